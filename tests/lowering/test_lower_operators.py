@@ -4,29 +4,25 @@ Both get the same tiles and the same input. Last bits differ, so that an output 
 one code of the ADC (and without an ADC, by what one code of the DAC makes): few may, and by no more.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from lhc.conductances import Correction, ProgrammedMatrix
+from lhc.conductances import Correction
 from lhc.errors import ModelError
-from lhc.graph import LayerGraph
 from lhc.hardware import Faults, Hardware, Pcm, Tiles, preset_names
 from lhc.hardware.currents import Currents
 from lhc.lowering import lower
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.plan import LayerPlan, Plan
 from lhc.runtime import HybridExecutor, HybridSession, Position
+from tests.lowering.compiled_products import ROUNDING, Drawn, check, compare, inputs_of, model_of, plan_of, run, values
 
 pytestmark = pytest.mark.analog
 
@@ -38,47 +34,6 @@ FEW = settings(
 MANY = settings(FEW, max_examples=200)
 PRESETS = {name: Hardware.load(name) for name in preset_names()}
 COMPILABLE = [name for name, one in PRESETS.items() if not one.has_currents and not one.slices_inputs]
-ROUNDING = 1e-5
-"""Error, relative to the greatest output, that is float rounding."""
-MOVED = 0.01
-"""Share of outputs that may lie on an edge."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A model of one operator, from x to y, and its input."""
-
-    model: onnx.ModelProto
-    x: Array
-    what: str
-
-    def __repr__(self) -> str:
-        return f"{self.what} on {self.x.shape} {self.x.dtype}"
-
-
-def _model(node: onnx.NodeProto, x: Array, axes: int, constants: Mapping[str, Array], opset: int) -> onnx.ModelProto:
-    kind = helper.np_dtype_to_tensor_dtype(x.dtype)
-    graph = helper.make_graph(
-        [node],
-        "drawn",
-        [helper.make_tensor_value_info("x", kind, ["batch", *x.shape[1:]])],
-        [helper.make_tensor_value_info("y", kind, [f"y_{i}" for i in range(axes)])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
-    return rng.normal(size=shape).astype(dtype)
-
-
-def _inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
-    """Positive on average, so that sums grow; the first sample is zero, the last far greater than the others."""
-    x = rng.normal(0.3, 1, size=shape)
-    x[0], x[-1] = 0, 30 * x[-1]
-    return x.astype(dtype)
-
-
 SAR = {"kind": "sar", "capacitor_mismatch": 0.03}
 DTYPES = st.sampled_from(["float32", "float32", "float32", "float16", "float64"])
 OPSETS = st.sampled_from([11, 13, 17, 18, 21])
@@ -100,12 +55,12 @@ def convolutions(draw: st.DrawFn) -> Drawn:
     attributes |= {"pads": pads} if auto_pad == "NOTSET" else {"auto_pad": auto_pad}
     sizes = [draw(st.integers(1, 6)) + (k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
     rng, dtype = np.random.default_rng(draw(SEEDS)), draw(DTYPES)
-    constants = {"W": _values(rng, (outputs, channels // groups, *kernel), dtype)}
+    constants = {"W": values(rng, (outputs, channels // groups, *kernel), dtype)}
     if draw(st.booleans()):
-        constants["B"] = _values(rng, (outputs,), dtype)
+        constants["B"] = values(rng, (outputs,), dtype)
     node = helper.make_node("Conv", ["x", *constants], ["y"], name="layer", **attributes)
-    x = _inputs(rng, (3, channels, *sizes), dtype)
-    model = _model(node, x, x.ndim, constants, draw(OPSETS))
+    x = inputs_of(rng, (3, channels, *sizes), dtype)
+    model = model_of(node, x, x.ndim, constants, draw(OPSETS))
     return Drawn(model, x, f"Conv {channels}->{outputs} kernel {kernel} {sorted(constants)} {attributes}")
 
 
@@ -117,20 +72,20 @@ def gemms(draw: st.DrawFn) -> Drawn:
     if left:
         rows, cols = cols, rows
     rng, dtype = np.random.default_rng(draw(SEEDS)), draw(DTYPES)
-    make = (_values, _inputs) if left else (_inputs, _values)
+    make = (values, inputs_of) if left else (inputs_of, values)
     a = make[0](rng, (inner, rows) if trans_a else (rows, inner), dtype)
     b = make[1](rng, (cols, inner) if trans_b else (inner, cols), dtype)
     constants = {"A": a} if left else {"B": b}
     names = ["A", "x"] if left else ["x", "B"]
     shape = draw(st.sampled_from([None, (), (1,), (cols,), (rows, 1), (rows, cols)]))
     if shape is not None:
-        constants["C"] = _values(rng, shape, dtype)
+        constants["C"] = values(rng, shape, dtype)
         names.append("C")
     attributes: dict[str, Any] = {"transA": int(trans_a), "transB": int(trans_b)}
     attributes |= {name: draw(st.sampled_from([0.5, -1.75, 1.0])) for name in ("alpha", "beta") if draw(st.booleans())}
     node = helper.make_node("Gemm", names, ["y"], name="layer", **attributes)
     x = b if left else a
-    model = _model(node, x, 2, constants, draw(OPSETS))
+    model = model_of(node, x, 2, constants, draw(OPSETS))
     return Drawn(model, x, f"Gemm {a.shape} x {b.shape} weight {'A' if left else 'B'} C {shape} {attributes}")
 
 
@@ -142,14 +97,14 @@ def matmuls(draw: st.DrawFn) -> Drawn:
     shape = [4, *(draw(st.integers(1, 3)) for _ in range(2))]
     rng, dtype = np.random.default_rng(draw(SEEDS)), draw(DTYPES)
     if left:
-        weight = _values(rng, (inner,) if vector else (other, inner), dtype)
+        weight = values(rng, (inner,) if vector else (other, inner), dtype)
         x_shape = (inner,) if axes == 1 else (*shape[: axes - 2], inner, draw(st.integers(1, 4)))
     else:
-        weight = _values(rng, (inner,) if vector else (inner, other), dtype)
+        weight = values(rng, (inner,) if vector else (inner, other), dtype)
         x_shape = (*shape[: axes - 1], inner)
     node = helper.make_node("MatMul", ["W", "x"] if left else ["x", "W"], ["y"], name="layer")
-    x = _inputs(rng, x_shape, dtype)
-    model = _model(node, x, axes - vector, {"W": weight}, draw(OPSETS))
+    x = inputs_of(rng, x_shape, dtype)
+    model = model_of(node, x, axes - vector, {"W": weight}, draw(OPSETS))
     return Drawn(model, x, f"MatMul weight {weight.shape} on the {'left' if left else 'right'}")
 
 
@@ -179,87 +134,16 @@ def machines(draw: st.DrawFn) -> Hardware:
     return machine.model_copy(update=update)
 
 
-def _plan(model: OnnxModel, graph: LayerGraph, hardware: Hardware, ranges: tuple[float, ...], copies: int = 1) -> Plan:
-    """The layer analog."""
-    (layer,) = graph.candidates
-    fields = {"macs": 1, "parameters": 1, "tiles": 1, "weight": None, "output": "y", "detail": ""}
-    placed = LayerPlan(
-        name=layer.name,
-        op_type=layer.op_type,
-        placement="analog",
-        reason="forced",
-        copies=copies,
-        input_range=ranges if hardware.needs_calibration else None,
-        **fields,  # type: ignore[arg-type]
-    )
-    return Plan(lhc_version="0", source=model.source, hardware=hardware, layers=(placed,))
-
-
-def _run(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> Array:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, dict(feeds))[0])
-
-
-def _one_code(matrix: ProgrammedMatrix, hardware: Hardware, drawn: Drawn) -> float:
-    """The most that one code of the ADC, or without one of the DAC, is worth in an output."""
-    adc, dac = hardware.adc, hardware.dac
-    if adc.step is not None:
-        step = adc.step * (32 if adc.bound_management == "iterative" else 1)
-    elif dac.step is not None:
-        step = dac.step * max(float(np.abs(t.weights).max()) for r in matrix.tiles for t in r)
-    else:
-        return 0.0
-    scale = max(float(np.abs(t.scales * t.gain).max()) for row in matrix.tiles for t in row)
-    vectors = float(np.abs(drawn.x).max()) if dac.scaling == "abs_max" else 1.0
-    return float(2 * step * scale * vectors * len(matrix.tiles))
-
-
-def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
-    model = load_model(drawn.model)
-    graph = read_graph(model, sizes=False)
-    (inputs, outputs) = HybridExecutor(model, graph, ["layer"]).layers[0].matrix_shape
-    rng = np.random.default_rng(seed)
-    plan = _plan(model, graph, hardware, tuple(rng.uniform(0.3, 3, -(-inputs // hardware.tiles.rows)).tolist()))
-    try:
-        session = HybridSession(model, hardware, plan, seed=seed)
-    except ModelError as refusal:
-        assume("all equal" not in str(refusal))  # a device model that is not defined for such a tile
-        raise
-    matrices = HybridExecutor(model, graph, plan.analog, plan.ranges).states(hardware, seed, 0, hardware.t_inference_s)
-    compiled = lower(model, graph, plan, matrices, "off")
-    onnx.checker.check_model(compiled, full_check=True)
-    (expected,) = session.run(None, {"x": drawn.x})
-    result = _run(compiled, {"x": drawn.x})
-    _compare(result, expected, drawn, hardware, next(iter(matrices.values())), outputs)
-
-
-def _compare(
-    result: Array, expected: Array, drawn: Drawn, hardware: Hardware, matrix: ProgrammedMatrix, outputs: int
-) -> None:
-    """Equal but for rounding and the few values on an edge."""
-    assert result.shape == expected.shape
-    assert result.dtype == expected.dtype
-    error = np.abs(result.astype(np.float64) - expected.astype(np.float64))
-    rounding = 2e-3 if drawn.x.dtype == np.float16 else ROUNDING
-    moved = error > rounding * (np.abs(expected.astype(np.float64)).max(initial=0) or 1.0)
-    # Where the ADC does not round, a code of the DAC that moves shows in all outputs of its vector.
-    assert moved.sum() <= max(1 if hardware.adc.bits is not None else outputs, MOVED * error.size)
-    assert not moved.any() or error.max() <= _one_code(matrix, hardware, drawn)
-
-
 @FEW
 @given(convolutions() | gemms() | matmuls(), machines(), SEEDS)
 def test_any_product(drawn: Drawn, hardware: Hardware, seed: int) -> None:
-    _check(drawn, hardware, seed)
+    check(drawn, hardware, seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("drawn_from", [convolutions(), gemms(), matmuls()], ids=["Conv", "Gemm", "MatMul"])
 def test_many_products(drawn_from: st.SearchStrategy[Drawn]) -> None:
-    MANY(given(drawn_from, machines(), SEEDS)(_check))()
+    MANY(given(drawn_from, machines(), SEEDS)(check))()
 
 
 def _check_healed(drawn: Drawn, hardware: Hardware, seed: int, copies: int) -> None:
@@ -269,7 +153,7 @@ def _check_healed(drawn: Drawn, hardware: Hardware, seed: int, copies: int) -> N
     (inputs, outputs) = HybridExecutor(model, graph, ["layer"]).layers[0].matrix_shape
     rng = np.random.default_rng(seed)
     ranges = tuple(rng.uniform(0.3, 3, -(-inputs // hardware.tiles.rows)).tolist())
-    plan = _plan(model, graph, hardware, ranges, copies)
+    plan = plan_of(model, graph, hardware, ranges, copies)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
     try:
         matrices = executor.states(hardware, seed, 0, hardware.t_inference_s)
@@ -285,8 +169,8 @@ def _check_healed(drawn: Drawn, hardware: Hardware, seed: int, copies: int) -> N
     programmed = replace(executor.on_chips([matrices], hardware, seed, [0]), corrections=(corrections,))
     position = Position(0, len(drawn.x))
     (expected,) = next(executor.finish(executor.prefix({"x": drawn.x}), programmed, position))
-    result = _run(compiled, {"x": drawn.x})
-    _compare(result, expected, drawn, hardware, matrix.with_gain(corrections["layer"].gain), outputs)
+    result = run(compiled, {"x": drawn.x})
+    compare(result, expected, drawn, hardware, matrix.with_gain(corrections["layer"].gain), outputs)
 
 
 def test_inputs_beyond_a_static_range_have_one_code_in_every_round_of_bound_management() -> None:
@@ -299,20 +183,20 @@ def test_inputs_beyond_a_static_range_have_one_code_in_every_round_of_bound_mana
     }
     node = helper.make_node("MatMul", ["x", "W"], ["y"], name="layer")
     for seed in range(6):  # each with ranges of its own
-        x, weight = 30 * _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
-        drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul beyond the range")
-        _check(drawn, machine.model_copy(update=update), seed)
+        x, weight = 30 * inputs_of(rng, (8, 15), "float32"), values(rng, (15, 3), "float32")
+        drawn = Drawn(model_of(node, x, 2, {"W": weight}, 17), x, "MatMul beyond the range")
+        check(drawn, machine.model_copy(update=update), seed)
 
 
 def test_faults_of_cells_are_compiled() -> None:
     rng, node = np.random.default_rng(0), helper.make_node("MatMul", ["x", "W"], ["y"], name="layer")
-    x, weight = _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
-    drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul with faults")
+    x, weight = inputs_of(rng, (8, 15), "float32"), values(rng, (15, 3), "float32")
+    drawn = Drawn(model_of(node, x, 2, {"W": weight}, 17), x, "MatMul with faults")
     machine = Hardware.load("lionheart")
     quiet = machine.model_copy(update={"adc": machine.adc.model_copy(update={"noise": 0.0})})
     for devices in (Pcm(), Pcm(pair="two-sided", g_min_us=2)):
         faults = Faults(stuck_high=0.1, column_gain=0.1, remap=True)
-        _check(drawn, quiet.model_copy(update={"faults": faults, "devices": devices}), 0)
+        check(drawn, quiet.model_copy(update={"faults": faults, "devices": devices}), 0)
 
 
 @pytest.mark.parametrize("kind", ["MatMul", "Conv", "grouped Conv"])
@@ -322,11 +206,11 @@ def test_faults_of_cells_are_compiled() -> None:
 def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, error: str) -> None:
     """Convolutions by windows and as images, groups that straddle tiles; and it makes a difference."""
     rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
-    x = _inputs(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
-    weight = _values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
+    x = inputs_of(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
+    weight = values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
     attributes: dict[str, Any] = {"group": 2} if groups == 2 else {}
     node = helper.make_node(kind.split()[-1], ["x", "W"], ["y"], name="layer", **attributes)
-    drawn = Drawn(_model(node, x, x.ndim, {"W": weight}, 17), x, kind)
+    drawn = Drawn(model_of(node, x, x.ndim, {"W": weight}, 17), x, kind)
     adc = {"bits": 7, "bound": 4.0, "bound_management": management, "kind": "sar", "capacitor_mismatch": 0.06}
     adc |= {"noise": 0.0, "columns_per_adc": 2}
     base = Hardware.load("lionheart").model_copy(update={"tiles": Tiles(rows=12, cols=4)})
@@ -335,10 +219,10 @@ def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, er
     alike = hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"capacitor_mismatch": 0})})
     if error == "offsets":
         hardware = alike.model_copy(update={"faults": Faults(column_offset=0.3)})
-    _check(drawn, hardware, 0)
+    check(drawn, hardware, 0)
     model = load_model(drawn.model)
     ranges = (1.0,) * {"MatMul": 2, "Conv": 3, "grouped Conv": 2}[kind]
-    plan = _plan(model, read_graph(model, sizes=False), hardware, ranges)
+    plan = plan_of(model, read_graph(model, sizes=False), hardware, ranges)
     found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in (hardware, alike))
     assert np.mean(np.abs(found - other) > ROUNDING * np.abs(found).max()) > 0.3
 
@@ -349,19 +233,19 @@ def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, er
 def test_inputs_without_signs_and_sums_from_zero_are_compiled(kind: str, management: str, bits: int | None) -> None:
     """Weights in two's complement, whose first slice is subtracted; zeros are read."""
     rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
-    x = _inputs(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
-    weight = _values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
+    x = inputs_of(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
+    weight = values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
     attributes: dict[str, Any] = {"group": 2} if groups == 2 else {}
     node = helper.make_node(kind.split()[-1], ["x", "W"], ["y"], name="layer", **attributes)
-    drawn = Drawn(_model(node, x, x.ndim, {"W": weight}, 17), x, kind)
+    drawn = Drawn(model_of(node, x, x.ndim, {"W": weight}, 17), x, kind)
     adc = {"bits": bits, "bound": 4.0, "bound_management": management, "polarity": "unipolar", "zero_skipping": False}
     mapping = {"cell_bits": 1, "slices": 4, "code": "twos-complement", "columnwise": False}
     fields = {"adc": adc, "dac": {"bits": bits, "scaling": "static", "code": "unsigned"}, "mapping": mapping}
     bare = {"devices": None, "costs": None, "compensation": {"drift": "none"}, "tiles": {"rows": 12, "cols": 4}}
     hardware = Hardware.load("lionheart").with_fields({**fields, **bare})
-    _check(drawn, hardware, 0)
+    check(drawn, hardware, 0)
     model = load_model(drawn.model)
-    plan = _plan(model, read_graph(model, sizes=False), hardware, (1.0,) * {"MatMul": 2, "Conv": 3}.get(kind, 2))
+    plan = plan_of(model, read_graph(model, sizes=False), hardware, (1.0,) * {"MatMul": 2, "Conv": 3}.get(kind, 2))
     signed = hardware.with_fields({"adc": adc | {"polarity": "bipolar"}, "dac": {"bits": bits, "scaling": "static"}})
     found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in (hardware, signed))
     assert np.abs(found - other).max() > 0.1
@@ -369,14 +253,14 @@ def test_inputs_without_signs_and_sums_from_zero_are_compiled(kind: str, managem
 
 def test_ranges_of_columns_are_compiled() -> None:
     rng, node = np.random.default_rng(0), helper.make_node("MatMul", ["x", "W"], ["y"], name="layer")
-    x, weight = _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
-    drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul with ranges of columns")
+    x, weight = inputs_of(rng, (8, 15), "float32"), values(rng, (15, 3), "float32")
+    drawn = Drawn(model_of(node, x, 2, {"W": weight}, 17), x, "MatMul with ranges of columns")
     machine = Hardware.load("afm")
     update = {
         "adc": machine.adc.model_copy(update={"bits": 5, "columns": (1.0, 0.3, 0.7)}),
         "dac": Hardware.load("lionheart").dac,
     }
-    _check(drawn, machine.model_copy(update=update), 0)
+    check(drawn, machine.model_copy(update=update), 0)
 
 
 @FEW
@@ -388,20 +272,20 @@ def test_any_product_with_copies_and_corrections(drawn: Drawn, hardware: Hardwar
 def test_copies_and_corrections_make_a_difference() -> None:
     """Each of them: the comparison would not pass without."""
     rng = np.random.default_rng(0)
-    x, weight = _inputs(rng, (4, 20), "float32"), _values(rng, (20, 6), "float32")
-    drawn = Drawn(_model(helper.make_node("MatMul", ["x", "W"], ["y"], name="layer"), x, 2, {"W": weight}, 17), x, "")
+    x, weight = inputs_of(rng, (4, 20), "float32"), values(rng, (20, 6), "float32")
+    drawn = Drawn(model_of(helper.make_node("MatMul", ["x", "W"], ["y"], name="layer"), x, 2, {"W": weight}, 17), x, "")
     hardware = Hardware.load("lionheart")
     quiet = hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
     model = load_model(drawn.model)
     graph = read_graph(model, sizes=False)
-    plan = _plan(model, graph, quiet, (), copies=3)
+    plan = plan_of(model, graph, quiet, (), copies=3)
     found = []
     for copies in ({}, plan.copies):
         matrices = HybridExecutor(model, graph, plan.analog, plan.ranges, copies).states(quiet, 0, 0, 1.0)
         one = np.ones(6, np.float32)
         for correction in (Correction(one, 0 * one), Correction(one, one), Correction(2 * one, 0 * one)):
             compiled = lower(model, graph, plan, matrices, "off", corrections={"layer": correction})
-            found.append(_run(compiled, {"x": x}))
+            found.append(run(compiled, {"x": x}))
     for copied in (found[:3], found[3:]):
         np.testing.assert_allclose(copied[1], copied[0] + 1, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(copied[2], 2 * copied[0], rtol=1e-5, atol=1e-5)

@@ -101,7 +101,7 @@ def test_slices_of_inputs(bits: int, size: int, code: str, by_rows: bool, monkey
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_twos_complement_of_inputs_is_the_product_of_the_codes_where_adcs_do_not_round(size: int) -> None:
-    fields = {"adc": PLAIN, "mapping": WHOLE}
+    fields: dict[str, dict[str, Any]] = {"adc": PLAIN, "mapping": WHOLE}
     both = [
         machine(dac={"bits": 7, "scaling": "static", "slice_bits": size, "code": code}, **fields)
         for code in ("sign-magnitude", "twos-complement")
@@ -154,13 +154,13 @@ def test_signs_are_found_on_data_and_go_with_the_plan(tmp_path: Path) -> None:
     result = lhc.partition(
         "digits-narrow", hardware=hardware, strategy="all-analog", samples=20, draws=2, max_drop="100%"
     )
-    plan = read_plan(load_model(result.save(tmp_path / "out.onnx")))
-    assert plan is not None
-    codes = {name: plan.hardware.for_layer(name).dac.code for name in plan.analog}
-    assert {plan.hardware.for_layer(name).dac.signs for name in plan.analog} == {"calibrated"}
+    placed = read_plan(load_model(result.save(tmp_path / "out.onnx")))
+    assert placed is not None
+    codes = {name: placed.hardware.for_layer(name).dac.code for name in placed.analog}
+    assert {placed.hardware.for_layer(name).dac.signs for name in placed.analog} == {"calibrated"}
     assert list(codes.values()).count("twos-complement") < len(codes) / 2, "most layers follow a Relu"
     assert set(codes.values()) <= {"twos-complement", "unsigned"}
-    assert plan.hardware.uncalibrated == hardware
+    assert placed.hardware.uncalibrated == hardware
 
 
 def test_ranges_of_adcs_are_those_of_the_slices_that_are_driven() -> None:
