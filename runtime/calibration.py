@@ -1,7 +1,5 @@
 """Calibrate static input ranges, one number per layer and row split of its tiles, and ranges of ADCs, one per layer.
 
-Also which layers have inputs without signs, where these are driven in another code.
-
 A tile with a static range R clips every input to ±R and converts x / R. R is a quantile of |x| over the inputs that the
 digital network drives the tile with; all-zero vectors, which are not driven, count nothing. The range of a layer's ADCs
 is a quantile of the magnitudes that its tiles give to these inputs, as the DAC makes them, without noise and with
@@ -42,8 +40,8 @@ __all__ = [
     "SumRecorder",
     "calibrate_adcs",
     "calibrate_ranges",
-    "calibrate_signs",
     "calibrate_sums",
+    "recorded",
 ]
 
 QUANTILES = 16
@@ -108,20 +106,6 @@ class RangeRecorder(ProductsByUnit):
     def ranges(self, quantile: float) -> Ranges:
         """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
         return tuple(seen.quantile(quantile) for seen in self._seen)
-
-
-class SignRecorder(ProductsByUnit):
-    """Stands in for the tiles of one layer and remembers if any of their inputs is negative."""
-
-    def __init__(self, outputs: int) -> None:
-        """Record a matrix of ``outputs`` outputs a group."""
-        self._outputs = outputs
-        self.signed = False
-
-    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
-        """Remember it; the products are not of interest and 0."""
-        self.signed = self.signed or bool((vectors < 0).any())
-        return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
 
 class AdcRecorder(ProductsByUnit):
@@ -251,33 +235,13 @@ def calibrate_ranges(
     def recorder(layer: AnalogLayer) -> RangeRecorder:
         return RangeRecorder(*layer.matrix_shape, hardware.tiles.rows)
 
-    seen = _recorded(model, graph, HybridExecutor(model, graph, names).layers, blocks, recorder)
+    seen = recorded(model, graph, HybridExecutor(model, graph, names).layers, blocks, recorder)
     found = {name: one.ranges(hardware.for_layer(name).dac.range_quantile) for name, one in seen}
     shared: dict[str, Ranges] = {}
     for group in graph.tied(names):
         widest = tuple(max(values) for values in zip(*(found[name] for name in group), strict=True))
         shared.update(dict.fromkeys(group, widest))
     return shared
-
-
-def calibrate_signs(
-    model: OnnxModel, graph: LayerGraph, names: Sequence[str], blocks: Iterable[tuple[int, Mapping[str, Array]]]
-) -> dict[str, bool]:
-    """Whether any input of these layers is negative, of layers that share tiles together.
-
-    Args:
-        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
-
-    Raises:
-        DataError: the model does not run on these samples.
-    """
-
-    def recorder(layer: AnalogLayer) -> SignRecorder:
-        return SignRecorder(layer.matrix_shape[1])
-
-    seen = _recorded(model, graph, HybridExecutor(model, graph, names).layers, blocks, recorder)
-    found = {name: one.signed for name, one in seen}
-    return {name: any(found[other] for other in group) for group in graph.tied(names) for name in group}
 
 
 def calibrate_adcs(
@@ -378,10 +342,10 @@ def _outputs(
             matrix = replace(matrix, tiles=tuple(rows))
         return kind(machine)(matrix, machine, ranges.get(layer.name))
 
-    return _recorded(model, graph, executor.layers, blocks, recorder)
+    return recorded(model, graph, executor.layers, blocks, recorder)
 
 
-def _recorded(
+def recorded(
     model: OnnxModel,
     graph: LayerGraph,
     layers: Sequence[AnalogLayer],

@@ -1,4 +1,7 @@
-"""What currents do to the products of a block, see `lhc.hardware.currents`; numbers as `RowConverters` gives them."""
+"""What currents and mismatch of cells do to the products of a block, see `lhc.hardware.currents` and `Adc`.
+
+Numbers are as `RowConverters` gives them.
+"""
 
 from typing import Any
 
@@ -9,7 +12,7 @@ from lhc.runtime.lanes import LANES, fused, magnitude, root, spread
 from lhc.runtime.spans import item, loaded, number, stored
 from lhc.runtime.tile_kernels import TileSpans
 
-__all__ = ["vector_noise", "with_currents"]
+__all__ = ["vector_noise", "widened", "with_currents"]
 
 
 @compiled(inner=True)
@@ -67,3 +70,11 @@ def vector_noise(tiles: TileSpans, row: int, inputs: int, codes: Any) -> Any:
         code = loaded(codes, k * LANES)
         variance = fused(code * code, spread(number(tiles.variances, first + 1 + k)), variance)
     return root(variance)
+
+
+@compiled(inner=True)
+def widened(tiles: TileSpans, noise: Any, z: Any) -> Any:
+    """Noise of products ``z``, in output codes, with what mismatch of cells adds, see `Adc.cell_mismatch`."""
+    one = spread(np.float32(1))
+    size = fused(magnitude(z), spread(tiles.output_step), one)
+    return noise * root(one + spread(tiles.cell_mismatch) / size)

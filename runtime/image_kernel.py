@@ -11,7 +11,7 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.current_kernels import vector_noise, with_currents
+from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
 from lhc.runtime.normals import threefry_lanes
@@ -30,7 +30,6 @@ from lhc.runtime.tile_kernels import (
     one_row,
     opened,
     sample_keys,
-    widened,
 )
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.current_kernels import with_currents
+from lhc.runtime.current_kernels import widened, with_currents
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, numbered, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
+from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import (
     ROWS,
@@ -23,12 +24,10 @@ from lhc.runtime.tile_kernels import (
     TileSpans,
     deviate,
     finished,
-    keep_slice,
     multiply,
     noisy,
     opened,
     sample_keys,
-    widened,
 )
 
 __all__ = ["RowMemory", "multiply_rows"]

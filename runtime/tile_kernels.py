@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.kernels import ROUNDS
 from lhc.runtime.lanes import (
     LANES,
     WIDE,
@@ -17,7 +16,6 @@ from lhc.runtime.lanes import (
     fused,
     greater,
     magnitude,
-    root,
     signed,
     spread,
     spread_word,
@@ -35,13 +33,11 @@ __all__ = [
     "deviate",
     "finished",
     "found",
-    "keep_slice",
     "multiply",
     "noisy",
     "one_row",
     "opened",
     "sample_keys",
-    "widened",
 ]
 
 Integers = npt.NDArray[np.int64]
@@ -117,7 +113,7 @@ class ConverterCodes(NamedTuple):
         reductions: of the inputs, by round of bound management.
         levels: half of the levels of noise, of deviation 1 where products have currents; empty without noise. More
             than 4,096 where the outermost one is divided.
-        cell_mismatch, output_step: see `widened`; 0 where cells are alike.
+        cell_mismatch, output_step: see `lhc.runtime.current_kernels.widened`; 0 where cells are alike.
         signed_from, unsigned, unipolar, reads_zeros: see `RowConverters`.
     """
 
@@ -346,41 +342,6 @@ def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tup
 
 
 @compiled(inner=True)
-def keep_slice(tiles: TileSpans, row: int, codes: Any, place: int, count: int) -> None:
-    """Of codes that lie side by side, keep the bits that a row of tiles is driven with, and the sign."""
-    low, high = number(tiles.slices, 2 * row), number(tiles.slices, 2 * row + 1)
-    if tiles.signed_from > 0:
-        _keep_digits(codes, place, count, low, high, tiles.signed_from)
-        return
-    for k in range(place, place + count, LANES):
-        code = loaded(codes, k)
-        size = magnitude(code)
-        digits = _whole(size, low) - _whole(size, high) * spread(low / high)
-        stored(codes, k, alike(digits, code))
-
-
-@compiled(inner=True)
-def _keep_digits(codes: Any, place: int, count: int, low: Any, high: Any, signed_from: Any) -> None:
-    """The same in two's complement, where bits have no sign."""
-    zero, one = spread(np.float32(0)), spread(np.float32(1))
-    for k in range(place, place + count, LANES):
-        code = loaded(codes, k)
-        negative = chosen(zero, code, one, zero)
-        if low == 0:
-            stored(codes, k, negative * spread(high))
-            continue
-        size = fused(negative, spread(signed_from), code)
-        stored(codes, k, _whole(size, low) - _whole(size, high) * spread(low / high))
-
-
-@compiled(inner=True)
-def _whole(size: Any, share: Any) -> Any:
-    """Whole numbers times a power of two, rounded down: less almost a half, none lies on a rounding edge."""
-    less = (np.float32(1) - share) * np.float32(0.5)
-    return (size * spread(share) - spread(less) + spread(ROUNDS)) - spread(ROUNDS)
-
-
-@compiled(inner=True)
 def deviate(tiles: TileSpans, word: Any) -> Any:
     """Noise from the upper 16 bits of words: the sign, 12 bits for one of the levels, 3 for a part of the last one."""
     place = (word >> spread_word(np.uint32(19))) & spread_word(np.uint32(_HALF - 1))
@@ -390,14 +351,6 @@ def deviate(tiles: TileSpans, word: Any) -> Any:
         last = last | (last << one) | (last << spread_word(np.uint32(2)))  # 7, or 0 elsewhere
         place = place + (last & (word >> spread_word(np.uint32(16))))
     return signed(gathered(tiles.levels, 0, place), word)
-
-
-@compiled(inner=True)
-def widened(tiles: TileSpans, noise: Any, z: Any) -> Any:
-    """Noise of products ``z``, in output codes, with what mismatch of cells adds, see `Adc.cell_mismatch`."""
-    one = spread(np.float32(1))
-    size = fused(magnitude(z), spread(tiles.output_step), one)
-    return noise * root(one + spread(tiles.cell_mismatch) / size)
 
 
 @compiled(inner=True)

@@ -7,8 +7,9 @@ import numpy as np
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.image_places import ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, spread, unless_zero
+from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import gathered, item, joined, loaded, number, put, span, stored
-from lhc.runtime.tile_kernels import TileSpans, keep_slice
+from lhc.runtime.tile_kernels import TileSpans
 
 __all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare"]
 

@@ -14,7 +14,6 @@ from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import nearest_presets, preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
-from lhc.hardware.sections import Adc
 from lhc.support.numbers import time_text
 from lhc.support.yaml_text import fields_by_path, read_yaml, write_yaml
 
@@ -92,10 +91,8 @@ class Hardware(Machine):
 
     def with_signs(self, signed: Mapping[str, bool]) -> "Hardware":
         """The same machine where it is known if inputs of these layers, by name, are ever negative."""
-        found = []
-        for name, is_signed in signed.items():
-            code = {} if is_signed else {"code": "unsigned"}
-            found.append(Override(layers=escape(name), dac={"signs": "calibrated", **code}))
+        codes = ((n, self.for_layer(n).dac.code if is_signed else "unsigned") for n, is_signed in signed.items())
+        found = (Override(layers=escape(n), dac={"signs": "calibrated", "code": code}) for n, code in codes)
         return self.model_copy(update={"overrides": (*self.overrides, *found)})
 
     @property
@@ -136,11 +133,6 @@ class Hardware(Machine):
         return any(map(has, self._variants()))
 
     @property
-    def slices_inputs(self) -> bool:
-        """Whether inputs are driven in slices, in any layer."""
-        return any(machine.dac.slice_bits is not None for machine in self._variants())
-
-    @property
     def corrects_outputs(self) -> bool:
         """Whether outputs of chips are corrected on calibration samples, in any layer."""
         return self.is_stochastic and any(machine.compensation.outputs != "none" for machine in self._variants())
@@ -160,28 +152,11 @@ class Hardware(Machine):
     def with_whole_weights(self) -> "Hardware":
         """The same machine with cells that hold any weight, not rounded and not sliced, for all layers."""
         off = {"cell_bits": None, "slices": 1, "code": "sign-magnitude"}
-        machine = self.with_bipolar_adcs()  # whole weights have signs
         overrides = tuple(
             o.model_copy(update={"mapping": {k: v for k, v in o.mapping.items() if k not in off}})
-            for o in machine.overrides
+            for o in self.overrides
         )
-        return machine.model_copy(update={"mapping": self.mapping.model_copy(update=off), "overrides": overrides})
-
-    def with_bipolar_adcs(self) -> "Hardware":
-        """The same machine with ADCs that see both signs in the same steps, for all layers."""
-        if not self.any_layer(lambda machine: machine.adc.polarity == "unipolar"):
-            return self
-
-        def changed(adc: Adc) -> dict[str, object]:
-            more = adc.polarity == "unipolar"
-            return {"polarity": "bipolar", "bits": None if adc.bits is None else adc.bits + more}
-
-        told = [(o, self._with(o, number).adc) for number, o in enumerate(self.overrides)]
-        overrides = tuple(
-            o.model_copy(update={"adc": o.adc | changed(adc)}) if {"bits", "polarity"} & o.adc.keys() else o
-            for o, adc in told
-        )
-        return self.model_copy(update={"adc": self.adc.model_copy(update=changed(self.adc)), "overrides": overrides})
+        return self.model_copy(update={"mapping": self.mapping.model_copy(update=off), "overrides": overrides})
 
     def with_drift_compensation_alone(self) -> "Hardware":
         """The same machine without copies of weights and without corrections of outputs, for all layers."""
@@ -381,8 +356,7 @@ class Hardware(Machine):
         """The same tile as an aihwkit configuration for its torch tile.
 
         Devices that are never programmed (``devices: null``) become a noise model with all effects off; of ``faults``,
-        sensed voltages (the ADC stays in their unit), mismatch of cells and what is clipped at 0 (``dac.code``,
-        ``adc.polarity``) a configuration says nothing.
+        sensed voltages (the ADC stays in their unit), mismatch of cells and clipping at 0 a configuration says nothing.
 
         Raises:
             ConfigError: there are overrides: a configuration describes one layer, see `for_layer`.

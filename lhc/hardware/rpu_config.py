@@ -181,9 +181,8 @@ def _w_noise_type(currents: Currents) -> str:
 
 def _resolution(converter: Converter) -> float:
     """aihwkit's step is a share of the range, from -bound to bound; -1 switches the quantiser off."""
-    if converter.bits is None:
-        return -1.0
-    return 0.5 / float(2**converter.bits - 1) if converter.from_zero else 1.0 / (2**converter.bits - 2)
+    steps = 2 ** ((converter.bits or 0) + converter.from_zero) - 2
+    return -1.0 if converter.bits is None else 1.0 / float(steps)
 
 
 def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[str, ...]) -> Machine:

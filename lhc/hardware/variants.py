@@ -7,6 +7,7 @@ from lhc.hardware.description import Hardware
 from lhc.hardware.device_model import DeviceModel
 from lhc.hardware.faults import Faults
 from lhc.hardware.overrides import Override
+from lhc.hardware.sections import Adc
 
 __all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "scaled_programming", "without"]
 
@@ -45,11 +46,30 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     device_fields = tuple(field for effect in off for field in _DEVICE_FIELDS.get(effect, ()))
     adc: Fields = (_ADC if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
     machine = hardware.model_copy(update={"faults": Faults()}) if "faults" in off else hardware
-    machine = machine.with_bipolar_adcs() if "dac" in off else machine  # inputs have signs then
+    machine = _with_bipolar_adcs(machine) if {"dac", "weights"} & off else machine  # sums have signs then
     machine = machine.with_whole_weights() if "weights" in off else machine
     currents = ("read_noise",) * ("read" in off) + ("ir_drop",) * ("wires" in off)
     machine = _with_currents(machine, currents, 0.0)
     return _changed(machine, _DAC if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
+
+
+def _with_bipolar_adcs(hardware: Hardware) -> Hardware:
+    """The machine with ADCs that see both signs in the same steps, in its overrides too."""
+    if not hardware.any_layer(lambda machine: machine.adc.polarity == "unipolar"):
+        return hardware
+
+    def changed(adc: Adc) -> Fields:
+        more = adc.polarity == "unipolar"
+        return {"polarity": "bipolar", "bits": None if adc.bits is None else adc.bits + more}
+
+    told = [(o, hardware.adc.model_copy(update=o.adc)) for o in hardware.overrides]
+    own = {"bits", "polarity"}
+    overrides = tuple(
+        o.model_copy(update={"adc": o.adc | changed(adc)}) if own & o.adc.keys() else o for o, adc in told
+    )
+    return hardware.model_copy(
+        update={"adc": hardware.adc.model_copy(update=changed(hardware.adc)), "overrides": overrides}
+    )
 
 
 def _with_currents(hardware: Hardware, fields: tuple[str, ...], factor: float) -> Hardware:

@@ -60,7 +60,7 @@ def check_compilable(hardware: Hardware) -> None:
             f"hardware {hardware.name!r} subtracts an offset of weights digitally (devices.pair: digital-offset), which"
             " cannot be compiled; 'lhc run' has it"
         )
-    if hardware.slices_inputs:
+    if hardware.any_layer(lambda one: one.dac.slice_bits is not None):
         raise ModelError(
             f"hardware {hardware.name!r} drives inputs in slices (dac.slice_bits), which cannot be compiled; 'lhc run'"
             " has them"

@@ -12,17 +12,10 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.lowering.library import FLOAT, Library, Values, call, reduce_max, references, sizes, value
+from lhc.lowering.product_noise import driven_by, noisy, sigma_of
 from lhc.lowering.tile_arrays import Piece, channel_runs, touched_channels
 from lhc.lowering.tile_grid import Element, TileGrid, finished, numbered
-from lhc.lowering.tile_product import (
-    codes_of,
-    driven_by,
-    noisy,
-    outputs_of,
-    scales_of_codes,
-    sigma_of,
-    weights_in_codes,
-)
+from lhc.lowering.tile_product import codes_of, outputs_of, scales_of_codes, weights_in_codes
 from lhc.lowering.windows import GEOMETRY, Same, same_padding, window_index, zero_padding
 
 __all__ = ["Conv", "conv_function"]

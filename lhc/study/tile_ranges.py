@@ -39,7 +39,8 @@ def calibrated(study: Study, names: Sequence[str]) -> Study:
     signs = [name for name in names if machine.for_layer(name).dac.to_calibrate] if machine.needs_calibration else []
     if not inputs and not adcs and not signs:
         return study
-    from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges, calibrate_signs  # loads PyTorch
+    from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges  # loads PyTorch
+    from lhc.runtime.input_signs import calibrate_signs
 
     if inputs:
         blocks = RankingBlocks(study, CALIBRATION_SAMPLES)

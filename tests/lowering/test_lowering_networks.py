@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 Compare = Callable[[NetworkPlacement, CompiledModel, Mapping[str, Array]], Any]
 
 PRESETS = {name: Hardware.load(name) for name in preset_names()}
-COMPILABLE = [name for name, one in PRESETS.items() if not one.has_currents and not one.slices_inputs]
+COMPILABLE = [name for name, one in PRESETS.items() if not one.has_currents and one.dac.slice_bits is None]
 EDGES = 2e-3
 """Share of a layer's outputs that may lie on a rounding edge and move by one code."""
 

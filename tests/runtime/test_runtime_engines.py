@@ -35,7 +35,7 @@ def small_matrices_too() -> Iterator[None]:
 
 
 MACHINES = {name: Hardware.load(name) for name in preset_names()}
-PRESETS = [name for name, one in MACHINES.items() if not one.slices_inputs and one.adc.sensing == "current"]
+PRESETS = [name for name, one in MACHINES.items() if one.dac.slice_bits is None and one.adc.sensing == "current"]
 """aihwkit's tiles have neither slices of inputs nor voltages."""
 LIONHEART = Hardware.load("lionheart")
 
