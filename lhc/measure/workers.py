@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 
 from lhc.errors import UsageError, WorkerError
 from lhc.measure.scorer import Block, Job, Scorer, Setting
+from lhc.runtime.ort import give_back_pool
 from lhc.samples.metrics import Array
 
 __all__ = ["ProcessWorkers", "SerialWorkers", "Unit", "Workers", "packed", "scorer_of", "windowed"]
@@ -83,7 +84,10 @@ class SerialWorkers:
 
     def forget(self) -> None:
         """See `Workers`."""
+        large = self._scorer is not None and self._scorer.setting.is_large
         self._scorer = None
+        if large:
+            give_back_pool()
 
     def close(self) -> None:
         """Nothing is open."""

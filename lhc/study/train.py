@@ -158,7 +158,9 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
 
     def drop(weights: Mapping[str, Array]) -> float:
         bench = validation_bench(retrained(study, course, weights), validation)
-        return float(bench.measure(analog, range(bench.draws), "validating").drops.mean())
+        found = float(bench.measure(analog, range(bench.draws), "validating").drops.mean())
+        study.running.workers.forget()
+        return found
 
     checkpoint = course.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
     steps = course.steps
@@ -167,6 +169,7 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
     def shown(value: float) -> str:
         return f"{drop_word(metric.higher_is_better)} {drop_text(value, metric.percent, 'absolute')}"
 
+    study.running.workers.forget()  # sessions and chips that judge are large beside a training step
     fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report, shown)
     after = retrained(study, course, fitted.weights)
     written = replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges)

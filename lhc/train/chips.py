@@ -25,7 +25,7 @@ from lhc.hardware.weight_slices import slice_factors, weight_slices
 from lhc.options.training import WeightNoise
 from lhc.runtime.large_matrix import LargeMatrix, computed
 
-__all__ = ["DrawnMatrix", "by_input", "column_scales", "draw_matrix"]
+__all__ = ["DrawnMatrix", "KeyedMatrix", "by_input", "chip_of", "column_scales", "draw_matrix"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,42 @@ class DrawnMatrix:
     errors: Tensor
     calibrated: Tensor
     gains: Tensor
+
+    def made(self, matrix: Tensor) -> "DrawnMatrix":
+        """It is."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class KeyedMatrix:
+    """One matrix on one chip that is made whenever it is asked for, and held by nobody here.
+
+    Attributes:
+        key: of all its devices.
+    """
+
+    hardware: Hardware
+    t_s: float
+    copies: int
+    key: int
+
+    def made(self, matrix: Tensor, calibrated: bool = True) -> DrawnMatrix:
+        """The chip.
+
+        Args:
+            matrix: ``(outputs, inputs)``, as it was when the key was drawn.
+            calibrated: read it for a calibration too.
+        """
+        return _of_key(self, matrix.detach(), calibrated)
+
+
+def chip_of(
+    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None, copies: int = 1
+) -> DrawnMatrix | KeyedMatrix:
+    """What `draw_matrix` draws; made later where a key is enough for that."""
+    if kind == "devices" and model is not None and _compiled(matrix, hardware):
+        return KeyedMatrix(hardware, t_s, copies, int(torch.randint(2**31, ())))
+    return draw_matrix(matrix, hardware, t_s, kind, model, copies)
 
 
 def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
@@ -77,7 +113,7 @@ def draw_matrix(
         model: aihwkit's model of the devices; None where they are perfect.
     """
     if kind == "devices" and model is not None and _compiled(matrix, hardware):
-        return _draw_compiled(matrix.detach(), hardware, t_s, copies)
+        return KeyedMatrix(hardware, t_s, copies, int(torch.randint(2**31, ()))).made(matrix)
     if copies > 1:
         drawn = [draw_matrix(matrix, hardware, t_s, kind, model) for _ in range(copies)]
         parts = zip(*((one.errors, one.calibrated, one.gains) for one in drawn), strict=True)
@@ -107,20 +143,23 @@ def _compiled(matrix: Tensor, hardware: Hardware) -> bool:
     return matrix.device.type == "cpu" and computed(hardware) and not hardware.faults.any
 
 
-def _draw_compiled(matrix: Tensor, hardware: Hardware, t_s: float, copies: int) -> DrawnMatrix:
-    tiles = LargeMatrix(matrix.numpy(), 1, hardware, "0", copies=copies)
-    tiles.program(int(torch.randint(2**31, ())), 0)
-    first, *others = tiles.reads(t_s, range(1 + (hardware.compensation.reads if hardware.corrects_outputs else 0)))
+def _of_key(chip: KeyedMatrix, matrix: Tensor, calibrated: bool) -> DrawnMatrix:
+    hardware = chip.hardware
+    tiles = LargeMatrix(matrix.numpy(), 1, hardware, "0", copies=chip.copies)
+    tiles.program(chip.key, 0)
+    more = hardware.compensation.reads if calibrated and hardware.corrects_outputs else 0
+    reads = tiles.reads(chip.t_s, range(1 + more))
     scales = column_scales(matrix, hardware)
     unit = by_input(torch.where(scales > 0, scales, 1.0), matrix.shape[1], hardware)
-    errors = [(torch.from_numpy(read.weights()) - matrix) / unit for read in (first, *others)]
+    first = reads[0]
     gains = [np.concatenate([tile.gain for tile in row]) for row in first.tiles]
     splits = [
         np.mean([gain for gain, start in zip(gains, first.starts, strict=True) if start == split], axis=0)
         for split in dict.fromkeys(first.starts)
     ]
-    calibrated = torch.stack(errors[1:] or errors).mean(0)
-    return DrawnMatrix(errors[0], calibrated, torch.from_numpy(np.stack(splits, axis=1)).to(scales))
+    errors = [(torch.from_numpy(reads.pop(0).weights()) - matrix) / unit for _ in range(1 + more)]
+    mean = torch.stack(errors[1:] or errors).mean(0)
+    return DrawnMatrix(errors[0], mean, torch.from_numpy(np.stack(splits, axis=1)).to(scales))
 
 
 def _draw_slices(

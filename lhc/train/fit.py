@@ -44,6 +44,7 @@ class _Progress:
     count: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
     best: dict[str, Array] = field(default_factory=dict)
+    """Weights of `best_point`, where training may stop before its end."""
 
     @property
     def best_point(self) -> CurvePoint:
@@ -54,12 +55,12 @@ class _Progress:
         """Validations since the best one."""
         return len(self.curve) - 1 - self.curve.index(self.best_point)
 
-    def add(self, step: int, drop: float, weights: dict[str, Array]) -> None:
-        """A validation."""
+    def add(self, step: int, drop: float, weights: dict[str, Array], stops: bool) -> None:
+        """A validation; ``stops``: whether training may stop before its end."""
         loss = self.total / self.count if self.count else None
         self.curve.append(CurvePoint(step=step, loss=loss, drop=drop))
         self.total, self.count = 0.0, 0
-        if self.best_point.step == step:
+        if stops and self.best_point.step == step:
             self.best = weights
 
 
@@ -83,9 +84,14 @@ def fit(
     """
     trainer.begin(analog)
     progress = _restored(trainer, checkpoint)
+
+    def watch() -> None:
+        weights = trainer.network.weights()
+        progress.add(trainer.step, validate(weights), weights, settings.patience is not None)
+
     marks = {round(steps * (index + 1) / settings.validations) for index in range(settings.validations)}
     if not progress.curve:
-        progress.add(0, validate(trainer.network.weights()), trainer.network.weights())
+        watch()
         _save(trainer, progress, checkpoint)
     while trainer.step < steps and not _stops(progress, settings):
         ramp = settings.ramp * steps
@@ -93,8 +99,7 @@ def fit(
         progress.total += trainer.train_step(strength)
         progress.count += 1
         if trainer.step in marks:
-            weights = trainer.network.weights()
-            progress.add(trainer.step, validate(weights), weights)
+            watch()
         if trainer.step in marks or trainer.step % _SAVE_EVERY == 0:
             _save(trainer, progress, checkpoint)
         report(f"training, validation {show(progress.curve[-1].drop)}", trainer.step, steps)

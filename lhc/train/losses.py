@@ -1,9 +1,11 @@
 """Losses of retraining: functions of the network's output and what it is to be, both tensors with samples first."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
@@ -14,6 +16,8 @@ __all__ = ["Loss", "distillation", "load_loss"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``(output, target) -> scalar``."""
+_VALUES = 2**22
+"""Logits that are looked at together."""
 
 
 def distillation(output: Tensor, digital: Tensor) -> Tensor:
@@ -24,9 +28,36 @@ def distillation(output: Tensor, digital: Tensor) -> Tensor:
     four or more is that of pictures' columns, unless somebody says that it holds classes.
     """
     if output.ndim in (2, 3) and output.shape[-1] > 1:
-        found, wanted = (functional.log_softmax(x.reshape(-1, x.shape[-1]), dim=-1) for x in (output, digital))
-        return functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+        found, wanted = (x.reshape(-1, x.shape[-1]) for x in (output, digital))
+        divergence: Tensor = _Divergence.apply(found, wanted)  # type: ignore[no-untyped-call]
+        return divergence
     return functional.mse_loss(output, digital) / digital.square().mean().clamp(min=1e-12)
+
+
+class _Divergence(torch.autograd.Function):
+    """KL divergence of the softmax, mean over rows; some rows at a time, since logits of a text are large.
+
+    The gradient is made with it, so that it is all that is kept, and has no gradient of its own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, found: Tensor, wanted: Tensor) -> Tensor:  # noqa: ANN401 - torch's
+        total, gradient = found.new_zeros(()), torch.empty_like(found)
+        step = max(1, _VALUES // found.shape[1])
+        for start in range(0, len(found), step):
+            some = slice(start, start + step)
+            own, other = (functional.log_softmax(x[some], dim=-1) for x in (found, wanted))
+            likely = other.exp()
+            total += (likely * (other - own)).sum()
+            gradient[some] = (own.exp() - likely) / len(found)
+        ctx.save_for_backward(gradient)
+        return total / len(found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (gradient,) = ctx.saved_tensors
+        return given * gradient, None
 
 
 def _rows(output: Tensor, class_axis: int) -> Tensor:

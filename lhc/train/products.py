@@ -22,6 +22,7 @@ clips more and brings less noise. Left out are what saturates at the ADC and IR 
 """
 
 import math
+from contextlib import nullcontext
 
 import onnx
 import torch
@@ -37,7 +38,8 @@ from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_layers import convolution
 from lhc.runtime.differentiable_ops import Operator
 from lhc.runtime.unfold import turned, window_peaks
-from lhc.train.chips import DrawnMatrix, by_input, column_scales
+from lhc.train.chips import DrawnMatrix, KeyedMatrix, by_input, column_scales
+from lhc.train.made_again import made_again
 from lhc.train.output_noise import with_noise
 
 __all__ = ["TrainingProduct"]
@@ -53,7 +55,8 @@ class TrainingProduct:
     Attributes:
         form: what the operator computes.
         strength: share of the full noise, 0 to 1.
-        drawn: the chip of this step.
+        drawn: the chip of this step; where it is made from a key, no longer than it is needed, and again for the
+            gradient where the weights are not trained.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class TrainingProduct:
         assert layer.weight is not None
         self.layer = layer
         self.strength = 1.0
-        self.drawn: DrawnMatrix | None = None
+        self.drawn: DrawnMatrix | KeyedMatrix | None = None
         self.form = Product.of_layer(node, layer)
         self._operator, self._compute = Operator.of(node, opset, layer.name), OPERATORS[node.op_type]
         self._hardware = hardware
@@ -88,23 +91,35 @@ class TrainingProduct:
         """The operator's output on the chip that was drawn."""
         assert self.drawn is not None
         matrix = self.form.matrix(weight)
+        chip, drawn = self.drawn, self.drawn.made(matrix)
         scales = column_scales(matrix, self._hardware)
         x = self._clipped(x)
         peaks = self._peaks(x.detach())
-        realised, offset = self._realised(matrix, scales, self.drawn.errors), None
+        gain, offset = None, None
         if self._corrects != "none":
-            gain, offset = self._correction(x.detach(), matrix.detach(), scales.detach(), peaks)
-            realised = realised * gain[:, None]
+            gain, offset = self._correction(x.detach(), matrix.detach(), scales.detach(), peaks, drawn)
             if self.form.window is not None:
                 bias, offset = offset if bias is None else bias + offset, None
-        output = self._product(x, self.form.stored(realised, weight.shape), bias)
+
+        def realised(errors: Tensor) -> Tensor:
+            found = self._realised(matrix, scales, errors)
+            return self.form.stored(found if gain is None else found * gain[:, None], weight.shape)
+
+        def again() -> Tensor:
+            assert isinstance(chip, KeyedMatrix)
+            return realised(chip.made(matrix, calibrated=False).errors)
+
+        now = realised(drawn.errors)
+        remade = isinstance(chip, KeyedMatrix) and not matrix.requires_grad
+        with made_again(now, again) if remade else nullcontext():
+            output = self._product(x, now, bias)
         if offset is not None:
             output = output + self.form.per_output(offset, output.ndim)
         if self._hardware.currents.read_noise > 0:
-            output = output + self._read_noise(x, weight, scales * self.drawn.gains)
+            output = output + self._read_noise(x, weight, scales * drawn.gains)
         if self._output_variance == 0 and self._input_variance == 0:
             return output
-        units = (scales * self.drawn.gains * self._totals(matrix, scales)).square()
+        units = (scales * drawn.gains * self._totals(matrix, scales)).square()
         variance = (self._output_variance * units * self._reads(scales)).sum(1)
         variance = variance + self._input_variance * matrix.square().sum(1)
         # The least keeps the gradient of the root finite where a column is 0.
@@ -139,13 +154,14 @@ class TrainingProduct:
             return self.strength * self._hardware.currents.read_noise * power.sqrt() * torch.randn_like(power)
 
     @torch.no_grad()
-    def _correction(self, x: Tensor, matrix: Tensor, scales: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor]:
+    def _correction(
+        self, x: Tensor, matrix: Tensor, scales: Tensor, peaks: Tensor, drawn: DrawnMatrix
+    ) -> tuple[Tensor, Tensor]:
         """Gain and offset that give every column the moments that it has without errors, ``(outputs,)`` each.
 
         Values are weighted as in `lhc.runtime.chip_calibration`; which of them are padding is not known here.
         """
-        assert self.drawn is not None
-        both = torch.stack([self._realised(matrix, scales, self.drawn.calibrated), matrix])
+        both = torch.stack([self._realised(matrix, scales, drawn.calibrated), matrix])
         values, square = self._some_products(x, both, peaks.square())
         weights = 1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)
         total = weights.sum((0, -1), keepdim=True)

@@ -44,8 +44,7 @@ class Trainer:
     """Trains a network for a placement.
 
     Attributes:
-        network: is trained, in place.
-        digital: gives the targets of distillation; stays as it is.
+        network: is trained, in place; as it was before, it gives the targets of distillation.
         output: name of the output that is trained.
         horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
             torch's CosineAnnealingLR).
@@ -53,7 +52,6 @@ class Trainer:
     """
 
     network: NoisyNetwork
-    digital: NoisyNetwork
     batches: Batches
     loss: Loss
     settings: TrainingOptions
@@ -116,7 +114,6 @@ class Trainer:
             wanted = self._targets(feeds, targets) if kept is None else kept[self.batches.chosen(number)]
             self.network.draw(strength)
             loss = self.loss(self.network(feeds, self.output), wanted)
-            self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         norm = self._gradient_norm()
@@ -128,6 +125,7 @@ class Trainer:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._share()
         self._optimizer.step()
+        self._optimizer.zero_grad()  # as large as the weights, and not to be held while these are judged
         self.network.limit()
         self.step += 1
         return value
@@ -142,8 +140,7 @@ class Trainer:
 
     def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
         if self.settings.loss == "distillation":
-            with torch.no_grad():
-                return self.digital(feeds, self.output)
+            return self.network.digital(feeds, self.output)
         if targets is None:
             raise DataError(f"--loss {self.settings.loss} needs labels and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes

@@ -1,6 +1,7 @@
 """A training of a study: what its weights and input ranges are judged against."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
-from lhc.study.train import course_of, retrained
+from lhc.study.train import course_of, retrained, train_once
+from lhc.train.trainer import Trainer
 
 pytestmark = pytest.mark.analog
 
@@ -58,6 +60,25 @@ def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
         assert course.with_rate(placement).record(placement, 1, ()).learning_rate == rate
     assert convolutions
     assert others
+
+
+def test_no_session_is_held_while_a_step_is_taken(digits: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, analog, _ = read_placed(
+        RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
+    )
+    workers, step, held = study.running.workers, Trainer.train_step, []
+
+    def watched(trainer: Trainer, strength: float) -> float:
+        held.append(workers._scorer)  # type: ignore[attr-defined]
+        return step(trainer, strength)
+
+    monkeypatch.setattr(Trainer, "train_step", watched)
+    judge = study.bench(study.task)
+    judge.measure(analog, range(1))
+    assert workers._scorer is not None  # type: ignore[attr-defined]
+    settings = replace(TEN, steps=2, validations=2)
+    train_once(study, course_of(study, digits, settings), analog, study.task)
+    assert held == [None, None]
 
 
 def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:

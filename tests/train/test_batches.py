@@ -103,6 +103,19 @@ def test_distillation_is_the_divergence_from_the_digital_network_or_its_normalis
     torch.testing.assert_close(distillation(column, digital_column), error)
 
 
+def test_a_divergence_in_pieces_is_torch_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lhc.train.losses._VALUES", 11)  # two rows of five, the last of 21 alone
+    torch.manual_seed(0)
+    found, digital = torch.randn(3, 7, 5, requires_grad=True), torch.randn(3, 7, 5)
+    own_rows, wanted_rows = (functional.log_softmax(x.reshape(-1, 5), -1) for x in (found, digital))
+    expected = functional.kl_div(own_rows, wanted_rows, reduction="batchmean", log_target=True)
+    loss = distillation(found, digital)
+    torch.testing.assert_close(loss, expected)
+    own, wanted = (torch.autograd.grad(3 * one, found)[0] for one in (loss, expected))
+    torch.testing.assert_close(own, wanted)
+    assert float(wanted.abs().max()) > 0.05
+
+
 def test_losses_that_need_other_targets_say_so() -> None:
     output = torch.randn(5, 3)
     classes = torch.tensor([0, 1, 2, 1, 0])
