@@ -4,9 +4,9 @@ Names are loaded when they are first used, so that ``import lhc`` and ``lhc --he
 Warnings go to the logger ``lhc``: they reach stderr unless the application configures logging otherwise.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lhc.support.lazy_names import names_from
 from lhc.support.version import VERSION
 
 __version__ = VERSION
@@ -86,11 +86,7 @@ if TYPE_CHECKING:
     from lhc.samples.task import Task as Task
     from lhc.study.outcome import PartitionResult as PartitionResult
 
-
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'lhc' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = names_from(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

@@ -1,13 +1,16 @@
 """A plan in one line: how much is analog, on how many tiles, what it gains and what it loses."""
 
-from lhc.costs import Throughput, gains
+from typing import TYPE_CHECKING
+
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
-from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.support.numbers import counted, drop_value, share_text
+
+if TYPE_CHECKING:
+    from lhc.costs import Throughput
 
 __all__ = ["format_outcome", "layers_text", "others_text", "rate_text", "share_of", "summary", "tiles_text"]
 
@@ -57,7 +60,7 @@ def tiles_text(number: int, hardware: Hardware) -> str:
     return f"{counted(number, 'tile')} of {hardware.tiles.rows}x{hardware.tiles.cols}"
 
 
-def rate_text(found: Throughput) -> str:
+def rate_text(found: "Throughput") -> str:
     """``3,074 samples/s``."""
     rate = found.samples_per_s
     return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} samples/s"
@@ -83,6 +86,9 @@ def _gain(plan: Plan, graph: LayerGraph) -> str:
     """What the placement gains beside all digital; empty for that itself, and where no costs are known."""
     if not plan.analog:
         return ""
+    from lhc.costs import gains
+    from lhc.plan_costs import digital_cost, plan_cost, plan_figures
+
     try:
         placed, digital = plan_cost(plan, graph), digital_cost(plan, graph)
     except (ModelError, UsageError):

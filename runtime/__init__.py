@@ -1,22 +1,37 @@
-"""Execute annotated graphs: digital segments in onnxruntime, analog nodes on emulated aihwkit tiles."""
+"""Execute annotated graphs: digital segments in onnxruntime, analog nodes on emulated aihwkit tiles.
 
-from lhc.runtime.bank import Bank
-from lhc.runtime.executor import HybridExecutor, Ranges
-from lhc.runtime.ort import observe_tensors
-from lhc.runtime.parity import PARITY_TOLERANCE, parity_errors, parity_tolerance
-from lhc.runtime.programmed import ProgrammedLayers
-from lhc.runtime.session import HybridSession
-from lhc.runtime.stream import Position
+Names are loaded when they are first used: who reads a model needs none of what runs it.
+"""
 
-__all__ = [
-    "PARITY_TOLERANCE",
-    "Bank",
-    "HybridExecutor",
-    "HybridSession",
-    "Position",
-    "ProgrammedLayers",
-    "Ranges",
-    "observe_tensors",
-    "parity_errors",
-    "parity_tolerance",
-]
+from typing import TYPE_CHECKING
+
+from lhc.support.lazy_names import names_from
+
+_ROOMS = {
+    "Bank": "lhc.runtime.bank",
+    "HybridExecutor": "lhc.runtime.executor",
+    "HybridSession": "lhc.runtime.session",
+    "PARITY_TOLERANCE": "lhc.runtime.parity",
+    "Position": "lhc.runtime.stream",
+    "ProgrammedLayers": "lhc.runtime.programmed",
+    "Ranges": "lhc.runtime.executor",
+    "observe_tensors": "lhc.runtime.ort",
+    "parity_errors": "lhc.runtime.parity",
+    "parity_tolerance": "lhc.runtime.parity",
+}
+
+__all__ = [*_ROOMS]
+
+if TYPE_CHECKING:
+    from lhc.runtime.bank import Bank as Bank
+    from lhc.runtime.executor import HybridExecutor as HybridExecutor
+    from lhc.runtime.executor import Ranges as Ranges
+    from lhc.runtime.ort import observe_tensors as observe_tensors
+    from lhc.runtime.parity import PARITY_TOLERANCE as PARITY_TOLERANCE
+    from lhc.runtime.parity import parity_errors as parity_errors
+    from lhc.runtime.parity import parity_tolerance as parity_tolerance
+    from lhc.runtime.programmed import ProgrammedLayers as ProgrammedLayers
+    from lhc.runtime.session import HybridSession as HybridSession
+    from lhc.runtime.stream import Position as Position
+
+__getattr__ = names_from(__name__, _ROOMS)

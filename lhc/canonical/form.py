@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from itertools import chain
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import onnx
 
@@ -18,7 +18,9 @@ from lhc.onnx_io import Shape, read_plan
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.operators import identity, kind_of
 from lhc.onnx_io.shapes import inferred_shapes
-from lhc.plan import Plan
+
+if TYPE_CHECKING:
+    from lhc.plan import Plan
 
 __all__ = ["ON_REQUEST", "RULES", "canonical", "dequantises"]
 
@@ -54,7 +56,7 @@ ON_REQUEST: dict[tuple[str, str], str] = {
 _INTEGER_KINDS = frozenset(f"{domain}::{name}" if domain else name for domain, name in ON_REQUEST)
 
 
-def dequantises(plan: Plan | None) -> bool:
+def dequantises(plan: "Plan | None") -> bool:
     """Whether a plan was made with operators on integers as products."""
     return plan is not None and any(layer.origin and layer.kind in _INTEGER_KINDS for layer in plan.layers)
 
@@ -116,7 +118,7 @@ def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> di
     return {node.name: site for node in model.proto.graph.node if (site := form.rewritten(node)) is not None}
 
 
-def _carried_plan(model: OnnxModel) -> Plan | None:
+def _carried_plan(model: OnnxModel) -> "Plan | None":
     """The plan that the file carries."""
     try:
         return read_plan(model)

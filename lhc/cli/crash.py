@@ -4,7 +4,6 @@ import os
 import platform
 import shlex
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable
 from functools import wraps
@@ -66,6 +65,8 @@ def tell_crash(error: Exception, whose: str = "lhc") -> None:
 
 
 def _kept(text: str) -> str | None:
+    import tempfile
+
     try:
         handle, path = tempfile.mkstemp(prefix="lhc-crash-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:

@@ -1,7 +1,7 @@
 """``lhc diff``: what differs between two placed models."""
 
 from lhc.cli.output import emit_json, say
-from lhc.options.terminal_options import DiffOptions
+from lhc.options.looking_options import DiffOptions
 
 
 def diff(asked: DiffOptions) -> None:

@@ -1,7 +1,7 @@
 """``lhc hardware``: the presets, and descriptions as YAML."""
 
 from lhc.cli.output import check_file, hint, say, write
-from lhc.options.terminal_options import HardwareOptions
+from lhc.options.looking_options import HardwareOptions
 
 
 def hardware(asked: HardwareOptions) -> None:

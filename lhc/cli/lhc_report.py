@@ -2,7 +2,7 @@
 
 from lhc.cli.output import hint, hints, say
 from lhc.errors import UsageError
-from lhc.options.terminal_options import ReportOptions
+from lhc.options.looking_options import ReportOptions
 from lhc.support.files import default_work_dir
 
 

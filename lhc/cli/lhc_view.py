@@ -1,7 +1,7 @@
 """``lhc view``: a model in Netron."""
 
 from lhc.cli.output import hint, hints, notes, say
-from lhc.options.terminal_options import ViewOptions
+from lhc.options.looking_options import ViewOptions
 
 
 def view(asked: ViewOptions) -> None:

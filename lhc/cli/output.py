@@ -1,6 +1,5 @@
 """Where text goes."""
 
-import json as json_module
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -100,7 +99,9 @@ def emit_table(table: Table, footer: str, form: str, head: str = "") -> None:
 
 def emit_json(document: Mapping[str, object]) -> None:
     """One JSON document on stdout."""
-    print(json_module.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
+    import json
+
+    print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
 
 
 def check_file(path: Path | None, force: bool) -> None:

@@ -16,7 +16,8 @@ from lhc.report.kept_fronts import newest_front
 from lhc.report.records import keep, newest, with_earlier
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 from lhc.runtime.environment import environment
-from lhc.study.outcome import PartitionResult, graph_of_plan
+from lhc.study.outcome import PartitionResult
+from lhc.study.plan_table import graph_of_plan
 from lhc.study.source import Opened, open_model
 
 __all__ = ["ReportSource", "planned", "report_of"]

@@ -14,8 +14,9 @@ from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import nearest_presets, preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
+from lhc.support.nested_values import fields_by_path
 from lhc.support.numbers import time_text
-from lhc.support.yaml_text import fields_by_path, read_yaml, write_yaml
+from lhc.support.yaml_text import read_yaml, write_yaml
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig

@@ -12,7 +12,7 @@ from lhc.hardware.devices import DEVICE_MODELS, Devices
 from lhc.hardware.machine import Machine
 from lhc.hardware.sections import Section, moved
 from lhc.support.field_problems import field_problem
-from lhc.support.yaml_text import unknown_key
+from lhc.support.nested_values import unknown_key
 
 __all__ = ["Override", "field_path", "problem", "problems"]
 

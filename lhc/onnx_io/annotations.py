@@ -7,6 +7,7 @@ optimisers. Values are strings; keys are set or replaced, never appended. Nothin
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -15,9 +16,10 @@ from lhc.errors import ConfigError, ModelError
 from lhc.graph import LayerGraph
 from lhc.model import KEY_PREFIX, LAYER_ANN, OWN_LAYER_ANN, OnnxModel, without_annotations
 from lhc.onnx_io.nested import inner_nodes
-from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan
-from lhc.summary import summary
-from lhc.support.yaml_text import holds_more
+from lhc.support.nested_values import holds_more
+
+if TYPE_CHECKING:
+    from lhc.plan import LayerPlan, Plan
 
 __all__ = [
     "annotate",
@@ -42,7 +44,7 @@ _ENTRIES = 64
 """Most values that the plan holds for an operator."""
 
 
-def node_keys(layer: LayerPlan) -> dict[str, str]:
+def node_keys(layer: "LayerPlan") -> dict[str, str]:
     """What is written onto a node."""
     analog = layer.placement == "analog"
     keys = {
@@ -63,7 +65,7 @@ def node_keys(layer: LayerPlan) -> dict[str, str]:
     return keys
 
 
-def keys_of_nodes(layers: Iterable[LayerPlan]) -> dict[str, dict[str, str]]:
+def keys_of_nodes(layers: "Iterable[LayerPlan]") -> dict[str, dict[str, str]]:
     """What is written onto each node of the file, by its name; a node that stands for several products has their sums.
 
     Its placement is ``mixed`` where its products' differ.
@@ -74,7 +76,7 @@ def keys_of_nodes(layers: Iterable[LayerPlan]) -> dict[str, dict[str, str]]:
     return {name: _keys_of_parts(name, parts) for name, parts in nodes.items()}
 
 
-def _keys_of_parts(node: str, parts: Sequence[LayerPlan]) -> dict[str, str]:
+def _keys_of_parts(node: str, parts: "Sequence[LayerPlan]") -> dict[str, str]:
     held: dict[str | None, LayerPlan] = {}
     for part in (part for part in parts if part.macs):
         held.setdefault(part.weight, part)  # steps by the same weights are placed alike
@@ -97,7 +99,10 @@ def _keys_of_parts(node: str, parts: Sequence[LayerPlan]) -> dict[str, str]:
     }
 
 
-def _model_keys(plan: Plan, graph: LayerGraph) -> dict[str, str]:
+def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:
+    from lhc.plan import SCHEMA_VERSION
+    from lhc.summary import summary
+
     keys = {
         "lhc.schema": str(SCHEMA_VERSION),
         "lhc.version": plan.lhc_version,
@@ -122,7 +127,7 @@ def _add(holder: onnx.ModelProto | onnx.NodeProto, keys: Mapping[str, str]) -> N
         holder.metadata_props.add(key=key, value=value)
 
 
-def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph, layer_ann: bool = False) -> onnx.ModelProto:
+def annotate(model: OnnxModel, plan: "Plan", graph: LayerGraph, layer_ann: bool = False) -> onnx.ModelProto:
     """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced.
 
     Args:
@@ -157,7 +162,7 @@ def has_annotations(model: OnnxModel) -> bool:
     return "lhc.plan" in metadata(model.proto)
 
 
-def read_plan(model: OnnxModel) -> Plan | None:
+def read_plan(model: OnnxModel) -> "Plan | None":
     """The plan that a model carries; None where it carries none.
 
     Raises:
@@ -166,6 +171,8 @@ def read_plan(model: OnnxModel) -> Plan | None:
     keys = metadata(model.proto)
     if "lhc.plan" not in keys:
         return None
+    from lhc.plan import SCHEMA_VERSION, Plan  # takes as long to load as onnx: only where there is a plan
+
     if any(len(value) > _LIMIT for value in keys.values()):
         raise ModelError(f"{model.label}: lhc metadata larger than {_LIMIT >> 20} MiB; annotate the model again")
     schema = keys.get("lhc.schema", "")
@@ -204,7 +211,7 @@ def _check_size(fields: Mapping[str, object], nodes: int) -> None:
         raise ValueError(f"a hardware description of more than {_HARDWARE >> 10} KiB")
 
 
-def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
+def contradictions(model: OnnxModel, plan: "Plan") -> list[str]:
     """Where the keys on the nodes do not say what ``lhc.plan`` says: somebody edited one of them.
 
     ``lhc.plan`` is what lhc goes by.

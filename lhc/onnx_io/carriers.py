@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -26,8 +27,10 @@ from lhc.errors import ConfigError, UsageError
 from lhc.model import CONFIGURATION, CONFIGURED_IR, EARLIER_IR, LAYER_ANN, OnnxModel, captured
 from lhc.onnx_io.annotations import keys_of_nodes, named_nodes, read_plan
 from lhc.onnx_io.nested import inner_nodes
-from lhc.plan import Plan
-from lhc.plan.layer_plan import Placement
+
+if TYPE_CHECKING:
+    from lhc.plan import Plan
+    from lhc.plan.layer_plan import Placement
 
 __all__ = [
     "add_device_configurations",
@@ -40,7 +43,7 @@ __all__ = [
 
 _DEVICE = re.compile(r"(cpu|gpu|cuda|dml|npu|fpga|accelerator|gpu:\w+)")
 """What onnxruntime calls devices."""
-_DEVICES: tuple[Placement, ...] = ("digital", "analog")
+_DEVICES: "tuple[Placement, ...]" = ("digital", "analog")
 """Of the configuration; even and odd stages are theirs."""
 _NOT_IN_NAMES = re.compile(r"[,;()]|^[\s=]|\s$")
 """What onnxruntime's setting cannot say."""
@@ -48,7 +51,7 @@ _SPECIAL = re.compile(r"[\^$\\.*+?()\[\]{}|]")
 """What means something in an expression of ECMAScript."""
 
 
-def add_device_configurations(proto: onnx.ModelProto, plan: Plan) -> None:
+def add_device_configurations(proto: onnx.ModelProto, plan: "Plan") -> None:
     """Write a placement into a model as a device configuration, in place; an older IR version becomes 11.
 
     Args:
@@ -79,7 +82,7 @@ def _configure(node: onnx.NodeProto, keys: Mapping[str, str] | None) -> int:
     return device
 
 
-def configured_placements(model: OnnxModel) -> dict[str, Placement]:
+def configured_placements(model: OnnxModel) -> "dict[str, Placement]":
     """Operators that a device configuration places, whoever wrote it; empty where none has a device ``analog``."""
     proto = model.in_file
     devices = {one.name: list(one.device) for one in proto.configuration if "analog" in one.device}
@@ -94,13 +97,13 @@ def configured_placements(model: OnnxModel) -> dict[str, Placement]:
     return placements
 
 
-def lost_configurations(model: OnnxModel, plan: Plan) -> bool:
+def lost_configurations(model: OnnxModel, plan: "Plan") -> bool:
     """Whether lhc wrote device configurations into a model, and another tool took some off its products."""
     written = any(entry.key == EARLIER_IR for entry in model.in_file.metadata_props)
     return written and not {layer.origin or layer.name for layer in plan.layers} <= configured_placements(model).keys()
 
 
-def _named_placements(model: OnnxModel, plan: Plan) -> dict[str, tuple[onnx.NodeProto, Placement]]:
+def _named_placements(model: OnnxModel, plan: "Plan") -> "dict[str, tuple[onnx.NodeProto, Placement]]":
     """Operators of the file and how they are placed, by the names in the file.
 
     Where bodies have operators of one name, placed differently, they are digital.
@@ -133,7 +136,7 @@ def layer_assignment(model: OnnxModel, device: str) -> tuple[str, str]:
     return "name_based_layer_assignment", _name_assignment(model, plan, device)
 
 
-def _name_assignment(model: OnnxModel, plan: Plan, device: str) -> str:
+def _name_assignment(model: OnnxModel, plan: "Plan", device: str) -> str:
     """The value of ``session.name_based_layer_assignment`` that sends analog operators to a device.
 
     Digital ones are named for the CPU, and so is every other operator in whose name that of an analog one stands.
@@ -157,7 +160,7 @@ def _name_assignment(model: OnnxModel, plan: Plan, device: str) -> str:
     return "; ".join(f"{side}({', '.join(names)})" for side, names in sides if names)
 
 
-def nnpa_config(model: OnnxModel, plan: Plan) -> str:
+def nnpa_config(model: OnnxModel, plan: "Plan") -> str:
     """The placement as JSON for ``onnx-mlir --config-file``, a rule an operator; without those of other domains."""
     rules = [
         {
@@ -172,7 +175,7 @@ def nnpa_config(model: OnnxModel, plan: Plan) -> str:
     return json.dumps({"nnpa_ops_config": rules}, indent=2)
 
 
-def placements_in(path: Path, model: OnnxModel) -> dict[str, Placement] | None:
+def placements_in(path: Path, model: OnnxModel) -> "dict[str, Placement] | None":
     """What onnx-mlir's or onnxruntime's settings in a file say of a model's operators; None for other files.
 
     Raises:
@@ -190,7 +193,7 @@ def placements_in(path: Path, model: OnnxModel) -> dict[str, Placement] | None:
         raise ConfigError(f"{path}: cannot be read as {kind}: {error!r}") from error
 
 
-def _by_rules(text: str, nodes: Mapping[str, onnx.NodeProto]) -> Iterator[tuple[str, Placement]]:
+def _by_rules(text: str, nodes: Mapping[str, onnx.NodeProto]) -> "Iterator[tuple[str, Placement]]":
     rules = [rule["pattern"] for rule in json.loads(text)["nnpa_ops_config"]]
     for rule in rules:
         if {"inputs", "outputs"} & rule["match"].keys():
@@ -205,7 +208,7 @@ def _by_rules(text: str, nodes: Mapping[str, onnx.NodeProto]) -> Iterator[tuple[
                 break
 
 
-def _by_names(text: str, nodes: Mapping[str, onnx.NodeProto]) -> Iterator[tuple[str, Placement]]:
+def _by_names(text: str, nodes: Mapping[str, onnx.NodeProto]) -> "Iterator[tuple[str, Placement]]":
     sides = [re.fullmatch(r"\s*([\w:]+)\s*\((.*)\)\s*", side, re.DOTALL) for side in text.split(";") if side.strip()]
     if not sides or None in sides:
         raise ValueError("write device(name, name); cpu(name)")

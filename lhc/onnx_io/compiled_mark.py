@@ -6,6 +6,7 @@ A compiled model holds another graph than the network that it was made from; ``l
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -13,7 +14,9 @@ from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io.annotations import annotate, metadata, metadata_of_file, named_nodes, node_keys
-from lhc.plan import Plan
+
+if TYPE_CHECKING:
+    from lhc.plan import Plan
 
 __all__ = ["COMPILED_KEY", "compiled_from", "compiled_note", "mark_compiled", "refuse_compiled"]
 
@@ -21,7 +24,7 @@ COMPILED_KEY = "lhc.compiled"
 
 
 def mark_compiled(
-    proto: onnx.ModelProto, model: OnnxModel, plan: Plan, graph: LayerGraph, about: Mapping[str, object]
+    proto: onnx.ModelProto, model: OnnxModel, plan: "Plan", graph: LayerGraph, about: Mapping[str, object]
 ) -> None:
     """Give a compiled model all metadata of the network: lhc's, and everybody else's, which conversions lose.
 

@@ -7,7 +7,7 @@ in docs/compiled-models.md.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import onnx
 
@@ -17,7 +17,9 @@ from lhc.model import OnnxModel
 from lhc.onnx_io.annotations import named_nodes
 from lhc.onnx_io.operators import kind_of
 from lhc.onnx_io.weighted import may_multiply
-from lhc.plan import LayerPlan, Plan
+
+if TYPE_CHECKING:
+    from lhc.plan import LayerPlan, Plan
 
 __all__ = ["Found", "find_layers", "reapplied_plan"]
 
@@ -35,7 +37,7 @@ class Found:
         weight, output: tensors of that node.
     """
 
-    layer: LayerPlan
+    layer: "LayerPlan"
     name: str | None = None
     op_type: str = ""
     by: By | None = None
@@ -60,7 +62,7 @@ class Found:
         return None
 
 
-def find_layers(model: OnnxModel, plan: Plan) -> tuple[Found, ...]:
+def find_layers(model: OnnxModel, plan: "Plan") -> tuple[Found, ...]:
     """Every layer of a plan in a rewritten model; no node stands for two layers."""
     left = dict(named_nodes(model.proto.graph))
     found = []
@@ -77,7 +79,7 @@ def find_layers(model: OnnxModel, plan: Plan) -> tuple[Found, ...]:
     return tuple(found)
 
 
-def _match(layer: LayerPlan, nodes: Mapping[str, onnx.NodeProto]) -> tuple[str | None, By | None]:
+def _match(layer: "LayerPlan", nodes: Mapping[str, onnx.NodeProto]) -> tuple[str | None, By | None]:
     """Name of the node that is this layer, and by what."""
     readers = [name for name, node in nodes.items() if layer.weight is not None and layer.weight in node.input]
     if len(readers) == 1:
@@ -100,7 +102,7 @@ def _constant(node: onnx.NodeProto, graph: onnx.GraphProto) -> str | None:
     return next((name for name in node.input[:2] if name in stored), None)
 
 
-def reapplied_plan(plan: Plan, found: Sequence[Found], model: OnnxModel) -> Plan:
+def reapplied_plan(plan: "Plan", found: Sequence[Found], model: OnnxModel) -> "Plan":
     """The plan for the rewritten model: names, weights and outputs as they are now, without the layers that are gone.
 
     Raises:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lhc.options.declare import option, options
-from lhc.options.subjects import ExternalData
+from lhc.options.model_options import ExternalData
 
 __all__ = [
     "Annotating",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import UsageError
 from lhc.options.data_options import Data, SampleSource, SomeSamples
-from lhc.options.declare import argument, option, options
+from lhc.options.declare import option, options
+from lhc.options.model_options import ExternalData, Model, ModelForm
 from lhc.options.values import bytes_of, check_times, copies_of, shapes_of, time_of, times_of
 from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
-    from lhc.model import ModelSource
     from lhc.plan import Plan
 
 __all__ = [
@@ -50,33 +50,10 @@ Progress = Callable[[str, int, int], None]
 """Called as work proceeds: what is done, how much of it is done, how much it is in all."""
 Objective = Literal["energy", "latency", "macs"]
 RankingMethod = Literal["auto", "measure", "fisher"]
-ExternalData = Literal["keep", "copy"]
 
 
 def silent(what: str, done: int, total: int) -> None:
     """No progress."""
-
-
-@options
-class Model:
-    """The network."""
-
-    PANEL = "Model"
-
-    model: "ModelSource" = argument(
-        "An .onnx file, or a name that 'lhc models' lists.", kw_only=False, metavar="MODEL", reads=str, names="models"
-    )
-
-
-@options
-class ModelForm(Model):
-    """The network, and what of it is seen as products."""
-
-    dequantize: bool = option(
-        "Place operators on integers (QLinearConv, MatMulInteger, …) too, by their dequantised weights.",
-        default=False,
-        rare=True,
-    )
 
 
 @options

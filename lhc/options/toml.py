@@ -9,7 +9,6 @@ stands under a command's name for that command; the command line counts more tha
     strategy = "milp"
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ def read_config(path: Path, commands: Commands) -> dict[str, dict[str, Any]]:
         UsageError: no such file.
         ConfigError: not TOML, or a key that no command has; the message names the nearest.
     """
+    import tomllib
+
     if not path.is_file():
         raise UsageError(f"--config {path}: no such file")
     try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from lhc.plan import LayerPlan, Plan, Sensitivity
+from lhc.support.nested_values import fields_by_path
 from lhc.support.numbers import share_text, time_text
 from lhc.support.tables import Table
-from lhc.support.yaml_text import fields_by_path
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]
 

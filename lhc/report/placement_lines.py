@@ -3,15 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lhc.costs import Cost, SystemCost, by_operator
-from lhc.costs.units import total
 from lhc.graph import CANDIDATE_OPS
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded, layers_among
 from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
-from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     budget_of_chips,
     budget_text,
@@ -32,11 +29,12 @@ from lhc.report.text import (
     tests_text,
     unmet_because,
 )
-from lhc.results import Infeasibility, SensitivityTable
 from lhc.support.numbers import amount, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
+    from lhc.costs import Cost, SystemCost
+    from lhc.results import Infeasibility, SensitivityTable
     from lhc.study.outcome import Analysis, PartitionResult
 
 __all__ = [
@@ -94,7 +92,10 @@ def _saving_layers(result: "Analysis") -> str:
     )
 
 
-def _other_operators(cost: SystemCost) -> Iterator[str]:
+def _other_operators(cost: "SystemCost") -> Iterator[str]:
+    from lhc.costs import by_operator
+    from lhc.costs.units import total
+
     others = by_operator(cost.others)
     if not others:
         return
@@ -104,11 +105,11 @@ def _other_operators(cost: SystemCost) -> Iterator[str]:
     yield f"both estimates include the operators that are no products, which always run digitally:\n\n{table.render()}"
 
 
-def _cells(cost: Cost) -> tuple[str, str]:
+def _cells(cost: "Cost") -> tuple[str, str]:
     return f"{1e6 * cost.latency_s:,.2f}", f"{1e6 * cost.energy_j:,.2f}"
 
 
-def _amounts(cost: SystemCost) -> str:
+def _amounts(cost: "SystemCost") -> str:
     return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
 
 
@@ -201,7 +202,10 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
             yield f"estimated {outcome.drop_word} {predicted}, verified {drop} ({estimate_basis(found)})"
     if _has_products(plan) and result.cost is not None:
         yield from _objective_lines(outcome)
-        yield from () if result.figures is None else system_lines(result.figures, plan)
+        if result.figures is not None:
+            from lhc.report.system_lines import system_lines
+
+            yield from system_lines(result.figures, plan)
 
 
 def _objective_lines(outcome: Outcome | None) -> list[str]:
@@ -217,7 +221,7 @@ def _objective_lines(outcome: Outcome | None) -> list[str]:
     return [f"objective {goal}: a layer is on tiles only where that takes less {goal} than a digital core"]
 
 
-def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str]:
+def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
     """Why a budget was not shown to be met, and what would help."""
     outcome = plan.outcome
     if found is None or outcome is None:
@@ -268,7 +272,7 @@ def inspection_footer(model: OnnxModel, plan: Plan) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def ranking_notes(table: SensitivityTable) -> list[str]:
+def ranking_notes(table: "SensitivityTable") -> list[str]:
     """How predicted sensitivities compare with measured ones, and why they were not used."""
     return [*([] if table.agreement is None else [str(table.agreement)]), *table.notes]
 

@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lhc.costs import compared
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
-from lhc.report.measured_tables import within_budget
 from lhc.report.text import (
     budget_for,
     budget_of_chips,
@@ -28,7 +26,6 @@ from lhc.report.text import (
     unlike_decision,
     unmet_because,
 )
-from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
 from lhc.summary import layers_text, rate_text, tiles_text
 from lhc.support.numbers import (
     amount,
@@ -44,6 +41,7 @@ from lhc.support.numbers import (
 
 if TYPE_CHECKING:
     from lhc.report.document import Costs, Report
+    from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
 
 __all__ = [
     "beside",
@@ -161,7 +159,7 @@ def _retraining(outcome: Outcome, plan: Plan) -> str:
     ).strip()
 
 
-def _margin(found: Robustness, outcome: Outcome | None) -> str:
+def _margin(found: "Robustness", outcome: Outcome | None) -> str:
     budget = budget_of_margin(found, outcome)
     unlike = f"; {unlike_decision(found)}" if found.differs else ""
     if found.margin:
@@ -196,7 +194,7 @@ def _certainty(outcome: Outcome) -> str:
     )
 
 
-def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
+def _in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
     """Which layers, what would be without them, and what budget the placement does hold."""
     text = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
     if found.all_in_the_way:
@@ -208,7 +206,7 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     return f"{text}. The nearest budget that the {verified} hold: {points(outcome, found.nearest_budget)}."
 
 
-def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
+def _lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: str) -> str:
     """Up to when the mean drop is shown to stay within the budget, as tables over time judge it."""
     other = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
     if other is not None:
@@ -218,6 +216,8 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
         other = "the trained weights" if outcome.retrained is not None else "another network"
         given = "the budget against the network as it was given: not compared."
         return f"{outcome.drop_word}s are against {other}, {given}"
+    from lhc.report.measured_tables import within_budget
+
     within = [bool(within_budget(point.evaluation, outcome, drop_type)) for point in times]
     last = times[-1].evaluation
     mean_drop = f"{'on other samples, ' if other_samples(last, outcome) else ''}the mean {outcome.drop_word}"
@@ -235,7 +235,7 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
     return f"{mean_drop} is shown to be within the budget {held}, and {beyond}."
 
 
-def other_samples(found: Evaluation, outcome: Outcome | None) -> str:
+def other_samples(found: "Evaluation", outcome: Outcome | None) -> str:
     """That something was measured on other samples than the decision, or in another metric.
 
     Empty where the metric, the number of samples and the digital network's value are the same.
@@ -249,7 +249,7 @@ def other_samples(found: Evaluation, outcome: Outcome | None) -> str:
     return f"other samples than the decision: {found.samples}, digital {metric_value(found.baseline, found.percent)}"
 
 
-def samples_of_front(front: Front | None, outcome: Outcome | None) -> str:
+def samples_of_front(front: "Front | None", outcome: Outcome | None) -> str:
     """The same of a front's points."""
     verified = () if front is None else front.verified
     found = verified[0].evaluation if verified else None
@@ -258,6 +258,8 @@ def samples_of_front(front: Front | None, outcome: Outcome | None) -> str:
 
 def times_of_digital(costs: "Costs") -> tuple[str, str]:
     """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2 times less energy``."""
+    from lhc.costs import compared
+
     whole, digital = costs.total, costs.all_digital
     return (
         compared(digital.latency_s, whole.latency_s, "faster", "slower", "no faster"),

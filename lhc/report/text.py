@@ -3,9 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity
-from lhc.results import Attribution, Evaluation, LayerAttribution, Robustness, SensitivityTable
 from lhc.support.numbers import (
     counted,
     counted_samples,
@@ -18,6 +18,9 @@ from lhc.support.numbers import (
     scale_text,
     share_text,
 )
+
+if TYPE_CHECKING:
+    from lhc.results import Attribution, Evaluation, LayerAttribution, Robustness, SensitivityTable
 
 __all__ = [
     "CALIBRATION_NOTE",
@@ -178,7 +181,7 @@ def shares_error(outcome: Outcome) -> bool:
     return outcome.confidence > asked + 1e-9
 
 
-def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
+def budget_of_margin(found: "Robustness", outcome: Outcome | None) -> str:
     """What the margin is about: the placement's budget, or another one, which is then named."""
     chips = found.chips
     own = outcome is not None and (outcome.metric, outcome.max_drop, outcome.drop_type) == (
@@ -192,14 +195,14 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
     return f"a {chips.drop_word} of {drop} in {chips.metric}, which is not the placement's budget,"
 
 
-def budget_for(found: Evaluation, outcome: Outcome, drop_type: str = "absolute") -> float:
+def budget_for(found: "Evaluation", outcome: Outcome, drop_type: str = "absolute") -> float:
     """The budget of a placement in the unit of an evaluation's drops."""
     if drop_type == outcome.drop_type:
         return outcome.max_drop
     return outcome.max_drop * (abs(found.baseline) if drop_type == "absolute" else 1 / abs(found.baseline))
 
 
-def drop_at_most(outcome: Outcome, found: Evaluation) -> str:
+def drop_at_most(outcome: Outcome, found: "Evaluation") -> str:
     """A drop of another placement, and the bound of it that decides, with whether that is within the budget."""
     interval = found.deciding(outcome.generalized)
     if interval is None:
@@ -213,7 +216,7 @@ def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str
     return drop_interval(interval, outcome.percent, outcome.drop_type)
 
 
-def comparable(found: Evaluation, outcome: Outcome) -> bool:
+def comparable(found: "Evaluation", outcome: Outcome) -> bool:
     """Whether drops are against the same network as the budget: where weights were trained, the one that was given."""
     return found.against == (None if outcome.retrained is None else outcome.retrained.source)
 
@@ -279,7 +282,7 @@ def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
     return f"{gain:.2f}" if gain_range is None else f"{gain:.2f} ({gain_range[0]:.2f} to {gain_range[1]:.2f})"
 
 
-def draws_word(found: Outcome | Robustness) -> str:
+def draws_word(found: "Outcome | Robustness") -> str:
     """What a draw is: a chip, or a programming of the one that is known."""
     return "programming" if found.one_chip else "chip"
 
@@ -289,7 +292,7 @@ def other_chips(found: Outcome) -> str:
     return "this chip, programmed anew" if found.one_chip else "other chips"
 
 
-def budget_of_chips(found: Outcome | Robustness) -> str:
+def budget_of_chips(found: "Outcome | Robustness") -> str:
     """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one.
 
     How many hold it one by one is not what is decided.
@@ -312,7 +315,7 @@ def reasons(layers: Sequence[LayerPlan]) -> str:
     return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
 
 
-def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
+def margin_cause(found: "Robustness", show: Callable[[float], str]) -> str | None:
     """Why the budget is not shown to be held even with the least noise tried; None where it is, or nothing tells."""
     least = found.scales[0]
     drop, interval = least.evaluation.drop, found.interval(least.evaluation)
@@ -327,12 +330,12 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
     )
 
 
-def unlike_decision(found: Robustness) -> str:
+def unlike_decision(found: "Robustness") -> str:
     """Why a margin may say something else than the decision; nothing where it cannot."""
     return f"measured, unlike the decision, with {' and '.join(found.differs)}" if found.differs else ""
 
 
-def samples_basis(found: SensitivityTable | Attribution | Evaluation) -> str:
+def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:
     """How many samples judge, and how many others every chip was calibrated on."""
     what = "others" if found.documents is None else "other windows"
     others = f" and {found.calibrated} {what} that every chip was calibrated on" if found.calibrated else ""
@@ -349,7 +352,7 @@ CALIBRATION_NOTE = (
 )
 
 
-def calibrations(found: Attribution) -> dict[str, str]:
+def calibrations(found: "Attribution") -> dict[str, str]:
     """Which figures of the calibration of chips layers have, and what columns of them are called."""
     names = {"calibration": "calibration", "frozen": "more if frozen"}
     return {
@@ -367,7 +370,7 @@ def shown_damage(found: Sensitivity | None) -> str:
     return f"({found.mean:.2g})" if held else f"{found.mean:.2g}"
 
 
-def effect_share(layer: LayerAttribution, effect: str) -> str:
+def effect_share(layer: "LayerAttribution", effect: str) -> str:
     """How much of a layer's damage goes away without an effect; in brackets where it may be none.
 
     Absolute where the layer does no damage: a share of it means nothing.

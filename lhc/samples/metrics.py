@@ -38,7 +38,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.probabilities import divergences, log_likelihoods
@@ -303,6 +302,8 @@ def _spearman(output: Array, targets: Array) -> float:
         )
     if np.ptp(values) == 0:
         return 0.0
+    import scipy
+
     return float(scipy.stats.spearmanr(values, wanted).statistic)
 
 

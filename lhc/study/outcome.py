@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from lhc.costs import CostTerms, SystemCost, SystemFigures, cost_of, cost_terms
-from lhc.graph import Layer, LayerGraph, WeightRef
+from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
 from lhc.plan import LayerPlan, Plan
-from lhc.plan.recurrent_steps import folded, folded_rows
+from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.results import Evaluation, Infeasibility, SensitivityTable
+from lhc.study.plan_table import plan_table
 from lhc.summary import share_of, summary, tiles_text
 from lhc.support.notebook import Tabled, data_frame
 from lhc.support.numbers import share_text
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from lhc.runtime import HybridSession
 
-__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "graph_of_plan", "plan_table"]
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult"]
 
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
@@ -295,43 +296,3 @@ class PartitionResult(Tabled):
 
     def __repr__(self) -> str:
         return f"<PartitionResult: {self.summary}>"
-
-
-def plan_table(plan: Plan) -> Table:
-    """A plan, one row a layer."""
-    rows = [
-        [
-            layer.title,
-            layer.op_type,
-            layer.placement,
-            layer.reason,
-            f"{layer.macs:,}",
-            str(layer.tiles if layer.placement == "analog" else 0),
-            *([str(layer.copies) if layer.placement == "analog" else "-"] if plan.has_copies else []),
-            layer.sensitivity_text or "-",
-            layer.detail,
-        ]
-        for layer in folded(plan).layers
-    ]
-    copies = ["copies"] if plan.has_copies else []
-    headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]
-    spare = [headers.index(name) for name in ("detail", "operator", "MACs", *copies, "sensitivity", "tiles", "reason")]
-    return Table(headers, rows, right=(4, 5, *([6] if copies else [])), spare=spare)
-
-
-def graph_of_plan(plan: Plan) -> LayerGraph:
-    """The candidates alone, without their sizes: for a file whose sizes are not known until it runs.
-
-    Layers that read one initializer share their tiles.
-    """
-    layers = [
-        Layer(
-            layer.name,
-            layer.kind,
-            (),
-            (layer.output,),
-            None if layer.weight is None else WeightRef(layer.weight, 1, (), "float32", layer.weight),
-        )
-        for layer in plan.layers
-    ]
-    return LayerGraph(layers, (), ())

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,16 +28,17 @@ from lhc.onnx_io import (
     training_mode,
 )
 from lhc.onnx_io.shapes import refuse_giant
-from lhc.options.subjects import Data, ModelForm, SampleSource, SomeSamples
-from lhc.plan import Plan
-from lhc.runtime import observe_tensors
-from lhc.runtime.ort import Array, must_run, plain_feeds, tensor_infos
+from lhc.options.data_options import Data, SampleSource, SomeSamples
+from lhc.options.model_options import ModelForm
+from lhc.runtime.ort import Array, must_run, observe_tensors, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
 from lhc.samples.metrics import UNCHOSEN, Metric, get_metric
 from lhc.samples.task import DataSource, Task
 from lhc.study.inputs import first_samples, load_task
-from lhc.study.text_samples import is_text, text_samples
 from lhc.support.numbers import counted
+
+if TYPE_CHECKING:
+    from lhc.plan import Plan
 
 __all__ = ["Opened", "open_model", "opened_of"]
 
@@ -61,7 +63,7 @@ class Opened(OpenedModel):
     told: set[str] = field(default_factory=set)
     dequantize: bool = False
 
-    def split_as(self, plan: Plan | None, undecided: bool = False) -> "Opened":
+    def split_as(self, plan: "Plan | None", undecided: bool = False) -> "Opened":
         """The network with the layers split whose worst columns are digital in a plan; ``undecided``: or may be."""
         return self if plan is None else self.split_by(plan.digital_columns, undecided)
 
@@ -96,12 +98,16 @@ class Opened(OpenedModel):
                     " lhc feeds tensors only"
                 )
         how = SampleSource() if reading is None else reading
+        from lhc.study.text_samples import is_text
+
         if is_text(data):
             data = self._text(Path(str(data)), how, samples)
         return load_task(data, self.model, metric, how.label_key, samples).head(samples)
 
     def _text(self, path: Path, how: SampleSource, samples: int | None) -> Task:
         """Windows of a text."""
+        from lhc.study.text_samples import text_samples
+
         made = text_samples(path, how, input_shapes(self.model), self.entry, samples)
         if made.short:
             self.warn(f"{counted(made.short, 'document')} of {path} left out: a single token leaves nothing to predict")

@@ -2,13 +2,9 @@
 
 import os
 import stat
-import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-
-import platformdirs
 
 from lhc.errors import UsageError
 
@@ -21,7 +17,11 @@ __all__ = ["default_work_dir", "write_file", "write_npz"]
 def default_work_dir() -> Path:
     """``$LHC_CACHE``, else ``lhc`` in the user's cache folder (on Linux ``$XDG_CACHE_HOME`` or ``~/.cache``)."""
     value = os.environ.get("LHC_CACHE")
-    return Path(value).expanduser() if value else platformdirs.user_cache_path("lhc", appauthor=False)
+    if value:
+        return Path(value).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("lhc", appauthor=False)
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -34,6 +34,8 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         UsageError: the place cannot be written, or is a device, a pipe or another thing that is no file.
     """
+    import tempfile
+
     try:
         path = path.resolve()
         mode = _mode(path)
@@ -79,6 +81,8 @@ def _sync_folder(folder: Path) -> None:
 
 def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
     """Write arrays as npz; strings as text, since objects would be pickled."""
+    import zipfile
+
     import numpy as np
 
     def write(file: IO[bytes]) -> None:

@@ -19,7 +19,8 @@ from lhc.report.content import layer_table
 from lhc.report.figures import own_point
 from lhc.report.statements import decision
 from lhc.results import Infeasibility
-from lhc.study.outcome import Analysis, PartitionResult, plan_table
+from lhc.study.outcome import Analysis, PartitionResult
+from lhc.study.plan_table import plan_table
 from lhc.study.source import open_model
 from lhc.study.verify import _difference
 from tests.report.made_reports import evaluated

@@ -27,7 +27,7 @@ from lhc.report.markdown import markdown
 from lhc.report.records import keep, kept, merged, newest
 from lhc.report.statements import statements
 from lhc.results import Evaluation
-from lhc.study.outcome import graph_of_plan
+from lhc.study.plan_table import graph_of_plan
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
 

@@ -12,7 +12,7 @@ from lhc.report.page_sections import sections
 from lhc.report.placement_lines import analysis_footer, infeasibility_lines
 from lhc.report.statements import statements
 from lhc.report.text import shares_error
-from lhc.study.outcome import plan_table
+from lhc.study.plan_table import plan_table
 
 
 def test_analysis_costs_every_layer_both_ways() -> None:

@@ -1,0 +1,48 @@
+"""A plan alone, as a file carries it: its table, and its candidates as a graph. The network is not looked at."""
+
+from lhc.graph import Layer, LayerGraph, WeightRef
+from lhc.plan import Plan
+from lhc.plan.recurrent_steps import folded
+from lhc.support.tables import Table
+
+__all__ = ["graph_of_plan", "plan_table"]
+
+
+def plan_table(plan: Plan) -> Table:
+    """A plan, one row a layer."""
+    rows = [
+        [
+            layer.title,
+            layer.op_type,
+            layer.placement,
+            layer.reason,
+            f"{layer.macs:,}",
+            str(layer.tiles if layer.placement == "analog" else 0),
+            *([str(layer.copies) if layer.placement == "analog" else "-"] if plan.has_copies else []),
+            layer.sensitivity_text or "-",
+            layer.detail,
+        ]
+        for layer in folded(plan).layers
+    ]
+    copies = ["copies"] if plan.has_copies else []
+    headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]
+    spare = [headers.index(name) for name in ("detail", "operator", "MACs", *copies, "sensitivity", "tiles", "reason")]
+    return Table(headers, rows, right=(4, 5, *([6] if copies else [])), spare=spare)
+
+
+def graph_of_plan(plan: Plan) -> LayerGraph:
+    """The candidates alone, without their sizes: for a file whose sizes are not known until it runs.
+
+    Layers that read one initializer share their tiles.
+    """
+    layers = [
+        Layer(
+            layer.name,
+            layer.kind,
+            (),
+            (layer.output,),
+            None if layer.weight is None else WeightRef(layer.weight, 1, (), "float32", layer.weight),
+        )
+        for layer in plan.layers
+    ]
+    return LayerGraph(layers, (), ())

@@ -1,0 +1,70 @@
+"""Lists and mappings as YAML and JSON have them: their fields, their size, keys that they do not have."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+__all__ = ["fields_by_path", "holds_more", "unknown_key"]
+
+_Schema = Mapping[str, Any]
+
+
+def fields_by_path(document: object, path: str = "") -> dict[str, object]:
+    """Fields of a nested document by their path.
+
+    >>> fields_by_path({"tiles": {"rows": 256}, "layers": [True]})
+    {'tiles.rows': 256, 'layers.0': True}
+    """
+    if not isinstance(document, dict | list):
+        return {path: document}
+    inside = document.items() if isinstance(document, dict) else enumerate(document)
+    found: dict[str, object] = {}
+    for key, inner in inside:
+        found |= fields_by_path(inner, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def holds_more(document: object, most: int) -> bool:
+    """Whether lists and mappings hold more values than that, at every depth; what is repeated counts every time."""
+    values, waiting = 0, [document]
+    while waiting and values <= most:
+        value = waiting.pop()
+        inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        values += len(inside)
+        waiting += inside
+    return values > most
+
+
+def unknown_key(schema: _Schema, path: Sequence[str | int]) -> str:
+    """What to say of a key that a document has where there is no such key: the nearest one, else all that there are.
+
+    Args:
+        schema: JSON schema of the document, as pydantic makes it.
+        path: of the key, as pydantic tells it: keys, positions in lists, kinds of a section that are told by ``model``.
+    """
+    *above, key = path
+    here = _choices(schema, schema)
+    for part in above:
+        here = [inner for one in here for inner in _inside(schema, one, part)]
+    known = list(dict.fromkeys(name for one in here for name in one.get("properties", {})))
+    near = get_close_matches(str(key), known, n=1)
+    if near:
+        return f"no such key; did you mean {near[0]}?"
+    return f"no such key; there are {', '.join(known)}" if known else "no such key"
+
+
+def _choices(schema: _Schema, one: _Schema) -> list[_Schema]:
+    """What a part of a schema stands for: references followed, alternatives apart."""
+    if "$ref" in one:
+        return _choices(schema, schema["$defs"][one["$ref"].rpartition("/")[2]])
+    alternatives = [*one.get("anyOf", ()), *one.get("oneOf", ())]
+    return [inner for each in alternatives for inner in _choices(schema, each)] if alternatives else [one]
+
+
+def _inside(schema: _Schema, one: _Schema, part: str | int) -> list[_Schema]:
+    properties = one.get("properties", {})
+    if part in properties:
+        return _choices(schema, properties[part])
+    if isinstance(part, int) and "items" in one:
+        return _choices(schema, one["items"])
+    return [one] if properties.get("model", {}).get("const") == part else []
