@@ -1,6 +1,5 @@
 """Progress on stderr: a bar with the time left on a terminal, plain lines elsewhere."""
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from lhc.options.commands import PartitionOptions, RetrainOptions, RunOptions, S
 from lhc.options.printed import Form
 from lhc.options.subjects import Execution
 from lhc.support.files import default_work_dir
+from lhc.support.garbage import look_again
 from lhc.support.numbers import work_text
 
 __all__ = ["dry_run", "reporter", "watched"]
@@ -46,7 +46,7 @@ def dry_run(asked: Estimated, form: Form) -> None:
 @contextmanager
 def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A function ``(what, done, total)`` that shows how far the work is."""
-    gc.enable()
+    look_again()
     if quiet:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():

@@ -14,7 +14,6 @@ from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES
-from lhc.plan.recurrent_steps import layers_among
 from lhc.stats import one_sided
 from lhc.study.effort import (
     Effort,
@@ -69,7 +68,7 @@ def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | R
             study = _prepared(options, running)
             layers = frozenset(study.measurable)
             steps = _steps(study, options) if layers else []
-        number = len(layers_among(study.plan, layers))
+        number = study.layers_in(layers)
         return Effort(number, len(study.task), options.draws, tuple(steps), running.workers.count)
 
 

@@ -5,7 +5,7 @@ undecided counts as rejected. A test (`judge_in_looks`) takes chips until it is 
 over a few chips (`PlacementJudge`), which shows nothing and spends nothing. docs/statistics.md has the reasoning.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,7 @@ from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_i
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import CONFIDENCE, Prospect, failures_allowed, look_errors, look_schedule, over_draws, two_sided
-from lhc.support.numbers import GREATEST, SMALLEST, drop_word, in_range
+from lhc.support.numbers import GREATEST, SMALLEST, counted, drop_word, in_range
 
 __all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "parse_drop"]
 
@@ -234,11 +234,15 @@ class PlacementJudge:
     """Tells a search how placements do: accepted where the mean drop over a few chips is within the budget.
 
     By that alone nothing is shown to hold. A placement is measured once.
+
+    Attributes:
+        layers_in: how many layers a placement has as people count them, for the progress.
     """
 
     evaluator: Evaluator
     budget: Budget
     what: str = "judging"
+    layers_in: Callable[[frozenset[str]], int] = len
     verdicts: dict[frozenset[str], Verdict] = field(default_factory=dict)
 
     def within(self, placement: frozenset[str]) -> Verdict:
@@ -249,7 +253,8 @@ class PlacementJudge:
 
     def _judge(self, placement: frozenset[str]) -> Verdict:
         draws = range(min(self.evaluator.draws, SEARCH_DRAWS))
-        measured = self.evaluator.measure(placement, draws, f"{self.what} {len(placement)} analog layers")
+        what = f"{self.what} {counted(self.layers_in(placement), 'analog layer')}"
+        measured = self.evaluator.measure(placement, draws, what)
         found = evaluation(measured, self.evaluator, self.budget.relative, self.budget.confidence)
         status: Literal["accepted", "rejected"] = "accepted" if found.drop <= self.budget.max_drop else "rejected"
         return Verdict(status, found, self.budget.generalize, estimated=True)

@@ -15,10 +15,12 @@ from lhc.graph import columns_of
 from lhc.measure.bench import Bench
 from lhc.measure.judge import PlacementJudge
 from lhc.passes import SearchOptions, damage_of, further_copies, search_space
+from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Evaluation, Infeasibility, Remedy
 from lhc.stats import over_draws
 from lhc.study.climb import Verified
 from lhc.study.state import Study
+from lhc.support.numbers import counted
 
 __all__ = ["Explain", "explained"]
 
@@ -180,7 +182,8 @@ def _in_the_way(case: _Case) -> tuple[tuple[str, ...], Evaluation | None]:
     removed = frozenset[str]().union(*fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties))))
     if not removed:
         return (), None
-    return case.order(removed), case.evaluate(case.analog - removed, f"without {len(removed)} layers")
+    what = f"without {counted(len(layers_among(case.plan, removed)), 'layer')}"
+    return case.order(removed), case.evaluate(case.analog - removed, what)
 
 
 def _remedies(case: _Case) -> Iterator[Remedy]:

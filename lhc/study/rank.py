@@ -108,7 +108,7 @@ def ranked(study: Study, method: RankingMethod) -> Study:
     metric = ranking_metric(study.task.metric, verify.example_output, samples.targets)
     table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
     if len(table.layers) < len(study.measurable):
-        done = f"{len(table.layers)} of {len(study.measurable)}"
+        done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
     return replace(study, plan=study.plan.with_sensitivities(table.layers), ranking=table)
 

@@ -46,7 +46,7 @@ def judge_of_search(study: Study) -> PlacementJudge:
     bench = study.judging_bench(study.splits.rank)
     if not study.allowed.generalize:
         bench = steadied(bench, study.judging_bench(study.splits.verify))
-    return PlacementJudge(bench, study.allowed, "searching:")
+    return PlacementJudge(bench, study.allowed, "searching:", layers_in=study.layers_in)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What is known of a network on a machine, from reading it to the placement that is verified."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from lhc.passes import (
     further_copies,
 )
 from lhc.plan import HarmfulCalibration, LayerPlan, Outcome, Plan
+from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
 from lhc.runtime.network_calls import calibration_count, padding_masks
 from lhc.samples.metrics import Metric
@@ -227,6 +228,10 @@ class Study:
     def measurable(self) -> list[str]:
         """Layers that are free, or forced to be analog, in file order."""
         return [layer.name for layer in self.plan.layers if measurable(layer)]
+
+    def layers_in(self, names: Iterable[str]) -> int:
+        """How many layers these are as tables count them: steps of a recurrent operator are one."""
+        return len(layers_among(self.plan, names))
 
     def noted(self, *notes: str) -> "Study":
         """The same with more sentences for the user."""

@@ -224,13 +224,14 @@ class _PresentWeights:
     def score(self, placement: frozenset[str]) -> float:
         """Mean score on chips of the run, each programmed anew; larger is better."""
         bench = self._bench()
-        measured = bench.measure(placement, range(bench.draws), f"scoring {len(placement)} analog layers")
+        what = f"scoring {counted(self.study.layers_in(placement), 'analog layer')}"
+        measured = bench.measure(placement, range(bench.draws), what)
         self.rounds.note(float(measured.drops.mean()))
         return self._sign * float(measured.values.mean())
 
     def within(self, placement: frozenset[str]) -> Verdict:
         """Judge against the budget."""
-        verdict = PlacementJudge(self._bench(), self.study.allowed).within(placement)
+        verdict = PlacementJudge(self._bench(), self.study.allowed, layers_in=self.study.layers_in).within(placement)
         found = verdict.evaluation
         self.rounds.note(found.drop * (abs(found.baseline) if self.study.allowed.relative else 1))
         return verdict
@@ -295,7 +296,7 @@ class Train:
         if before is None:
             assert after.plan.outcome is not None
             if after.plan.outcome.within_budget and value_of(after, after.plan.analog) < promise(given):
-                number = len(reached(given))
+                number = given.layers_in(reached(given))
                 layers = f"{counted(number, 'analog layer')} {'was' if number == 1 else 'were'}"
                 return _told(after, _UNTESTED.format(layers))
             before = self.test(BEFORE).apply(given)

@@ -1,6 +1,6 @@
 """Test what a search proposes on samples and chips that it has not seen, and keep the best that is shown to hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar
@@ -60,6 +60,7 @@ class Verify:
             budget,
             self.most,
             study.follow is not None,
+            study.layers_in,
         )
         found = verified(study.graph, study.plan, study.searched, verifier, base_drop(study))
         warn_of_other_samples(found.verdict, budget)
@@ -87,6 +88,7 @@ class Verifier:
         sure: the same, even where the time that the user gave is over.
         most: chips for a test.
         again: the plan comes from an earlier command; it is tested on chips that this one did not see either.
+        layers_in: how many layers a placement has as people count them, for the progress.
     """
 
     verify: Evaluator
@@ -94,11 +96,13 @@ class Verifier:
     budget: Budget
     most: int = 100
     again: bool = False
+    layers_in: Callable[[frozenset[str]], int] = len
 
     def test(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
         """See `lhc.study.climb.Trial`."""
         chips = verifying_chips(number, self.most, self.again)
-        what, first = f"testing {len(placement)} analog layers", self.sure if begin else None
+        what = f"testing {counted(self.layers_in(placement), 'analog layer')}"
+        first = self.sure if begin else None
         verdict = judge_in_looks(self.verify, placement, self.budget, chips, error, what, first)
         return Verified(placement, verdict, chips[: verdict.evaluation.draws])
 

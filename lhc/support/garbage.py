@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["uncollected"]
+__all__ = ["look_again", "uncollected"]
 
 
 @contextmanager
@@ -16,4 +16,15 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if searched:
-            gc.enable()
+            look_again()
+
+
+def look_again() -> None:
+    """Look for garbage from now on; what was made meanwhile counts as old, as what has survived searches does.
+
+    Otherwise the next three searches would walk all of it. Nothing is kept for good: searches of old objects find it.
+    """
+    if not gc.get_freeze_count():  # else somebody has set objects aside for good
+        gc.freeze()
+        gc.unfreeze()
+    gc.enable()

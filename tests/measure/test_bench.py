@@ -181,7 +181,7 @@ def test_judge_measures_a_placement_once() -> None:
     judge = PlacementJudge(counting, Budget(10.0))
     placement = frozenset({"layer0"})
     assert judge.within(placement) is judge.within(placement)
-    assert measured == ["digital network", "judging 1 analog layers"], "one unit: two chips, one block"
+    assert measured == ["digital network", "judging 1 analog layer"], "one unit: two chips, one block"
 
 
 def test_relative_drop() -> None:

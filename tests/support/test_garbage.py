@@ -1,6 +1,7 @@
 """Where no garbage is looked for, and where again."""
 
 import gc
+import weakref
 
 import pytest
 
@@ -27,3 +28,22 @@ def test_who_looks_for_none_is_left_alone() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+class Ring:
+    """Holds itself, so that only a search finds it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_was_made_meanwhile_is_old_and_still_found() -> None:
+    gc.collect()
+    with uncollected():
+        ring = Ring()
+        found = weakref.ref(ring)
+        made = [[] for _ in range(10_000)]  # type: ignore[var-annotated]
+    assert any(one is made for one in gc.get_objects(generation=2)), "searches of young objects do not walk it"
+    del ring
+    gc.collect()
+    assert found() is None
