@@ -6,9 +6,8 @@ from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
 from lhc.passes import ChooseCopies, qualified_plan
 from lhc.samples.metrics import UNCHOSEN
-from lhc.study.cautions import warn_of_defaults
+from lhc.study.machines import check_machine, machine_of, warn_of_defaults
 from lhc.study.outcome import Analysis
-from lhc.study.prepare import check_machine, machine_of
 from lhc.study.source import opened_of
 
 __all__ = ["analyze"]

@@ -10,7 +10,8 @@ from lhc.options.signature import keywords
 from lhc.report.measured_results import AttributionResult
 from lhc.samples.metrics import METRICS
 from lhc.study.attribution import measure_attribution
-from lhc.study.prepare import machine_of, read
+from lhc.study.machines import machine_of
+from lhc.study.prepare import read
 from lhc.study.source import opened_of
 
 __all__ = ["attribute"]

@@ -97,14 +97,17 @@ def _steps(study: Study, options: SensitivityOptions | PartitionOptions) -> Sequ
     if isinstance(options, SensitivityOptions):
         bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
         return [*calibration_steps(study), *ranking_steps(bench, study.measurable, options.method, options.half_width)]
-    placing = _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)
+    timed: dict[frozenset[str], Timed] = {}
+    placing = _retraining_steps(study, options, timed) if options.retrain else _placing_steps(study, options, timed)
     pays = anything_pays(study.graph, study.plan, search_options(study))
     kept = frozenset(study.measurable) if pays else study.plan.analog
     healed = healing_steps(study.bench(study.splits.verify), kept)
-    return [*calibration_steps(study), *placing, *healed]
+    return [*calibration_steps(study, timed), *placing, *healed]
 
 
-def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) -> list[EffortStep]:
+def _placing_steps(
+    study: Study, asked: PartitionOptions, timed: dict[frozenset[str], Timed], share: float = 1.0
+) -> list[EffortStep]:
     """Ranking, searching, verifying, with this share of the chance of error for the tests.
 
     Layers that do not pay are ranked, where any does, and not judged.
@@ -119,7 +122,6 @@ def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) ->
     everything = study.plan.analog.union(*useful)
     budget = study.allowed
     least = max(verify.draws, chips_for(budget.share, share * one_sided(budget.confidence)))
-    timed: dict[frozenset[str], Timed] = {}
     judged = evaluation_step(replace(verify, draws=least), [everything], "verifying", timed=timed)
     if study.follow is not None:
         return [judged]
@@ -139,9 +141,9 @@ def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) ->
     return [*steps, judged]
 
 
-def _retraining_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
+def _retraining_steps(study: Study, asked: PartitionOptions, timed: dict[frozenset[str], Timed]) -> list[EffortStep]:
     """The same before the training, the training, and the same after it; a walk is only verified then."""
-    plain = _placing_steps(study, asked, BEFORE)
+    plain = _placing_steps(study, asked, timed, BEFORE)
     options = search_options(study)
     if not anything_pays(study.graph, study.plan, options):
         return plain
@@ -150,7 +152,7 @@ def _retraining_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]
     # Nothing is kept of weights that are not trained yet.
     fresh = replace(study, running=study.running.uncached())
     yields = study.allowed.share is not None
-    again = _placing_steps(fresh, asked, 1 - BEFORE) if yields or any(step.kept for step in plain) else plain
+    again = _placing_steps(fresh, asked, timed, 1 - BEFORE) if yields or any(step.kept for step in plain) else plain
     after = again[-1:] if asked.strategy in RETRAINING_STRATEGIES else again
     return [
         *(replace(step, what=f"before training: {step.what}") for step in plain),

@@ -36,8 +36,9 @@ from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
 from lhc.study.goal import budget_of, chips_of, goal_of, with_goal, with_yield
 from lhc.study.healing import CompareHealing
+from lhc.study.machines import machine_of
 from lhc.study.outcome import PartitionResult
-from lhc.study.prepare import CheckParity, Decide, machine_of, read
+from lhc.study.prepare import CheckParity, Decide, read
 from lhc.study.rank import Rank
 from lhc.study.record import Record
 from lhc.study.search import CheckBudget, Search

@@ -4,7 +4,7 @@ from lhc.errors import ModelError
 from lhc.onnx_io.channel_scales import scalable_inputs
 from lhc.options.commands import SmoothOptions
 from lhc.options.signature import keywords
-from lhc.study.prepare import check_machine, machine_of
+from lhc.study.machines import check_machine, machine_of
 from lhc.study.rewritten import data_file, store_in
 from lhc.study.scale_channels import SmoothedModel, chosen_factors, greatest_difference, input_vectors, smoothed_model
 from lhc.study.source import opened_of

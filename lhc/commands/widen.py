@@ -5,7 +5,7 @@ from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.passes import Select, qualified_plan
 from lhc.study.copy_columns import WidenedModel, widened_model
-from lhc.study.prepare import check_machine, machine_of
+from lhc.study.machines import check_machine, machine_of
 from lhc.study.source import opened_of
 
 __all__ = ["widen"]

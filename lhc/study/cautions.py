@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -23,10 +22,8 @@ from lhc.support.numbers import counted, counted_samples, metric_value, share_te
 __all__ = [
     "beyond_memory",
     "doubts",
-    "warn_of_defaults",
     "warn_of_doubtful_labels",
     "warn_of_few_samples",
-    "warn_of_left_out",
     "warn_of_nothing_analog",
     "warn_of_other_digital",
     "warn_of_other_samples",
@@ -36,13 +33,6 @@ log = logging.getLogger("lhc")
 
 LIBRARIES = 600 * 2**20
 """Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB were measured."""
-_DESCRIBED: Mapping[str, tuple[str, ...]] = {
-    "tiles": ("rows", "cols"),
-    "dac": ("bits", "bound", "scaling"),
-    "adc": ("bits", "bound", "noise"),
-    **dict.fromkeys(("devices", "compensation", "t_inference_s", "costs"), ()),
-}
-"""Sections and fields of a machine that its figures rest on, and for which there are defaults that are not off."""
 UNLIKELY = 1e-4
 """Chance below which two values of one digital network are not put down to the choice of samples."""
 LEAST_WON = 1 / 3
@@ -74,28 +64,6 @@ def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, sample
         f" {4 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; what it keeps"
         " beside these for later (chips, answers) is bounded"
     )
-
-
-def warn_of_left_out(machine: Hardware) -> None:
-    """Say what a hardware description leaves out, in one line, before figures rest on it."""
-    if machine.left_out:
-        effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.left_out)
-        log.warning("hardware %s leaves out %s; its description says what that does", machine.name, effects)
-
-
-def warn_of_defaults(machine: Hardware) -> None:
-    """Say what of a hardware description is lhc's and not the user's, before figures rest on it."""
-    given = machine.model_fields_set
-    missing = [name for name in _DESCRIBED if name not in given]
-    for name in _DESCRIBED:
-        section = getattr(machine, name) if name in given else None
-        missing += [f"{name}.{one}" for one in _DESCRIBED[name] if section and one not in section.model_fields_set]
-    if missing:
-        log.warning(
-            "hardware %s does not say %s: lhc's defaults are taken ('lhc hardware FILE' shows them)",
-            machine.name,
-            ", ".join(missing),
-        )
 
 
 def warn_of_nothing_analog(opened: Opened, analog: frozenset[str], stored: Plan | None) -> None:

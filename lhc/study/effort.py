@@ -6,7 +6,7 @@ placements (chips that are measured together take no longer each).
 The first run of anything, which loads libraries and opens sessions, is left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -135,6 +135,10 @@ class Timed:
     programming: float
     sample: float
 
+    def times(self, factor: float) -> "Timed":
+        """For more or fewer layers."""
+        return Timed(factor * self.programming, factor * self.sample)
+
 
 def evaluation_step(
     bench: Bench,
@@ -181,10 +185,19 @@ def _timed(bench: Bench, placement: frozenset[str]) -> Timed:
     return Timed(max(0.0, programmed - start - running), running / block.samples)
 
 
-def calibration_steps(study: Study) -> list[EffortStep]:
-    """What it takes to see whether calibration serves the machine."""
-    placement, timed = frozenset(study.measurable), dict[frozenset[str], Timed]()
+def calibration_steps(study: Study, judged: Mapping[frozenset[str], Timed] | None = None) -> list[EffortStep]:
+    """What it takes to see whether calibration serves the machine.
+
+    Args:
+        judged: placements that were timed, calibrated. Layers take as long here as in the one that has most of them, if
+            that is half: a little less in truth, since half of the samples calibrate.
+    """
+    placement = frozenset(study.measurable)
     benches = compared_benches(study) if placement and study.follow is None else ()
+    near = max(judged or (), key=lambda other: len(other & placement), default=frozenset())
+    timed = {}
+    if judged and near and 2 * len(near & placement) >= len(placement):
+        timed[placement] = judged[near].times(len(placement) / len(near))
     return _together(
         [evaluation_step(replace(one, draws=CHIPS), [placement], CHECKING, timed=timed) for one in benches]
     )

@@ -19,8 +19,8 @@ from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import calibrating_task
-from lhc.study.cautions import warn_of_defaults, warn_of_left_out
-from lhc.study.prepare import analog_of, check_machine, machine_of, read_placed
+from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
+from lhc.study.prepare import analog_of, read_placed
 from lhc.study.source import Opened, opened_of
 
 __all__ = ["NetworkPlacement", "calibration_samples", "given_placement"]

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import ClassVar, TypeVar
 
 from lhc.errors import UsageError
@@ -12,9 +11,8 @@ from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, PlacedMeasuring
-from lhc.options.subjects import GivenPlacement, MachineOptions
+from lhc.options.subjects import GivenPlacement
 from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
-from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.plan import Outcome, Plan
 from lhc.runtime import parity_errors, parity_tolerance
 from lhc.runtime.network_calls import parity_samples
@@ -23,7 +21,8 @@ from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
 from lhc.samples.metric_choice import metric_without_targets
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array, check_classes, check_labels
 from lhc.samples.task import Task, count_samples
-from lhc.study.cautions import beyond_memory, warn_of_defaults, warn_of_left_out
+from lhc.study.cautions import beyond_memory
+from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
@@ -34,8 +33,6 @@ __all__ = [
     "Decide",
     "analog_of",
     "as_judged",
-    "check_machine",
-    "machine_of",
     "read",
     "read_placed",
     "stored_plan",
@@ -99,20 +96,6 @@ class CheckParity:
             own = {name: error for name, error in errors.items() if types[name] == dtype}
             study = Decide(ParityGate(own, parity_tolerance(dtype))).apply(study)
         return study
-
-
-def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:
-    """The hardware that the user names, else that of the annotations, else ``lionheart``.
-
-    LionHeart's published algorithm gets it as it was published: with drift compensation alone.
-    """
-    if options.hardware is None and stored is not None:
-        return stored.hardware
-    machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
-    if stored is not None and machine == stored.hardware.uncalibrated:
-        return stored.hardware
-    published = getattr(options, "strategy", None) == LionHeartOriginal.name
-    return machine.with_drift_compensation_alone() if published else machine
 
 
 def read(
@@ -338,21 +321,3 @@ def _check_metric(study: Study, outcome: Outcome) -> None:
             f"{study.model.label}: its placement was judged by {outcome.metric!r}, which lhc does not import because a"
             f" file names it; give --metric {outcome.metric}, or another one"
         )
-
-
-def check_machine(machine: Hardware, graph: LayerGraph) -> None:
-    """Refuse overrides that mean no layer of the model.
-
-    Raises:
-        UsageError: such a pattern, with the nearest names; or layers that share their tiles but not their hardware.
-    """
-    names = [layer.name for layer in graph.candidates]
-    for pattern in machine.unmatched_overrides(names):
-        near = get_close_matches(pattern, names, n=3, cutoff=0.3)
-        hint = ", ".join(near) or "none"
-        raise UsageError(f"hardware {machine.name!r}: override for {pattern!r} matches no layer; nearest: {hint}")
-    for group in graph.tied(names):
-        if any(machine.for_layer(name) != machine.for_layer(group[0]) for name in group):
-            raise UsageError(
-                f"hardware {machine.name!r}: {', '.join(group)} share their tiles, but overrides make them different"
-            )

@@ -24,7 +24,7 @@ from lhc.runtime.calibration import (
     calibrate_sums,
 )
 from lhc.runtime.stream import Unit
-from lhc.study.prepare import machine_of
+from lhc.study.machines import machine_of
 from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog

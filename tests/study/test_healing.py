@@ -14,7 +14,7 @@ from lhc.measure.measurement import Measurement, SampleScores
 from lhc.options.commands import PartitionOptions
 from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.samples.task import Task
-from lhc.study.prepare import machine_of
+from lhc.study.machines import machine_of
 
 pytestmark = pytest.mark.analog
 
