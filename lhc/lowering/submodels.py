@@ -8,9 +8,11 @@ tiles) and ``conductances.npz``. For the tile at (row, column) of analog layer i
     programmed  after programming and drift of one chip, the sum over rows of the same input, (outputs, inputs)
     scales      digital factor of each output: weight = sum of targets · scale; a static input range is in it
     compensation  gain of drift compensation of each output, digital too
+    base        what every weight of ``programmed`` holds more, (); it is subtracted digitally, times the sum of the
+                inputs behind the DAC and ``scales``, without ``compensation``; only with devices.pair: digital-offset
     adc_offset  what the ADC of each output adds, in units of the full scale; only where chips have such faults
     g_plus_us, g_minus_us   target as a differential pair in µS, where the hardware has devices; g_reference_us
-                instead of g_minus_us, (1, rows), of a reference column
+                instead of g_minus_us, (1, rows), of a reference column; g_plus_us alone with a digital offset
 
 For a Conv the inputs of a tile run over channels, then over the taps of the kernel.
 
@@ -109,11 +111,6 @@ def split(
         )
     if any(plan.hardware.for_layer(name).adc.sensing == "voltage" for name in plan.analog):
         raise ModelError("columns that are sensed as voltages (adc.sensing) have no form in the files of split")
-    if plan.hardware.any_layer(lambda one: one.offset > 0):
-        raise ModelError(
-            "an offset that is subtracted digitally (devices.pair: digital-offset) has no form in the files of split;"
-            " take another pair"
-        )
     if plan.hardware.faults.remap and plan.hardware.faults.any:
         raise ModelError(
             "weights that are mapped around faults (faults.remap) have no form in the files of split, which do not tell"
@@ -299,8 +296,10 @@ def _arrays(
     arrays["compensation"] = tile.gain
     if tile.offset is not None:
         arrays["adc_offset"] = tile.offset
+    if tile.base:
+        arrays["base"] = np.array(tile.base)
     if isinstance(devices, PairedDevices) and devices.pair != "single":
         other = "g_reference_us" if devices.pair == "reference-column" else "g_minus_us"
-        for name, cells in zip(("g_plus_us", other), devices.cells(target), strict=True):
+        for name, cells in zip(("g_plus_us", other), devices.cells(target), strict=False):
             arrays[name] = np.asarray(cells, np.float32)
     return arrays

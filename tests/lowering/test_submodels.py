@@ -106,6 +106,22 @@ def test_a_reference_column_is_told_once(network: onnx.ModelProto, tmp_path: Pat
         assert f"{key}/g_minus_us" not in arrays
 
 
+def test_a_digital_offset_is_told_beside_what_devices_hold(network: onnx.ModelProto, tmp_path: Path) -> None:
+    fields = {"devices": {"model": "pcm", "pair": "digital-offset"}, "compensation": {"drift": "global"}, "costs": None}
+    adc = SMALL.adc.model_copy(update={"bound": 60.0, "bound_management": "none"})
+    offset = SMALL.with_fields({**fields, "adc": adc.model_dump()})
+    lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=offset, seed=3)
+    index = json.loads((tmp_path / "parts" / "index.json").read_text())
+    arrays = np.load(tmp_path / "parts" / "conductances.npz")
+    for tile in (tile for stage in index["stages"] for layer in stage["analog"] for tile in layer["tiles"]):
+        key = tile["arrays"]
+        target, base = arrays[f"{key}/target"], arrays[f"{key}/base"]
+        found = arrays[f"{key}/programmed"] * arrays[f"{key}/compensation"][:, None] - base
+        assert np.corrcoef(found.ravel(), target.ravel())[0, 1] > 0.95
+        np.testing.assert_allclose(arrays[f"{key}/g_plus_us"], 12.5 * (target + 1), atol=1e-4)
+        assert f"{key}/g_minus_us" not in arrays
+
+
 def test_weights_mapped_around_faults_are_refused(network: onnx.ModelProto, tmp_path: Path) -> None:
     faulty = SMALL.model_copy(update={"faults": Faults(stuck_low=0.1, remap=True)})
     with pytest.raises(ModelError, match=r"faults\.remap.*remap: false"):
