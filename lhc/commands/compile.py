@@ -5,8 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from lhc.commands.partition import placed_by
-from lhc.hardware import Hardware
-from lhc.lowering import CompiledModel, check_compilable, compile_chips
+from lhc.lowering import CompiledModel, compile_chips
 from lhc.options.commands import CompileOptions, PartitionOptions, PlacingFirst
 from lhc.options.declare import part
 from lhc.options.signature import keywords
@@ -46,8 +45,6 @@ def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResu
     # Of the options that all of these commands have: `noise` of ``lhc compile`` is not that of a training.
     search = part(part(options, PlacingFirst), PartitionOptions)
     search = search if search.hardware is not None else replace(search, hardware="lionheart")
-    if isinstance(options, CompileOptions) and search.hardware is not None:
-        check_compilable(Hardware.load(search.hardware))
     result = placed_by(search, found)
     calibration = calibration_samples(found, options, result.plan)
     return NetworkPlacement(result.source, result.graph, result.plan, calibration), result

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from lhc.hardware.description import Hardware
+from lhc.hardware.sections import Dac
 
-__all__ = ["Converters", "Scaling", "repeated_reads"]
+__all__ = ["Converters", "InputSlices", "Scaling", "repeated_reads"]
 
 Scaling = Literal["vector", "range", "none"]
 
@@ -19,6 +20,39 @@ _MAX_STEP = 0.25
 """aihwkit's defaults: inputs are reduced until this factor is passed, or a DAC step is this share of the range."""
 _CERTAIN = 10.0
 """Output noise beyond this many standard deviations is left out of account: it comes once in 10^22 values."""
+
+
+@dataclass(frozen=True)
+class InputSlices:
+    """Inputs that are driven slice by slice.
+
+    Attributes:
+        bits: of a slice.
+        lows: first bit of each.
+        step: what a code of a slice stands for, as a share of the scaled input.
+        signed_from: what is added to negative codes in two's complement, whose signs are one slice more; 0 for others.
+        counts: what an output of each read counts, see `Dac.reads`.
+    """
+
+    bits: int
+    lows: tuple[int, ...]
+    step: float
+    signed_from: float
+    counts: tuple[float, ...]
+
+    @classmethod
+    def of(cls, dac: Dac) -> "InputSlices | None":
+        """Those of a DAC; None where all bits are driven at once."""
+        if dac.slice_bits is None or dac.bits is None:
+            return None
+        signed_from = 2.0 ** (dac.bits - 1) if dac.code == "twos-complement" else 0.0
+        step = (dac.bound or 1.0) / (2**dac.slice_bits - 1)
+        return cls(dac.slice_bits, dac.lows, step, signed_from, dac.reads)
+
+    @property
+    def greatest(self) -> float:
+        """Code of a slice that is driven fully."""
+        return 2.0**self.bits - 1
 
 
 @dataclass(frozen=True)
@@ -37,6 +71,9 @@ class Converters:
         read_noise: of constant read noise, see `lhc.hardware.currents`, likewise.
         noise_most: greatest deviation of both together, where all rows of a tile are driven fully.
         reductions: by what a vector is divided in each round of bound management; 1 alone without.
+        cell_mismatch: see `Adc`.
+        ir_drop, ir_drop_g_ratio, current_noise: see `lhc.hardware.currents`; read noise that grows with weights.
+        slices: inputs in slices, or None.
         unsigned: inputs below 0 are clipped to it.
         unipolar: outputs below 0 are.
         reads_zeros: all-zero vectors and columns are read as others are.
@@ -52,6 +89,11 @@ class Converters:
     read_noise: float
     noise_most: float
     reductions: tuple[float, ...]
+    cell_mismatch: float = 0.0
+    ir_drop: float = 0.0
+    ir_drop_g_ratio: float = 1.0
+    current_noise: float = 0.0
+    slices: InputSlices | None = None
     unsigned: bool = False
     unipolar: bool = False
     reads_zeros: bool = False
@@ -75,9 +117,14 @@ class Converters:
             read_noise=read_noise,
             noise_most=math.hypot(
                 adc.noise * math.hypot(1, adc.cell_mismatch),
-                read_noise * (dac.clip or 1.0) * math.sqrt(hardware.tiles.rows),
+                hardware.currents.read_noise * (dac.clip or 1.0) * math.sqrt(hardware.tiles.rows),
             ),
             reductions=_reductions(adc.bound_management == "iterative", dac.step),
+            cell_mismatch=adc.cell_mismatch,
+            ir_drop=hardware.currents.ir_drop,
+            ir_drop_g_ratio=hardware.currents.ir_drop_g_ratio,
+            current_noise=hardware.currents.read_noise - read_noise,
+            slices=InputSlices.of(dac),
             unsigned=dac.code == "unsigned",
             unipolar=adc.polarity == "unipolar",
             reads_zeros=not adc.zero_skipping,
@@ -96,13 +143,24 @@ class Converters:
         step = self.dac_step or 1.0
         greatest = self.dac_limit * step if self.dac_limit is not None else 1.0 + (self.dac_step or 0.0) / 2
         highest = float(np.abs(weights).sum(axis=1, dtype=np.float64).max(initial=0.0)) * greatest
+        highest *= self._gain_of_currents(highest, weights.shape[1])
         edge = self.adc_saturated if self.adc_step is None else (self.adc_saturated - 1) * self.adc_step
         return highest + _CERTAIN * self.noise_most > edge
+
+    def _gain_of_currents(self, highest: float, rows: int) -> float:
+        """By what IR drop may make a sum greater, at most: where it is described as more than all, its sign turns."""
+        a = rows / self.ir_drop_g_ratio * highest
+        return max(1.0, self.ir_drop * a * (0.5 + a * (0.05 * a)) - 1.0)
+
+    @property
+    def drive_step(self) -> float | None:
+        """What a code stands for that a read is driven with; None where inputs are not quantised."""
+        return self.dac_step if self.slices is None else self.slices.step
 
     @property
     def quiet(self) -> "Converters":
         """The same without noise."""
-        return replace(self, noise_sigma=0.0, read_noise=0.0, noise_most=0.0)
+        return replace(self, noise_sigma=0.0, read_noise=0.0, noise_most=0.0, current_noise=0.0)
 
 
 def repeated_reads(hardware: Hardware, sums: Sequence[float], copies: float) -> float:

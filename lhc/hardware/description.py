@@ -124,11 +124,6 @@ class Hardware(Machine):
         alike = {"map": None, "tile_noise": None, "tile_spread": 0.0}
         return self.model_copy(update={"faults": self.faults.model_copy(update=alike)})
 
-    @property
-    def has_currents(self) -> bool:
-        """Whether products have read noise that depends on weights, or lose along wires, in any layer."""
-        return any(machine.currents.by_weight for machine in self._variants())
-
     def any_layer(self, has: Callable[[Machine], bool]) -> bool:
         """Whether any layer's machine has something."""
         return any(map(has, self._variants()))

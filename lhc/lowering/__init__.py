@@ -1,15 +1,14 @@
 """Compile placed models to portable ONNX: analog nodes become ONNX functions that do what the tiles do."""
 
-from lhc.lowering.compiled import CompiledModel, check_compilable, check_compiled_output, compile_chips
+from lhc.lowering.compiled import CompiledModel, check_compiled_output, compile_chips
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.submodels import check_split_output, split
-from lhc.lowering.tile_product import Noise
+from lhc.lowering.tile_read import Noise
 
 __all__ = [
     "Chip",
     "CompiledModel",
     "Noise",
-    "check_compilable",
     "check_compiled_output",
     "check_split_output",
     "compile_chips",

@@ -18,7 +18,7 @@ from lhc.lowering.library import Library
 from lhc.lowering.matmul import MatMul, matmul_function
 from lhc.lowering.tile_arrays import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.lowering.tile_grid import TileGrid, numbered
-from lhc.lowering.tile_product import Noise, TileProduct
+from lhc.lowering.tile_read import Noise, TileProduct
 from lhc.lowering.windows import Same
 from lhc.onnx_io.product import ConvGeometry, Product
 
@@ -65,7 +65,9 @@ class _Tiles:
         units, grouped = matrix.tiles[0][0].unit is not None, matrix.groups > 1
         levels = splits[0].tiles[0].levels
         product = TileProduct.of(io, noise, managed=managed, grouped=grouped, straddles=straddles, units=units)
-        product = replace(product, capacitors=0 if levels is None else len(levels), offsets=offsets)
+        subtracts = splits[0].tiles[0].bases is not None
+        capacitors = 0 if levels is None else len(levels)
+        product = replace(product, capacitors=capacitors, offsets=offsets, subtracts=subtracts)
         widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
         return cls(io, TileGrid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
 
@@ -81,12 +83,16 @@ class _Tiles:
             numbered("input_range", i, self.grid.rows): np.array(split.input_range, np.float32) for i, split in rows
         }
 
-    def driven(self, orders: Mapping[int, npt.NDArray[Any]] | None = None) -> dict[str, Floats]:
-        """How often inputs are driven, ``(inputs, 1)``; ``orders``: of the inputs of each row split."""
-        if not self.grid.product.by_vector:
-            return {}
-        ordered = (s.driven if orders is None else s.driven[orders[s.start]] for s in self.splits)
-        return {numbered("driven", i, self.grid.rows): one[:, None].copy() for i, one in enumerate(ordered)}
+    def by_input(self, orders: Mapping[int, npt.NDArray[Any]] | None = None) -> dict[str, Floats]:
+        """How often inputs are driven, ``(inputs, 1)``, and where they lie on wires, by row split."""
+        found, wanted = dict[str, Floats](), self.grid.product.tensors
+        for i, split in enumerate(self.splits):
+            order = slice(None) if orders is None else orders[split.start]
+            if "driven" in wanted:
+                found[numbered("driven", i, self.grid.rows)] = split.driven[order][:, None].copy()
+            if "near" in wanted:
+                found[numbered("near", i, self.grid.rows)] = split.near[order]
+        return found
 
     def by_output(self, shape: Callable[[Floats], Floats]) -> dict[str, Floats]:
         """Scales of outputs, and shares of read noise in their units, in a shape; from ``(groups, outputs)``."""
@@ -94,6 +100,12 @@ class _Tiles:
         if self.grid.product.by_output:
             found |= self.tile_arrays("shares", lambda split, tile: shape(tile.shares))
         return found
+
+    def bases(self, *shape: int) -> dict[str, Floats]:
+        """What is subtracted digitally, in a shape."""
+        if not self.grid.product.subtracts:
+            return {}
+        return self.tile_arrays("bases", lambda split, tile: tile.bases.reshape(shape))
 
     def of_adcs(self, *shape: int) -> dict[str, Floats]:
         """Offsets of every tile's ADCs in a shape, and what their capacitors add, ``(capacitors, *shape)``."""
@@ -177,7 +189,7 @@ def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library
     return Call(
         matmul_function(library, spec),
         spec.inputs,
-        arrays | tiles.of_adcs(-1) | tiles.ranges() | tiles.driven(),
+        arrays | tiles.of_adcs(-1) | tiles.bases(1, -1) | tiles.ranges() | tiles.by_input(),
         tiles.numbers | scalars,
         tensors,
         reads=tiles.grid.rows * tiles.grid.product.reads,
@@ -194,7 +206,8 @@ def _conv_call(product: Product, window: ConvGeometry, layer: Layer, tiles: _Til
     taps = int(np.prod(kernel))
     held = tuple(pieces(split.start, split.stop, taps) for split in tiles.splits)
     of_tile = tiles.grid.product
-    as_image = tiles.io.scaling != "vector" and not (of_tile.managed or of_tile.by_vector or of_tile.offsets)
+    apart = of_tile.managed or of_tile.by_vector or of_tile.by_weight or of_tile.offsets or of_tile.subtracts
+    as_image = tiles.io.scaling != "vector" and not apart
     spec = Conv(
         form="image" if as_image else "windows",
         grid=replace(tiles.grid, product=replace(of_tile, measured=of_tile.measures and not as_image)),
@@ -246,15 +259,17 @@ def _image_arrays(spec: Conv, tiles: _Tiles, shape: tuple[int, ...]) -> dict[str
 def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str, Floats]:
     orders = {split.start: row_order(own, split.start, taps) for split, own in zip(tiles.splits, held, strict=True)}
     grouped = tiles.groups > 1
+    beside = (1,) if tiles.io.slices is None else (1, 1)  # the reads of a vector have an axis of their own
 
     def weights(split: LoweredRowSplit, tile: Tile) -> npt.NDArray[Any]:
         """``(inputs, outputs)``, or ``(groups, 1, inputs, outputs)``, as ``TileProduct`` has them."""
         ordered = tile.weights[:, :, orders[split.start]].swapaxes(1, 2)
-        return ordered[:, None] if grouped else ordered[0]
+        return ordered.reshape(len(ordered), *beside, *ordered.shape[1:]) if grouped else ordered[0]
 
-    arrays = tiles.tile_arrays("weights", weights) | tiles.driven(orders)
+    arrays = tiles.tile_arrays("weights", weights) | tiles.by_input(orders)
     arrays |= tiles.by_output(lambda values: values[:, None, None] if grouped else values)
-    arrays |= tiles.of_adcs(*((tiles.groups, 1, 1, -1) if grouped else (-1,)))
+    arrays |= tiles.of_adcs(*((tiles.groups, 1, *beside, -1) if grouped else (-1,)))
+    arrays |= tiles.bases(*((tiles.groups, 1, 1, -1) if grouped else (1, -1)))
     if tiles.grid.product.straddles:
         arrays |= tiles.tile_arrays("tile_numbers", lambda split, tile: tile.numbers[:, None])
     return arrays

@@ -11,12 +11,11 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from lhc.errors import DataError, ModelError, UsageError
+from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip, lower
-from lhc.lowering.tile_product import Noise
+from lhc.lowering.tile_read import Noise
 from lhc.measure.scorer import Block
 from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
@@ -30,41 +29,12 @@ from lhc.runtime.ort import create_session, run_session
 from lhc.support.files import default_work_dir
 from lhc.support.numbers import time_text
 
-__all__ = ["CompiledModel", "check_compilable", "check_compiled_output", "compile_chips"]
+__all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
 
 LARGE = 2**30
 """Bytes of programmed weights that are too many for the model itself."""
 
 Array = npt.NDArray[Any]
-
-
-def check_compilable(hardware: Hardware) -> None:
-    """Refuse a machine with circuits that have no form in a compiled model.
-
-    Raises:
-        ModelError: it drives the inputs of a layer in slices, subtracts an offset digitally, currents of its products
-            depend on weights, or output noise on outputs.
-    """
-    if hardware.has_currents:
-        raise ModelError(
-            f"hardware {hardware.name!r} has IR drop, or read noise of products that depends on weights (currents),"
-            " which cannot be compiled; 'lhc run' has them"
-        )
-    if hardware.any_layer(lambda one: one.adc.cell_mismatch > 0):
-        raise ModelError(
-            f"hardware {hardware.name!r} has noise that depends on outputs (adc.cell_mismatch), which cannot be"
-            " compiled; 'lhc run' has it"
-        )
-    if hardware.any_layer(lambda one: one.offset > 0):
-        raise ModelError(
-            f"hardware {hardware.name!r} subtracts an offset of weights digitally (devices.pair: digital-offset), which"
-            " cannot be compiled; 'lhc run' has it"
-        )
-    if hardware.any_layer(lambda one: one.dac.slice_bits is not None):
-        raise ModelError(
-            f"hardware {hardware.name!r} drives inputs in slices (dac.slice_bits), which cannot be compiled; 'lhc run'"
-            " has them"
-        )
 
 
 def check_compiled_output(path: Path, model: OnnxModel, force: bool) -> None:
@@ -217,11 +187,9 @@ def compile_chips(
 
     Raises:
         UsageError: a negative seed or time, or one for which the devices are not known.
-        ModelError: the hardware drives inputs in slices, a layer cannot be analog, or the model cannot be converted as
-            its noise needs it.
+        ModelError: a layer cannot be analog, or the model cannot be converted as its noise needs it.
     """
     machine = plan.hardware
-    check_compilable(machine)
     if seed < 0 or min(draws, default=0) < 0:
         raise UsageError(f"--seed and draws must not be negative, got {seed} and {', '.join(map(str, draws))}")
     at = machine.t_inference_s if t_s is None else t_s

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
+from lhc.lowering.input_slices import codes_of_slices, deviates_of_slices, images_of_slices, in_slices, sum_of_slices
 from lhc.lowering.library import FLOAT, Library, Values, call, reduce_max, references, sizes, value
-from lhc.lowering.product_noise import driven_by, noisy, sigma_of
+from lhc.lowering.product_noise import driven_by, noisy, sigma_of, weights_in_codes, with_mismatch
 from lhc.lowering.tile_arrays import Piece, channel_runs, touched_channels
 from lhc.lowering.tile_grid import Element, TileGrid, finished, numbered
-from lhc.lowering.tile_product import codes_of, outputs_of, scales_of_codes, weights_in_codes
+from lhc.lowering.tile_read import codes_of, outputs_of, scales_of_codes
 from lhc.lowering.windows import GEOMETRY, Same, same_padding, window_index, zero_padding
 
 __all__ = ["Conv", "conv_function"]
@@ -126,7 +127,7 @@ def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None, bia
         runs = runs if len(runs) > 1 else ()
     return library.function(
         "TileConv",
-        (product, spec.masked, spec.groups == 1, pieces, runs, biased),
+        (product, spec.masked, spec.groups == 1, pieces, runs, biased, 0 if product.slices is None else spec.axes),
         (
             "x",
             "weights",
@@ -144,10 +145,18 @@ def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None, bia
 
 def _tile_conv_body(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], runs: tuple[int, ...], v: Values) -> Any:
     product = spec.grid.product
-    codes = codes_of(op, product, v, v["x"], v.get("input_range"))
+    codes, slices, behind = codes_of(op, product, v, v["x"], v.get("input_range")), product.slices, 1 + spec.axes
+    if slices is not None:
+        codes = images_of_slices(op, codes_of_slices(op, slices, codes, 1, behind))
     z = _convolved(op, codes, weights_in_codes(op, v), runs)
-    sigma = sigma_of(op, v, _driven(op, spec, held, v)) if spec.masked else None
-    read = outputs_of(op, product, v, noisy(op, v, z, sigma))
+    sigma, deviates = sigma_of(op, v, _driven(op, spec, held, v)) if spec.masked else None, None
+    if slices is not None:
+        z = in_slices(op, slices, z)
+        deviates = deviates_of_slices(op, v, z)
+        sigma = None if sigma is None else op.Unsqueeze(sigma, [1], _outputs=["sigma_of_reads"])
+    read = outputs_of(op, product, v, noisy(op, v, z, with_mismatch(op, v, z, sigma), deviates))
+    if slices is not None:
+        read = sum_of_slices(op, slices, read, 1, behind)
     scales = scales_of_codes(op, v)
     return _scaled_and_shifted(op, read, scales, v["bias"]) if "bias" in v else op.Mul(read, scales, _outputs=["y"])
 

@@ -24,7 +24,7 @@ from lhc.hardware.converters import Converters
 from lhc.lowering.calls import Call, lowered_call
 from lhc.lowering.library import DOMAIN, Library, unique_name
 from lhc.lowering.opsets import with_fitting_opset
-from lhc.lowering.tile_product import Noise
+from lhc.lowering.tile_read import Noise
 from lhc.model import OnnxModel, is_external, opset_of, replace_nodes, subgraphs, tensors_read
 from lhc.onnx_io import mark_compiled
 from lhc.onnx_io.data_file import Store, in_memory

@@ -7,7 +7,7 @@ Bodies are written for opset 13 and later; older models are converted up. onnxru
 import onnx
 
 from lhc.errors import ModelError
-from lhc.lowering.tile_product import Noise
+from lhc.lowering.tile_read import Noise
 from lhc.model import opset_of
 from lhc.onnx_io import whole
 

@@ -46,6 +46,7 @@ class Tile:
         shares: of constant read noise in the unit of every output, likewise; None where all are 1.
         levels: of ADCs whose steps differ, see `ProgrammedTile`, ``(bits - 1, groups, outputs of a group)``; else None.
         offsets: of ADCs, in units of the full scale, ``(groups, outputs of a group)``; None where there are none.
+        bases: what is subtracted digitally, of the sum of the inputs, likewise.
     """
 
     weights: Floats
@@ -54,6 +55,7 @@ class Tile:
     shares: Floats | None = None
     levels: Floats | None = None
     offsets: Floats | None = None
+    bases: Floats | None = None
 
     @property
     def straddles(self) -> bool:
@@ -77,6 +79,11 @@ class LoweredRowSplit:
     input_range: float | None
     tiles: tuple[Tile, ...]
     driven: Floats
+
+    @property
+    def near(self) -> Floats:
+        """Share of the loss along wires that reaches each input, see `lhc.hardware.currents`, ``(inputs,)``."""
+        return np.asarray(1 - np.square(1 - np.arange(len(self.driven)) / len(self.driven)), np.float32)
 
 
 def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, ...]:
@@ -102,6 +109,7 @@ def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
     numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in tiles])
     units = [tile.unit for _, tile in tiles if tile.unit is not None]
     offsets = [tile.offset for _, tile in tiles if tile.offset is not None]
+    bases = [np.float32(tile.base) * tile.scales for _, tile in tiles if tile.base]
     levels = [tile.levels for _, tile in tiles if tile.levels is not None]
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),
@@ -110,6 +118,7 @@ def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
         (1 / np.concatenate(units)).reshape(groups, -1).astype(np.float32) if units else None,
         np.concatenate(levels, axis=1).reshape(len(levels[0]), groups, -1) if levels else None,
         np.concatenate(offsets).reshape(groups, -1) if offsets else None,
+        np.concatenate(bases).reshape(groups, -1) if bases else None,
     )
 
 

@@ -8,7 +8,8 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.lowering.library import FLOAT, Library, Values, call, value
-from lhc.lowering.tile_product import TileProduct, product_function
+from lhc.lowering.tile_product import product_function
+from lhc.lowering.tile_read import TileProduct
 
 __all__ = ["Element", "TileGrid", "finished", "numbered"]
 
@@ -54,8 +55,10 @@ class TileGrid:
                 names += [self.tile_name("shares", row, column)] * self.product.by_output
                 names += [self.tile_name("levels", row, column)] * (self.product.capacitors > 0)
                 names += [self.tile_name("offsets", row, column)] * self.product.offsets
+                names += [self.tile_name("bases", row, column)] * self.product.subtracts
             names += [numbered("input_range", row, self.rows)] * (self.product.scaling == "range")
             names += [numbered("driven", row, self.rows)] * self.product.by_vector
+            names += [numbered("near", row, self.rows)] * ("near" in self.product.tensors)
         return (*names, *self.product.numbers, *(["deviates"] if self.product.noise == "input" else []))
 
     def sum(
@@ -81,9 +84,9 @@ class TileGrid:
 
     def _of_tile(self, op: OpBuilder, v: Values, row: int, column: int) -> dict[str, Any]:
         """What differs from tile to tile, by the names that ``TileProduct`` has for it."""
-        own = ("weights", "scales", "tile_numbers", "shares", "levels", "offsets")
+        own = ("weights", "scales", "tile_numbers", "shares", "levels", "offsets", "bases")
         names = {name: self.tile_name(name, row, column) for name in own}
-        names |= {name: numbered(name, row, self.rows) for name in ("input_range", "driven")}
+        names |= {name: numbered(name, row, self.rows) for name in ("input_range", "driven", "near")}
         given = {name: v[full] for name, full in names.items() if full in v}
         return given | ({"deviates": self.deviates(op, v, row, column)} if self.product.noise == "input" else {})
 

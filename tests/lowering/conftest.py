@@ -12,7 +12,6 @@ import pytest
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.hardware.currents import Currents
 from lhc.lowering import CompiledModel
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.runtime import HybridExecutor
@@ -25,7 +24,8 @@ Array = npt.NDArray[Any]
 
 def quiet(hardware: Hardware) -> Hardware:
     """Without noise of products. Devices are programmed and read out on the noisy machine."""
-    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0}), "currents": Currents()})
+    currents = hardware.currents.model_copy(update={"read_noise": 0.0})
+    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0}), "currents": currents})
 
 
 @dataclass(frozen=True)

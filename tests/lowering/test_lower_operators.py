@@ -33,7 +33,7 @@ FEW = settings(
 )
 MANY = settings(FEW, max_examples=200)
 PRESETS = {name: Hardware.load(name) for name in preset_names()}
-COMPILABLE = [name for name, one in PRESETS.items() if not one.has_currents and one.dac.slice_bits is None]
+WHOLE = [name for name, one in PRESETS.items() if not one.currents.by_weight and one.dac.slice_bits is None]
 SAR = {"kind": "sar", "capacitor_mismatch": 0.03}
 DTYPES = st.sampled_from(["float32", "float32", "float32", "float16", "float64"])
 OPSETS = st.sampled_from([11, 13, 17, 18, 21])
@@ -111,7 +111,7 @@ def matmuls(draw: st.DrawFn) -> Drawn:
 @st.composite
 def machines(draw: st.DrawFn) -> Hardware:
     """A preset without noise of products, on tiles so small that most matrices are split, some easily saturated."""
-    machine = Hardware.load(draw(st.sampled_from(COMPILABLE)))
+    machine = Hardware.load(draw(st.sampled_from(WHOLE)))
     tiles = draw(st.sampled_from([(256, 256), (7, 5), (12, 4), (20, 3)]))
     adc: dict[str, Any] = {"noise": 0.0, "range": "fixed"}
     if draw(st.booleans()) and machine.adc.bits is not None:
@@ -123,6 +123,9 @@ def machines(draw: st.DrawFn) -> Hardware:
     if draw(st.booleans()) and machine.dac.bits is not None:
         dac |= {"bits": draw(st.sampled_from([None, 5, 8])), "bound": draw(st.sampled_from([0.7, 1.0, 1.5]))}
         dac["scaling"] = draw(st.sampled_from(["abs_max", "static", "none"]))
+    managed = adc.get("bound_management", machine.adc.bound_management) == "iterative"
+    if not managed and dac.get("bits", machine.dac.bits) is not None:
+        dac["slice_bits"] = draw(st.sampled_from([None, 1, 3]))
     pairs = machine.devices is None or machine.devices.pairs
     update = {
         "tiles": Tiles(rows=tiles[0], cols=tiles[1]),

@@ -190,13 +190,3 @@ def test_reference_refuses_slices_of_inputs() -> None:
     with pytest.raises(UsageError, match="slice_bits"):
         HybridSession(model, machine(dac=Dac(bits=5, slice_bits=1)), "all-analog", engine="reference")
     HybridSession(model, machine(dac=Dac(bits=5, slice_bits=1)), "all-analog").run(None, {"x": X})
-
-
-def test_slices_of_inputs_cannot_be_compiled() -> None:
-    from lhc.errors import ModelError
-    from lhc.lowering import check_compilable
-
-    check_compilable(machine())
-    some = {"layers": "fc*", "dac": {"slice_bits": 2}}
-    with pytest.raises(ModelError, match="slice_bits"):
-        check_compilable(machine(overrides=[some]))

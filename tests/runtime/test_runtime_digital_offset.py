@@ -9,9 +9,8 @@ import onnx
 import pytest
 import torch
 
-from lhc.errors import ConfigError, ModelError
+from lhc.errors import ConfigError
 from lhc.hardware import Adc, Dac, Hardware, Tiles
-from lhc.lowering.compiled import check_compilable
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.calibration import calibrate_adcs
@@ -188,7 +187,5 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None
         Hardware.parse(write_yaml(base | sections), "x")
 
 
-def test_it_has_no_copies_and_no_compiled_form() -> None:
+def test_it_has_no_copies() -> None:
     assert "digital-offset" in (machine().copies_obstacle or "")
-    with pytest.raises(ModelError, match="subtracts an offset of weights digitally"):
-        check_compilable(machine())

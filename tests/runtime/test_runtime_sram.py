@@ -10,9 +10,8 @@ import pytest
 import torch
 from scipy import stats
 
-from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.errors import ConfigError, UsageError
 from lhc.hardware import Hardware
-from lhc.lowering.compiled import check_compilable
 from lhc.runtime import HybridSession, fast
 from lhc.runtime.large_matrix import LargeMatrix
 from lhc.runtime.matrix import AnalogMatrix
@@ -171,8 +170,6 @@ def test_what_has_no_mismatch_of_cells_refuses() -> None:
     )
     with pytest.raises(UsageError, match=r"noise that depends on outputs \(adc.cell_mismatch\), .* reference cannot"):
         HybridSession(model, hardware=whole, placement=["a"], engine="reference")
-    with pytest.raises(ModelError, match=r"noise that depends on outputs \(adc.cell_mismatch\), which cannot be comp"):
-        check_compilable(machine(1.0))
     for section, wrong in (
         ({"compensation": {"drift": "global"}}, "compensation.drift: none"),
         ({"currents": {"read_noise": 0.1, "read_noise_kind": "constant"}}, "no currents"),
