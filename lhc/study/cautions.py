@@ -77,12 +77,12 @@ def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
     """Say so before measuring when the samples cannot show that the budget holds for other samples too.
 
     For shares only. The assumption: three times as many samples change between right and wrong as the budget allows to
-    be lost, at least one in a hundred.
+    be lost, at least one in a hundred and at most all.
     """
     if not verify.metric.percent or budget.max_drop == 0:
         return
     drop = budget.max_drop * (verify.baseline if budget.relative else 1)
-    changed = max(3 * drop, 0.01)
+    changed = min(max(3 * drop, 0.01), 1)
     needed = samples_needed(drop, changed, budget.confidence)
     documents = verify.task.document_count
     count, what = (verify.samples, "samples") if documents is None else (documents, "documents")

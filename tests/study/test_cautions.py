@@ -14,10 +14,11 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.sections import LeftOut
 from lhc.measure import Bench
+from lhc.measure.judge import Budget
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Outcome
 from lhc.samples.metrics import METRICS
-from lhc.study.cautions import beyond_memory, doubts, warn_of_other_digital
+from lhc.study.cautions import beyond_memory, doubts, warn_of_few_samples, warn_of_other_digital
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 
@@ -105,6 +106,14 @@ def test_an_ordinary_export_is_taken_without_a_word(caplog: pytest.LogCaptureFix
     lhc.analyze(network())
     lhc.analyze(network(), DATA)
     assert not caplog.text
+
+
+def test_no_more_than_all_answers_are_said_to_change(caplog: pytest.LogCaptureFixture) -> None:
+    bench = SimpleNamespace(
+        metric=METRICS["accuracy"], baseline=0.9, samples=2, task=SimpleNamespace(document_count=None)
+    )
+    warn_of_few_samples(cast(Bench, bench), Budget(max_drop=0.5))
+    assert "takes about 11 at this budget, if noise costs nothing and changes 100.0 % of the answers" in caplog.text
 
 
 @pytest.mark.analog
