@@ -11,6 +11,7 @@ from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import taken_by
 from lhc.options.terminal_options import PartitionOutput
+from lhc.support.files import alone_in
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
@@ -55,9 +56,10 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     notes([*([] if result.ranking is None else ranking_notes(result.ranking)), *result.notes])
     # With other weights it is another network; that its place is free was checked above.
     force = force or (asked.retrain and where.exists())
-    result.save(where, **taken_by(result.save, shown) | {"force": force})
-    if shown.plan_out is not None:
-        write(shown.plan_out, result.plan.to_yaml())
+    with alone_in(where.parent):
+        result.save(where, **taken_by(result.save, shown) | {"force": force})
+        if shown.plan_out is not None:
+            write(shown.plan_out, result.plan.to_yaml())
     head = partition_head(result, shown.verbose)
     emit(partition_document(result), result.as_table(), result.summary, shown.chosen, head)
     hint(f"written: {where}")

@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from lhc.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["default_work_dir", "write_file", "write_npz"]
+__all__ = ["alone_in", "default_work_dir", "write_file", "write_npz"]
 
 
 def default_work_dir() -> Path:
@@ -77,6 +78,22 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """No other command that asks for it writes into a folder meanwhile: files that belong together are of one command.
+
+    Where the system or the disk has no locks, it may.
+    """
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:

@@ -1,5 +1,6 @@
 """The command that a plan names."""
 
+import os
 from pathlib import Path
 
 import onnx
@@ -34,3 +35,24 @@ def test_a_plan_names_its_command_and_is_the_same_from_every_folder(
     )
     assert sorted(plan.command.split()) == sorted(command.split())
     assert read_plan(load_model(folder / "digits.lhc.onnx")) == plan
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are POSIX's")
+def test_model_and_plan_are_of_one_command(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command with the same output writes before or after both."""
+    import fcntl
+
+    waits: list[bool] = []
+
+    def write(path: Path, content: str) -> None:
+        handle = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits.append((tmp_path / "out.onnx").exists())
+        os.close(handle)
+
+    monkeypatch.setattr("lhc.cli.lhc_partition.write", write)
+    asked = ("--strategy", "all-digital", "--samples", 40, "--draws", 2, "-o", tmp_path / "out.onnx", "--no-explain")
+    assert cli("partition", "digits-narrow", *asked, "--plan-out", tmp_path / "plan.yaml", "-q").exit_code == 0
+    assert waits == [True]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lhc.errors import UsageError
-from lhc.support.files import default_work_dir, write_file
+from lhc.support.files import alone_in, default_work_dir, write_file
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="permissions, links and pipes are POSIX's")
 
@@ -74,3 +74,26 @@ def test_the_default_folder_is_in_the_users_cache(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("LHC_CACHE", "~/mine")
     assert default_work_dir() == tmp_path / "mine"
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_second_command_waits_until_files_that_belong_together_are_written(tmp_path: Path) -> None:
+    import fcntl
+
+    def is_free() -> bool:
+        handle = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    with alone_in(tmp_path):
+        assert not is_free()
+    assert is_free()
+    with pytest.raises(ValueError, match="on the way"), alone_in(tmp_path):
+        raise ValueError("on the way")
+    assert is_free()
+    with alone_in(tmp_path / "nowhere"):
+        pass
