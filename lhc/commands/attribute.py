@@ -29,7 +29,7 @@ def attribute(options: AttributeOptions) -> AttributionResult:
     opened = opened.split_as(plan)
     outcome = None if plan is None else plan.outcome
     stored = plan if options.hardware is None else None
-    t_inference = options.t_inference
+    t_inference = options.t_s
     if t_inference is None and stored is not None and stored.outcome is not None:
         t_inference = stored.outcome.t_s
     asked = replace(options, output=options.output or (None if outcome is None else outcome.output))

@@ -49,7 +49,7 @@ def machines_of(options: CompareOptions) -> list[Hardware]:
 def _at_ages(result: PartitionResult, opened: Opened, options: CompareOptions) -> PartitionResult:
     """A result with its placement at other times, as far as the devices are known at them."""
     plan = result.plan
-    known = list(filter(plan.hardware.knows, options.ages or ()))
+    known = list(filter(plan.hardware.knows, options.ages_s))
     if not known or plan.outcome is None or not plan.analog:
         return result
     once = plan.model_copy(update={"hardware": plan.hardware.calibrated_once})

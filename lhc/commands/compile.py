@@ -34,7 +34,7 @@ def compile(options: CompileOptions) -> CompiledModel:
 def compile_draws(found: NetworkPlacement, draws: Sequence[int], options: CompileOptions) -> Iterator[CompiledModel]:
     """The same network on several chips, by the numbers of their programmings, one after the other."""
     chips = partial(compile_chips, found.model, found.graph, found.plan, calibration=found.calibration)
-    return chips(seed=options.seed, draws=draws, t_s=options.t_inference, noise=options.noise)
+    return chips(seed=options.seed, draws=draws, t_s=options.t_s, noise=options.noise)
 
 
 def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResult | None]:

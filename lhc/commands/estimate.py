@@ -78,7 +78,7 @@ def _comparison(options: CompareOptions) -> Effort:
     for machine in machines_of(options):
         efforts.append(estimate(replace(part(options, PartitionOptions), model=opened, hardware=machine)))
         found = efforts[-1].steps
-        if ages := list(filter(machine.knows, options.ages or ())):
+        if ages := list(filter(machine.knows, options.ages_s)):
             aged = replace(part(options, RunOptions), model=opened, hardware=machine.calibrated_once, all_analog=True)
             found += tuple(replace(one, what="looking at ages") for one in estimate(replace(aged, times=ages)).steps)
         steps += [replace(one, what=f"{machine.name}: {one.what}") for one in found]
@@ -87,7 +87,7 @@ def _comparison(options: CompareOptions) -> Effort:
 
 def _prepared(options: SensitivityOptions | PartitionOptions, running: Running) -> Study:
     if isinstance(options, SensitivityOptions):
-        return preparing(options).apply(read(options, running, options.t_inference, ranks=True))
+        return preparing(options).apply(read(options, running, options.t_s, ranks=True))
     # Whole layers: what is left of them takes as long, and weighing columns is no small part of a dry run.
     whole = preparation(replace(options, digital_columns="0%"))
     return whole.apply(begin(options, running, opened_of(options)))

@@ -40,7 +40,7 @@ def pareto(options: ParetoOptions) -> FrontResult:
     steps = pipeline(options)
     with Running(options) as running:
         goal = replace(options, objective="macs") if options.objective == "tiles" else options
-        study = with_goal(read(options, running, options.t_inference), goal, STRATEGIES["milp"])
+        study = with_goal(read(options, running, options.t_s), goal, STRATEGIES["milp"])
         # Copies cost energy and latency, of which every point is to be the least.
         study = steps.apply(replace(study, fills=options.copies == "auto" and study.goal.objective == "macs"))
     assert study.front is not None

@@ -148,7 +148,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     follow, stored = _followed(options), plan_of_file(opened.model)
     opened = opened.split_as(follow)
     machine = machine_of(options) if follow is None else follow.hardware
-    study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
+    study = read(options, running, options.t_s, opened=opened, task=judging, machine=machine)
     budget.check_unit(study.task.metric.name, study.task.metric.percent)
     fills = follow is None and options.copies == "auto"
     failed = (failed_test(plan, study, budget) for plan in (follow, stored))

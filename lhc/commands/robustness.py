@@ -37,9 +37,9 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
     """
     with _placed(options) as placed:
         machine = placed.study.plan.hardware
-        for t in options.times or ():
+        for t in options.times_s or ():
             machine.check_time(t)
-        times = list(filter(machine.knows, TIMES_S)) if options.times is None else options.times
+        times = list(filter(machine.knows, TIMES_S)) if options.times_s is None else options.times_s
         found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
         calibrated = placed.study.calibrated_on if placed.analog else 0
         chips = replace(found.chips, calibrated=calibrated)

@@ -36,6 +36,6 @@ def sensitivity(options: SensitivityOptions) -> SensitivityTable:
     """
     steps = pipeline(options)
     with Running(options) as running:
-        study = steps.apply(read(options, running, options.t_inference, ranks=options.metric is None))
+        study = steps.apply(read(options, running, options.t_s, ranks=options.metric is None))
     assert study.ranking is not None
     return study.ranking

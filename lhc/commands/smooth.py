@@ -29,7 +29,7 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
     model, graph = opened.model, opened.graph(None, task)
     machine = machine_of(options)
     check_machine(machine, graph)
-    t_s = machine.t_inference_s if options.t_inference is None else options.t_inference
+    t_s = machine.t_inference_s if options.t_s is None else options.t_s
     machine.check_time(t_s)
     inputs = scalable_inputs(model, graph)
     if not inputs:

@@ -23,5 +23,5 @@ def split(options: SplitOptions) -> dict[str, object]:
     folder = Path(options.folder)
     check_split_output(folder)
     found, _ = placement_of(options)
-    chip = Chip(options.seed, options.draw, options.t_inference)
+    chip = Chip(options.seed, options.draw, options.t_s)
     return write(found.model, found.graph, found.plan, folder, chip, found.calibration)

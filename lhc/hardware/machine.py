@@ -42,6 +42,9 @@ class Machine(Section):
     costs: Costs | None = AlpineCosts()
     """What the machine's work costs in time and energy; null: not known."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: tiles of {self.tiles.rows}x{self.tiles.cols}>"
+
     @property
     def output_variance(self) -> float:
         """Variance that output noise and rounding of ADCs add to an output, all reads of its inputs counted.

@@ -24,7 +24,7 @@ class Running:
         """
         chosen = Execution() if execution is None else execution
         self.memory = chosen.bytes
-        self._end = None if chosen.timeout is None else time.monotonic() + chosen.timeout
+        self._end = None if chosen.timeout_s is None else time.monotonic() + chosen.timeout_s
         self._stops: list[float] = []  # shared with copies
         self.cache = None if chosen.work_dir is None else ResultCache(chosen.work_dir, fresh=chosen.fresh)
         self.workers = _workers(chosen)

@@ -226,7 +226,7 @@ class CompareOptions(PartitionOptions):
         reads=list[str],
         names="presets",
     )
-    ages: Sequence[float] | None = option(
+    ages: Sequence[float | str] | float | str | None = option(
         "Times after the first read at which placements are looked at too: seconds, or 1h, 1d, 1y, separated by commas;"
         " calibrated at that read alone: how long until they are to be calibrated again.",
         default=None,
@@ -239,8 +239,13 @@ class CompareOptions(PartitionOptions):
     def __post_init__(self) -> None:
         if self.checkpoint is not None:
             raise UsageError("--checkpoint keeps the training for one machine: retrain on each by 'lhc partition'")
-        if any(not 0 <= t < float("inf") for t in self.ages or ()):
+        if any(not 0 <= t < float("inf") for t in self.ages_s):
             raise UsageError(f"--ages: seconds after the first read, from 0 on; got {self.ages}")
+
+    @property
+    def ages_s(self) -> list[float]:
+        """The ages in seconds."""
+        return [] if self.ages is None else times_of(self.ages)
 
 
 @options

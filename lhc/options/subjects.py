@@ -128,7 +128,7 @@ class ReadTime:
 
     PANEL = "Machine"
 
-    t_inference: float | None = option(
+    t_inference: float | str | None = option(
         "Time from the first read to the moment that is looked at: seconds, or 30min, 1h, 1d, 1y; the hardware's own by"
         " default.",
         default=None,
@@ -138,7 +138,12 @@ class ReadTime:
     )
 
     def __post_init__(self) -> None:
-        check_times([] if self.t_inference is None else [self.t_inference])
+        check_times([] if self.t_s is None else [self.t_s])
+
+    @property
+    def t_s(self) -> float | None:
+        """The time in seconds."""
+        return None if self.t_inference is None else time_of(self.t_inference)
 
 
 @options
@@ -147,7 +152,7 @@ class ReadTimes:
 
     PANEL = "Machine"
 
-    times: Sequence[float] | None = option(
+    times: Sequence[float | str] | float | str | None = option(
         "Times from the first read to the moments that are looked at: seconds, or 30min, 1h, 1d, 1y, separated by"
         " commas.",
         default=None,
@@ -159,7 +164,12 @@ class ReadTimes:
     )
 
     def __post_init__(self) -> None:
-        check_times(self.times or [])
+        check_times(self.times_s or [])
+
+    @property
+    def times_s(self) -> list[float] | None:
+        """The times in seconds."""
+        return None if self.times is None else times_of(self.times)
 
 
 @options
@@ -300,7 +310,7 @@ class Execution(Progressing):
         reads=str,
         rare=True,
     )
-    timeout: float | None = option(
+    timeout: float | str | None = option(
         "Begin nothing new after this time (seconds, or 30min, 2h); end with the best so far.",
         default=None,
         metavar="T",
@@ -314,6 +324,11 @@ class Execution(Progressing):
             raise UsageError(f"--memory must be at least 1 MiB, got {self.memory}")
         if self.scheduler is not None and self.jobs > 1:
             raise UsageError("--jobs is for processes of this machine; a --scheduler has workers of its own")
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The timeout in seconds."""
+        return None if self.timeout is None else time_of(self.timeout)
 
     @property
     def bytes(self) -> int:

@@ -129,7 +129,7 @@ class _Selected(LazyArray):
         return self.array[self.indices[indices]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """Samples, their targets where there are any, and the metric that judges the answers.
 
@@ -192,6 +192,10 @@ class Task:
 
     def __len__(self) -> int:
         return count_samples(self.inputs)
+
+    def __repr__(self) -> str:
+        labels = "no labels" if self.targets is None else "labels"
+        return f"<Task: {len(self)} samples of {', '.join(self.inputs)}, {labels}, {self.metric.name}>"
 
     @property
     def document_count(self) -> int | None:

@@ -23,7 +23,7 @@ __all__ = ["against", "is_judged_output", "own_outcome", "read_run", "skipped_di
 
 def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
     """The network with the samples that judge and those that calibrate, its analog layers, and the times."""
-    study, analog, at = read_placed(options, running, options.times)
+    study, analog, at = read_placed(options, running, options.times_s)
     warn_of_nothing_analog(study.opened, analog, stored_plan(options, study.opened))
     if options.calibrate is None:
         return study if analog else study.uncalibrated, analog, at

@@ -53,7 +53,7 @@ def read_to_train(options: RetrainOptions, running: Running) -> ToTrain:
     outcome = None if stored is None else stored.outcome
     budget = budget_as_placed(options, options.confidence, opened, outcome)
     training, judging = _samples(as_judged(options, outcome), opened)
-    times = None if options.t_inference is None else [options.t_inference]
+    times = None if options.t_s is None else [options.t_s]
     study, analog, _ = read_placed(options, running, times, opened=opened, task=judging, least_draws=2)
     if options.max_drop is None and outcome is not None:
         budget_of_plan(outcome, study.task.metric.name, None, options.confidence)

@@ -36,9 +36,9 @@ def test_a_flag_that_has_several_names_is_called_as_the_function_calls_it() -> N
 
 def test_python_is_told_of_its_keywords_and_the_terminal_of_its_flags() -> None:
     with pytest.raises(UsageError, match=r"^`t_inference` 'soon' is no time"):
-        lhc.sensitivity("digits", t_inference="soon")  # type: ignore[arg-type]
+        lhc.sensitivity("digits", t_inference="soon")
     with pytest.raises(UsageError, match=r"^--t-inference 'soon' is no time"):
-        ReadTime(t_inference="soon")  # type: ignore[arg-type]
+        ReadTime(t_inference="soon")
 
 
 def test_warnings_are_told_likewise_and_as_before_afterwards(caplog: pytest.LogCaptureFixture) -> None:

@@ -203,7 +203,11 @@ def test_a_mean_within_the_budget_shows_nothing_without_its_bound(
 def said_over_time(full: Report, outcome: Outcome, bounds: tuple[float | None, float]) -> str:
     """What is said of drops of 1.0 and 2.8 points at once and after an hour, with these upper bounds."""
     times = tuple(
-        AtTime(replace(full.over_time[0].evaluation, drop=d, t_s=t, drop_interval=b and (0.0, b)), None, None)
+        AtTime(
+            replace(full.over_time[0].evaluation, drop=d, t_s=t, drop_interval=None if b is None else (0.0, b)),
+            None,
+            None,
+        )
         for d, t, b in zip((0.01, 0.028), (0.0, 3600.0), bounds, strict=True)
     )
     changes = {"robustness": None, "times": times, "plan": full.plan.model_copy(update={"outcome": outcome})}

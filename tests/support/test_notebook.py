@@ -4,6 +4,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lhc
@@ -11,6 +12,7 @@ from lhc.errors import MissingDependencyError
 from lhc.options.subjects import silent
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
+from lhc.samples.metrics import METRICS
 from lhc.study.effort import Effort, EffortStep
 from lhc.support.notebook import data_frame, in_notebook, plotting
 from lhc.support.tables import FORMATS, Table
@@ -125,6 +127,9 @@ def test_results_are_short_where_they_are_shown() -> None:
     assert len(repr(lhc.analyze("digits-narrow"))) < 200
     plan = lhc.analyze("digits-narrow").plan
     assert repr(plan) == str(plan) == "<Plan: 0 of 14 products analog on lionheart>"
+    assert repr(lhc.Hardware.load("ideal")) == "<Hardware ideal: tiles of 256x255>"
+    task = lhc.Task({"x": np.zeros((3, 2))}, np.zeros(3, int), METRICS["accuracy"])
+    assert repr(task) == "<Task: 3 samples of x, labels, accuracy>"
     assert repr(Effort(1, 2, 3, (EffortStep("testing", 4, 1, 65.0),))) == "<Effort: 4 units of work, about 65 s>"
 
 
