@@ -1,6 +1,7 @@
 """The forms and JSON fields that users and scripts rely on."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -143,28 +144,20 @@ def test_outputs_alone_without_labels(cli: Cli, model_file: Path, tmp_path: Path
 
 
 def test_same_command_twice_gives_the_same_bytes(model_file: Path, data_file: Path, tmp_path: Path) -> None:
-    """In two processes of their own."""
+    """Whatever the number of processes and threads, memory, the seed of hashes, the folder; nothing kept is shared."""
+    command = ["partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", "0.3", "--draws", 3]
     written = []
-    for name in ("first.onnx", "second.onnx"):
-        command = [
-            "partition",
-            model_file,
-            "--data",
-            data_file,
-            "--objective",
-            "macs",
-            "--max-drop",
-            "0.3",
-            "--draws",
-            "3",
-            "--json",
-        ]
+    for name, threads, more in (("first", "1", ()), ("second", "2", ("--jobs", 2, "--memory", "50MB"))):
+        (folder := tmp_path / name).mkdir()
+        asked = (*command, "--json", "--work-dir", folder / "kept", "-o", folder / "out.onnx", *more)
         process = subprocess.run(
-            [sys.executable, "-m", "lhc", *map(str, command), "-o", str(tmp_path / name)],
+            [sys.executable, "-m", "lhc", *map(str, asked)],
             capture_output=True,
             check=True,
+            cwd=folder,
+            env=os.environ | {"PYTHONHASHSEED": threads, "OMP_NUM_THREADS": threads},
         )
-        written.append((process.stdout, (tmp_path / name).read_bytes()))
+        written.append((process.stdout, (folder / "out.onnx").read_bytes()))
     assert written[0] == written[1]
 
 
