@@ -86,7 +86,9 @@ def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
         matrix: ``(outputs, inputs)``.
     """
     rows = split_sizes(matrix.shape[1], hardware.tiles.rows)
-    greatest = torch.stack([part.abs().amax(1) for part in torch.split(matrix, rows, dim=1)], dim=1)
+    parts = torch.split(matrix, rows, dim=1)
+    # Not of magnitudes, which would be kept for the gradient.
+    greatest = torch.stack([torch.maximum(part.amax(1), -part.amin(1)) for part in parts], dim=1)
     if not hardware.mapping.columnwise:
         parts = torch.split(greatest, split_sizes(len(matrix), hardware.tiles.cols))
         greatest = torch.cat([part.amax(0, keepdim=True).expand(len(part), -1) for part in parts])
