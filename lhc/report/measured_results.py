@@ -15,7 +15,9 @@ from lhc.report.measured_tables import (
     front_table,
     robustness_footer,
     robustness_table,
+    within_budget,
 )
+from lhc.report.text import budget_for
 from lhc.results import Attribution, Evaluation, Front, Robustness
 from lhc.support.notebook import Tabled, plotting
 from lhc.support.numbers import counted, level_text, metric_value, time_text
@@ -56,8 +58,9 @@ class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple ho
         return python_words(evaluation_footer(self, self.outcome))
 
     def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
-        """The metric over time with its intervals, and that of the digital network; see `lhc.SensitivityTable.plot`."""
-        return _over_time(self, axes)
+        """The metric over time, that of the digital network and the budget; see `lhc.SensitivityTable.plot`."""
+        known = self.outcome is not None and within_budget(self[0], self.outcome) is not None
+        return _over_time(self, axes, budget_for(self[0], self.outcome) if known and self.outcome else None)
 
     def __repr__(self) -> str:
         first = self[0]
@@ -109,8 +112,9 @@ class RobustnessResult(Robustness, Tabled):
         return python_words(robustness_footer(self))
 
     def plot(self, axes: Any = None) -> Any:  # noqa: ANN401
-        """The metric over time with its intervals, and that of the digital network; see `lhc.SensitivityTable.plot`."""
-        return _over_time([at.evaluation for at in self.times], axes)
+        """The metric over time, that of the digital network and the budget; see `lhc.SensitivityTable.plot`."""
+        unit = abs(self.chips.baseline) if self.drop_type == "relative" else 1.0
+        return _over_time([at.evaluation for at in self.times], axes, unit * self.max_drop)
 
     def __repr__(self) -> str:
         return f"<RobustnessResult: {next(line for line in self.summary.splitlines() if line.startswith('margin'))}>"
@@ -137,18 +141,22 @@ def _axes(given: Any) -> Any:  # noqa: ANN401
     return plotting().subplots()[1] if given is None else given
 
 
-def _over_time(found: Sequence[Evaluation], axes: Any) -> Any:  # noqa: ANN401
-    """Times apart alike, since they reach from seconds to years."""
+def _over_time(found: Sequence[Evaluation], axes: Any, budget: float | None) -> Any:  # noqa: ANN401
+    """Times apart alike, since they reach from seconds to years; ``budget``: a drop in the metric's unit."""
     axes, first = _axes(axes), found[0]
     factor = 100.0 if first.percent else 1.0
     for at, one in enumerate(found):
         if one.interval is not None:
             axes.plot((at, at), [factor * bound for bound in one.interval], color="0.5")
         axes.plot([at], [factor * one.mean], "o", color="C1")
-    axes.plot((0, max(1, len(found) - 1)), [factor * first.baseline] * 2, "--", color="C0")
+    ends = (0, max(1, len(found) - 1))
+    axes.plot(ends, [factor * first.baseline] * 2, "--", color="C0", label="digital")
+    if budget is not None:
+        least = first.baseline + (budget if first.higher_is_better is False else -budget)
+        axes.plot(ends, [factor * least] * 2, "--", color="C3", label="budget")
+    axes.legend()
     axes.set_xticks(range(len(found)), [time_text(one.t_s) for one in found])
     axes.set_xlabel("time after programming")
-    unit = " (%)" if first.percent else ""
-    level = f"mean of {counted(first.draws, 'chip')}, {level_text(first.confidence)} intervals; dashed: digital"
-    axes.set_ylabel(f"{first.metric}{unit}, {level}")
+    axes.set_ylabel(f"{first.metric}{' (%)' if first.percent else ''}")
+    axes.set_title(f"mean of {counted(first.draws, 'chip')}, {level_text(first.confidence)} intervals")
     return axes

@@ -68,6 +68,12 @@ class Axes:
     def plot(self, x: Iterable[float], y: Iterable[float], *style: str, **more: str) -> None:
         self.drawn.append((list(x), list(y)))
 
+    def legend(self) -> None:
+        self.labels["legend"] = "shown"
+
+    def set_title(self, text: str) -> None:
+        self.labels["title"] = text
+
     def set_xlabel(self, text: str) -> None:
         self.labels["x"] = text
 
@@ -88,9 +94,10 @@ def test_times_are_drawn_with_their_intervals_beside_the_digital_network(results
         assert ([at], [100 * one.mean]) in axes.drawn
         assert one.interval is not None
         assert ([at, at], [100 * bound for bound in one.interval]) in axes.drawn
-    assert axes.drawn[-1][1] == [90.0, 90.0]
+    assert axes.drawn[-2][1] == [90.0, 90.0], "digital"
+    assert axes.drawn[-1][1] == pytest.approx([87.0, 87.0]), "a budget of 3 points"
     assert len(axes.ticks) == len(times)
-    assert axes.labels["y"] == "accuracy (%), mean of 2 chips, 90 % intervals; dashed: digital"
+    assert (axes.labels["y"], axes.labels["title"]) == ("accuracy (%)", "mean of 2 chips, 90 % intervals")
 
 
 def test_verified_points_of_a_front_are_drawn_over_its_objective(results: dict[str, Tabled]) -> None:
