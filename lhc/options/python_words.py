@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import cache
 
 from lhc.errors import LhcError
-from lhc.options import commands, looking_options, terminal_options
 from lhc.options.declare import Option, options_of
 
 __all__ = ["python_words", "told_in_python"]
@@ -51,6 +50,8 @@ def told_in_python(asked: type) -> Iterator[None]:
 @cache
 def _words(asked: type | None) -> Mapping[str, str]:
     """Flag -> what stands for it in Python."""
+    from lhc.options import commands, looking_options, terminal_options  # all commands' options, for a message alone
+
     modules = (
         getattr(module, name) for module in (commands, terminal_options, looking_options) for name in module.__all__
     )
