@@ -1,6 +1,8 @@
 """How long a measurement takes is estimated from a piece of it."""
 
 import time
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import onnx
@@ -12,8 +14,9 @@ from lhc.measure import Bench, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.effort import Effort, EffortStep, evaluation_step, ranking_steps
+from lhc.study.effort import Effort, EffortStep, Timed, calibration_steps, evaluation_step, ranking_steps
 from lhc.study.rank import sensitivities
+from lhc.study.state import Study
 
 pytestmark = pytest.mark.analog
 
@@ -80,3 +83,23 @@ def test_processes_share_what_can_be_shared() -> None:
     found = Effort(3, 100, 10, steps, processes=4)
     assert found.seconds == 10 + 20 + 3
     assert (found.units, found.kept) == (13, 2)
+
+
+def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that has half of the layers; each takes as long."""
+    here, timed = bench(samples=100), list[frozenset[str]]()
+
+    def now(of: Bench, placement: frozenset[str]) -> Timed:
+        timed.append(placement)
+        return Timed(2.0, 0.0)
+
+    monkeypatch.setattr("lhc.study.effort._timed", now)
+    monkeypatch.setattr("lhc.study.effort.compared_benches", lambda study: (here, here))
+    study = cast("Study", SimpleNamespace(measurable=names(here), follow=None))
+    most, few = frozenset(names(here)[:8]), frozenset(names(here)[:7])
+    (step,) = calibration_steps(study, {few: Timed(9.0, 9.0), most: Timed(0.5, 0.001)})
+    assert timed == []
+    assert step.seconds == pytest.approx(2 * 2 * 16 / 8 * (0.5 + 0.1)), "two benches, two chips, twice the layers"
+    (step,) = calibration_steps(study, {few: Timed(9.0, 9.0)})
+    assert timed == [frozenset(names(here))]
+    assert step.seconds == pytest.approx(2 * 2 * 2.0)
