@@ -18,7 +18,7 @@ import lhc
 from benchmarks.healing import CALIBRATION, CHIPS, IMAGES
 from lhc.costs import cost_of
 from lhc.measure import Running
-from lhc.measure.scorer import calibration_block
+from lhc.measure.setting import calibration_block
 from lhc.options.commands import RunOptions
 from lhc.stats import summarize
 from lhc.study.prepare import read_placed

@@ -19,7 +19,7 @@ import numpy as np
 
 from lhc.hardware import EFFECTS, without
 from lhc.measure import Running
-from lhc.measure.scorer import calibration_block
+from lhc.measure.setting import calibration_block
 from lhc.options.commands import RunOptions
 from lhc.passes.copies import Copies
 from lhc.samples.metrics import get_metric

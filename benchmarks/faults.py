@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.healing import copies_in
 from lhc.hardware import Faults
 from lhc.measure import Running
-from lhc.measure.scorer import calibration_block
+from lhc.measure.setting import calibration_block
 from lhc.options.commands import RunOptions
 from lhc.passes.copies import Copies
 from lhc.stats import summarize

@@ -24,7 +24,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import copies_on
 from lhc.measure import Running
-from lhc.measure.scorer import calibration_block
+from lhc.measure.setting import calibration_block
 from lhc.options.commands import RunOptions
 from lhc.passes.copies import Copies
 from lhc.plan import Plan

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.healing import CALIBRATION, CHIPS, IMAGES
 from lhc.hardware.sections import Compensation
 from lhc.measure import Running
-from lhc.measure.scorer import calibration_block
+from lhc.measure.setting import calibration_block
 from lhc.options.commands import RunOptions
 from lhc.stats import summarize
 from lhc.study.prepare import read_placed

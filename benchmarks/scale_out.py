@@ -1,72 +1,251 @@
 """How a search scales with workers: measured with one and two, simulated up to 64 from the times of its units.
 
-``lhc partition resnet20`` runs in one process that notes the time of every unit of work and of what lies between them,
-then once with ``--jobs 1`` and once with ``--jobs 2``. The simulation gives units in their order to the first worker
-that is free, waits where the search needs all results before it goes on, and starts workers in as long as an idle one
-took. Units' times are those of one process, which keeps programmed chips and answers for all of them, where workers
-keep their own: what ``--jobs 2`` takes beyond its simulation shows what that leaves out.
+``lhc partition resnet20`` runs in one process, with units of one chip each, which notes what every unit takes: what its
+placement, its chip and its samples cost whoever is at them first, and the rest. Then the same units are handed out by
+the same `lhc.measure.desk.Desk` to workers that count seconds instead of computing. The search takes as long between
+units as it did, and a unit has to be read, sent and unpacked. Times are processor seconds: processes that slow each
+other down, by memory or by fewer cores than processes, are left out.
 
-These are wall times: two cores must be idle.
+At last ``lhc partition`` runs once with ``--jobs 1`` and once with ``--jobs 2``. These are wall times: two cores must
+be idle.
 
-``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/scale_out.py [--images 2000]``
+``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/scale_out.py [--images 2000] [--simulate]``
 """
 
-import heapq
+import pickle
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from statistics import mean
+from typing import Any
 from unittest.mock import patch
 
 import lhc
 from benchmarks.timing import options, write
-from lhc.measure.scorer import Setting
-from lhc.measure.workers import SerialWorkers, Unit
+from lhc.measure.desk import Desk, WorkUnit
+from lhc.measure.gradients import CalibrateAlone
+from lhc.measure.scorer import Scorer
+from lhc.measure.setting import Block, Setting
+from lhc.measure.workers import SerialWorkers, packed
+from lhc.runtime import HybridExecutor
 from lhc.samples.metrics import Array
 
 __all__ = ["main"]
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
+PARTS = (
+    (Scorer, "_digital_output", "samples of a setting"),
+    (Scorer, "_executor", "placement"),
+    (Scorer, "_observe_digitally", "placement"),
+    (HybridExecutor, "open", "placement"),
+    (Scorer, "_programmed", "chip"),
+    (HybridExecutor, "prefix", "samples"),
+    (Scorer, "held", "placement"),
+)
+"""What takes the time of a part; of those within each other the outer one counts."""
+
+
+@dataclass
+class Noted:
+    """Seconds of units, and what the search asked of its workers.
+
+    Attributes:
+        parts: what is made once: by its name, the setting and what it is made for.
+        rest: of units.
+        events: ``expect`` or ``run``, the setting's name, units, and seconds of the search before it.
+        units: seconds of units.
+        handed: to read and send a unit.
+    """
+
+    parts: dict[tuple[Hashable, ...], float] = field(default_factory=dict)
+    rest: dict[tuple[Hashable, ...], list[float]] = field(default_factory=lambda: defaultdict(list))
+    events: list[tuple[str, str, list[list[WorkUnit]], float]] = field(default_factory=list)
+    units: list[float] = field(default_factory=list)
+    handed: list[float] = field(default_factory=list)
+    after: float = 0.0
+
+    @property
+    def between(self) -> float:
+        """Seconds between units."""
+        return sum(event[3] for event in self.events) + self.after
+
+    def seconds(self, name: str, unit: WorkUnit, made: set[Hashable]) -> float:
+        """What a unit takes a worker that has made some parts."""
+        new = [part for part in parts_of(name, unit) if part not in made]
+        made.update(new)
+        return sum(map(self._part, new)) + self._rest(name, unit.work.shared[0], unit.samples)
+
+    def _part(self, part: tuple[Hashable, ...]) -> float:
+        """Of a chip that was not looked at after all, as long as of others."""
+        if part not in self.parts:
+            others = [seconds for other, seconds in self.parts.items() if other[:-1] == part[:-1]]
+            self.parts[part] = mean(others) if others else 0.0
+        return self.parts[part]
+
+    def _rest(self, *key: Hashable) -> float:
+        """Of a unit that was not done after all, as long as with another setting."""
+        others = (times for other, times in self.rest.items() if other[1:] == key[1:])
+        times = self.rest.get(key) or next(others, [0.0])
+        return mean(times)
+
+
+def parts_of(name: str, unit: WorkUnit) -> list[tuple[Hashable, ...]]:
+    """What a unit needs to be made, by the names of `PARTS`; of the digital network nothing is kept."""
+    placement, chips = unit.work.shared
+    if placement == frozenset():
+        return []
+    return [
+        ("samples of a setting", name, unit.samples),
+        ("placement", name, placement),
+        ("chip", name, placement, chips),
+        ("samples", name, placement, unit.samples),
+    ]
 
 
 class NotingWorkers(SerialWorkers):
-    """One process that notes how long units take, those that are given out together in one list."""
+    """One process that works as for many, and notes seconds."""
+
+    count = max(WORKERS)
 
     def __init__(self) -> None:
         super().__init__()
-        self.batches: list[list[float]] = []
+        self.noted, self._names, self._last = Noted(), dict[int, str](), time.process_time()
+        self._settings: list[Setting] = []
+        self._spent, self._depth = defaultdict[str, float](float), 0
 
-    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
+    def name(self, setting: Setting) -> str:
+        """Of its content."""
+        if id(setting) not in self._names:
+            self._settings.append(setting)  # so that the number is not given to another one
+            self._names[id(setting)] = sha256(packed(setting)).hexdigest()
+        return self._names[id(setting)]
+
+    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The same, noted."""
+
+        def worked(*given: Any, **more: Any) -> Any:  # noqa: ANN401
+            self._depth += 1
+            begun = time.process_time()
+            try:
+                return work(*given, **more)
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    self._spent[part] += time.process_time() - begun
+
+        return worked
+
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
         """See `Workers`."""
-        batch: list[float] = []
-        self.batches.append(batch)
-        found = super().run(setting, units)
-        while True:
-            start = time.perf_counter()
-            result = next(found, None)
-            if result is None:
-                return
-            batch.append(time.perf_counter() - start)
-            yield result
+        self._note("expect", setting, [list(certain), list(perhaps)])
+
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+        """See `Workers`."""
+        units = list(units)
+        name = self._note("run", setting, [units])
+        for number, unit in enumerate(units):
+            begun = time.process_time()
+            block = unit.read()
+            pickle.dumps((unit.work, block))
+            self.noted.handed.append(time.process_time() - begun)
+            here = unit._replace(read=partial(_itself, block))
+            result = self._noted_unit(setting, name, here)
+            if isinstance(unit.work, CalibrateAlone) and number == len(units) - 1:
+                self._share(setting, name, here)
+            self._last += time.process_time() - begun  # what was between stays to the search
+            yield number, result
+
+    def _noted_unit(self, setting: Setting, name: str, unit: WorkUnit) -> list[Array]:
+        """Do a unit, and note its parts and the rest."""
+        self._spent.clear()
+        begun = time.process_time()
+        ((_, result),) = super().run(setting, [unit])
+        seconds = time.process_time() - begun
+        self.noted.units.append(seconds)
+        for part in parts_of(name, unit):
+            spent = self._spent[str(part[0])]
+            self.noted.parts[part] = max(self.noted.parts.get(part, 0.0), spent)
+            seconds -= spent
+        self.noted.rest[name, unit.work.shared[0], unit.samples].append(seconds)
+        return result
+
+    def _share(self, setting: Setting, name: str, unit: WorkUnit) -> None:
+        """What calibrations of chips have in common: one takes less than half of two."""
+        assert isinstance(unit.work, CalibrateAlone)
+        begun = time.process_time()
+        list(super().run(setting, [unit._replace(work=replace(unit.work, draws=(0, 1)))]))
+        times = self.noted.rest[name, unit.work.shared[0], unit.samples]
+        shared = max(0.0, 2 * mean(times) - (time.process_time() - begun))
+        self.noted.parts["placement", name, unit.work.shared[0]] = shared
+        times[:] = [seconds - shared for seconds in times]
+
+    def _note(self, what: str, setting: Setting, units: list[list[WorkUnit]]) -> str:
+        name, now = self.name(setting), time.process_time()
+        self.noted.events.append((what, name, units, now - self._last))
+        self._last = time.process_time()
+        return name
+
+    def close(self) -> None:
+        """The end of the search."""
+        self.noted.after = time.process_time() - self._last
 
 
-def simulated(batches: Sequence[Sequence[float]], serial: float, start: float, workers: int) -> float:
-    """Seconds of a run.
+def _itself(block: Block) -> Block:
+    return block
+
+
+class _Seconds:
+    """A unit that is on its way."""
+
+    def __init__(self, end: float) -> None:
+        self.end = end
+
+    def cancel(self) -> bool:
+        """Too late."""
+        return False
+
+
+def simulated(noted: Noted, start: float, workers: int) -> float:
+    """Seconds of the search.
 
     Args:
-        batches: seconds of units; all of one are done before the next begins.
-        serial: seconds of the process that gives them out.
-        start: seconds that a worker takes before its first unit.
+        start: seconds in which libraries are loaded, by all processes at the same time.
     """
-    now = start if workers > 1 else 0.0
-    for batch in batches:
-        free = [now] * workers
-        for unit in batch:
-            heapq.heapreplace(free, free[0] + unit)
-        now = max(free)
-    return now + serial
+    now, hand = start, mean(noted.handed) if workers > 1 else 0.0
+    free, made = [start] * workers, [set[Hashable]() for _ in range(workers)]
+
+    def submit(worker: int, setting: Any, unit: WorkUnit) -> _Seconds:  # noqa: ANN401  # its name
+        nonlocal now
+        now += hand
+        free[worker] = max(free[worker], now) + hand + noted.seconds(setting, unit, made[worker])
+        return _Seconds(free[worker])
+
+    def finished(pending: list[_Seconds]) -> list[_Seconds]:
+        nonlocal now
+        first = min(pending, key=lambda one: one.end)
+        now = max(now, first.end)
+        return [first]
+
+    desk = Desk[int, _Seconds](lambda: range(workers), lambda s: s, submit, finished, lambda pending: [])
+    for what, name, units, between in noted.events:
+        now += between
+        setting: Any = name
+        if what == "run":
+            for _ in desk.run(setting, units[0]):
+                pass
+        else:
+            certain, perhaps = units
+            chips = list(dict.fromkeys(unit.work.shared[1] for unit in perhaps))[:workers]
+            desk.expect(setting, certain, [unit for unit in perhaps if unit.work.shared[1] in chips])
+    return now + noted.after
 
 
 def _run(arguments: Sequence[str], folder: Path) -> float:
@@ -77,37 +256,47 @@ def _run(arguments: Sequence[str], folder: Path) -> float:
 
 
 def _idle_worker() -> float:
-    """Wall seconds in which a process has loaded what a worker loads."""
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import lhc.measure.workers, lhc.runtime, torch"], check=True)
-    return time.perf_counter() - begun
+    """Seconds in which a worker has loaded what it needs."""
+    code = "import time; from lhc.measure.workers import _load; _load(); print(time.process_time())"
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
+def noted(images: int) -> Noted:
+    """What a search asks of its workers, and the seconds of one process."""
+    workers = NotingWorkers()
+    with ExitStack() as stack:
+        stack.enter_context(patch("lhc.measure.execution._workers", lambda execution: workers))
+        for owner, name, part in PARTS:
+            stack.enter_context(patch.object(owner, name, workers.timed(part, getattr(owner, name))))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        lhc.partition("resnet20", samples=images, work_dir=folder)
+    return workers.noted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Note, measure, simulate."""
+    """Note, simulate, measure."""
     assert __doc__
     parser = options(__doc__, count=2000)
+    parser.add_argument("--simulate", action="store_true", help="measure nothing with processes")
     chosen = parser.parse_args(arguments)
-    noting = NotingWorkers()
-    begun = time.perf_counter()
-    with patch("lhc.measure.execution._workers", lambda execution: noting):
-        lhc.partition("resnet20", samples=chosen.images)
-    total = time.perf_counter() - begun
-    units = [unit for batch in noting.batches for unit in batch]
-    serial, start = total - sum(units), _idle_worker()
+    found, start = noted(chosen.images), _idle_worker()
+    total = start + sum(found.units) + found.between
     print(
-        f"{len(units)} units in {len(noting.batches)} batches, {sum(units):.1f} s, the longest {max(units):.1f};"
-        f" {serial:.1f} s between them; {start:.1f} s to load a worker"
+        f"{len(found.units)} units, the longest {max(found.units):.1f} s; {total:.1f} s in all: {found.between:.1f}"
+        f" between units, {start:.1f} to load libraries"
     )
-    with tempfile.TemporaryDirectory() as name:
-        command = ["partition", "resnet20", "--samples", str(chosen.images), "--quiet", "-o", "placed.onnx", "--force"]
-        more = (["--work-dir", f"work{jobs}", "--jobs", str(jobs)] for jobs in (1, 2))
-        measured = [_run([*command, *with_jobs], Path(name)) for with_jobs in more]
-    figures = {str(workers): simulated(noting.batches, serial, start, workers) for workers in WORKERS}
-    print(f"measured: --jobs 1 {measured[0]:.1f} s, --jobs 2 {measured[1]:.1f} s")
+    figures = {workers: simulated(found, start, workers) for workers in WORKERS}
     for workers, seconds in figures.items():
-        print(f"simulated: {workers:>2} workers {seconds:6.1f} s, {total / seconds:4.1f} times as fast")
-    write(chosen.output, {"measured": measured, "simulated": figures, "units": units})
+        print(f"simulated: {workers:>2} workers {seconds:6.1f} s, {figures[1] / seconds:4.1f} times as fast as one")
+    measured = []
+    if not chosen.simulate:
+        with tempfile.TemporaryDirectory() as name:
+            command = ["partition", "resnet20", "--samples", str(chosen.images), "--quiet", "-o", "placed.onnx"]
+            for jobs in (1, 2):
+                more = ["--force", "--work-dir", f"work{jobs}", "--jobs", str(jobs)]
+                measured.append(_run([*command, *more], Path(name)))
+        print(f"measured: --jobs 1 {measured[0]:.1f} s, --jobs 2 {measured[1]:.1f} s")
+    write(chosen.output, {"measured": measured, "simulated": figures, "seconds": total})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ A direction v at the scored output gives the gradient g at the output z of every
 along v by Σ g·d, which `NoisyProduct` sums for the errors of the emulated tiles.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,11 +79,12 @@ class LayerEffects:
                 " only be measured"
             )
         self._network = DifferentiableModel(model, graph)
+        self._nodes = {node.name: node for node in model.proto.graph.node}
         self._hardware = hardware
         self._names = names
         self._output = output
         self._groups: list[tuple[NoisyProduct, ...]] = []
-        self._aligned: dict[str, bool] = {}
+        self._aligned: Collection[str] = ()
 
     def check_parity(self, feeds: Mapping[str, Array]) -> None:
         """See that the network in torch computes what onnxruntime does.
@@ -101,30 +102,62 @@ class LayerEffects:
                 " of its greatest value; sensitivities of this model can only be measured"
             )
 
+    def aligned(self, feeds: Mapping[str, Array], samples: int) -> frozenset[str]:
+        """Layers that hold one sample after the other along their first axis, as far as the gradients of one tell.
+
+        An answer's gradient then lies in that sample's part and nowhere else. Other layers are summed over the whole
+        block, which has the same expectation (answers' directions are independent) and a larger spread.
+
+        Args:
+            feeds: at least as many samples as are counted; of one sample nothing can be told.
+
+        Raises:
+            UnsupportedOperatorError: the network cannot be differentiated.
+            ModelError: the output has no gradient.
+        """
+        if samples < 2:
+            return frozenset()
+        products, chosen = [self._product(name) for name in self._names], samples // 2
+        with differentiating():
+            tensors = self._network(feeds, self._needed(products))
+            output = self._differentiable(tensors)
+            probe = torch.zeros_like(output)
+            probe[chosen] = torch.randn(output.shape[1:], generator=torch.Generator().manual_seed(0))
+            found = self._gradients(products, tensors, probe)
+            by_name = {one.layer.name: one for one in products}
+            inside = (n for n, g in found.items() if _only_in_part(by_name[n].outputs(g), len(output), chosen))
+            return frozenset(inside)
+
     def program(
-        self, chips: Sequence[Mapping[str, ProgrammedMatrix]], corrections: Sequence[Mapping[str, Correction]]
+        self,
+        chips: Sequence[Mapping[str, ProgrammedMatrix]],
+        corrections: Sequence[Mapping[str, Correction]],
+        aligned: Collection[str],
     ) -> None:
         """Give the layers tiles.
 
         Args:
             chips: what the tiles of each draw hold, by tile set.
             corrections: of the outputs of each layer when it alone is analog, per draw; missing where there are none.
+            aligned: see there.
         """
-        graph, model = self._network.graph, self._network.model
-        nodes = {node.name: node for node in model.proto.graph.node}
-        constants = Constants(model.proto.graph)
-        self._groups = []
+        graph, self._groups, self._aligned = self._network.graph, [], aligned
         for group in graph.tied(self._names):
             products = []
             for name in group:
-                layer, weight = graph[name], graph[name].weight
+                weight = graph[name].weight
                 assert weight is not None
-                form = Product.of_layer(nodes[name], layer)
-                product = DifferentiableProduct(form, layer, constants.value(weight.name))
                 drawn = [chip[weight.tile_set] for chip in chips]
                 corrected = [chip.get(name) for chip in corrections]
-                products.append(NoisyProduct(product, self._hardware.for_layer(name), drawn, corrected))
+                products.append(NoisyProduct(self._product(name), self._hardware.for_layer(name), drawn, corrected))
             self._groups.append(tuple(products))
+
+    def _product(self, name: str) -> DifferentiableProduct:
+        graph, model = self._network.graph, self._network.model
+        layer, weight = graph[name], graph[name].weight
+        assert weight is not None
+        form = Product.of_layer(self._nodes[name], layer)
+        return DifferentiableProduct(form, layer, Constants(model.proto.graph).value(weight.name))
 
     def block(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Effects]:
         """Effects of every layer on a block of samples, by the name of the first of those that share tiles.
@@ -167,17 +200,10 @@ class LayerEffects:
         self, feeds: Mapping[str, Array], samples: int, directions: Directions
     ) -> tuple[Mapping[str, Tensor], list[dict[str, Tensor]]]:
         """Tensors of the digital network, and the gradients at the layers' outputs, for every direction."""
-        noisy = [product for group in self._groups for product in group]
-        tensors = self._network(feeds, self._needed(noisy))
-        output = tensors[self._output]
-        if not output.requires_grad:
-            raise ModelError(
-                f"{self._network.model.label}: output {self._output!r} ({output.dtype}) has no gradient with"
-                " respect to any weight; its sensitivities can only be measured"
-            )
-        cotangents = self._cotangents(output, samples, directions)
-        self._align(noisy, tensors, samples)
-        gradients = [self._gradients(noisy, tensors, vector) for vector in cotangents]
+        products = [noisy.product for group in self._groups for noisy in group]
+        tensors = self._network(feeds, self._needed(products))
+        cotangents = self._cotangents(self._differentiable(tensors), samples, directions)
+        gradients = [self._gradients(products, tensors, vector) for vector in cotangents]
         # Without what gradients were taken through: tensors of all layers, of which some are needed.
         return {name: tensor.detach() for name, tensor in tensors.items()}, gradients
 
@@ -187,12 +213,22 @@ class LayerEffects:
         """A product's inputs, the gradients at its outputs, and in how many parts, each an answer of its own."""
         product, name = noisy.product, noisy.product.layer.name
         x = product.inputs(tensors[product.form.activation].detach().float())
-        parts = size if self._aligned.get(name, False) and len(x) % size == 0 else 1
+        parts = size if name in self._aligned and len(x) % size == 0 else 1
         return x, [product.outputs(g[name]) for g in gradients], parts
 
-    def _needed(self, noisy: Sequence[NoisyProduct]) -> list[str]:
+    def _differentiable(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The scored output."""
+        output = tensors[self._output]
+        if not output.requires_grad:
+            raise ModelError(
+                f"{self._network.model.label}: output {self._output!r} ({output.dtype}) has no gradient with"
+                " respect to any weight; its sensitivities can only be measured"
+            )
+        return output
+
+    def _needed(self, products: Sequence[DifferentiableProduct]) -> list[str]:
         names = [self._output]
-        for one in (product.product for product in noisy):
+        for one in products:
             names += [one.output, one.form.activation, *filter(None, [one.form.bias])]
         return list(dict.fromkeys(names))
 
@@ -205,34 +241,16 @@ class LayerEffects:
         return vectors
 
     def _gradients(
-        self, noisy: Sequence[NoisyProduct], tensors: Mapping[str, Tensor], vector: Tensor
+        self, products: Sequence[DifferentiableProduct], tensors: Mapping[str, Tensor], vector: Tensor
     ) -> dict[str, Tensor]:
         """Gradients at the outputs of the layers that the answer depends on, by the layer's name."""
-        outputs = {one.product.layer.name: tensors[one.product.output] for one in noisy}
+        outputs = {one.layer.name: tensors[one.output] for one in products}
         # The gradient of this sum is the vector, bit for bit; to check one that it is given torch imports sympy.
         along = (tensors[self._output] * vector).sum()
         found: Sequence[Tensor | None] = torch.autograd.grad(
             along, list(outputs.values()), retain_graph=True, allow_unused=True
         )
         return {name: g.float() for name, g in zip(outputs, found, strict=True) if g is not None}
-
-    def _align(self, noisy: Sequence[NoisyProduct], tensors: Mapping[str, Tensor], samples: int) -> None:
-        """Find out once which layers hold one sample after the other along their first axis.
-
-        An answer's gradient then lies in that sample's part and nowhere else. Other layers are summed over the whole
-        block, which has the same expectation (answers' directions are independent) and a larger spread.
-        """
-        if self._aligned or samples < 2:
-            return
-        output, chosen = tensors[self._output], samples // 2
-        probe = torch.zeros_like(output)
-        probe[chosen] = torch.randn(output.shape[1:], generator=torch.Generator().manual_seed(0))
-        found = self._gradients(noisy, tensors, probe)
-        by_name = {one.product.layer.name: one.product for one in noisy}
-        self._aligned = {
-            name: _only_in_part(by_name[name].outputs(gradient), len(output), chosen)
-            for name, gradient in found.items()
-        }
 
     def _effects(
         self,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lhc.conductances import Correction
 from lhc.graph import LayerGraph
-from lhc.measure.scorer import Block, Setting
+from lhc.measure.setting import Block, Setting
 from lhc.model import OnnxModel
 from lhc.passes.copies import Copies
 from lhc.plan import Plan

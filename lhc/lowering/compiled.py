@@ -16,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.tile_read import Noise
-from lhc.measure.scorer import Block
+from lhc.measure.setting import Block
 from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
 from lhc.onnx_io.data_file import DataFile

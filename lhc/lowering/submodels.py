@@ -43,7 +43,7 @@ from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.geometry import split_sizes
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip
-from lhc.measure.scorer import Block
+from lhc.measure.setting import Block
 from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
 from lhc.onnx_io.held_weights import read_in

@@ -6,7 +6,7 @@ bounds the time: the products on tiles, samples x draws x analog MACs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -14,11 +14,12 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.measure.desk import WorkUnit
 from lhc.measure.execution import Running
 from lhc.measure.kept import KeptResults
-from lhc.measure.measurement import Measurement, SampleScores, SetScores, evaluation
-from lhc.measure.scorer import Block, Job, Scorer, Setting, job_groups
-from lhc.measure.workers import Unit
+from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
+from lhc.measure.scorer import BlockWork, Job, Scorer, job_groups
+from lhc.measure.setting import Block, Setting
 from lhc.model import OnnxModel
 from lhc.options.subjects import Progress, silent
 from lhc.passes.copies import Copies
@@ -28,7 +29,7 @@ from lhc.samples.metrics import Array, Metric, Scores
 from lhc.samples.task import Task
 from lhc.stats import CONFIDENCE
 
-__all__ = ["Bench", "PartingBench", "steadied"]
+__all__ = ["Bench", "steadied"]
 
 _EXAMPLES = 8
 
@@ -112,9 +113,10 @@ class Bench:
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
-        block = self.block(slice(0, min(_EXAMPLES, self.samples, max(2, self.setting.call_samples))))
+        where = slice(0, min(_EXAMPLES, self.samples, max(2, self.setting.call_samples)))
         job = Job(frozenset(), (0,), 0.0, outputs=True)
-        ((_, (output,)),) = self.running.workers.run(self.setting, [(job, lambda: block)])
+        unit = WorkUnit(job, self._named(where), partial(self.block, where))
+        ((_, (output,)),) = self.running.workers.run(self.setting, [unit])
         return output
 
     @cached_property
@@ -212,6 +214,21 @@ class Bench:
         scores = np.stack(self._gathered(job, what))
         return SampleScores(self.metric, scores, digital, not self.hardware.is_stochastic, documents)
 
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """See `Evaluator`."""
+        count = self.running.workers.count
+        if count == 1 or not self.hardware.is_stochastic or self._job(frozenset(), range(1), None).outputs:
+            return
+
+        def units(wanted: Wanted, most: int | None = None) -> list[WorkUnit]:
+            jobs = [self._job(placement, draws[:most], None) for placement, draws in wanted if placement]
+            if jobs and self.against is None and "digital_score" not in vars(self):
+                jobs.insert(0, Job(frozenset(), (0,), 0.0))
+            return [unit for job in jobs for unit in self._units(job, self._found(job)[1], self.block)]
+
+        # Of what may be asked for, a chip keeps a worker busy.
+        self.running.workers.expect(self.setting, units(certain), units(perhaps, count))
+
     def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
         """How many units of work a measurement (see `measure`) has, and how many of them the cache holds."""
         chips = draws if self.hardware.is_stochastic and placement else range(1)
@@ -224,7 +241,9 @@ class Bench:
 
     def _found(self, job: Job) -> "tuple[dict[tuple[int, int], Array], list[tuple[Job, int]], int]":
         """Results by draw and block that the cache holds, what is left to be done on which block, and units in all."""
-        groups = job_groups(job.draws, self.setting.chips_together(job.placement))
+        # Several processes share the chips.
+        together = self.setting.chips_together(job.placement) if self.running.workers.count == 1 else 1
+        groups = job_groups(job.draws, together)
         places = list(self._places())
         results: dict[tuple[int, int], Array] = {}
         todo: list[tuple[Job, int]] = []
@@ -246,7 +265,7 @@ class Bench:
         done = total - len(todo)
         if todo:
             self.progress(what, 0, total)  # chips are programmed before the first unit is done
-        for index, arrays in self.running.workers.run(self.setting, self._units(todo, places)):
+        for index, arrays in self.running.workers.run(self.setting, self._units(job, todo, self._timely)):
             unit, number = todo[index]
             for draw, array in zip(unit.draws, arrays, strict=True):
                 results[draw, number] = array
@@ -255,10 +274,33 @@ class Bench:
             self.progress(what, done, total)
         return [np.concatenate([results[draw, number] for number in range(len(places))]) for draw in job.draws]
 
-    def _units(self, todo: Sequence[tuple[Job, int]], places: Sequence[slice]) -> Iterator[Unit]:
-        for job, number in todo:
-            self.running.check_time()
-            yield job, partial(self.block, places[number])
+    def _units(self, job: Job, todo: Sequence[tuple[Job, int]], read: Callable[[slice], Block]) -> Iterator[WorkUnit]:
+        """What is left to be done of a job."""
+        places, keeps = list(self._places()), self.setting.keeps_chips(job.placement, len(job.draws))
+        for part, number in todo:
+            yield WorkUnit(part, self._named(places[number]), partial(read, places[number]), keeps)
+
+    def unit(self, work: BlockWork, where: slice) -> WorkUnit:
+        """Another work on these samples."""
+        return WorkUnit(work, self._named(where), partial(self._timely, where))
+
+    def no_samples(self) -> Block:
+        """For what is done without any; errors as of `_timely`."""
+        self.running.check_time()
+        return Block(0, 0, {}, None, "")
+
+    def _named(self, where: slice) -> tuple[int, str]:
+        """What tells samples from others."""
+        return where.start, self.task.block_digest(where.start, where.stop)
+
+    def _timely(self, where: slice) -> Block:
+        """These samples, while there is time.
+
+        Raises:
+            OutOfTimeError: the time that the user gave is over.
+        """
+        self.running.check_time()
+        return self.block(where)
 
     @cached_property
     def kept(self) -> KeptResults:
@@ -321,42 +363,6 @@ class Bench:
         inputs, targets = self.task.read(where.start, where.stop)
         digest = self.task.block_digest(where.start, where.stop)
         return Block(where.start, where.stop - where.start, inputs, targets, digest)
-
-
-@dataclass(frozen=True, eq=False)
-class PartingBench(Bench):
-    """A bench on which a placement is measured as it would be run: a layer is split only where its parts differ.
-
-    Attributes:
-        form: the network in which the layers are split that a placement parts, by the placement.
-    """
-
-    form: Callable[[frozenset[str]], tuple[OnnxModel, LayerGraph]] = field(kw_only=True)
-
-    @cached_property
-    def _last(self) -> dict[frozenset[str], Bench]:
-        """The bench of the placement that was measured last, with its programmed chips."""
-        return {}
-
-    def measure(
-        self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
-    ) -> Measurement:
-        """See `Bench.measure`; columns without the rest of their layer are digital, as it is."""
-        if not placement:
-            return super().measure(placement, draws, what, t_s)
-        if placement not in self._last:
-            bench = self._of(placement)
-            self._last.clear()
-            self._last[placement] = bench
-        bench = self._last[placement]
-        return bench.measure(frozenset(name for name in placement if name in bench.graph), draws, what, t_s)
-
-    def _of(self, placement: frozenset[str]) -> Bench:
-        """The bench of a placement's network; drops are against the one that is whole."""
-        model, graph = self.form(placement)
-        shared = {one.name: getattr(self, one.name) for one in fields(Bench)}
-        copies = {name: count for name, count in self.copies.of(placement).items() if name in graph}
-        return Bench(**shared | {"model": model, "graph": graph, "copies": Copies(copies), "against": self})
 
 
 def steadied(bench: Bench, more: Bench) -> Bench:

@@ -11,10 +11,13 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from hashlib import sha256
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
-from lhc.measure.scorer import Block, Job, Setting
-from lhc.measure.workers import Unit, packed, scorer_of, windowed
+from lhc.measure.desk import Desk, WorkUnit
+from lhc.measure.scorer import BlockWork
+from lhc.measure.setting import Block, Setting
+from lhc.measure.workers import packed, scorer_of
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.support.documentation import page
@@ -48,7 +51,8 @@ class DaskWorkers:
         except ImportError as error:
             raise MissingDependencyError("--scheduler needs Dask; pip install distributed") from error
         self._distributed: Any = distributed
-        self._setting: tuple[Setting, bytes] | None = None
+        self._packed: WeakKeyDictionary[Setting, Any] = WeakKeyDictionary()
+        self._desk: Desk[str, Any] = Desk(self._workers, self._name, self._submit, self._finished, self._result)
         try:
             # Dask limits how long it waits for a connection, and not for whoever takes one and says nothing.
             self._client: Any = _answer(
@@ -90,19 +94,35 @@ class DaskWorkers:
     @property
     def count(self) -> int:
         """Workers that the scheduler has now."""
-        return max(1, len(_answer(self._client.nthreads)))
+        return len(self._workers())
 
-    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
+    def _workers(self) -> list[str]:
+        """Addresses of the workers; where there are none, a place where units wait for one."""
+        return list(_answer(self._client.nthreads)) or [""]
+
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
-        if self._setting is None or self._setting[0] is not setting:
-            self._setting = (setting, packed(setting))
-        shared = self._given(self._setting[1], "setting")
+        yield from self._desk.run(setting, units)
 
-        def submit(job: Job, block: Block) -> Any:  # noqa: ANN401  # Dask's Future
-            given = self._given(block, f"block-{block.first}", block.digest)
-            return self._client.submit(_score, shared.key, shared, job, given, environment(), pure=False)
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """See `Workers`."""
+        self._desk.expect(setting, certain, perhaps)
 
-        yield from windowed(units, submit, lambda: self.count, self._finished, self._result)
+    def _shared(self, setting: Setting) -> Any:  # noqa: ANN401  # Dask's Future
+        """A setting on the cluster."""
+        if setting not in self._packed:
+            self._packed[setting] = self._given(packed(setting), "setting")
+        return self._packed[setting]
+
+    def _name(self, setting: Setting) -> str:
+        return str(self._shared(setting).key)
+
+    def _submit(self, worker: str, setting: Setting, unit: WorkUnit) -> Any:  # noqa: ANN401  # Dask's Future
+        shared, block = self._shared(setting), unit.read()
+        given = self._given(block, f"block-{block.first}", block.digest)
+        # Another one does it where this one is gone.
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        return self._client.submit(_do, shared.key, shared, unit.work, given, environment(), pure=False, **where)
 
     def _given(self, value: object, what: str, digest: str | None = None) -> Any:  # noqa: ANN401  # Dask's Future
         """A value on the cluster. The scheduler holds it as a task, so it outlives the worker that was given it."""
@@ -182,7 +202,7 @@ def _check_environment(who: str, theirs: dict[str, str], ours: dict[str, str]) -
         )
 
 
-def _score(name: str, payload: bytes, job: Job, block: Block, ours: dict[str, str]) -> list[Array]:
+def _do(name: str, payload: bytes, work: BlockWork, block: Block, ours: dict[str, str]) -> list[Array]:
     """Do a unit on a worker of the cluster, which may have joined after the others were looked at."""
     _check_environment("a worker of the cluster", environment(), ours)
-    return scorer_of(name, lambda: payload).scores(job, block)
+    return work.done(scorer_of(name, lambda: payload), block)

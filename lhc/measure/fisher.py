@@ -24,7 +24,7 @@ saturation of the ADC with the repeated reads that follow it, and steps of the n
 (rounding, comparisons). `lhc.study.rank` compares with a few measured layers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,50 +34,47 @@ import numpy.typing as npt
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.measure.counted import counted_positions
+from lhc.measure.desk import WorkUnit
+from lhc.measure.directions import DIRECTIONS
+from lhc.measure.gradients import (
+    CalibrateAlone,
+    Corrections,
+    WeighByGradients,
+    corrections_alone,
+    effects_of_columns,
+    network_of,
+    on_chips,
+)
+from lhc.measure.scorer import job_groups
 from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
-from lhc.runtime import HybridExecutor
 from lhc.runtime.network_calls import parity_samples
-from lhc.runtime.on_demand import chip_on_demand
-from lhc.runtime.ort import check_digital, give_back_pool
-from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import Array
-from lhc.samples.probabilities import LEAST_PROBABILITY, are_probabilities
 from lhc.stats import CONFIDENCE, clipped, summarize
 from lhc.store import Facts
 
 if TYPE_CHECKING:
-    from lhc.conductances import Correction, ProgrammedMatrix
-    from lhc.runtime.differentiable_effects import Effects, LayerEffects
+    from lhc.runtime.differentiable_effects import Effects
 
 __all__ = [
-    "DIRECTIONS",
     "METRICS",
     "FisherSensitivity",
     "Floats",
+    "check_gradients",
     "chunks",
     "column_damages",
     "fisher_sensitivity",
-    "layer_effects",
-    "output_directions",
-    "programmed_chips",
-    "with_gradients",
+    "gradient_blocks",
 ]
 
 METRICS = ("kl", "nmse")
 """Metrics whose damage can be predicted."""
-DIRECTIONS = 2
-"""Directions at the output per sample. ResNet20, 256 images: figures of layers vary by 2.4 % from seed to seed; by 8 %
-with four random ones, and by more with classes drawn from the output."""
 ACTIVATION_BYTES = 2**28
 """Memory for activations and gradients of a block of samples."""
 MOST_SAMPLES = 64
 """In a block."""
-PIECE_VALUES = 2**21
-"""Values of an output that directions are worked out of at once."""
-FORMULA = 1
+FORMULA = 2
 """Raised whenever the same inputs give other figures; predictions that were kept are then made again."""
 
 Floats = npt.NDArray[np.float64]
@@ -122,7 +119,7 @@ def fisher_sensitivity(
         )
     effects: dict[str, Effects] = {}
     for chunk in chunks(graph, names, bench.draws, bench.setting.tile_bytes):
-        effects.update(layer_effects(bench, graph, chunk))
+        effects.update(_layer_effects(bench, chunk))
     layers: dict[str, Sensitivity] = {}
     unreached: list[str] = []
     scale = 0.5 / (bench.samples * DIRECTIONS)
@@ -168,72 +165,15 @@ def column_damages(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> dic
     found: dict[str, Floats] = {}
     chips = bench.draws if bench.hardware.is_stochastic else 1
     for chunk in chunks(graph, names, chips, bench.setting.tile_bytes):
-        network = _network(bench, graph, chunk, chips)
-        for where, feeds in _blocks(bench, graph):
+        aligned = check_gradients(bench, chunk)
+        corrections = corrections_alone(bench.setting, chunk, range(chips), bench.t_s)
+        network = on_chips(bench.setting, chunk, bench.t_s, corrections, aligned)
+        for where in gradient_blocks(bench):
             bench.running.check_time()
-            block = network.columns(feeds, where.stop - where.start, _towards(bench, where))
+            block = effects_of_columns(network, bench.setting, bench.block(where))
             found |= {name: found.get(name, 0.0) + effects for name, effects in block.items()}
             bench.progress("damage of columns by gradients", where.stop, bench.samples)
     return {name: 0.5 / (bench.samples * DIRECTIONS) * effects for name, effects in found.items()}
-
-
-def output_directions(metric: str, output: Array, signs: Array) -> Floats:
-    """Random directions v at an output with E[v vᵀ] the second derivative of the metric.
-
-    Args:
-        metric: ``kl`` or ``nmse``.
-        output: digital, ``(samples, ...)``; for ``kl`` classes on the last axis, logits or probabilities.
-        signs: ±1 at random, ``(directions, *output)``.
-
-    Returns:
-        ``(directions, *output)``; the mean over directions of v vᵀ has that expectation.
-    """
-    if metric == "nmse":
-        values = output.astype(np.float64)
-        energy = np.square(values.reshape(len(values), -1)).sum(axis=1)
-        scale = np.sqrt(2 / np.where(energy > 0, energy, 1.0))
-        scaled: Floats = signs * scale.reshape(-1, *[1] * (output.ndim - 1))
-        return scaled
-    shares = are_probabilities(output.astype(np.float64), output)
-    rows, own = output.reshape(-1, output.shape[-1]), signs.reshape(len(signs), -1, output.shape[-1])
-    found = np.empty(own.shape)
-    for start in range(0, len(rows), step := max(1, PIECE_VALUES // output.shape[-1])):
-        part = slice(start, start + step)
-        found[:, part] = _at_positions(rows[part].astype(np.float64), own[:, part], shares)
-    found /= np.sqrt(int(np.prod(output.shape[1:-1])))
-    return found.reshape(signs.shape)
-
-
-def _at_positions(values: Floats, signs: Array, shares: bool) -> Floats:
-    """Directions of ``kl`` at some positions, ``(directions, positions, classes)``; ``shares``: values add up to 1."""
-    if not shares:
-        p = np.exp(values - values.max(axis=-1, keepdims=True))
-        return _towards_classes(p / p.sum(axis=-1, keepdims=True), signs)
-    # Directions at log p, and from there to p.
-    p = np.maximum(values, LEAST_PROBABILITY)
-    found: Floats = np.where(
-        values > LEAST_PROBABILITY, _towards_classes(p / p.sum(axis=-1, keepdims=True), signs) / p, 0.0
-    )
-    return found
-
-
-def _towards_classes(p: Floats, signs: Array) -> Floats:
-    """Directions at logits, ``(directions, ..., classes)``; the first lies between the two likeliest classes."""
-    w = np.sqrt(p) * signs
-    w -= p * w.sum(axis=-1, keepdims=True)
-    count = len(signs)
-    if count < 2:
-        return w
-    u = np.zeros_like(p)
-    likeliest = np.argpartition(p, -2, axis=-1)[..., -2:]
-    np.put_along_axis(u, likeliest, np.array([1.0, -1.0]), axis=-1)
-    curved = p * (u - (p * u).sum(axis=-1, keepdims=True))
-    size = np.maximum((u * curved).sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
-    # Positions are told apart by a sign: what they do to one another cancels in the mean.
-    first = curved / np.sqrt(size) * signs[:1, ..., :1]
-    rest = w[1:] - curved * ((u * w[1:]).sum(axis=-1, keepdims=True) / size)
-    directions: Floats = np.concatenate([first, rest / np.sqrt(count - 1)]) * np.sqrt(count)
-    return directions
 
 
 def chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -> Iterator[list[str]]:
@@ -257,16 +197,11 @@ def chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) ->
         yield chunk
 
 
-def layer_effects(
-    bench: Bench, graph: LayerGraph, names: Sequence[str], network: "LayerEffects | None" = None
-) -> "dict[str, Effects]":
-    """Effects of these layers, summed over all samples, by the first of those that share tiles.
-
-    ``network``: with the tiles of all draws; made where it is needed by default.
-    """
+def _layer_effects(bench: Bench, names: Sequence[str]) -> "dict[str, Effects]":
+    """Effects of these layers, summed over all samples, by the first of those that share tiles."""
     from lhc.runtime.differentiable_effects import Effects
 
-    firsts = [group[0] for group in graph.tied(names)]
+    firsts = [group[0] for group in bench.graph.tied(names)]
     chips = bench.draws if bench.hardware.is_stochastic else 1
     shared: Facts = {
         "fisher": FORMULA,
@@ -275,106 +210,64 @@ def layer_effects(
         "t_s": bench.t_s,
         "directions": DIRECTIONS,
     }
+    places = list(gradient_blocks(bench))
+    kept = {where.start: bench.kept.find(shared, bench.kept.samples(where)) for where in places}
+    found = {start: array for start, array in kept.items() if array is not None}
+    todo = [where for where in places if where.start not in found]
+    done = bench.samples - sum(where.stop - where.start for where in todo)
+    for number, array in _weighed(bench, names, chips, todo):
+        where = todo[number]
+        found[where.start] = array
+        bench.kept.keep(shared, bench.kept.samples(where), array)
+        done += where.stop - where.start
+        bench.progress("sensitivity by gradients", done, bench.samples)
     total = np.zeros((len(firsts), 2 * chips + 1))
-    for where, feeds in _blocks(bench, graph):
-        facts = bench.kept.samples(where)
-        found = bench.kept.find(shared, facts)
-        if found is None:
-            bench.running.check_time()
-            network = network or _network(bench, graph, names, chips)
-            block = network.block(feeds, where.stop - where.start, _towards(bench, where))
-            found = np.array([[*block[n].weights, *block[n].outputs, block[n].reached] for n in firsts], np.float64)
-            bench.kept.keep(shared, facts, found)
-        total += found
-        bench.progress("sensitivity by gradients", where.stop, bench.samples)
+    for where in places:
+        total += found[where.start]
     return {name: Effects(row[:chips], row[chips:-1], bool(row[-1])) for name, row in zip(firsts, total, strict=True)}
 
 
-def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) -> "LayerEffects":
-    """The network with gradients and programmed tiles."""
-    network = with_gradients(bench, graph, names)
-    programmed = programmed_chips(bench, graph, names, range(chips))
-    if bench.setting.is_large:
-        give_back_pool()
-    network.program(*programmed)
-    return network
+def _weighed(bench: Bench, names: Sequence[str], chips: int, todo: Sequence[slice]) -> Iterator[tuple[int, Array]]:
+    """Sums over these blocks as they come, each with its number: `WeighByGradients`."""
+    if not todo:
+        return
+    aligned = check_gradients(bench, names)
+    run, setting, count = bench.running.workers.run, bench.setting, bench.running.workers.count
+    corrections: tuple[Corrections, ...] = ({},) * chips
+    if setting.calibrates:
+        groups = job_groups(range(chips), -(-chips // count))
+        work = [CalibrateAlone(tuple(names), group, bench.t_s) for group in groups]
+        units = [WorkUnit(one, None, bench.no_samples) for one in work]
+        calibrated = dict(run(setting, units))
+        corrections = tuple(c for n, one in enumerate(work) for c in one.corrections(setting, calibrated[n]))
+    weigh = WeighByGradients(tuple(names), chips, bench.t_s, corrections, aligned)
+    for number, (array,) in run(setting, [bench.unit(weigh, where) for where in todo]):
+        yield number, array
 
 
-def with_gradients(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> "LayerEffects":
-    """The network with gradients, once it is seen to compute what onnxruntime does."""
-    from lhc.runtime.differentiable_effects import LayerEffects
+def check_gradients(bench: Bench, names: Sequence[str]) -> frozenset[str]:
+    """See that the network with gradients computes what onnxruntime does.
 
+    Returns:
+        Layers that hold one sample after the other (`lhc.runtime.differentiable_effects`).
+
+    Raises:
+        ModelError: it does not, or cannot be differentiated.
+    """
     if bench.setting.is_large:  # sessions that only answer are large beside gradients
         bench.running.workers.forget()
-    network = LayerEffects(bench.model, graph, bench.hardware, names, bench.output_name)
-    fixed = static_batch(bench.model)
-    network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(parity_samples(graph)))[1])
-    return network
+    network, fixed = network_of(bench.setting, names), static_batch(bench.model)
+    sizes = parity_samples(bench.graph), min(2, _block_samples(bench.graph))  # gradients of more may not fit in memory
+    (_, feeds), (where, some) = (next(bench.blocks() if fixed else bench.task.blocks(size)) for size in sizes)
+    network.check_parity(feeds)
+    return network.aligned(some, where.stop - where.start)
 
 
-def programmed_chips(
-    bench: Bench, graph: LayerGraph, names: Sequence[str], draws: Sequence[int]
-) -> "tuple[Sequence[Mapping[str, ProgrammedMatrix]], Sequence[Mapping[str, Correction]]]":
-    """What the tiles of every chip hold, and what its outputs are corrected by, each layer as if it alone were analog.
-
-    Tiles are programmed whenever they are asked for.
-
-    Args:
-        bench: hardware, copies, calibration samples.
-        names: of those on tiles.
-    """
-    alone = (bench.copies.of(group) for group in graph.tied(names))
-    copies = {name: count for found in alone for name, count in found.items()}
-    executor = HybridExecutor(bench.model, graph, names, bench.ranges, copies)
-    states = [chip_on_demand(executor, bench.hardware, bench.seed, draw, bench.t_s) for draw in draws]
-    if not bench.setting.calibrates:
-        return states, [{}] * len(draws)
-    from lhc.runtime.chip_calibration import calibrated_alone
-
-    t_s = bench.hardware.compensation.calibrated_at(bench.t_s)
-    calls = bench.setting.calibration_calls
-    return states, calibrated_alone(executor, bench.model, graph, bench.hardware, bench.seed, draws, t_s, calls)
-
-
-def _towards(bench: Bench, where: slice) -> Callable[[Array], Array]:
-    """Directions at the output of some samples; each sample's are its own, whatever block it is in."""
-
-    def towards(output: Array) -> Array:
-        check_digital(output, bench.output_name)
-        seeds = (np.random.SeedSequence(bench.seed, spawn_key=(0, sample)) for sample in range(where.start, where.stop))
-        axis = bench.setting.class_axis
-        laid_out = classes_last(output, axis)
-        shape = (DIRECTIONS, *laid_out.shape[1:])
-        drawn = [np.random.default_rng(seed).integers(0, 2, shape).astype(np.int8) for seed in seeds]
-        signs = np.stack(drawn, axis=1) * np.int8(2) - np.int8(1)
-        targets = bench.task.targets
-        counted = counted_positions(laid_out, None if targets is None else targets[where])
-        if counted is None:
-            found = output_directions(bench.metric.name, laid_out, signs)
-        else:
-            found = _where_counted(bench.metric.name, laid_out, signs, counted)
-        return found if axis is None else np.ascontiguousarray(np.moveaxis(found, -1, axis + 1))
-
-    return towards
-
-
-def _where_counted(metric: str, output: Array, signs: Array, counted: npt.NDArray[np.bool_]) -> Floats:
-    """`output_directions` where some positions of a sample do not count: 0 there, more at the others."""
-    left = counted[..., None]
-    found = output_directions(metric, np.where(left, output, 0), signs) * left
-    if metric == "kl":
-        positions = counted.reshape(len(counted), -1)
-        shares = positions.mean(axis=1).reshape(-1, *[1] * (output.ndim - 1))
-        found /= np.sqrt(shares)
-    return found
-
-
-def _blocks(bench: Bench, graph: LayerGraph) -> Iterator[tuple[slice, Mapping[str, Array]]]:
+def gradient_blocks(bench: Bench) -> Iterator[slice]:
     """Blocks of samples whose activations and gradients fit in memory, or of the batch that the model fixes."""
-    if static_batch(bench.model):
-        yield from bench.blocks()
-        return
-    yield from bench.task.blocks(_block_samples(graph))
+    size = static_batch(bench.model) or _block_samples(bench.graph)
+    for start in range(0, bench.samples, size):
+        yield slice(start, min(start + size, bench.samples))
 
 
 def _block_samples(graph: LayerGraph) -> int:

@@ -177,15 +177,18 @@ def judge_in_looks(
     share = budget.share
     allowed = [None] * len(looks) if share is None else list(failures_allowed(looks, share, error))
     first = begin or evaluator  # it also knows the digital network, for which there may be no time left
+    first.expect([(placement, chips[: looks[0]])], [(placement, chips[looks[0] :])])
     measured = first.measure(placement, chips[: looks[0]], what)
     for look, level, failing, following in zip(looks, errors, allowed, (*looks[1:], None), strict=True):
         last = errors[-1], allowed[-1]
         if following is None or _decided(measured, first, budget, looks, look, (level, failing), last):
             break
+        evaluator.expect([(placement, chips[look:following])], [(placement, chips[following:])])
         try:
             measured = measured.joined(evaluator.measure(placement, chips[look:following], what))
         except OutOfTimeError:
             break
+    evaluator.expect([])
     return _verdict(measured, first, budget, level, failing)
 
 
@@ -253,6 +256,7 @@ class PlacementJudge:
 
     def _judge(self, placement: frozenset[str]) -> Verdict:
         draws = range(min(self.evaluator.draws, SEARCH_DRAWS))
+        self.evaluator.expect([(placement, draws)])
         what = f"{self.what} {counted(self.layers_in(placement), 'analog layer')}"
         measured = self.evaluator.measure(placement, draws, what)
         found = evaluation(measured, self.evaluator, self.budget.relative, self.budget.confidence)

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from lhc.measure.scorer import Job, Setting
+from lhc.measure.scorer import Job
+from lhc.measure.setting import Setting
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.samples.task import Task
@@ -51,11 +52,11 @@ class KeptResults:
     def _healing(self, placement: Collection[str]) -> Facts:
         """The copies of weights, and the samples that chips are calibrated on."""
         copies = self.setting.copies.of(placement)
-        samples = self.setting.calibration if self.setting.calibrates else None
+        samples = self.setting.calibration if self.setting.calibrates and placement else None
         found: dict[str, JsonValue] = {"copies": dict(copies)} if copies else {}
         if samples is not None:
             found["calibration"] = samples.digest
-        if self.setting.frozen:
+        if self.setting.frozen and placement:
             found["frozen"] = True
         return found
 

@@ -53,6 +53,8 @@ def measure_sensitivity(
         half_width: stop a layer once its interval reaches no farther than this share of its mean.
     """
     groups = graph.tied(names)
+    first = range(evaluator.draws if half_width is None else _looks(evaluator.draws)[0])
+    evaluator.expect([(frozenset(group), first) for group in groups])
     measured: dict[str, Sensitivity] = {}
     for number, group in enumerate(groups):
         what = f"sensitivity {number + 1}/{len(groups)} {group[0]}"
@@ -62,6 +64,7 @@ def measure_sensitivity(
             if not measured:
                 raise
             log.warning("--timeout: %d of %d layers were measured; run again to go on", len(measured), len(names))
+            evaluator.expect([])
             break
         figure = Sensitivity(
             metric=found.metric,

@@ -1,6 +1,6 @@
 """What was seen of one placement: per draw, and per sample where the metric has scores of samples."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,12 +25,15 @@ __all__ = [
     "Measurement",
     "SampleScores",
     "SetScores",
+    "Wanted",
     "evaluation",
     "finite",
     "looked_at",
     "sample_interval",
 ]
 
+Wanted = Sequence[tuple[frozenset[str], range]]
+"""Placements, each with the numbers of its programmings."""
 BOOTSTRAP = 400
 """Resamples of a set metric."""
 
@@ -94,6 +97,15 @@ class Evaluator(Protocol):
 
     def measure(self, placement: frozenset[str], draws: range, what: str) -> Measurement:
         """Measure the network with exactly these layers analog, on these chips."""
+        ...
+
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """Begin measurements before they are asked for, as far as processes would be idle; results are the same.
+
+        Args:
+            certain: they will be asked for.
+            perhaps: they may be. What was expected before, and is not any more, is dropped.
+        """
         ...
 
 

@@ -5,171 +5,49 @@ in others and on other machines, in any order, and a result that was kept can st
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from lhc.conductances import Correction
 from lhc.errors import DataError
-from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
 from lhc.measure.counted import counted_positions, counts_samples
 from lhc.measure.recently_used import CallTensors, RecentlyUsed
-from lhc.model import OnnxModel
-from lhc.onnx_io import static_batch
-from lhc.passes.copies import Copies
-from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
-from lhc.runtime.network_calls import Call, calibration_calls, call_samples
+from lhc.measure.setting import Block, Setting
+from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers
+from lhc.runtime.network_calls import Call
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.ort import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
-from lhc.samples.metrics import Array, Metric
-from lhc.samples.task import Task, count_samples, cut
+from lhc.samples.metrics import Array
+from lhc.samples.task import count_samples
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
     from lhc.runtime.fast import FastMatrix
 
-__all__ = [
-    "DEFAULT_MEMORY",
-    "Block",
-    "Job",
-    "Scorer",
-    "Setting",
-    "calibration_block",
-    "job_groups",
-]
+__all__ = ["BlockWork", "Job", "Scorer", "job_groups"]
 
-BLOCK_SAMPLES = 512
-"""Aimed number of samples in a block."""
-DEFAULT_MEMORY = 2**31
-"""Bytes for programmed tiles and outputs that are kept."""
-CHIPS_TOGETHER = 4
-"""Most chips whose first products are computed together."""
-BYTES_PER_WEIGHT = 5
-"""Of a chip's tiles as products take them: float32, filled up to blocks. Measured: 4.4 on a BERT of 25 million weights
-on tiles."""
-_KEPT_PLACEMENTS = 4
-"""Most placements whose sessions are kept, beside the digital network's; one at least."""
+T = TypeVar("T")
+
 _KEPT_CORRECTIONS = 256
-_SESSION_SHARE = 16
-"""The part of the memory that is for weights of kept sessions."""
-BANK_SHARE = 4
-"""The part of the memory that is for programmed tiles; another one is for tensors of the digital network."""
-LEAST_KEPT = 2**27
-"""Bytes of tiles that are kept of any network where the memory allows it: programming small ones anew is not small
-beside computing with them."""
 _WAITING_SHARE = 8
 """The part of the memory that is for tensors of calls that wait between layers, where tiles do not fit."""
-_LARGE = 2**24
-"""Bytes of weights that may go on tiles."""
 
 
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """What all units of a bench share.
-
-    Attributes:
-        ranges: layer -> calibrated input ranges, where the hardware has static ones.
-        metric: scores the outputs.
-        by_targets: outputs are scored against the targets, not against the digital network.
-        output: name of the output that is scored.
-        copies: of weights on tiles, of every placement.
-        calibration: samples that chips are calibrated on, apart from those that are scored; None: they are not.
-        frozen: they are calibrated on the read noise of inference.
-        class_axis: axis of the output with the scores of classes, where the metric reads classes and it is not the
-            last: outputs are scored, and given, with that axis last.
-        memory: bytes for programmed tiles and outputs that are kept.
-    """
-
-    model: OnnxModel
-    graph: LayerGraph
-    hardware: Hardware
-    ranges: Mapping[str, Ranges]
-    metric: Metric
-    by_targets: bool
-    output: str
-    seed: int
-    copies: Copies = field(default_factory=Copies)
-    calibration: "Block | None" = None
-    frozen: bool = False
-    class_axis: int | None = None
-    memory: int = DEFAULT_MEMORY
+class BlockWork(Protocol):
+    """What is done with a block of samples; equal ones give the same."""
 
     @property
-    def calibrates(self) -> bool:
-        """Whether the outputs of chips are calibrated."""
-        return self.calibration is not None and self.hardware.is_stochastic
+    def shared(self) -> tuple[Hashable, Hashable | None]:
+        """What a worker makes for it and keeps for others: of a placement, and of some chips, if they are its own."""
+        ...
 
-    @property
-    def calibration_calls(self) -> list[Call]:
-        """The calls of the network that calibrate a chip."""
-        assert self.calibration is not None
-        reads = self.hardware.compensation.reads
-        return calibration_calls(self.calibration.inputs, reads, self.call_samples, self.batch is not None)
-
-    @cached_property
-    def batch(self) -> int | None:
-        """The batch that the model fixes, if it does."""
-        return static_batch(self.model)
-
-    @cached_property
-    def call_samples(self) -> int:
-        """Samples in one call of the network: a power of two, fewer where its products are large."""
-        return self.batch or call_samples(self.graph)
-
-    @property
-    def block_samples(self) -> int:
-        """Samples of a block: whole calls, a number that fixed computing units divide where the batch allows it."""
-        return self.call_samples * max(1, BLOCK_SAMPLES // self.call_samples)
-
-    @cached_property
-    def tile_bytes(self) -> int:
-        """For programmed tiles: a share of the memory, and no more than the network's own weights take."""
-        return min(self.memory // BANK_SHARE, max(LEAST_KEPT, self._network_bytes))
-
-    @property
-    def is_large(self) -> bool:
-        """Whether giving memory back, some milliseconds, is worth it whenever chips are programmed."""
-        return self._network_bytes >= _LARGE
-
-    @property
-    def _network_bytes(self) -> int:
-        """Of the weights that may go on tiles, in float32."""
-        return 4 * self._weights(frozenset(layer.name for layer in self.graph.candidates))
-
-    def chips_together(self, placement: frozenset[str]) -> int:
-        """How many chips fit in memory together."""
-        return max(1, min(CHIPS_TOGETHER, self.tile_bytes // max(self.chip_bytes(placement), 1)))
-
-    def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:
-        """Whether the tiles of that many chips stay in memory once they are programmed."""
-        return 2 * self.chip_bytes(placement) * chips <= self.tile_bytes
-
-    @property
-    def room(self) -> int:
-        """Bytes for the tiles of a chip that is at work; those that do not fit are programmed layer by layer."""
-        return self.memory // BANK_SHARE
-
-    def chip_bytes(self, placement: frozenset[str]) -> int:
-        """Of the tiles of one chip, as products take them."""
-        copies = self.copies.of(placement)
-        found = 0
-        for name in placement:
-            matrix, machine = self.graph[name].matrix, self.hardware.for_layer(name)
-            if matrix is not None:
-                found += machine.held_rows(matrix.rows, copies.get(name, 1)) * matrix.cols * matrix.groups
-        return BYTES_PER_WEIGHT * found
-
-    @property
-    def kept_placements(self) -> int:
-        """Placements whose digital segments fit in memory; onnxruntime packs their weights anew for each."""
-        return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // max(self._network_bytes, 1)))
-
-    def _weights(self, placement: frozenset[str]) -> int:
-        return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)
+    def done(self, scorer: "Scorer", block: Block) -> list[Array]:
+        """Do it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -188,33 +66,14 @@ class Job:
     t_s: float
     outputs: bool = False
 
+    @property
+    def shared(self) -> tuple[Hashable, Hashable | None]:
+        """See `BlockWork`."""
+        return self.placement, self.draws if self.placement else None
 
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Consecutive samples of a task.
-
-    Attributes:
-        first: index of the first, which fixes the noise.
-        inputs: input name -> ``(samples, ...)``.
-        targets: ``(samples, ...)`` or None.
-        digest: of their content.
-    """
-
-    first: int
-    samples: int
-    inputs: Mapping[str, Array]
-    targets: Array | None
-    digest: str
-
-    def calls(self, size: int, fill: bool) -> Iterator[tuple[slice, Mapping[str, Array]]]:
-        """Feeds of at most ``size`` samples with their place in the block; ``fill``: repeat the last one up to it."""
-        return cut(self.inputs, self.samples, size, fill)
-
-
-def calibration_block(samples: Task) -> Block:
-    """Samples that chips are calibrated on, without targets."""
-    inputs, _ = samples.read(0, len(samples))
-    return Block(0, len(samples), inputs, None, samples.digest)
+    def done(self, scorer: "Scorer", block: Block) -> list[Array]:
+        """See `BlockWork`."""
+        return scorer.scores(self, block)
 
 
 class Scorer:
@@ -230,6 +89,18 @@ class Scorer:
         self._digital: dict[str, Moments] = {}
         self._prefixes, self._calibrating = CallTensors(setting.memory // 8), CallTensors(setting.memory // 8)
         self._references: Bank[Array] = Bank(setting.memory // 4)
+        self._other = RecentlyUsed(1)
+
+    def held(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What units of another kind share, until others are scored; ``make``: anew, with its programmed tiles."""
+        if key not in self._other:
+            self.__dict__.pop("_network", None)  # sessions are large beside it
+            self._chips.make_room()
+        return self._other.get(key, make)
+
+    def let_go(self) -> None:
+        """Forget what `held` gave."""
+        self._other.make_room()
 
     def scores(self, job: Job, block: Block) -> list[Array]:
         """One array a chip: scores ``(samples,)`` in float64, or the scored output where the job asks for it.
@@ -237,6 +108,7 @@ class Scorer:
         Raises:
             DataError: the outputs cannot be scored.
         """
+        self.let_go()
         index = self.setting.graph.outputs.index(self.setting.output)
         if job.placement and not job.outputs and not self.setting.by_targets and self.setting.metric.summary is None:
             self._answer_digitally(job, block)

@@ -13,32 +13,21 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from hashlib import sha256
-from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from lhc.errors import UsageError, WorkerError
-from lhc.measure.scorer import Block, Job, Scorer, Setting
+from lhc.measure.desk import Desk, WorkUnit
+from lhc.measure.scorer import BlockWork, Scorer
+from lhc.measure.setting import Block, Setting
 from lhc.runtime.ort import give_back_pool
 from lhc.samples.metrics import Array
 
-__all__ = ["ProcessWorkers", "SerialWorkers", "Unit", "Workers", "packed", "scorer_of", "windowed"]
-
-Unit = tuple[Job, Callable[[], Block]]
-"""A job and where its samples come from; they are read when the unit's turn comes."""
-
-AHEAD = 2
-"""Units for each worker that are on their way, so that none waits for its next one."""
-
-
-class _Cancellable(Protocol):
-    def cancel(self) -> object: ...
-
-
-Pending = TypeVar("Pending", bound=_Cancellable)
-"""A unit that is on its way."""
+__all__ = ["ProcessWorkers", "SerialWorkers", "Workers", "packed", "scorer_of"]
 
 
 class Workers(Protocol):
@@ -49,12 +38,21 @@ class Workers(Protocol):
         """How many processes share the units."""
         ...
 
-    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
-        """Results as they come: number of the unit, and what `Scorer.scores` gives for it.
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+        """Results as they come: number of the unit, and what it gives.
 
         Raises:
             LhcError: a unit cannot be done.
             WorkerError: a worker is gone.
+        """
+        ...
+
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """Begin units before they are asked for, where that keeps workers busy.
+
+        Args:
+            certain: `run` will be asked for them.
+            perhaps: it may be. What of this setting was expected before, and is not any more, is dropped.
         """
         ...
 
@@ -75,12 +73,15 @@ class SerialWorkers:
     def __init__(self) -> None:
         self._scorer: Scorer | None = None
 
-    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
         if self._scorer is None or self._scorer.setting is not setting:
             self._scorer = Scorer(setting)
-        for number, (job, samples) in enumerate(units):
-            yield number, self._scorer.scores(job, samples())
+        for number, unit in enumerate(units):
+            yield number, unit.work.done(self._scorer, unit.read())
+
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """Nobody is idle."""
 
     def forget(self) -> None:
         """See `Workers`."""
@@ -97,28 +98,26 @@ class ProcessWorkers:
     """Processes of this machine, which load a setting once and keep what they programmed."""
 
     def __init__(self, count: int) -> None:
-        """``count``: how many processes, which are started for the first unit."""
+        """``count``: how many processes; they start at once, and load libraries while this one reads a model."""
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
         self.count = count
-        self._spooled: tuple[Setting, Path] | None = None
-        # A fork of a process with threads of numeric libraries may hang.
-        self._pool = ProcessPoolExecutor(
-            count, mp_context=get_context("spawn"), initializer=_begin, initargs=(self._folder.name,)
-        )
+        self._spooled: WeakKeyDictionary[Setting, Path] = WeakKeyDictionary()
+        # Each has a pool of its own, so that units go to whom they are meant for. A fork of a process with threads of
+        # numeric libraries may hang.
+        make = get_context("spawn")
+        self._pools = [
+            ProcessPoolExecutor(1, mp_context=make, initializer=_begin, initargs=(self._folder.name,))
+            for _ in range(count)
+        ]
+        with _uninterrupted():
+            for pool in self._pools:
+                pool.submit(_load)
+        self._desk = Desk(lambda: range(count), self._path, self._submit, _finished, Future.result)
 
-    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
-        if self._spooled is None or self._spooled[0] is not setting:
-            payload = packed(setting)
-            self._spooled = (setting, Path(self._folder.name) / sha256(payload).hexdigest())
-            self._spooled[1].write_bytes(payload)
-        path = self._spooled[1]
-
-        def submit(job: Job, block: Block) -> Future[list[Array]]:
-            return self._pool.submit(_score_spooled, str(path), job, block)
-
         try:
-            yield from windowed(units, submit, lambda: self.count, _finished, Future.result)
+            yield from self._desk.run(setting, units)
         except BrokenProcessPool as error:
             raise WorkerError(
                 "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
@@ -126,46 +125,35 @@ class ProcessWorkers:
                 " so too"
             ) from error
 
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """See `Workers`."""
+        self._desk.expect(setting, certain, perhaps)
+
+    def _path(self, setting: Setting) -> Path:
+        """A setting in a file, which tells its content."""
+        if setting not in self._spooled:
+            payload = packed(setting)
+            self._spooled[setting] = path = Path(self._folder.name) / sha256(payload).hexdigest()
+            path.write_bytes(payload)
+        return self._spooled[setting]
+
+    def _submit(self, worker: int, setting: Setting, unit: WorkUnit) -> Future[list[Array]]:
+        return self._pools[worker].submit(_do_spooled, str(self._path(setting)), unit.work, unit.read())
+
     def forget(self) -> None:
         """Nothing is held in this one."""
 
     def close(self) -> None:
-        """Stop all processes; a unit that one is at is lost."""
+        """Stop all processes; units that they are at are lost."""
         # Processes that are still at work would hold up the end.
-        running = list((getattr(self._pool, "_processes", None) or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        running = [process for pool in self._pools for process in (getattr(pool, "_processes", None) or {}).values()]
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
         for process in running:
             process.terminate()
         for process in running:
             process.join()
         self._folder.cleanup()
-
-
-def windowed(
-    units: Iterable[Unit],
-    submit: Callable[[Job, Block], Pending],
-    count: Callable[[], int],
-    finished: Callable[[list[Pending]], Iterable[Pending]],
-    result: Callable[[Pending], list[Array]],
-) -> Iterator[tuple[int, list[Array]]]:
-    """Keep a bounded number of units on their way.
-
-    Args:
-        finished: waits for one at least, and gives those that are.
-    """
-    waiting: dict[Pending, int] = {}
-    todo = enumerate(units)
-    try:
-        while True:
-            for number, (job, samples) in islice(todo, max(0, AHEAD * count() - len(waiting))):
-                waiting[submit(job, samples())] = number
-            if not waiting:
-                return
-            for future in finished(list(waiting)):
-                yield waiting.pop(future), result(future)
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _finished(futures: list[Future[list[Array]]]) -> Iterable[Future[list[Array]]]:
@@ -206,12 +194,32 @@ def _end_with_parent(folder: str) -> None:
         os._exit(1)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes that start here are not reached by Ctrl-C, before they begin either."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _load() -> None:
+    """Load what units need."""
+    with suppress(ImportError):  # there are units that need none of it
+        import lhc.runtime.chip_calibration
+        import lhc.runtime.layers  # noqa: F401
+
+
 _SCORERS: dict[str, Scorer] = {}
 
 
-def _score_spooled(path: str, job: Job, block: Block) -> list[Array]:
+def _do_spooled(path: str, work: BlockWork, block: Block) -> list[Array]:
     """Do a unit in a worker process."""
-    return scorer_of(path, Path(path).read_bytes).scores(job, block)
+    return work.done(scorer_of(path, Path(path).read_bytes), block)
 
 
 def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lhc.errors import OutOfTimeError
 from lhc.measure import Bench
-from lhc.measure.scorer import calibration_block
+from lhc.measure.setting import calibration_block
 from lhc.plan import HarmfulCalibration
 from lhc.samples.metrics import get_metric
 from lhc.study.state import Study
@@ -56,6 +56,8 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
     benches = compared_benches(study) if analog else ()
     if not benches:
         return study
+    for one in benches:
+        one.expect([(analog, range(CHIPS))])
     try:
         with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in benches)
     except OutOfTimeError:

@@ -8,7 +8,6 @@ The first run of anything, which loads libraries and opens sessions, is left out
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,8 @@ import numpy as np
 
 from lhc.errors import ModelError
 from lhc.measure.bench import Bench
-from lhc.measure.fisher import chunks, layer_effects, programmed_chips, with_gradients
+from lhc.measure.fisher import check_gradients, chunks, gradient_blocks
+from lhc.measure.gradients import corrections_alone, on_chips, weighed
 from lhc.measure.hilal_curvature import BATCH, curvatures
 from lhc.measure.scorer import Job, Scorer
 from lhc.options.subjects import RankingMethod
@@ -241,15 +241,19 @@ def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
     chips, graph = bench.draws if bench.hardware.is_stochastic else 1, bench.graph
     programming = running = 0.0
-    programmed_chips(bench, graph, names[:1], range(1))  # loads what is loaded once
-    for chunk in chunks(graph, names, chips, bench.setting.tile_bytes):
-        network = with_gradients(bench, graph, chunk)
+    setting, t_s = bench.setting, bench.t_s
+    corrections_alone(setting, names[:1], range(1), t_s)  # loads what is loaded once
+    for chunk in chunks(graph, names, chips, setting.tile_bytes):
+        aligned = check_gradients(bench, chunk)
         start = perf_counter()
-        states, corrections = programmed_chips(bench, graph, chunk, range(1))
-        network.program([{tile_set: chip[tile_set] for tile_set in chip} for chip in states], corrections)
+        network = on_chips(setting, chunk, t_s, corrections_alone(setting, chunk, range(1), t_s), aligned)
         programming += perf_counter() - start
-        work = partial(layer_effects, graph=graph, names=chunk, network=network)
-        _, taken = _seconds(replace(bench, draws=1), work, (1, _MORE))
+
+        def work(small: Bench) -> None:
+            for where in gradient_blocks(small):
+                weighed(network, setting, chunk, small.block(where))  # noqa: B023  # called at once
+
+        _, taken = _seconds(bench, work, (1, _MORE))
         running += taken
     seconds = programming * chips + running * bench.samples / _MORE
     return EffortStep("predicting sensitivities", 1, 0, seconds, shared=False)

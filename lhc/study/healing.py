@@ -64,23 +64,24 @@ def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bo
         scale = 1 / abs(bench.baseline) if relative else 1.0
         return scale * float(variant.measure(placement, chips, "what healing brings").drops.mean())
 
-    plain = replace(bench, copies=Copies(), calibration=None)
-    both = copies and bench.setting.calibrates
     calibration = bench.calibration if bench.setting.calibrates else None
-    neither = drop(plain)
-    healed = {
-        "copies": drop(replace(bench, calibration=None)) if copies else None,
-        "calibration": drop(replace(bench, copies=Copies())) if calibration is not None else None,
-        "both": drop(bench) if both else None,
-    }
-    if not all(found is None or math.isfinite(found) for found in (neither, *healed.values())):
+    variants = {"neither": replace(bench, copies=Copies(), calibration=None)}
+    if copies:
+        variants["copies"] = replace(bench, calibration=None)
+    if calibration is not None:
+        variants["calibration"] = replace(bench, copies=Copies())
+    if copies and calibration is not None:
+        variants["both"] = bench
+    for variant in variants.values():
+        variant.expect([(placement, chips)])
+    drops = {name: drop(variant) for name, variant in variants.items()}
+    if not all(map(math.isfinite, drops.values())):
         log.warning("what healing brings is not reported: without it the network gives NaN or infinite values")
         return None
     return Healing(
         draws=len(chips),
         samples=bench.samples,
-        neither=neither,
-        **healed,
+        **drops,
         calibration_samples=0 if calibration is None else calibration.samples,
         reads=0 if calibration is None else bench.hardware.compensation.reads,
     )

@@ -7,7 +7,7 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Running
-from lhc.measure.scorer import Block, calibration_block
+from lhc.measure.setting import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.options.budget_options import BudgetOptions

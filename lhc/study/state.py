@@ -7,7 +7,7 @@ from functools import cached_property
 
 from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ranking_metric
-from lhc.measure.scorer import Block, calibration_block
+from lhc.measure.setting import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.options.commands import Calibrating, Measuring
 from lhc.passes import (

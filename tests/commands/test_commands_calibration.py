@@ -12,7 +12,7 @@ import lhc
 from lhc.hardware import Hardware
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Measurement
-from lhc.measure.scorer import Block
+from lhc.measure.setting import Block
 from lhc.options.commands import PartitionOptions
 from lhc.samples.task import Samples
 from lhc.study.state import Study

@@ -12,7 +12,8 @@ from lhc.conductances import Correction
 from lhc.hardware import Hardware, Pcm
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench
-from lhc.measure.scorer import Block, Scorer
+from lhc.measure.scorer import Scorer
+from lhc.measure.setting import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor
 from lhc.runtime.onnx_runtime import onnxruntime

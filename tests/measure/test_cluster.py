@@ -119,7 +119,7 @@ def test_same_bytes_and_a_killed_worker(start: Start, scheduler: str, monkeypatc
 
     assert measured(Execution(scheduler=scheduler), kill_one) == expected
     assert workers[0].wait() == -signal.SIGKILL
-    assert len(finished) == 16, "eight groups of chips, two blocks, each once"
+    assert len(finished) == 64, "32 chips, two blocks, each once"
 
 
 @pytest.mark.slow

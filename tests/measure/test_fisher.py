@@ -15,8 +15,9 @@ from lhc.hardware import Faults, Hardware
 from lhc.hardware.currents import Currents
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Running, measure_sensitivity
-from lhc.measure.fisher import column_damages, fisher_sensitivity, output_directions
-from lhc.measure.scorer import Block
+from lhc.measure.directions import output_directions
+from lhc.measure.fisher import column_damages, fisher_sensitivity
+from lhc.measure.setting import Block
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution
@@ -296,7 +297,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     here = bench()
     whole = fisher_sensitivity(here, here.graph, LAYERS).table
     monkeypatch.setattr("lhc.measure.fisher.MOST_SAMPLES", 7)
-    monkeypatch.setattr("lhc.measure.scorer.BANK_SHARE", 2**40)
+    monkeypatch.setattr("lhc.measure.setting.BANK_SHARE", 2**40)
     parts = fisher_sensitivity(here, here.graph, LAYERS).table
     for name in LAYERS:
         assert parts.layers[name].mean == pytest.approx(whole.layers[name].mean, rel=1e-4), name
@@ -324,7 +325,7 @@ def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pyt
     def refuse(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("lhc.measure.fisher._network", refuse)
+    monkeypatch.setattr("lhc.measure.fisher.check_gradients", refuse)
     with Running(Execution(work_dir=tmp_path)) as running:
         here = bench(running=running)
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected

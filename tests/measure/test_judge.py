@@ -9,6 +9,7 @@ import pytest
 from lhc.errors import OutOfTimeError
 from lhc.measure import Budget, PlacementJudge, SampleScores
 from lhc.measure.judge import SEARCH_DRAWS, Drop, judge_in_looks, parse_drop
+from lhc.measure.measurement import Wanted
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import look_errors, look_schedule, over_draws, summarize, two_sided
@@ -96,6 +97,9 @@ class Chips:
     seed = 0
     t_s = 0.0
     asked: list[range] = field(default_factory=list)
+
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """Nobody is idle."""
 
     def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
         if draws.stop > self.time:

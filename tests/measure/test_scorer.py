@@ -9,7 +9,7 @@ import pytest
 from lhc.hardware import Hardware
 from lhc.measure.bench import Bench
 from lhc.measure.counted import counted_positions
-from lhc.measure.fisher import _where_counted, output_directions
+from lhc.measure.directions import _where_counted, output_directions
 from lhc.measure.measurement import SetScores
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder

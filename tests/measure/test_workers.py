@@ -1,27 +1,78 @@
-"""Workers end with their parent, whatever ends it, and leave no folder behind."""
+"""Workers give the bytes of one process, end with their parent, whatever ends it, and leave no folder behind."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
+
+from lhc.errors import WorkerError
+from lhc.hardware import Hardware
+from lhc.measure import Bench, Budget, Running, measure_sensitivity
+from lhc.measure.fisher import fisher_sensitivity
+from lhc.measure.judge import judge_in_looks
+from lhc.measure.setting import calibration_block
+from lhc.measure.workers import ProcessWorkers
+from lhc.onnx_io import load_model, read_graph
+from lhc.options.subjects import Execution
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 pytestmark = [pytest.mark.analog, pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")]
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at in /proc")
 
 SECONDS = 60
+LAYERS = ["first", "second"]
 PARENT = """
 import time
 from lhc.measure.workers import ProcessWorkers
 
 if __name__ == "__main__":
     workers = ProcessWorkers(2)
-    print(*[workers._pool.submit(pow, 2, 2).result() for _ in range(4)], flush=True)
-    print(*workers._pool._processes, flush=True)
+    print(*[pool.submit(pow, 2, 2).result() for pool in workers._pools for _ in range(2)], flush=True)
+    print(*[pid for pool in workers._pools for pid in pool._processes], flush=True)
     time.sleep(600)
 """
+
+
+def bench(running: Running, told: Callable[[str, int, int], None] = lambda what, done, total: None) -> Bench:
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]> g (float[N, 12] x) => (float[N, 6] y) {
+      [first] a = MatMul (x, u)
+      r = Relu (a)
+      [second] y = MatMul (r, v)
+    }""")
+    rng = np.random.default_rng(0)
+    for name, shape in {"u": (12, 9), "v": (9, 6)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    loaded = load_model(model)
+    task = Task({"x": rng.normal(size=(700, 12)).astype(np.float32)}, None, get_metric("kl"))
+    return Bench(
+        loaded,
+        read_graph(loaded),
+        Hardware.load("lionheart"),
+        task.take(np.arange(600)),
+        draws=5,
+        t_s=86400.0,
+        calibration=calibration_block(task.take(np.arange(600, 700))),
+        progress=told,
+        running=running,
+    )
+
+
+def found(here: Bench) -> list[bytes]:
+    """What predicting, measuring and testing give; a test of some looks."""
+    verdict = judge_in_looks(here, frozenset(LAYERS), Budget(0.17), range(100, 120), 0.05, "testing")
+    assert 5 < verdict.evaluation.draws < 20
+    tables = fisher_sensitivity(here, here.graph, LAYERS).table, measure_sensitivity(here, here.graph, LAYERS)
+    figures = [[(s.mean, s.std, s.by_weights) for s in table.layers.values()] for table in tables]
+    return [np.array(verdict.evaluation.drops).tobytes(), repr(figures).encode()]
 
 
 def alive(pid: int) -> bool:
@@ -31,7 +82,76 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at in /proc")
+def of_session(session: int) -> list[int]:
+    """Living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def test_the_bytes_are_those_of_one_process_with_what_is_begun_before_it_is_asked_for() -> None:
+    with Running() as alone, Running(Execution(jobs=3)) as shared:
+        assert found(bench(shared)) == found(bench(alone))
+
+
+def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path) -> None:
+    def kill_one(what: str, done: int, total: int) -> None:
+        if what == "testing" and done:
+            assert isinstance(running.workers, ProcessWorkers)
+            for pid in running.workers._pools[1]._processes:
+                os.kill(pid, signal.SIGKILL)
+
+    execution = Execution(jobs=2, work_dir=tmp_path)
+    with Running(execution) as running, pytest.raises(WorkerError, match="a worker process is gone"):
+        found(bench(running, kill_one))
+    with Running() as alone, Running(Execution(work_dir=tmp_path)) as again:
+        assert found(bench(again)) == found(bench(alone))
+
+
+@on_linux
+@pytest.mark.parametrize(
+    "begun",
+    [pytest.param(False, id="while workers start"), pytest.param(True, id="at work", marks=pytest.mark.slow)],
+)
+def test_ctrl_c_leaves_nothing(begun: bool, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    command = (
+        f"-m lhc partition digits-narrow --jobs 2 --draws 50 --work-dir {tmp_path / 'work'} -o {tmp_path / 'o.onnx'}"
+    )
+    process = subprocess.Popen(
+        [sys.executable, *command.split()],
+        env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if begun:
+        wait_until(lambda: bool(list((tmp_path / "tmp").glob("lhc-*/*"))), "no unit is given out")
+    else:
+        wait_until(lambda: len(of_session(process.pid)) > 2, "no worker starts")
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    wait_until(lambda: of_session(process.pid) == [], "processes are left")
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@on_linux
 def test_workers_and_their_folder_go_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
@@ -42,13 +162,11 @@ def test_workers_and_their_folder_go_with_a_killed_parent(tmp_path: Path) -> Non
     assert parent.stdout is not None
     assert parent.stdout.readline() == "4 4 4 4\n"
     children = [int(pid) for pid in parent.stdout.readline().split()]
-    assert children
+    assert len(children) == 2
     assert all(map(alive, children))
     assert list(temporary.glob("lhc-*"))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    end = time.monotonic() + SECONDS
-    while any(map(alive, children)) or list(temporary.glob("lhc-*")):
-        assert time.monotonic() < end, "workers outlive their parent"
-        time.sleep(0.1)
+    gone = lambda: not any(map(alive, children)) and not list(temporary.glob("lhc-*"))  # noqa: E731
+    wait_until(gone, "workers outlive their parent")

@@ -14,7 +14,7 @@ from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Dac, Hardware, Pcm
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench
-from lhc.measure.scorer import Block
+from lhc.measure.setting import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes.copies import Copies
 from lhc.samples.metrics import get_metric

@@ -7,6 +7,7 @@ import numpy as np
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.measure import Budget, Evaluator, PlacementJudge, SampleScores
+from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES, Qualify, SearchOptions, Strategy, initial_plan
 from lhc.plan import Plan
 from lhc.samples.metrics import Metric
@@ -40,6 +41,9 @@ class FakeEvaluator:
     def _chip(self, draw: int) -> dict[str, float]:
         rng = np.random.default_rng((self.seed, draw))
         return {name: 1 + self.chip_spread * rng.normal() for name in self.damages}
+
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """Nobody is idle."""
 
     def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
         rng = np.random.default_rng((self.seed, self.split, len(placement), draws.start))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lhc.measure import Budget, PlacementJudge, SampleScores, measure_sensitivity
+from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES
 from lhc.plan import Sensitivity
 from lhc.samples.metrics import METRICS
@@ -23,6 +24,9 @@ class Chips(FakeEvaluator):
 
     def truth(self, placement: frozenset[str]) -> float:
         return self.base + sum(self.damages[name] for name in placement)
+
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """Nobody is idle."""
 
     def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
         key = sum(ord(name[-1]) for name in placement)
