@@ -9,7 +9,8 @@ target. Chips are pooled; what share of the variance lies between them is told (
 of variance within targets and times).
 
 Mean m and deviation s are those over devices, at every target and time; the noise of reads, pooled over times, is taken
-out of s and of the correlation of a device's deviations from time to time.
+out of s and of the correlation of a device's deviations from time to time. Where devices of a target hold 0 at least,
+m and s are those of the normal that has their mean and deviation once it is cut off at 0, as `Measured` cuts it.
 """
 
 import csv
@@ -19,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from lhc.errors import DataError
+from lhc.hardware.cut_normal import before_cut, misfit
 from lhc.hardware.description import Hardware
 from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.devices import StateIndependent
@@ -38,13 +39,14 @@ LEAST_DEVICES = 10
 """Of a target: fewer say nothing of a spread."""
 MOST_OFF = 10.0
 """Times that the mean conductance at the greatest target may be more or less than it; beyond, units do not fit."""
-_LILLIEFORS = 1.035
 _UNITS = {
     "conductance": {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3},
     "time": {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 """What a unit is in µS, and in s."""
 _TOLD_MOVE = 5e-4
+_TOLD_CUT = 0.01
+"""Of the deviation, that a cut changes mean or deviation by."""
 _CORRELATION_DIGITS = 9
 """Rounding to six makes an eigenvalue of 0 more negative than a description of devices may have."""
 _SHOWN_UNITS = {"conductance": ("S", "mS", "uS", "nS")}
@@ -64,6 +66,7 @@ class FittedDevices:
         distributions: how many were compared: one of every target and time.
         unlike: how many of them are not normal; 1 in 100 by chance.
         distance: the greatest Kolmogorov-Smirnov distance from the fitted normal one.
+        cut: how many of the normal ones are cut off at 0, by which their mean or deviation is changed.
         between_chips: share of the variance that chips differ by; None of one chip.
         moved: greatest change of a correlation, all of which are made those of something (no negative eigenvalue).
     """
@@ -76,6 +79,7 @@ class FittedDevices:
     distance: float
     between_chips: float | None
     moved: float = 0.0
+    cut: int = 0
 
     def __str__(self) -> str:
         """In a sentence."""
@@ -87,6 +91,8 @@ class FittedDevices:
             " (Lilliefors, 1 %), the farthest by"
             f" {self.distance:.3f}; read noise is {noise}"
         )
+        if self.cut:
+            found += f"; {self.cut} are cut off at 0, and have the mean and deviation that were measured once they are"
         if self.moved >= _TOLD_MOVE:
             found += (
                 f"; correlations from time to time were moved, by at most {self.moved:.3f}, to some that errors can"
@@ -297,6 +303,7 @@ def _fitted(
     """
     mean, std = np.zeros((2, len(times), len(targets)))
     read = np.zeros(len(targets))
+    tables = np.zeros((2, len(times), len(targets)))
     correlation, distances, moved = [], [], [0.0]
     all_normed = np.zeros_like(means)
     for k, target in enumerate(targets):
@@ -315,14 +322,16 @@ def _fitted(
         possible = _nearest_correlation(estimated)
         moved.append(float(np.abs(possible - estimated).max()))
         correlation.append(tuple(_numbers(row, _CORRELATION_DIGITS) for row in possible))
-        distances += [_distance(column / column.std()) for column in normed.T if column.std() > 0]
+        fitted = np.stack([mean[:, k], std[:, k]], 1)
+        tables[:, :, k] = np.transpose([before_cut(*pair) for pair in fitted] if means[own].min() >= 0 else fitted)
+        distances += [misfit(column) for column in values.T if column.std() > 0]
     devices = Measured(
         g_max_us=_numbers(targets)[-1],
         targets_us=_numbers(targets),
         t_0_s=float(times[0]),
         times_s=_numbers(times - times[0]),
-        mean_us=tuple(map(_numbers, mean)),
-        std_us=tuple(map(_numbers, std)),
+        mean_us=tuple(map(_numbers, tables[0])),
+        std_us=tuple(map(_numbers, tables[1])),
         correlation=tuple(correlation),
         read_us=_numbers(read),
     )
@@ -330,7 +339,8 @@ def _fitted(
     greatest = max((distance for distance, _ in distances), default=0.0)
     unlike, between = sum(beyond for _, beyond in distances), _between_chips(all_normed, classes, chips)
     reads = float(counts.mean())
-    return FittedDevices(devices, len(means), reads, len(distances), unlike, greatest, between, max(moved))
+    cut = int(np.any(np.abs(tables - (mean, std)) > _TOLD_CUT * std, axis=0).sum())
+    return FittedDevices(devices, len(means), reads, len(distances), unlike, greatest, between, max(moved), cut)
 
 
 def _check_units(target: float, held: float, path: Path) -> None:
@@ -371,15 +381,6 @@ def _nearest_correlation(estimated: Floats) -> Floats:
     positive = (vectors * np.maximum(values, 0)) @ vectors.T
     scale = np.sqrt(np.diag(positive))
     return np.asarray(positive / np.outer(scale, scale))
-
-
-def _distance(values: Floats) -> tuple[float, bool]:
-    """Kolmogorov-Smirnov distance from the standard normal distribution, and whether it is beyond chance.
-
-    The bound is Lilliefors's for a fitted mean and deviation at 1 % (JASA 62, 1967, as approximated by Stephens).
-    """
-    distance, root = float(scipy.stats.kstest(values, "norm").statistic), np.sqrt(len(values))
-    return distance, bool(distance * (root - 0.01 + 0.85 / root) > _LILLIEFORS)
 
 
 def _numbers(values: Floats, digits: int = 6) -> tuple[float, ...]:

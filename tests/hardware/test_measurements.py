@@ -9,6 +9,7 @@ from scipy.stats import ks_2samp
 
 from lhc.errors import ConfigError, DataError
 from lhc.hardware import Hardware, Measured, effects_of, preset_text
+from lhc.hardware.cut_normal import before_cut
 from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.measurements import (
     MOST_TARGETS,
@@ -368,3 +369,28 @@ def test_tables_of_a_description_must_fit(change: dict[str, object], message: st
     Hardware.parse(json.dumps(base | {"devices": table}), "x")
     with pytest.raises(ConfigError, match=message):
         Hardware.parse(json.dumps(base | {"devices": table | change}), "x")
+
+
+def test_devices_that_end_at_zero_keep_their_mean_and_spread(tmp_path: Path) -> None:
+    """Zero halves of pairs: their mean and deviation come after the cut, or they would be cut off twice."""
+    targets = np.repeat([0.0, 0.3, 20.0], 20_000)
+    rng = np.random.default_rng(7)
+    programmed = np.maximum(targets + 0.2 * rng.standard_normal(len(targets)), 0)
+    values = programmed * (TIMES[:, None] / TIMES[0]) ** -0.05
+    found = fit_devices(written(tmp_path / "chip.csv", targets, values))
+
+    for time, theirs in zip(TIMES, values, strict=True):
+        ours = emulated(found.devices, targets, time - TIMES[0])
+        for target in (0.0, 0.3):
+            own = targets == target
+            assert ours[own].mean() == pytest.approx(theirs[own].mean(), rel=0.03)
+            assert ours[own].std() == pytest.approx(theirs[own].std(), rel=0.03)
+    assert found.unlike == 0
+    assert found.cut == 6
+    assert "6 are cut off at 0" in str(found)
+
+
+@pytest.mark.parametrize("a", [-2.0, -0.5, 0.0, 1.0, 3.0])
+def test_a_normal_is_found_from_what_a_cut_leaves(a: float) -> None:
+    cut = np.maximum(2 * (a + np.random.default_rng(3).standard_normal(1_000_000)), 0)
+    assert before_cut(float(cut.mean()), float(cut.std())) == pytest.approx((2 * a, 2), abs=0.05)
