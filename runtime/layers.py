@@ -195,7 +195,8 @@ class AnalogLayer(ABC):
         if extra is None:
             return output
         added = self._add(np.zeros_like(output), extra)
-        return np.subtract(output, added, out=added)
+        with np.errstate(invalid="ignore"):  # infinite outputs less infinite biases are none
+            return np.subtract(output, added, out=added)
 
     def by_output(self, output: Array) -> Array:
         """The operator's output as ``(outputs of the matrix, ...)``, where it lies."""

@@ -65,4 +65,4 @@ def product_errors(
 
 
 def _square(values: Array) -> float:
-    return float(np.square(values).sum(dtype=np.float64))
+    return float(np.square(values, dtype=np.float64).sum())
