@@ -62,12 +62,12 @@ def with_currents(
 
 
 @compiled(inner=True, within=True)
-def vector_noise(tiles: TileSpans, row: int, inputs: int, codes: Any) -> Any:
+def vector_noise(tiles: TileSpans, row: int, inputs: int, codes: Any, codes0: int) -> Any:
     """Deviation of the noise of vectors, which lie in lanes, where read noise is constant; ``row`` of tiles."""
     first = row * tiles.vector_pitch
     variance = spread(number(tiles.variances, first))
     for k in range(inputs):
-        code = loaded(codes, k * LANES)
+        code = loaded(codes, codes0 + k * LANES)
         variance = fused(code * code, spread(number(tiles.variances, first + 1 + k)), variance)
     return root(variance)
 

@@ -29,7 +29,7 @@ from lhc.runtime.image_kernel import convolve
 from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
-from lhc.runtime.row_kernel import RowMemory, multiply_rows
+from lhc.runtime.row_kernel import BLOCK, RowMemory, multiply_rows
 from lhc.runtime.rowsplit import RowConverters
 from lhc.runtime.stream import Position
 from lhc.runtime.tile_kernels import ROWS, Digital, PackedTiles
@@ -332,12 +332,12 @@ def _row_memory(tiles: PackedTiles) -> RowMemory:
         pitch,
         width,
         # The last rows of a block may be none: they are multiplied, and left out.
-        np.zeros(LANES * pitch, np.float32),
-        np.zeros(LANES * pitch, np.float32),
-        np.empty(LANES * width, np.float32),
-        np.empty(LANES * width, np.float32),
+        np.zeros(BLOCK * pitch, np.float32),
+        np.zeros(BLOCK * pitch, np.float32),
+        np.empty(BLOCK * width, np.float32),
+        np.empty(BLOCK * width, np.float32),
+        np.empty(BLOCK, np.float32),
         np.empty(LANES, np.float32),
-        np.empty(LANES, np.float32),
-        np.empty(2 * LANES, np.uint32),
-        np.empty(2 * LANES, np.uint32),
+        np.empty(2 * BLOCK, np.uint32),
+        np.empty(2 * BLOCK, np.uint32),
     )

@@ -12,9 +12,9 @@ import numpy as np
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import vector_noise, widened, with_currents
-from lhc.runtime.image_places import ImageMemory, ImagePlaces
+from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
-from lhc.runtime.normals import threefry_lanes
+from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_run
 from lhc.runtime.tile_kernels import (
     ROWS,
@@ -23,7 +23,6 @@ from lhc.runtime.tile_kernels import (
     Digital,
     PackedTiles,
     TileSpans,
-    deviate,
     finished,
     multiply,
     noisy,
@@ -31,9 +30,12 @@ from lhc.runtime.tile_kernels import (
     opened,
     sample_keys,
 )
-from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare
+from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare, slot
 
 __all__ = ["convolve"]
+
+_NEAR = 2**17
+"""Weights that stay in the second-level cache, beside a block's vectors."""
 
 
 @compiled(inner=True, within=True)
@@ -46,6 +48,7 @@ def _read(
     counter: int,
     output: int,
     codes: Any,
+    codes0: Any,
     keys: int,
     counters: Any,
     n: int,
@@ -59,24 +62,24 @@ def _read(
     k0 = _of_images(block.keys, keys, n, block)
     k1 = _of_images(block.keys, keys + block.pitch, n, block)
     half = spread_word(np.uint32(16))
-    deviation = vector_noise(tiles, row, inputs, codes) if tiles.by_vector else spread(np.float32(1))
+    deviation = vector_noise(tiles, row, inputs, codes, codes0) if tiles.by_vector else spread(np.float32(1))
     saturated = 0
     for m in range(0, rows, ROWS):
         last = min(m + ROWS, rows)
         if last - m == 1:
-            one_row(tiles.weights, place + m * inputs, ROWS, codes, 0, inputs, z, m * LANES)
+            one_row(tiles.weights, place + m * inputs, ROWS, codes, codes0, inputs, z, m * LANES)
         else:
-            multiply(tiles.weights, place + m * inputs, ROWS, 1, codes, 0, inputs, z, m * LANES, LANES)
+            multiply(tiles.weights, place + m * inputs, ROWS, 1, codes, codes0, inputs, z, m * LANES, LANES)
         if tiles.silent:
             for line in range(m, last):
                 if tiles.has_currents:
-                    _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
+                    _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, codes0, z, line)
                 saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), tiles, output + line, False)
             continue
         for four in range(m, last, 4):
             w0, w1 = threefry_lanes(k0, k1, counters, spread_word(np.uint32(counter + four // 4)))
             for line in range(four, min(four + 4, last)):
-                noise = deviate(tiles, w0)
+                noise = deviates(tiles.deviation, w0)
                 if tiles.by_vector:
                     noise = noise * deviation
                 if tiles.by_output:
@@ -84,7 +87,8 @@ def _read(
                 if tiles.cell_mismatch > 0:
                     noise = widened(tiles, noise, loaded(z, line * LANES))
                 if tiles.has_currents:
-                    noise = noise * _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
+                    weights = place + m * inputs + line - m
+                    noise = noise * _with_currents(tiles, row, weights, inputs, codes, codes0, z, line)
                 noise = noise + item(tiles.offsets, output + line)
                 saturated += noisy(z, line * LANES, noise, tiles, output + line, False)
                 w0, w1 = w1, w0 << half
@@ -92,9 +96,11 @@ def _read(
 
 
 @compiled(inner=True)
-def _with_currents(tiles: TileSpans, row: int, weights: int, inputs: int, codes: Any, z: Any, line: int) -> Any:
+def _with_currents(
+    tiles: TileSpans, row: int, weights: int, inputs: int, codes: Any, codes0: int, z: Any, line: int
+) -> Any:
     """See `with_currents`, of one output."""
-    return with_currents(tiles, row, inputs, tiles.weights, weights, ROWS, codes, 0, True, z, line * LANES)
+    return with_currents(tiles, row, inputs, tiles.weights, weights, ROWS, codes, codes0, True, z, line * LANES)
 
 
 @compiled(inner=True)
@@ -185,7 +191,7 @@ def _store(
     """Scale codes, and put or add them into the output; with the last row of tiles the rest of the operator."""
     first = number(block.image, n)
     whole = count == LANES and first == number(block.image, n + LANES - 1)
-    vectors = loaded(block.scales, 0)
+    vectors = loaded(block.scales, slot(n))
     for m in range(rows):
         value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
         place = out0 + m * row_step
@@ -205,7 +211,7 @@ def _store(
             lane = last
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _managed(
     image: ImageSpans,
     tiles: TileSpans,
@@ -228,11 +234,12 @@ def _managed(
     for round_ in range(1, tiles.rounds):
         if beyond(pending, none) == 0:
             break
-        convert(image, tiles, row, round_, n, kind, block, block.again)
+        convert(image, tiles, row, round_, n, kind, block, block.again, np.int64(0))
         if tiles.groups == 1:
             _make_keys(tiles, stream, round_, block)
         keys = _keys_place(tiles, stream, round_, block)
-        _read(tiles, row, place, inputs, rows, counter, output, block.again, keys, counters, n, block, block.z_again)
+        again, zero = block.again, np.int64(0)
+        _read(tiles, row, place, inputs, rows, counter, output, again, zero, keys, counters, n, block, block.z_again)
         reduction = item(tiles.reductions, round_)
         for m in range(rows):
             code = clipped(loaded(block.z_again, m * LANES), clip) * reduction
@@ -241,24 +248,37 @@ def _managed(
 
 
 @compiled(inner=True, within=True)
+def _driven(image: ImageSpans, tiles: TileSpans, row: int, blocks: tuple[int, int, int], block: BlockSpans) -> None:
+    """Codes of some blocks of vectors for a row of tiles."""
+    for n in range(*blocks):
+        if row == 0:
+            counters = _of_images(block.samples, 2 * block.pitch, n, block) + loaded(block.place, n)
+            stored(block.counters, slot(n), counters)
+        kind, codes0 = number(block.kinds, n // LANES), slot(n) * block.longest
+        drive(image, tiles, row, n, kind, block)
+        convert(image, tiles, row, np.int64(0), n, kind, block, block.codes, codes0)
+
+
+@compiled(inner=True, within=True)
 def _products(
     image: ImageSpans,
     tiles: TileSpans,
     group: int,
-    n: int,
-    kind: int,
-    count: int,
+    blocks: tuple[int, int, int],
     block: BlockSpans,
     out: Any,
     out0: int,
     steps: tuple[int, int, int],
     after: AfterSpans,
 ) -> None:
-    """All outputs of a group for one block of vectors; ``steps`` of the output from chip to chip, sample and row."""
-    counters = _of_images(block.samples, 2 * block.pitch, n, block) + loaded(block.place, n)
+    """All outputs of a group for some blocks of vectors, which meet every tile one after the other.
+
+    ``blocks`` are the first vector, that behind them and their length; ``steps`` of the output from chip to chip,
+    sample and row.
+    """
+    total = tiles.groups * tiles.outputs
     for row in range(tiles.rows):
-        drive(image, tiles, row, n, kind, block)
-        convert(image, tiles, row, np.int64(0), n, kind, block, block.codes)
+        _driven(image, tiles, row, blocks, block)
         inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
         for chip in range(tiles.chips):
             stream = chip * tiles.rows + row
@@ -269,33 +289,48 @@ def _products(
                 place = number(tiles.places, (stream * tiles.groups + group) * tiles.cuts + cut)
                 counter = number(tiles.counters, group * tiles.cuts + cut)
                 output = (stream * tiles.groups + group) * tiles.outputs + first
-                saturated = _read(
-                    tiles, row, place, inputs, rows, counter, output, block.codes, keys, counters, n, block, block.z
-                )
-                if saturated > 0 and tiles.rounds > 1:
-                    _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, counters, block)
-                elif saturated > 0:
-                    _clip(block.z, rows, tiles.output_clip)
                 target = out0 + chip * steps[0] + first * steps[2]
-                total = tiles.groups * tiles.outputs
                 after0 = (3 * chip * total + group * tiles.outputs + first) if row == tiles.rows - 1 else -1
-                _store(
-                    block.z,
-                    rows,
-                    tiles,
-                    output,
-                    row > 0,
-                    block,
-                    n,
-                    count,
-                    image.positions,
-                    out,
-                    target,
-                    steps[1],
-                    steps[2],
-                    after,
-                    after0,
-                )
+                for n in range(*blocks):
+                    codes0, counters = slot(n) * block.longest, loaded(block.counters, slot(n))
+                    saturated = _read(
+                        tiles,
+                        row,
+                        place,
+                        inputs,
+                        rows,
+                        counter,
+                        output,
+                        block.codes,
+                        codes0,
+                        keys,
+                        counters,
+                        n,
+                        block,
+                        block.z,
+                    )
+                    if saturated > 0 and tiles.rounds > 1:
+                        kind = number(block.kinds, n // LANES)
+                        _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, counters, block)
+                    elif saturated > 0:
+                        _clip(block.z, rows, tiles.output_clip)
+                    _store(
+                        block.z,
+                        rows,
+                        tiles,
+                        output,
+                        row > 0,
+                        block,
+                        n,
+                        min(LANES, image.images * image.positions - n),
+                        image.positions,
+                        out,
+                        target,
+                        steps[1],
+                        steps[2],
+                        after,
+                        after0,
+                    )
 
 
 @compiled()
@@ -332,6 +367,9 @@ def convolve(
     step = area if image.pads else tiles.groups * area
     steps = (images * tiles.groups * tiles.outputs * positions, tiles.groups * tiles.outputs * positions, positions)
     vectors = image.images * positions
+    # Weights that the second-level cache holds are read from there for every block. Of one channel, inputs are kept.
+    large = tiles.chips * places.channels * places.taps * tiles.outputs > _NEAR
+    together = TOGETHER if large and places.channels > 1 else LANES
     for s0 in range(chosen[0], chosen[0] + chosen[1], image.images):
         for group in range(tiles.groups):
             group0 = s0 * tiles.groups + group
@@ -343,7 +381,7 @@ def convolve(
                 for stream in range(tiles.chips * tiles.rows):
                     for round_ in range(tiles.rounds if tiles.groups > 1 else 1):
                         _make_keys(tiles, stream, round_, block)
-            for n in range(0, vectors, LANES):
-                count, kind = min(LANES, vectors - n), places.kinds[n // LANES]
-                out0 = group0 * tiles.outputs * positions
-                _products(image, tiles, group, n, kind, count, block, target, out0, steps, finish)
+            out0 = group0 * tiles.outputs * positions
+            for n in range(0, vectors, together):
+                blocks = (n, min(n + together, vectors), LANES)
+                _products(image, tiles, group, blocks, block, target, out0, steps, finish)

@@ -17,10 +17,12 @@ from lhc.runtime.normals import Words
 from lhc.runtime.tile_kernels import ROWS, PackedTiles
 from lhc.runtime.unfold import window_layout
 
-__all__ = ["ImageMemory", "ImagePlaces", "image_cuts", "image_memory", "image_outputs"]
+__all__ = ["TOGETHER", "ImageMemory", "ImagePlaces", "image_cuts", "image_memory", "image_outputs"]
 
 Integers = npt.NDArray[np.int64]
 
+TOGETHER = 4 * LANES
+"""Vectors that meet a tile of a large matrix together: its weights come from far away once for all of them."""
 _FILLED = 0.9
 _PADDED = 2**19
 """Bytes of padded images that are convolved together: half of a second-level cache."""
@@ -70,21 +72,24 @@ class ImageMemory(NamedTuple):
     Attributes:
         padded: channels of a group of the images with their padding; zeros.
         planes: greatest magnitudes over channels, ``(rows of tiles, images · places)``.
-        codes: of a row of tiles, ``(inputs, LANES)``.
-        again: the same for a repeated read.
+        longest: inputs of a row of tiles.
+        codes: of a row of tiles, by block of `TOGETHER`, ``(blocks, longest, LANES)``.
+        again: of a block for a repeated read, ``(longest, LANES)``.
         z: products of a segment, ``(outputs, LANES)``.
         z_again: the same for a repeated read.
-        scales: of vectors, ``(LANES,)``.
-        factors: from inputs to codes, ``(LANES,)``.
+        scales: of vectors, ``(TOGETHER,)``.
+        factors: from inputs to codes, ``(TOGETHER,)``.
         inputs: of the vectors of a group with one channel, ``(inputs, LANES)``.
         pitch: images, up to a whole vector of them.
         keys: of noise, ``(rounds of bound management, chips · rows of tiles, 2, pitch)``; one group alone keeps two.
         samples: of images, in two words, and the first counters of their noise there, ``(3, pitch)``.
+        counters: of the vectors' noise, ``(TOGETHER,)``.
         words: of vectors, ``(LANES,)``.
     """
 
     padded: Floats
     planes: Floats
+    longest: int
     codes: Floats
     again: Floats
     z: Floats
@@ -95,6 +100,7 @@ class ImageMemory(NamedTuple):
     pitch: int
     keys: Words
     samples: Words
+    counters: Words
     words: Words
 
 
@@ -208,7 +214,7 @@ def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, 
     longest = int((tiles.inputs[:, 1] - tiles.inputs[:, 0]).max())
     outputs = int(tiles.segments[0, -1])
     places = cut.places
-    large = places.images * places.plane * (places.channels + rows) + LANES * (2 * longest + 2 * outputs)
+    large = places.images * places.plane * (places.channels + rows) + (TOGETHER + LANES) * longest + 2 * LANES * outputs
     make = _made if large > _KEPT else _kept
     return make(get_ident(), geometry, shape, cut.together, rows, longest, outputs, 2 * kept * chips * rows)
 
@@ -229,16 +235,18 @@ def _made(
     return ImageMemory(
         np.zeros(images * places.channels * places.plane if places.pads else 0, np.float32),
         _floats(rows * images * places.plane),
-        _floats(longest * LANES),
+        longest,
+        _floats(longest * TOGETHER),
         _floats(longest * LANES),
         _floats(deepest * LANES),
         _floats(deepest * LANES),
-        _floats(LANES),
-        _floats(LANES),
+        _floats(TOGETHER),
+        _floats(TOGETHER),
         _floats(longest * LANES if places.channels == 1 else 0),
         pitch,
         np.empty(keys * pitch, np.uint32),
         np.empty(3 * pitch, np.uint32),
+        np.empty(TOGETHER, np.uint32),
         np.empty(LANES, np.uint32),
     )
 

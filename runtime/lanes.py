@@ -28,13 +28,16 @@ __all__ = [
     "LANES",
     "LANES_TYPE",
     "LONG",
+    "PERMUTES",
     "WIDE",
     "WORDS_TYPE",
     "alike",
     "beyond",
+    "bits",
     "called",
     "chosen",
     "clipped",
+    "floats",
     "fused",
     "greater",
     "lane_intrinsic",
@@ -51,6 +54,8 @@ __all__ = [
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]
 WIDE = "+avx512f" in _FEATURES
 """Whether the processor has 32 registers of 16 numbers; else there are 16, of 8."""
+PERMUTES = "+avx2" in _FEATURES
+"""Whether it takes numbers from any lane of a register."""
 LANES = 32 if WIDE else 16
 
 FLOAT, INT, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -145,6 +150,26 @@ def numbered(typing: Any, first: Any) -> Any:
         return builder.add(splat(builder, values[0], INTS), ir.Constant(INTS, list(range(LANES))))
 
     return WORDS_TYPE(types.uint32), lowered
+
+
+@lane_intrinsic
+def floats(typing: Any, words: Any) -> Any:
+    """Words below 2^31 as numbers."""
+
+    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.sitofp(values[0], FLOATS)
+
+    return LANES_TYPE(WORDS_TYPE), lowered
+
+
+@lane_intrinsic
+def bits(typing: Any, a: Any) -> Any:
+    """The words that numbers are written as."""
+
+    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.bitcast(values[0], INTS)
+
+    return WORDS_TYPE(LANES_TYPE), lowered
 
 
 @lane_intrinsic

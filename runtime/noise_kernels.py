@@ -4,15 +4,13 @@ Value w of line l gets ``a_l b_c,w n``: a number of its line, one of its place i
 a deviate of `lhc.runtime.normals`. Deviates follow from key and place, so gradients draw them again.
 """
 
-from typing import Any
-
 import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, fused, numbered, signed, spread, spread_word
-from lhc.runtime.normals import Words, threefry_lanes
-from lhc.runtime.spans import gathered, loaded_run, number, span, stored, stored_run
+from lhc.runtime.lanes import LANES, fused, numbered, spread, spread_word
+from lhc.runtime.normals import Words, deviates, threefry_lanes
+from lhc.runtime.spans import loaded_run, number, span, stored, stored_run
 
 __all__ = ["add_noise_to_lines", "noise_gradients"]
 
@@ -20,15 +18,8 @@ _BLOCK = 4 * LANES
 """Deviates of a counter in every lane."""
 
 
-@compiled(inner=True)
-def _deviates(levels: Any, word: Any) -> Any:
-    """From the upper 16 bits of words: the sign, and 12 bits for one of the levels above 0."""
-    place = (word >> spread_word(np.uint32(19))) & spread_word(np.uint32(4095))
-    return signed(gathered(levels, 0, place), word)
-
-
 @compiled()
-def add_noise_to_lines(values: Floats, lines: Floats, places: Floats, key: Words, levels: Floats) -> None:
+def add_noise_to_lines(values: Floats, lines: Floats, places: Floats, key: Words, terms: Floats) -> None:
     """Add the noise, in place.
 
     Args:
@@ -36,18 +27,18 @@ def add_noise_to_lines(values: Floats, lines: Floats, places: Floats, key: Words
         lines: ``(lines,)``.
         places: ``(rows, width)``; the lines of a row follow each other.
         key: of the random words, ``(2,)``.
-        levels: `lhc.runtime.normals.half_levels` of deviation 1.
+        terms: `lhc.runtime.normals.deviate_terms` of deviation 1.
     """
     width, share = values.shape[1], len(lines) // len(places)
     k0, k1, half = spread_word(key[0]), spread_word(key[1]), spread_word(np.uint32(16))
-    target, factors, steps = span(values), span(places), span(levels)
+    target, factors, steps = span(values), span(places), span(terms)
     for line in range(len(lines)):
         start, row, size = line * width, line // share * width, spread(lines[line])
         for block in range(0, width, _BLOCK):
             w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
             for at in range(block, min(block + _BLOCK, width), LANES):
                 few = min(LANES, width - at)
-                noise = size * _deviates(steps, w0)
+                noise = size * deviates(steps, w0)
                 sums = fused(loaded_run(factors, row + at, 0, few), noise, loaded_run(target, start + at, 0, few))
                 stored_run(target, start + at, sums, 0, few)
                 w0, w1 = w1, w0 << half
@@ -59,7 +50,7 @@ def noise_gradients(
     lines: Floats,
     places: Floats,
     key: Words,
-    levels: Floats,
+    terms: Floats,
     of_lines: Floats,
     of_places: Floats,
 ) -> None:
@@ -72,7 +63,7 @@ def noise_gradients(
     """
     width, share = gradient.shape[1], len(lines) // len(places)
     k0, k1, half = spread_word(key[0]), spread_word(key[1]), spread_word(np.uint32(16))
-    source, factors, steps, found = span(gradient), span(places), span(levels), span(of_places)
+    source, factors, steps, found = span(gradient), span(places), span(terms), span(of_places)
     lanes = np.empty(LANES, np.float32)
     for line in range(len(lines)):
         start, row, size, total = line * width, line // share * width, spread(lines[line]), spread(np.float32(0))
@@ -80,7 +71,7 @@ def noise_gradients(
             w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
             for at in range(block, min(block + _BLOCK, width), LANES):
                 few = min(LANES, width - at)
-                moved = loaded_run(source, start + at, 0, few) * _deviates(steps, w0)
+                moved = loaded_run(source, start + at, 0, few) * deviates(steps, w0)
                 total = fused(moved, loaded_run(factors, row + at, 0, few), total)
                 stored_run(found, row + at, fused(moved, size, loaded_run(found, row + at, 0, few)), 0, few)
                 w0, w1 = w1, w0 << half

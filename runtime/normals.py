@@ -4,11 +4,14 @@ Bits come from Threefry-2x32 with 13 rounds (J. K. Salmon et al., "Parallel rand
 2011): a bijection of a counter under a key, which passes BigCrush and vectorises. The key of a place is made by the
 same function from the stream's key and the place's address, as JAX splits its keys.
 
-A deviate is one of 16,384 levels, chosen by 14 bits (output noise of products: 8,192, by 13): the means of the normal
-distribution between its quantiles k / 16,384, scaled to unit variance. Its distribution function differs from the
-normal one by at most 2^-15 (2^-14), and no deviate lies beyond 4.1 (3.9) standard deviations; output noise is rounded
-to ADC codes of about that deviation afterwards. Where it is so much smaller than a code that only its tails are seen,
-the three bits that are left of a deviate's 16 divide the outermost level, and deviates end at 4.4.
+A deviate is one of 16,384 levels, chosen by 14 bits: the means of the normal distribution between its quantiles
+k / 16,384, scaled to unit variance. Its distribution function differs from the normal one by at most 2^-15, and no
+deviate lies beyond 4.1 standard deviations.
+
+Output noise of products has 65,536 levels, by 16 bits, and ends at 4.4. They would not fit in the first-level cache
+beside a tile's vectors, so they come from polynomials: one of degree 4 for every octave of the share of the
+distribution that lies further out, whose coefficients are 16 numbers in a register. They go through levels, and lie
+within 4e-5 standard deviations of the others; the distribution function differs by at most 2^-15.
 """
 
 from functools import lru_cache
@@ -20,19 +23,18 @@ import scipy
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, numbered, spread_word
-from lhc.runtime.spans import span, stored
+from lhc.runtime.lanes import LANES, bits, floats, fused, numbered, signed, spread_word
+from lhc.runtime.spans import looked_up, span, stored
 
 __all__ = [
     "COUNTERS",
     "LEVEL_SHIFT",
-    "TAIL",
     "NoiseStream",
     "Words",
+    "deviate_terms",
+    "deviates",
     "fill_words",
-    "half_levels",
     "normal_levels",
-    "tailed_levels",
     "threefry",
     "threefry_lanes",
 ]
@@ -44,8 +46,8 @@ _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _LEVELS = 2**14
 LEVEL_SHIFT = 2
 """Of the 16 bits drawn for a deviate, the lowest ones are left out."""
-TAIL = 8
-"""Parts of the outermost level of output noise, where its tails matter."""
+_OCTAVES, _TERMS = 16, 5
+"""Parts of the half of a distribution, and coefficients of the polynomial of each."""
 COUNTERS = 1024
 """Counters that are used up together: their words stay in the first-level cache."""
 
@@ -59,14 +61,20 @@ def normal_levels(std: float, count: int = _LEVELS) -> Floats:
     return np.asarray(means * (std / np.sqrt(np.mean(means**2))), np.float32)
 
 
-def half_levels(std: float) -> Floats:
-    """Those of 8,192 levels that are above 0, ``(4096,)``: few enough for the first-level cache."""
-    return normal_levels(std, _LEVELS // 2)[_LEVELS // 4 :]
-
-
-def tailed_levels(std: float) -> Floats:
-    """The same with the outermost one in `TAIL` parts, ``(4095 + TAIL,)``."""
-    return np.append(half_levels(std)[:-1], normal_levels(std, _LEVELS // 2 * TAIL)[-TAIL:])
+@lru_cache(maxsize=64)
+def deviate_terms(std: float) -> Floats:
+    """What `deviates` takes for a standard deviation: coefficients of its polynomials, ``(5 · 16,)``."""
+    levels = -normal_levels(1.0, 2**16)[: 2**15].astype(np.float64)
+    terms = np.zeros((_TERMS, _OCTAVES))
+    for octave in range(_OCTAVES):
+        size, count = 2**octave, min(_TERMS, max(1, 2**octave // 2))
+        # Where Chebyshev's polynomial is 0, the error of one that goes through them is nearly the least.
+        ends = np.cos((np.arange(count) + 0.5) * np.pi / count)
+        places = size // 2 + np.rint((size - size // 2 - 1) * (1 - ends) / 2).astype(np.int64)
+        powers = np.vander((2 * places + 1) / size, count, increasing=True)
+        # The exponent of a number is written with 127 added to it.
+        terms[:count, (octave + 127) % _OCTAVES] = np.linalg.solve(powers, levels[places]) / size ** np.arange(count)
+    return np.asarray(std * terms, np.float32).reshape(-1)
 
 
 def _mixed(x: Any, y: Any, bits: int) -> tuple[Any, Any]:
@@ -114,6 +122,24 @@ def threefry_lanes(k0: Any, k1: Any, x: Any, y: Any) -> tuple[Any, Any]:
     x, y = _mixed_lanes(x, y, 6)
     x, y = x + k0, y + k1 + spread_word(np.uint32(3))
     return _mixed_lanes(x, y, 17)
+
+
+@compiled(inner=True, within=True)
+def deviates(terms: Any, word: Any) -> Any:
+    """Normal deviates from the upper 16 bits of words: the sign, and 15 bits for one of the levels above 0.
+
+    Args:
+        terms: `deviate_terms`.
+        word: in every lane.
+    """
+    odd = ((word >> spread_word(np.uint32(15))) & spread_word(np.uint32(0xFFFE))) | spread_word(np.uint32(1))
+    tail = floats(odd)
+    octave = bits(tail) >> spread_word(np.uint32(23))
+    value = looked_up(terms, 4 * _OCTAVES, octave)
+    value = fused(value, tail, looked_up(terms, 3 * _OCTAVES, octave))
+    value = fused(value, tail, looked_up(terms, 2 * _OCTAVES, octave))
+    value = fused(value, tail, looked_up(terms, _OCTAVES, octave))
+    return signed(fused(value, tail, looked_up(terms, 0, octave)), word)
 
 
 @compiled()

@@ -12,7 +12,7 @@ from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import widened, with_currents
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, numbered, spread, spread_word
-from lhc.runtime.normals import Words, threefry_lanes
+from lhc.runtime.normals import Words, deviates, threefry_lanes
 from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import (
@@ -22,7 +22,6 @@ from lhc.runtime.tile_kernels import (
     Digital,
     PackedTiles,
     TileSpans,
-    deviate,
     finished,
     multiply,
     noisy,
@@ -30,26 +29,29 @@ from lhc.runtime.tile_kernels import (
     sample_keys,
 )
 
-__all__ = ["RowMemory", "multiply_rows"]
+__all__ = ["BLOCK", "RowMemory", "multiply_rows"]
+
+BLOCK = 4 * LANES
+"""Rows that meet a tile together: its weights come from far away once for all of them."""
 
 _COUNTERS = 32
 """Of noise, that are used together: four outputs each, so many apart."""
 
 
 class RowMemory(NamedTuple):
-    """Memory of a block of `LANES` rows.
+    """Memory of a block of `BLOCK` rows.
 
     Attributes:
         pitch: of codes.
         width: of products.
-        codes: ``(LANES, pitch)``.
+        codes: ``(BLOCK, pitch)``.
         again: the same for a repeated read.
-        z: products of a segment, ``(LANES, width)``.
+        z: products of a segment, ``(BLOCK, width)``.
         z_again: the same for a repeated read.
-        scales: of rows, ``(LANES,)``.
+        scales: of rows, ``(BLOCK,)``.
         line: of inputs, ``(LANES,)``.
-        keys: of noise, ``(2, LANES)``.
-        samples: of rows, in two words, ``(2, LANES)``.
+        keys: of noise, ``(2, BLOCK)``.
+        samples: of rows, in two words, ``(2, BLOCK)``.
     """
 
     pitch: int
@@ -148,7 +150,7 @@ def _noise(
             saturated += noisy(z, z0 + m, loaded(tiles.offsets, output + m), tiles, output + m, True)
         return saturated
     k0 = spread_word(number(rows.keys, place))
-    k1 = spread_word(number(rows.keys, LANES + place))
+    k1 = spread_word(number(rows.keys, BLOCK + place))
     x = spread_word(np.uint32((rows.first + vector) % rows.per_sample))
     half = spread_word(np.uint32(16))
     deviation = spread(_deviation(rows, tiles, row, place, codes) if tiles.by_vector else np.float32(1))
@@ -156,7 +158,7 @@ def _noise(
         for lanes in range(0, _COUNTERS, LANES):
             w0, w1 = threefry_lanes(k0, k1, x, numbered(np.uint32(counter + m0 // 4 + lanes)))
             for m in range(m0 + lanes, min(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
-                noise = deviate(tiles, w0)
+                noise = deviates(tiles.deviation, w0)
                 if tiles.by_vector:
                     noise = noise * deviation
                 if tiles.by_output:
@@ -198,18 +200,20 @@ def _with_currents(
 @compiled(inner=True)
 def _samples(rows: RowSpans, vector: int) -> None:
     """Samples of a block's rows."""
-    for place in range(LANES):
+    for place in range(BLOCK):
         sample = (rows.first + vector + place) // rows.per_sample
         put(rows.samples, place, np.uint32(sample))
-        put(rows.samples, LANES + place, np.uint32(sample >> 32))
+        put(rows.samples, BLOCK + place, np.uint32(sample >> 32))
 
 
 @compiled(inner=True)
-def _keys(rows: RowSpans, tiles: TileSpans, stream: int, round_: Any) -> None:
-    """Keys of the noise of a block's rows, each its sample's."""
-    k0, k1 = sample_keys(tiles.keys, stream, loaded(rows.samples, 0), loaded(rows.samples, LANES), round_)
-    stored(rows.keys, 0, k0)
-    stored(rows.keys, LANES, k1)
+def _keys(rows: RowSpans, tiles: TileSpans, stream: int, round_: Any, first: int, last: int) -> None:
+    """Keys of the noise of some of a block's rows, each its sample's; `LANES` at a time."""
+    for place in range(first, last, LANES):
+        low, high = loaded(rows.samples, place), loaded(rows.samples, BLOCK + place)
+        k0, k1 = sample_keys(tiles.keys, stream, low, high, round_)
+        stored(rows.keys, place, k0)
+        stored(rows.keys, BLOCK + place, k1)
 
 
 @compiled(inner=True, within=True)
@@ -256,7 +260,7 @@ def _managed(
         if not pending:
             break
         _convert(rows, tiles, row, round_, vector, place, rows.again)
-        _keys(rows, tiles, stream, round_)
+        _keys(rows, tiles, stream, round_, place // LANES * LANES, place + 1)
         first = place // ROWS * ROWS
         for m in range(0, outputs, LANES):
             target = first * rows.width + m
@@ -336,14 +340,14 @@ def _segment(
     weights, counter = number(tiles.places, stream * tiles.cuts + cut), number(tiles.counters, cut)
     output = stream * tiles.outputs + first
     _multiplied(rows, tiles, weights, inputs, outputs, count, rows.codes, rows.z)
-    _keys(rows, tiles, stream, np.int64(0))
+    _keys(rows, tiles, stream, np.int64(0), 0, count)
     for place in range(count):
         saturated = _noise(
             rows, tiles, row, weights, counter, output, outputs, vector + place, place, rows.codes, rows.z
         )
         if saturated > 0:
             _managed(rows, tiles, row, stream, weights, counter, output, outputs, vector + place, place)
-            _keys(rows, tiles, stream, np.int64(0))
+            _keys(rows, tiles, stream, np.int64(0), place // LANES * LANES, place + 1)
         scale = number(rows.scales, place)
         if not tiles.scales_vectors:
             scale = np.float32(scale != 0 or tiles.reads_zeros)
@@ -379,8 +383,8 @@ def multiply_rows(
     codes = (span(memory.codes), span(memory.again), span(memory.z), span(memory.z_again))
     scratch = (span(memory.scales), span(memory.line), span(memory.keys), span(memory.samples))
     rows = RowSpans(span(x), inputs, memory.pitch, memory.width, *codes, *scratch, first, per_sample)
-    for vector in range(0, vectors, LANES):
-        count = min(LANES, vectors - vector)
+    for vector in range(0, vectors, BLOCK):
+        count = min(BLOCK, vectors - vector)
         _samples(rows, vector)
         for row in range(tiles.rows):
             for place in range(count):

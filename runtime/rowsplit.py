@@ -9,14 +9,12 @@ from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.hardware.currents import Currents
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.normals import half_levels, tailed_levels
+from lhc.runtime.normals import deviate_terms
 from lhc.runtime.tile_kernels import ConverterCodes
 
 __all__ = ["RowConverters"]
 
 INFINITE = np.float32(np.inf)
-_RARE = 0.2
-"""Deviation of output noise, in codes, below which half a code is beyond 2.5 deviations."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,6 @@ class RowConverters:
         deviation = self.noise
         if self.currents.any:  # the kernels' factor is that of every product, or vector
             deviation = float(self.noise > 0 or self.currents.read_noise > 0)
-        levels = np.zeros(0, np.float32)
-        if deviation > 0:
-            rare = self.output_shift > 0 and not self.currents.any and deviation < _RARE
-            levels = tailed_levels(deviation) if rare else half_levels(deviation)
         return ConverterCodes(
             self.scales_vectors,
             self.input_shift,
@@ -108,7 +102,7 @@ class RowConverters:
             np.float32(self.output_limit),
             np.float32(self.output_clip),
             np.array(self.reductions, np.float32),
-            levels,
+            deviate_terms(deviation) if deviation > 0 else np.zeros(0, np.float32),
             np.float32(self.cell_mismatch),
             np.float32(self.output_step),
             np.float32(self.signed_from),

@@ -18,6 +18,7 @@ from lhc.runtime.lanes import (
     LANES,
     LANES_TYPE,
     LONG,
+    PERMUTES,
     WIDE,
     WORDS_TYPE,
     called,
@@ -31,6 +32,7 @@ __all__ = [
     "joined",
     "loaded",
     "loaded_run",
+    "looked_up",
     "number",
     "put",
     "span",
@@ -40,6 +42,8 @@ __all__ = [
 
 _RUN = 8
 """Numbers that `joined` takes from one place."""
+_TABLE = 16
+"""Numbers of a table of `looked_up`."""
 
 
 class _Span(types.Type):
@@ -220,5 +224,40 @@ def gathered(typing: Any, numbers: Any, place: Any, steps: Any) -> Any:
             given = (nothing, base, steps, every, ir.Constant(INT, 4))
             halves.append(called(builder, "llvm.x86.avx512.mask.gather.dps.512", nothing.type, given))
         return builder.shuffle_vector(*halves, ir.Constant(INTS, list(range(32))))
+
+    return LANES_TYPE(numbers, types.int64, WORDS_TYPE), lowered
+
+
+@lane_intrinsic
+def looked_up(typing: Any, numbers: Any, place: Any, which: Any) -> Any:
+    """Of the 16 numbers at a place those that the lowest four bits of words name: a table of registers."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _place(context, builder, signature.args[0], values[0], values[1], _TABLE)
+        if not PERMUTES:
+            result = ir.Constant(FLOATS, ir.Undefined)
+            steps = builder.and_(values[2], ir.Constant(INTS, [_TABLE - 1] * LANES))
+            for lane in range(LANES):
+                number = ir.Constant(INT, lane)
+                one = builder.load(builder.gep(pointer, [builder.zext(builder.extract_element(steps, number), LONG)]))
+                result = builder.insert_element(result, one, number)
+            return result
+        width = 16 if WIDE else 8
+        name = "llvm.x86.avx512.permvar.sf.512" if WIDE else "llvm.x86.avx2.permps"
+        kind = ir.VectorType(FLOAT, width)
+        table = [
+            _read(builder, builder.gep(pointer, [ir.Constant(LONG, first)]), kind) for first in range(0, _TABLE, width)
+        ]
+        parts = []
+        for first in range(0, LANES, width):
+            some = ir.Constant(ir.VectorType(INT, width), list(range(first, first + width)))
+            steps = builder.shuffle_vector(values[2], values[2], some)
+            found = [called(builder, name, kind, (part, steps)) for part in table]
+            if not WIDE:
+                upper = builder.and_(steps, ir.Constant(steps.type, [8] * width))
+                high = builder.icmp_unsigned("!=", upper, ir.Constant(steps.type, [0] * width))
+                found = [builder.select(high, found[1], found[0])]
+            parts += found
+        return builder.shuffle_vector(*parts, ir.Constant(INTS, list(range(LANES))))
 
     return LANES_TYPE(numbers, types.int64, WORDS_TYPE), lowered

@@ -7,21 +7,9 @@ import numpy.typing as npt
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import (
-    LANES,
-    WIDE,
-    alike,
-    beyond,
-    chosen,
-    fused,
-    greater,
-    magnitude,
-    signed,
-    spread,
-    spread_word,
-)
+from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, greater, magnitude, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
-from lhc.runtime.spans import gathered, item, loaded, number, span, stored
+from lhc.runtime.spans import item, loaded, number, span, stored
 
 __all__ = [
     "ROWS",
@@ -30,7 +18,6 @@ __all__ = [
     "Digital",
     "PackedTiles",
     "TileSpans",
-    "deviate",
     "finished",
     "found",
     "multiply",
@@ -42,8 +29,6 @@ __all__ = [
 
 Integers = npt.NDArray[np.int64]
 
-_HALF = 4096
-"""Levels of noise above 0."""
 ROWS = 8
 """Rows of a block of products: with `LANES` they fill half of the registers."""
 
@@ -111,8 +96,8 @@ class ConverterCodes(NamedTuple):
         output_limit: greatest magnitude that does not count as saturated.
         output_clip: greatest magnitude.
         reductions: of the inputs, by round of bound management.
-        levels: half of the levels of noise, of deviation 1 where products have currents; empty without noise. More
-            than 4,096 where the outermost one is divided.
+        deviation: `lhc.runtime.normals.deviate_terms` of noise, of deviation 1 where products have currents; empty
+            without noise.
         cell_mismatch, output_step: see `lhc.runtime.current_kernels.widened`; 0 where cells are alike.
         signed_from, unsigned, unipolar, reads_zeros: see `RowConverters`.
     """
@@ -123,7 +108,7 @@ class ConverterCodes(NamedTuple):
     output_limit: np.float32
     output_clip: np.float32
     reductions: Floats
-    levels: Floats
+    deviation: Floats
     cell_mismatch: np.float32
     output_step: np.float32
     signed_from: np.float32
@@ -177,9 +162,8 @@ class TileSpans(NamedTuple):
     pitch: int
     vector_pitch: int
     reductions: Any
-    levels: Any
+    deviation: Any
     silent: bool
-    tailed: bool
     sliced: bool
     has_currents: bool
     by_vector: bool
@@ -226,9 +210,8 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         tiles.levels.shape[1],
         tiles.variances.shape[1],
         span(io.reductions),
-        span(io.levels),
-        len(io.levels) == 0,
-        len(io.levels) > _HALF,
+        span(io.deviation),
+        len(io.deviation) == 0,
         len(tiles.slices) > 0,
         len(tiles.currents) > 0,
         len(tiles.variances) > 0,
@@ -339,18 +322,6 @@ def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tup
     k0, k1 = spread_word(number(keys, 2 * stream)), spread_word(number(keys, 2 * stream + 1))
     k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), high)
     return threefry_lanes(k0, k1, low, spread_word(np.uint32(0)))
-
-
-@compiled(inner=True)
-def deviate(tiles: TileSpans, word: Any) -> Any:
-    """Noise from the upper 16 bits of words: the sign, 12 bits for one of the levels, 3 for a part of the last one."""
-    place = (word >> spread_word(np.uint32(19))) & spread_word(np.uint32(_HALF - 1))
-    if tiles.tailed:
-        one = spread_word(np.uint32(1))
-        last = (place + one) >> spread_word(np.uint32(12))
-        last = last | (last << one) | (last << spread_word(np.uint32(2)))  # 7, or 0 elsewhere
-        place = place + (last & (word >> spread_word(np.uint32(16))))
-    return signed(gathered(tiles.levels, 0, place), word)
 
 
 @compiled(inner=True)

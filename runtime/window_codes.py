@@ -5,13 +5,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.image_places import ImageMemory, ImagePlaces
+from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, spread, unless_zero
 from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import gathered, item, joined, loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import TileSpans
 
-__all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare"]
+__all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare", "slot"]
+
+
+@compiled(inner=True, within=True)
+def slot(n: int) -> int:
+    """Where a vector stands among those of its block of `TOGETHER`; % would ask whether numbers are negative."""
+    return n & (TOGETHER - 1)
 
 
 class ImageSpans(NamedTuple):
@@ -39,7 +45,9 @@ class BlockSpans(NamedTuple):
     of_planes: Any
     image: Any
     place: Any
+    kinds: Any
     planes: Any
+    longest: int
     codes: Any
     again: Any
     z: Any
@@ -50,6 +58,7 @@ class BlockSpans(NamedTuple):
     pitch: int
     keys: Any
     samples: Any
+    counters: Any
     words: Any
 
 
@@ -63,7 +72,9 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         span(places.of_planes),
         span(places.image),
         span(places.place),
+        span(places.kinds),
         span(memory.planes),
+        memory.longest,
         span(memory.codes),
         span(memory.again),
         span(memory.z),
@@ -74,6 +85,7 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         memory.pitch,
         span(memory.keys),
         span(memory.samples),
+        span(memory.counters),
         span(memory.words),
     )
 
@@ -168,21 +180,29 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
         top = _raised(top, block.data, block.origin, image.offsets, start, stop, block.starts, n, kind)
     one = spread(np.float32(1))
     if tiles.scales_vectors:
-        stored(block.scales, 0, top)
-        stored(block.factors, 0, unless_zero(top, top, one))
+        stored(block.scales, slot(n), top)
+        stored(block.factors, slot(n), unless_zero(top, top, one))
     else:
-        stored(block.scales, 0, one if tiles.reads_zeros else unless_zero(top, one, spread(np.float32(0))))
+        stored(block.scales, slot(n), one if tiles.reads_zeros else unless_zero(top, one, spread(np.float32(0))))
 
 
 @compiled(inner=True, within=True)
 def convert(
-    image: ImageSpans, tiles: TileSpans, row: int, round_: Any, n: int, kind: int, block: BlockSpans, codes: Any
+    image: ImageSpans,
+    tiles: TileSpans,
+    row: int,
+    round_: Any,
+    n: int,
+    kind: int,
+    block: BlockSpans,
+    codes: Any,
+    codes0: Any,
 ) -> None:
     """Unfold the inputs of a row of tiles and convert them."""
     which = row * tiles.rounds + round_
     factor = item(tiles.factors, which)
     if tiles.scales_vectors:
-        factor = spread(np.float32(1)) / (loaded(block.factors, 0) * factor)
+        factor = spread(np.float32(1)) / (loaded(block.factors, slot(n)) * factor)
     shift, limit = spread(tiles.input_shift), item(tiles.limits, which)
     start = number(tiles.inputs, 2 * row)
     for k in range(start, number(tiles.inputs, 2 * row + 1)):
@@ -191,9 +211,10 @@ def convert(
         else:
             value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
         code = clipped((value * factor + shift) - shift, limit)
-        stored(codes, (k - start) * LANES, greater(spread(np.float32(0)), code) if tiles.unsigned else code)
+        code = greater(spread(np.float32(0)), code) if tiles.unsigned else code
+        stored(codes, codes0 + (k - start) * LANES, code)
     if tiles.sliced:
-        keep_slice(tiles, row, codes, 0, (number(tiles.inputs, 2 * row + 1) - start) * LANES)
+        keep_slice(tiles, row, codes, codes0, (number(tiles.inputs, 2 * row + 1) - start) * LANES)
 
 
 @compiled(inner=True)

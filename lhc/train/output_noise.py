@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lhc.runtime.noise_kernels import add_noise_to_lines, noise_gradients
-from lhc.runtime.normals import half_levels
+from lhc.runtime.normals import deviate_terms
 
 __all__ = ["with_noise"]
 
@@ -41,7 +41,7 @@ class _Noise(torch.autograd.Function):
         ctx.save_for_backward(lines, places)
         ctx.mark_dirty(output)
         values = output.detach().numpy().reshape(len(lines), -1)
-        add_noise_to_lines(values, lines.detach().numpy(), places.detach().numpy(), ctx.key, half_levels(1.0))
+        add_noise_to_lines(values, lines.detach().numpy(), places.detach().numpy(), ctx.key, deviate_terms(1.0))
         return output
 
     @staticmethod
@@ -50,5 +50,5 @@ class _Noise(torch.autograd.Function):
         of_lines, of_places = torch.empty_like(lines), torch.zeros_like(places)
         given = gradient.contiguous().numpy().reshape(len(lines), -1)
         found = of_lines.numpy(), of_places.numpy()
-        noise_gradients(given, lines.detach().numpy(), places.detach().numpy(), ctx.key, half_levels(1.0), *found)
+        noise_gradients(given, lines.detach().numpy(), places.detach().numpy(), ctx.key, deviate_terms(1.0), *found)
         return gradient, of_lines, of_places

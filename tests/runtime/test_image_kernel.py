@@ -81,7 +81,7 @@ class _Conv:
     def outputs(self, engine: str, chips: int = 1, cuts: Sequence[int] = (), first: int = 0) -> Array:
         """``(chips, samples, outputs, ...)`` of the images in calls that are cut there."""
         executor = self.executor()
-        programmed = [executor.program(self.hardware, 0, draw) for draw in range(chips)]
+        programmed = [executor.program(self.hardware, 0, draw, engine == "reference") for draw in range(chips)]
         for chip in programmed:
             chip.drift_to(DAY)
         tiles = programmed[0].multiplying()
@@ -215,6 +215,23 @@ def test_noise_of_chips_samples_channels_positions_and_row_splits_is_independent
     for axis in range(5):
         others = np.roll(noise, 1, axis=axis)
         assert abs((noise * others).mean() / 2) < 3.7 / np.sqrt(noise.size)
+
+
+@pytest.mark.parametrize(("channels", "outputs", "side"), [(240, 64, 3), (1, 2700, 7)])
+def test_blocks_that_meet_a_large_matrix_together_are_as_each_by_itself(channels: int, outputs: int, side: int) -> None:
+    """More than 131,072 weights; 245 vectors in one call, in two blocks of blocks, of which some are read again."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0, 1, size=(5, channels, 7, 7)).astype(np.float32)
+    weight = rng.uniform(0, 1, size=(outputs, channels, side, side)).astype(np.float32)
+    case = _Conv.of(LIONHEART, x, weight, pads=[side // 2] * 4)
+    assert case.outputs("fast", 2, [1, 3], first=62).tobytes() == case.outputs("fast", 2, first=62).tobytes()
+    exact = _silent(LIONHEART).model_copy(update={"devices": None})
+    same = _Conv(case.model, exact, case.x, case.inputs)
+    fast, reference, step = same.outputs("fast"), same.outputs("reference"), same.steps().reshape(-1, 1, 1)
+    difference = np.abs(fast - reference)
+    assert (difference <= 1.001 * step + 1e-3).all()
+    assert (difference > 1e-3).mean() < 0.01 * -(-case.inputs // 256), "on a rounding edge of a row of tiles"
+    assert (np.abs(fast) > 1.2 * 127 * step / 2).any(), "sums beyond the ADC's bound"
 
 
 def test_what_saturates_is_clipped() -> None:

@@ -1,11 +1,24 @@
 """Noise and rounding under both engines, against plain numpy and the published generator."""
 
+from typing import Any
+
+import numba
 import numpy as np
 import pytest
 from scipy import stats
 
 from lhc.runtime.kernels import ROUNDS, add_noise, round_codes
-from lhc.runtime.normals import NoiseStream, Words, fill_words, half_levels, normal_levels, threefry
+from lhc.runtime.lanes import LANES
+from lhc.runtime.normals import (
+    NoiseStream,
+    Words,
+    deviate_terms,
+    deviates,
+    fill_words,
+    normal_levels,
+    threefry,
+)
+from lhc.runtime.spans import loaded, span, stored
 
 pytestmark = pytest.mark.analog
 
@@ -28,16 +41,34 @@ def test_levels_of_noise_are_normal() -> None:
     assert levels.mean() == pytest.approx(0, abs=1e-6)
     assert levels.std() == pytest.approx(1, abs=1e-6)
     assert np.mean(levels.astype(float) ** 4) == pytest.approx(3, abs=0.005)
-    half = half_levels(1.0).astype(float)
-    assert half.min() > 0
-    assert np.mean(half**2) == pytest.approx(1, abs=1e-6)
-    assert np.mean(half**4) == pytest.approx(3, abs=0.005)
-    assert stats.kstest(np.concatenate([-half, half]), "norm").statistic < 2**-13
     drawn = _deviates(NoiseStream(np.random.SeedSequence(0)).key(3), 4, 100_000)
     assert stats.kstest(drawn.ravel(), "norm").pvalue > 0.001
     for shift in (1, 2, 4, 1024, 4096):
         assert abs(np.mean(drawn[:, shift:] * drawn[:, :-shift])) < 4 / np.sqrt(drawn.size)
     assert np.abs(np.corrcoef(drawn) - np.eye(4)).max() < 4 / np.sqrt(drawn.shape[1])
+
+
+def _every(words: Words, terms: np.ndarray, out: np.ndarray) -> None:
+    for n in range(0, len(words), LANES):
+        stored(span(out), n, deviates(span(terms), loaded(span(words), n)))
+
+
+def test_deviates_of_output_noise_are_normal_out_to_their_tails() -> None:
+    """All of them: what the lower half of a word holds does not count."""
+    words, out = (np.arange(2**16, dtype=np.uint32) << 16) | np.uint32(0xABCD), np.empty(2**16, np.float32)
+    compiled: Any = numba.njit(_every)
+    compiled(words, deviate_terms(0.5), out)
+    half, exact = 2 * out[: 2**15], -normal_levels(1.0, 2**16)[: 2**15]
+    assert (2 * out[2**15 :] == -half).all()
+    assert (np.diff(half) < 0).all()  # word by word from the tail to the middle, none twice
+    np.testing.assert_allclose(half, exact, atol=4e-5)
+    assert half[:3] == pytest.approx(exact[:3], rel=1e-6)
+    exactly = half.astype(float)
+    assert np.mean(exactly**2) == pytest.approx(1, abs=2e-6)
+    assert np.mean(exactly**4) == pytest.approx(3, abs=3e-4)
+    assert stats.kstest(2 * out, "norm").statistic < 2**-15
+    planted = np.where(np.abs(out) > 1.75, 1.03, 1) * out  # what the comparison with the levels must find
+    assert np.abs(2 * planted[: 2**15] - exact).max() > 0.1
 
 
 @pytest.mark.parametrize(

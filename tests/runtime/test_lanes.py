@@ -11,8 +11,10 @@ from lhc.runtime import lanes
 from lhc.runtime.lanes import (
     LANES,
     beyond,
+    bits,
     chosen,
     clipped,
+    floats,
     fused,
     greater,
     magnitude,
@@ -23,7 +25,19 @@ from lhc.runtime.lanes import (
     unless_zero,
 )
 from lhc.runtime.normals import Words
-from lhc.runtime.spans import gathered, item, joined, loaded, loaded_run, number, put, span, stored, stored_run
+from lhc.runtime.spans import (
+    gathered,
+    item,
+    joined,
+    loaded,
+    loaded_run,
+    looked_up,
+    number,
+    put,
+    span,
+    stored,
+    stored_run,
+)
 
 pytestmark = pytest.mark.analog
 
@@ -51,6 +65,8 @@ def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
         joined(a, 5, steps, 0),
         chosen(x, y, one, magnitude(x)),
         loaded_run(a, 20, 3, 9),
+        looked_up(a, 30, loaded(words, 0)),
+        floats(bits(magnitude(x)) >> spread_word(np.uint32(23))),
     )
     for n in range(len(results)):
         stored(out, n * LANES, results[n])
@@ -63,7 +79,7 @@ def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
 
 
 def test_lanes_compute_what_numpy_does() -> None:
-    words, out = WORDS.copy(), np.zeros((13, LANES), np.float32)
+    words, out = WORDS.copy(), np.zeros((15, LANES), np.float32)
     compiled: Any = numba.njit(_all)
     count = compiled(NUMBERS, words, STEPS, out.reshape(-1))
     x, y = NUMBERS[3 : 3 + LANES], NUMBERS[50]
@@ -83,6 +99,8 @@ def test_lanes_compute_what_numpy_does() -> None:
         eights,
         np.where(x > y, 1, np.abs(x)),
         np.where((np.arange(LANES) >= 3) & (np.arange(LANES) < 9), NUMBERS[17 : 17 + LANES], 0),
+        NUMBERS[30 + WORDS % 16],
+        np.where(x == 0, 0, np.frexp(np.abs(x))[1] + 126),
     ]
     np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
     assert (out[4:] == np.stack(expected[4:])).all()

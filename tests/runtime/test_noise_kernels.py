@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lhc.runtime.noise_kernels import add_noise_to_lines, noise_gradients
-from lhc.runtime.normals import half_levels
+from lhc.runtime.normals import deviate_terms
 
 pytestmark = pytest.mark.analog
 
@@ -14,7 +14,7 @@ KEY = np.array([3, 4], np.uint32)
 
 def noise(lines: np.ndarray, places: np.ndarray, key: np.ndarray = KEY) -> np.ndarray:
     values = np.zeros((len(lines), places.shape[1]), np.float32)
-    add_noise_to_lines(values, lines, places, key, half_levels(1.0))
+    add_noise_to_lines(values, lines, places, key, deviate_terms(1.0))
     return values
 
 
@@ -45,11 +45,11 @@ def test_factors_and_gradients_are_those_of_the_formula(rows: int, share: int, w
     np.testing.assert_allclose(noise(lines, places), lines[:, None] * spread * unit, rtol=1e-6)
     start = rng.normal(size=unit.shape).astype(np.float32)
     moved = start.copy()
-    add_noise_to_lines(moved, lines, places, KEY, half_levels(1.0))
+    add_noise_to_lines(moved, lines, places, KEY, deviate_terms(1.0))
     np.testing.assert_allclose(moved - start, lines[:, None] * spread * unit, atol=1e-6)
     gradient = rng.normal(size=unit.shape).astype(np.float32)
     of_lines, of_places = np.empty_like(lines), np.zeros_like(places)
-    noise_gradients(gradient, lines, places, KEY, half_levels(1.0), of_lines, of_places)
+    noise_gradients(gradient, lines, places, KEY, deviate_terms(1.0), of_lines, of_places)
     np.testing.assert_allclose(of_lines, (gradient * spread * unit).sum(1), atol=1e-4)
     by_place = (gradient * lines[:, None] * unit).reshape(rows, share, width).sum(1)
     np.testing.assert_allclose(of_places, by_place, atol=1e-4)
