@@ -302,12 +302,17 @@ class Hardware(Machine):
             more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
             told = {
                 "description": f"{preset.name}, edited: {', '.join(changed[:_SHOWN])}{more}",
-                "source": f"edited: {path.name}; all else: {preset.source}",
+                "source": preset.source_beside(f"edited: {path.name}"),
             }
             return self.model_copy(
                 update=told | ({"name": f"{self.name}-{path.stem}"} if self.name == preset.name else {})
             )
         return self
+
+    def source_beside(self, part: str) -> str:
+        """Where its numbers come from but for a part, which says so of itself: "all else" is said once."""
+        own = self.source or self.name
+        return f"{part}; {own}" if "; all else: " in own else f"{part}; all else: {own}"
 
     @property
     def _numbers(self) -> dict[str, object]:

@@ -45,7 +45,7 @@ def with_fault_map(base: Hardware, path: Path) -> tuple[Hardware, str]:
     changed = {
         "name": f"{base.name}-{path.stem}",
         "description": f"{base.name}, the chip of one map of stuck cells",
-        "source": f"stuck cells: {path.name}; all else: {base.source or base.name}",
+        "source": base.source_beside(f"stuck cells: {path.name}"),
         "tiles": base.tiles.model_dump() | {"count": count},
         "faults": faults,
     }

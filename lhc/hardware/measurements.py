@@ -98,6 +98,8 @@ class FittedDevices:
                 f"; correlations from time to time were moved, by at most {self.moved:.3f}, to some that errors can"
                 " have (negative eigenvalues taken as 0)"
             )
+        if self.reads > 1 and self.between_chips is None:
+            found += "; of one chip: rows of the same device name are taken as reads of one device"
         if self.between_chips is None:
             return found
         return f"{found}; {share_text(self.between_chips)} of the variance is between chips, and emulated as of devices"
@@ -118,7 +120,7 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
     changed = {
         "name": f"{base.name}-{path.stem}",
         "description": f"{base.name} with devices as measured",
-        "source": f"devices: {path.name}; all else: {base.source or base.name}",
+        "source": base.source_beside(f"devices: {path.name}"),
         "devices": found.devices.model_dump() | _kept(base.devices),
         "t_inference_s": min(base.t_inference_s, last + found.devices.t_0_s if last else 0.0),
     }
@@ -130,11 +132,11 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
 
 
 def devices_text(base: Hardware, machine: Hardware) -> str:
-    """What became of the fields of a machine's devices that were set, in a sentence; empty where none was."""
+    """What became of the fields of a machine's devices, defaults too, in a sentence; empty where it had none."""
     if base.devices is None:
         return ""
     after = machine.devices.model_dump() if machine.devices else {}
-    before = base.devices.model_dump(exclude_defaults=True, exclude={"model"})
+    before = base.devices.model_dump(exclude={"model"})
     kept = [f"{name} {value}" for name, value in before.items() if name in after and after[name] == value]
     gone = [name for name in before if name not in after or after[name] != before[name]]
     told = [f"kept: {', '.join(kept)}"] if kept else []
@@ -171,8 +173,8 @@ def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
         device, time = np.argwhere(counts == 0)[0]
         target, name = devices[device]
         raise DataError(
-            f"{path}: device {rows.names[int(name)][1]!r} with target {target:g} µS has no value at"
-            f" {times[time]!r} s; leave it out, or measure every device at all times, written alike for all of them"
+            f"{path}: device {rows.names[int(name)][1]!r} with target {target:g} µS has no value at {times[time]}"
+            " s; leave it out, or measure every device at all times, written alike for all of them"
         )
     means = sums / counts
     within = np.maximum(squares - counts * means**2, 0)
@@ -245,7 +247,7 @@ def _columns(header: list[str], path: Path) -> dict[str, tuple[int, float]]:
     if missing:
         raise DataError(
             f"{path}: no column {', '.join(missing)}; a table of measurements has target_us, time_s, conductance_us,"
-            " device, and may have chip; other units: target_ns, time_h"
+            " device, and may have chip; other units: target_nS, time_h"
         )
     return columns
 

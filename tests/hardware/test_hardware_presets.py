@@ -96,6 +96,7 @@ def test_an_edited_preset_says_that_it_is_one(tmp_path: Path) -> None:
     edited = Hardware.load(path)
     assert (edited.name, edited.description) == ("lionheart-mine", "lionheart, edited: tiles.rows, dac.bits")
     assert edited.source.startswith("edited: mine.yaml; all else: C. Lammie")
+    assert edited.source_beside("devices: chip.csv").startswith("devices: chip.csv; edited: mine.yaml; all else: C. La")
     assert edited.tiles.rows == 128
     path.write_text(edited.to_yaml())
     assert Hardware.load(path) == edited, "written with all fields, and read again"

@@ -242,8 +242,8 @@ def test_the_unit_cell_is_kept_and_what_gives_way_is_told(tmp_path: Path, pair: 
     assert machine.devices is not None
     assert {name: getattr(machine.devices, name) for name in cell} == cell
     told = devices_text(base, machine)
-    assert f"kept: g_min_us 1.0, pair {pair}, pairs_per_weight 2, drift_scale 0.5" in told
-    assert "replaced by the tables: g_max_us, t_read_s" in told
+    assert f"kept: g_min_us 1.0, pair {pair}, pairs_per_weight 2, programming_noise_scale 1.0, t_0_s" in told
+    assert "replaced by the tables: g_max_us, programming_coefficients_us, programming_g_max_us, t_read_s" in told
 
     with pytest.raises(ConfigError, match="g_min_us must be below g_max_us"):
         with_measured_devices(base.with_fields({"devices": asked["devices"] | {"g_min_us": 20.0}}), table)
@@ -258,7 +258,7 @@ def test_one_device_a_weight_becomes_a_pair_and_a_deviation_is_no_factor(tmp_pat
     machine, _ = with_measured_devices(own, table)
     assert isinstance(machine.devices, Measured)
     assert machine.devices.read_noise_scale == 1
-    assert "replaced by the tables: read_noise_scale" in devices_text(own, machine)
+    assert "read_noise_scale" in devices_text(own, machine).partition("replaced by the tables: ")[2]
     assert not devices_text(*[Hardware.load("ideal")] * 2)
 
 
@@ -330,10 +330,10 @@ def test_both_engines_and_reads_use_the_tables(tmp_path: Path) -> None:
         ("target_us,time_s,conductance_us,device\n-1,1,1,a\n", "targets are 0 or more"),
         ("target_us,time_s,conductance_us,device\n", "no measurements"),
         ("target_us,time_s,conductance_us,device\n1,0,1,a\n", "must be above 0"),
-        ("target_us,time_s,conductance_us,device\n1,1,1,a\n1,2,1,b\n1,1,1,b\n", "device 'a' with target 1 µS has no"),
+        ("target_us,time_s,conductance_us,device\n1,1,1,a\n1,2,1,b\n1,1,1,b\n", "has no value at 2.0 s"),
         ("target_us,time_s,conductance_us,device\n0,1,1,a\n", "fewer than 10 devices have target 0"),
         ("target_us,time_s,conductance_us,device\n" + "".join(f"1,1,1,{n}\n" for n in range(10)), "no device has"),
-        ("", "no column target"),
+        ("", "no column target.*; other units: target_nS, time_h$"),
     ],
 )
 def test_tables_that_say_too_little_are_refused(tmp_path: Path, text: str, message: str) -> None:
