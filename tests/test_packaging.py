@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from lhc.support.version import VERSION
+
 ROOT = Path(__file__).resolve().parent.parent
 MAPPED = ("models", "passes", "runtime")
 HEAVY = {"aihwkit", "networkx", "numpy", "onnx", "onnxruntime", "scipy", "torch"}
@@ -203,7 +205,7 @@ def test_public_names_exist() -> None:
 
 
 @pytest.mark.slow
-def test_wheel_holds_lhc_and_nothing_else(tmp_path: Path) -> None:
+def test_wheel_holds_lhc_its_pages_and_nothing_else(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "build", "--outdir", str(tmp_path), str(ROOT)],
         capture_output=True,
@@ -220,4 +222,5 @@ def test_wheel_holds_lhc_and_nothing_else(tmp_path: Path) -> None:
         prefix = package.replace(".", "/")
         files = data_files(folder, set(folders.values())) | set(folder.glob("*.py"))
         expected |= {f"{prefix}/{path.relative_to(folder).as_posix()}" for path in files}
-    assert names == expected
+    pages = {f"lhc-{VERSION}.data/data/share/doc/lhc/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert names == expected | pages
