@@ -11,7 +11,8 @@ __all__ = ["formula_free", "markdown_text", "one_line", "plain"]
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]")
 _MARKUP = re.compile(r"[*`~]|(?<!\w)_|_(?!\w)")
 _FORMULA = re.compile(r"[=+\-@\t\r]")
-_NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*([eE][-+]?[0-9]+)?( ?%)?")
+_NUMBER = r"[-+]?[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?(?: ?%)?"
+_NUMBERS = re.compile(rf"{_NUMBER}(?: to {_NUMBER})?")
 _BREAKS = re.compile(r"[\n\t]")
 
 
@@ -44,12 +45,12 @@ def markdown_text(text: str) -> str:
 
 
 def formula_free(cell: str) -> str:
-    """A cell of CSV that no spreadsheet takes for a formula; numbers stay as they are.
+    """A cell of CSV that no spreadsheet takes for a formula; numbers, and intervals of two, stay as they are.
 
-    >>> formula_free("=1+1"), formula_free("-0.5"), formula_free("conv1")
-    ("'=1+1", '-0.5', 'conv1')
+    >>> formula_free("=1+1"), formula_free("-0.5"), formula_free("-0.5 to 1.2"), formula_free("conv1")
+    ("'=1+1", '-0.5', '-0.5 to 1.2', 'conv1')
     """
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBERS.fullmatch(cell) else cell
 
 
 def _written(found: "re.Match[str]") -> str:
