@@ -68,7 +68,7 @@ def bench(running: Running, told: Callable[[str, int, int], None] = lambda what,
 
 def found(here: Bench) -> list[bytes]:
     """What predicting, measuring and testing give; a test of some looks."""
-    verdict = judge_in_looks(here, frozenset(LAYERS), Budget(0.17), range(100, 120), 0.05, "testing")
+    verdict = judge_in_looks(here, frozenset(LAYERS), Budget(0.185), range(100, 120), 0.05, "testing")
     assert 5 < verdict.evaluation.draws < 20
     tables = fisher_sensitivity(here, here.graph, LAYERS).table, measure_sensitivity(here, here.graph, LAYERS)
     figures = [[(s.mean, s.std, s.by_weights) for s in table.layers.values()] for table in tables]
