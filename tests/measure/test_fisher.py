@@ -165,7 +165,7 @@ def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str
         fisher_sensitivity(one, here.graph, LAYERS).table for one in (here, bench("kl", quiet(0.1), draws=6))
     )
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
-    assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
+    assert np.abs(np.log(ratios)).max() < 0.3, dict(zip(LAYERS, ratios, strict=True))
     changes = [predicted.layers[name].mean / without.layers[name].mean for name in LAYERS]
     assert np.mean(changes) > 1.5, "so the test sees whether the effect is in the prediction"
     by_column = {name: found.sum() for name, found in column_damages(here, here.graph, ("stem", "head")).items()}
