@@ -1,19 +1,19 @@
-"""``lhc diff``: what differs between two placed models."""
+"""``lhc diff``: what differs between two placed models, or two machines."""
 
 from lhc.cli.output import emit_json, say
 from lhc.options.looking_options import DiffOptions
 
 
 def diff(asked: DiffOptions) -> None:
-    """Show what differs between two placed models. Compares layers, sensitivities, outcome, hardware."""
+    """Show what differs between two placed models or machines. Compares layers, sensitivities, outcome, hardware."""
     from lhc.commands.diff import diff as run
+    from lhc.hardware import Hardware, preset_names
+    from lhc.report.difference import compare_machines
 
-    found = run(asked.before, asked.after)
+    one, two = asked.before, asked.after
+    machines = any(name.endswith((".yaml", ".yml")) or name in preset_names() for name in (one, two))
+    found = compare_machines(Hardware.load(one), Hardware.load(two)) if machines else run(one, two)
     if asked.json:
         emit_json(found.document())
-        return
-    if found.notice is not None:
-        say(f"{asked.before}, {asked.after}: {found.notice}\n")
-    if found.layers and not found.unrelated:
-        say(found.table().render() + "\n")
-    say("\n".join(found.lines()))
+    else:
+        say("\n".join(found.said(one, two)))

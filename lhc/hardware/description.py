@@ -288,7 +288,7 @@ class Hardware(Machine):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as text: {error}") from error
+            raise ConfigError(f"{path}: cannot be read as text, as a machine's YAML is: {error}") from error
         return cls.parse(text, str(path))._as_edited(path)
 
     def _as_edited(self, path: Path) -> "Hardware":

@@ -15,7 +15,9 @@ __all__ = ["DiffOptions", "HardwareOptions", "InspectOptions", "ReportOptions", 
 class DiffOptions(Json):
     """The options of ``lhc diff``."""
 
-    before: str = argument("An annotated model.", kw_only=False, metavar="A.lhc.onnx")
+    before: str = argument(
+        "An annotated model, or a machine: a preset or YAML file.", kw_only=False, metavar="A.lhc.onnx"
+    )
     after: str = argument("Another one.", kw_only=False, metavar="B.lhc.onnx")
 
 

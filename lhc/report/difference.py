@@ -1,16 +1,18 @@
-"""Two plans side by side: what differs in placement, sensitivity, outcome and hardware."""
+"""Two plans side by side: what differs in placement, sensitivity, outcome and hardware; or two machines."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.nested_values import fields_by_path
 from lhc.support.numbers import share_text, time_text
 from lhc.support.tables import Table
 
-__all__ = ["LayerChange", "PlanDiff", "compare"]
+__all__ = ["LayerChange", "MachineDiff", "PlanDiff", "compare", "compare_machines"]
 
 Change = tuple[object, object]
 
@@ -47,6 +49,8 @@ _SCORES = ("baseline", "value")
 _DROPS = ("drop", "interval", "chip_interval", "sample_interval", "max_drop", "predicted_drop")
 _HEALED = ("neither", "copies", "calibration", "both")
 """Those in the metric's unit; drops may be relative."""
+_ROUNDING = 1e-12
+"""Scores and drops that are nearer differ by the order of sums alone."""
 _DIGITS = range(4, 18)
 """Significant digits: as few as tell two values apart."""
 _SHOWN, _EVERY = 4, 10**9
@@ -81,6 +85,29 @@ class LayerChange:
         if one is None or other is None or one.metric != other.metric or not one.interval or not other.interval:
             return None
         return one.interval[1] < other.interval[0] or other.interval[1] < one.interval[0]
+
+
+@dataclass(frozen=True)
+class MachineDiff:
+    """What differs between two machines.
+
+    Attributes:
+        hardware: path of a field -> its two values; a list or table of values is one field.
+    """
+
+    hardware: dict[str, Change]
+
+    def lines(self) -> list[str]:
+        """A line each field."""
+        return [f"hardware {path}: {_pair(one, two)}" for path, (one, two) in self.hardware.items()]
+
+    def said(self, before: str, after: str) -> list[str]:
+        """Its lines, one at least."""
+        return self.lines() or ["no difference"]
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return {"empty": not self.hardware, "hardware": {path: list(values) for path, values in self.hardware.items()}}
 
 
 @dataclass(frozen=True)
@@ -143,10 +170,16 @@ class PlanDiff:
         headers = ["layer", "placement", "reason", "sizes", "sensitivity", "intervals"]
         return Table(headers, [_row(change) for change in self.layers])
 
+    def said(self, before: str, after: str) -> list[str]:
+        """All of it, of files of these names."""
+        told = [f"{before}, {after}: {self.notice}\n"] if self.notice is not None else []
+        told += [self.table().render() + "\n"] if self.layers and not self.unrelated else []
+        return [*told, *self.lines()]
+
     def lines(self) -> list[str]:
         """What differs beside single layers, a line each; the last one sums up."""
         lines = self._judged_otherwise()
-        lines += [f"hardware {path}: {_pair(one, two)}" for path, (one, two) in self.hardware.items()]
+        lines += MachineDiff(self.hardware).lines()
         lines += [
             f"{_NAMES.get(name, _words(name)).replace('drop', self.drop_word)}: {_pair(one, two, name, self.units)}"
             for name, (one, two) in self.outcome.items()
@@ -193,14 +226,26 @@ def compare(before: Plan, after: Plan) -> PlanDiff:
     return PlanDiff(
         before.source == after.source,
         tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _fields(one) != _fields(two)),  # type: ignore[union-attr]
-        _changes(*map(_outcome, (before, after))),
-        _changes(*(fields_by_path(plan.hardware.model_dump(mode="json")) for plan in (before, after))),
+        _changes(_outcome(before), _outcome(after), _ROUNDING),
+        compare_machines(before.hardware, after.hardware).hardware,
         (before.analog_mac_fraction, after.analog_mac_fraction),
         (len(before.layers), len(after.layers)),
         sum(one is not None and two is not None for one, two in pairs),
         _units(before, after),
         _drop_word(before, after),
     )
+
+
+def compare_machines(before: Hardware, after: Hardware) -> MachineDiff:
+    """What differs between two machines."""
+    return MachineDiff(_changes(_machine(before), _machine(after)))
+
+
+def _machine(hardware: Hardware) -> dict[str, object]:
+    """Its fields by their path, without who chose the tiles of layers that were given none."""
+    fields = fields_by_path(hardware.model_dump(mode="json"))
+    idle = {f"{path}_by" for path in fields if path.endswith(".on_tiles") and fields[path] is None}
+    return {path: value for path, value in fields.items() if path not in idle}
 
 
 def _units(before: Plan, after: Plan) -> tuple[str, str]:
@@ -232,24 +277,31 @@ def _pairs(
 
 
 def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
-    """What of a layer is compared: not the sentence, nor how two files call it."""
+    """What of a layer is compared: not the sentence, nor how two files call it; digital ones take no tiles."""
     if layer is None:
         return None
     kept = {"placement", "reason", "sensitivity", "macs", "parameters", "tiles", "copies"}
-    return layer.model_dump(mode="json", include=kept)
+    none = {} if layer.placement == "analog" else {"tiles": 0, "copies": 0}
+    return layer.model_dump(mode="json", include=kept) | none
 
 
 def _outcome(plan: Plan) -> dict[str, object]:
     return {} if plan.outcome is None else plan.outcome.model_dump(mode="json")
 
 
-def _changes(before: dict[str, object], after: dict[str, object]) -> dict[str, Change]:
+def _changes(before: dict[str, object], after: dict[str, object], rounding: float = 0.0) -> dict[str, Change]:
     pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
     return {
         key: (one, two)
         for key, (one, two) in pairs.items()
-        if one != two and not (key in _OF_LATER_VERSIONS and None in (one, two))
+        if not _equal(one, two, rounding) and not (key in _OF_LATER_VERSIONS and None in (one, two))
     }
+
+
+def _equal(one: object, two: object, rounding: float) -> bool:
+    if isinstance(one, float) and isinstance(two, float):
+        return math.isclose(one, two, rel_tol=rounding, abs_tol=rounding)
+    return one == two
 
 
 def _row(change: LayerChange) -> list[str]:
@@ -266,8 +318,9 @@ def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
     if one is None or two is None:
         return "-"
     names = ("macs", "parameters", "tiles", "copies")
-    changed = [name for name in names if getattr(one, name) != getattr(two, name)]
-    return ", ".join(f"{name} {_pair(getattr(one, name), getattr(two, name))}" for name in changed) or "-"
+    before, after = _fields(one) or {}, _fields(two) or {}
+    changed = [name for name in names if before[name] != after[name]]
+    return ", ".join(f"{name} {_pair(before[name], after[name])}" for name in changed) or "-"
 
 
 def _sensitivities(one: LayerPlan | None, two: LayerPlan | None) -> str:

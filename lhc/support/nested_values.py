@@ -10,12 +10,13 @@ _Schema = Mapping[str, Any]
 
 
 def fields_by_path(document: object, path: str = "") -> dict[str, object]:
-    """Fields of a nested document by their path.
+    """Fields of a nested document by their path; a list of values, or a table of them, is one field.
 
-    >>> fields_by_path({"tiles": {"rows": 256}, "layers": [True]})
-    {'tiles.rows': 256, 'layers.0': True}
+    >>> fields_by_path({"tiles": {"rows": 256}, "layers": [{"dac": 8}], "times": [1, 2], "none": []})
+    {'tiles.rows': 256, 'layers.0.dac': 8, 'times': [1, 2]}
     """
-    if not isinstance(document, dict | list):
+    values = isinstance(document, list) and document and not any(isinstance(inner, dict) for inner in document)
+    if values or not isinstance(document, dict | list):
         return {path: document}
     inside = document.items() if isinstance(document, dict) else enumerate(document)
     found: dict[str, object] = {}

@@ -65,7 +65,7 @@ def test_all_errors_begin_alike(cli: Cli, arguments: list[str], message: str) ->
 def test_arguments_are_told_as_they_are_written(cli: Cli) -> None:
     shown = cli("diff", "--help").stdout
     assert "Usage: lhc diff [OPTIONS] A.lhc.onnx B.lhc.onnx\n" in shown
-    assert "  A.lhc.onnx  An annotated model." in shown
+    assert "  A.lhc.onnx  An annotated model, or a machine" in shown
 
 
 def test_no_command_is_told_in_half_a_sentence(cli: Cli) -> None:

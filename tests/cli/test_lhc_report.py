@@ -210,6 +210,17 @@ def test_diff(placed: Path, model_file: Path, data_file: Path) -> None:
     assert run("diff", placed, model_file.with_name("missing.onnx"), code=3).stderr.startswith("error: ")
 
 
+def test_diff_of_machines(placed: Path, tmp_path: Path) -> None:
+    run("hardware", "lionheart", "-o", tmp_path / "mine.yaml")
+    (tmp_path / "other.yaml").write_text((tmp_path / "mine.yaml").read_text().replace("rows: 256", "rows: 128"))
+    told = run("diff", tmp_path / "mine.yaml", tmp_path / "other.yaml").stdout
+    assert "hardware tiles.rows: 256 -> 128\n" in told
+    assert run("diff", "lionheart", tmp_path / "mine.yaml").stdout == "no difference\n"
+    document = json.loads(run("diff", "lionheart", tmp_path / "other.yaml", "--json").stdout)
+    assert document["hardware"]["tiles.rows"] == [256, 128]
+    assert "as a machine's YAML is" in run("diff", placed, "lionheart", code=2).stderr
+
+
 def test_attribute_and_diff_call_layers_by_their_modules(model_file: Path, data_file: Path, work: Path) -> None:
     model = onnx.load(model_file)
     scopes = "['', 'stem', 'stem.conv', 'conv2d']"

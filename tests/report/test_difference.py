@@ -10,7 +10,7 @@ import pytest
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.plan import CurvePoint, Estimate, Plan, Retrained
-from lhc.report.difference import compare
+from lhc.report.difference import compare, compare_machines
 from lhc.report.document import Report
 from lhc.report.formats import KINDS, check_kind, save_report
 from lhc.report.sidecars import model_explorer_data, netron_attachment
@@ -107,7 +107,7 @@ def test_values_that_differ_look_different(full: Report) -> None:
     plan = full.plan
     assert plan.outcome is not None
     layers = [x.model_copy(update={"tiles": x.tiles + 1}) if x.sensitivity else x for x in plan.layers]
-    first = next(at for at, x in enumerate(layers) if x.sensitivity)
+    first = next(at for at, x in enumerate(layers) if x.sensitivity and x.placement == "analog")
     sensitivity = layers[first].sensitivity
     assert sensitivity is not None
     near = sensitivity.model_copy(update={"mean": sensitivity.mean * (1 + 1e-7)})
@@ -117,10 +117,37 @@ def test_values_that_differ_look_different(full: Report) -> None:
     for line in (*found.lines()[:-1], *(cell for row in found.table().rows for cell in row)):
         one, arrow, two = line.rpartition(": ")[2].partition(" -> ")
         assert one != two or not arrow, line
-    assert found.table().rows[0][3] == f"tiles {layers[first].tiles - 1} -> {layers[first].tiles}"
+    sizes = {change.name: row[3] for change, row in zip(found.layers, found.table().rows, strict=True)}
+    assert sizes[layers[first].name] == f"tiles {layers[first].tiles - 1} -> {layers[first].tiles}"
     assert any(
         line.startswith("share of chips within the budget: ") and line.endswith("-> 50 %") for line in found.lines()
     )
+
+
+def test_what_is_no_difference_is_not_told(full: Report) -> None:
+    """Tiles of digital layers, who chose the tiles of a layer that was given none, and the rounding of scores."""
+    plan = full.plan
+    assert plan.outcome is not None
+    layers = [x if x.placement == "analog" else x.model_copy(update={"tiles": 9, "copies": 3}) for x in plan.layers]
+    outcome = plan.outcome.model_copy(update={"value": plan.outcome.value * (1 + 1e-15)})
+    other = plan.model_copy(update={"layers": tuple(layers), "outcome": outcome})
+    assert compare(plan, other).empty
+    given = plan.hardware.with_fields({"overrides": [{"layers": "stem", "adc": {"bits": 6}}]})
+    found = compare_machines(plan.hardware, given).hardware
+    assert found == {"overrides.0.layers": (None, "stem"), "overrides.0.adc.bits": (None, 6)}
+
+
+def test_two_machines_differ_in_a_line_for_every_table() -> None:
+    table = {"targets_us": [0, 10], "t_0_s": 20, "times_s": [0], "read_us": [0, 0], "g_max_us": 10}
+    table |= {"model": "measured", "mean_us": [[0, 10]], "std_us": [[1, 2]], "correlation": [[[1]], [[1]]]}
+    base = Hardware.load("lionheart").with_fields({"t_inference_s": 0.0})
+    one, two = (base.with_fields({"devices": table | {"std_us": [[1, y]]}}) for y in (2, 3))
+    found = compare_machines(one, two)
+    assert found.lines() == ["hardware devices.std_us: [[1, 2]] -> [[1, 3]]"]
+    lines = compare_machines(base, one).lines()
+    assert len({line.split(":")[0] for line in lines}) == len(lines)
+    assert sum(line.startswith("hardware devices.mean_us: ") for line in lines) == 1
+    assert compare_machines(one, one).said("", "") == ["no difference"]
 
 
 def test_fields_of_an_outcome_are_named_as_in_the_report(full: Report) -> None:
