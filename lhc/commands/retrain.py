@@ -12,7 +12,7 @@ from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.earlier_tests import as_tested, failed_test
 from lhc.study.outcome import PartitionResult
 from lhc.study.to_train import read_to_train
-from lhc.study.train import VALIDATION_SAMPLES, trained_for
+from lhc.study.train import VALIDATION_SAMPLES, check_training, trained_for
 from lhc.study.trained_placement import better, judged, result_of, samples_note, with_remedies
 
 __all__ = ["retrain"]
@@ -37,6 +37,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         study, analog, stored, budget = start.study, start.analog, start.stored, start.budget
         validation, verification = start.validation, start.verification
         outcome = None if stored is None else stored.outcome
+        check_training(study, start.training, settings, analog)
         if stored is None or options.hardware is not None:
             study = with_useful_calibration(study, analog)
         elif outcome is not None:

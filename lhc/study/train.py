@@ -112,6 +112,13 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
     )
 
 
+def check_training(study: Study, samples: Task, settings: TrainingOptions, analog: frozenset[str]) -> None:
+    """See that the network can be trained, or raise an `LhcError`: before hours of measuring, and not behind them."""
+    # Where a share of the weights is for adapters, which layers have one is found once they are trained.
+    start = adapted(study, analog, replace(settings, adapters=settings.adapter_rank), samples)
+    course_of(start, samples, settings).check()
+
+
 def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> Study:
     """The study with trained weights; its drops are against the network as it was given.
 
@@ -273,10 +280,7 @@ class Train:
     def apply(self, study: Study) -> Study:
         """The study of the better placement, with a sentence on the other."""
         assert study.training is not None
-        # Where a share of the weights is for adapters, which layers have one is found once they are trained.
-        beside = replace(self.settings, adapters=self.settings.adapter_rank)
-        start = adapted(study, frozenset(study.measurable), beside, study.training)
-        course_of(start, study.training, self.settings).check()  # a search of hours is not to end in a refusal
+        check_training(study, study.training, self.settings, frozenset(study.measurable))
         given = self.search(STRATEGIES[untrained(self.strategy)]).apply(study)
         before: Study | None = None
         # Else it is tested only where the trained weights do no better: chips are most of what a command costs.

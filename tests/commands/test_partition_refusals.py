@@ -52,6 +52,24 @@ def test_nothing_is_measured_before_it_is_refused(model: onnx.ModelProto, option
     assert not [what for what in done if "sensitivity" in what or "judging" in what]
 
 
+def test_what_cannot_be_trained_is_refused_before_it_is_judged() -> None:
+    done: list[str] = []
+
+    def note(what: str, finished: int, total: int) -> None:
+        done.append(what)
+
+    with pytest.raises(LhcError, match=r"Hardmax .* cannot be differentiated"):
+        lhc.retrain(
+            network("y = Hardmax(z)"),
+            {"x": np.tile(X, (5, 1))},
+            all_analog=True,
+            metric="nmse",
+            batch_size=8,
+            progress=note,
+        )
+    assert not [what for what in done if "judging" in what]
+
+
 def test_a_test_takes_at_least_the_chips_that_are_asked_for() -> None:
     with pytest.raises(UsageError, match="`max_draws` 4: a test takes at least `draws` 8 chips"):
         lhc.partition(network(), {"x": X}, draws=8, max_draws=4)
