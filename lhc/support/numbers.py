@@ -32,7 +32,7 @@ __all__ = [
     "work_text",
 ]
 
-_TIME_UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
+_TIME_UNITS = ((365 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute"))
 """Seconds of a unit, and its name."""
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 
@@ -52,8 +52,8 @@ def time_text(t_s: float) -> str:
 
     >>> time_text(31536000), time_text(86400), time_text(7200), time_text(90), time_text(0)
     ('1 year', '1 day', '2 hours', '1.5 minutes', '0 s')
-    >>> time_text(3153600), time_text(3700), time_text(1234567)
-    ('36.5 days', '3700 s', '1234567 s')
+    >>> time_text(3153600), time_text(2592000), time_text(3700), time_text(1234567)
+    ('36.5 days', '30 days', '3700 s', '1234567 s')
     """
     for size, unit in _TIME_UNITS:
         tenths, rest = divmod(10 * t_s, size)

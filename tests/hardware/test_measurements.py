@@ -143,6 +143,8 @@ def test_a_time_counts_from_programming_as_well(tmp_path: Path) -> None:
     targets = np.repeat(TARGETS, 20)
     devices = fit_devices(written(tmp_path / "chip.csv", targets, law(targets, RNG))).devices
     assert devices.time_problem(2000.0) is None
+    month = devices.model_copy(update={"times_s": (*devices.times_s[:-1], 2591980.0), "t_0_s": 20.0})
+    assert month.time_problem(31 * 86400) == "the devices were measured until 30 days after programming"
     assert devices.time_problem(2001.0) == "the devices were measured until 2000 s after programming"
     z = np.zeros((len(TIMES), 1))
     assert devices.conductances(np.array([10.0]), z, 2000.0) == devices.conductances(np.array([10.0]), z, 1980.0)

@@ -121,7 +121,7 @@ def test_robustness_tells_times_drops_and_their_intervals() -> None:
     assert lines[0].split("  ")[0] == "condition"
     for title in ("accuracy", "mean drop (points)", "95 % interval over chips"):
         assert title in lines[0]
-    assert " ".join(lines[2].split()) == "after 1 month 88.80 % 1.20 0.70 to 1.70 1.10 (1.00 to 1.25)"
+    assert " ".join(lines[2].split()) == "after 30 days 88.80 % 1.20 0.70 to 1.70 1.10 (1.00 to 1.25)"
     assert lines[3].startswith("noise x 1, within the budget ")
     assert lines[4].startswith("noise x 1.75, budget not met ")
 

@@ -165,6 +165,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         "17 of 26 layers run on analog tiles: 61.8 % of the multiplications by weights,"
         " on 17 tiles of 256x255. 1,152 more multiply two activations."
     )
+    assert "1 day after programming, counted from the first read (86400 s)" in markdown(full)
     said = dict(statements(full))
     assert said["Accuracy"] == (
         "90.00 % digital, 88.80 % with the analog layers 1 day after programming: a mean drop of 1.20 points, where a"
