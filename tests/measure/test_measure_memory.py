@@ -68,7 +68,7 @@ def test_digital_parts_between_analog_layers_share_their_memory(tmp_path: Path) 
             check=False,
         )
         assert result.returncode == 0, result.stderr
-        found = re.search(r"--memory 1 MiB is less than .* about ([\d,]+) MiB", result.stderr)
+        found = re.search(r"`memory` 1 MiB is less than .* about ([\d,]+) MiB", result.stderr)
         assert found, result.stderr
         told.append(int(found[1].replace(",", "")))
         return int(result.stdout)
