@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from lhc.errors import UsageError
 from lhc.measure import Budget, Running
 from lhc.measure.bench import Bench
-from lhc.options.commands import RobustnessOptions, RunOptions
+from lhc.options.commands import PlacedMeasuring, RobustnessOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.plan import Outcome
@@ -41,8 +41,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
             machine.check_time(t)
         times = list(filter(machine.knows, TIMES_S)) if options.times_s is None else options.times_s
         found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
-        calibrated = placed.study.calibrated_on if placed.analog else 0
-        chips = replace(found.chips, calibrated=calibrated)
+        chips = replace(found.chips, calibrated=placed.calibrated)
         found = replace(found, chips=chips, one_chip=machine.faults.one_chip)
     verified = placed.verified
     if verified is not None:
@@ -55,10 +54,11 @@ def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluati
     with _placed(options) as placed:
         bench, level = placed.bench, placed.budget.confidence
         chips = range(placed.first, placed.first + bench.draws)
-        return tuple(
+        found = (
             bench.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
             for t in sorted(ages)
         )
+        return tuple(replace(one, calibrated=placed.calibrated) for one in found)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ class _Placed:
     def first(self) -> int:
         """Number of the first chip."""
         return 0 if self.verified is None else self.verified.first_draw or 0
+
+    @property
+    def calibrated(self) -> int:
+        """How many samples every chip is calibrated on."""
+        return self.study.calibrated_on if self.analog else 0
 
 
 @contextmanager
@@ -110,7 +115,7 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
         yield _Placed(study, bench, analog, budget, verified, same_samples, chips)
 
 
-def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> RunOptions:
+def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> PlacedMeasuring:
     """The options with chips, seed and level of a verification, where they name no others."""
     level = CONFIDENCE if verified is None else verified.confidence
     chosen = replace(
@@ -119,7 +124,7 @@ def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> RunOpt
         draws=(10 if verified is None else verified.draws) if options.draws is None else options.draws,
         seed=(0 if verified is None else verified.seed) if options.seed is None else options.seed,
     )
-    asked = part(chosen, RunOptions)
+    asked = part(chosen, PlacedMeasuring)
     if (options.chips is not None and options.chips < 2) or asked.draws < 2:
         raise UsageError("--chips and --draws must be at least 2: one chip shows no spread")
     return asked

@@ -168,7 +168,7 @@ def _with_class_axis(study: Study) -> Study:
     labels = targets if metric.classes and metric.needs_targets else None
     if metric.classes is False or (asked is None and axes == 2 and labels is None):  # nowhere else to be
         return study
-    bench = study.bench(study.task.head(_EXAMPLES))
+    bench = study.uncalibrated.bench(study.task.head(_EXAMPLES))  # before it is known what calibrates
     output = bench.example_output
     if metric.classes and metric.chosen and output.ndim < 2:
         check_classes(metric.name, output)
@@ -206,7 +206,7 @@ def _declared_axes(study: Study) -> int | None:
 
 def _with_metric(study: Study) -> Study:
     """The study with the metric that its outputs allow: it has no targets, and nobody chose one."""
-    bench = study.bench(study.task.head(_EXAMPLES))
+    bench = study.uncalibrated.bench(study.task.head(_EXAMPLES))  # before it is known what calibrates
     metric, why = metric_without_targets(bench.example_output, bench.output_name)
     if metric.name == "nmse":
         log.warning(

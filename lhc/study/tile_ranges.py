@@ -79,7 +79,8 @@ class RankingBlocks:
     """The first ranking samples, and how many each block has; they are read anew whenever they are gone through."""
 
     def __init__(self, study: Study, count: int) -> None:
-        self._bench = study.bench(study.splits.rank.head(count))
+        samples = study.splits.rank.head(count)
+        self._bench = replace(study.uncalibrated, fills=False).bench(samples)  # no chip is programmed
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
         return ((count_samples(feeds), feeds) for _, feeds in self._bench.blocks())

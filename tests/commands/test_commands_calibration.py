@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import lhc
+from lhc.commands.robustness import at_ages
 from lhc.hardware import Hardware
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Measurement
 from lhc.measure.setting import Block
-from lhc.options.commands import PartitionOptions
+from lhc.models import zoo_entry
+from lhc.options.commands import PartitionOptions, RobustnessOptions
 from lhc.samples.task import Samples
 from lhc.study.state import Study
 
@@ -164,8 +166,33 @@ def test_fewer_samples_than_the_machine_asks_for_are_said(caplog: pytest.LogCapt
         " are enough"
     )
     caplog.clear()
+    lhc.robustness("digits-narrow", samples=20, placement=LAYERS, times=[0], chips=2, **SOME)
+    (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
+    assert text.endswith(
+        "on 5 samples, and the hardware asks for 16: a sample that judges chips cannot calibrate them"
+        " too; 64 in all are enough"
+    )
+    caplog.clear()
     lhc.evaluate("digits-narrow", samples=32, placement=LAYERS, **SOME)  # half of them: told beside results alone
     assert not [record for record in caplog.records if "calibrated" in record.getMessage()]
+
+
+def test_samples_that_are_given_for_it_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """The network is looked at before they are read, when some of the data would calibrate."""
+    every = zoo_entry("digits-narrow").task()
+    task, others = every.head(20), every.take(slice(20, 40))
+    asked: dict[str, Any] = {"data": task, "placement": LAYERS, **SOME}
+    (found,) = lhc.evaluate("digits-narrow", calibrate=others.head(16), **asked)
+    assert (found.samples, found.calibrated) == (20, 16)
+    assert not [record for record in caplog.records if "calibrated" in record.getMessage()]
+    (found,) = lhc.evaluate("digits-narrow", calibrate=others.head(6), **asked)
+    (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
+    assert text.endswith("on 6 samples, and the hardware asks for 16: those that are given for it are no more")
+
+
+def test_placements_at_ages_say_what_they_were_calibrated_on() -> None:
+    aged = at_ages(RobustnessOptions("digits-narrow", samples=32, placement=LAYERS, **SOME), [60.0, 0.0])
+    assert [(one.t_s, one.calibrated) for one in aged] == [(0.0, 8), (60.0, 8)]
 
 
 def test_where_nothing_is_analog_all_samples_are_judged(caplog: pytest.LogCaptureFixture) -> None:
