@@ -12,7 +12,16 @@ from lhc.support.numbers import counted, drop_value, share_text
 if TYPE_CHECKING:
     from lhc.costs import Throughput
 
-__all__ = ["format_outcome", "layers_text", "others_text", "rate_text", "share_of", "summary", "tiles_text"]
+__all__ = [
+    "format_outcome",
+    "layers_text",
+    "others_text",
+    "rate_text",
+    "rate_value",
+    "share_of",
+    "summary",
+    "tiles_text",
+]
 
 
 def _digits(max_drop: float) -> int:
@@ -62,8 +71,13 @@ def tiles_text(number: int, hardware: Hardware) -> str:
 
 def rate_text(found: "Throughput") -> str:
     """``3,074 samples/s``."""
+    return f"{rate_value(found)} samples/s"
+
+
+def rate_value(found: "Throughput") -> str:
+    """The same without its unit."""
     rate = found.samples_per_s
-    return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} samples/s"
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def summary(plan: Plan, graph: LayerGraph) -> str:

@@ -136,8 +136,10 @@ def _placing_steps(
     if study.spends_tiles and study.goal.objective != "macs":
         most += MOST_JUDGEMENTS
     if most:
-        one = evaluation_step(select, [everything], f"searching, at most {most} placements", timed=timed)
-        steps.append(replace(one, units=most * one.units, kept=0, seconds=most * one.seconds))
+        # Of other placements than this one may nothing be kept.
+        fresh = replace(select, running=select.running.uncached())
+        one = evaluation_step(fresh, [everything], f"searching, at most {most} placements", timed=timed)
+        steps.append(replace(one, units=most * one.units, seconds=most * one.seconds))
     return [*steps, judged]
 
 

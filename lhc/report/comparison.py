@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lhc.costs import gains
 from lhc.options.python_words import python_words
 from lhc.plan.recurrent_steps import folded
+from lhc.summary import rate_value
 from lhc.support.notebook import Tabled
 from lhc.support.numbers import drop_range, drop_unit, drop_value, level_text, number_text, share_text, time_text
 from lhc.support.tables import Table
@@ -57,7 +58,7 @@ def comparison_table(results: "Sequence[PartitionResult]") -> Table:
         "samples/s",
     ]
     aged = any(result.ages for result in results)
-    headers[8:8] = ["calibrate again after"] if aged else []
+    headers[8:8] = ["budget held"] if aged else []
     rows = [_row(result, aged) for result in results]
     return Table(headers, rows, right=(2, 3, 4, 5, *range(len(headers) - 3, len(headers))), spare=(1, 6, 3))
 
@@ -79,7 +80,7 @@ def _row(result: "PartitionResult", aged: bool) -> list[str]:
         *([holding_text(result)] if aged else []),
         "-" if cost is None else number_text(1e3 * cost.total.latency_s),
         "-" if cost is None else number_text(1e6 * cost.total.energy_j),
-        "-" if result.figures is None else number_text(result.figures.throughput.samples_per_s),
+        "-" if result.figures is None else rate_value(result.figures.throughput),
     ]
 
 
@@ -96,6 +97,8 @@ def held_ages(result: "PartitionResult") -> tuple[float | None, float | None]:
 
 def holding_text(result: "PartitionResult") -> str:
     """How long a placement holds the budget with one calibration, as far as ages were looked at."""
+    if not result.plan.analog:
+        return "all digital"
     held, fails = held_ages(result)
     if held is None:
         return "-" if fails is None else f"before {time_text(fails)}"
@@ -149,8 +152,8 @@ def comparison_footer(results: "Sequence[PartitionResult]") -> str:
         )
     if any(result.ages for result in results):
         lines.append(
-            "calibrate again after: ages, of those asked, between which a placement is no longer shown to hold the"
-            " budget when its outputs were calibrated at the first read alone; the gain of drift compensation is read"
-            " out at every age, and every age is a test by itself; -: devices are not known then"
+            "budget held: ages, of those asked, between which a placement is no longer shown to hold the budget, its"
+            " outputs calibrated at the first read alone, on machines that calibrate them; the gain of drift"
+            " compensation is read out at every age, and every age is a test by itself; -: devices are not known then"
         )
     return "\n".join(lines)

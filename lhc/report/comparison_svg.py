@@ -52,7 +52,7 @@ def comparison_svg(results: "Sequence[PartitionResult]") -> str:
         parts += _drawn(panel, _LABELS + number * (_PANEL + _GAP), len(results))
     if aged:
         left = _LABELS + len(panels) * (_PANEL + _GAP)
-        parts.append(_text(left, _TOP - 14, "calibrate again after"))
+        parts.append(_text(left, _TOP - 14, "budget held"))
         parts += [_text(left, _middle(row) + 4, holding_text(result)) for row, result in enumerate(results)]
     return "\n".join([*parts, "</svg>"])
 

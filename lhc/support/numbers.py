@@ -50,16 +50,18 @@ def check_confidence(confidence: float) -> None:
 def time_text(t_s: float) -> str:
     """A time after programming, not rounded: in the largest unit that takes at most one decimal, else in seconds.
 
+    Where these are more than a day, what they are in days stands beside.
+
     >>> time_text(31536000), time_text(86400), time_text(7200), time_text(90), time_text(0)
     ('1 year', '1 day', '2 hours', '1.5 minutes', '0 s')
     >>> time_text(3153600), time_text(2592000), time_text(3700), time_text(1234567)
-    ('36.5 days', '30 days', '3700 s', '1234567 s')
+    ('36.5 days', '30 days', '3700 s', '1234567 s (14.3 days)')
     """
     for size, unit in _TIME_UNITS:
         tenths, rest = divmod(10 * t_s, size)
         if tenths >= 10 and rest == 0:
             return f"{tenths / 10:g} {unit}{'' if tenths == 10 else 's'}"
-    return f"{t_s:.15g} s"
+    return f"{t_s:.15g} s" + (f" ({t_s / 86400:.1f} days)" if t_s > 86400 else "")
 
 
 def work_text(seconds: float) -> str:

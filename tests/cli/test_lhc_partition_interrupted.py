@@ -126,6 +126,18 @@ def test_a_dry_run_asks_each_strategy_how_much_it_judges(
     assert found == ([f"searching, at most {judged} placements"] if judged else [])
 
 
+def test_a_search_of_which_one_placement_is_kept_still_takes_its_time(
+    model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    options = ("--data", data_file, "--work-dir", tmp_path, *SMALL, "--strategy", "exhaustive", "--objective", "macs")
+    assert lhc("partition", model_file, *options, "-o", tmp_path / "placed.onnx").exit_code in (0, 1)
+    found = json.loads(lhc("partition", model_file, *options, "--dry-run", "--json").stdout)
+    (searching,) = [step for step in found["steps"] if step["what"].startswith("searching")]
+    assert found["kept"] > 0
+    assert searching["kept"] == 0
+    assert searching["seconds"] > 0
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

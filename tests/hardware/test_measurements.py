@@ -194,7 +194,7 @@ def test_between_times_errors_keep_their_spread_and_devices_their_own() -> None:
     assert (middle.mean(), middle.std()) == (pytest.approx(8, abs=0.03), pytest.approx(2, rel=0.02))
     assert np.corrcoef(first, last)[0, 1] == pytest.approx(0.5, abs=0.03)
     assert devices.lasting(1e6) == pytest.approx(0.6)
-    assert devices.time_problem(2e6) == "the devices were measured until 1000001 s after programming"
+    assert devices.time_problem(2e6) == "the devices were measured until 1000001 s (11.6 days) after programming"
 
 
 @pytest.mark.analog

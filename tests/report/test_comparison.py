@@ -60,3 +60,10 @@ def test_a_placement_holds_until_the_first_age_at_which_it_is_not_shown_to(
     result = machine("a", None, *ages)
     assert held_ages(result) == found
     assert holding_text(result) == text
+
+
+def test_without_analog_layers_nothing_ages() -> None:
+    """A dash would say that devices are not known."""
+    result = machine("a", None)
+    result.plan.analog = set()
+    assert holding_text(result) == "all digital"

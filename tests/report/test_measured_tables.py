@@ -45,7 +45,14 @@ def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> 
     results = [evaluated(0.01, t_s=t) for t in times]
     table = evaluation_table(results)
     assert table.headers[0] == "time"
-    assert [row[0] for row in table.rows] == ["0 s", "1.5 minutes", "1 hour", "1 day", "1000000 s", "1 year"]
+    assert [row[0] for row in table.rows] == [
+        "0 s",
+        "1.5 minutes",
+        "1 hour",
+        "1 day",
+        "1000000 s (11.6 days)",
+        "1 year",
+    ]
     assert [row["t_s"] for row in evaluations_document(Evaluations(results))["times"]] == list(times)  # type: ignore[attr-defined]
 
 
