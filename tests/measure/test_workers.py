@@ -138,6 +138,8 @@ def test_ctrl_c_leaves_nothing(begun: bool, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     if begun:
         wait_until(lambda: bool(list((tmp_path / "tmp").glob("lhc-*/*"))), "no unit is given out")

@@ -128,7 +128,7 @@ def test_what_is_searched_is_a_fifth_of_every_free_layer(prepared: Study) -> Non
 @pytest.fixture(scope="module")
 def searched(few: dict[str, Any]) -> PartitionResult:
     """Of a budget that some layers hold whole, some but for their worst columns, and some not at all."""
-    few = few | {"samples": 400, "draws": 4, "max_draws": 20, "max_drop": 0.03, "strategy": "sensitivity"}
+    few = few | {"samples": 400, "draws": 4, "max_draws": 20, "max_drop": 0.025, "strategy": "sensitivity"}
     return lhc.partition("digits-narrow", digital_columns="auto", force_digital=["linear"], **few)
 
 

@@ -48,12 +48,12 @@ def test_it_is_trained_for_what_is_at_the_budget_once_it_is_trained(searched: St
     assert searched.searched is not None
     drops = {p: v.evaluation.drop for p, v in searched.searched.judge.verdicts.items()}
 
-    some = training_target(with_budget(searched, LEFT * drops[names] / 2))
+    some = training_target(with_budget(searched, LEFT * drops[names] / 3))
 
     damage = {row.name: row.sensitivity.mean for row in searched.plan.layers if row.sensitivity is not None}
     macs = {row.name: row.macs for row in searched.plan.layers}
     assert 0 < len(some) < len(names)
-    assert sum(damage[name] for name in some) <= 0.8 * sum(damage.values()), "half of the drop, give or take"
+    assert sum(damage[name] for name in some) <= 0.8 * sum(damage.values()), "a third of the drop, give or take"
     assert max(damage[name] / macs[name] for name in some) <= min(damage[n] / macs[n] for n in names - some)
     rows = tuple(row.model_copy(update={"sensitivity": None}) for row in searched.plan.layers)
     unranked = replace(searched, plan=searched.plan.model_copy(update={"layers": rows}))
