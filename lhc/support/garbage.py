@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 __all__ = ["look_again", "uncollected"]
 
+_MANY = 50_000
+"""Objects that a search walks in some milliseconds; loading PyTorch makes five times as many."""
+
 
 @contextmanager
 def uncollected() -> Iterator[None]:
@@ -24,7 +27,8 @@ def look_again() -> None:
 
     Otherwise the next three searches would walk all of it. Nothing is kept for good: searches of old objects find it.
     """
-    if not gc.get_freeze_count():  # else somebody has set objects aside for good
+    # To count what somebody set aside for good walks all of it, so this is done where much was made.
+    if gc.get_count()[0] > _MANY and not gc.get_freeze_count():
         gc.freeze()
         gc.unfreeze()
     gc.enable()

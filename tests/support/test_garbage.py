@@ -42,7 +42,7 @@ def test_what_was_made_meanwhile_is_old_and_still_found() -> None:
     with uncollected():
         ring = Ring()
         found = weakref.ref(ring)
-        made = [[] for _ in range(10_000)]  # type: ignore[var-annotated]
+        made = [[] for _ in range(100_000)]  # type: ignore[var-annotated]
     assert any(one is made for one in gc.get_objects(generation=2)), "searches of young objects do not walk it"
     del ring
     gc.collect()
