@@ -19,6 +19,7 @@ import onnx
 
 from lhc.canonical.local_functions import functions_with_products, operators_of
 from lhc.canonical.turns import Turns, turns_of
+from lhc.errors import ModelError
 from lhc.graph import Origin
 from lhc.model import OnnxModel, Rewritten, opset_of, replace_nodes, subgraphs, without_weights
 from lhc.onnx_io.constants import Constants
@@ -26,6 +27,7 @@ from lhc.onnx_io.nested import free_name, inner_nodes
 from lhc.onnx_io.operators import identity, kind_of
 from lhc.onnx_io.shapes import inferred_shapes
 from lhc.onnx_io.weighted import may_multiply
+from lhc.support.numbers import counted
 
 __all__ = ["Written", "holds_products", "write_out"]
 
@@ -116,6 +118,11 @@ class _Writer:
         return made
 
     def _branch(self, node: onnx.NodeProto, body: onnx.GraphProto, branch: str) -> list[onnx.NodeProto]:
+        if len(body.output) != len(node.output):
+            raise ModelError(
+                f"If {node.name!r}: {branch} gives {counted(len(body.output), 'output')} and not {len(node.output)}; no"
+                " runtime runs this model"
+            )
         names = {tensor: self._tensor(tensor, f"{node.name}/{tensor}") for tensor in _own(body)}
         self._store(body, names)
         made = []

@@ -8,7 +8,7 @@ import pytest
 
 import lhc
 from lhc.canonical import canonical
-from lhc.errors import DataError
+from lhc.errors import DataError, ModelError
 from lhc.hardware import Hardware
 from lhc.model import all_nodes
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
@@ -136,6 +136,16 @@ def test_it_is_differentiated_and_retrained_in_its_branch(file: onnx.ModelProto,
     for cached in (True, False):  # the head was trained for both
         assert outputs(written, samples(cached)).shape == (40, 5)
     assert not np.array_equal(outputs(written, samples(True)), outputs(file, samples(True)))
+
+
+def test_a_branch_that_gives_too_little_is_refused(file: onnx.ModelProto) -> None:
+    short = onnx.ModelProto()
+    short.CopyFrom(file)
+    node = next(node for node in short.graph.node if node.op_type == "If")
+    for attribute in node.attribute:
+        del attribute.g.output[:]
+    with pytest.raises(ModelError, match=r"If .*_branch gives 0 outputs and not 1; no runtime runs this model"):
+        lhc.smooth(short, samples(True))
 
 
 def test_names_that_branches_share_are_told_apart() -> None:
