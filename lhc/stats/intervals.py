@@ -173,10 +173,10 @@ def split_level(error: float, parts: int, first: float | None = None) -> tuple[f
 def chance_of_difference(share: float, samples: int, other: float, others: int) -> float:
     """Chance of two shares of samples at least as unlikely as these, where both have the same mean.
 
-    Fisher's exact test, two-sided; shares are rounded to whole samples.
+    Fisher's exact test, two-sided; shares are rounded to whole samples, and to 0 or 1 where they are beyond.
     """
-    right = round(share * samples)
-    total, every = right + round(other * others), samples + others
+    right, likewise = (round(min(max(part, 0), 1) * whole) for part, whole in ((share, samples), (other, others)))
+    total, every = right + likewise, samples + others
     counts = np.arange(max(0, total - others), min(samples, total) + 1)
 
     def ways(among: int, chosen: npt.ArrayLike) -> Floats:
