@@ -169,3 +169,8 @@ def test_the_chance_of_two_shares_is_that_of_scipy(right: int, samples: int, oth
     found = chance_of_difference(right / samples, samples, others_right / others, others)
     wanted = stats.fisher_exact(np.array([[right, samples - right], [others_right, others - others_right]])).pvalue
     assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_shares_that_a_forged_file_may_say_are_the_nearest_that_there_are() -> None:
+    assert chance_of_difference(0.5, 12, -3.0, 40) == chance_of_difference(0.5, 12, 0.0, 40)
+    assert chance_of_difference(0.5, 12, 1e300, 40) == chance_of_difference(0.5, 12, 1.0, 40)
