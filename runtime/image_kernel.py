@@ -294,43 +294,18 @@ def _products(
                 for n in range(*blocks):
                     codes0, counters = slot(n) * block.longest, loaded(block.counters, slot(n))
                     saturated = _read(
-                        tiles,
-                        row,
-                        place,
-                        inputs,
-                        rows,
-                        counter,
-                        output,
-                        block.codes,
-                        codes0,
-                        keys,
-                        counters,
-                        n,
-                        block,
-                        block.z,
-                    )
+                        tiles, row, place, inputs, rows, counter, output,
+                        block.codes, codes0, keys, counters, n, block, block.z,
+                    )  # fmt: skip
                     if saturated > 0 and tiles.rounds > 1:
                         kind = number(block.kinds, n // LANES)
                         _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, counters, block)
                     elif saturated > 0:
                         _clip(block.z, rows, tiles.output_clip)
                     _store(
-                        block.z,
-                        rows,
-                        tiles,
-                        output,
-                        row > 0,
-                        block,
-                        n,
-                        min(LANES, image.images * image.positions - n),
-                        image.positions,
-                        out,
-                        target,
-                        steps[1],
-                        steps[2],
-                        after,
-                        after0,
-                    )
+                        block.z, rows, tiles, output, row > 0, block, n, min(LANES, image.images * image.positions - n),
+                        image.positions, out, target, steps[1], steps[2], after, after0,
+                    )  # fmt: skip
 
 
 @compiled()

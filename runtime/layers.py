@@ -73,32 +73,17 @@ class AnalogLayer(ABC):
             UsageError: the hardware has static input ranges and none are given, or aihwkit's tiles are to multiply and
                 cannot.
         """
-        if multiplies and hardware.dac.slice_bits is not None:
+        beyond = _beyond_aihwkit(hardware) if multiplies else None
+        if beyond is not None:
             raise UsageError(
-                f"hardware {hardware.name!r} drives inputs in slices (dac.slice_bits), which aihwkit's tiles do not:"
-                " the engine reference cannot multiply on it, fast can"
+                f"hardware {hardware.name!r} {beyond}: the engine reference cannot multiply on it, fast can"
             )
         if hardware.needs_calibration and ranges is None:
             raise UsageError(
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
                 " ranges; give samples, or a model that was partitioned for this hardware"
             )
-        if multiplies and hardware.adc.cell_mismatch > 0:
-            raise UsageError(
-                f"hardware {hardware.name!r} has noise that depends on outputs (adc.cell_mismatch), which aihwkit's"
-                " tiles have not: the engine reference cannot multiply on it, fast can"
-            )
-        if multiplies and hardware.adc.sensing == "voltage":
-            raise UsageError(
-                f"hardware {hardware.name!r} senses voltages (adc.sensing), which aihwkit's tiles do not: the engine"
-                " reference cannot multiply on it, fast can"
-            )
         columns = hardware.adc.columns
-        if multiplies and columns is not None:
-            raise UsageError(
-                f"hardware {hardware.name!r} has ADCs with a range for every column (adc.range), which aihwkit's tiles"
-                " have not: the engine reference cannot multiply on it, fast can"
-            )
         if columns is not None and len(columns) != len(self._matrix):
             raise UsageError(
                 f"layer {self.name!r} has {len(self._matrix)} outputs, and adc.columns {len(columns)} ranges; partition"
@@ -279,6 +264,21 @@ class AnalogMatMul(AnalogLayer):
 def _sum(output: Array, extra: Array) -> Array:
     """The sum; in place of the output where that is of the same type."""
     return np.add(output, extra, out=output if extra.dtype == output.dtype else None)
+
+
+def _beyond_aihwkit(hardware: Hardware) -> str | None:
+    """What aihwkit's tiles cannot multiply on a machine; None where they can."""
+    has = {
+        "drives inputs in slices (dac.slice_bits), which aihwkit's tiles do not": hardware.dac.slice_bits is not None,
+        "has noise that depends on outputs (adc.cell_mismatch), which aihwkit's tiles have not": (
+            hardware.adc.cell_mismatch > 0
+        ),
+        "senses voltages (adc.sensing), which aihwkit's tiles do not": hardware.adc.sensing == "voltage",
+        "has ADCs with a range for every column (adc.range), which aihwkit's tiles have not": (
+            hardware.adc.columns is not None
+        ),
+    }
+    return next((what for what, held in has.items() if held), None)
 
 
 def analog_layer(node: onnx.NodeProto, layer: Layer, weight: Array, use: int = 0) -> AnalogLayer:

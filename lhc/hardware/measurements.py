@@ -303,11 +303,9 @@ def _fitted(
     Raises:
         DataError: what devices hold is far from what was aimed at.
     """
-    mean, std = np.zeros((2, len(times), len(targets)))
-    read = np.zeros(len(targets))
-    tables = np.zeros((2, len(times), len(targets)))
+    (mean, std), tables = np.zeros((2, 2, len(times), len(targets)))
+    read, all_normed = np.zeros(len(targets)), np.zeros_like(means)
     correlation, distances, moved = [], [], [0.0]
-    all_normed = np.zeros_like(means)
     for k, target in enumerate(targets):
         own = classes == k
         slope = np.polyfit(aimed[own], means[own], 1)[0] if np.ptp(aimed[own]) > 0 else 0.0
@@ -319,10 +317,8 @@ def _fitted(
         std[:, k] = np.sqrt(np.maximum(total - read[k] ** 2 / counts[own].mean(axis=0), 0))
         normed = (values - mean[:, k]) / np.where(std[:, k] > 0, std[:, k], np.inf)
         all_normed[own] = normed
-        estimated = normed.T @ normed / (len(normed) - 1)
-        np.fill_diagonal(estimated, 1.0)
-        possible = _nearest_correlation(estimated)
-        moved.append(float(np.abs(possible - estimated).max()))
+        possible, change = _correlation(normed)
+        moved.append(change)
         correlation.append(tuple(_numbers(row, _CORRELATION_DIGITS) for row in possible))
         fitted = np.stack([mean[:, k], std[:, k]], 1)
         tables[:, :, k] = np.transpose([before_cut(*pair) for pair in fitted] if means[own].min() >= 0 else fitted)
@@ -340,8 +336,8 @@ def _fitted(
     _check_units(float(targets[-1]), float(mean[0, -1]), path)
     greatest = max((distance for distance, _ in distances), default=0.0)
     unlike, between = sum(beyond for _, beyond in distances), _between_chips(all_normed, classes, chips)
-    reads = float(counts.mean())
     cut = int(np.any(np.abs(tables - (mean, std)) > _TOLD_CUT * std, axis=0).sum())
+    reads = float(counts.mean())
     return FittedDevices(devices, len(means), reads, len(distances), unlike, greatest, between, max(moved), cut)
 
 
@@ -371,6 +367,14 @@ def _between_chips(normed: Floats, classes: Integers, chips: Integers) -> float 
     typical = float(np.sum(in_class - uneven)) / spare
     share = (outer_square - inner_square) / max(outer_square + (typical - 1) * inner_square, 1e-30)
     return float(np.clip(share, 0, 1))
+
+
+def _correlation(normed: Floats) -> tuple[Floats, float]:
+    """Of standardised deviations ``(devices, times)``, from time to time, and how far it was moved to be one."""
+    estimated = normed.T @ normed / (len(normed) - 1)
+    np.fill_diagonal(estimated, 1.0)
+    possible = _nearest_correlation(estimated)
+    return possible, float(np.abs(possible - estimated).max())
 
 
 def _nearest_correlation(estimated: Floats) -> Floats:

@@ -25,13 +25,13 @@ from lhc.support.tables import Table
 
 __all__ = ["AttributionResult", "Evaluations", "FrontResult", "RobustnessResult"]
 
-OBJECTIVES = {
-    "macs": "MACs on tiles (% of all)",
-    "latency": "estimated latency (ms a sample)",
-    "energy": "estimated energy (µJ a sample)",
-    "tiles": "tiles",
+_OBJECTIVES = {
+    "macs": ("MACs on tiles (% of all)", 100.0),
+    "latency": ("estimated latency (ms a sample)", 1e3),
+    "energy": ("estimated energy (µJ a sample)", 1e6),
+    "tiles": ("tiles", 1.0),
 }
-_FACTOR = {"macs": 100.0, "latency": 1e3, "energy": 1e6, "tiles": 1.0}
+"""What an axis says, and what its values are times."""
 
 
 class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple holds no slot
@@ -84,13 +84,14 @@ class FrontResult(Front, Tabled):
     def plot(self, axes: Any = None) -> Any:  # noqa: ANN401
         """Verified drops with their intervals over the objective; see `lhc.SensitivityTable.plot`."""
         axes, factor = _axes(axes), 100.0 if self.percent else 1.0
+        label, unit = _OBJECTIVES[self.objective]
         for point in self.verified:
-            found, x = point.evaluation, _FACTOR[self.objective] * (point.value(self.objective) or 0.0)
+            found, x = point.evaluation, unit * (point.value(self.objective) or 0.0)
             assert found is not None
             if found.drop_interval is not None:
                 axes.plot((x, x), [factor * bound for bound in found.drop_interval], color="0.5")
             axes.plot([x], [factor * found.drop], "o", color="C1")
-        axes.set_xlabel(OBJECTIVES[self.objective])
+        axes.set_xlabel(label)
         axes.set_ylabel(f"mean {self.drop_word} ({'points' if self.percent else self.drop_metric})")
         return axes
 

@@ -202,18 +202,23 @@ def test_faults_of_cells_are_compiled() -> None:
         check(drawn, quiet.model_copy(update={"faults": faults, "devices": devices}), 0)
 
 
+def drawn_layer(kind: str) -> Drawn:
+    """A MatMul, a Conv or a grouped Conv with its inputs."""
+    rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
+    x = inputs_of(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
+    weight = values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
+    attributes: dict[str, Any] = {"group": 2} if groups == 2 else {}
+    node = helper.make_node(kind.split()[-1], ["x", "W"], ["y"], name="layer", **attributes)
+    return Drawn(model_of(node, x, x.ndim, {"W": weight}, 17), x, kind)
+
+
 @pytest.mark.parametrize("kind", ["MatMul", "Conv", "grouped Conv"])
 @pytest.mark.parametrize("management", ["iterative", "none"])
 @pytest.mark.parametrize("scaling", ["abs_max", "static"])
 @pytest.mark.parametrize("error", ["steps", "offsets"])
 def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, error: str) -> None:
     """Convolutions by windows and as images, groups that straddle tiles; and it makes a difference."""
-    rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
-    x = inputs_of(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
-    weight = values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
-    attributes: dict[str, Any] = {"group": 2} if groups == 2 else {}
-    node = helper.make_node(kind.split()[-1], ["x", "W"], ["y"], name="layer", **attributes)
-    drawn = Drawn(model_of(node, x, x.ndim, {"W": weight}, 17), x, kind)
+    drawn = drawn_layer(kind)
     adc = {"bits": 7, "bound": 4.0, "bound_management": management, "kind": "sar", "capacitor_mismatch": 0.06}
     adc |= {"noise": 0.0, "columns_per_adc": 2}
     base = Hardware.load("lionheart").model_copy(update={"tiles": Tiles(rows=12, cols=4)})
@@ -226,7 +231,7 @@ def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, er
     model = load_model(drawn.model)
     ranges = (1.0,) * {"MatMul": 2, "Conv": 3, "grouped Conv": 2}[kind]
     plan = plan_of(model, read_graph(model, sizes=False), hardware, ranges)
-    found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in (hardware, alike))
+    found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": drawn.x})[0] for one in (hardware, alike))
     assert np.mean(np.abs(found - other) > ROUNDING * np.abs(found).max()) > 0.3
 
 
@@ -235,12 +240,7 @@ def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, er
 @pytest.mark.parametrize("bits", [6, None])
 def test_inputs_without_signs_and_sums_from_zero_are_compiled(kind: str, management: str, bits: int | None) -> None:
     """Weights in two's complement, whose first slice is subtracted; zeros are read."""
-    rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
-    x = inputs_of(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
-    weight = values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
-    attributes: dict[str, Any] = {"group": 2} if groups == 2 else {}
-    node = helper.make_node(kind.split()[-1], ["x", "W"], ["y"], name="layer", **attributes)
-    drawn = Drawn(model_of(node, x, x.ndim, {"W": weight}, 17), x, kind)
+    drawn = drawn_layer(kind)
     adc = {"bits": bits, "bound": 4.0, "bound_management": management, "polarity": "unipolar", "zero_skipping": False}
     mapping = {"cell_bits": 1, "slices": 4, "code": "twos-complement", "columnwise": False}
     fields = {"adc": adc, "dac": {"bits": bits, "scaling": "static", "code": "unsigned"}, "mapping": mapping}
@@ -250,7 +250,7 @@ def test_inputs_without_signs_and_sums_from_zero_are_compiled(kind: str, managem
     model = load_model(drawn.model)
     plan = plan_of(model, read_graph(model, sizes=False), hardware, (1.0,) * {"MatMul": 2, "Conv": 3}.get(kind, 2))
     signed = hardware.with_fields({"adc": adc | {"polarity": "bipolar"}, "dac": {"bits": bits, "scaling": "static"}})
-    found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in (hardware, signed))
+    found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": drawn.x})[0] for one in (hardware, signed))
     assert np.abs(found - other).max() > 0.1
 
 

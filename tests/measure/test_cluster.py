@@ -12,18 +12,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Running, cluster
-from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io import read_graph
 from lhc.options.subjects import Execution
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
+from tests.measure.two_layers import two_layers
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install distributed")
 
@@ -36,15 +35,8 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def bench(execution: Execution, told: Callable[[], None] = lambda: None) -> tuple[Bench, ExitStack]:
-    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]> g (float[N, 12] x) => (float[N, 6] y) {
-      [first] a = MatMul (x, u)
-      r = Relu (a)
-      [second] y = MatMul (r, v)
-    }""")
     rng = np.random.default_rng(0)
-    for name, shape in {"u": (12, 9), "v": (9, 6)}.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    loaded = load_model(model)
+    loaded = two_layers(rng)
     x = rng.normal(size=(600, 12)).astype(np.float32)
     stack = ExitStack()
     running = stack.enter_context(Running(execution))

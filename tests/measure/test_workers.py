@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 from lhc.errors import WorkerError
 from lhc.hardware import Hardware
@@ -20,10 +18,11 @@ from lhc.measure.fisher import fisher_sensitivity
 from lhc.measure.judge import judge_in_looks
 from lhc.measure.setting import calibration_block
 from lhc.measure.workers import ProcessWorkers
-from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io import read_graph
 from lhc.options.subjects import Execution
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
+from tests.measure.two_layers import two_layers
 
 pytestmark = [pytest.mark.analog, pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")]
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at in /proc")
@@ -43,15 +42,8 @@ if __name__ == "__main__":
 
 
 def bench(running: Running, told: Callable[[str, int, int], None] = lambda what, done, total: None) -> Bench:
-    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]> g (float[N, 12] x) => (float[N, 6] y) {
-      [first] a = MatMul (x, u)
-      r = Relu (a)
-      [second] y = MatMul (r, v)
-    }""")
     rng = np.random.default_rng(0)
-    for name, shape in {"u": (12, 9), "v": (9, 6)}.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    loaded = load_model(model)
+    loaded = two_layers(rng)
     task = Task({"x": rng.normal(size=(700, 12)).astype(np.float32)}, None, get_metric("kl"))
     return Bench(
         loaded,
