@@ -196,15 +196,27 @@ def _end_with_parent(folder: str) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Processes that start here are not reached by Ctrl-C, before they begin either."""
+    """Processes that start here are not reached by Ctrl-C, before they begin either; this one answers it afterwards.
+
+    Its other threads may take the signal, which the main one answers then, though it blocks it: a process that has not
+    been told yet what it is to do would find the end of its input.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    answer, came = signal.getsignal(signal.SIGINT), list[int]()
+    held = threading.current_thread() is threading.main_thread() and answer is not None
+    if held:
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if held:
+            signal.signal(signal.SIGINT, answer)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _load() -> None:
