@@ -17,7 +17,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
-    ModelWrapValidatorHandler,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -28,6 +27,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler  # where pydantic 2.9 has it
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from lhc.errors import ConfigError
