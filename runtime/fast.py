@@ -1,7 +1,8 @@
 """The fast engine: aihwkit's arithmetic on the programmed state of one or more chips, fused into one pass.
 
 Padding, greatest magnitudes, unfolding, DAC, product, noise, ADC, bound management, scaling and layout of one block of
-vectors follow each other while it lies in the first-level cache (`lhc.runtime.image_kernel`, `lhc.runtime.row_kernel`).
+vectors follow each other while it lies in the first-level cache (`lhc.runtime.image_kernel`,
+`lhc.runtime.depthwise_kernel`, `lhc.runtime.row_kernel`).
 Inputs are converted once for all chips. Converter steps are folded into the weights: in between, inputs and outputs
 are integer codes. Against aihwkit's order of operations this moves last bits, hence an output that lies on a rounding
 edge by one code; docs/emulation.md has the formulas, docs/performance.md what each step costs.
@@ -25,6 +26,8 @@ from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
 from lhc.hardware import Adc, Hardware
 from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime.depthwise_kernel import convolve_channels, takes_channels
+from lhc.runtime.depthwise_places import depthwise_memory, depthwise_places
 from lhc.runtime.image_kernel import convolve
 from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
 from lhc.runtime.lanes import LANES
@@ -111,10 +114,15 @@ class FastMatrix:
         result = np.empty((self.chips, images, groups * outputs, *out), np.float32)
         flat, data, per_sample = result.reshape(-1), x.contiguous().numpy().reshape(-1), images // samples
         shape, stream, after = tuple(x.shape[1:]), (first * per_sample, per_sample), digital or _NOTHING
-        for cut in image_cuts(geometry, shape, images):
-            self._check(len(cut.places.offsets))
-            memory, some = image_memory(geometry, shape, cut, tiles), (cut.first, cut.size)
-            convolve(data, cut.places, tiles, self._converters, memory, images, some, *stream, after, flat)
+        self._check(shape[0] // groups * prod(geometry.kernel))
+        if takes_channels(tiles, self._converters, shape[0] // groups, outputs):
+            channel = depthwise_places(geometry, shape[1:])
+            scratch = depthwise_memory(channel, tiles)
+            convolve_channels(data, channel, tiles, self._converters, scratch, images, *stream, after, flat)
+        else:
+            for cut in image_cuts(geometry, shape, images):
+                memory, some = image_memory(geometry, shape, cut, tiles), (cut.first, cut.size)
+                convolve(data, cut.places, tiles, self._converters, memory, images, some, *stream, after, flat)
         found = torch.from_numpy(result)
         if self._subtracted is not None:
             sums = self._subtracted.sums.convolve(x, geometry, position, use)[0]

@@ -23,6 +23,7 @@ from lhc.runtime.tile_kernels import (
     Digital,
     PackedTiles,
     TileSpans,
+    completed,
     finished,
     multiply,
     noisy,
@@ -159,18 +160,6 @@ def _saturating(z: Any, rows: int, limit: Any) -> Any:
 
 
 @compiled(inner=True, within=True)
-def _completed(value: Any, after: AfterSpans, place: int) -> Any:
-    """An output with what is digital about it; ``place`` of its gain, or -1 where rows of tiles are still to come."""
-    if place < 0:
-        return value
-    if after.corrects:
-        value = value * item(after.values, place) + item(after.values, place + after.outputs)
-    if after.biased:
-        value = value + item(after.values, place + 2 * after.outputs)
-    return value
-
-
-@compiled(inner=True, within=True)
 def _store(
     z: Any,
     rows: int,
@@ -199,7 +188,7 @@ def _store(
             place += first * sample_step + np.int64(number(block.place, n))
             if adds:
                 value = value + loaded(out, place)
-            stored(out, place, _completed(value, after, after0 + m if after0 >= 0 else -1))
+            stored(out, place, completed(value, after, after0 + m if after0 >= 0 else -1))
             continue
         lane = 0
         while lane < count:  # image by image
@@ -207,7 +196,7 @@ def _store(
             last = min(count, int(lane + positions - at))
             target = place + one * sample_step + at
             total = value + loaded_run(out, target, lane, last) if adds else value
-            stored_run(out, target, _completed(total, after, after0 + m if after0 >= 0 else -1), lane, last)
+            stored_run(out, target, completed(total, after, after0 + m if after0 >= 0 else -1), lane, last)
             lane = last
 
 

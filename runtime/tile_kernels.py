@@ -18,6 +18,7 @@ __all__ = [
     "Digital",
     "PackedTiles",
     "TileSpans",
+    "completed",
     "finished",
     "found",
     "multiply",
@@ -242,6 +243,18 @@ def finished(digital: Digital, outputs: int) -> AfterSpans:
     return AfterSpans(span(digital.numbers), outputs, digital.corrects, digital.biased)
 
 
+@compiled(inner=True, within=True)
+def completed(value: Any, after: AfterSpans, place: int) -> Any:
+    """An output with what is digital about it; ``place`` of its gain, or -1 where rows of tiles are still to come."""
+    if place < 0:
+        return value
+    if after.corrects:
+        value = value * item(after.values, place) + item(after.values, place + after.outputs)
+    if after.biased:
+        value = value + item(after.values, place + 2 * after.outputs)
+    return value
+
+
 @compiled(inner=True)
 def _eight_rows(
     a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int
@@ -339,7 +352,7 @@ def found(tiles: TileSpans, exact: Any, output: int, outputs_in_lanes: bool) -> 
     return chosen(size, spread(np.float32(0)), alike(code, exact), exact)
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def noisy(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs_in_lanes: bool) -> int:
     """Add noise to a vector of products and round; how many saturate.
 
