@@ -1,6 +1,6 @@
 """Programming and reading phase-change devices of small matrices, against the same formulas in plain torch.
 
-Plain torch has the matrix on one tile, and maps nothing; lhc splits it over tiles of 256 rows.
+Plain torch maps nothing. It has the matrix on one tile, and then split over as many as lhc, whose tiles have 256 rows.
 
 ``OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_programming.py``
 """
@@ -24,15 +24,18 @@ def main() -> None:
         for outputs, inputs in SHAPES:
             weight = np.random.default_rng(0).normal(size=(outputs, inputs)).astype(np.float32)
             matrix, tensor = AnalogMatrix(weight, 1, Hardware.load("lionheart"), "0"), torch.from_numpy(weight)
+            tiles = tensor.tensor_split(-(-inputs // 256), dim=1)
             spent = best_in_turn(
                 [
                     lambda: _ours(matrix),  # noqa: B023 - called at once
                     lambda: _read(*_programmed(tensor)),  # noqa: B023
+                    lambda: [_read(*_programmed(tile)) for tile in tiles],  # noqa: B023
                 ],
-                9,
+                30,
             )
             times = [1e9 * one.cpu_s / weight.size for one in spent]
-            print(f"{outputs} x {inputs}: {times[0]:.0f} ns a weight, plain torch {times[1]:.0f}")
+            print(f"{outputs} x {inputs}: {times[0]:.0f} ns a weight; plain torch on one tile {times[1]:.0f}", end="")
+            print(f", on {len(tiles)} {times[2]:.0f}")
 
 
 def _ours(matrix: AnalogMatrix) -> None:

@@ -130,6 +130,7 @@ class AnalogMatrix(ProductsByUnit):
         if not hardware.adc.zero_skipping:
             self._read_zeros(weight)
         self._computed = computed(hardware)
+        self._pcm: dict[int, pcm_tile.PcmDevices] = {}
         of_pairs = isinstance(hardware.devices, PairedDevices) and not hardware.devices.plain
         self._by_cell = hardware.faults.any and of_pairs
         self._totals = [totals_of(tile.tile.weight.detach().numpy(), hardware) for tile in self._tiles]
@@ -179,7 +180,7 @@ class AnalogMatrix(ProductsByUnit):
                 tile.rpu_config.noise_model = self._cells(tile.rpu_config.noise_model, chips[index])
             torch.default_generator.manual_seed(device_seed(*self._stream, "program", index))
             if self._computed:
-                pcm_tile.program(tile, exact)
+                self._pcm[index] = pcm_tile.program(tile, exact)
             else:
                 tile.program_weights()
                 if not torch.isfinite(tile.tile.weight).all():
@@ -233,7 +234,7 @@ class AnalogMatrix(ProductsByUnit):
             milliseconds = round(t_s * 1000)
             torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds, *reads))
             if self._computed:
-                pcm_tile.drift(tile, t_s)
+                pcm_tile.drift(tile, self._pcm[index], t_s)
             else:
                 tile.drift_weights(t_s)
 
@@ -324,18 +325,17 @@ def _tiles(block: _Block) -> Iterator[Any]:
 
 
 def _state(tile: Any, block: _Block, inputs: npt.NDArray[np.int64], copies: int, offset: float) -> ProgrammedTile:
-    weights = tile.tile.weight.detach()
-    scales = tile.get_mapping_scales().detach()
-    scales = scales.expand(len(weights)) if scales.numel() == 1 else scales
+    weights = tile.tile.weight.detach().numpy()
+    scales = np.full(len(weights), tile.get_mapping_scales().detach().numpy())
     input_range = None if tile.input_range is None else float(tile.input_range.detach())
     if input_range is not None:
-        scales = input_range * scales
+        scales *= np.float32(input_range)
     live = tile.tile.live
     compensated = tile.rpu_config.drift_compensation is not None
     return ProgrammedTile(
-        weights=summed(weights.numpy(), int(inputs[0]), block.size),
-        scales=scales.numpy() / np.float32(block.sign * copies) * (1 if live is None else live.numpy()),
-        gain=np.broadcast_to(tile.alpha.double().numpy() if compensated else np.ones(1), len(weights)).copy(),
+        weights=summed(weights, int(inputs[0]), block.size),
+        scales=scales / np.float32(block.sign * copies) * (1 if live is None else live.numpy()),
+        gain=np.full(len(weights), tile.alpha.numpy() if compensated else 1.0, np.float64),
         input_range=input_range,
         offset=None if tile.tile.offset is None else tile.tile.offset.numpy(),
         levels=tile.tile.levels,

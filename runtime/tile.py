@@ -152,16 +152,17 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         if offset is not None:
             values += offset
         if io.out_noise > 0:
-            values += io.out_noise * torch.randn_like(values)
+            values += torch.randn_like(values).mul_(io.out_noise)
         if unipolar:
             values.clamp_(min=0)
         if io.out_res <= 0:
             return values, values
         step = 2 * io.out_bound * io.out_res
-        exact = values / step
-        alike = exact.round().mul_(step)
+        exact = values.div_(step)
         if levels is None:
+            alike = exact.round_().mul_(step)
             return alike, alike
+        alike = exact.round().mul_(step)
         return step * torch.from_numpy(found_codes(exact.detach().numpy(), levels)), alike
 
 
@@ -247,7 +248,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
 
         The DAC takes 1 as its greatest code, and the product of the unit matrix is the weights.
         """
-        output = (self.weight.detach() * self._greatest_code).T.contiguous()
+        output = self.weight.detach().T.clone(memory_format=torch.contiguous_format).mul_(self._greatest_code)
         output, _ = PerVectorMVM.converted(output, self._f_io, self.offset, self.levels, self.unipolar)
         return output if self.live is None else output * self.live
 

@@ -321,7 +321,7 @@ def _programming(scale: float) -> Floats:
 def _drift_exponents(scale: float) -> Floats:
     with pytest.MonkeyPatch.context() as patch:
         if scale != 1:
-            patch.setattr(pcm_tile, "_exponents", partial(_spread_exponents, scale=scale))
+            patch.setattr(pcm_tile, "_deviates", partial(_spread_deviates, scale=scale))
         reading = _read(Pcm(programming_noise_scale=0, read_noise_scale=0), DAY)
     exponents = -np.log(reading.weight / reading.target) / np.log((DAY + T_0) / T_0)
     mean = np.clip(-0.0155 * np.log(reading.target) + 0.0244, 0.049, 0.1)
@@ -331,10 +331,11 @@ def _drift_exponents(scale: float) -> Floats:
     return deviates
 
 
-def _spread_exponents(deviates: torch.Tensor, relative: torch.Tensor, scale: float) -> torch.Tensor:
-    x = relative.clamp(min=1e-7)
-    mean = (-0.0155 * x.log() + 0.0244).clamp(0.049, 0.1)
-    return (mean + scale * (-0.0125 * x.log() - 0.0059).clamp(0.008, 0.045) * deviates).abs()
+def _spread_deviates(times: int, count: int, scale: float) -> Floats:
+    """Those of drift exponents are the second and the fourth that programming draws."""
+    noise = np.random.default_rng(0).normal(size=(times, count)).astype(np.float32)
+    noise[1::2] *= scale
+    return noise
 
 
 def _read_noise(scale: float) -> Floats:
