@@ -9,7 +9,7 @@ from lhc.options.python_words import python_words
 from lhc.plan.recurrent_steps import folded
 from lhc.summary import rate_value
 from lhc.support.notebook import Tabled
-from lhc.support.numbers import drop_range, drop_unit, drop_value, level_text, number_text, share_text, time_text
+from lhc.support.numbers import drop_range, drop_unit, drop_value, level_text, millionths, share_text, time_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "alike", "comparison_footer", "comparison_table", "held_ages", "holding_text", "unlike"]
 
 
-ESTIMATED = "ms, µJ and samples/s are estimates of the cost model"
+ESTIMATED = "µs, µJ and samples/s are estimates of the cost model"
 
 
 class Comparison(tuple["PartitionResult", ...], Tabled):
@@ -53,7 +53,7 @@ def comparison_table(results: "Sequence[PartitionResult]") -> Table:
         f"{word}{unit}",
         "interval",
         "budget",
-        "ms",
+        "µs",
         "µJ",
         "samples/s",
     ]
@@ -78,8 +78,8 @@ def _row(result: "PartitionResult", aged: bool) -> list[str]:
         str(result.plan.tiles(result.graph)),
         *drops,
         *([holding_text(result)] if aged else []),
-        "-" if cost is None else number_text(1e3 * cost.total.latency_s),
-        "-" if cost is None else number_text(1e6 * cost.total.energy_j),
+        millionths(None if cost is None else cost.total.latency_s),
+        millionths(None if cost is None else cost.total.energy_j),
         "-" if result.figures is None else rate_value(result.figures.throughput),
     ]
 

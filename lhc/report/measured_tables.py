@@ -31,7 +31,7 @@ from lhc.support.numbers import (
     drop_value,
     level_text,
     metric_value,
-    number_text,
+    millionths,
     scale_text,
     share_text,
     time_text,
@@ -156,7 +156,7 @@ def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Tab
     unit = drop_unit(front.percent, "absolute", front.drop_metric)
     drops = [f"{kind} {front.drop_word}{unit}" for kind in ("estimated", "verified")]
     rows = [_front_row(point, front.percent) for point in (front.verified if chosen is None else chosen)]
-    return Table(["layers", "MACs analog", "tiles", "ms", "µJ", *drops, "interval"], rows, right=range(7))
+    return Table(["layers", "MACs analog", "tiles", "µs", "µJ", *drops, "interval"], rows, right=range(7))
 
 
 def _front_row(point: FrontPoint, percent: bool) -> list[str]:
@@ -166,8 +166,8 @@ def _front_row(point: FrontPoint, percent: bool) -> list[str]:
         str(len(point.analog)),
         share_text(point.analog_mac_fraction),
         str(point.tiles),
-        "-" if point.latency_s is None else number_text(1e3 * point.latency_s),
-        "-" if point.energy_j is None else number_text(1e6 * point.energy_j),
+        millionths(point.latency_s),
+        millionths(point.energy_j),
         "-" if point.predicted_drop is None else drop_value(point.predicted_drop, percent),
         "-" if found is None else drop_value(found.drop, percent),
         "-" if interval is None else drop_range(interval, percent),
@@ -179,7 +179,7 @@ def front_footer(front: Front) -> str:
     count = f"{len(front.verified)} of {len(front.points)} points of the front by estimate are verified"
     lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
     if any(point.energy_j is not None for point in front.points):
-        lines.append("ms and µJ are estimates of the cost model")
+        lines.append("µs and µJ are estimates of the cost model")
     return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
 
 

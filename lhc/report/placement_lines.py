@@ -29,7 +29,16 @@ from lhc.report.text import (
     tests_text,
     unmet_because,
 )
-from lhc.support.numbers import amount, counted, counted_samples, level_text, metric_value, share_text, time_text
+from lhc.support.numbers import (
+    amount,
+    counted,
+    counted_samples,
+    level_text,
+    metric_value,
+    millionths,
+    share_text,
+    time_text,
+)
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
@@ -106,7 +115,7 @@ def _other_operators(cost: "SystemCost") -> Iterator[str]:
 
 
 def _cells(cost: "Cost") -> tuple[str, str]:
-    return f"{1e6 * cost.latency_s:,.2f}", f"{1e6 * cost.energy_j:,.2f}"
+    return millionths(cost.latency_s), millionths(cost.energy_j)
 
 
 def _amounts(cost: "SystemCost") -> str:

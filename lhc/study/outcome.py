@@ -19,7 +19,7 @@ from lhc.results import Evaluation, Infeasibility, SensitivityTable
 from lhc.study.plan_table import plan_table
 from lhc.summary import share_of, summary, tiles_text
 from lhc.support.notebook import Tabled, data_frame
-from lhc.support.numbers import share_text
+from lhc.support.numbers import millionths, share_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Analysis(Tabled):
         both = self.costs.digital.get(layer.name), self.costs.analog.get(layer.name)
         latencies = [None if cost is None else layer.steps * cost.latency_s for cost in both]
         energies = [None if cost is None else layer.steps * cost.energy_j for cost in both]
-        cells = ("-" if value is None else f"{1e6 * value:,.2f}" for value in (*latencies, *energies))
+        cells = map(millionths, (*latencies, *energies))
         return dict(zip(_COSTS, cells, strict=True))
 
     def table(self, form: str = "table") -> str:

@@ -9,7 +9,7 @@ from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ranking_metric
 from lhc.measure.setting import Block, calibration_block
 from lhc.model import OnnxModel
-from lhc.options.commands import Calibrating, Measuring
+from lhc.options.commands import Calibrating, Measuring, RetrainOptions
 from lhc.passes import (
     DEFAULT_GOAL,
     Copies,
@@ -207,8 +207,13 @@ class Study:
         why = f"a sample that judges chips cannot calibrate them too; {enough}"
         if samples == self.calibration_samples:
             why = "more do not fit in memory together"
+        elif isinstance(self.options, RetrainOptions):
+            why = (
+                "a third of the samples that judge watches the training and calibrates chips;"
+                f" {3 * wanted:,} that judge are enough, as --verify-data or as a fifth of --data"
+            )
         elif self.calibrating is not None:
-            why = "those that are given for it are no more"
+            why = f"--calibrate holds no more; give it {wanted}"
         self.opened.warn(f"chips are {how}, and the hardware asks for {wanted}: {why}")
 
     @property

@@ -24,6 +24,7 @@ __all__ = [
     "in_range",
     "level_text",
     "metric_value",
+    "millionths",
     "number_text",
     "ratio",
     "scale_text",
@@ -88,6 +89,15 @@ def amount(value: float, unit: str) -> str:
     exponent = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), -15), 12)
     scaled = rounded / 10.0**exponent
     return f"{scaled:.{max(2 - max(math.floor(math.log10(abs(scaled))), 0), 0)}f} {_PREFIXES[exponent]}{unit}"
+
+
+def millionths(value: float | None) -> str:
+    """Seconds or joules as a cell of a column in µs or µJ, with hundredths; None is not known.
+
+    >>> millionths(0.001386), millionths(1.97e-5), millionths(None)
+    ('1,386.00', '19.70', '-')
+    """
+    return "-" if value is None else f"{1e6 * value:,.2f}"
 
 
 def count(value: int) -> str:

@@ -12,12 +12,13 @@ import lhc
 from lhc.commands.robustness import at_ages
 from lhc.hardware import Hardware
 from lhc.hardware.sections import Compensation
-from lhc.measure import Bench, Measurement
+from lhc.measure import Bench, Measurement, Running
 from lhc.measure.setting import Block
 from lhc.models import zoo_entry
-from lhc.options.commands import PartitionOptions, RobustnessOptions
+from lhc.options.commands import PartitionOptions, RetrainOptions, RobustnessOptions
 from lhc.samples.task import Samples
 from lhc.study.state import Study
+from lhc.study.to_train import read_to_train
 
 pytestmark = pytest.mark.analog
 
@@ -187,7 +188,20 @@ def test_samples_that_are_given_for_it_are_counted(caplog: pytest.LogCaptureFixt
     assert not [record for record in caplog.records if "calibrated" in record.getMessage()]
     (found,) = lhc.evaluate("digits-narrow", calibrate=others.head(6), **asked)
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
-    assert text.endswith("on 6 samples, and the hardware asks for 16: those that are given for it are no more")
+    assert text.endswith("on 6 samples, and the hardware asks for 16: `calibrate` holds no more; give it 16")
+
+
+def test_retraining_says_which_samples_calibrate(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody gave any for it: a third of a fifth of the data does."""
+    machine = HARDWARE.model_copy(update={"compensation": Compensation(outputs="affine", samples=64)})
+    asked = RetrainOptions("digits-narrow", samples=150, placement=LAYERS, hardware=machine)
+    with Running(asked) as running:
+        assert read_to_train(asked, running).study.calibrated_on == 10
+    (text,) = [record.getMessage() for record in caplog.records if "chips are calibrated" in record.getMessage()]
+    assert text.endswith(
+        "on 10 samples, and the hardware asks for 64: a third of the samples that judge watches the training and"
+        " calibrates chips; 192 that judge are enough, as --verify-data or as a fifth of --data"
+    )
 
 
 def test_placements_at_ages_say_what_they_were_calibrated_on() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,16 @@ def test_an_error_rises_and_a_score_drops(full: Report) -> None:
     assert not re.findall(rises, score, re.IGNORECASE)
     assert not re.findall(drops, error, re.IGNORECASE)
     assert len(re.findall(drops, score, re.IGNORECASE)) == len(re.findall(rises, error, re.IGNORECASE)) > 20
+
+
+def test_latency_and_energy_stand_in_the_units_of_all_tables(full: Report) -> None:
+    front = full.front
+    assert front is not None
+    point = replace(front.points[0], latency_s=1.3861e-3, energy_j=None)
+    table = front_table(front, [point])
+    row = dict(zip(table.headers, table.rows[0], strict=True))
+    assert (row["µs"], row["µJ"]) == ("1,386.10", "-")
+    assert "1386.10" in table.render("csv")
 
 
 @pytest.mark.parametrize(
