@@ -55,6 +55,7 @@ _DIGITS = range(4, 18)
 """Significant digits: as few as tell two values apart."""
 _SHOWN, _EVERY = 4, 10**9
 """Values of a list that a line shows; of longer ones the number, the first and the last, if these tell them apart."""
+_OVERRIDE = re.compile(r"(overrides\.\d+)\.")
 _DIGEST, _SHA_256 = 12, re.compile("[0-9a-f]{64}")
 
 _OF_LATER_VERSIONS = ("higher_is_better", "output")
@@ -98,8 +99,13 @@ class MachineDiff:
     hardware: dict[str, Change]
 
     def lines(self) -> list[str]:
-        """A line each field."""
-        return [f"hardware {path}: {_pair(one, two)}" for path, (one, two) in self.hardware.items()]
+        """A line each field; all fields of an override, which calibrated layers have, are in one."""
+        found: dict[str, list[str]] = {}
+        for path, values in self.hardware.items():
+            override = _OVERRIDE.match(path)
+            place, field = (path, "") if override is None else (override[1], f"{path[override.end() :]} ")
+            found.setdefault(place, []).append(field + _pair(*values))
+        return [f"hardware {place}: {', '.join(told)}" for place, told in found.items()]
 
     def said(self, before: str, after: str) -> list[str]:
         """Its lines, one at least."""

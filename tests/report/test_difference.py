@@ -235,3 +235,13 @@ def test_layers_that_only_one_plan_has(full: Report) -> None:
     assert (change.before, change.after) == (full.plan.layers[0], None)
     assert compare(fewer, full.plan).moved[0].after == full.plan.layers[0]
     assert compare(full.plan, fewer).table().rows[0][1].endswith("-> -")
+
+
+def test_a_calibrated_layer_is_one_line() -> None:
+    machine = Hardware.load("lionheart")
+    found = compare_machines(machine, machine.with_adc_bounds({"conv1": 0.25, "fc.1": 0.5}, {}))
+    assert found.lines() == [
+        "hardware overrides.0: layers - -> conv1, adc.bound - -> 0.25, adc.range - -> calibrated",
+        "hardware overrides.1: layers - -> fc.1, adc.bound - -> 0.5, adc.range - -> calibrated",
+    ]
+    assert len(found.hardware) == 6
