@@ -331,7 +331,7 @@ def _drift_exponents(scale: float) -> Floats:
     return deviates
 
 
-def _spread_deviates(times: int, count: int, scale: float) -> Floats:
+def _spread_deviates(times: int, count: int, scale: float) -> npt.NDArray[np.float32]:
     """Those of drift exponents are the second and the fourth that programming draws."""
     noise = np.random.default_rng(0).normal(size=(times, count)).astype(np.float32)
     noise[1::2] *= scale
