@@ -19,6 +19,8 @@ import numba
 from numba import njit
 from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.registry import cpu_target
 
 from lhc.runtime.environment import code_digest
@@ -38,13 +40,15 @@ def compiled(
     """Compile a function when it is first called, or take its code from the user's cache.
 
     It runs without Python's lock, and divides by zero as numpy does. An ``inner`` one is called by others alone, and
-    kept within their code, which saves a third of the time that compiling takes. One ``within`` is put into what calls
+    optimised, made into machine code and kept with them. One ``within`` is put into what calls
     it: a call of a small function with some tuples takes longer than its work. With ``NUMBA_BOUNDSCHECK`` set its code
     is neither kept nor looked for: numba does not tell code that checks its indices from code that does not.
     """
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         wrappers: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner, "forceinline": within}
+        if inner:
+            wrappers["pipeline_class"] = _InnerCompiler
         _collect_less()
         kernel: Any = njit(nogil=True, error_model="numpy", inline=inline, **wrappers)(function)
         if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
@@ -52,6 +56,34 @@ def compiled(
         return cast("Callable[P, R]", kernel)
 
     return decorated
+
+
+class _Linked(JITCodeLibrary):
+    """Code that is linked into what calls it, which optimises it; numba would do that here too, and load the result."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]
+        self._finalized = True
+
+    @property
+    def codegen(self) -> "_Linked":
+        """What is asked for `set_env` alone."""
+        return self
+
+    def set_env(self, name: str, env: object) -> None:
+        """Of Python's objects inner kernels have none; taken from the cache they have no place for them either."""
+
+
+class _InnerCompiler(Compiler):
+    """Makes `_Linked` code."""
+
+    def define_pipelines(self) -> Any:
+        state: Any = self.state
+        state.library = _Linked(state.targetctx.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
+        return super().define_pipelines()  # type: ignore[no-untyped-call]
 
 
 class _Compiling(event.Listener):

@@ -22,6 +22,24 @@ assert config.CACHE_DIR == "", "other users of numba in this process keep their 
 print("found" if round_codes.stats.cache_hits else "compiled")
 """
 
+NAMES = """
+import numpy as np
+from numba.core.codegen import JITCPUCodegen
+
+made = JITCPUCodegen._add_module
+
+
+def add(self, module):
+    print(module.name)
+    made(self, module)
+
+
+JITCPUCodegen._add_module = add
+from lhc.runtime.normals import fill_words
+
+fill_words(np.zeros(2, np.uint32), 0, 0, np.zeros(64, np.uint32))
+"""
+
 pytestmark = pytest.mark.analog
 
 
@@ -55,6 +73,18 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert called(folder) == "compiled"
     assert beside_sources() == before
     return folder
+
+
+def test_machine_code_is_made_of_a_kernel_with_all_that_it_calls_and_not_of_these(tmp_path: Path) -> None:
+    names = subprocess.run(
+        [sys.executable, "-c", NAMES],
+        env=os.environ | {"LHC_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "fill_words" in names
+    assert "threefry_lanes" not in names
 
 
 def test_code_is_kept_in_the_cache_folder_and_found_there(filled: Path) -> None:
