@@ -11,11 +11,12 @@ from lhc.cli.build import own_command
 from lhc.cli.foreign_commands import foreign, made
 from lhc.cli.help import GROUPS, NAMES
 from lhc.cli.output import hint
+from lhc.support.written_values import AsWritten
 
 __all__ = ["Commands"]
 
 
-class Commands(TyperGroup):
+class Commands(AsWritten, TyperGroup):
     """lhc's commands in groups, and behind them those of other packages; each is loaded when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - as typer has it

@@ -10,6 +10,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperOption
 
 from lhc.support.numbers import counted
+from lhc.support.written_values import AsWritten
 
 __all__ = ["GROUPS", "HEADINGS", "HELP_ALL", "NAMES", "Helped"]
 
@@ -32,7 +33,7 @@ HEADINGS = (
 _LAST = "Help"
 
 
-class Helped(TyperCommand):
+class Helped(AsWritten, TyperCommand):
     """A command whose options lie under headings."""
 
     examples = ""

@@ -15,7 +15,7 @@ COMPUTES = (
     *("aihwkit", "lhc.costs", "lhc.passes", "lhc.report.document", "lhc.results", "lhc.runtime.executor", "numba"),
     *("onnxruntime", "rich", "scipy", "torch", "yaml"),
 )
-OF_PLANS = ("lhc.hardware", "lhc.plan", "lhc.report.placement_lines")
+OF_PLANS = ("lhc.hardware", "lhc.plan", "lhc.report.placement_lines", "pydantic")
 CODE = """
 import atexit, sys
 from lhc.cli import main
