@@ -11,7 +11,7 @@ from lhc.samples.splits import documents_in_order, stratified_order
 from lhc.samples.task import Samples, Task
 from lhc.support.numbers import counted
 
-__all__ = ["check_apart", "check_calibration_apart", "split_off"]
+__all__ = ["LEAST_OF_PARTS", "check_apart", "check_calibration_apart", "split_off"]
 
 COMPARED_SAMPLES = 256
 """Samples whose sizes are compared between training and judging, and which are looked for in the others."""
@@ -19,6 +19,9 @@ MOST_SHARED, FEW_SHARED = 0.5, 0.01
 """Share of them that may be in the training data: more are refused, and warned of. Some data holds a sample twice."""
 OTHER_SCALE = 3.0
 """Ratio of sizes from which on they can hardly be samples of one kind."""
+
+LEAST_OF_PARTS = 10
+"""Samples that are split, by the parts they are split into."""
 
 log = logging.getLogger("lhc")
 
@@ -106,8 +109,11 @@ def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
     Raises:
         DataError: there are too few samples to split.
     """
-    if len(task) < 10 * parts:
-        raise DataError(f"{len(task)} samples are too few to split them into training and judging; give more")
+    least = LEAST_OF_PARTS * parts
+    if len(task) < least:
+        raise DataError(
+            f"{len(task)} samples are too few to split them into training and judging; give at least {least}"
+        )
     documents = task.document_count
     if documents is not None and documents >= parts:
         shares = [(number % parts < training, one) for number, one in enumerate(documents_in_order(task))]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from lhc.errors import UsageError
+from lhc.errors import DataError, UsageError
 from lhc.measure import Budget, Running
 from lhc.options.commands import RetrainOptions
 from lhc.plan import Plan
-from lhc.samples.apart import check_apart, split_off
+from lhc.samples.apart import LEAST_OF_PARTS, check_apart, split_off
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.goal import budget_as_placed, budget_of_plan
@@ -14,11 +14,14 @@ from lhc.study.prepare import as_judged, read_placed, stored_plan
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.trained_placement import placed
+from lhc.support.numbers import counted
 
 __all__ = ["ToTrain", "read_to_train"]
 
 TRAINING_PARTS, PARTS = 4, 5
 """Of one set of samples, four fifths train and one judges."""
+JUDGING_PARTS = 3
+"""One of them watches the training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,13 @@ def read_to_train(options: RetrainOptions, running: Running) -> ToTrain:
             " layers, and with --retrain trains as well"
         )
     study = replace(study, plan=placed(study.plan, analog, stored))
-    validation, verification = split_off(study.task, 1, 3)
+    least = LEAST_OF_PARTS * JUDGING_PARTS
+    if len(study.task) < least:
+        raise DataError(
+            f"{counted(len(study.task), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
+            f" least {least} as --verify-data, or {PARTS * least} as --data, a fifth of which watches and judges"
+        )
+    validation, verification = split_off(study.task, 1, JUDGING_PARTS)
     study = replace(study, calibrating=validation)
     return ToTrain(study, analog, stored, budget, training, validation, verification)
 

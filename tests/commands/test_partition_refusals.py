@@ -70,6 +70,18 @@ def test_what_cannot_be_trained_is_refused_before_it_is_judged() -> None:
     assert not [what for what in done if "judging" in what]
 
 
+def test_retraining_says_how_many_samples_it_takes() -> None:
+    """Of 100 samples 20 judge: nobody gave these 20."""
+    with pytest.raises(
+        DataError,
+        match=r"^20 samples cannot watch a training \(a third\) and judge it \(the others\);"
+        r" give at least 30 as `verify_data`, or 150 as `data`, a fifth of which watches and judges$",
+    ):
+        lhc.retrain("digits-narrow", samples=100, all_analog=True)
+    with pytest.raises(DataError, match=r"^40 samples are too few to split .* give at least 50$"):
+        lhc.retrain("digits-narrow", samples=40, all_analog=True)
+
+
 def test_a_test_takes_at_least_the_chips_that_are_asked_for() -> None:
     with pytest.raises(UsageError, match="`max_draws` 4: a test takes at least `draws` 8 chips"):
         lhc.partition(network(), {"x": X}, draws=8, max_draws=4)
