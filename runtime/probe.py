@@ -4,8 +4,9 @@ A model from outside goes through native code (onnx's checker and shape inferenc
 or ask for all memory on a file made for it. The child does with the file what lhc is about to do, and ends. Only its
 death counts, or that it had too little memory: other errors are found again, and told, by whoever reads the file next.
 A file is probed once per process; one that was opened, and refers to no other files, once for all of the user's
-processes with these versions of onnx and onnxruntime: an empty file in ``opened`` of lhc's cache folder says so. Run as
-a script (``python probe.py MODEL``) this module is the child; it then imports onnx and onnxruntime only.
+processes with these versions of onnx and onnxruntime: a file in ``opened`` of lhc's cache folder says so, and whether
+onnx's checker had nothing against it. Run as a script (``python probe.py MODEL``) this module is the child; it then
+imports onnx and onnxruntime only.
 
 Limits: address space `MEMORY` + 8 · size and `SECONDS` + size / (16 MiB/s) of processor time, where size is that of the
 file and the data files it names. Where a platform has no such limits, time is limited from outside.
@@ -38,11 +39,18 @@ _OUT_OF_MEMORY = 125
 _REFERS = 2
 """Status of a child that opened a model which refers to other files: what these hold may change."""
 
-_probed: set[str] = set()
+_COMPLAINT = 3
+"""Status of a child whose onnxruntime opened what onnx's checker refuses."""
+_CHECKED = "checked"
+
+_probed: dict[str, bool] = {}
 
 
-def probe(path: Path) -> None:
+def probe(path: Path) -> bool:
     """Open a file in a child process, unless a file of the same content was before.
+
+    Returns:
+        Whether onnx's checker is known to have nothing against it.
 
     What cannot be read at all, and what the child says of the file, is left to the reader.
 
@@ -50,8 +58,10 @@ def probe(path: Path) -> None:
         ModelError: the child died.
     """
     digest = _digest(path)
-    if digest is None or digest in _probed:
-        return
+    if digest is None:
+        return False
+    if digest in _probed:
+        return _probed[digest]
     opened = _folder() / digest
     if not opened.exists():
         status = _status(path)
@@ -60,11 +70,15 @@ def probe(path: Path) -> None:
             from lhc.errors import ModelError
 
             raise ModelError(f"{path}: opening it {problem}; the file is damaged or was made to do harm")
-        if status == 0:
+        if status in (0, _COMPLAINT):
             with suppress(OSError):  # asked again next time
                 opened.parent.mkdir(parents=True, exist_ok=True)
-                opened.touch()
-    _probed.add(digest)
+                opened.write_text(_CHECKED if status == 0 else "", "utf-8")
+    try:
+        _probed[digest] = opened.read_text("utf-8") == _CHECKED
+    except (OSError, UnicodeDecodeError):
+        _probed[digest] = False
+    return _probed[digest]
 
 
 def _folder() -> Path:
@@ -128,15 +142,15 @@ def _seconds(size: int) -> int:
 def child(path: str) -> int:
     """Read, check, infer shapes, make a session, within the limits; returns the exit status."""
     try:
-        return _REFERS if _open(path) else 0
+        return _open(path)
     except MemoryError:
         return _OUT_OF_MEMORY
     except Exception as error:  # onnx and onnxruntime raise what they like
         return _OUT_OF_MEMORY if "alloc" in str(error) else 1
 
 
-def _open(path: str) -> bool:
-    """Whether it refers to other files."""
+def _open(path: str) -> int:
+    """0, `_REFERS` or `_COMPLAINT`."""
     os.environ.update(TELEMETRY_OFF)
     import onnx
     import onnxruntime
@@ -144,8 +158,11 @@ def _open(path: str) -> bool:
     model = onnx.load_model(path, format="protobuf", load_external_data=False)
     size = Path(path).stat().st_size + sum(_data_sizes(model, Path(path).parent))
     _limit(size)
-    with suppress(onnx.checker.ValidationError):  # onnxruntime may run it nevertheless
+    status = 0
+    try:
         onnx.checker.check_model(path)
+    except onnx.checker.ValidationError:
+        status = _COMPLAINT  # onnxruntime may run it nevertheless
     for tensor in model.graph.initializer:
         if tensor.ByteSize() > _LARGE:
             tensor.ClearField("raw_data")  # its values say nothing of shapes; inference copies the model three times
@@ -160,7 +177,8 @@ def _open(path: str) -> bool:
     options.log_severity_level = 4
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        return content.find(b"location") >= 0  # the key of every reference, or a word that is nothing of the kind
+        # The key of every reference, or a word that is nothing of the kind.
+        return _REFERS if content.find(b"location") >= 0 else status
 
 
 def _data_sizes(model: "onnx.ModelProto", folder: Path) -> list[int]:  # type: ignore[name-defined]  # noqa: F821

@@ -37,7 +37,7 @@ _LARGE = 2**20
 def load_model(
     source: "str | Path | onnx.ModelProto | ir.Model | OnnxModel",
     label: str | None = None,
-    probe: Callable[[Path], None] | None = None,
+    probe: Callable[[Path], bool] | None = None,
     runs: Callable[[onnx.ModelProto, str], None] | None = None,
 ) -> OnnxModel:
     """A checked model whose nodes are in order and have unique names. Weights in other files stay there.
@@ -46,7 +46,8 @@ def load_model(
         source: path of an ``.onnx`` file, a ModelProto or onnx-ir model (copied), or a model that was loaded
             before.
         label: what messages call it; the path by default.
-        probe: called with the path before native code gets to see the model; raises to refuse it.
+        probe: called with the path before native code gets to see the model; raises to refuse it, and says whether
+            the checker is known to have nothing against it.
         runs: called with a model that ``onnx.checker`` refuses, and its label: a ModelError says that onnxruntime
             refuses it too, else onnxruntime counts. Without it the checker does.
 
@@ -57,7 +58,7 @@ def load_model(
     """
     if isinstance(source, OnnxModel):
         return source
-    source = _as_proto(source)
+    source, checked = _as_proto(source), False
     if isinstance(source, onnx.ModelProto):
         label = label or "model"
         _check_text(source, label)
@@ -78,10 +79,10 @@ def load_model(
         _check_text(proto, label)
         resolve(proto, path.parent, label)
         if probe is not None:
-            probe(path)
+            checked = probe(path)
     sort_nodes(proto.graph)
     _check_outside(proto, label)
-    renamed, complaint = _name_nodes(proto), _complaint(proto)
+    renamed, complaint = _name_nodes(proto), None if checked else _complaint(proto)
     if complaint is not None:
         _ask_onnxruntime(proto, label, complaint, runs)
     proto, held = held_apart(proto)

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from lhc.cli.app import app
 from lhc.errors import ModelError
+from lhc.onnx_io import load_model
 from lhc.runtime import probe as probing
 
 SECONDS = 10
@@ -270,11 +271,33 @@ def test_a_file_is_opened_first_by_one_process_alone_unless_others_belong_to_it(
     probing.probe(path)
     script.write_text("import os\nos.abort()\n", encoding="utf-8")
     monkeypatch.setattr(probing, "__file__", str(script))
-    monkeypatch.setattr(probing, "_probed", set())
+    monkeypatch.setattr(probing, "_probed", {})
     if changed:
         path.write_bytes(path.read_bytes() + b"\x32\x00")  # an empty doc_string
     with pytest.raises(ModelError, match="SIGABRT") if external or changed else nullcontext():
         probing.probe(path)
+
+
+def test_what_the_checker_has_nothing_against_is_not_checked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine, odd = tmp_path / "fine.onnx", tmp_path / "odd.onnx"
+    onnx.save(_plain(), fine)
+    only_run = _text("y = SimplifiedLayerNormalization<axis = -1>(x, g)")
+    only_run.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "g"))
+    onnx.save(only_run, odd)
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "cache"))
+    for _ in range(2):  # said by the process that opens it, and read from what is kept
+        monkeypatch.setattr(probing, "_probed", {})
+        assert probing.probe(fine)
+        assert not probing.probe(odd)
+    asked = list[object]()
+    monkeypatch.setattr(onnx.checker, "check_model", asked.append)
+    load_model(fine, probe=probing.probe)
+    assert asked == []
+    load_model(odd, probe=probing.probe)
+    load_model(fine)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
