@@ -39,6 +39,7 @@ from lhc.runtime.tile_kernels import ROWS, Digital, PackedTiles
 from lhc.runtime.unfold import padded
 from lhc.seeds import device_entropy
 from lhc.support.held_bytes import give_back
+from lhc.support.large_arrays import large_empty
 
 __all__ = ["FastMatrix"]
 
@@ -111,7 +112,7 @@ class FastMatrix:
         if crops:
             x, geometry = padded(x, geometry), geometry.without_padding()
         samples, first = position.of(images)
-        result = np.empty((self.chips, images, groups * outputs, *out), np.float32)
+        result = large_empty((self.chips, images, groups * outputs, *out))
         flat, data, per_sample = result.reshape(-1), x.contiguous().numpy().reshape(-1), images // samples
         shape, stream, after = tuple(x.shape[1:]), (first * per_sample, per_sample), digital or _NOTHING
         self._check(shape[0] // groups * prod(geometry.kernel))
@@ -142,7 +143,7 @@ class FastMatrix:
         samples, first = position.of(len(rows))
         vectors = prod(rows.shape[:-1])
         per_sample = vectors // samples
-        result = np.empty((self.chips, *rows.shape[:-1], self._outputs), np.float32)
+        result = large_empty((self.chips, *rows.shape[:-1], self._outputs))
         data = rows.contiguous().numpy().reshape(-1)
         place = (vectors, per_sample, first * per_sample)
         after = digital or _NOTHING

@@ -11,6 +11,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 
+from lhc.support.large_arrays import forget_free
+
 __all__ = ["HELD", "HeldBytes", "forget_pages", "give_back", "large_pieces_apart"]
 
 HELD = "lhc-memory:"
@@ -46,7 +48,8 @@ class HeldBytes:
 
 
 def give_back() -> None:
-    """Give memory that was freed back to the system, where its C library keeps it for later (glibc)."""
+    """Give memory that was freed back to the system, where we or its C library (glibc) keep it for later."""
+    forget_free()
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
