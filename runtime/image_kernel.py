@@ -15,7 +15,7 @@ from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
 from lhc.runtime.normals import deviates, threefry_lanes
-from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_run
+from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_past, stored_run
 from lhc.runtime.tile_kernels import (
     ROWS,
     AfterSpans,
@@ -188,7 +188,11 @@ def _store(
             place += first * sample_step + np.int64(number(block.place, n))
             if adds:
                 value = value + loaded(out, place)
-            stored(out, place, completed(value, after, after0 + m if after0 >= 0 else -1))
+            value = completed(value, after, after0 + m if after0 >= 0 else -1)
+            if after.past and tiles.rows == 1:
+                stored_past(out, place, value)
+            else:
+                stored(out, place, value)
             continue
         lane = 0
         while lane < count:  # image by image
@@ -324,7 +328,7 @@ def convolve(
         out: takes the result, ``(chips, images, groups · outputs, positions)`` as one line.
     """
     tiles, source, target = opened(packed, io), span(x), span(out)
-    finish = finished(digital, tiles.groups * tiles.outputs)
+    finish = finished(digital, tiles.groups * tiles.outputs, len(out))
     positions, area = places.positions, places.channels * places.plane
     sizes = (places.images, positions, places.taps, places.channels, places.plane, places.pads)
     image = ImageSpans(*sizes, span(places.lines), len(places.lines), places.width, span(places.offsets), per_sample)

@@ -38,6 +38,7 @@ __all__ = [
     "span",
     "stored",
     "stored_packed",
+    "stored_past",
     "stored_run",
 ]
 
@@ -130,6 +131,25 @@ def stored(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _place(context, builder, signature.args[0], values[0], values[1], LANES)
         builder.store(values[2], builder.bitcast(pointer, values[2].type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.int64, vector), lowered
+
+
+@lane_intrinsic
+def stored_past(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
+    """Put a vector there, past the caches where it fills lines of them."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _place(context, builder, signature.args[0], values[0], values[1], LANES)
+        target = builder.bitcast(pointer, values[2].type.as_pointer())
+        within = builder.and_(builder.ptrtoint(pointer, LONG), ir.Constant(LONG, 63))
+        with builder.if_else(builder.icmp_signed("==", within, ir.Constant(LONG, 0))) as (fills, splits):
+            with fills:
+                one = builder.module.add_metadata([ir.Constant(INT, 1)])
+                builder.store(values[2], target, align=64).set_metadata("nontemporal", one)
+            with splits:
+                builder.store(values[2], target, align=4)
         return context.get_dummy_value()
 
     return types.void(numbers, types.int64, vector), lowered

@@ -34,6 +34,11 @@ ROWS = 8
 """Rows of a block of products: with `LANES` they fill half of the registers."""
 
 
+_PAST = 2**20
+"""Numbers of an output that is written past the caches: it would push out of them what the next operator reads first,
+and the processor would read every line before it is written. Shorter ones are still there when they are read."""
+
+
 class PackedTiles(NamedTuple):
     """A matrix on some chips, as kernels take it.
 
@@ -133,12 +138,13 @@ class Digital(NamedTuple):
 
 
 class AfterSpans(NamedTuple):
-    """`Digital`, and the number of outputs."""
+    """`Digital`, the number of outputs, and whether they are written past the caches."""
 
     values: Any
     outputs: int
     corrects: bool
     biased: bool
+    past: bool
 
 
 class TileSpans(NamedTuple):
@@ -238,9 +244,9 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
 
 
 @compiled(inner=True)
-def finished(digital: Digital, outputs: int) -> AfterSpans:
-    """`AfterSpans` of `Digital`."""
-    return AfterSpans(span(digital.numbers), outputs, digital.corrects, digital.biased)
+def finished(digital: Digital, outputs: int, size: int = 0) -> AfterSpans:
+    """`AfterSpans` of `Digital`, for a tensor of so many numbers."""
+    return AfterSpans(span(digital.numbers), outputs, digital.corrects, digital.biased, size >= _PAST)
 
 
 @compiled(inner=True, within=True)

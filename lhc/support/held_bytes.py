@@ -59,8 +59,10 @@ def large_pieces_apart() -> Iterator[None]:
     """Have large pieces of memory that are taken meanwhile go back to the system once they are freed (glibc).
 
     Its C library learns from every such piece to keep the next ones of up to 32 MiB for later, between others that
-    live on. So it does behind this, as tensors come and go; a session's copies of weights do not come again.
+    live on. So it does behind this, as tensors come and go; a session's copies of weights do not come again. What we
+    keep for later goes back before.
     """
+    forget_free()
     _set_malloc(_LEAST_MAPPED, 2**20)
     try:
         yield

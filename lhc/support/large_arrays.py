@@ -1,7 +1,7 @@
 """Large arrays, whose memory is used again once nobody holds them.
 
 A C library takes memory for pieces above 32 MiB from the system at every call, page by page, each filled with zeros.
-That takes longer than to compute most of what is put there.
+That may take as long as to compute what is put there. Theirs begins with a line of the cache, too.
 """
 
 import mmap
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 __all__ = ["forget_free", "large_empty"]
 
-_LEAST = 2**24
+_LEAST = 2**22
 """Bytes of an array that is worth it."""
 _KEPT = 3 * 2**26
 """Most bytes that are kept for later; what comes back beyond them replaces the oldest."""

@@ -234,6 +234,15 @@ def test_blocks_that_meet_a_large_matrix_together_are_as_each_by_itself(channels
     assert (np.abs(fast) > 1.2 * 127 * step / 2).any(), "sums beyond the ADC's bound"
 
 
+def test_outputs_written_past_the_caches_are_as_others() -> None:
+    """8.6 MB in one call, half of it in each of two; lines of the cache are filled by the first weights alone."""
+    rng = np.random.default_rng(4)
+    for width in (256, 255):
+        x = rng.normal(size=(2, 3, 128, width)).astype(np.float32)
+        case = _Conv.of(LIONHEART, x, rng.normal(size=(30, 3, 1, 1)).astype(np.float32))
+        assert case.outputs("fast", 1, [1]).tobytes() == case.outputs("fast").tobytes()
+
+
 def test_what_saturates_is_clipped() -> None:
     """All inputs and weights at full scale: 36 units, more than the ADC's 12."""
     adc = Adc(bits=8, bound=12.0, noise=0.0, bound_management="none")

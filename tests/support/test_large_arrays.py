@@ -17,7 +17,7 @@ def _nothing_kept() -> None:
 
 
 def _address(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
+    return int(array.ctypes.data)
 
 
 def test_memory_is_used_again_once_no_view_is_left() -> None:
@@ -34,6 +34,7 @@ def test_memory_is_used_again_once_no_view_is_left() -> None:
     assert _address(third) == place
     assert third.shape == (LARGE - 7,)
     assert third.flags.writeable
+    assert place % 64 == 0
     assert (second == 4).all()
 
 
