@@ -3,8 +3,9 @@
 ``lhc partition resnet20`` runs in one process, with units of one chip each, which notes what every unit takes: what its
 placement, its chip and its samples cost whoever is at them first, and the rest. Then the same units are handed out by
 the same `lhc.measure.desk.Desk` to workers that count seconds instead of computing. The search takes as long between
-units as it did, and a unit has to be read, sent and unpacked. Times are processor seconds: processes that slow each
-other down, by memory or by fewer cores than processes, are left out.
+units as it did, samples have to be read, sent and unpacked, and workers load libraries while the first process reads.
+Times are processor seconds: processes that slow each other down, by memory or by fewer cores than processes, are left
+out.
 
 At last ``lhc partition`` runs once with ``--jobs 1`` and once with ``--jobs 2``. These are wall times: two cores must
 be idle.
@@ -34,7 +35,7 @@ from lhc.measure.desk import Desk, WorkUnit
 from lhc.measure.gradients import CalibrateAlone
 from lhc.measure.scorer import Scorer
 from lhc.measure.setting import Block, Setting
-from lhc.measure.workers import SerialWorkers, packed
+from lhc.measure.workers import SerialWorkers, _load, packed
 from lhc.runtime import HybridExecutor
 from lhc.samples.metrics import Array
 
@@ -62,7 +63,7 @@ class Noted:
         rest: of units.
         events: ``expect`` or ``run``, the setting's name, units, and seconds of the search before it.
         units: seconds of units.
-        handed: to read and send a unit.
+        handed: to read and send the samples of a unit.
     """
 
     parts: dict[tuple[Hashable, ...], float] = field(default_factory=dict)
@@ -154,7 +155,7 @@ class NotingWorkers(SerialWorkers):
         for number, unit in enumerate(units):
             begun = time.process_time()
             block = unit.read()
-            pickle.dumps((unit.work, block))
+            pickle.dumps(block)
             self.noted.handed.append(time.process_time() - begun)
             here = unit._replace(read=partial(_itself, block))
             result = self._noted_unit(setting, name, here)
@@ -213,19 +214,19 @@ class _Seconds:
         return False
 
 
-def simulated(noted: Noted, start: float, workers: int) -> float:
-    """Seconds of the search.
-
-    Args:
-        start: seconds in which libraries are loaded, by all processes at the same time.
-    """
-    now, hand = start, mean(noted.handed) if workers > 1 else 0.0
-    free, made = [start] * workers, [set[Hashable]() for _ in range(workers)]
+def simulated(noted: Noted, starts: "Starts", workers: int) -> float:
+    """Seconds of the search."""
+    alone = workers == 1
+    now, hand = starts.alone if alone else starts.command, 0.0 if alone else mean(noted.handed)
+    free, made = [now + (0.0 if alone else starts.worker)] * workers, [set[Hashable]() for _ in range(workers)]
+    held = [object()] * workers
 
     def submit(worker: int, setting: Any, unit: WorkUnit) -> _Seconds:  # noqa: ANN401  # its name
         nonlocal now
-        now += hand
-        free[worker] = max(free[worker], now) + hand + noted.seconds(setting, unit, made[worker])
+        handing = 0.0 if held[worker] == unit.samples else hand
+        held[worker] = unit.samples
+        now += handing
+        free[worker] = max(free[worker], now) + handing + noted.seconds(setting, unit, made[worker])
         return _Seconds(free[worker])
 
     def finished(pending: list[_Seconds]) -> list[_Seconds]:
@@ -255,14 +256,29 @@ def _run(arguments: Sequence[str], folder: Path) -> float:
     return time.perf_counter() - begun
 
 
-def _idle_worker() -> float:
-    """Seconds in which a worker has loaded what it needs."""
-    code = "import time; from lhc.measure.workers import _load; _load(); print(time.process_time())"
-    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+@dataclass(frozen=True)
+class Starts:
+    """Seconds until libraries are loaded: what a command needs itself, what a worker needs, and both in one process."""
+
+    command: float
+    worker: float
+    alone: float
+
+    @classmethod
+    def measured(cls) -> "Starts":
+        """Of this machine."""
+        command, worker = "import lhc.cli.app, lhc.commands.partition", "from lhc.measure.workers import _load; _load()"
+        return cls(*map(cls._seconds, (command, worker, f"{command}; {worker}")))
+
+    @staticmethod
+    def _seconds(code: str) -> float:
+        code += "; import time; print(time.process_time())"
+        return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
 def noted(images: int) -> Noted:
     """What a search asks of its workers, and the seconds of one process."""
+    _load()
     workers = NotingWorkers()
     with ExitStack() as stack:
         stack.enter_context(patch("lhc.measure.execution._workers", lambda execution: workers))
@@ -279,13 +295,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = options(__doc__, count=2000)
     parser.add_argument("--simulate", action="store_true", help="measure nothing with processes")
     chosen = parser.parse_args(arguments)
-    found, start = noted(chosen.images), _idle_worker()
-    total = start + sum(found.units) + found.between
+    found, starts = noted(chosen.images), Starts.measured()
+    total = starts.alone + sum(found.units) + found.between
     print(
         f"{len(found.units)} units, the longest {max(found.units):.1f} s; {total:.1f} s in all: {found.between:.1f}"
-        f" between units, {start:.1f} to load libraries"
+        f" between units, {starts.alone:.1f} to load libraries"
     )
-    figures = {workers: simulated(found, start, workers) for workers in WORKERS}
+    figures = {workers: simulated(found, starts, workers) for workers in WORKERS}
     for workers, seconds in figures.items():
         print(f"simulated: {workers:>2} workers {seconds:6.1f} s, {figures[1] / seconds:4.1f} times as fast as one")
     measured = []

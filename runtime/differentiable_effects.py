@@ -5,7 +5,6 @@ along v by Σ g·d, which `NoisyProduct` sums for the errors of the emulated til
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +21,11 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
 from lhc.runtime.differentiable_noise import NoisyProduct
 from lhc.runtime.differentiable_products import DifferentiableProduct
+from lhc.runtime.effects import Effects
 from lhc.runtime.ort import Array
 from lhc.runtime.threads import differentiating, isolated
 
-__all__ = ["Effects", "LayerEffects"]
+__all__ = ["LayerEffects"]
 
 PARITY = 1e-3
 """Greatest difference of a tensor from onnxruntime's, relative to its greatest value: far below what damage is known
@@ -34,24 +34,6 @@ to."""
 Floats = npt.NDArray[np.float64]
 Directions = Callable[[Array], Array]
 """``output (samples, ...) -> (directions, samples, ...)``."""
-
-
-@dataclass(frozen=True, eq=False)
-class Effects:
-    """Sums over answers and directions, of one block of samples.
-
-    Attributes:
-        weights: per draw, Σ (Σ g·d_r)², shape ``(draws,)``: programmed weights and the DAC.
-        outputs: per draw, Σ E (Σ g·d)², shape ``(draws,)``: output noise and the ADC's rounding.
-        reached: whether the answer depends on the layer at all.
-    """
-
-    weights: Floats
-    outputs: Floats
-    reached: bool
-
-    def __add__(self, other: "Effects") -> "Effects":
-        return Effects(self.weights + other.weights, self.outputs + other.outputs, self.reached or other.reached)
 
 
 class LayerEffects:

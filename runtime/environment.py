@@ -1,29 +1,33 @@
 """What numbers depend on beside the inputs: code, versions, instruction set. The same ones give the same bytes."""
 
 import hashlib
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lhc import support
 from lhc.support.installed import version_of
 from lhc.support.version import VERSION
 
-__all__ = ["code_digest", "environment"]
+__all__ = ["code_digest", "environment", "learn"]
 
 _LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
 _ROOT = Path(support.__path__[0]).parent
 _COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", Path(__file__).parent)
 """Folders of the modules that numbers come from. A version alone does not tell two checkouts apart."""
+_KNOWN: dict[str, str] = {}
 
 
-@cache
 def environment() -> dict[str, str]:
     """Names and versions, of lhc and of all libraries that compute, and the processor's instruction set."""
-    found = {"lhc": f"{VERSION} (code {code_digest(_COMPUTING)})"}
-    found |= {name: version_of(name) for name in _LIBRARIES}
-    found["instructions"] = _instruction_set()
-    return found
+    if not _KNOWN:
+        code = {"lhc": f"{VERSION} (code {code_digest(_COMPUTING)})"}
+        learn(code | {name: version_of(name) for name in _LIBRARIES} | {"instructions": _instruction_set()})
+    return dict(_KNOWN)
+
+
+def learn(found: Mapping[str, str]) -> None:
+    """Know the environment from a process that was started here; to find it out, PyTorch is loaded."""
+    _KNOWN.update(found)
 
 
 def code_digest(folders: Iterable[Path]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure.desk import WorkUnit
+from lhc.measure.desk import WorkUnit, always
 from lhc.measure.execution import Running
 from lhc.measure.kept import KeptResults
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
@@ -113,11 +113,8 @@ class Bench:
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
-        where = slice(0, min(_EXAMPLES, self.samples, max(2, self.setting.call_samples)))
         job = Job(frozenset(), (0,), 0.0, outputs=True)
-        unit = WorkUnit(job, self._named(where), partial(self.block, where))
-        ((_, (output,)),) = self.running.workers.run(self.setting, [unit])
-        return output
+        return self.checked(job, min(_EXAMPLES, max(2, self.setting.call_samples)))
 
     @cached_property
     def digital_output(self) -> Array:
@@ -224,7 +221,7 @@ class Bench:
             jobs = [self._job(placement, draws[:most], None) for placement, draws in wanted if placement]
             if jobs and self.against is None and "digital_score" not in vars(self):
                 jobs.insert(0, Job(frozenset(), (0,), 0.0))
-            return [unit for job in jobs for unit in self._units(job, self._found(job)[1], self.block)]
+            return [unit for job in jobs for unit in self._units(job, self._found(job)[1], always)]
 
         # Of what may be asked for, a chip keeps a worker busy.
         self.running.workers.expect(self.setting, units(certain), units(perhaps, count))
@@ -265,7 +262,8 @@ class Bench:
         done = total - len(todo)
         if todo:
             self.progress(what, 0, total)  # chips are programmed before the first unit is done
-        for index, arrays in self.running.workers.run(self.setting, self._units(job, todo, self._timely)):
+        units = self._units(job, todo, self.running.check_time)
+        for index, arrays in self.running.workers.run(self.setting, units):
             unit, number = todo[index]
             for draw, array in zip(unit.draws, arrays, strict=True):
                 results[draw, number] = array
@@ -274,33 +272,29 @@ class Bench:
             self.progress(what, done, total)
         return [np.concatenate([results[draw, number] for number in range(len(places))]) for draw in job.draws]
 
-    def _units(self, job: Job, todo: Sequence[tuple[Job, int]], read: Callable[[slice], Block]) -> Iterator[WorkUnit]:
+    def _units(self, job: Job, todo: Sequence[tuple[Job, int]], check: Callable[[], None]) -> Iterator[WorkUnit]:
         """What is left to be done of a job."""
         places, keeps = list(self._places()), self.setting.keeps_chips(job.placement, len(job.draws))
         for part, number in todo:
-            yield WorkUnit(part, self._named(places[number]), partial(read, places[number]), keeps)
+            yield self._unit(part, places[number], check)._replace(keeps_chips=keeps)
 
-    def unit(self, work: BlockWork, where: slice) -> WorkUnit:
-        """Another work on these samples."""
-        return WorkUnit(work, self._named(where), partial(self._timely, where))
+    def _unit(self, work: BlockWork, where: slice, check: Callable[[], None]) -> WorkUnit:
+        return WorkUnit(work, self._named(where), partial(self.block, where), check=check)
 
-    def no_samples(self) -> Block:
-        """For what is done without any; errors as of `_timely`."""
-        self.running.check_time()
-        return Block(0, 0, {}, None, "")
+    def unit(self, work: BlockWork, where: slice | None = None) -> WorkUnit:
+        """Another work on these samples, or on none, done while there is time."""
+        check = self.running.check_time
+        return WorkUnit(work, None, _no_samples, check=check) if where is None else self._unit(work, where, check)
+
+    def checked(self, work: BlockWork, samples: int) -> Array:
+        """What one work on the first samples gives, as many as there are; there is always time for it."""
+        unit = self._unit(work, slice(0, min(samples, self.samples)), always)
+        ((_, (found,)),) = self.running.workers.run(self.setting, [unit])
+        return found
 
     def _named(self, where: slice) -> tuple[int, str]:
         """What tells samples from others."""
         return where.start, self.task.block_digest(where.start, where.stop)
-
-    def _timely(self, where: slice) -> Block:
-        """These samples, while there is time.
-
-        Raises:
-            OutOfTimeError: the time that the user gave is over.
-        """
-        self.running.check_time()
-        return self.block(where)
 
     @cached_property
     def kept(self) -> KeptResults:
@@ -363,6 +357,10 @@ class Bench:
         inputs, targets = self.task.read(where.start, where.stop)
         digest = self.task.block_digest(where.start, where.stop)
         return Block(where.start, where.stop - where.start, inputs, targets, digest)
+
+
+def _no_samples() -> Block:
+    return Block(0, 0, {}, None, "")
 
 
 def steadied(bench: Bench, more: Bench) -> Bench:

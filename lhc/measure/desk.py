@@ -18,7 +18,7 @@ from lhc.measure.scorer import BlockWork
 from lhc.measure.setting import Block, Setting
 from lhc.samples.metrics import Array
 
-__all__ = ["Desk", "WorkUnit"]
+__all__ = ["Desk", "WorkUnit", "always"]
 
 AHEAD = 2
 """Units for each worker that are on their way, so that none waits for its next one."""
@@ -26,19 +26,25 @@ LEFT = 1
 """Units of a chip that are left to the worker that is at it: calibrating and programming it again takes as long."""
 
 
+def always() -> None:
+    """Whatever the time."""
+
+
 class WorkUnit(NamedTuple):
     """A piece of work.
 
     Attributes:
         samples: which ones, of all that there are.
-        read: gives them, when the unit's turn comes.
+        read: gives them, when a worker needs them.
         keeps_chips: a worker keeps the programmed chips of all units that it is given of a placement.
+        check: called when the unit's turn comes; raises where it is not to be done any more.
     """
 
     work: BlockWork
     samples: Hashable
     read: Callable[[], Block]
     keeps_chips: bool = True
+    check: Callable[[], None] = always
 
 
 class _Cancellable(Protocol):
@@ -233,6 +239,7 @@ class Desk(Generic[Worker, Pending]):
         if errand is None:
             return False
         queue.remove(errand)
+        errand.unit.check()
         keeps = own is not None and own.placement == errand.placement and errand.unit.keeps_chips
         chips = own.chips | {errand.chips} if own is not None and keeps else frozenset({errand.chips})
         now = self._at[worker] = _Station(errand.placement, chips, errand.unit.samples)

@@ -26,7 +26,7 @@ saturation of the ADC with the repeated reads that follow it, and steps of the n
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ import numpy.typing as npt
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.measure.desk import WorkUnit
+from lhc.measure.checks import CheckGradients
 from lhc.measure.directions import DIRECTIONS
 from lhc.measure.gradients import (
     CalibrateAlone,
@@ -42,20 +42,17 @@ from lhc.measure.gradients import (
     WeighByGradients,
     corrections_alone,
     effects_of_columns,
-    network_of,
     on_chips,
 )
 from lhc.measure.scorer import job_groups
 from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
+from lhc.runtime.effects import Effects
 from lhc.runtime.network_calls import parity_samples
 from lhc.samples.metrics import Array
 from lhc.stats import CONFIDENCE, clipped, summarize
 from lhc.store import Facts
-
-if TYPE_CHECKING:
-    from lhc.runtime.differentiable_effects import Effects
 
 __all__ = [
     "METRICS",
@@ -199,8 +196,6 @@ def chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) ->
 
 def _layer_effects(bench: Bench, names: Sequence[str]) -> "dict[str, Effects]":
     """Effects of these layers, summed over all samples, by the first of those that share tiles."""
-    from lhc.runtime.differentiable_effects import Effects
-
     firsts = [group[0] for group in bench.graph.tied(names)]
     chips = bench.draws if bench.hardware.is_stochastic else 1
     shared: Facts = {
@@ -237,8 +232,7 @@ def _weighed(bench: Bench, names: Sequence[str], chips: int, todo: Sequence[slic
     if setting.calibrates:
         groups = job_groups(range(chips), -(-chips // count))
         work = [CalibrateAlone(tuple(names), group, bench.t_s) for group in groups]
-        units = [WorkUnit(one, None, bench.no_samples) for one in work]
-        calibrated = dict(run(setting, units))
+        calibrated = dict(run(setting, [bench.unit(one) for one in work]))
         corrections = tuple(c for n, one in enumerate(work) for c in one.corrections(setting, calibrated[n]))
     weigh = WeighByGradients(tuple(names), chips, bench.t_s, corrections, aligned)
     for number, (array,) in run(setting, [bench.unit(weigh, where) for where in todo]):
@@ -256,11 +250,9 @@ def check_gradients(bench: Bench, names: Sequence[str]) -> frozenset[str]:
     """
     if bench.setting.is_large:  # sessions that only answer are large beside gradients
         bench.running.workers.forget()
-    network, fixed = network_of(bench.setting, names), static_batch(bench.model)
     sizes = parity_samples(bench.graph), min(2, _block_samples(bench.graph))  # gradients of more may not fit in memory
-    (_, feeds), (where, some) = (next(bench.blocks() if fixed else bench.task.blocks(size)) for size in sizes)
-    network.check_parity(feeds)
-    return network.aligned(some, where.stop - where.start)
+    aligned = bench.checked(CheckGradients(tuple(names), *sizes), static_batch(bench.model) or max(sizes))
+    return frozenset(compress(names, aligned))
 
 
 def gradient_blocks(bench: Bench) -> Iterator[slice]:

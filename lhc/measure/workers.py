@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -24,6 +24,7 @@ from lhc.errors import UsageError, WorkerError
 from lhc.measure.desk import Desk, WorkUnit
 from lhc.measure.scorer import BlockWork, Scorer
 from lhc.measure.setting import Block, Setting
+from lhc.runtime.environment import environment, learn
 from lhc.runtime.ort import give_back_pool
 from lhc.samples.metrics import Array
 
@@ -78,6 +79,7 @@ class SerialWorkers:
         if self._scorer is None or self._scorer.setting is not setting:
             self._scorer = Scorer(setting)
         for number, unit in enumerate(units):
+            unit.check()
             yield number, unit.work.done(self._scorer, unit.read())
 
     def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
@@ -95,13 +97,14 @@ class SerialWorkers:
 
 
 class ProcessWorkers:
-    """Processes of this machine, which load a setting once and keep what they programmed."""
+    """Processes of this machine, which are given a setting and a block once, and keep what they programmed."""
 
     def __init__(self, count: int) -> None:
         """``count``: how many processes; they start at once, and load libraries while this one reads a model."""
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
         self.count = count
         self._spooled: WeakKeyDictionary[Setting, Path] = WeakKeyDictionary()
+        self._held: dict[int, Hashable] = {}
         # Each has a pool of its own, so that units go to whom they are meant for. A fork of a process with threads of
         # numeric libraries may hang.
         make = get_context("spawn")
@@ -111,7 +114,7 @@ class ProcessWorkers:
         ]
         with _uninterrupted():
             for pool in self._pools:
-                pool.submit(_load)
+                pool.submit(_load).add_done_callback(_learn)
         self._desk = Desk(lambda: range(count), self._path, self._submit, _finished, Future.result)
 
     def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
@@ -138,7 +141,12 @@ class ProcessWorkers:
         return self._spooled[setting]
 
     def _submit(self, worker: int, setting: Setting, unit: WorkUnit) -> Future[list[Array]]:
-        return self._pools[worker].submit(_do_spooled, str(self._path(setting)), unit.work, unit.read())
+        pool, path = self._pools[worker], str(self._path(setting))
+        if worker not in self._held or self._held[worker] != unit.samples:
+            for block in (None, unit.read()):  # by turns, so that a process never has two
+                pool.submit(_hold, block)
+            self._held[worker] = unit.samples
+        return pool.submit(_do_spooled, path, unit.work)
 
     def forget(self) -> None:
         """Nothing is held in this one."""
@@ -219,19 +227,31 @@ def _uninterrupted() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _load() -> None:
-    """Load what units need."""
+def _load() -> dict[str, str]:
+    """Load what units need, and say what that is."""
     with suppress(ImportError):  # there are units that need none of it
         import lhc.runtime.chip_calibration
         import lhc.runtime.layers  # noqa: F401
+    return environment()
+
+
+def _learn(loaded: Future[dict[str, str]]) -> None:
+    if not loaded.cancelled() and loaded.exception() is None:
+        learn(loaded.result())
 
 
 _SCORERS: dict[str, Scorer] = {}
+_HELD: list[Block] = []
 
 
-def _do_spooled(path: str, work: BlockWork, block: Block) -> list[Array]:
+def _hold(block: Block | None) -> None:
+    """Have the samples of the units that follow; None: none."""
+    _HELD[:] = [] if block is None else [block]
+
+
+def _do_spooled(path: str, work: BlockWork) -> list[Array]:
     """Do a unit in a worker process."""
-    return work.done(scorer_of(path, Path(path).read_bytes), block)
+    return work.done(scorer_of(path, Path(path).read_bytes), _HELD[0])
 
 
 def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:

@@ -15,6 +15,7 @@ from lhc.stats.intervals import (
 )
 from lhc.stats.jackknife import by_document, effective_documents, members
 from lhc.stats.looks import Prospect, look_errors, look_schedule
+from lhc.stats.ranks import rank_correlation
 from lhc.stats.tolerance import failures_allowed, least_draws
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "one_sided",
     "over_draws",
     "over_draws_and_samples",
+    "rank_correlation",
     "samples_needed",
     "split_level",
     "summarize",

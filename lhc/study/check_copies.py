@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.costs import LayerCost, cost_on_tiles, cost_terms
+from lhc.measure.checks import CheckCopied
 from lhc.options.subjects import CopiesOptions
 from lhc.study.state import Study
 from lhc.study.tile_ranges import SUM_SAMPLES, RankingBlocks
@@ -101,14 +102,11 @@ def _errors(study: Study, copies: Mapping[str, int]) -> dict[str, dict[int, floa
     found: dict[str, dict[int, float]] = {name: {} for name in copies}
     if not copies:
         return found
-    from lhc.runtime.product_errors import product_errors  # loads PyTorch
-
-    samples, plan = RankingBlocks(study, SUM_SAMPLES), study.plan
-    machine, t_s, seed = plan.hardware, study.t_s, study.options.seed
+    bench = RankingBlocks(study, SUM_SAMPLES).bench
     for step in range(max(len(_halved(count)) for count in copies.values())):
         some = {name: _halved(k)[step] for name, k in copies.items() if step < len(_halved(k))}
-        errors = product_errors(study.model, study.graph, machine, some, samples, plan.ranges, t_s, CHIPS, seed)
-        for name, error in errors.items():
+        errors = bench.checked(CheckCopied(tuple(some.items()), study.t_s, CHIPS), SUM_SAMPLES)
+        for name, error in zip(some, errors.tolist(), strict=True):
             found[name][some[name]] = error
     return found
 

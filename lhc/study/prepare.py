@@ -9,18 +9,19 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Running
+from lhc.measure.checks import tile_errors
 from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, PlacedMeasuring
 from lhc.options.subjects import GivenPlacement
 from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.plan import Outcome, Plan
-from lhc.runtime import parity_errors, parity_tolerance
+from lhc.runtime import parity_tolerance
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
 from lhc.samples.metric_choice import metric_without_targets
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array, check_classes, check_labels
-from lhc.samples.task import Task, count_samples
+from lhc.samples.task import Task
 from lhc.study.cautions import beyond_memory
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.study.source import Opened, opened_of
@@ -88,9 +89,8 @@ class CheckParity:
         if not study.measurable:
             return study
         study.options.progress(CHECKING, 0, 1)
-        _, feeds = next(study.bench(study.task.head(parity_samples(study.graph))).blocks())
-        samples, machine = count_samples(feeds), study.plan.hardware
-        errors = parity_errors(study.model, study.graph, machine, study.measurable, feeds, samples)
+        count = parity_samples(study.graph)
+        errors = tile_errors(study.bench(study.task.head(count)), study.measurable, count)
         types = {name: weight.dtype for name in errors if (weight := study.graph[name].weight) is not None}
         for dtype in dict.fromkeys(types.values()):
             own = {name: error for name, error in errors.items() if types[name] == dtype}

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.measure.bench import Bench
@@ -21,7 +20,7 @@ from lhc.options.subjects import RankingMethod
 from lhc.passes import Strategy, anything_pays
 from lhc.passes.rules import AllDigital
 from lhc.results import Agreement, SensitivityTable
-from lhc.stats import CONFIDENCE
+from lhc.stats import CONFIDENCE, rank_correlation
 from lhc.study.goal import search_options
 from lhc.study.state import Study
 
@@ -218,7 +217,7 @@ def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreem
     seen = pairs[(pairs > 0).all(axis=1)]
     ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else None
     constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
-    correlation = None if constant else float(scipy.stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    correlation = None if constant else rank_correlation(pairs[:, 0], pairs[:, 1])
     good = (
         correlation is not None
         and ratio is not None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.hardware import Hardware
+from lhc.measure.checks import MeasureSums
 from lhc.runtime.ort import Array
 from lhc.samples.task import count_samples
 from lhc.study.state import Study
@@ -63,10 +64,8 @@ def _with_sums(study: Study) -> Study:
     names = [name for name in names if _reads_again(machine, name)]
     if not names:
         return study
-    from lhc.runtime.calibration import calibrate_sums  # loads PyTorch
-
-    blocks = RankingBlocks(study, SUM_SAMPLES)
-    sums = calibrate_sums(study.model, study.graph, machine, names, blocks, plan.ranges, study.t_s)
+    found = RankingBlocks(study, SUM_SAMPLES).bench.checked(MeasureSums(tuple(names), study.t_s), SUM_SAMPLES)
+    sums = {name: tuple(row) for name, row in zip(names, found.tolist(), strict=True)}
     return replace(study, plan=plan.with_sums(sums))
 
 
@@ -80,7 +79,7 @@ class RankingBlocks:
 
     def __init__(self, study: Study, count: int) -> None:
         samples = study.splits.rank.head(count)
-        self._bench = replace(study.uncalibrated, fills=False).bench(samples)  # no chip is programmed
+        self.bench = replace(study.uncalibrated, fills=False).bench(samples)  # no chip is programmed
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
-        return ((count_samples(feeds), feeds) for _, feeds in self._bench.blocks())
+        return ((count_samples(feeds), feeds) for _, feeds in self.bench.blocks())

@@ -150,12 +150,12 @@ def test_an_error_of_what_nobody_asks_for_is_none() -> None:
 
 
 def test_a_run_that_ends_early_leaves_nothing_waiting() -> None:
-    def late() -> Block:
+    def late() -> None:
         raise TimeoutError
 
     office = Office(["x"])
     with pytest.raises(TimeoutError):
-        list(office.desk.run(SETTING, [unit("a", 0, 0), unit("a", 1, 0, late), unit("a", 2, 0)]))
+        list(office.desk.run(SETTING, [unit("a", 0, 0), unit("a", 1, 0)._replace(check=late), unit("a", 2, 0)]))
     before = len(office.given)
     list(office.desk.run(SETTING, [unit("c", 0, 0)]))
     assert [told(slip.unit) for slip in office.given[before:]] == [("c", 0, 0)]

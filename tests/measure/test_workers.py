@@ -14,12 +14,14 @@ import pytest
 from lhc.errors import WorkerError
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Budget, Running, measure_sensitivity
+from lhc.measure.checks import tile_errors
 from lhc.measure.fisher import fisher_sensitivity
 from lhc.measure.judge import judge_in_looks
 from lhc.measure.setting import calibration_block
 from lhc.measure.workers import ProcessWorkers
 from lhc.onnx_io import read_graph
 from lhc.options.subjects import Execution
+from lhc.runtime.environment import environment
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.measure.two_layers import two_layers
@@ -30,14 +32,26 @@ on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="proc
 SECONDS = 60
 LAYERS = ["first", "second"]
 PARENT = """
+import sys
 import time
 from lhc.measure.workers import ProcessWorkers
+from lhc.runtime.environment import environment
 
 if __name__ == "__main__":
     workers = ProcessWorkers(2)
     print(*[pool.submit(pow, 2, 2).result() for pool in workers._pools for _ in range(2)], flush=True)
     print(*[pid for pool in workers._pools for pid in pool._processes], flush=True)
+    print(environment()["instructions"], "torch" in sys.modules, flush=True)
     time.sleep(600)
+"""
+
+PARTITION = """
+import sys
+import lhc
+
+if __name__ == "__main__":
+    lhc.partition("digits-narrow", jobs=2, work_dir="work")
+    assert "torch" not in sys.modules
 """
 
 
@@ -59,12 +73,20 @@ def bench(running: Running, told: Callable[[str, int, int], None] = lambda what,
 
 
 def found(here: Bench) -> list[bytes]:
-    """What predicting, measuring and testing give; a test of some looks."""
+    """What checking, predicting, measuring and testing give; a test of some looks."""
+    errors = tile_errors(here, LAYERS, 8)
     verdict = judge_in_looks(here, frozenset(LAYERS), Budget(0.185), range(100, 120), 0.05, "testing")
     assert 5 < verdict.evaluation.draws < 20
     tables = fisher_sensitivity(here, here.graph, LAYERS).table, measure_sensitivity(here, here.graph, LAYERS)
     figures = [[(s.mean, s.std, s.by_weights) for s in table.layers.values()] for table in tables]
-    return [np.array(verdict.evaluation.drops).tobytes(), repr(figures).encode()]
+    return [np.array(verdict.evaluation.drops).tobytes(), repr((errors, figures)).encode()]
+
+
+@pytest.fixture(scope="module")
+def one_process() -> list[bytes]:
+    """The same of one process."""
+    with Running() as alone:
+        return found(bench(alone))
 
 
 def alive(pid: int) -> bool:
@@ -94,12 +116,12 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def test_the_bytes_are_those_of_one_process_with_what_is_begun_before_it_is_asked_for() -> None:
-    with Running() as alone, Running(Execution(jobs=3)) as shared:
-        assert found(bench(shared)) == found(bench(alone))
+def test_the_bytes_are_those_of_one_process_with_what_is_begun_before_it_is_asked_for(one_process: list[bytes]) -> None:
+    with Running(Execution(jobs=3)) as shared:
+        assert found(bench(shared)) == one_process
 
 
-def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, one_process: list[bytes]) -> None:
     def kill_one(what: str, done: int, total: int) -> None:
         if what == "testing" and done:
             assert isinstance(running.workers, ProcessWorkers)
@@ -109,8 +131,15 @@ def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path) -
     execution = Execution(jobs=2, work_dir=tmp_path)
     with Running(execution) as running, pytest.raises(WorkerError, match="a worker process is gone"):
         found(bench(running, kill_one))
-    with Running() as alone, Running(Execution(work_dir=tmp_path)) as again:
-        assert found(bench(again)) == found(bench(alone))
+    with Running(Execution(work_dir=tmp_path)) as again:
+        assert found(bench(again)) == one_process
+
+
+@pytest.mark.slow
+def test_a_process_that_has_others_compute_loads_no_pytorch(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARTITION)
+    subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=True)
 
 
 @on_linux
@@ -151,14 +180,15 @@ def test_workers_and_their_folder_go_with_a_killed_parent(tmp_path: Path) -> Non
     script.write_text(PARENT)
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    environment = os.environ | {"TMPDIR": str(temporary)}
-    parent = subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True)
+    own = os.environ | {"TMPDIR": str(temporary)}
+    parent = subprocess.Popen([sys.executable, str(script)], env=own, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "4 4 4 4\n"
     children = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(children) == 2
     assert all(map(alive, children))
     assert list(temporary.glob("lhc-*"))
+    assert parent.stdout.readline() == f"{environment()['instructions']} False\n", "workers know it"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
