@@ -21,6 +21,7 @@ import numpy as np
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge, SampleScores
+from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES, Qualify, SearchOptions, damage_of, initial_plan
 from lhc.plan import Plan, Sensitivity
 from lhc.samples.metrics import METRICS, Metric
@@ -79,6 +80,9 @@ class Images:
 
     def _changed(self, damage: float) -> float:
         return float(0.029 * (damage / 0.0461) ** 0.6)
+
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """Nobody is idle."""
 
     def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
         """Scores of two images whose mean is that of all."""

@@ -3,7 +3,8 @@
 Layers come in the order of damage for what they bring. Rows of the first so many of them are on the path, and between
 two rows what fits into the damage of the longer one without the layer that makes it longer: a large layer so holds
 nobody up who comes after it. Steps of less than a thirtieth of all that there is to gain are left out, since each step
-is tested; behind the placement that a search settles on, the best of them comes back as one step more.
+is tested, but for the last: the one before it may be all that holds. Behind the placement that a search settles on, the
+best of them comes back as one step more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +53,7 @@ def _found(
 
 
 def thinned(placements: Sequence[Placement], value: Callable[[Placement], float]) -> list[Placement]:
-    """Those that are each better than the one before by a step, the best one among them.
+    """Those that are each better than the one before by a step, and the best, which may be a smaller one.
 
     Args:
         placements: the safest first.
@@ -68,10 +69,8 @@ def thinned(placements: Sequence[Placement], value: Callable[[Placement], float]
     step = (better[0][0] - better[-1][0]) / STEPS
     kept = better[:1]
     for one in better[1:]:
-        if kept[-1][0] - one[0] >= step:
+        if kept[-1][0] - one[0] >= step or one is better[-1]:
             kept.append(one)
-    if kept[-1] is not better[-1]:
-        kept[max(len(kept) - 1, 1) :] = better[-1:]
     return [placement for _, placement in kept]
 
 

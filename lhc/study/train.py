@@ -57,7 +57,7 @@ VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
 _UNTESTED = (
     "trained weights kept: without training {} predicted to hold the budget, which is less by the objective, so the"
-    " weights as given were not tested"
+    " weights as given were not tested; more may hold without training (the command without --retrain tests that)"
 )
 _TWICE = (
     "trained twice: with the weights trained for {} analog layers only {} were predicted to hold; the second was for {}"

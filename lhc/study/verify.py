@@ -128,10 +128,11 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
     path, error = path_of(graph, plan, searched, base), one_sided(budget.confidence)
     *others, kept = climbed(path, verifier.test, budget.max_drop, verifier.most, error, budget.share)
     failed = tuple(one for one in others if not one.verdict.accepted)
-    costly: Mapping[str, str] = {}
-    if _must_pay(searched) and not found.plan.analog <= kept.placement:
-        costly = too_costly(plan, search_space(graph, plan, searched.options), kept.placement)
-    final = _moved(found.plan, kept.placement, costly)
+    final = found.plan
+    if kept.placement != final.analog:
+        pays = _must_pay(searched)
+        costly = too_costly(plan, search_space(graph, plan, searched.options), kept.placement) if pays else {}
+        final = _moved(final, kept.placement, costly)
     if searched.strategy.searches:
         tests = {one.placement: one.verdict.accepted for one in (*others, kept)}
         final = final.decide(
@@ -203,11 +204,10 @@ def _must_pay(searched: Searched) -> bool:
 
 def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Plan:
     """A plan with another placement, and why; ``costly``: what layers cost more than they save beside it."""
+    cost = {row.name for row in plan.layers if row.reason == "cost"}
     digital: dict[str, Decision] = {
-        name: ("digital", "cost", f"beside what is analog it {costly[name]}")
-        if name in costly
-        else ("digital", "sensitivity", NOT_MET)
-        for name in plan.analog - analog
+        name: ("digital", "cost", costly[name]) if name in costly else ("digital", "sensitivity", NOT_MET)
+        for name in (plan.analog | cost) - analog
     }
     more: dict[str, Decision] = dict.fromkeys(analog - plan.analog, ("analog", "budget", KEPT))
     return plan.decide(digital | more)

@@ -124,6 +124,22 @@ def test_a_large_layer_holds_nobody_up_who_comes_after_it() -> None:
     assert reasons(result) == {"a": "budget", "b": "budget", "c": "sensitivity", "d": "budget"}
 
 
+def test_what_lies_before_a_small_last_step_is_judged() -> None:
+    """Damages of a network whose last layers bring little and do much: without them nearly all holds."""
+    products = [
+        Product("c1", 3.0, 400 * TILE),
+        Product("c2", 4.0, 300 * TILE),
+        Product("pw", 3.0, 10 * TILE),
+        Product("fc", 6.0, 1 * TILE),
+    ]
+    graph, plan = network(products)
+    judge = judge_of(products, 8.0)
+    result = SensitivityOrder(judge).run(graph, plan)
+    assert result.plan.analog == {"c1", "c2"}
+    assert result.bolder == (frozenset({"c1", "c2", "pw", "fc"}),)
+    assert len(judge.asked) <= SensitivityOrder.judgements(len(products))
+
+
 @pytest.mark.parametrize(("budget", "analog"), [(15.0, {"c2", "c3", "fc", "stem"}), (13.0, {"c2", "c3"})])
 def test_layers_of_few_macs_come_behind_where_the_search_ends(budget: float, analog: set[str]) -> None:
     """Damages of a network of five layers. By damage per MAC stem, c1 and fc come last, and two are small steps."""
@@ -139,5 +155,5 @@ def test_layers_of_few_macs_come_behind_where_the_search_ends(budget: float, ana
     result = SensitivityOrder(judge).run(graph, plan)
     assert result.plan.analog == analog
     assert judge.asked[-1] == {"c2", "c3", "fc", "stem"}
-    assert result.bolder == (frozenset({"stem", "c1", "c2", "c3", "fc"}),)
+    assert result.bolder == (frozenset({"stem", "c1", "c2", "c3"}), frozenset({"stem", "c1", "c2", "c3", "fc"}))
     assert result.fallbacks[-2:] == (frozenset({"c3"}), frozenset())

@@ -10,7 +10,8 @@ import pytest
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation
-from lhc.passes import NOT_MET, STRATEGIES, Goal, PassResult, SearchOptions, Strategy, decide
+from lhc.passes import NOT_MET, STRATEGIES, Goal, PassResult, SearchOptions, Strategy, decide, search_space
+from lhc.passes.search_result import explained
 from lhc.passes.trained_walks import already_walked
 from lhc.plan import Plan
 from lhc.samples.metrics import METRICS
@@ -34,9 +35,30 @@ def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
     assert found.plan.analog == frozenset(), "not b alone, which would hold the budget"
     row = next(row for row in found.plan.layers if row.name == "b")
     assert row.reason == "cost"
-    saying = "beside what is analog it costs more on tiles than it saves: analog"
+    saying = "costs more on tiles than it saves: analog"
     conversions = r"and on tiles it adds [\d.]+ .J of conversions at its borders"
     assert re.fullmatch(rf"{saying} [\d.]+ .J, digital [\d.]+ .J, {conversions}", row.detail)
+
+
+def test_what_pays_beside_a_layer_that_a_climb_added_is_not_called_too_costly() -> None:
+    """Either of two products alone takes more energy on tiles than it saves; the climb adds one, and the other pays."""
+    graph, plan = paired()
+
+    class Nothing(Strategy):
+        name: ClassVar[str] = "nothing"
+        follows_goal: ClassVar[bool] = True
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            decided = explained(plan, search_space(graph, plan, self.options), frozenset())
+            assert {row.reason for row in decided.layers} == {"cost"}
+            return PassResult(decided, bolder=(frozenset("a"),))
+
+    select, verify = (FakeEvaluator(METRICS["accuracy"], dict.fromkeys("ab", 0.0001), 3, split=s) for s in (0, 1))
+    judge = PlacementJudge(select, Budget(BUDGET))
+    found = place(graph, plan, Nothing, judge, verify, options=SearchOptions(Goal("energy")))
+    assert found.plan.analog == {"a"}
+    row = next(row for row in found.plan.layers if row.name == "b")
+    assert (row.reason, row.detail) == ("sensitivity", UNTESTED)
 
 
 @pytest.mark.parametrize(("each", "kept", "beyond"), [(0.0001, 20, 0), (0.0012, 8, 10), (0.0033, 2, 3), (0.012, 0, 1)])
