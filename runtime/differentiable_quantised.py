@@ -41,7 +41,7 @@ def _quantise(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None
     exact = x / _along(op, scale, x)
     shift = 0.0 if zero is None else _along(op, zero, x).to(x.dtype)
     limits = torch.iinfo(dtype)
-    return torch.clamp(_rounded(exact) + shift, limits.min, limits.max)
+    return _within(_rounded(exact) + shift, limits.min, limits.max)
 
 
 def _dynamic(op: Operator, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,12 +51,17 @@ def _dynamic(op: Operator, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scale = (high - low) / 255.0
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
     zero = torch.clamp(torch.round(-low / scale), 0, 255)
-    return torch.clamp(_rounded(x / scale) + zero, 0, 255), scale, zero
+    return _within(_rounded(x / scale) + zero, 0, 255), scale, zero
 
 
 def _rounded(x: Tensor) -> Tensor:
     """Half to even."""
     return x + (torch.round(x) - x).detach()
+
+
+def _within(codes: Tensor, least: float, most: float) -> Tensor:
+    """Codes in their range; the gradient of those at its ends is 1, which `torch.clamp` gives in some versions only."""
+    return torch.where((codes >= least) & (codes <= most), codes, codes.detach().clamp(least, most))
 
 
 def _of_two(function: Callable[[Tensor, Tensor], Tensor]) -> Function:

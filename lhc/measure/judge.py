@@ -5,6 +5,7 @@ undecided counts as rejected. A test (`judge_in_looks`) takes chips until it is 
 over a few chips (`PlacementJudge`), which shows nothing and spends nothing. docs/statistics.md has the reasoning.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,6 +23,10 @@ __all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks",
 
 SEARCH_DRAWS = 4
 """Most chips by which a search is told how a placement does."""
+LARGE_DROP = 0.2
+"""Share from which on a budget that is not written as a percentage is more likely meant as one."""
+
+log = logging.getLogger("lhc")
 
 Drop = float | str
 """A budget as users write it: a number, or a percentage such as ``"1%"``."""
@@ -128,6 +133,9 @@ class Budget:
                 f"--max-drop {drop:g} would be {shown} {unit}; for {small} give {drop:g}% or {drop / 100:g}, and if you"
                 f" do mean {shown} {unit} give {shown}%"
             )
+        if not self.percentage and drop >= LARGE_DROP and (percent or self.relative):
+            unit = "% of the digital value" if self.relative else "points"
+            log.warning("--max-drop %g allows %s %s; for %g %s give %g%%", drop, shown, unit, drop, unit, drop)
         if percent and not self.relative and drop > 1:
             raise UsageError(f"--max-drop {shown}%: a share cannot drop by more than 100 points")
 

@@ -69,7 +69,7 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
         mean, std = (metric_value(value, e.percent) for value in (e.mean, e.std))
         lost = e.deciding(generalized)
         drops = [drop_value(e.drop, e.percent), "-" if lost is None else drop_range(lost, e.percent)]
-        budget = [] if within is None else ["yes" if within else "not shown"]
+        budget = [] if within is None or outcome is None else [_held_word(within, lost, budget_for(e, outcome))]
         rows.append([time_text(e.t_s), mean, std, bounds, *drops, *budget])
     drop = f"{first.drop_word}{drop_unit(first.percent, 'absolute', first.metric)}"
     interval = f"{level_text(first.confidence)} interval over chips"
@@ -79,6 +79,13 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
         budget_here = drop_text(budget_for(first, outcome), first.percent, "absolute")
         headers.append(f"mean within the budget of {budget_here}")
     return Table(headers, rows, right=(0, 1, 2, 4))
+
+
+def _held_word(within: bool, interval: tuple[float, float] | None, budget: float) -> str:
+    """Whether a mean drop is within the budget, by its interval; no where all of that is above."""
+    if within:
+        return "yes"
+    return "no" if interval is not None and interval[0] > budget else "not shown"
 
 
 def within_budget(found: Evaluation, outcome: Outcome | None, drop_type: str = "absolute") -> bool | None:
@@ -180,7 +187,9 @@ def front_footer(front: Front) -> str:
     lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
     if any(point.energy_j is not None for point in front.points):
         lines.append("µs and µJ are estimates of the cost model")
-    return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
+    nothing = f"placements lost nothing together, so that estimated damage predicts no {front.drop_word} here"
+    lines.append(nothing if front.calibration is None else str(front.calibration))
+    return "\n".join(lines)
 
 
 def robustness_table(found: Robustness) -> Table:

@@ -42,18 +42,21 @@ class Calibration:
 
     @classmethod
     def of(cls, damages: Sequence[float], drops: Sequence[float]) -> "Calibration | None":
-        """Compare drops with estimates; None without a placement that is estimated to do damage.
+        """Compare drops with estimates.
+
+        None without a placement that is estimated to do damage, and where the drops have no sum above 0 (but for its
+        rounding): such a factor says nothing of other placements.
 
         Args:
             damages: estimated, one a placement.
             drops: measured, in the same order.
         """
-        if not sum(damages) > 0:
+        size = sum(map(abs, drops))
+        if not (sum(damages) > 0 and sum(drops) > 1e-9 * size):
             return None
         factor = sum(drops) / sum(damages)
         off = sum(abs(drop - factor * damage) for damage, drop in zip(damages, drops, strict=True))
-        size = sum(map(abs, drops))
-        return cls(factor, off / size if size else 0.0, len(drops))
+        return cls(factor, off / size, len(drops))
 
     def __str__(self) -> str:
         return (

@@ -36,7 +36,7 @@ def check_apart(training: Task, judging: Task) -> None:
     if shared > MOST_SHARED:
         raise UsageError(
             "most of the samples that judge are the same samples as those that train, so the network would look better"
-            " than it is; leave --train-data or --verify-data out, and lhc splits --data"
+            " than it is; give others to one of both, or only one file, which lhc splits"
         )
     if shared > FEW_SHARED:
         log.warning(

@@ -28,6 +28,8 @@ MOST_BEYOND = 2.0
 """Budgets that a search may have seen of what is tested all the same."""
 MOST_NAMED = 5
 """Layers that a note names."""
+MOST_TIMES_MORE = 100
+"""Times the chips or samples of a test that a remedy may ask for."""
 NOTHING_ANALOG = "nothing is analog: no placement that was tested meets the budget"
 NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"
 LARGER = "the mean of each is over it, so only a larger --max-drop allows more"
@@ -304,5 +306,7 @@ def _remedy(failed: Verified, budget: Budget, word: str) -> str:
     count, what = found.draws, f"{word}s (--max-draws)"
     if budget.generalize:
         count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
-    mean = f"if that is its mean {found.drop_word}"
-    return f"; about {enough(count, interval[1] - found.drop, room)} {what} would show that the budget is met, {mean}"
+    needed = enough(count, interval[1] - found.drop, room)
+    if needed > MOST_TIMES_MORE * count:
+        return f"; its mean {found.drop_word} is so near the budget that more {what} would hardly show that it is met"
+    return f"; about {needed} {what} would show that the budget is met, if that is its mean {found.drop_word}"
