@@ -187,9 +187,7 @@ def front_footer(front: Front) -> str:
     lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
     if any(point.energy_j is not None for point in front.points):
         lines.append("µs and µJ are estimates of the cost model")
-    nothing = f"placements lost nothing together, so that estimated damage predicts no {front.drop_word} here"
-    lines.append(nothing if front.calibration is None else str(front.calibration))
-    return "\n".join(lines)
+    return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
 
 
 def robustness_table(found: Robustness) -> Table:

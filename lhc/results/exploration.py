@@ -42,23 +42,25 @@ class Calibration:
 
     @classmethod
     def of(cls, damages: Sequence[float], drops: Sequence[float]) -> "Calibration | None":
-        """Compare drops with estimates.
-
-        None without a placement that is estimated to do damage, and where the drops have no sum above 0 (but for its
-        rounding): such a factor says nothing of other placements.
+        """Compare drops with estimates; None without a placement that is estimated to do damage.
 
         Args:
             damages: estimated, one a placement.
             drops: measured, in the same order.
         """
-        size = sum(map(abs, drops))
-        if not (sum(damages) > 0 and sum(drops) > 1e-9 * size):
+        if not sum(damages) > 0:
             return None
-        factor = sum(drops) / sum(damages)
+        total = sum(drops)
+        if abs(total) <= 1e-9 * sum(map(abs, drops)):
+            total = 0.0  # but for its rounding
+        factor = total / sum(damages)
         off = sum(abs(drop - factor * damage) for damage, drop in zip(damages, drops, strict=True))
-        return cls(factor, off / size, len(drops))
+        size = sum(map(abs, drops))
+        return cls(factor, off / size if size else 0.0, len(drops))
 
     def __str__(self) -> str:
+        if self.factor <= 0:
+            return f"the {self.placements} measured placements lost nothing together: estimated damage predicts no drop"
         return (
             f"measured damage is {scale_text(self.factor)} x estimated damage, {share_text(self.spread, 0)} off on"
             f" average, over {self.placements} measured placements"

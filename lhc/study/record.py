@@ -98,12 +98,12 @@ def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dic
 def _estimate(study: Study, kept: Verification, options: SearchOptions) -> Estimate | None:
     """What the sensitivities say of the placement, by how they did for all that the search judged.
 
-    Nothing where those lost nothing together.
+    Nothing where that did no damage: a factor of 0 or less says nothing of other placements.
     """
     figure = next((s for layer in kept.plan.layers if (s := layer.sensitivity) is not None), None)
     damages = [damage_of(study.graph, study.plan, names, options.copies.of(names)) for names in kept.judged]
     calibration = Calibration.of(damages, [verdict.evaluation.drop for verdict in kept.judged.values()])
-    if figure is None or calibration is None:
+    if figure is None or calibration is None or calibration.factor <= 0:
         return None
     damage = damage_of(study.graph, kept.plan, kept.plan.analog)
     return Estimate(

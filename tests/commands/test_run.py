@@ -94,6 +94,8 @@ def test_drops_are_against_the_network_that_is_given(digits: Task) -> None:
     assert against.drops == pytest.approx([drop + right[0] - right[1] for drop in own.drops])
     assert own.against is None
     assert against.against == load_model(given).source
+    (itself,) = lhc.evaluate(changed, data, against=changed, **asked)
+    assert itself == own, "the file's own network is no other"
 
     wider = onnx.ModelProto()
     wider.CopyFrom(given)

@@ -75,6 +75,15 @@ def test_a_budget_in_the_unit_of_its_metric_is_taken() -> None:
     Budget(1.5, "relative", percentage=True).check_unit("mse", percent=False)
 
 
+def test_a_large_budget_that_is_no_percentage_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for taken in (Budget(0.19), Budget(0.5, percentage=True)):
+        taken.check_unit("accuracy", percent=True)
+    Budget(0.5).check_unit("kl", percent=False)
+    assert not caplog.messages
+    Budget(0.5).check_unit("accuracy", percent=True)
+    assert caplog.messages == ["--max-drop 0.5 allows 50 points; for 0.5 points give 0.5%"]
+
+
 def test_wrong_acceptance_at_the_budget_is_rare() -> None:
     """True drop on the budget, normal spread over chips: at most 5 % accepted; 2,000 runs give 6.0 % at 98 %."""
     rng = np.random.default_rng(0)

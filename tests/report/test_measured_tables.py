@@ -16,7 +16,7 @@ from lhc.report.measured_tables import (
     robustness_table,
     within_budget,
 )
-from lhc.results import AtScale, AtTime, Attribution, Evaluation, LayerAttribution, Robustness
+from lhc.results import AtScale, AtTime, Attribution, Calibration, Evaluation, LayerAttribution, Robustness
 from tests.report.made_reports import judged, place, transformer
 
 
@@ -63,6 +63,12 @@ def test_an_interval_beside_a_deviation_of_zero_is_explained() -> None:
         assert "half a sample" not in evaluation_footer([unlike])
 
 
+def test_drops_with_no_sum_predict_none() -> None:
+    told = [str(Calibration.of([1.0, 2.0], drops)) for drops in ([0.1, -0.1 + 1e-17], [-0.2, 0.1], [0.1, 0.3])]
+    assert told[:2] == ["the 2 measured placements lost nothing together: estimated damage predicts no drop"] * 2
+    assert told[2].startswith("measured damage is 0.133 x estimated damage")
+
+
 def outcome_of(**changes: object) -> Outcome:
     _, plan = judged(*place(transformer(1), lambda index: index % 3 > 0))
     assert plan.outcome is not None
@@ -75,6 +81,7 @@ def test_a_run_says_at_which_times_the_budget_is_held() -> None:
     table = evaluation_table(results, outcome_of())
     assert table.headers[-2:] == ["interval of the drop", "mean within the budget of 2.00 points"]
     assert [row[-1] for row in table.rows] == ["yes", "yes", "not shown", "not shown"]
+    assert evaluation_table([evaluated(0.0251)], outcome_of()).rows[0][-1] == "no", "all of the interval is above"
     assert table.rows[0][-2] == "0.50 to 1.50"
     relative = outcome_of(drop_type="relative", max_drop=0.0155 / 0.9)
     assert [within_budget(one, relative) for one in results[:3]] == [True, False, False], "of a baseline of 0.9"

@@ -150,6 +150,16 @@ def test_how_many_chips_would_show_it_is_said_where_they_are_too_few(most: int, 
         assert 20 < int(wanted) < 200
 
 
+def test_no_number_of_chips_is_asked_for_where_the_mean_lies_on_the_budget() -> None:
+    graph, plan = network({"a": BUDGET - 1e-5})
+    evaluator = FakeEvaluator(METRICS["accuracy"], {"a": BUDGET - 1e-5}, 5, split=1)
+    judge = PlacementJudge(evaluator, Budget(0.0))
+    searched = search(graph, plan, STRATEGIES["all-analog"], judge, SearchOptions())
+    mean = verified(graph, plan, searched, Verifier(evaluator, evaluator, Budget(BUDGET), 20)).verdict.evaluation.drop
+    near = verified(graph, plan, searched, Verifier(evaluator, evaluator, Budget(mean + 1e-7), 20))
+    assert "so near the budget that more chips (--max-draws) would hardly show that it is met" in " ".join(near.notes)
+
+
 def test_what_would_help_where_nothing_is_analog_depends_on_the_mean_drops() -> None:
     graph, plan = network({"a": 0.02})
     metric = METRICS["accuracy"]
