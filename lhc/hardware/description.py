@@ -293,9 +293,9 @@ class Hardware(Machine):
 
     def _as_edited(self, path: Path) -> "Hardware":
         """The machine of a file as what it is, where it has the description of a preset, but other numbers."""
-        mine = self._numbers
+        mine = self.numbers
         for preset in (Hardware.load(name) for name in preset_names() if self.description):
-            theirs = preset._numbers
+            theirs = preset.numbers
             changed = [field for field in {**theirs, **mine} if theirs.get(field) != mine.get(field)]
             if preset.description != self.description or not changed:
                 continue
@@ -315,7 +315,7 @@ class Hardware(Machine):
         return f"{part}; {own}" if "; all else: " in own else f"{part}; all else: {own}"
 
     @property
-    def _numbers(self) -> dict[str, object]:
+    def numbers(self) -> dict[str, object]:
         """All fields by their path but words about the machine."""
         return fields_by_path(self.model_dump(mode="json", exclude={"name", "description", "source"}))
 

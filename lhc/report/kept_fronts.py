@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import UsageError
+from lhc.hardware import Hardware
 from lhc.measure.judge import Drop
 from lhc.options.command_line import flags_of
 from lhc.options.commands import ParetoOptions
@@ -16,6 +17,7 @@ from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
 from lhc.plan import Plan
 from lhc.results import Front, FrontPoint
 from lhc.store import ResultCache, fingerprint
+from lhc.study.machines import machine_of
 
 __all__ = [
     "Answer",
@@ -37,13 +39,27 @@ class StoredFront:
 
     Attributes:
         source: hash of the network.
+        hardware: what the user named, a preset or a file.
         command: the options that name samples, hardware and seeds, as on the command line.
+        machine: that hardware, as it was read; None in fronts that were kept without it.
     """
 
     source: str
     hardware: str
     command: tuple[str, ...]
     front: Front
+    machine: Hardware | None = None
+
+    def is_of(self, plan: Plan) -> bool:
+        """Whether it was measured on the plan's machine, whatever that is called, and was calibrated for layers.
+
+        Outputs that were not calibrated, since that did harm, do not make it another machine.
+        """
+        if self.machine is None:
+            return False
+        left_out = plan.outcome is not None and plan.outcome.harmful_calibration is not None
+        same = {"compensation.outputs": "none"} if left_out else {}
+        return self.machine.uncalibrated.numbers | same == plan.hardware.uncalibrated.numbers | same
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,8 @@ def keep_front(front: Front, source: str, asked: ParetoOptions, folder: Path) ->
     """Keep a front beside the results, with the options that name samples, hardware and seeds."""
     command = tuple(flags_of(asked, Data, MachineOptions, ReadTime, Chips))
     facts = {"command": list(command), "objective": front.objective, "limits": dict(front.limits)}
-    store_front(folder, fingerprint(facts), StoredFront(source, str(asked.hardware), command, front))
+    stored = StoredFront(source, str(asked.hardware), command, front, machine_of(asked))
+    store_front(folder, fingerprint(facts), stored)
 
 
 def read_fronts(folder: Path, source: str) -> list[StoredFront]:
@@ -101,7 +118,7 @@ def newest_front(folder: Path, plan: Plan) -> Front | None:
         stored = read_fronts(folder, plan.source)
     except UsageError:
         return None
-    fronts = [one.front for one in stored if one.hardware == plan.hardware.name and one.front.verified]
+    fronts = [one.front for one in stored if one.front.verified and one.is_of(plan)]
     objective = None if plan.outcome is None else plan.outcome.objective
     return min(fronts, key=lambda front: front.objective != objective, default=None)
 

@@ -315,3 +315,18 @@ def test_attribute_takes_the_machine_of_the_annotations(model_file: Path, data_f
     assert [layer["effects"] for layer in layers.values()] == [{}, {}, {}], "an ideal machine has no effects"
     layers = json.loads(run("attribute", placed, *options, "--hardware", "lionheart", "--json").stdout)["layers"]
     assert all("programming" in layer["effects"] for layer in layers.values())
+
+
+def test_a_front_of_a_machine_of_ones_own_is_in_its_report(
+    model_file: Path, data_file: Path, work: Path, tmp_path: Path
+) -> None:
+    chip = tmp_path / "chip.yaml"
+    chip.write_text(run("hardware", "lionheart").stdout.replace("rows: 256", "rows: 128"), encoding="utf-8")
+    options = ("--data", data_file, "--draws", 2, "--work-dir", work, "--quiet", "--hardware", chip)
+    run("partition", model_file, *options, "--max-drop", 0.9)
+    placed = model_file.with_name("small.lhc.onnx")
+    assert "was not measured" in run("report", placed, "--work-dir", work).stdout
+    run("pareto", model_file, *options, "--points", 2)
+    front = lhc.report_of(placed, work_dir=work).front
+    assert front is not None
+    assert front.verified

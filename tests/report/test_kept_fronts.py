@@ -1,10 +1,15 @@
 """Fronts in the folder of results."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.passes import initial_plan
+from lhc.plan import Plan
 from lhc.report.kept_fronts import StoredFront, read_fronts, store_front
 from lhc.results import Front
 from lhc.store import ResultCache
@@ -32,3 +37,24 @@ def test_what_another_version_wrote_is_passed_over(tmp_path: Path) -> None:
         read_fronts(tmp_path, NETWORK)
     store_front(tmp_path, "two", front_of(NETWORK))
     assert read_fronts(tmp_path, NETWORK) == [front_of(NETWORK)]
+
+
+def test_a_front_is_of_a_machine_by_its_numbers_whatever_it_is_called(tmp_path: Path) -> None:
+    text = Hardware.load("lionheart").to_yaml()
+    edited, other = tmp_path / "mine.yaml", tmp_path / "other.yaml"
+    edited.write_text(text.replace("rows: 256", "rows: 128"), encoding="utf-8")
+    other.write_text(text.replace("rows: 256", "rows: 64"), encoding="utf-8")
+    machine = Hardware.load(edited)
+    store_front(tmp_path, "one", replace(front_of(NETWORK), hardware=str(edited), machine=machine))
+    (stored,) = read_fronts(tmp_path, NETWORK)
+    renamed = machine.model_copy(update={"name": "chip", "description": "", "source": "bench"})
+    calibrated = machine.with_adc_bounds({"conv": 3.0})
+    assert [stored.is_of(plan_on(one)) for one in (machine, renamed, calibrated)] == 3 * [True]
+    drift_alone = machine.with_drift_compensation_alone()
+    others = (Hardware.load("lionheart"), Hardware.load(other), drift_alone)
+    assert [stored.is_of(plan_on(one)) for one in others] == 3 * [False]
+    assert not front_of(NETWORK).is_of(plan_on(machine)), "kept without its machine"
+
+
+def plan_on(machine: Hardware) -> Plan:
+    return initial_plan(LayerGraph((), (), ()), machine, NETWORK, "")
