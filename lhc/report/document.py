@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lhc.costs import SystemFigures
 from lhc.plan import Plan
+from lhc.report.text import of_budget
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
 
 __all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
@@ -113,9 +114,7 @@ class Report(_ReportRecord):
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:
-        if any(
-            point.evaluation.t_s < 0 for point in (*self.times, *(self.robustness.times if self.robustness else ()))
-        ):
+        if any(point.evaluation.t_s < 0 for point in (*self.times, *self._robust_times)):
             raise ValueError("times must not be negative")
         if self.robustness is not None and not (self.robustness.scales and self.robustness.chips.drops):
             raise ValueError("robustness holds no chips or no scales of noise")
@@ -123,13 +122,27 @@ class Report(_ReportRecord):
 
     @property
     def over_time(self) -> tuple[AtTime, ...]:
-        """The placement over time, where robustness was measured with its gains."""
-        return self.robustness.times if self.robustness is not None else self.times
+        """The placement over time, where robustness was measured with its gains.
+
+        Only those of `times` can be held against a budget where weights were trained, if against the given network.
+        """
+        return self.times if self.robustness is None or self._times_are_of_budget else self.robustness.times
 
     @property
     def over_time_type(self) -> Literal["absolute", "relative"]:
         """Whether the drops of `over_time` are relative to the baseline."""
-        return "absolute" if self.robustness is None else self.robustness.drop_type
+        return "absolute" if self.robustness is None or self._times_are_of_budget else self.robustness.drop_type
+
+    @property
+    def _times_are_of_budget(self) -> bool:
+        """Whether they alone can be held against it."""
+        outcome = self.plan.outcome
+        own, other = (bool(t) and of_budget(t[0].evaluation, outcome) for t in (self.times, self._robust_times))
+        return own and not other
+
+    @property
+    def _robust_times(self) -> tuple[AtTime, ...]:
+        return () if self.robustness is None else self.robustness.times
 
     def __repr__(self) -> str:
         return f"<Report of {self.model} on {self.plan.hardware.name}: {self.summary}>"

@@ -19,7 +19,7 @@ from lhc.report.charts import (
     span,
 )
 from lhc.report.document import Report
-from lhc.report.text import interval_text, intervals, other_chips, points
+from lhc.report.text import interval_text, intervals, of_budget, other_chips, points
 from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
 from lhc.support.numbers import drop_text, drop_unit, metric_value, number_text, scale_text, share_text, time_text
 
@@ -86,7 +86,7 @@ def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
         return f"{time_text(e.t_s)}: {shown(e.mean)}{interval}"
 
     levels: dict[LevelKind, float] = {"digital": found[0].baseline}
-    if outcome is not None and outcome.metric == metric:
+    if outcome is not None and of_budget(found[0], outcome):
         levels["budget"] = worst_value(found[0].baseline, outcome)
     return point_chart(
         [DataPoint(math.log10(e.t_s + _FIRST_READ_S), e.mean, e.interval, "verified", title(e)) for e in found],

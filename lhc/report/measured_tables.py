@@ -16,6 +16,7 @@ from lhc.report.text import (
     effect_share,
     gain_text,
     margin_cause,
+    of_budget,
     points,
     samples_basis,
     shown_damage,
@@ -96,7 +97,7 @@ def within_budget(found: Evaluation, outcome: Outcome | None, drop_type: str = "
     Args:
         drop_type: of the evaluation's drops.
     """
-    if outcome is None or not comparable(found, outcome) or outcome.metric != found.metric:
+    if outcome is None or not of_budget(found, outcome):
         return None
     interval = found.deciding(outcome.generalized)
     return interval is not None and interval[1] <= budget_for(found, outcome, drop_type)

@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from lhc.errors import ConfigError, UsageError
-from lhc.plan import Plan
+from lhc.plan import Outcome, Plan
 from lhc.report.document import Report
 from lhc.report.formats import parse_report
-from lhc.report.text import samples_basis
+from lhc.report.text import network_against, of_budget, samples_basis
 from lhc.results import AtTime, Evaluation
 from lhc.store import ResultCache
 from lhc.support.numbers import counted, drop_text, metric_value, time_text
@@ -88,7 +88,7 @@ def merged(old: Report | None, new: Report) -> Report:
         return new
     if old.plan != new.plan:
         raise ConfigError("two reports of different plans cannot become one")
-    times, apart = _one_table(old.times, new.times)
+    times, apart = _one_table(old.times, new.times, new.plan.outcome)
     return new.model_copy(
         update={
             "costs": new.costs or old.costs,
@@ -104,27 +104,31 @@ def merged(old: Report | None, new: Report) -> Report:
     )
 
 
-def _one_table(old: tuple[AtTime, ...], new: tuple[AtTime, ...]) -> tuple[tuple[AtTime, ...], list[str]]:
-    """The points that stand in one table, by time, and what is said of new ones that do not.
+def _one_table(
+    old: tuple[AtTime, ...], new: tuple[AtTime, ...], outcome: Outcome | None
+) -> tuple[tuple[AtTime, ...], list[str]]:
+    """The points that stand in one table, by time, and what is said of others.
 
-    A table is of one metric, the same samples and as many chips, against one network: of two series the one with more
-    times is kept, the new one where both have as many.
+    A table is of one metric, the same samples and as many chips, against one network. Of two series the one that can be
+    held against the budget is kept, else the one with more times, else the new one.
     """
     bases = {_basis(point) for point in new}
-    earlier = [point for point in old if not bases or _basis(point) in bases]
-    if not earlier and len(old) > len(new):
-        return old, [_apart(point.evaluation) for point in new]
-    times = {point.evaluation.t_s: point for point in (*earlier, *new)}
-    return tuple(times[t] for t in sorted(times)), []
+    if all(_basis(point) in bases for point in old) or not new:
+        times = {point.evaluation.t_s: point for point in (*old, *new)}
+        return tuple(times[t] for t in sorted(times)), []
+    judged, judging = (of_budget(series[0].evaluation, outcome) for series in (old, new))
+    kept, other = (old, new) if (judged, len(old)) > (judging, len(new)) else (new, old)
+    told = () if kept is new and judged == judging else other
+    return kept, [_apart(point.evaluation, outcome) for point in told]
 
 
-def _apart(found: Evaluation) -> str:
-    """A point that is of no longer series, with what it rests on."""
-    lost = drop_text(found.drop, found.percent, "absolute")
+def _apart(found: Evaluation, outcome: Outcome | None) -> str:
+    """A point that is not in the table over time, with what it is against and rests on."""
+    lost = f"{drop_text(found.drop, found.percent, 'absolute')} against {network_against(found, outcome)}"
     basis = f"{samples_basis(found)}, {counted(found.draws, 'draw')}"
     digital = f"digital {found.metric} {metric_value(found.baseline, found.percent)}"
     point = f"{time_text(found.t_s)}: {found.drop_word} {lost} ({basis}, {digital})"
-    return f"measured apart from the longer series over time: {point}"
+    return f"measured apart from the series over time: {point}"
 
 
 def _basis(point: AtTime) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ from lhc.report.text import (
     healing_text,
     interval_text,
     margin_cause,
+    network_against,
     nothing_lost,
     other_chips,
     points,
@@ -208,19 +209,20 @@ def _in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
 
 def _lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: str) -> str:
     """Up to when the mean drop is shown to stay within the budget, as tables over time judge it."""
-    other = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
-    if other is not None:
-        return f"in {other}, and the budget is for {outcome.metric}: not compared."
+    metric = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
+    if metric is not None:
+        return f"in {metric}, and the budget is for {outcome.metric}: not compared."
 
     if not all(comparable(point.evaluation, outcome) for point in times):
-        other = "the trained weights" if outcome.retrained is not None else "another network"
+        other = next(p.evaluation for p in times if not comparable(p.evaluation, outcome))
         given = "the budget against the network as it was given: not compared."
-        return f"{outcome.drop_word}s are against {other}, {given}"
+        return f"{outcome.drop_word}s are against {network_against(other, outcome)}, {given}"
     from lhc.report.measured_tables import within_budget
 
     within = [bool(within_budget(point.evaluation, outcome, drop_type)) for point in times]
     last = times[-1].evaluation
     mean_drop = f"{'on other samples, ' if other_samples(last, outcome) else ''}the mean {outcome.drop_word}"
+    mean_drop += f" against {network_against(last, outcome)}" if outcome.retrained is not None else ""
     if all(within):
         return f"{mean_drop} is shown to stay within the budget up to {time_text(last.t_s)}, the longest time measured."
     first = within.index(False)

@@ -45,7 +45,9 @@ __all__ = [
     "interval_text",
     "intervals",
     "margin_cause",
+    "network_against",
     "nothing_lost",
+    "of_budget",
     "other_chips",
     "points",
     "reasons",
@@ -219,6 +221,18 @@ def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str
 def comparable(found: "Evaluation", outcome: Outcome) -> bool:
     """Whether drops are against the same network as the budget: where weights were trained, the one that was given."""
     return found.against == (None if outcome.retrained is None else outcome.retrained.source)
+
+
+def of_budget(found: "Evaluation", outcome: Outcome | None) -> bool:
+    """Whether drops can be held against a budget: in its metric, against the same network."""
+    return outcome is not None and comparable(found, outcome) and found.metric == outcome.metric
+
+
+def network_against(found: "Evaluation", outcome: Outcome | None) -> str:
+    """The network that drops are against."""
+    if found.against is None if outcome is None else comparable(found, outcome):
+        return "the network as it was given"
+    return "the trained weights" if found.against is None else "another network"
 
 
 def intervals(outcome: Outcome) -> list[tuple[str, tuple[float, float] | None, bool]]:

@@ -17,7 +17,7 @@ from lhc.costs import cost_of
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
-from lhc.plan import Plan
+from lhc.plan import Plan, Retrained
 from lhc.report.builder import build_report, costs_of, estimated_front, over_time
 from lhc.report.content import cost_table
 from lhc.report.document import Report
@@ -81,14 +81,48 @@ def test_drops_of_another_metric_are_not_held_against_the_budget(full: Report) -
     assert "Measured on another scale than the decision: in nmse, not accuracy; not compared" in markdown(other)
 
 
-def test_times_of_another_metric_are_not_put_beside(full: Report, make_evaluated: Callable[..., Evaluation]) -> None:
-    old = full.model_copy(update={"robustness": None, "times": over_time([make_evaluated(0.88, 0.0)])})
-    other = replace(make_evaluated(0.5, 60.0), metric="nmse")
-    new = old.model_copy(update={"times": over_time([other])})
-    assert [point.evaluation for point in merged(old, new).times] == [other]
+@pytest.mark.parametrize(
+    ("differ", "told"),
+    [({"metric": "nmse"}, " against the network as it was given ("), ({"against": "s"}, " against another network (")],
+)
+def test_times_that_can_be_held_against_the_budget_are_the_table(
+    full: Report, make_evaluated: Callable[..., Evaluation], differ: dict[str, Any], told: str
+) -> None:
+    """However many there are in another metric or against another network, and whichever was measured first."""
+    judged = full.model_copy(update={"robustness": None, "times": over_time([make_evaluated(0.88, 0.0)])})
+    others = over_time(replace(make_evaluated(0.5, t), percent=False, **differ) for t in (0.0, 60.0))
+    apart = judged.model_copy(update={"times": others})
+    for old, new in ((judged, apart), (apart, judged)):
+        both = merged(old, new)
+        assert both.times == judged.times
+        notes = [note for note in both.notes if note not in judged.notes]
+        assert len(notes) == 2
+        assert all(told in note for note in notes)
 
 
-@pytest.mark.parametrize("differ", [{"samples": 7}, {"baseline": 0.5}, {"values": (0.5, 0.6, 0.7)}, {"against": "s"}])
+def test_drops_against_the_given_network_are_the_table_of_trained_weights(
+    full: Report, make_evaluated: Callable[..., Evaluation]
+) -> None:
+    """Those against the trained weights, more though they are, are said beside them, also those of a robustness."""
+    trained = Retrained(source="s", layers=("a",), steps=5, batch_size=2, loss="hard", seed=0, samples=9, data="t")
+    assert full.plan.outcome is not None
+    assert full.robustness is not None
+    outcome = full.plan.outcome.model_copy(update={"retrained": trained})
+    full = full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})})
+    assert all(point.evaluation.against is None for point in full.robustness.times)
+    own = over_time(make_evaluated(0.88, t) for t in (0.0, 60.0, 3600.0))
+    given = over_time(replace(make_evaluated(0.87, t), against="s") for t in (0.0, 60.0))
+    old = full.model_copy(update={"times": own})
+    assert [level.kind for level in time_chart(old.over_time, outcome).levels] == ["digital"]
+    both = merged(old, full.model_copy(update={"times": given}))
+    assert both.times == both.over_time == given
+    assert both.over_time_type == "absolute"
+    assert [level.kind for level in time_chart(both.over_time, outcome).levels] == ["digital", "budget"]
+    assert "the mean drop against the network as it was given is" in dict(statements(both))["Over time"]
+    assert sum("against the trained weights (" in note for note in both.notes) == 3
+
+
+@pytest.mark.parametrize("differ", [{"samples": 7}, {"baseline": 0.5}, {"values": (0.5, 0.6, 0.7)}])
 def test_times_of_other_samples_or_chips_are_not_put_beside(
     full: Report, make_evaluated: Callable[..., Evaluation], differ: dict[str, Any]
 ) -> None:
@@ -109,7 +143,7 @@ def test_a_shorter_series_does_not_replace_a_longer_one(
     shorter = merged(old, old.model_copy(update={"times": (day,)}))
     assert shorter.times == three
     (note,) = set(shorter.notes) - set(old.notes)
-    assert note.startswith("measured apart from the longer series over time: 1 day: drop ")
+    assert note.startswith("measured apart from the series over time: 1 day: drop ")
     assert "7 samples" in note
     assert "600" in note
     assert note in markdown(shorter).replace("\\", "")
