@@ -9,6 +9,7 @@ from lhc.passes.digital_columns import ChooseDigitalColumns
 from lhc.passes.further_copies import fills_tiles, further_copies
 from lhc.passes.gates import ParityGate
 from lhc.passes.groups import groups_of, wanted_together
+from lhc.passes.paying_copies import PayingCopies
 from lhc.passes.qualify import Qualify, initial_plan, qualified_plan
 from lhc.passes.search_front import front
 from lhc.passes.search_space import SearchSpace
@@ -45,6 +46,7 @@ __all__ = [
     "ParityGate",
     "Pass",
     "PassResult",
+    "PayingCopies",
     "Pipeline",
     "Qualify",
     "SearchOptions",

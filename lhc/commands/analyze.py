@@ -4,7 +4,7 @@ from lhc.errors import ModelError, OpenSizesError
 from lhc.onnx_io import example_shapes
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
-from lhc.passes import ChooseCopies, qualified_plan
+from lhc.passes import ChooseCopies, PayingCopies, qualified_plan
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults
 from lhc.study.outcome import Analysis
@@ -37,5 +37,5 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     check_machine(machine, graph)
     warn_of_defaults(machine)
     plan = qualified_plan(graph, machine, opened.model.source)
-    plan = ChooseCopies().run(graph, plan).plan  # as 'lhc partition' does, so that costs are the same
+    plan = PayingCopies().run(graph, ChooseCopies().run(graph, plan).plan).plan  # as 'lhc partition' does
     return Analysis(plan, graph, opened.model.renamed, example)

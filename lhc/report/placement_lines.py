@@ -61,7 +61,8 @@ __all__ = [
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
 DETAILS = "more with -v (seed, healing, estimate, objective, throughput, power) and by 'lhc report'"
 COPIES_ASSUMED = (
-    "analog costs count copies in free cells; how often reads are repeated is assumed, 'lhc partition' measures it"
+    "analog costs count copies in free cells, but not those that make a layer dearer than digital; how often reads are"
+    " repeated is assumed, 'lhc partition' measures it"
 )
 MOST_NAMED = 5
 

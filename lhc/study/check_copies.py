@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from lhc.costs import LayerCost, cost_on_tiles, cost_terms
 from lhc.measure.checks import CheckCopied
 from lhc.options.subjects import CopiesOptions
+from lhc.passes import PayingCopies
+from lhc.passes.paying_copies import halved
+from lhc.study.prepare import Decide
 from lhc.study.state import Study
 from lhc.study.tile_ranges import SUM_SAMPLES, RankingBlocks
 from lhc.support.numbers import counted, ratio
@@ -41,7 +43,7 @@ class CheckCopies(CopiesOptions):
         if study.follow is not None:
             return study
         study = self._accurate(study)
-        return self._cheap(study) if self.copies == "auto" else study
+        return Decide(PayingCopies(study.goal.objective)).apply(study) if self.copies == "auto" else study
 
     def _accurate(self, study: Study) -> Study:
         """With no number of copies that makes products clearly worse than half, a quarter, … of them, or one do."""
@@ -67,35 +69,6 @@ class CheckCopies(CopiesOptions):
             return study
         return _with(study, {name: best[name] for name in harm}).noted(f"{told}; they get the fewer")
 
-    def _cheap(self, study: Study) -> Study:
-        """With no number of copies that makes a layer dearer than digital which one copy makes cheaper."""
-        objective = study.goal.objective
-        if objective == "macs":
-            return study
-        graph, plan = study.graph, study.plan
-        digital = cost_terms(graph, plan.hardware).digital
-
-        def of(cost: LayerCost) -> float:
-            return cost.latency_s if objective == "latency" else cost.energy_j
-
-        def saves(name: str, copies: int) -> float:
-            return of(digital[name]) - of(cost_on_tiles(graph, plan.hardware, name, copies, plan.sums.get(name)))
-
-        fewer = {
-            name: next(fewer for fewer in _halved(count) if saves(name, fewer) >= saves(name, 1) / 2)
-            for name, count in plan.copies.items()
-            if saves(name, count) < 0 < saves(name, 1)
-        }
-        if not fewer:
-            return study
-        what = f"{counted(len(fewer), 'layer')} with all copies that their tiles have room for would take more"
-        return _with(study, fewer).noted(f"{what} {objective} than digital: they have fewer")
-
-
-def _halved(copies: int) -> list[int]:
-    """A number of copies, its half, and so on down to one."""
-    return [copies >> shift for shift in range(copies.bit_length())]
-
 
 def _errors(study: Study, copies: Mapping[str, int]) -> dict[str, dict[int, float]]:
     """Errors of products with so many copies, half of them, …, and one: layer -> copies -> error."""
@@ -103,8 +76,8 @@ def _errors(study: Study, copies: Mapping[str, int]) -> dict[str, dict[int, floa
     if not copies:
         return found
     bench = RankingBlocks(study, SUM_SAMPLES).bench
-    for step in range(max(len(_halved(count)) for count in copies.values())):
-        some = {name: _halved(k)[step] for name, k in copies.items() if step < len(_halved(k))}
+    for step in range(max(len(halved(count)) for count in copies.values())):
+        some = {name: halved(k)[step] for name, k in copies.items() if step < len(halved(k))}
         errors = bench.checked(CheckCopied(tuple(some.items()), study.t_s, CHIPS), SUM_SAMPLES)
         for name, error in zip(some, errors.tolist(), strict=True):
             found[name][some[name]] = error

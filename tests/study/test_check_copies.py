@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
+import lhc
 from lhc.commands.partition import begin, preparation
 from lhc.costs import cost_on_tiles, cost_terms
 from lhc.hardware import Hardware
@@ -33,14 +34,21 @@ def machine(bits: int, bound: float = 16.0) -> Hardware:
     return preset.model_copy(update={"tiles": tiles, "dac": dac, "adc": adc})
 
 
-def prepared(machine: Hardware, rows: int = ROWS, copies: str | int = "auto", objective: Objective = "macs") -> Study:
+def prepared(
+    machine: Hardware,
+    rows: int = ROWS,
+    copies: str | int = "auto",
+    objective: Objective = "macs",
+    cols: int = 64,
+    forced: tuple[str, ...] = (),
+) -> Study:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(100, rows)).astype(np.float32)
     task = Task({"x": x}, None, get_metric("nmse"))
-    weights = rng.normal(size=(rows, 64)).astype(np.float32)
+    weights = rng.normal(size=(rows, cols)).astype(np.float32)
     node = helper.make_node("MatMul", ["x", "w"], ["y"], "a")
     model = model_of([node], {"x": x}, {"y": 2}, {"w": weights})
-    options = PartitionOptions(model, task, hardware=machine, copies=copies, objective=objective)
+    options = PartitionOptions(model, task, hardware=machine, copies=copies, objective=objective, force_analog=forced)
     with Running(options) as running:
         return preparation(options).apply(begin(options, running, opened_of(options)))
 
@@ -82,3 +90,18 @@ def test_copies_do_not_make_a_layer_dearer_than_digital(objective: Objective) ->
     assert energy(1) < digital < energy(8)
     assert energy(plan.copies.get("a", 1)) < digital or objective == "macs"
     assert ("more energy than digital" in " ".join(study.notes)) == (objective == "energy")
+
+
+def test_a_layer_that_is_dearer_with_one_copy_too_has_one_and_analyze_counts_it_alike() -> None:
+    """By the same machine and the same rule, without sums that were measured; forced onto tiles it has all copies."""
+    tall = machine(8)
+    study = prepared(tall, cols=2, objective="energy")
+    analysis = lhc.analyze(study.model, hardware=tall)
+    assert analysis.plan.copies == study.plan.copies == {}
+    assert analysis.costs is not None
+    counted = analysis.costs.analog["a"]
+    assert counted == cost_on_tiles(study.graph, tall, "a", 1, study.plan.sums.get("a"))
+    assert counted.energy_j > analysis.costs.digital["a"].energy_j
+    assert "1 layer with all copies" in " ".join(study.notes)
+    forced = prepared(tall, cols=2, objective="energy", forced=("a",))
+    assert forced.plan.copies == prepared(tall, cols=2).plan.copies == {"a": FREE}
