@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from difflib import get_close_matches
 
+from pydantic import BaseModel
+
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -18,7 +20,7 @@ log = logging.getLogger("lhc")
 _DESCRIBED: Mapping[str, tuple[str, ...]] = {
     "tiles": ("rows", "cols"),
     "dac": ("bits", "bound", "scaling"),
-    "adc": ("bits", "bound", "noise"),
+    "adc": ("bits", "bound", "noise", "bound_management"),
     **dict.fromkeys(("devices", "compensation", "t_inference_s", "costs"), ()),
 }
 """Sections and fields of a machine that its figures rest on, and for which there are defaults that are not off."""
@@ -70,9 +72,24 @@ def warn_of_defaults(machine: Hardware) -> None:
     for name in _DESCRIBED:
         section = getattr(machine, name) if name in given else None
         missing += [f"{name}.{one}" for one in _DESCRIBED[name] if section and one not in section.model_fields_set]
+    said = [] if machine.costs is None or "costs" not in given else _said(machine.costs)
+    if not all(said):
+        missing.append(f"{said.count(False)} of {len(said)} fields of costs")
     if missing:
         log.warning(
             "hardware %s does not say %s: lhc's defaults are taken ('lhc hardware FILE' shows them)",
             machine.name,
             ", ".join(missing),
         )
+
+
+def _said(costs: BaseModel) -> list[bool]:
+    """Of every number that costs rest on, whether a description gives it; areas of the chip are known or not."""
+    said = []
+    for name in type(costs).model_fields:
+        inner = getattr(costs, name)
+        if isinstance(inner, BaseModel) and name != "chip":
+            said += _said(inner)
+        elif name not in ("model", "chip"):
+            said.append(name in costs.model_fields_set)
+    return said

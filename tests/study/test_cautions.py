@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.errors import ModelError
-from lhc.hardware import Hardware
+from lhc.hardware import AlpineCosts, Hardware
 from lhc.hardware.sections import LeftOut
 from lhc.measure import Bench
 from lhc.measure.judge import Budget
@@ -19,6 +19,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Outcome
 from lhc.samples.metrics import METRICS
 from lhc.study.cautions import beyond_memory, doubts, warn_of_few_samples, warn_of_other_digital
+from lhc.study.machines import warn_of_defaults
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 
@@ -132,8 +133,32 @@ def test_what_a_description_does_not_say_is_told(caplog: pytest.LogCaptureFixtur
         network(), hardware=Hardware.parse("name: mine\ntiles: {rows: 128}\nadc: {bits: 6}\ncosts: null", "mine")
     )
     (told,) = (record.getMessage() for record in caplog.records)
-    fields = "dac, devices, compensation, t_inference_s, tiles.cols, adc.bound, adc.noise"
+    fields = "dac, devices, compensation, t_inference_s, tiles.cols, adc.bound, adc.noise, adc.bound_management"
     assert told.startswith(f"hardware mine does not say {fields}: lhc's defaults are taken")
+
+
+@pytest.mark.parametrize(
+    ("costs", "told"),
+    [
+        (
+            "{tile: {product_ns: 60, product_pj_per_cell: {value: 0.4, source: chip 7}}}",
+            "{some} of {all} fields of costs:",
+        ),
+        ("{}", "{all} of {all} fields of costs:"),
+        (None, ", costs,"),
+    ],
+)
+def test_costs_that_a_description_leaves_to_defaults_are_told(
+    costs: str | None, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    section = "" if costs is None else f"\ncosts: {costs}"
+    warn_of_defaults(Hardware.parse(f"name: mine\ntiles: {{rows: 128}}{section}", "mine"))
+    numbers = AlpineCosts().model_dump(exclude={"model", "chip"})
+    count = sum(len(section) for section in numbers.values())
+    assert told.format(some=count - 2, all=count) in caplog.text
+    caplog.clear()
+    warn_of_defaults(Hardware.load("lionheart"))
+    assert not caplog.text
 
 
 def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:
