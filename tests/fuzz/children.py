@@ -26,6 +26,7 @@ __all__ = ["MEMORY", "SECONDS", "Command", "Job", "Outcome", "forked", "invoke",
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = 4 * 2**30
+"""Beyond what the process holds when its jobs begin."""
 SECONDS = 10
 WALL = 120
 """A busy machine takes longer than processor time says."""
@@ -123,7 +124,9 @@ def _limit(seconds: int) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = math.ceil(usage.ru_utime + usage.ru_stime)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    # PyTorch for CUDA maps 6 GB as it is loaded; a thread that cannot start makes its starter wait forever.
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
