@@ -98,7 +98,7 @@ def test_annotations_are_found_again_by_name_alone(file: Path, placed: Partition
 
 @pytest.fixture(scope="module")
 def prepared() -> Iterator[Study]:
-    options = PartitionOptions("digits-narrow", samples=40, draws=2)
+    options = PartitionOptions("digits-narrow", samples=40, draws=2, objective="macs")
     with Running(options) as running:
         yield preparation(options).apply(begin(options, running, open_model("digits-narrow")))
 
