@@ -35,11 +35,10 @@ class PayingCopies(Pass):
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         objective = self.objective or default_objective(Milp, graph, plan.hardware)
-        fewer = {} if objective == "macs" else _fewer(graph, plan, objective)
-        if not fewer:
-            return PassResult(plan)
-        what = f"{counted(len(fewer), 'layer')} with all copies that their tiles have room for would take more"
-        return PassResult(plan.with_copies(graph, fewer), (f"{what} {objective} than digital: they have fewer",))
+        fewer, paying = ({}, 0) if objective == "macs" else _fewer(graph, plan, objective)
+        what = f"{counted(paying, 'layer')} with all copies that their tiles have room for would take more"
+        notes = (f"{what} {objective} than digital: they have fewer",) if paying else ()
+        return PassResult(plan.with_copies(graph, fewer), notes)
 
 
 def halved(copies: int) -> list[int]:
@@ -47,22 +46,23 @@ def halved(copies: int) -> list[int]:
     return [copies >> shift for shift in range(copies.bit_length())]
 
 
-def _fewer(graph: LayerGraph, plan: Plan, objective: Objective) -> dict[str, int]:
-    """The copies of layers that are to have fewer, those on the same tiles alike."""
+def _fewer(graph: LayerGraph, plan: Plan, objective: Objective) -> tuple[dict[str, int], int]:
+    """The copies of layers that are to have fewer, those on the same tiles alike, and how many of them may pay."""
     digital = cost_terms(graph, plan.hardware).digital
     of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if objective == "latency" else (lambda c: c.energy_j)
 
     def saves(name: str, copies: int) -> float:
         return of(digital[name]) - of(cost_on_tiles(graph, plan.hardware, name, copies, plan.sums.get(name)))
 
-    found = {}
-    free = frozenset(plan.eligible)
+    found: dict[str, int] = {}
+    free, paying = frozenset(plan.eligible), 0
     for name, count in plan.copies.items():
         one = saves(name, 1)
         if saves(name, count) < 0 and (one > 0 or name in free):
+            paying += one > 0
             found[name] = next(k for k in halved(count) if k == 1 or saves(name, k) >= one / 2 > 0)
     shared: dict[str, int] = {}
     for tie in graph.tied(layer.name for layer in plan.layers if layer.may_be_analog):
         wanted = [found[name] for name in tie if name in found]
         shared |= dict.fromkeys(tie, min(wanted)) if wanted else {}
-    return shared
+    return shared, paying
