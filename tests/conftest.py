@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +20,15 @@ Cli = Callable[..., Result]
 # How long an example takes says more about the machine than about lhc; CI must not fail on an unlucky draw.
 settings.register_profile("lhc", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lhc")
+
+
+def older(package: str, release: str) -> bool:
+    """Whether an installed package is older than a release: an oracle that does not know yet what is asked of it."""
+
+    def numbers(text: str) -> tuple[int, ...]:
+        return tuple(map(int, text.split(".")[:2]))
+
+    return numbers(version(package)) < numbers(release)
 
 
 @pytest.fixture(scope="session")

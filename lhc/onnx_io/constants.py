@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from lhc.errors import ModelError
 from lhc.model import is_external, mapped_bytes
 from lhc.onnx_io.fold import FOLD_LIMIT, fold, folded_type
-from lhc.onnx_io.held_weights import pieces_of, read_in
+from lhc.onnx_io.held_weights import PACKED, bytes_needed, pieces_of, read_in
 
 __all__ = ["Array", "Constants", "store_constant", "stored_array"]
 
@@ -42,6 +42,8 @@ def stored_array(tensor: onnx.TensorProto) -> Array:
             raise ValueError(f"negative size in {tuple(tensor.dims)}")
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
         if not is_external(tensor):
+            if _kind(tensor) in PACKED and _held(tensor) != bytes_needed(tensor):  # onnx's reader may stretch them
+                raise ValueError(f"{_held(tensor)} bytes for {tuple(tensor.dims)}")
             return np.asarray(numpy_helper.to_array(tensor))
         stored = mapped_bytes(tensor)
         if sys.byteorder == "little" and len(stored) == math.prod(tensor.dims) * dtype.itemsize:
@@ -53,6 +55,16 @@ def stored_array(tensor: onnx.TensorProto) -> Array:
         raise ModelError(f"initializer {tensor.name!r}: its data does not fit its shape and type ({error})") from error
     except OSError as error:
         raise ModelError(f"initializer {tensor.name!r}: its data cannot be read any more ({error})") from error
+
+
+def _kind(tensor: onnx.TensorProto) -> str:
+    name: str = onnx.TensorProto.DataType.Name(tensor.data_type)
+    return name
+
+
+def _held(tensor: onnx.TensorProto) -> int:
+    """Bytes of values that share bytes."""
+    return len(tensor.raw_data) or len(tensor.int32_data)
 
 
 def store_constant(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:

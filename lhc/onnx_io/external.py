@@ -7,7 +7,6 @@ tensors inside attributes, function bodies and subgraphs, which are small, are r
 are relative again, to the same file or to a copy beside the output.
 """
 
-import math
 import os
 from collections.abc import Iterator
 from copy import deepcopy
@@ -18,7 +17,7 @@ import onnx
 
 from lhc.errors import ModelError, UsageError
 from lhc.model import OnnxModel, external_entries, in_other_file, is_external, mapped_bytes, store_elsewhere, subgraphs
-from lhc.onnx_io.held_weights import read_in
+from lhc.onnx_io.held_weights import bytes_needed, read_in
 from lhc.support.files import write_file
 
 __all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "place", "relative", "resolve"]
@@ -31,7 +30,6 @@ _ALIGNMENT = 4096
 SMALL = 4096
 """Bytes up to which a tensor may hold sizes, axes and the like."""
 _PIECE = 2**24
-_BITS = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 
 
 def resolve(proto: onnx.ModelProto, folder: Path, label: str) -> None:
@@ -78,7 +76,7 @@ def _resolve(tensor: onnx.TensorProto, folder: Path, label: str, checked: dict[s
     where = f"{label}: data of tensor {tensor.name[:100]!r} in {location}"
     try:
         offset = int(entries.get("offset", 0))
-        needed = _bytes_needed(tensor)
+        needed = bytes_needed(tensor)
         length = int(entries.get("length", needed))
     except (ValueError, KeyError) as error:
         raise ModelError(f"{where}: offset, length or type is not usable ({error})") from error
@@ -89,16 +87,6 @@ def _resolve(tensor: onnx.TensorProto, folder: Path, label: str, checked: dict[s
             f" of {size} bytes; get the model and its data again, from one source"
         )
     store_elsewhere(tensor, entries | {"location": path, "offset": offset, "length": length})
-
-
-def _bytes_needed(tensor: onnx.TensorProto) -> int:
-    if any(size < 0 for size in tensor.dims):
-        raise ValueError(f"negative size in {tuple(tensor.dims)}")
-    name = onnx.TensorProto.DataType.Name(tensor.data_type)
-    if name in ("UNDEFINED", "STRING"):
-        raise ValueError(f"{name.lower()} values cannot lie in another file")
-    bits: int = _BITS.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return -(-math.prod(map(int, tensor.dims)) * bits // 8)
 
 
 def _data_file(location: str, folder: Path, where: str) -> tuple[Path, int]:

@@ -4,6 +4,7 @@ A protobuf message copies its bytes whenever they are read, written, or put into
 onnxruntime that is made from a message copies them again. Arrays and sessions of what lies beside refer to that.
 """
 
+import math
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
@@ -15,7 +16,10 @@ import onnx
 from lhc.model import external_entries, is_held, mapped_bytes, shallow, store_elsewhere, without_weights
 from lhc.support.held_bytes import HeldBytes
 
-__all__ = ["LEAST", "HeldWeights", "held_apart", "pieces_of", "read_in", "whole"]
+__all__ = ["LEAST", "PACKED", "HeldWeights", "bytes_needed", "held_apart", "pieces_of", "read_in", "whole"]
+
+PACKED = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
+"""Bits of the types that share bytes."""
 
 _TYPES = frozenset(
     onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))
@@ -101,3 +105,18 @@ def whole(proto: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in filter(is_held, copy.graph.initializer):
         read_in(tensor)
     return copy
+
+
+def bytes_needed(tensor: onnx.TensorProto) -> int:
+    """Bytes that the values of a tensor take, packed as ONNX stores them.
+
+    Raises:
+        ValueError: a negative size, or a type without a size.
+    """
+    if any(size < 0 for size in tensor.dims):
+        raise ValueError(f"negative size in {tuple(tensor.dims)}")
+    name = onnx.TensorProto.DataType.Name(tensor.data_type)
+    if name in ("UNDEFINED", "STRING"):
+        raise ValueError(f"{name.lower()} values have no size")
+    bits: int = PACKED.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return -(-math.prod(map(int, tensor.dims)) * bits // 8)

@@ -19,6 +19,7 @@ from lhc.runtime import parity_errors
 from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.runtime.ort import Array, create_session
 from lhc.study.source import Opened
+from tests.conftest import older
 
 pytestmark = pytest.mark.analog
 
@@ -102,7 +103,16 @@ def assert_same(found: Array, expected: Array) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.skipif(older("onnxruntime", "1.32"), reason="its QMoE is another"))
+        if case.bits
+        else case
+        for case in CASES
+    ],
+    ids=lambda case: case.id,
+)
 def test_every_expert_is_two_products(case: Case) -> None:
     file = case.model()
     model = canonical(load_model(file))

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from lhc.errors import ModelError
 from lhc.graph import obstacle
 from lhc.onnx_io import Constants, load_model, read_graph
+from lhc.onnx_io.constants import stored_array
 from lhc.onnx_io.fold import FOLD_LIMIT
 
 RNG = np.random.default_rng(20261125)
@@ -320,3 +321,12 @@ def test_nonsense_in_a_tensor_is_an_error_of_lhc(data: bytes, kind: int, dims: l
         message = f"'w' {found.shape}"
         assert found.shape == tuple(dims)
     assert "'w'" in message
+
+
+def test_packed_values_that_are_fewer_than_their_shape_says_are_refused() -> None:
+    """Versions of onnx stretch them: a file of a few bytes then takes all memory."""
+    tensor = TensorProto(name="w", data_type=TensorProto.INT4, dims=[2**38], raw_data=b"12")
+    with pytest.raises(ModelError, match="initializer 'w': its data does not fit its shape and type"):
+        stored_array(tensor)
+    whole = helper.make_tensor("w", TensorProto.INT4, [3], np.array([1, -2, 3]))
+    assert stored_array(whole).astype(int).tolist() == [1, -2, 3]

@@ -24,6 +24,7 @@ from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import fill_words
 from lhc.runtime.spans import loaded, span, stored
 from lhc.runtime.stream import Position
+from tests.conftest import older
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART, Array, by_onnxruntime, normal
 from tests.runtime.products import programmed
 
@@ -175,6 +176,8 @@ def test_a_calibration_refuses_the_same(hidden: bool) -> None:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_onnxruntime_refuses_the_same(case: Case) -> None:
+    if case is CASES["bias"] and older("onnxruntime", "1.30"):
+        pytest.skip("this onnxruntime reads beyond a bias that is too short")
     with pytest.raises(Exception, match="ONNXRuntimeError"):
         by_onnxruntime(case.model(), case.feeds())
 

@@ -286,9 +286,14 @@ def test_empty_batch(case: str, hardware: Hardware) -> None:
     result = session.run(None, {"x": x})[0]
     assert result.size == 0
     assert result.dtype == np.float32
-    expected = ReferenceEvaluator(model).run(None, {"x": x})
-    assert isinstance(expected, list)
-    assert result.shape == expected[0].shape
+    one, two = (
+        ReferenceEvaluator(model).run(None, {"x": np.zeros([size or filled for size in shape], np.float32)})
+        for filled in (1, 2)
+    )
+    assert isinstance(one, list)
+    assert isinstance(two, list)
+    # What grows with the empty axis is empty; references of older versions of onnx fail on nothing.
+    assert result.shape == tuple(a if a == b else 0 for a, b in zip(one[0].shape, two[0].shape, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(0, 6), (4, 0)])
