@@ -365,7 +365,7 @@ def recorded(
             seen = observed(feeds)
             with isolated():
                 for layer in some:
-                    layer.run(recorders[layer.name], seen[layer.activation], None, Position(0, samples))
+                    layer.run(recorders[layer.name], observed.value(layer.activation, seen), None, Position(0, samples))
             del seen
         del observed
         for layer in some:

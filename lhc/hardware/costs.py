@@ -368,7 +368,7 @@ def _read(value: object) -> object:
     if isinstance(value, CostSection):
         return value
     name = value.get("model", "alpine") if isinstance(value, dict) else None
-    if name not in _SHIPPED and name not in cost_models():
+    if not isinstance(name, str) or (name not in _SHIPPED and name not in cost_models()):
         models = ", ".join(map(repr, cost_models()))
         raise PydanticCustomError("cost_model", "choose a cost model: {models}", {"models": models})
     try:

@@ -178,7 +178,7 @@ def _some(activation: Array, counted: Array | None) -> Floats:
     vectors = activation.reshape(-1, activation.shape[-1])
     if counted is not None and activation.shape[:-1] == counted.shape:
         vectors = vectors[counted.reshape(-1)]
-    vectors = vectors[vectors.any(axis=1)]
+    vectors = vectors[np.square(vectors).any(axis=1)]  # a product of less than 1e-23 is no number of float32
     kept: Floats = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), VECTORS_A_CALL)).round().astype(int)]
     return kept
 
@@ -237,7 +237,7 @@ def chosen_factors(
 
 def _factors(x: Floats, matrices: Sequence[Floats], exponent: float) -> Floats:
     """Powers of two, ``(channels,)``; 1 for channels that are always zero or meet no weight."""
-    channels = _spread(x / np.sqrt(np.square(x).mean(axis=1, keepdims=True)))
+    channels = _spread(x / np.sqrt(np.square(x, dtype=np.float64).mean(axis=1, keepdims=True)))
     weights = _spread(np.concatenate([matrix / (np.sqrt(np.square(matrix).mean()) or 1.0) for matrix in matrices]))
     used = (channels > 0) & (weights > 0)
     powers = np.zeros(len(used))

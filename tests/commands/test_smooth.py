@@ -98,6 +98,11 @@ def test_inputs_that_are_hardly_ever_driven(vectors: int) -> None:
     assert (found.exponent is not None) == (vectors > 0)
 
 
+def test_inputs_too_small_to_be_squared_in_float32_are_left_as_zeros_are() -> None:
+    (found,) = lhc.smooth(outlying(), {"x": X * np.float32(1e-44)}).inputs
+    assert (found.before, found.exponent) == (0.0, None)
+
+
 def test_a_product_that_reads_other_channels_than_its_input_has_is_named() -> None:
     """As where a file contradicts itself behind the input, so that it runs up to there."""
     model = load_model(outlying())

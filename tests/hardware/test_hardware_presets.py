@@ -183,6 +183,7 @@ MISTAKES = [
     Mistake("negative time", "name: a\nt_inference_s: -1", r"t_inference_s: "),
     Mistake("unknown scaling", "name: a\ndac: {scaling: max}", r"dac\.scaling: .*'abs_max', 'static' or 'none'"),
     Mistake("unknown device", "name: a\ndevices: {model: rram}", r"devices\.model: .*'pcm', .*\(got 'rram'\)"),
+    Mistake("cost model that is no name", "name: a\ncosts: {model: {a: 1}}", r"costs: choose a cost model: .*'alpine'"),
     Mistake("device that is no name", "name: a\ndevices: {model: [1]}", r"devices\.model: .*'pcm', .*\(got \[1\]\)"),
     Mistake(
         "field of another device",

@@ -249,6 +249,17 @@ def test_sums_tell_which_vectors_the_engine_reads_again(copies: int) -> None:
     assert again == pytest.approx(np.mean(copies * np.array(sums) > 1), abs=1 / QUANTILES)
 
 
+def test_sums_of_a_layer_that_reads_what_is_stored() -> None:
+    """Its input is a constant of the file, so no call gives it."""
+    source = linear(np.ones((8, 4), np.float32))
+    source.graph.node[0].input[0] = "stored"
+    rng = np.random.default_rng(0)
+    source.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(64, 8)).astype(np.float32), "stored"))
+    model, machine = load_model(source), Hardware.load("lionheart")
+    blocks = [(64, {"x": np.zeros((64, 8), np.float32)})]
+    assert len(calibrate_sums(model, read_graph(model), machine, ["a"], blocks, {}, 0.0)["a"]) == QUANTILES
+
+
 def test_layers_that_share_tiles_share_the_wider_range_of_adcs() -> None:
     model, machine = load_model(_shared()), Hardware.parse(ADCS.replace("SCALING", "none"), "text")
     x = 0.05 * np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
