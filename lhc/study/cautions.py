@@ -31,9 +31,9 @@ __all__ = [
 
 log = logging.getLogger("lhc")
 
-LIBRARIES = 800 * 2**20
-"""Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 690
-to 740 with one for CUDA, were measured."""
+LIBRARIES = 900 * 2**20
+"""Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 800
+with one for CUDA were measured."""
 UNLIKELY = 1e-4
 """Chance below which two values of one digital network are not put down to the choice of samples."""
 LEAST_WON = 1 / 3
