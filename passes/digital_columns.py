@@ -59,7 +59,7 @@ class ChooseDigitalColumns(Pass):
             (-float(damage) / sizes[name], name, column)
             for name, damages in self.damages.items()
             for column, damage in enumerate(damages)
-            if damage > 0
+            if damage > 0 and sizes[name] > 0  # what costs nothing by its stated shapes takes no share
         ):
             own = chosen.setdefault(name, [])
             if sizes[name] <= room and len(own) + 1 < len(self.damages[name]):

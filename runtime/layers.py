@@ -190,7 +190,12 @@ class AnalogLayer(ABC):
         return np.moveaxis(output, self.form.output_axis(output.ndim), 0)
 
     def peaks(self, x: Array) -> Floats:
-        """Greatest magnitude of every input vector, ``(groups, values)``; values in the order of `by_output`."""
+        """Greatest magnitude of every input vector, ``(groups, values)``; values in the order of `by_output`.
+
+        Raises:
+            DataError: the activation does not fit the operator.
+        """
+        self._operands.check(x.shape, None)
         return self._peaks(torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32))
 
     @abstractmethod

@@ -71,3 +71,11 @@ def test_what_is_no_share_is_refused_by_name(given: float | str) -> None:
     with pytest.raises(UsageError, match="--digital-columns"):
         ColumnsOptions(digital_columns=given)
     assert ColumnsOptions(digital_columns="5%").columns_share == pytest.approx(0.05)
+
+
+def test_a_layer_whose_stated_shapes_make_it_cost_nothing_keeps_its_columns() -> None:
+    layers = [product("many", "x", 20, 4, 0, "a"), product("few", "x", 40, 2, 1, "b")]
+    graph = LayerGraph(layers, ["x"], ["few"])
+    plan = Qualify().run(graph, initial_plan(graph, MACHINE, "source", "0")).plan
+    chosen = ChooseDigitalColumns(0.9, "macs", DAMAGES).run(graph, plan).plan
+    assert chosen.digital_columns == {"few": (0,)}

@@ -151,6 +151,14 @@ def test_inputs_that_do_not_fit_are_refused_by_shape(case: Case, engine: Callabl
         engine(case)
 
 
+def test_magnitudes_of_vectors_that_do_not_fit_are_refused() -> None:
+    """By which the vectors of a calibration count."""
+    model = load_model(GREY.model())
+    (layer,) = HybridExecutor(model, read_graph(model, sizes=False), ["layer"]).layers
+    with pytest.raises(DataError, match=f"Conv 'layer': .*{GREY.message}"):
+        layer.peaks(GREY.feeds()["x"])
+
+
 @pytest.mark.parametrize("hidden", [False, True], ids=["input of the network", "inside"])
 def test_a_calibration_refuses_the_same(hidden: bool) -> None:
     """As the layer says it, wherever in the network it is."""
