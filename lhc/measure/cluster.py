@@ -51,6 +51,13 @@ class DaskWorkers:
         except ImportError as error:
             raise MissingDependencyError("--scheduler needs Dask; pip install distributed") from error
         self._distributed: Any = distributed
+        # Before connecting, which on a busy machine ends in silence instead of Dask's own TypeError.
+        security = self._distributed.Security().get_connection_args("client")
+        if address.startswith("tls://") and security.get("ssl_context") is None:
+            raise UsageError(
+                f"--scheduler {address!r}: for tls:// name the certificates in Dask's configuration"
+                f" (distributed.comm.tls), see {page('command-line')}"
+            )
         self._packed: WeakKeyDictionary[Setting, Any] = WeakKeyDictionary()
         self._desk: Desk[str, Any] = Desk(self._workers, self._name, self._submit, self._finished, self._result)
         try:
@@ -61,11 +68,6 @@ class DaskWorkers:
             )
         except WorkerError as error:
             raise UsageError(f"--scheduler {address!r}: {error}") from error
-        except TypeError as error:  # what Dask says of a missing certificate
-            raise UsageError(
-                f"--scheduler {address!r}: cannot be used ({error}); for tls:// name the certificates in Dask's"
-                f" configuration (distributed.comm.tls), see {page('command-line')}"
-            ) from error
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"--scheduler {address!r}: no Dask scheduler answers there ({error}); start one with dask scheduler,"

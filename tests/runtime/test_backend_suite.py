@@ -98,7 +98,7 @@ def _compare(cases: tuple[tuple[str, onnx.ModelProto, tuple[Feeds, ...]], ...]) 
 def test_simple_cases() -> None:
     failed, ran = _compare(_cases("simple"))
     assert failed == []
-    assert ran >= 17
+    assert ran >= 16  # onnx 1.20's; later ones bring more
 
 
 @pytest.mark.slow
