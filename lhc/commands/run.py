@@ -30,9 +30,7 @@ def evaluate(options: RunOptions) -> Evaluations:
         study, analog, at = read_run(options, running)
         study = usefully_calibrated(options, study, analog)
         if options.against is not None:
-            other_network = against(options.against, study)
-            if other_network.model.source != study.model.source:  # else drops are against it anyway
-                study = replace(study, original=other_network)
+            study = replace(study, original=against(options.against, study))
         bench = study.bench(study.splits.judged)
         warn_of_doubtful_labels(bench)
         level = options.confidence

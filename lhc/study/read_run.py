@@ -42,13 +42,15 @@ def usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, anal
     return with_useful_calibration(study, analog)
 
 
-def against(source: ModelSource, study: Study) -> Study:
-    """The network that drops are against, all of it digital.
+def against(source: ModelSource, study: Study) -> Study | None:
+    """The network that drops are against, all of it digital; None where it is the study's own, as without it.
 
     Raises:
         UsageError: it takes other inputs, or gives other answers.
     """
     opened = open_model(source)
+    if opened.model.source == study.model.source:
+        return None
     label, placed = opened.model.label, study.model.label
     names, own = (sorted(info.name for info in tensor_infos(model)) for model in (opened.model, study.model))
     if names != own:
