@@ -42,8 +42,7 @@ def stored_array(tensor: onnx.TensorProto) -> Array:
             raise ValueError(f"negative size in {tuple(tensor.dims)}")
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
         if not is_external(tensor):
-            if _kind(tensor) in PACKED and _held(tensor) != bytes_needed(tensor):  # onnx's reader may stretch them
-                raise ValueError(f"{_held(tensor)} bytes for {tuple(tensor.dims)}")
+            _check_packed(tensor)
             return np.asarray(numpy_helper.to_array(tensor))
         stored = mapped_bytes(tensor)
         if sys.byteorder == "little" and len(stored) == math.prod(tensor.dims) * dtype.itemsize:
@@ -57,14 +56,12 @@ def stored_array(tensor: onnx.TensorProto) -> Array:
         raise ModelError(f"initializer {tensor.name!r}: its data cannot be read any more ({error})") from error
 
 
-def _kind(tensor: onnx.TensorProto) -> str:
-    name: str = onnx.TensorProto.DataType.Name(tensor.data_type)
-    return name
-
-
-def _held(tensor: onnx.TensorProto) -> int:
-    """Bytes of values that share bytes."""
-    return len(tensor.raw_data) or len(tensor.int32_data)
+def _check_packed(tensor: onnx.TensorProto) -> None:
+    """Refuse values that share bytes and are fewer or more than the shape says: onnx's reader may stretch them."""
+    if onnx.TensorProto.DataType.Name(tensor.data_type) in PACKED:
+        held = len(tensor.raw_data) or len(tensor.int32_data)
+        if held != bytes_needed(tensor):
+            raise ValueError(f"{held} bytes for {tuple(tensor.dims)}")
 
 
 def store_constant(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:

@@ -50,12 +50,11 @@ class Calibration:
         """
         if not sum(damages) > 0:
             return None
-        total = sum(drops)
-        if abs(total) <= 1e-9 * sum(map(abs, drops)):
+        total, size = sum(drops), sum(map(abs, drops))
+        if abs(total) <= 1e-9 * size:
             total = 0.0  # but for its rounding
         factor = total / sum(damages)
         off = sum(abs(drop - factor * damage) for damage, drop in zip(damages, drops, strict=True))
-        size = sum(map(abs, drops))
         return cls(factor, off / size if size else 0.0, len(drops))
 
     def __str__(self) -> str:
