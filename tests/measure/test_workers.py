@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,8 @@ def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, o
         if what == "testing" and done:
             assert isinstance(running.workers, ProcessWorkers)
             for pid in running.workers._pools[1]._processes:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # killed by the call before this one
+                    os.kill(pid, signal.SIGKILL)
 
     execution = Execution(jobs=2, work_dir=tmp_path)
     with Running(execution) as running, pytest.raises(WorkerError, match="a worker process is gone"):
