@@ -4,7 +4,7 @@ Segments are cut from the original model, before any optimiser sees it: a fusion
 change what is analog.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -35,8 +35,10 @@ Stage = tuple[Segment | None, tuple[str, ...]]
 """Of one depth: its digital segment, None where empty, then its analog layers."""
 
 
-def cut_graph(graph: LayerGraph, analog: frozenset[str], constants: Constants) -> list[Stage]:
-    """Execution order of a placement, depth by depth."""
+def cut_graph(
+    graph: LayerGraph, analog: frozenset[str], constants: Constants, with_analog: Collection[str] = ()
+) -> list[Stage]:
+    """Execution order of a placement, depth by depth; digital operators ``with_analog`` are in no segment."""
     depth = graph.depths(analog)
     levels: list[list[str]] = [[] for _ in range(max(depth.values(), default=0) + 1)]
     for name in graph.order():
@@ -47,7 +49,7 @@ def cut_graph(graph: LayerGraph, analog: frozenset[str], constants: Constants) -
             readers.setdefault(tensor, []).append(layer.name)
     stages: list[Stage] = []
     for here in levels:
-        digital = [name for name in here if name not in analog]
+        digital = [name for name in here if name not in analog and name not in with_analog]
         stages.append((_segment(graph, digital, constants, readers), tuple(n for n in here if n in analog)))
     return stages
 

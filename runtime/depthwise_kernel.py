@@ -29,20 +29,9 @@ from lhc.runtime.lanes import (
     unless_zero,
 )
 from lhc.runtime.normals import deviates, threefry_lanes
+from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
 from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_packed, stored_run
-from lhc.runtime.tile_kernels import (
-    ROWS,
-    AfterSpans,
-    ConverterCodes,
-    Digital,
-    PackedTiles,
-    TileSpans,
-    completed,
-    finished,
-    noisy,
-    opened,
-    sample_keys,
-)
+from lhc.runtime.tile_kernels import ROWS, ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 
 __all__ = ["convolve_channels", "takes_channels"]
 
@@ -141,6 +130,21 @@ def _copy(x: Any, x0: int, to: Any, to0: int, count: int) -> None:
         n += LANES
     if n < count:
         stored_run(to, to0 + n, loaded_run(x, x0 + n, 0, count - n), 0, count - n)
+
+
+@compiled(inner=True, within=True)
+def _finish(x: Any, x0: int, after: AfterSpans, addend0: int, to: Any, to0: int, count: int) -> None:
+    """Copy outputs, with what follows the operator."""
+    n = 0
+    while n + LANES <= count:
+        value = loaded(x, x0 + n)
+        value = value + loaded(after.addend, addend0 + n) if after.adds else value
+        stored(to, to0 + n, within(value, after))
+        n += LANES
+    if n < count:
+        value = loaded_run(x, x0 + n, 0, count - n)
+        value = value + loaded_run(after.addend, addend0 + n, 0, count - n) if after.adds else value
+        stored_run(to, to0 + n, within(value, after), 0, count - n)
 
 
 @compiled(inner=True, within=True)
@@ -336,7 +340,9 @@ def convolve_channels(
             _pad(source, (image * tiles.groups + group) * area, one)
             for chip in range(tiles.chips):
                 _channel(tiles, one, _filter(tiles, chip, group), after, counter)
-                out0 = ((chip * images + image) * tiles.groups + group) * positions
+                own0 = (image * tiles.groups + group) * positions
+                out0 = chip * images * tiles.groups * positions + own0
                 for line in range(one.out_line_count):
                     start = number(one.out_lines, line)
-                    _copy(one.found, start, target, out0 + line * one.out_width, one.out_width)
+                    first = line * one.out_width
+                    _finish(one.found, start, after, own0 + first, target, out0 + first, one.out_width)

@@ -21,6 +21,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, SegmentModels, cut_graph
+from lhc.runtime.epilogue import Epilogue, epilogues
 from lhc.runtime.ort import create_session
 from lhc.runtime.placed_network import PlacedNetwork
 from lhc.runtime.programmed import OnDemand, ProgrammedChip, ProgrammedLayers
@@ -73,12 +74,14 @@ class HybridExecutor(PlacedNetwork):
         constants = Constants(model.proto.graph)
         branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)
+        behind = epilogues(placed, nodes, self.analog, constants) if self.analog else {}
         self._layers = {
-            name: _analog_layer(model.label, graph, constants, nodes[name], name)
+            name: _analog_layer(model.label, graph, constants, nodes[name], name, behind.get(name))
             for name in graph.order()
             if name in self.analog
         }
-        cuts = cut_graph(placed, self.analog, constants)
+        taken = {node for epilogue in behind.values() for node in epilogue.nodes}
+        cuts = cut_graph(placed, self.analog, constants, taken)
         # All digital is the model as it is, and the model's own inputs have their types.
         inner = {t for segment, _ in cuts if segment for t in segment.inputs} - set(graph.inputs)
         types = tensor_types(model, inner) if self.analog else {}
@@ -217,7 +220,7 @@ class HybridExecutor(PlacedNetwork):
 
 
 def _analog_layer(
-    label: str, graph: LayerGraph, constants: Constants, node: onnx.NodeProto, name: str
+    label: str, graph: LayerGraph, constants: Constants, node: onnx.NodeProto, name: str, epilogue: Epilogue | None
 ) -> "AnalogLayer":
     layer = graph[name]
     problem = obstacle(layer) if layer.is_candidate else None
@@ -229,7 +232,7 @@ def _analog_layer(
         from lhc.runtime.layers import analog_layer
 
     users = [c.name for c in graph.candidates if c.weight and c.weight.tile_set == layer.weight.tile_set]
-    return analog_layer(node, layer, constants.value(layer.weight.name), users.index(name))
+    return analog_layer(node, layer, constants.value(layer.weight.name), users.index(name), epilogue)
 
 
 def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> "onnxruntime.InferenceSession":

@@ -32,10 +32,11 @@ from lhc.runtime.image_kernel import convolve
 from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
+from lhc.runtime.output_kernels import Digital
 from lhc.runtime.row_kernel import BLOCK, RowMemory, multiply_rows
 from lhc.runtime.rowsplit import RowConverters
 from lhc.runtime.stream import Position
-from lhc.runtime.tile_kernels import ROWS, Digital, PackedTiles
+from lhc.runtime.tile_kernels import ROWS, PackedTiles
 from lhc.runtime.unfold import padded
 from lhc.seeds import device_entropy
 from lhc.support.held_bytes import give_back
@@ -88,6 +89,11 @@ class FastMatrix:
     def nbytes(self) -> int:
         """Of the weights that products take."""
         return 4 * self._weights * self.chips if self._laid_out is None else self._laid_out.weights.nbytes
+
+    @property
+    def stores_outputs(self) -> bool:
+        """Whether kernels store what products are, of which nothing is subtracted behind them."""
+        return self._subtracted is None
 
     def lay_out(self, convolves: bool) -> "FastMatrix":
         """Lay out the weights as products take them, of images or of rows, and forget what the tiles hold."""

@@ -15,16 +15,13 @@ from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
 from lhc.runtime.normals import deviates, threefry_lanes
-from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_past, stored_run
+from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
+from lhc.runtime.spans import fetched, item, loaded, loaded_run, number, put, span, stored, stored_past, stored_run
 from lhc.runtime.tile_kernels import (
     ROWS,
-    AfterSpans,
     ConverterCodes,
-    Digital,
     PackedTiles,
     TileSpans,
-    completed,
-    finished,
     multiply,
     noisy,
     one_row,
@@ -176,8 +173,12 @@ def _store(
     row_step: int,
     after: AfterSpans,
     after0: int,
+    chip0: int,
 ) -> None:
-    """Scale codes, and put or add them into the output; with the last row of tiles the rest of the operator."""
+    """Scale codes, and put or add them into the output; with the last row of tiles what else is to be done.
+
+    ``after0`` is -1 before; ``chip0`` is the place of the chip's outputs.
+    """
     first = number(block.image, n)
     whole = count == LANES and first == number(block.image, n + LANES - 1)
     vectors = loaded(block.scales, slot(n))
@@ -188,7 +189,14 @@ def _store(
             place += first * sample_step + np.int64(number(block.place, n))
             if adds:
                 value = value + loaded(out, place)
-            value = completed(value, after, after0 + m if after0 >= 0 else -1)
+            if after0 >= 0:
+                value = completed(value, after, after0 + m)
+                if after.adds:
+                    value = value + loaded(after.addend, place - chip0)
+                    # Those of the next vectors, which lie far from those of the next output.
+                    fetched(after.addend, place - chip0 + LANES)
+                    fetched(after.addend, place - chip0 + LANES + 16)
+                value = within(value, after)
             if after.past and tiles.rows == 1:
                 stored_past(out, place, value)
             else:
@@ -200,7 +208,11 @@ def _store(
             last = min(count, int(lane + positions - at))
             target = place + one * sample_step + at
             total = value + loaded_run(out, target, lane, last) if adds else value
-            stored_run(out, target, completed(total, after, after0 + m if after0 >= 0 else -1), lane, last)
+            if after0 >= 0:
+                total = completed(total, after, after0 + m)
+                addend = loaded_run(after.addend, target - chip0, lane, last) if after.adds else total
+                total = within(total + addend if after.adds else total, after)
+            stored_run(out, target, total, lane, last)
             lane = last
 
 
@@ -297,7 +309,7 @@ def _products(
                         _clip(block.z, rows, tiles.output_clip)
                     _store(
                         block.z, rows, tiles, output, row > 0, block, n, min(LANES, image.images * image.positions - n),
-                        image.positions, out, target, steps[1], steps[2], after, after0,
+                        image.positions, out, target, steps[1], steps[2], after, after0, chip * steps[0],
                     )  # fmt: skip
 
 

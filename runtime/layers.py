@@ -15,13 +15,14 @@ from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import Product
+from lhc.runtime.epilogue import Epilogue, Following
 from lhc.runtime.fast import FastMatrix
 from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
+from lhc.runtime.output_kernels import Digital
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
-from lhc.runtime.tile_kernels import Digital
 from lhc.runtime.unfold import turned, window_peaks
 from lhc.runtime.unit_products import Products
 
@@ -33,12 +34,13 @@ Array = npt.NDArray[Any]
 class AnalogLayer(ABC):
     """One operator whose product runs on tiles. Holds no programmed state."""
 
-    def __init__(self, form: Product, layer: Layer, weight: Array, use: int) -> None:
+    def __init__(self, form: Product, layer: Layer, weight: Array, use: int, epilogue: Epilogue | None = None) -> None:
         """Describe the operator.
 
         Args:
             layer: its facts; the weight must be known.
             use: number of this node among those that share the weight's devices.
+            epilogue: digital operators that a placed network computes with it.
         """
         assert layer.weight is not None
         self.name = layer.name
@@ -51,9 +53,15 @@ class AnalogLayer(ABC):
         self.activation = form.activation
         self.digital_inputs = () if form.bias is None else (form.bias,)
         self.output = layer.outputs[0]
+        self.epilogue = epilogue
         self._weight_axes = weight.ndim
         self._matrix = form.matrix(weight)
         self._operands = OperandShapes(form, layer)
+
+    @property
+    def written(self) -> str:
+        """The tensor that a placed network has from it."""
+        return self.output if self.epilogue is None else self.epilogue.output
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -117,19 +125,21 @@ class AnalogLayer(ABC):
         extra: Array | None,
         position: Position,
         corrections: Sequence[Correction | None] | None = None,
+        following: Following | None = None,
     ) -> list[Array]:
         """The operator's output on every chip.
 
         Args:
             extra: bias of a Conv, C of a Gemm; added digitally.
             corrections: of every chip; none where they are not calibrated.
+            following: what its epilogue does with the output.
 
         Raises:
             DataError: the activation, or what is added, does not fit the operator.
         """
         self._operands.check(x.shape, None if extra is None else extra.shape)
         with isolated(draws=not isinstance(matrix, FastMatrix)):
-            return self._on_chips(matrix, x, extra, position, corrections)
+            return self._on_chips(matrix, x, extra, position, corrections, following)
 
     def _on_chips(
         self,
@@ -138,14 +148,19 @@ class AnalogLayer(ABC):
         extra: Array | None,
         position: Position,
         corrections: Sequence[Correction | None] | None,
+        following: Following | None,
     ) -> list[Array]:
         values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
         digital = None if 0 in x.shape else self._digital(matrix, extra, corrections)
+        if following is not None and digital is not None and self._takes_epilogue(matrix, x, following):
+            digital, following = following.after(digital), None
         chips = self._run(matrix, values, position, digital)
         completed: Iterable[Array] = chips.numpy()
         if digital is None:
             of_chips = (None,) * len(chips) if corrections is None else corrections
             completed = (self.completed(output, extra, c) for output, c in zip(completed, of_chips, strict=True))
+        if following is not None:
+            completed = map(following.of, completed)
         # np.ascontiguousarray would make a scalar a vector.
         return [np.asarray(output, dtype=x.dtype, order="C") for output in completed]
 
@@ -166,6 +181,10 @@ class AnalogLayer(ABC):
     @abstractmethod
     def _takes(self, extra: Array | None) -> bool:
         """Whether what multiplies can do what is digital about the operator, with what is added."""
+
+    def _takes_epilogue(self, matrix: Products, x: Array, following: Following) -> bool:
+        """Whether it can do what follows as well."""
+        return False
 
     def completed(self, output: Array, extra: Array | None, correction: Correction | None) -> Array:
         """What is digital about the operator: a chip's correction of its products, then its bias."""
@@ -212,8 +231,8 @@ class AnalogLayer(ABC):
 class AnalogConv(AnalogLayer):
     """Conv: every output position is one product per group."""
 
-    def __init__(self, form: Product, layer: Layer, weight: Array, use: int) -> None:
-        super().__init__(form, layer, weight, use)
+    def __init__(self, form: Product, layer: Layer, weight: Array, use: int, epilogue: Epilogue | None = None) -> None:
+        super().__init__(form, layer, weight, use, epilogue)
         assert form.window is not None
         self._geometry = form.window
 
@@ -222,6 +241,10 @@ class AnalogConv(AnalogLayer):
 
     def _takes(self, extra: Array | None) -> bool:
         return extra is None or extra.dtype == np.float32
+
+    def _takes_epilogue(self, matrix: Products, x: Array, following: Following) -> bool:
+        shape = (len(x), len(self._matrix), *self._geometry.output_sizes(tuple(x.shape[2:])))
+        return isinstance(matrix, FastMatrix) and matrix.stores_outputs and following.fits(shape)
 
     def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
         if 0 in x.shape:
@@ -286,8 +309,10 @@ def _beyond_aihwkit(hardware: Hardware) -> str | None:
     return next((what for what, held in has.items() if held), None)
 
 
-def analog_layer(node: onnx.NodeProto, layer: Layer, weight: Array, use: int = 0) -> AnalogLayer:
+def analog_layer(
+    node: onnx.NodeProto, layer: Layer, weight: Array, use: int = 0, epilogue: Epilogue | None = None
+) -> AnalogLayer:
     """The analog form of a Conv, Gemm or MatMul with a constant weight."""
     form = Product.of_layer(node, layer)
     kind = AnalogMatMul if form.window is None else AnalogConv
-    return kind(form, layer, weight, use)
+    return kind(form, layer, weight, use, epilogue)

@@ -11,6 +11,7 @@ from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.model import Rewritten
 from lhc.onnx_io import Constants
+from lhc.runtime.epilogue import Following
 from lhc.runtime.network_calls import Call, Correcting
 from lhc.runtime.ort import Array, run_session
 from lhc.runtime.programmed import ProgrammedLayers
@@ -60,7 +61,7 @@ class PlacedNetwork:
     def waiting_elements(self) -> int:
         """Most elements of a sample that `finish_calls` holds between two layers."""
         segment = self._stages[0].segment
-        before = [*(segment.outputs if segment else ()), *(layer.output for layer in self._first)]
+        before = [*(segment.outputs if segment else ()), *(layer.written for layer in self._first)]
         return waiting_elements(before, self._steps, self._last, self._graph)
 
     def calibrate(
@@ -97,18 +98,19 @@ class PlacedNetwork:
                 for number, (tensors, (feeds, position)) in enumerate(zip(every, calls, strict=True)):
                     (output,) = self.run_layer(layer, tensors, products[number % len(reads)], position, bias=False)
                     correcting.add(feeds, self._tensor(layer.activation, tensors), output)
-                    if readers[layer.output]:  # answers of the network, which may be large, are not kept
-                        tensors[layer.output] = output
+                    if readers[layer.written]:  # answers of the network, which may be large, are not kept
+                        tensors[layer.written] = output
                 correction = correcting.found()
                 if correction is not None:
                     found[layer.name] = correction
                 for tensors, left in zip(every, waiting, strict=True):
-                    if readers[layer.output]:
-                        added = [self._tensor(name, tensors) for name in layer.digital_inputs]
-                        completed = layer.completed(tensors[layer.output], added[0] if added else None, correction)
-                        tensors[layer.output] = completed.astype(tensors[layer.output].dtype, copy=False)
+                    if readers[layer.written]:
+                        added, following = self._extra(layer, tensors), self._following(layer, tensors)
+                        completed = layer.completed(tensors[layer.written], added, correction)
+                        completed = completed.astype(tensors[layer.written].dtype, copy=False)
+                        tensors[layer.written] = completed if following is None else following.of(completed)
                     if layer not in self._first:
-                        release(tensors, left, (layer.activation, *layer.digital_inputs))
+                        release(tensors, left, read_by(layer))
         return found
 
     def prefix(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -149,7 +151,7 @@ class PlacedNetwork:
         for layer in self._first:
             products, corrections = _products(layer, programmed.together), programmed.corrections_of(layer.name)
             for found, (prefix, position) in zip(first, calls, strict=True):
-                found[layer.output] = self.run_layer(layer, prefix, products, position, corrections)
+                found[layer.written] = self._run_step(layer, prefix, products, position, corrections)
             del products  # not beside those of the next layer
         reads, rest = Counter(self._reads()) + Counter(wanted), self._steps[self._last :]
         for index, tiles in enumerate(programmed.chips):
@@ -185,7 +187,7 @@ class PlacedNetwork:
         if isinstance(step, NetworkStage):
             walk.tensors = self._segment(step, walk.tensors)
         else:
-            (walk.tensors[step.output],) = self.run_layer(step, walk.tensors, products, walk.position, corrections)
+            (walk.tensors[step.written],) = self._run_step(step, walk.tensors, products, walk.position, corrections)
         release(walk.tensors, walk.waiting, read_by(step))
 
     def _reads(self) -> Iterable[str]:
@@ -221,9 +223,32 @@ class PlacedNetwork:
         bias: bool = True,
     ) -> list[Array]:
         """Output of one analog layer on every chip, from the tensors it reads; on request without its bias."""
-        extra = [self._tensor(name, tensors) for name in layer.digital_inputs] if bias else []
-        activation = self._tensor(layer.activation, tensors)
-        return layer.run(products[layer.tile_set], activation, extra[0] if extra else None, position, corrections)
+        activation, extra = self._tensor(layer.activation, tensors), self._extra(layer, tensors) if bias else None
+        return layer.run(products[layer.tile_set], activation, extra, position, corrections)
+
+    def _run_step(
+        self,
+        layer: "AnalogLayer",
+        tensors: Mapping[str, Array],
+        products: "Mapping[str, Products]",
+        position: Position,
+        corrections: Sequence[Correction | None] | None,
+    ) -> list[Array]:
+        """The same with its epilogue: what it writes in this network."""
+        activation, extra = self._tensor(layer.activation, tensors), self._extra(layer, tensors)
+        following = self._following(layer, tensors)
+        return layer.run(products[layer.tile_set], activation, extra, position, corrections, following)
+
+    def _extra(self, layer: "AnalogLayer", tensors: Mapping[str, Array]) -> Array | None:
+        """What a layer adds to its products."""
+        return next((self._tensor(name, tensors) for name in layer.digital_inputs), None)
+
+    @staticmethod
+    def _following(layer: "AnalogLayer", tensors: Mapping[str, Array]) -> Following | None:
+        if layer.epilogue is None:
+            return None
+        addend = layer.epilogue.addend
+        return Following(layer.epilogue, None if addend is None else tensors[addend])
 
     def _tensor(self, name: str, tensors: Mapping[str, Array]) -> Array:
         if name in tensors:

@@ -27,6 +27,7 @@ from lhc.runtime.lanes import (
 )
 
 __all__ = [
+    "fetched",
     "gathered",
     "item",
     "joined",
@@ -122,6 +123,20 @@ def loaded(typing: Any, numbers: Any, place: Any) -> Any:
         return _read(builder, pointer, FLOATS if signature.return_type == LANES_TYPE else INTS)
 
     return (LANES_TYPE if numbers.dtype == types.float32 else WORDS_TYPE)(numbers, types.int64), lowered
+
+
+@lane_intrinsic
+def fetched(typing: Any, numbers: Any, place: Any) -> Any:
+    """Bring a number's line of memory into the caches; it may lie outside."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        held = cgutils.create_struct_proxy(signature.args[0])(context, builder, values[0])
+        pointer = builder.bitcast(builder.gep(held.data, [values[1]]), ir.IntType(8).as_pointer())
+        given = (pointer, ir.Constant(INT, 0), ir.Constant(INT, 3), ir.Constant(INT, 1))
+        called(builder, "llvm.prefetch", ir.VoidType(), given)
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.int64), lowered
 
 
 @lane_intrinsic

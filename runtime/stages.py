@@ -39,8 +39,8 @@ class NetworkStage:
 
 def independent(layers: "tuple[AnalogLayer, ...]") -> "tuple[AnalogLayer, ...]":
     """Those that read no output of another."""
-    written = {layer.output for layer in layers}
-    return tuple(layer for layer in layers if written.isdisjoint((layer.activation, *layer.digital_inputs)))
+    written = {layer.written for layer in layers}
+    return tuple(layer for layer in layers if written.isdisjoint(read_by(layer)))
 
 
 def steps(stages: Sequence[NetworkStage]) -> "list[NetworkStage | AnalogLayer]":
@@ -56,14 +56,15 @@ def read_by(step: "NetworkStage | AnalogLayer") -> Sequence[str]:
     """Names of the tensors that a step reads."""
     if isinstance(step, NetworkStage):
         return step.segment.inputs if step.segment else ()
-    return (step.activation, *step.digital_inputs)
+    addend = None if step.epilogue is None else step.epilogue.addend
+    return (step.activation, *step.digital_inputs, *([] if addend is None else [addend]))
 
 
 def written_by(step: "NetworkStage | AnalogLayer") -> Sequence[str]:
     """Names of the tensors that a step writes."""
     if isinstance(step, NetworkStage):
         return step.segment.outputs if step.segment else ()
-    return (step.output,)
+    return (step.written,)
 
 
 def release(tensors: dict[str, T], waiting: Counter[str], read: Iterable[str]) -> None:

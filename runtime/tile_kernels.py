@@ -13,13 +13,9 @@ from lhc.runtime.spans import item, loaded, number, span, stored
 
 __all__ = [
     "ROWS",
-    "AfterSpans",
     "ConverterCodes",
-    "Digital",
     "PackedTiles",
     "TileSpans",
-    "completed",
-    "finished",
     "found",
     "multiply",
     "noisy",
@@ -32,11 +28,6 @@ Integers = npt.NDArray[np.int64]
 
 ROWS = 8
 """Rows of a block of products: with `LANES` they fill half of the registers."""
-
-
-_PAST = 2**20
-"""Numbers of an output that is written past the caches: it would push out of them what the next operator reads first,
-and the processor would read every line before it is written. Shorter ones are still there when they are read."""
 
 
 class PackedTiles(NamedTuple):
@@ -121,30 +112,6 @@ class ConverterCodes(NamedTuple):
     unsigned: bool
     unipolar: bool
     reads_zeros: bool
-
-
-class Digital(NamedTuple):
-    """What is digital about an operator: outputs become ``gain · y + offset``, then a bias is added.
-
-    Attributes:
-        numbers: gain, offset and bias of every output, ``(chips, 3, groups · outputs)`` as one line.
-        corrects: whether there are gain and offset.
-        biased: whether there is a bias.
-    """
-
-    numbers: Floats
-    corrects: bool
-    biased: bool
-
-
-class AfterSpans(NamedTuple):
-    """`Digital`, the number of outputs, and whether they are written past the caches."""
-
-    values: Any
-    outputs: int
-    corrects: bool
-    biased: bool
-    past: bool
 
 
 class TileSpans(NamedTuple):
@@ -241,24 +208,6 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         io.unipolar,
         io.reads_zeros,
     )
-
-
-@compiled(inner=True)
-def finished(digital: Digital, outputs: int, size: int = 0) -> AfterSpans:
-    """`AfterSpans` of `Digital`, for a tensor of so many numbers."""
-    return AfterSpans(span(digital.numbers), outputs, digital.corrects, digital.biased, size >= _PAST)
-
-
-@compiled(inner=True, within=True)
-def completed(value: Any, after: AfterSpans, place: int) -> Any:
-    """An output with what is digital about it; ``place`` of its gain, or -1 where rows of tiles are still to come."""
-    if place < 0:
-        return value
-    if after.corrects:
-        value = value * item(after.values, place) + item(after.values, place + after.outputs)
-    if after.biased:
-        value = value + item(after.values, place + 2 * after.outputs)
-    return value
 
 
 @compiled(inner=True)

@@ -107,7 +107,7 @@ class MachineDiff:
             found.setdefault(place, []).append(field + _pair(*values))
         return [f"hardware {place}: {', '.join(told)}" for place, told in found.items()]
 
-    def said(self, before: str, after: str, width: float) -> list[str]:
+    def said(self, before: str, after: str) -> list[str]:
         """Its lines, one at least."""
         return self.lines() or ["no difference"]
 
@@ -174,14 +174,12 @@ class PlanDiff:
     def table(self) -> Table:
         """One row a layer that differs."""
         headers = ["layer", "placement", "reason", "sizes", "sensitivity", "intervals"]
-        return Table(headers, [_row(change) for change in self.layers], spare=(4, 2, 3, 5))
+        return Table(headers, [_row(change) for change in self.layers])
 
-    def said(self, before: str, after: str, width: float) -> list[str]:
-        """All of it, of files of these names, for a terminal of so many characters."""
+    def said(self, before: str, after: str) -> list[str]:
+        """All of it, of files of these names."""
         told = [f"{before}, {after}: {self.notice}\n"] if self.notice is not None else []
-        if self.layers and not self.unrelated:
-            table, note = self.table().fitted(width, "--json")
-            told += [table.render(), *([note] if note else []), ""]
+        told += [self.table().render() + "\n"] if self.layers and not self.unrelated else []
         return [*told, *self.lines()]
 
     def lines(self) -> list[str]:
@@ -317,9 +315,8 @@ def _row(change: LayerChange) -> list[str]:
     apart = {True: "apart", False: "overlap", None: "-"}[change.told_apart]
     if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
         apart = "same"
-    names = ("placement", "reason", "sensitivity")
-    placement, reason, sensitivity = (_pair(getattr(one, name, None), getattr(two, name, None)) for name in names)
-    return [_title(one, two), placement, reason, _sizes(one, two), sensitivity, apart]
+    placement, reason = (_pair(getattr(one, name, None), getattr(two, name, None)) for name in ("placement", "reason"))
+    return [_title(one, two), placement, reason, _sizes(one, two), _sensitivities(one, two), apart]
 
 
 def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
@@ -330,6 +327,11 @@ def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
     before, after = _fields(one) or {}, _fields(two) or {}
     changed = [name for name in names if before[name] != after[name]]
     return ", ".join(f"{name} {_pair(before[name], after[name])}" for name in changed) or "-"
+
+
+def _sensitivities(one: LayerPlan | None, two: LayerPlan | None) -> str:
+    before, after = (None if layer is None else layer.sensitivity for layer in (one, two))
+    return _pair(before, after)
 
 
 def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:

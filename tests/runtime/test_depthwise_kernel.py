@@ -12,8 +12,8 @@ from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.output_kernels import Digital
 from lhc.runtime.stream import Position
-from lhc.runtime.tile_kernels import Digital
 
 pytestmark = pytest.mark.analog
 
