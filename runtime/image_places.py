@@ -23,9 +23,9 @@ Integers = npt.NDArray[np.int64]
 
 TOGETHER = 4 * LANES
 """Vectors that meet a tile of a large matrix together: its weights come from far away once for all of them."""
-_FILLED = 0.9
-_PADDED = 2**19
-"""Bytes of padded images that are convolved together: half of a second-level cache."""
+_FILLED = 0.97
+_PADDED = 2**21
+"""Bytes of padded images that are convolved together; what the second-level cache does not hold is read in lines."""
 _KEPT = 2**17
 """Numbers of the memory of a call that the next one finds again; to make it takes as long as a small convolution."""
 
@@ -173,8 +173,8 @@ def image_cuts(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> t
 def images_together(geometry: ConvGeometry, shape: tuple[int, ...], most: int) -> int:
     """Images ``(groups · channels, *spatial)`` whose vectors are numbered together, so that blocks are nearly full.
 
-    The fewest that fill nine tenths of at least two blocks; where that takes too much memory for padding, those that
-    fill most.
+    The fewest that fill at least two blocks but for a thirtieth; where that takes too much memory for padding, those
+    that fill most.
     """
     sizes = shape[1:]
     positions, pads = prod(geometry.output_sizes(sizes)), geometry.padding(sizes)
