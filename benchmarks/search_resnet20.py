@@ -2,7 +2,8 @@
 
     LHC_DATA=FOLDER python benchmarks/search_resnet20.py [-o RESULT.json]
 
-Layers are ranked on the second half of the images that are used and judged on the first half.
+Layers are ranked on the second half of the images that are used and judged on the first half. The machine has neither
+copies nor calibrated outputs.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from search_digits import Measured, TableJudge, share
 
 from lhc.commands.partition import preparation
 from lhc.costs import cost_of
-from lhc.measure import Budget, Running, ranking_metric
+from lhc.hardware import Hardware
+from lhc.measure import Running, ranking_metric
 from lhc.measure.hilal_curvature import curvatures
 from lhc.options.commands import PartitionOptions
 from lhc.passes import Goal, SearchOptions, strategy_of
@@ -44,7 +46,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--max-drop", type=float, default=0.02)
     options = parser.parse_args()
-    asked = PartitionOptions("resnet20", samples=options.images, draws=options.draws)
+    hardware = Hardware.load("lionheart").with_drift_compensation_alone()
+    asked = PartitionOptions("resnet20", samples=options.images, draws=options.draws, hardware=hardware)
     study = preparation(asked).apply(read(asked, Running(), None))
     half = options.images // 2
     bench = study.bench(study.task.head(half))
@@ -57,7 +60,7 @@ def main() -> None:
     print(f"ranking: {time.process_time() - begun:.0f} CPU seconds; baseline {bench.baseline:.4f}", flush=True)
     rows = []
     for name, objective in CASES:
-        judge = TableJudge(Measured(bench), Budget(options.max_drop))
+        judge = TableJudge(Measured(bench), options.max_drop)
         begun = time.process_time()
         curved = curvatures(bench, plan.eligible) if "curvatures" in strategy_of(name).requires else {}
         wanted = SearchOptions(Goal(objective), max_drop=options.max_drop, curvatures=curved)

@@ -2,6 +2,7 @@
 
 from lhc.cli.output import emit_json, say
 from lhc.options.looking_options import DiffOptions
+from lhc.support.tables import terminal_width
 
 
 def diff(asked: DiffOptions) -> None:
@@ -16,4 +17,4 @@ def diff(asked: DiffOptions) -> None:
     if asked.json:
         emit_json(found.document())
     else:
-        say("\n".join(found.said(one, two)))
+        say("\n".join(found.said(one, two, terminal_width())))

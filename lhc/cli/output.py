@@ -1,6 +1,6 @@
 """Where text goes."""
 
-import shutil
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from lhc.errors import UsageError
 from lhc.support.documentation import page
 from lhc.support.files import write_file
 from lhc.support.plain_text import plain
-from lhc.support.tables import Table
+from lhc.support.tables import Table, terminal_width
 
 if TYPE_CHECKING:
     from lhc.plan import Outcome
@@ -87,10 +87,7 @@ def emit_table(table: Table, footer: str, form: str, head: str = "") -> None:
     A terminal gets the columns that fit, and is told which do not.
     """
     if form in ("table", "markdown"):
-        left_out: tuple[str, ...] = ()
-        if form == "table" and sys.stdout.isatty():
-            table, left_out = table.fitted(shutil.get_terminal_size().columns)
-        note = f"not shown for lack of room: {', '.join(left_out)} (--format csv has all)" if left_out else ""
+        table, note = table.fitted(terminal_width() if form == "table" else math.inf)
         said = "\n".join(filter(None, (note, footer)))
         say("\n\n".join(filter(None, (head, table.render(form), said))))
     else:

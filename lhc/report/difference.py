@@ -107,7 +107,7 @@ class MachineDiff:
             found.setdefault(place, []).append(field + _pair(*values))
         return [f"hardware {place}: {', '.join(told)}" for place, told in found.items()]
 
-    def said(self, before: str, after: str) -> list[str]:
+    def said(self, before: str, after: str, width: float) -> list[str]:
         """Its lines, one at least."""
         return self.lines() or ["no difference"]
 
@@ -174,12 +174,14 @@ class PlanDiff:
     def table(self) -> Table:
         """One row a layer that differs."""
         headers = ["layer", "placement", "reason", "sizes", "sensitivity", "intervals"]
-        return Table(headers, [_row(change) for change in self.layers])
+        return Table(headers, [_row(change) for change in self.layers], spare=(4, 2, 3, 5))
 
-    def said(self, before: str, after: str) -> list[str]:
-        """All of it, of files of these names."""
+    def said(self, before: str, after: str, width: float) -> list[str]:
+        """All of it, of files of these names, for a terminal of so many characters."""
         told = [f"{before}, {after}: {self.notice}\n"] if self.notice is not None else []
-        told += [self.table().render() + "\n"] if self.layers and not self.unrelated else []
+        if self.layers and not self.unrelated:
+            table, note = self.table().fitted(width, "--json")
+            told += [table.render(), *([note] if note else []), ""]
         return [*told, *self.lines()]
 
     def lines(self) -> list[str]:
@@ -315,8 +317,9 @@ def _row(change: LayerChange) -> list[str]:
     apart = {True: "apart", False: "overlap", None: "-"}[change.told_apart]
     if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
         apart = "same"
-    placement, reason = (_pair(getattr(one, name, None), getattr(two, name, None)) for name in ("placement", "reason"))
-    return [_title(one, two), placement, reason, _sizes(one, two), _sensitivities(one, two), apart]
+    names = ("placement", "reason", "sensitivity")
+    placement, reason, sensitivity = (_pair(getattr(one, name, None), getattr(two, name, None)) for name in names)
+    return [_title(one, two), placement, reason, _sizes(one, two), sensitivity, apart]
 
 
 def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
@@ -327,11 +330,6 @@ def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
     before, after = _fields(one) or {}, _fields(two) or {}
     changed = [name for name in names if before[name] != after[name]]
     return ", ".join(f"{name} {_pair(before[name], after[name])}" for name in changed) or "-"
-
-
-def _sensitivities(one: LayerPlan | None, two: LayerPlan | None) -> str:
-    before, after = (None if layer is None else layer.sensitivity for layer in (one, two))
-    return _pair(before, after)
 
 
 def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:

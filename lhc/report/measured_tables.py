@@ -79,7 +79,7 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
     if outcome is not None and held[0] is not None:
         budget_here = drop_text(budget_for(first, outcome), first.percent, "absolute")
         headers.append(f"mean within the budget of {budget_here}")
-    return Table(headers, rows, right=(0, 1, 2, 4))
+    return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
 
 
 def _held_word(within: bool, interval: tuple[float, float] | None, budget: float) -> str:
@@ -164,7 +164,8 @@ def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Tab
     unit = drop_unit(front.percent, "absolute", front.drop_metric)
     drops = [f"{kind} {front.drop_word}{unit}" for kind in ("estimated", "verified")]
     rows = [_front_row(point, front.percent) for point in (front.verified if chosen is None else chosen)]
-    return Table(["layers", "MACs analog", "tiles", "µs", "µJ", *drops, "interval"], rows, right=range(7))
+    headers = ["layers", "MACs analog", "tiles", "µs", "µJ", *drops, "interval"]
+    return Table(headers, rows, right=range(7), spare=(5, 2))
 
 
 def _front_row(point: FrontPoint, percent: bool) -> list[str]:
@@ -204,7 +205,7 @@ def robustness_table(found: Robustness) -> Table:
     drop = f"mean {chips.drop_word}{drop_unit(chips.percent, found.drop_type, chips.metric)}"
     over = "programmings of one chip" if found.one_chip else "chips"
     interval = f"{level_text(chips.confidence)} interval over {over}{' and samples' if found.generalized else ''}"
-    return Table(["condition", chips.metric, drop, interval, "compensation gain"], rows, right=(1, 2))
+    return Table(["condition", chips.metric, drop, interval, "compensation gain"], rows, right=(1, 2), spare=(4, 1))
 
 
 def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
@@ -249,7 +250,7 @@ def attribution_table(found: Attribution) -> Table:
         rows.append([*own, *(shown_damage(getattr(one, name)) for name in calibrations(found))])
     headers = ["layer", found.metric, *(EFFECTS.get(effect, effect) for effect in effects), "without all"]
     headers += calibrations(found).values()
-    return Table(headers, rows, right=range(1, len(headers)))
+    return Table(headers, rows, right=range(1, len(headers)), spare=range(len(headers) - 1, len(effects) + 1, -1))
 
 
 def attribution_footer(found: Attribution) -> str:

@@ -185,9 +185,10 @@ class SensitivityTable(Tabled):
         interval = f"{level_text(self.confidence)} interval"
         headers = ["layer", self.metric, "std", interval, "draws", "rank", "method", "by weights", "by outputs"]
         right: tuple[int, ...] = (1, 2, 4, 5, 7, 8)
+        spare: tuple[int, ...] = (4, 2, 6, 7, 8)
         if all(s.by_weights is None for s in self.layers.values()):
-            headers, rows, right = headers[:-2], [row[:-2] for row in rows], right[:-2]
-        return Table(headers, rows, right)
+            headers, rows, right, spare = headers[:-2], [row[:-2] for row in rows], right[:-2], spare[:-2]
+        return Table(headers, rows, right, spare)
 
     def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
         """Damage of every layer with its interval, most sensitive first, where matplotlib is installed.

@@ -2,6 +2,9 @@
 
 import csv
 import io
+import math
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,7 +12,12 @@ from html import escape
 from lhc.errors import UsageError
 from lhc.support.plain_text import formula_free, markdown_text, one_line
 
-__all__ = ["FORMATS", "Table"]
+__all__ = ["FORMATS", "Table", "terminal_width"]
+
+
+def terminal_width() -> float:
+    """Characters that a line of stdout has room for: as many as it likes where that is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,13 @@ class Table:
     right: Sequence[int] = ()
     spare: Sequence[int] = ()
 
-    def fitted(self, width: int) -> "tuple[Table, tuple[str, ...]]":
-        """The table without as many of its spare columns as make it fit, and the headers of these."""
+    def fitted(self, width: float, complete: str = "--format csv") -> "tuple[Table, str]":
+        """The table without as many of its spare columns as make it fit, and a line that names these.
+
+        Args:
+            width: in characters.
+            complete: the option that shows all columns.
+        """
         left_out: list[int] = []
         widths = [max(len(one_line(line[i])) for line in (self.headers, *self.rows)) for i in range(len(self.headers))]
         for column in self.spare:
@@ -39,7 +52,8 @@ class Table:
         kept = [i for i in range(len(self.headers)) if i not in left_out]
         right = [at for at, i in enumerate(kept) if i in self.right]
         narrow = Table([self.headers[i] for i in kept], [[row[i] for i in kept] for row in self.rows], right)
-        return narrow, tuple(self.headers[i] for i in sorted(left_out))
+        names = ", ".join(self.headers[i] for i in sorted(left_out))
+        return narrow, f"not shown for lack of room: {names} ({complete} has all)" if left_out else ""
 
     def render(self, form: str = "table") -> str:
         """The table in one of the `FORMATS`.

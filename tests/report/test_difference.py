@@ -1,6 +1,7 @@
 """Files for other viewers, names of outputs, and two plans side by side."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,7 +148,22 @@ def test_two_machines_differ_in_a_line_for_every_table() -> None:
     lines = compare_machines(base, one).lines()
     assert len({line.split(":")[0] for line in lines}) == len(lines)
     assert sum(line.startswith("hardware devices.mean_us: ") for line in lines) == 1
-    assert compare_machines(one, one).said("", "") == ["no difference"]
+    assert compare_machines(one, one).said("", "", 80) == ["no difference"]
+
+
+def test_a_narrow_terminal_is_shown_what_matters_most_of_every_layer(full: Report) -> None:
+    plan = full.plan
+    layers = tuple(
+        layer.model_copy(update={"placement": "digital", "reason": "user", "sensitivity": None})
+        for layer in plan.layers
+    )
+    found = compare(plan, plan.model_copy(update={"layers": layers}))
+    whole, narrow = (found.said("one", "two", width) for width in (math.inf, 90))
+    assert max(map(len, whole[0].splitlines())) > 90 >= max(map(len, narrow[0].splitlines()))
+    assert narrow[0].split()[:2] == ["layer", "placement"]
+    assert narrow[1].startswith("not shown for lack of room: ")
+    assert "sensitivity" in narrow[1]
+    assert narrow[2:] == whole[1:]
 
 
 def test_fields_of_an_outcome_are_named_as_in_the_report(full: Report) -> None:

@@ -44,10 +44,11 @@ def test_numbers_in_csv_are_numbers() -> None:
 
 def test_a_narrow_terminal_does_without_what_matters_least() -> None:
     table = Table(["layer", "MACs", "detail"], [["conv1", "123", "a long sentence"]], (1,), spare=(2, 1))
-    assert table.fitted(80) == (Table(table.headers, table.rows, [1]), ())
-    narrow, left_out = table.fitted(20)
-    assert (narrow.render(), left_out) == (Table(["layer", "MACs"], [["conv1", "123"]], [1]).render(), ("detail",))
-    assert table.fitted(3)[1] == ("MACs", "detail"), "the name stays"
+    assert table.fitted(80) == (Table(table.headers, table.rows, [1]), "")
+    narrow, note = table.fitted(20)
+    assert narrow.render() == Table(["layer", "MACs"], [["conv1", "123"]], [1]).render()
+    assert note == "not shown for lack of room: detail (--format csv has all)"
+    assert table.fitted(3, "--json")[1] == "not shown for lack of room: MACs, detail (--json has all)", "the name stays"
 
 
 def test_no_cell_of_markdown_is_html() -> None:
