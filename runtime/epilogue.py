@@ -26,9 +26,11 @@ if TYPE_CHECKING:  # compiled loops are loaded for the first analog layer
 
 __all__ = ["Epilogue", "Following", "epilogues"]
 
-_BY_NUMBER = frozenset({"Add", "Clip", "Relu"})
-"""Operators that compute every number by itself. Where a segment has others, onnxruntime may sum up in another order
-when it begins otherwise, as it averages images."""
+_BY_NUMBER = frozenset(
+    {"Add", "Clip", "Concat", "Flatten", "Identity", "Pad", "Relu", "Reshape", "Slice", "Split", "Transpose"}
+)
+"""Operators that compute every number by itself, or move it. Where a segment has others, onnxruntime may sum up in
+another order when it begins otherwise, as it averages images."""
 _GREATEST = float(np.finfo(np.float32).max)
 """What Clip takes for a bound that is left out."""
 

@@ -50,7 +50,7 @@ class _Case:
     def model(
         self, inputs: Mapping[str, Sequence[int | str]] | None = None, outputs: str = "float y"
     ) -> onnx.ModelProto:
-        """With another convolution ``q`` before it, and stored numbers 0 and 6; more inputs by name."""
+        """With another convolution ``q`` before it, and stored numbers; more inputs by name."""
         more = "".join(f", float[{', '.join(map(str, shape))}] {name}" for name, shape in (inputs or {}).items())
         pads = f"pads = [{', '.join([str(self.kernel // 2)] * 4)}], strides = [{self.stride}, {self.stride}]"
         model = onnx.parser.parse_model(
@@ -64,11 +64,13 @@ class _Case:
             "b": rng.normal(size=self.channels),
             "zero": np.array(0),
             "six": np.array(6),
+            "one": np.array([1]),
+            "three": np.array([3]),
             "b1": rng.normal(size=(1, self.channels, 1, 1)),
         }
         read = {tensor for node in model.graph.node for tensor in node.input}
         model.graph.initializer.extend(
-            numpy_helper.from_array(np.asarray(value, np.float32), name)
+            numpy_helper.from_array(np.asarray(value, np.int64 if name in ("one", "three") else np.float32), name)
             for name, value in weights.items()
             if name in read
         )
@@ -129,6 +131,7 @@ FOLLOWED = {
     "Clip, one bound": _Case("[r] y = Clip (p, , six)"),
     "Clip without bounds": _Case("[r] y = Clip (p)"),
     "Clip of old": _Case("[r] y = Clip <min = -1.0, max = 2.0> (p)", opset=9),
+    "Relu, then moved": _Case("[r] a = Relu (p) [m] d = Slice (a, one, three, one) [t] y = Transpose (d)"),
     "Add": _Case(SUM),
     "Add and Clip": _Case("[s] a = Add (p, q) [r] y = Clip (a, zero, six)"),
 }
