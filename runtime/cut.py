@@ -93,9 +93,8 @@ class SegmentModels:
     def of(self, segment: Segment) -> onnx.ModelProto:
         """The model of one."""
         proto = self._proto
-        result = onnx.ModelProto(
-            ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions
-        )
+        result = onnx.ModelProto(opset_import=proto.opset_import, functions=proto.functions)
+        result.ir_version = max(proto.ir_version, 4)  # before, initializers were inputs too
         result.graph.name = proto.graph.name or "segment"
         result.graph.node.extend(self._constant_nodes(segment))
         result.graph.node.extend(self._nodes[name] for name in segment.layers)

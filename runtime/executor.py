@@ -7,6 +7,7 @@ first analog layer only: they have wheels for Linux x86-64 alone, and all-digita
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,10 @@ class HybridExecutor(PlacedNetwork):
         }
         taken = {node for epilogue in behind.values() for node in epilogue.nodes}
         cuts = cut_graph(placed, self.analog, constants, taken)
-        # All digital is the model as it is, and the model's own inputs have their types.
+        if not self.analog:
+            # The model as it is, whose inputs onnxruntime asks for even where nothing reads them.
+            cuts = [(replace(segment, inputs=tuple(graph.inputs)) if segment else None, ()) for segment, _ in cuts]
+        # The model's own inputs have their types.
         inner = {t for segment, _ in cuts if segment for t in segment.inputs} - set(graph.inputs)
         types = tensor_types(model, inner) if self.analog else {}
         models = SegmentModels(model, nodes, types)

@@ -5,7 +5,6 @@ expectations must be met within 1e-6 of the output's greatest magnitude (float16
 far tighter than the official 1e-3 of every value.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
+from tests.runtime.official_cases import OfficialCase, official_cases
 from tests.runtime.products import ENGINES, Engine
 
 pytestmark = pytest.mark.analog
@@ -94,22 +94,11 @@ class Outcome:
 
 
 @cache
-def _official() -> tuple[tuple[str, onnx.ModelProto, Any], ...]:
-    """Name, model and data sets of all official node cases that hold a product, as onnx makes them."""
-    from onnx.backend.test.loader import load_model_tests
-
-    state = np.random.get_state()  # noqa: NPY002 - the cases draw from the global generator
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # onnx makes the data of other operators on the way
-        np.random.seed(0)  # noqa: NPY002
-        cases = load_model_tests(kind="node")
-    np.random.set_state(state)  # noqa: NPY002
-    found = []
-    for case in cases:
-        assert case.model is not None, "onnx keeps its node cases as files again: read model_dir"
-        if any(node.op_type in OPERATORS for node in case.model.graph.node):
-            found.append((case.name, case.model, case.data_sets))
-    return tuple(found)
+def _official() -> tuple[OfficialCase, ...]:
+    """All official node cases that hold a product."""
+    return tuple(
+        case for case in official_cases("node") if any(node.op_type in OPERATORS for node in case.model.graph.node)
+    )
 
 
 def _operands(op_type: str) -> tuple[int, ...]:
@@ -118,13 +107,13 @@ def _operands(op_type: str) -> tuple[int, ...]:
 
 def _cases() -> list[Case]:
     cases = []
-    for name, model, sets in _official():
-        inputs = {value.name for value in model.graph.input}
-        data = tuple((tuple(map(np.asarray, ins)), tuple(map(np.asarray, outs))) for ins, outs in sets)
-        for index, node in enumerate(model.graph.node):
+    for case in _official():
+        inputs = {value.name for value in case.model.graph.input}
+        data = tuple((tuple(map(np.asarray, ins)), tuple(map(np.asarray, outs))) for ins, outs in case.data)
+        for index, node in enumerate(case.model.graph.node):
             if node.op_type in OPERATORS:
                 operands = [o for o in _operands(node.op_type) if node.input[o] in inputs]
-                cases += [Case(name, model, index, operand, data) for operand in operands]
+                cases += [Case(case.name, case.model, index, operand, data) for operand in operands]
     return cases
 
 
@@ -223,16 +212,16 @@ def test_no_official_case_is_lost(
 def test_products_without_a_constant_operand_are_refused_with_the_reason() -> None:
     """The expanded forms of other operators (attention and the like) multiply two computed tensors."""
     refused = 0
-    for name, proto, _ in _official():
-        model = load_model(proto)
+    for case in _official():
+        model = load_model(case.model)
         graph = read_graph(model, sizes=False)
         inputs = set(graph.inputs)
         for node in model.proto.graph.node:
             if node.op_type in OPERATORS and not any(node.input[o] in inputs for o in _operands(node.op_type)):
                 problem = obstacle(graph[node.name])
-                assert problem is not None, name
-                assert problem.reason == "no-static-weight", name
-                assert all(operand in problem.detail for operand in node.input[:2]), name
+                assert problem is not None, case.name
+                assert problem.reason == "no-static-weight", case.name
+                assert all(operand in problem.detail for operand in node.input[:2]), case.name
                 refused += 1
     if onnx.__version__.startswith(KNOWN_ONNX + "."):
         assert refused == 212

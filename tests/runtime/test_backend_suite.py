@@ -3,19 +3,17 @@
 `test_backend_nodes` is about the same cases with a weight turned into an initializer, and analog.
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import numpy_helper
 
 from lhc.runtime import HybridSession
+from tests.runtime.official_cases import official_cases
 
 Feeds = Mapping[str, Any]
 
@@ -26,37 +24,11 @@ KNOWN_ONNX = ("1.23.", "1.32.")
 @cache
 def _cases(kind: str) -> tuple[tuple[str, onnx.ModelProto, tuple[Feeds, ...]], ...]:
     """Name, model and feeds of every case of a kind, in the order of onnx."""
-    from onnx.backend.test.loader import load_model_tests
-
-    state = np.random.get_state()  # noqa: NPY002 - the cases draw from the global generator
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        np.random.seed(0)  # noqa: NPY002
-        cases = load_model_tests(kind=kind)
-    np.random.set_state(state)  # noqa: NPY002
-    return tuple((case.name, *_read(case.model, case.data_sets, case.model_dir)) for case in cases)
-
-
-def _read(model: onnx.ModelProto | None, sets: Any, folder: str | None) -> tuple[onnx.ModelProto, tuple[Feeds, ...]]:  # noqa: ANN401
-    if model is not None:
-        names = [value.name for value in model.graph.input]
-        return model, tuple(dict(zip(names, inputs, strict=False)) for inputs, _ in sets)
-    assert folder is not None
-    model = onnx.load(Path(folder) / "model.onnx")
-    return model, tuple(dict(_stored(model, data)) for data in sorted(Path(folder).glob("test_data_set_*")))
-
-
-def _stored(model: onnx.ModelProto, folder: Path) -> Iterator[tuple[str, object]]:
-    for index, value in enumerate(model.graph.input):
-        path = folder / f"input_{index}.pb"
-        if not path.exists():
-            return
-        if value.type.HasField("sequence_type"):
-            yield value.name, numpy_helper.to_list(onnx.SequenceProto.FromString(path.read_bytes()))
-        elif value.type.HasField("optional_type"):
-            yield value.name, numpy_helper.to_optional(onnx.OptionalProto.FromString(path.read_bytes()))
-        else:
-            yield value.name, numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+    found = []
+    for case in official_cases(kind):
+        names = [value.name for value in case.model.graph.input]
+        found.append((case.name, case.model, tuple(dict(zip(names, ins, strict=False)) for ins, _ in case.data)))
+    return tuple(found)
 
 
 def _expected(model: onnx.ModelProto, sets: tuple[Feeds, ...]) -> list[Any] | None:

@@ -74,6 +74,15 @@ def test_nodes_that_share_weights_share_tiles_programmed_once(programmed: list[s
     assert np.abs(a - x @ weight).max() > 0.01
 
 
+@pytest.mark.parametrize("analog", [(), "all-analog"], ids=["digital", "analog"])
+def test_an_input_that_nothing_reads_is_given_and_ignored(analog: tuple[str, ...] | str) -> None:
+    rng = np.random.default_rng(5)
+    feeds = {"x": normal(rng, (3, 6)), "mask": normal(rng, (3, 2))}
+    model = model_of([helper.make_node("MatMul", ["x", "W"], ["y"])], feeds, {"y": 2}, {"W": normal(rng, (6, 4))})
+    (result,), (expected,) = HybridSession(model, IDEAL, analog).run(None, feeds), by_onnxruntime(model, feeds)
+    assert error_of(result, expected) <= TOLERANCE
+
+
 def test_biases_computed_at_run_time_and_constant_activations() -> None:
     rng = np.random.default_rng(4)
     feeds = {"x": normal(rng, (3, 2, 5, 5)), "b": normal(rng, (4,)), "z": normal(rng, (3, 6))}
@@ -90,7 +99,8 @@ def test_biases_computed_at_run_time_and_constant_activations() -> None:
     assert_equal(model_of(nodes, feeds, {"y": 4, "g": 2, "c": 4, "v": 2}, constants), feeds, analog=5)
 
 
-def test_subgraphs_capture_analog_outputs() -> None:
+@pytest.mark.parametrize("ir_version", [3, 10])
+def test_subgraphs_capture_analog_outputs(ir_version: int) -> None:
     """An If whose branches read an analog output, a constant and, one If deeper, another analog output."""
     rng = np.random.default_rng(5)
 
@@ -124,7 +134,12 @@ def test_subgraphs_capture_analog_outputs() -> None:
     for flag in (True, False):
         for deep in (True, False):
             feeds = {"x": x, "flag": np.asarray(flag), "deep": np.asarray(deep)}
-            assert_equal(model_of(nodes, feeds, {"z": 2}, constants), feeds, analog=3)
+            model = model_of(nodes, feeds, {"z": 2}, constants)
+            model.ir_version = ir_version
+            if ir_version < 4:
+                known = model.graph.initializer
+                model.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in known)
+            assert_equal(model, feeds, analog=3)
 
 
 def test_loop_body_captures_an_analog_output() -> None:
