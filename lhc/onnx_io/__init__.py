@@ -11,7 +11,7 @@ from lhc.onnx_io.carriers import (
     placements_in,
 )
 from lhc.onnx_io.compiled_mark import compiled_from, compiled_note, mark_compiled, refuse_compiled
-from lhc.onnx_io.constants import Constants, stored_array
+from lhc.onnx_io.constants import Constants, free_name, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.held_weights import whole
@@ -47,6 +47,7 @@ __all__ = [
     "declared_shape",
     "example_shapes",
     "find_layers",
+    "free_name",
     "has_annotations",
     "infer_shapes",
     "inline_functions",

@@ -21,10 +21,12 @@ from lhc.model import is_external, mapped_bytes
 from lhc.onnx_io.fold import FOLD_LIMIT, fold, folded_type
 from lhc.onnx_io.held_weights import PACKED, bytes_needed, pieces_of, read_in
 
-__all__ = ["Array", "Constants", "store_constant", "stored_array"]
+__all__ = ["Array", "Constants", "free_name", "store_constant", "stored_array"]
 
 _DEEPEST = 16
 """Most operators between what is stored and what is used."""
+
+_UNUSED = "/unused"
 
 _LISTS = {"value_float": "float32", "value_floats": "float32", "value_int": "int64", "value_ints": "int64"}
 
@@ -72,9 +74,23 @@ def store_constant(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
             return
     for sparse in [sparse for sparse in graph.sparse_initializer if sparse.values.name == tensor.name]:
         graph.sparse_initializer.remove(sparse)
-    for node in [node for node in graph.node if list(node.output) == [tensor.name]]:
-        graph.node.remove(node)
+    free_name(graph, tensor.name)
     graph.initializer.append(tensor)
+
+
+def free_name(graph: onnx.GraphProto, name: str) -> bool:
+    """Have no node write a tensor any more: a Split writes it under another name, until it has no other part.
+
+    Returns:
+        Whether there was one.
+    """
+    for node in graph.node:
+        if name in node.output:
+            node.output[list(node.output).index(name)] = f"{name}{_UNUSED}"
+            if all(output.endswith(_UNUSED) for output in node.output):
+                graph.node.remove(node)
+            return True
+    return False
 
 
 def _dense(sparse: onnx.SparseTensorProto) -> Array:
@@ -145,7 +161,7 @@ class Constants:
         depth = 1 + max((one.depth for one in inputs if one), default=0)
         kind = folded_type(node, [one.kind if one else None for one in inputs])
         if kind is not None and depth <= _DEEPEST:
-            self._known[node.output[0]] = _Constant(node, kind, depth)
+            self._known.update((name, _Constant(node, kind, depth)) for name in node.output if name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
@@ -192,7 +208,7 @@ class Constants:
             held = self._known[name].held
             if isinstance(held, onnx.NodeProto):
                 inputs = [self._compute(i, known) if i else None for i in held.input]
-                known[name] = fold(held, inputs, self._known[name].kind)
+                known[name] = fold(held, inputs, self._known[name].kind, list(held.output).index(name))
             else:
                 known[name] = self.value(name)
         return known[name]

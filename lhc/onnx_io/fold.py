@@ -3,10 +3,11 @@
 A closed list: those that exporters and quantisers put between a stored weight and the product that uses it. They
 move values about, convert them, or scale them as parametrizations do (weight_norm: g · v / ‖v‖)::
 
-    Identity Cast ConstantOfShape Transpose Reshape Flatten Squeeze Unsqueeze QuantizeLinear DequantizeLinear
+    Identity Cast ConstantOfShape Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat
+    QuantizeLinear DequantizeLinear
     Abs Add Div Max Mul Neg Pow Reciprocal ReduceL2 ReduceSum Sqrt Sub
 
-The second line is computed for floats alone, in their own type: shapes are counted in integers, and no weights.
+The last line is computed for floats alone, in their own type: shapes are counted in integers, and no weights.
 y = (x - zero_point) * scale, and y = saturate(round_half_even(x / scale) + zero_point), as the ONNX operators of these
 names; scale and zero point are one for all, one per index of ``axis``, or one per block of ``block_size`` along it.
 """
@@ -22,7 +23,7 @@ from onnx import TensorProto, numpy_helper
 
 from lhc.errors import ModelError
 
-__all__ = ["FOLD_LIMIT", "fold", "folded_type"]
+__all__ = ["FOLD_LIMIT", "MOVES", "fold", "folded_type"]
 
 FOLD_LIMIT = 2**28
 """Most values of a tensor that is computed while reading."""
@@ -52,7 +53,8 @@ _SUMS: Mapping[str, Callable[[Array, Any, bool], Array]] = {
     "ReduceL2": lambda x, axes, keep: np.sqrt(np.square(x).sum(axes, keepdims=keep)),
     "ReduceSum": lambda x, axes, keep: np.asarray(x.sum(axes, keepdims=keep)),
 }
-_MOVES = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
+MOVES = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split"}
+"""Operators that move values about; all inputs but the first say how."""
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -67,13 +69,15 @@ def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None
     Args:
         types: ONNX element types of its inputs, which are constants; None for inputs left out.
     """
-    if len(node.output) != 1 or not types or any(t is not None and t not in _NUMBERS for t in types):
+    if len(node.output) != 1 and node.op_type != "Split":
+        return None
+    if not types or any(t is not None and t not in _NUMBERS for t in types):
         return None
     attributes = _attributes(node)
     quantizers = ("QuantizeLinear", "DequantizeLinear")
     if node.domain not in ("", "ai.onnx") and not (node.domain == "com.microsoft" and node.op_type in quantizers):
         return None
-    if node.op_type in _MOVES:
+    if node.op_type in MOVES:
         return types[0]
     if node.op_type == "Concat":
         return types[0] if all(t == types[0] for t in types) else None
@@ -96,17 +100,20 @@ def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None
     return kind if kind in _QUANTIZED and types[0] in _FLOATS and types[1] in _FLOATS else None
 
 
-def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int) -> Array:
+def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int, output: int = 0) -> Array:
     """What an operator computes; a view of its input where that is enough.
 
     Args:
         node: one for which `folded_type` knows a type.
         inputs: values of its inputs; None for inputs left out.
+        output: which of its outputs.
 
     Raises:
         ModelError: its inputs do not fit together, or the result is too large.
     """
     try:
+        if node.op_type == "Split":
+            return _parts(node, inputs)[output]
         return _fold(node, inputs, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(result)))
     except (ValueError, IndexError, TypeError, OverflowError) as error:
         raise ModelError(f"{node.op_type} {node.name!r} of constants cannot be computed: {error}") from error
@@ -170,6 +177,20 @@ def _numbers(inputs: Sequence[Array | None], attributes: dict[str, Any], name: s
     if len(inputs) > 1 and inputs[1] is not None:
         return tuple(int(number) for number in inputs[1].reshape(-1))
     return tuple(attributes[name]) if name in attributes else None
+
+
+def _parts(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> list[Array]:
+    """What a Split makes: of the sizes that it is given, else equal ones, of which the last may be smaller."""
+    attributes, x = _attributes(node), inputs[0]
+    assert x is not None
+    axis, sizes = attributes.get("axis", 0), _numbers(inputs, attributes, "split")
+    if sizes is None:
+        others = len(node.output) - 1
+        each = -(-x.shape[axis] // len(node.output))
+        sizes = (each,) * others + (x.shape[axis] - each * others,)
+    if len(sizes) != len(node.output) or sum(sizes) != x.shape[axis] or min(sizes) < 0:
+        raise ValueError(f"parts of {sizes} do not make up {x.shape[axis]}")
+    return np.split(x, np.cumsum(sizes)[:-1], axis)
 
 
 def _pieces(x: Array, inputs: Sequence[Array | None], attributes: dict[str, Any]) -> tuple[slice, ...]:

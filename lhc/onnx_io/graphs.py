@@ -13,6 +13,7 @@ from lhc.model import OnnxModel, captured
 from lhc.onnx_io.adapters import adapted_layer
 from lhc.onnx_io.compiled_mark import refuse_compiled
 from lhc.onnx_io.constants import Constants
+from lhc.onnx_io.fold import MOVES
 from lhc.onnx_io.likeness import weight_facts, with_devices
 from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.modules import module_path
@@ -67,11 +68,15 @@ def read_graph(
     )
 
 
+def _allowed(node: onnx.NodeProto) -> list[int]:
+    """Which inputs of a candidate may be its matrix."""
+    first, second = data_operands(node)
+    return [i for i in ((second,) if "Conv" in node.op_type else (second, first)) if i < len(node.input)]
+
+
 def _operand(node: onnx.NodeProto, constants: Constants) -> int | None:
     """Which input of a candidate is its constant matrix; the second where both are."""
-    first, second = data_operands(node)
-    allowed = (second,) if "Conv" in node.op_type else (second, first)
-    return next((i for i in allowed if i < len(node.input) and node.input[i] in constants), None)
+    return next((i for i in _allowed(node) if node.input[i] in constants), None)
 
 
 def _routed(matrix: MatrixShape, chosen: int, experts: int, number: int) -> MatrixShape:
@@ -91,6 +96,7 @@ class _Reader:
         self._known = known or {}
         self._functions = frozenset((f.domain, f.name) for f in model.proto.functions)
         self._constants = constants
+        self._makers = {name: node for node in model.proto.graph.node for name in node.output if name}
         self._samples = samples
         self._final = final
         self._written = {} if model.file is None else {one.node.name: one.node for one in model.file.rewritten}
@@ -178,13 +184,36 @@ class _Reader:
         """What a candidate multiplies whose weight is stored, but not in a form that goes on tiles."""
         operand = _operand(node, self._constants)
         if operand is None:
+            operand, _, _ = self._cut_weight(node) or (None, "", "")
+        if operand is None:
             return None
         return Work((matrix,), parameters=matrix.parameters, weights=(node.input[operand],))
+
+    def _cut_weight(self, node: onnx.NodeProto) -> tuple[int, str, str] | None:
+        """Operand, stored weight and last operator, where what is computed at run time says how it is cut or laid."""
+        for operand in _allowed(node):
+            tensor, passed = node.input[operand], ""
+            while tensor not in self._constants and (maker := self._makers.get(tensor)) and maker.op_type in MOVES:
+                tensor, passed = maker.input[0], maker.op_type
+            if passed and tensor in self._constants and self._constants.dtype(tensor) in _FLOATS:
+                return operand, tensor, passed
+        return None
+
+    def _cut_at_run_time(self, node: onnx.NodeProto) -> Obstacle | None:
+        found = None if node.op_type in INTEGER_OPS else self._cut_weight(node)
+        if found is None:
+            return None
+        _, weight, operator = found
+        return Obstacle(
+            "no-static-weight",
+            f"its weight is a part of {weight} that {operator} takes by numbers computed at run time; tiles hold"
+            " constants: export it with dynamo=True, or fold such numbers first (onnxsim)",
+        )
 
     def _weight(self, node: onnx.NodeProto) -> tuple[WeightRef | None, Obstacle | None]:
         operand = None if node.op_type in INTEGER_OPS else _operand(node, self._constants)
         if operand is None:
-            return None, None
+            return None, self._cut_at_run_time(node)
         name = node.input[operand]
         if not self._constants.is_stored(name):
             try:

@@ -20,7 +20,7 @@ from onnx import TensorProto, numpy_helper
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import Constants, adapters_of, whole
+from lhc.onnx_io import Constants, adapters_of, free_name, whole
 from lhc.samples.task import Array
 
 __all__ = ["Trained", "find_adapters", "find_trained", "with_weights"]
@@ -130,10 +130,9 @@ def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array
     for name, tensor in _stored(proto.graph):
         if name in pending:
             _write(tensor, pending.pop(name))
-    for node in [node for node in proto.graph.node if len(node.output) == 1 and node.output[0] in pending]:
-        values = pending.pop(node.output[0]).astype(constants.dtype(node.output[0]))
-        proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), node.output[0]))
-        proto.graph.node.remove(node)
+    for name in [name for name in pending if free_name(proto.graph, name)]:
+        values = pending.pop(name).astype(constants.dtype(name))
+        proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
     if pending:
         raise ModelError(f"{model.label}: {', '.join(sorted(pending))}: sparse weights cannot be retrained")
     return proto

@@ -62,6 +62,11 @@ FOLDED = [
         {"a": W, "b": ints(-1), "e": ints(-99), "x": ints(1), "s": ints(-2)},
     ),
     Folded("Slice, older", ("w = Slice <starts = [1], ends = [3], axes = [1]> (a)",), {"a": W}, 9),
+    Folded("Split", ("u, w = Split <axis = 1> (a, s)",), {"a": W, "s": ints(2, 4)}),
+    Folded("Split, the first part", ("w, v = Split <axis = -1> (a, s)",), {"a": W, "s": ints(2, 4)}),
+    Folded("Split, uneven", ("u, v, q, w = Split <axis = 1, num_outputs = 4> (a)",)),
+    Folded("Split, older", ("u, w = Split <split = [1, 3]> (a)",), {"a": W}, 11),
+    Folded("Split, halves", ("u, w = Split(a)",), {"a": W}, 13),
     Folded("Concat", ("w = Concat <axis = 1> (a, b)",), {"a": W, "b": 2 * W}),
     Folded("ConstantOfShape", ("w = ConstantOfShape <value = float[1] {0.02}> (s)",), {"s": ints(4, 6)}),
     Folded("ConstantOfShape, zeros", ("w = ConstantOfShape(s)",), {"s": ints(4, 6)}),
@@ -238,6 +243,15 @@ WEIGHTS = [
     Weight("too large", ("w = ConstantOfShape(s)",), {"s": BIG}, "no-static-weight", f"at most {FOLD_LIMIT}"),
     Weight("nonsense", ("w = Reshape(a, s)",), {"a": W, "s": ints(5, 5)}, "no-static-weight", "cannot be computed"),
     Weight("computed", ("w = Sin(a)",), {"a": W}, "no-static-weight", "both operands are computed at run time"),
+    Weight("split", ("v, w = Split <axis = 1> (a, s)",), {"a": np.hstack([W, W]), "s": ints(6, 6)}),
+    Weight("bad split", ("v, w = Split <axis = 1> (a, s)",), {"a": W, "s": ints(3, 6)}, "no-static-weight", "parts"),
+    Weight(
+        "cut by a size of the input",
+        ("n = Shape <start = 1> (x)", "z = Sub(n, n)", "t = Slice(a, z, n)", "w = Transpose <perm = [0, 1]> (t)"),
+        {"a": np.vstack([W, W])},
+        "no-static-weight",
+        "its weight is a part of a that Slice takes by numbers computed at run time",
+    ),
     Weight(
         "MatMulInteger", (), {"w": Q}, "unsupported", "MatMulInteger computes on integers", "y = MatMulInteger(x, w)"
     ),

@@ -8,7 +8,7 @@ from onnx import TensorProto, numpy_helper
 from lhc.errors import ModelError
 from lhc.graph import obstacle
 from lhc.model import OnnxModel
-from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.train.trained_tensors import find_trained, with_weights
 from tests.train.conftest import Build
 
@@ -128,6 +128,22 @@ def test_a_computed_weight_is_trained_and_stored_as_the_matrix_that_it_is(build:
     assert all(obstacle(layer) is None for layer in read_graph(again).candidates)
     trained = find_trained(again, read_graph(again))
     assert all(np.array_equal(trained.values[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize("products", [1, 2])
+def test_parts_of_a_split_weight_are_trained_each(products: int, build: Build) -> None:
+    last = "y = MatMul (a, w)" if products == 2 else "y = Add (a, w)"
+    model = build(
+        f"g (float[N, 2] x) => (float[N, 2] y) {{ u, w = Split (v) a = MatMul (x, u) {last} }}",
+        v=np.vstack([normal(2, 2), 1 + normal(2, 2)]),
+    )
+    proto, weights, _ = retrained(model)
+    again = load_model(proto)
+    constants = Constants(again.proto.graph)
+    assert len(weights) == products
+    assert all(np.array_equal(constants.value(name), values) for name, values in weights.items())
+    assert np.array_equal(constants.value("w"), 1 + normal(2, 2) + (products == 2))
+    assert [node.op_type for node in proto.graph.node].count("Split") == 2 - products
 
 
 def test_sparse_weights_are_refused(build: Build) -> None:
