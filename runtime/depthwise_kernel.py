@@ -133,18 +133,15 @@ def _copy(x: Any, x0: int, to: Any, to0: int, count: int) -> None:
 
 
 @compiled(inner=True, within=True)
-def _finish(x: Any, x0: int, after: AfterSpans, addend0: int, to: Any, to0: int, count: int) -> None:
-    """Copy outputs, with what follows the operator."""
+def _add(x: Any, x0: int, after: AfterSpans, addend0: int, to: Any, to0: int, count: int) -> None:
+    """Copy outputs, and add what is to be added."""
     n = 0
     while n + LANES <= count:
-        value = loaded(x, x0 + n)
-        value = value + loaded(after.addend, addend0 + n) if after.adds else value
-        stored(to, to0 + n, within(value, after))
+        stored(to, to0 + n, within(loaded(x, x0 + n) + loaded(after.addend, addend0 + n), after))
         n += LANES
     if n < count:
-        value = loaded_run(x, x0 + n, 0, count - n)
-        value = value + loaded_run(after.addend, addend0 + n, 0, count - n) if after.adds else value
-        stored_run(to, to0 + n, within(value, after), 0, count - n)
+        total = loaded_run(x, x0 + n, 0, count - n) + loaded_run(after.addend, addend0 + n, 0, count - n)
+        stored_run(to, to0 + n, within(total, after), 0, count - n)
 
 
 @compiled(inner=True, within=True)
@@ -187,12 +184,13 @@ def _read(
 
 @compiled(inner=True, within=True)
 def _output(tiles: TileSpans, own: Filter, after: AfterSpans, code: Any, top: Any) -> Any:
-    """What a code is worth, and the rest of the operator."""
+    """What a code is worth, and the rest of the operator, up to where something is added."""
     vectors = top
     if not tiles.scales_vectors:
         ones = spread(np.float32(1))
         vectors = ones if tiles.reads_zeros else unless_zero(top, ones, spread(np.float32(0)))
-    return completed(code * item(tiles.scales, own.output) * vectors, after, own.after)
+    value = completed(code * item(tiles.scales, own.output) * vectors, after, own.after)
+    return value if after.adds else within(value, after)
 
 
 @compiled(inner=True, within=True)
@@ -342,7 +340,11 @@ def convolve_channels(
                 _channel(tiles, one, _filter(tiles, chip, group), after, counter)
                 own0 = (image * tiles.groups + group) * positions
                 out0 = chip * images * tiles.groups * positions + own0
+                if after.adds:
+                    for line in range(one.out_line_count):
+                        start, first = number(one.out_lines, line), line * one.out_width
+                        _add(one.found, start, after, own0 + first, target, out0 + first, one.out_width)
+                    continue
                 for line in range(one.out_line_count):
                     start = number(one.out_lines, line)
-                    first = line * one.out_width
-                    _finish(one.found, start, after, own0 + first, target, out0 + first, one.out_width)
+                    _copy(one.found, start, target, out0 + line * one.out_width, one.out_width)
