@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import njit
@@ -34,23 +34,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def compiled(
-    *, inline: Literal["never", "always"] = "never", inner: bool = False, within: bool = False
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function when it is first called, or take its code from the user's cache.
 
     It runs without Python's lock, and divides by zero as numpy does. An ``inner`` one is called by others alone, and
     optimised, made into machine code and kept with them. One ``within`` is put into what calls
-    it: a call of a small function with some tuples takes longer than its work. With ``NUMBA_BOUNDSCHECK`` set its code
-    is neither kept nor looked for: numba does not tell code that checks its indices from code that does not.
+    it: a call of a small function with some tuples takes longer than its work. A number that is written out in a call
+    is a type of its own, for which the function is compiled once more; ``np.int64(0)`` is not. With
+    ``NUMBA_BOUNDSCHECK`` set its code is neither kept nor looked for: numba does not tell code that checks its indices
+    from code that does not.
     """
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
-        wrappers: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner, "forceinline": within}
+        options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True, "forceinline": within}
         if inner:
-            wrappers["pipeline_class"] = _InnerCompiler
+            options["pipeline_class"] = _InnerCompiler
         _collect_less()
-        kernel: Any = njit(nogil=True, error_model="numpy", inline=inline, **wrappers)(function)
+        kernel: Any = njit(nogil=True, error_model="numpy", **options)(function)
         if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
             kernel._cache = _KeptCode(function)  # type: ignore[no-untyped-call]
         return cast("Callable[P, R]", kernel)

@@ -113,9 +113,9 @@ def _samples(image: ImageSpans, first: int, block: BlockSpans) -> None:
 
 
 @compiled(inner=True, within=True)
-def _keys_place(tiles: TileSpans, stream: int, round_: int, block: BlockSpans) -> int:
+def _keys_place(tiles: TileSpans, stream: int, round_: Any, block: BlockSpans) -> int:
     """Where keys of the images' noise lie; one group alone keeps those of the last repeated read."""
-    kept = round_ if tiles.groups > 1 else min(round_, 1)
+    kept: int = round_ if tiles.groups > 1 else min(round_, 1)
     return (kept * tiles.chips * tiles.rows + stream) * 2 * block.pitch
 
 
@@ -287,7 +287,7 @@ def _products(
         inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
         for chip in range(tiles.chips):
             stream = chip * tiles.rows + row
-            keys = _keys_place(tiles, stream, 0, block)
+            keys = _keys_place(tiles, stream, np.int64(0), block)
             for cut in range(tiles.cuts):
                 first = number(tiles.segments, group * (tiles.cuts + 1) + cut)
                 rows = number(tiles.segments, group * (tiles.cuts + 1) + cut + 1) - first

@@ -50,7 +50,7 @@ def add_noise(
     return beyond
 
 
-@compiled()
+@compiled(inner=True)
 def _rounded(values: Floats, noise: Floats, shift: np.float32, limit: np.float32) -> int:
     # 32 bits fill the same registers as the values.
     beyond = np.int32(0)

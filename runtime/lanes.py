@@ -42,6 +42,7 @@ __all__ = [
     "greater",
     "lane_intrinsic",
     "magnitude",
+    "mixed",
     "numbered",
     "root",
     "signed",
@@ -150,6 +151,19 @@ def numbered(typing: Any, first: Any) -> Any:
         return builder.add(splat(builder, values[0], INTS), ir.Constant(INTS, list(range(LANES))))
 
     return WORDS_TYPE(types.uint32), lowered
+
+
+@lane_intrinsic
+def mixed(typing: Any, x: Any, y: Any, by: Any) -> Any:
+    """A round of Threefry, see `lhc.runtime.normals`: ``x + y``, and ``y``, turned by some bits, XOR that."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        x, y, by = values
+        x, by = builder.add(x, y), splat(builder, builder.trunc(by, INT), INTS)
+        turned = called(builder, f"llvm.fshl.v{LANES}i32", INTS, (y, y, by))
+        return context.make_tuple(builder, signature.return_type, (x, builder.xor(turned, x)))
+
+    return types.UniTuple(WORDS_TYPE, 2)(WORDS_TYPE, WORDS_TYPE, types.int64), lowered
 
 
 @lane_intrinsic

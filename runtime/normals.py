@@ -23,7 +23,7 @@ import scipy
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, bits, floats, fused, numbered, signed, spread_word
+from lhc.runtime.lanes import LANES, bits, floats, fused, mixed, numbered, signed, spread_word
 from lhc.runtime.spans import looked_up, span, stored
 
 __all__ = [
@@ -95,33 +95,28 @@ def threefry(k0: int, k1: int, x: int, y: int) -> tuple[int, int]:
     return x, y
 
 
-@compiled(inline="always")
-def _mixed_lanes(x: Any, y: Any, bits: int) -> tuple[Any, Any]:
-    x = x + y
-    return x, ((y << spread_word(np.uint32(bits))) | (y >> spread_word(np.uint32(32 - bits)))) ^ x
-
-
 @compiled(inner=True)
 def threefry_lanes(k0: Any, k1: Any, x: Any, y: Any) -> tuple[Any, Any]:
     """`lhc.runtime.normals.threefry` of a key and a counter in every lane."""
     k2 = k0 ^ k1 ^ spread_word(np.uint32(0x1BD11BDA))
     x, y = x + k0, y + k1
-    x, y = _mixed_lanes(x, y, 13)
-    x, y = _mixed_lanes(x, y, 15)
-    x, y = _mixed_lanes(x, y, 26)
-    x, y = _mixed_lanes(x, y, 6)
+    x, y = mixed(x, y, 13)
+    x, y = mixed(x, y, 15)
+    x, y = mixed(x, y, 26)
+    x, y = mixed(x, y, 6)
     x, y = x + k1, y + k2 + spread_word(np.uint32(1))
-    x, y = _mixed_lanes(x, y, 17)
-    x, y = _mixed_lanes(x, y, 29)
-    x, y = _mixed_lanes(x, y, 16)
-    x, y = _mixed_lanes(x, y, 24)
+    x, y = mixed(x, y, 17)
+    x, y = mixed(x, y, 29)
+    x, y = mixed(x, y, 16)
+    x, y = mixed(x, y, 24)
     x, y = x + k2, y + k0 + spread_word(np.uint32(2))
-    x, y = _mixed_lanes(x, y, 13)
-    x, y = _mixed_lanes(x, y, 15)
-    x, y = _mixed_lanes(x, y, 26)
-    x, y = _mixed_lanes(x, y, 6)
+    x, y = mixed(x, y, 13)
+    x, y = mixed(x, y, 15)
+    x, y = mixed(x, y, 26)
+    x, y = mixed(x, y, 6)
     x, y = x + k0, y + k1 + spread_word(np.uint32(3))
-    return _mixed_lanes(x, y, 17)
+    x, y = mixed(x, y, 17)
+    return x, y
 
 
 @compiled(inner=True, within=True)
@@ -143,7 +138,7 @@ def deviates(terms: Any, word: Any) -> Any:
 
 
 @compiled()
-def fill_words(key: Words, line: int, first: int, words: Words) -> None:
+def fill_words(key: Words, line: int, first: int | np.int64, words: Words) -> None:
     """Random words of the counters ``(first, line)`` to ``(first + n - 1, line)``.
 
     Args:

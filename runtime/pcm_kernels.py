@@ -56,7 +56,7 @@ def program(
     steps = np.float32(STEPS)
     greatest = np.zeros(1, np.float32)
     for line in range(target.shape[0]):
-        fill_words(key, line, 0, words)
+        fill_words(key, line, np.int64(0), words)
         numbers = words.view(np.uint16)
         for n in range(3 * count):
             noise[n] = levels[numbers[n] >> LEVEL_SHIFT]
@@ -110,7 +110,7 @@ def drift(
     noise = np.empty(count, np.float32)
     per_step = np.float32(STEPS) / greatest if greatest > _ZERO else _ZERO
     for line in range(held.shape[0]):
-        fill_words(key, line, 0, words)
+        fill_words(key, line, np.int64(0), words)
         numbers = words.view(np.uint16)
         for n in range(count):
             noise[n] = levels[numbers[n] >> LEVEL_SHIFT]

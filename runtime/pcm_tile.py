@@ -127,7 +127,9 @@ def _program(
     """
     ones, of_ones, others, of_others = noise[0], noise[1], noise[2], noise[3]
     factor, more, drifting, scale = numbers[0], numbers[1], numbers[2], numbers[3]
-    idle, sigma = coefficients[0] * factor * more, np.full(len(target), coefficients[0])
+    idle, sigma = coefficients[0] * factor * more, exponents  # which come last
+    for n in range(len(target)):
+        sigma[n] = coefficients[0]
     for k in range(1, len(coefficients)):
         for n in range(len(target)):
             power = relative[n]
