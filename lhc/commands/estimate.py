@@ -99,9 +99,7 @@ def _steps(study: Study, options: SensitivityOptions | PartitionOptions) -> Sequ
         return [*calibration_steps(study), *ranking_steps(bench, study.measurable, options.method, options.half_width)]
     timed: dict[frozenset[str], Timed] = {}
     placing = _retraining_steps(study, options, timed) if options.retrain else _placing_steps(study, options, timed)
-    pays = anything_pays(study.graph, study.plan, search_options(study))
-    kept = frozenset(study.measurable) if pays else study.plan.analog
-    healed = healing_steps(study.bench(study.splits.verify), kept)
+    healed = healing_steps(study.bench(study.splits.verify), timed)
     return [*calibration_steps(study, timed), *placing, *healed]
 
 
@@ -129,7 +127,7 @@ def _placing_steps(
     if (ordered or study.spends_tiles) and anything_pays(study.graph, study.plan, options):
         metric = ranking_metric(study.task.metric, verify.example_output, splits.rank.targets)
         bench = study.bench(splits.rank.with_metric(metric))
-        steps += ranking_steps(bench, study.measurable, asked.method)
+        steps += ranking_steps(bench, study.measurable, asked.method, judged=timed)
     if "curvatures" in kind.requires and useful:
         steps.append(curvature_step(study.bench(splits.rank), study.plan.eligible))
     most = kind.judgements(len(useful))

@@ -162,52 +162,65 @@ def evaluation_step(
             more = bench.units(placement, range(bench.draws), t_s)
             units, kept = units + more[0], kept + more[1]
     chosen = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, min(PLACEMENTS, len(placements)))]
-    seconds = []
+    seconds, scorer = [], Scorer(bench.setting)
     for placement in dict.fromkeys(chosen):
         if placement not in timed:
-            timed[placement] = _timed(bench, placement)
+            timed[placement] = _timed(bench, scorer, placement)
         chips = bench.draws if bench.hardware.is_stochastic and placement else 1
         seconds.append(chips * (timed[placement].programming + timed[placement].sample * bench.samples))
     each = float(np.mean(seconds))
     return EffortStep(what, units, kept, each * len(placements) * len(at) * (units - kept) / units)
 
 
-def _timed(bench: Bench, placement: frozenset[str]) -> Timed:
-    block = bench.block(slice(0, min(bench.samples, bench.setting.call_samples)))
-    scorer, job = Scorer(bench.setting), Job(placement, (0,), bench.t_s)
-    # Another chip goes first: it loads what is loaded once.
-    scorer.scores(replace(job, draws=(bench.draws,)), block)
+def _timed(bench: Bench, scorer: Scorer, placement: frozenset[str]) -> Timed:
+    setting, job = bench.setting, Job(placement, (bench.draws,), bench.t_s)
+    block, few = (bench.block(slice(0, min(bench.samples, n))) for n in (setting.call_samples, setting.batch or _FEW))
+    scorer.scores(job, block)  # loads what is loaded once
     start = perf_counter()
     scorer.scores(job, block)
-    programmed = perf_counter()
-    scorer.scores(job, block)
-    running = perf_counter() - programmed
-    return Timed(max(0.0, programmed - start - running), running / block.samples)
+    run = perf_counter()
+    scorer.scores(replace(job, draws=(0,)), few)  # another chip
+    programmed, sample = perf_counter() - run, (run - start) / block.samples
+    return Timed(max(0.0, programmed - sample * few.samples), sample)
+
+
+def _as_judged(judged: Mapping[frozenset[str], Timed] | None, placement: frozenset[str]) -> dict[frozenset[str], Timed]:
+    """What a placement takes by the one that has most of its layers, if that is half: each takes as long.
+
+    Args:
+        judged: placements that were timed with all healing.
+    """
+    near = max(judged or (), key=lambda other: len(other & placement), default=frozenset())
+    if not judged or not near or 2 * len(near & placement) < len(placement):
+        return {}
+    return {placement: judged[near].times(len(placement) / len(near))}
 
 
 def calibration_steps(study: Study, judged: Mapping[frozenset[str], Timed] | None = None) -> list[EffortStep]:
     """What it takes to see whether calibration serves the machine.
 
     Args:
-        judged: placements that were timed, calibrated. Layers take as long here as in the one that has most of them, if
-            that is half: a little less in truth, since half of the samples calibrate.
+        judged: see `_as_judged`; a little less in truth, since half of the samples calibrate.
     """
     placement = frozenset(study.measurable)
     benches = compared_benches(study) if placement and study.follow is None else ()
-    near = max(judged or (), key=lambda other: len(other & placement), default=frozenset())
-    timed = {}
-    if judged and near and 2 * len(near & placement) >= len(placement):
-        timed[placement] = judged[near].times(len(placement) / len(near))
+    timed = _as_judged(judged, placement)
     return _together(
         [evaluation_step(replace(one, draws=CHIPS), [placement], CHECKING, timed=timed) for one in benches]
     )
 
 
-def healing_steps(bench: Bench, placement: frozenset[str]) -> list[EffortStep]:
-    """What it takes to judge a placement with less healing; with all of it, it was judged before."""
+def healing_steps(bench: Bench, judged: Mapping[frozenset[str], Timed]) -> list[EffortStep]:
+    """What it takes to judge the largest placement with less healing; with all of it, it was judged before.
+
+    Args:
+        judged: placements that were timed with all healing; one with less takes as long, or less.
+    """
+    placement = max(judged, key=len, default=frozenset[str]())
     kinds = bool(bench.copies.of(placement)) + bench.setting.calibrates if placement else 0
     plain = replace(bench, draws=HEALING_DRAWS, copies=Copies(), calibration=None)
-    return _together([evaluation_step(plain, [placement], "what healing brings")] * (2**kinds - 1))
+    one = evaluation_step(plain, [placement], "what healing brings", timed=dict(judged))
+    return _together([one] * (2**kinds - 1))
 
 
 def _together(steps: list[EffortStep]) -> list[EffortStep]:
@@ -217,18 +230,23 @@ def _together(steps: list[EffortStep]) -> list[EffortStep]:
 
 
 def ranking_steps(
-    bench: Bench, names: Sequence[str], method: RankingMethod, half_width: float | None = None
+    bench: Bench,
+    names: Sequence[str],
+    method: RankingMethod,
+    half_width: float | None = None,
+    judged: Mapping[frozenset[str], Timed] | None = None,
 ) -> tuple[EffortStep, ...]:
     """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
 
     Args:
         half_width: see there; a layer may then need fewer draws.
+        judged: see `_as_judged`: a prediction calibrates all layers of a chip as well.
     """
     placements = [frozenset(group) for group in bench.graph.tied(names)]
     if method == "fisher":
-        return (_prediction_step(bench, names),)
+        return (_prediction_step(bench, names, judged),)
     try:
-        predicting = None if measures_all(bench, names, method, half_width) else _prediction_step(bench, names)
+        predicting = None if measures_all(bench, names, method, half_width) else _prediction_step(bench, names, judged)
     except ModelError:
         predicting = None
     if predicting is None:
@@ -237,16 +255,20 @@ def ranking_steps(
     return (predicting, evaluation_step(bench, checked, "measuring some to check"))
 
 
-def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
+def _prediction_step(
+    bench: Bench, names: Sequence[str], judged: Mapping[frozenset[str], Timed] | None = None
+) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
     chips, graph = bench.draws if bench.hardware.is_stochastic else 1, bench.graph
     programming = running = 0.0
-    setting, t_s = bench.setting, bench.t_s
-    corrections_alone(setting, names[:1], range(1), t_s)  # loads what is loaded once
+    setting, t_s, known = bench.setting, bench.t_s, _as_judged(judged, frozenset(names))
+    if not known:
+        corrections_alone(setting, names[:1], range(1), t_s)  # loads what is loaded once
     for chunk in chunks(graph, names, chips, setting.tile_bytes):
         aligned = check_gradients(bench, chunk)
         start = perf_counter()
-        network = on_chips(setting, chunk, t_s, corrections_alone(setting, chunk, range(1), t_s), aligned)
+        corrections = corrections_alone(setting, chunk, range(1), t_s) if not known else [{}]
+        network = on_chips(setting, chunk, t_s, corrections, aligned)
         programming += perf_counter() - start
 
         def work(small: Bench) -> None:
@@ -255,6 +277,7 @@ def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
 
         _, taken = _seconds(bench, work, (1, _MORE))
         running += taken
+    programming = known[frozenset(names)].programming if known else programming
     seconds = programming * chips + running * bench.samples / _MORE
     return EffortStep("predicting sensitivities", 1, 0, seconds, shared=False)
 

@@ -1,6 +1,7 @@
 """How long a measurement takes is estimated from a piece of it."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -11,10 +12,21 @@ from onnx import numpy_helper
 
 from lhc.hardware import Hardware
 from lhc.measure import Bench, measure_sensitivity
+from lhc.measure.scorer import Scorer
+from lhc.measure.setting import calibration_block
 from lhc.onnx_io import load_model, read_graph
+from lhc.passes.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.effort import Effort, EffortStep, Timed, calibration_steps, evaluation_step, ranking_steps
+from lhc.study.effort import (
+    Effort,
+    EffortStep,
+    Timed,
+    calibration_steps,
+    evaluation_step,
+    healing_steps,
+    ranking_steps,
+)
 from lhc.study.rank import sensitivities
 from lhc.study.state import Study
 
@@ -89,7 +101,7 @@ def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: 
     """Where that has half of the layers; each takes as long."""
     here, timed = bench(samples=100), list[frozenset[str]]()
 
-    def now(of: Bench, placement: frozenset[str]) -> Timed:
+    def now(of: Bench, scorer: Scorer, placement: frozenset[str]) -> Timed:
         timed.append(placement)
         return Timed(2.0, 0.0)
 
@@ -103,3 +115,17 @@ def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: 
     (step,) = calibration_steps(study, {few: Timed(9.0, 9.0)})
     assert timed == [frozenset(names(here))]
     assert step.seconds == pytest.approx(2 * 2 * 2.0)
+
+
+def test_healing_and_a_chip_of_a_prediction_are_taken_from_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is timed again: each judgement with less healing takes as long, and a prediction calibrates as much."""
+    here, judged = bench(samples=100), {frozenset(f"l{i}" for i in range(15)): Timed(0.5, 0.001)}
+    monkeypatch.setattr("lhc.study.effort._timed", None)
+    monkeypatch.setattr("lhc.study.effort.corrections_alone", None)
+    copied = replace(here, copies=Copies({"l0": 2}), calibration=calibration_block(here.task))
+    (step,) = healing_steps(copied, judged)
+    assert step.units == 3, "neither, and each alone"
+    assert step.seconds == pytest.approx(3 * 3 * (0.5 + 100 * 0.001))
+    assert healing_steps(here, judged) == []
+    (predicting,) = ranking_steps(copied, names(here), "fisher", judged=judged)
+    assert predicting.seconds > 6 * 0.5 * 16 / 15, "six chips, sixteen layers"
