@@ -25,6 +25,8 @@ from lhc.onnx_io.weighted import found_in, may_multiply
 __all__ = ["read_graph"]
 
 _FLOATS = ("float16", "float32", "float64")
+_DRAWN = {"Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike"}
+_FOLDED = "tiles hold constants; onnxsim writes a file in which they are folded"
 
 
 def read_graph(
@@ -79,6 +81,17 @@ def _operand(node: onnx.NodeProto, constants: Constants) -> int | None:
     return next((i for i in _allowed(node) if node.input[i] in constants), None)
 
 
+def _computed(graph: onnx.GraphProto, constants: Constants) -> dict[str, str]:
+    """Tensors that follow from constants alone, and the operator by which they do that `Constants` does not compute."""
+    found: dict[str, str] = {}
+    for node in graph.node:
+        read = [name for name in (*node.input, *captured(node)) if name]
+        if read and all(name in constants or name in found for name in read) and node.op_type not in _DRAWN:
+            by = next((found[name] for name in read if name in found), node.op_type)
+            found |= {name: by for name in node.output if name and name not in constants}
+    return found
+
+
 def _routed(matrix: MatrixShape, chosen: int, experts: int, number: int) -> MatrixShape:
     """An expert's layer with the tokens that are routed to it, where they are spread evenly: a whole number each."""
     each, left = divmod(matrix.positions * chosen, experts)
@@ -97,6 +110,7 @@ class _Reader:
         self._functions = frozenset((f.domain, f.name) for f in model.proto.functions)
         self._constants = constants
         self._makers = {name: node for node in model.proto.graph.node for name in node.output if name}
+        self._computed = _computed(model.proto.graph, constants)
         self._samples = samples
         self._final = final
         self._written = {} if model.file is None else {one.node.name: one.node for one in model.file.rewritten}
@@ -184,36 +198,33 @@ class _Reader:
         """What a candidate multiplies whose weight is stored, but not in a form that goes on tiles."""
         operand = _operand(node, self._constants)
         if operand is None:
-            operand, _, _ = self._cut_weight(node) or (None, "", "")
+            operand, _ = self._unfollowed_weight(node) or (None, "")
         if operand is None:
             return None
         return Work((matrix,), parameters=matrix.parameters, weights=(node.input[operand],))
 
-    def _cut_weight(self, node: onnx.NodeProto) -> tuple[int, str, str] | None:
-        """Operand, stored weight and last operator, where what is computed at run time says how it is cut or laid."""
+    def _unfollowed_weight(self, node: onnx.NodeProto) -> tuple[int, str] | None:
+        """Operand that is no activation, though `Constants` does not know its values, and how it comes about."""
         for operand in _allowed(node):
             tensor, passed = node.input[operand], ""
-            while tensor not in self._constants and (maker := self._makers.get(tensor)) and maker.op_type in MOVES:
+            while tensor not in self._constants and tensor not in self._computed:
+                maker = self._makers.get(tensor)
+                if maker is None or maker.op_type not in MOVES:
+                    break
                 tensor, passed = maker.input[0], maker.op_type
+            if tensor in self._computed:
+                how = f"its weight {node.input[operand]} is computed from constants by {self._computed[tensor]}, which"
+                return operand, f"{how} lhc does not follow; {_FOLDED}"
             if passed and tensor in self._constants and self._constants.dtype(tensor) in _FLOATS:
-                return operand, tensor, passed
+                how = f"its weight is a part of {tensor} that {passed} takes by numbers computed at run time"
+                return operand, f"{how}; {_FOLDED}"
         return None
-
-    def _cut_at_run_time(self, node: onnx.NodeProto) -> Obstacle | None:
-        found = None if node.op_type in INTEGER_OPS else self._cut_weight(node)
-        if found is None:
-            return None
-        _, weight, operator = found
-        return Obstacle(
-            "no-static-weight",
-            f"its weight is a part of {weight} that {operator} takes by numbers computed at run time; tiles hold"
-            " constants: export it with dynamo=True, or fold such numbers first (onnxsim)",
-        )
 
     def _weight(self, node: onnx.NodeProto) -> tuple[WeightRef | None, Obstacle | None]:
         operand = None if node.op_type in INTEGER_OPS else _operand(node, self._constants)
         if operand is None:
-            return None, self._cut_at_run_time(node)
+            found = None if node.op_type in INTEGER_OPS else self._unfollowed_weight(node)
+            return None, None if found is None else Obstacle("no-static-weight", found[1])
         name = node.input[operand]
         if not self._constants.is_stored(name):
             try:

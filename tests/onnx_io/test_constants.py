@@ -242,7 +242,13 @@ WEIGHTS = [
     ),
     Weight("too large", ("w = ConstantOfShape(s)",), {"s": BIG}, "no-static-weight", f"at most {FOLD_LIMIT}"),
     Weight("nonsense", ("w = Reshape(a, s)",), {"a": W, "s": ints(5, 5)}, "no-static-weight", "cannot be computed"),
-    Weight("computed", ("w = Sin(a)",), {"a": W}, "no-static-weight", "both operands are computed at run time"),
+    Weight("computed", ("w = Sin(a)",), {"a": W}, "no-static-weight", "computed from constants by Sin, which lhc"),
+    Weight(
+        "from afar", ("s = Sin(a)", "t = Sign(s)", "w = Identity(t)"), {"a": W}, "no-static-weight", "by Sin, which"
+    ),
+    Weight(
+        "drawn", ("w = RandomNormalLike(a)",), {"a": W}, "no-static-weight", "both operands are computed at run time"
+    ),
     Weight("split", ("v, w = Split <axis = 1> (a, s)",), {"a": np.hstack([W, W]), "s": ints(6, 6)}),
     Weight("bad split", ("v, w = Split <axis = 1> (a, s)",), {"a": W, "s": ints(3, 6)}, "no-static-weight", "parts"),
     Weight(
