@@ -137,7 +137,8 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[
     if node.op_type == "Unsqueeze":
         return np.expand_dims(x, _numbers(inputs, attributes, "axes") or ())
     if node.op_type == "Slice":
-        return x[_pieces(x, inputs, attributes)]
+        part = x[_pieces(x, inputs, attributes)]
+        return part.copy() if min(part.strides, default=0) < 0 else part  # PyTorch takes nothing backwards
     if node.op_type == "ConstantOfShape":
         value = numpy_helper.to_array(attributes["value"]).reshape(()) if "value" in attributes else 0
         shape = tuple(int(size) for size in x)
