@@ -160,7 +160,9 @@ def _bounds(node: onnx.NodeProto, constants: Constants) -> tuple[float, float] |
     if node.op_type != "Clip" or any(name and name not in constants for name in node.input[1:]):
         return None
     given = {attribute.name: attribute.f for attribute in node.attribute}
-    named = zip(("min", "max"), node.input[1:], strict=False)
-    given |= {which: float(constants.value(name).reshape(())) for which, name in named if name}
+    named = {which: constants.value(name) for which, name in zip(("min", "max"), node.input[1:], strict=False) if name}
+    if any(bound.size != 1 for bound in named.values()):
+        return None  # onnxruntime says what is wrong
+    given |= {which: float(bound.reshape(())) for which, bound in named.items()}
     low, high = given.get("min", -_GREATEST), given.get("max", _GREATEST)
     return (low, high) if low <= high else None

@@ -222,12 +222,23 @@ def test_what_becomes_part_of_a_convolution() -> None:
         ("[r] r = Relu (p) [s] y = Add (r, p)", "float y"),
         ("[r] y = Clip (p, zero, u) [m] u = ReduceMax <keepdims = 0> (q)", "float y"),
         ("[r] y = Clip (p, six, zero)", "float y"),
+        ("[r] y = Clip (p, b1, six)", "float y"),
         ("[s] y = Add (p, p)", "float y"),
         ("[s] y = Add (p, b1)", "float y"),
         ("[r] y = Sigmoid (p)", "float y"),
         ("[r] a = Relu (p) [g] y = GlobalAveragePool (a)", "float y"),
     ],
-    ids=["asked for", "read twice", "bound at run time", "no range", "itself", "constant", "other", "averaged"],
+    ids=[
+        "asked for",
+        "read twice",
+        "bound at run time",
+        "no range",
+        "many bounds",
+        "itself",
+        "constant",
+        "other",
+        "averaged",
+    ],
 )
 def test_what_does_not(behind: str, outputs: str) -> None:
     assert _Case(behind).epilogue(outputs) is None
