@@ -225,7 +225,8 @@ class ReramWan2022(PairedDevices):
 
     def time_problem(self, t_s: float) -> str | None:
         known = ", ".join(f"{t:g}" for t in self.times_s)
-        return None if t_s in self.times_s else f"reram_wan2022 was measured after {known} s only"
+        other = "for other times give a table of your own (lhc hardware NAME --measured FILE) or take other devices"
+        return None if t_s in self.times_s else f"reram_wan2022 was measured after {known} s only; {other}"
 
 
 class StateIndependent(PairedDevices):

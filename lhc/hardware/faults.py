@@ -72,6 +72,11 @@ class Faults(Section):
         return self.map is not None or any((*self._shares, self.column_gain, self.column_offset))
 
     @property
+    def remaps_nothing(self) -> bool:
+        """Whether tiles have stuck cells or dead lines, and weights lie on them as they come."""
+        return not self.remap and (self.map is not None or any(self._shares))
+
+    @property
     def differ(self) -> bool:
         """Whether it matters which tile of a chip holds a layer."""
         return self.map is not None or self.tile_noise is not None or self.tile_spread > 0

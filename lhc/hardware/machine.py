@@ -106,7 +106,10 @@ class Machine(Section):
     @model_validator(mode="after")
     def _faults_are_of_pairs(self) -> "Machine":
         if self.faults.any and self.devices is not None and not self.devices.pairs:
-            raise ValueError(f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device")
+            raise ValueError(
+                f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device: take devices"
+                " of pairs, such as a table of your own (lhc hardware NAME --measured FILE), or leave out the faults"
+            )
         devices = self.devices
         if self.faults.any and isinstance(devices, PairedDevices) and devices.pair not in ("one-sided", "two-sided"):
             raise ValueError(

@@ -263,7 +263,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         "of all, a quarter, at most 1,000, ranked the layers and guided the search, and the others verified (fixed"
         f" permutation, {dealt})"
         if outcome.held_out
-        else "not held out: all samples served every purpose"
+        else f"not held out: these served every purpose{_others_calibrated(plan)}"
     )
     verified = outcome.samples if outcome.documents is None else counted_samples(outcome.samples, outcome.documents)
     return (
@@ -354,6 +354,17 @@ def _healing_facts(report: Report) -> Iterator[tuple[str, str]]:
         asks.append(f"a forward pass of {counted(samples, 'sample')} for every calibration of a chip")
     if asks:
         yield "asks of the machine", "; ".join(asks)
+
+
+def _others_calibrated(plan: Plan) -> str:
+    """That chips were calibrated on samples that were not verified, and on how many where that was recorded."""
+    if not plan.hardware.corrects_outputs:
+        return ""
+    healing = None if plan.outcome is None else plan.outcome.healing
+    if healing is None:
+        return "; any that calibrated chips were others"
+    others = healing.calibration_samples
+    return f", and {counted(others, 'other')} only calibrated chips" if others else ""
 
 
 def _calibration_samples(plan: Plan) -> int:

@@ -21,6 +21,7 @@ from lhc.report.content import (
 )
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, own_drop, own_point, training_chart
+from lhc.report.in_the_way import in_the_way
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
 from lhc.report.system_lines import system_lines
 from lhc.report.text import (
@@ -326,7 +327,7 @@ def _training(outcome: Outcome, trained: Retrained) -> PageSection:
 
 
 def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
-    outcome, titles = plan.outcome, plan.titles
+    outcome = plan.outcome
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     share = percent or drop_type == "relative"
     unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
@@ -335,12 +336,8 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         (f"least {word} of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
         ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what the {layers} hold"),
     ]
-    if found.all_in_the_way:
-        facts.append(("in the way", "all of them: no smaller set was found without which the rest holds the budget"))
-    elif found.in_the_way:
-        facts.append(("in the way", ", ".join(titles.get(name, name) for name in found.in_the_way)))
-    if found.without is not None and not found.all_in_the_way:
-        facts.append(("with these digital", f"mean {word} {drop_text(found.without.drop, percent, drop_type)}"))
+    if outcome is not None and (ways := in_the_way(found, outcome, plan)):
+        facts.append(("in the way", ways))
     table = page_table(
         "What would help, measured.",
         found.remedies,

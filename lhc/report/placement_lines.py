@@ -8,6 +8,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded, layers_among
+from lhc.report.in_the_way import in_the_way
 from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
 from lhc.report.text import (
     budget_of_chips,
@@ -15,7 +16,6 @@ from lhc.report.text import (
     budget_word,
     capitalized,
     draws_word,
-    drop_at_most,
     estimate_basis,
     healing_text,
     interval_text,
@@ -243,13 +243,8 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
     layers = counted(len(layers_among(plan, found.analog)), "analog layer")
     yield f"nearest budget that the {layers} hold: --max-drop {nearest}"
-    if found.all_in_the_way:
-        yield f"in the way: the {layers}: no smaller set of them was found without which the rest holds the budget"
-    elif found.without is not None:
-        names = layers_among(plan, found.in_the_way)
-        layers, them = counted(len(names), "layer"), "it" if len(names) == 1 else "them"
-        drop = drop_at_most(outcome, found.without)
-        yield f"in the way: {layers}: {', '.join(names)}; with {them} digital the {outcome.drop_word} is {drop}"
+    if ways := in_the_way(found, outcome, plan):
+        yield f"in the way: {ways}"
     for remedy in found.remedies:
         interval = remedy.evaluation.deciding(outcome.generalized)
         between = "" if interval is None else f" ({interval_text(outcome, interval)})"
@@ -261,6 +256,9 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
             yield "not tried: copies of weights on more tiles (lhc partition --max-tiles)"
         else:
             yield f"not tried: other copies of weights (--copies {outcome.copies} was asked for)"
+    remapped = any(remedy.change.startswith("faults.remap ") for remedy in found.remedies)
+    if plan.hardware.faults.remaps_nothing and not remapped:
+        yield "not tried: weights mapped around stuck cells and dead lines (faults.remap: true in the hardware)"
     if outcome.retrained is None and outcome.training_note is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"
 

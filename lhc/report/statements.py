@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
+from lhc.report.in_the_way import in_the_way
 from lhc.report.text import (
     budget_for,
     budget_of_chips,
@@ -13,7 +14,6 @@ from lhc.report.text import (
     budget_word,
     capitalized,
     comparable,
-    drop_at_most,
     healing_text,
     interval_text,
     margin_cause,
@@ -42,7 +42,7 @@ from lhc.support.numbers import (
 
 if TYPE_CHECKING:
     from lhc.report.document import Costs, Report
-    from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
+    from lhc.results import AtTime, Evaluation, Front, Robustness
 
 __all__ = [
     "beside",
@@ -134,7 +134,12 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital{never_text(digital)}: {reasons(digital)}."
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
-        yield "In the way", _in_the_way(report.infeasibility, outcome, plan)
+        ways, verified = in_the_way(report.infeasibility, outcome, plan), len(report.infeasibility.analog)
+        nearest = points(outcome, report.infeasibility.nearest_budget)
+        yield (
+            "In the way",
+            f"{ways}. The nearest budget that the {counted(verified, 'analog layer')} hold: {nearest}.",
+        )
     if report.over_time and outcome is not None:
         yield "Over time", _lasting(report.over_time, outcome, report.over_time_type)
     if report.robustness is not None:
@@ -195,18 +200,6 @@ def _certainty(outcome: Outcome) -> str:
     )
 
 
-def _in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
-    """Which layers, what would be without them, and what budget the placement does hold."""
-    text = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
-    if found.all_in_the_way:
-        text = "no set smaller than all of them was found without which the rest holds the budget"
-    elif found.without is not None:
-        them = "it" if len(found.in_the_way) == 1 else "them"
-        text += f"; with {them} digital, a mean {outcome.drop_word} of {drop_at_most(outcome, found.without)}"
-    verified = counted(len(found.analog), "analog layer")
-    return f"{text}. The nearest budget that the {verified} hold: {points(outcome, found.nearest_budget)}."
-
-
 def _lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: str) -> str:
     """Up to when the mean drop is shown to stay within the budget, as tables over time judge it."""
     metric = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
@@ -221,7 +214,8 @@ def _lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: str) -> str
 
     within = [bool(within_budget(point.evaluation, outcome, drop_type)) for point in times]
     last = times[-1].evaluation
-    mean_drop = f"{'on other samples, ' if other_samples(last, outcome) else ''}the mean {outcome.drop_word}"
+    on = f"on {_unlike_samples(last, outcome)}, " if other_samples(last, outcome) else ""
+    mean_drop = f"{on}the mean {outcome.drop_word}"
     mean_drop += f" against {network_against(last, outcome)}" if outcome.retrained is not None else ""
     if all(within):
         return f"{mean_drop} is shown to stay within the budget up to {time_text(last.t_s)}, the longest time measured."
@@ -238,7 +232,7 @@ def _lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: str) -> str
 
 
 def other_samples(found: "Evaluation", outcome: Outcome | None) -> str:
-    """That something was measured on other samples than the decision, or in another metric.
+    """That something was not measured on the samples of the decision alone, or in another metric.
 
     Empty where the metric, the number of samples and the digital network's value are the same.
     """
@@ -248,7 +242,16 @@ def other_samples(found: "Evaluation", outcome: Outcome | None) -> str:
         return f"another scale than the decision: in {found.metric}, not {outcome.metric}; not compared with the budget"
     if (found.samples, found.baseline) == (outcome.samples, outcome.baseline):
         return ""
-    return f"other samples than the decision: {found.samples}, digital {metric_value(found.baseline, found.percent)}"
+    return f"{_unlike_samples(found, outcome)}, digital {metric_value(found.baseline, found.percent)}"
+
+
+def _unlike_samples(found: "Evaluation", outcome: Outcome) -> str:
+    """How many samples, and what those of the decision are to them."""
+    if found.data is not None and found.data == outcome.data and outcome.retrained is None:
+        return f"{found.samples} samples, {outcome.samples} of them those of the decision"
+    if found.skipped is not None and found.skipped == outcome.data:
+        return f"other samples than the decision: {found.samples}"
+    return f"{found.samples} samples, where the decision was by {outcome.samples}, perhaps some of these"
 
 
 def samples_of_front(front: "Front | None", outcome: Outcome | None) -> str:

@@ -36,7 +36,6 @@ __all__ = [
     "capitalized",
     "comparable",
     "draws_word",
-    "drop_at_most",
     "effect_share",
     "estimate_basis",
     "fixed",
@@ -202,15 +201,6 @@ def budget_for(found: "Evaluation", outcome: Outcome, drop_type: str = "absolute
     if drop_type == outcome.drop_type:
         return outcome.max_drop
     return outcome.max_drop * (abs(found.baseline) if drop_type == "absolute" else 1 / abs(found.baseline))
-
-
-def drop_at_most(outcome: Outcome, found: "Evaluation") -> str:
-    """A drop of another placement, and the bound of it that decides, with whether that is within the budget."""
-    interval = found.deciding(outcome.generalized)
-    if interval is None:
-        return points(outcome, found.drop)
-    held = budget_word(interval[1] <= outcome.max_drop)
-    return f"{points(outcome, found.drop)}, at most {points(outcome, interval[1])}, {held}"
 
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:

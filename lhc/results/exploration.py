@@ -303,8 +303,8 @@ class Infeasibility:
         least: the least drop of the placements with something analog that were measured: what was verified, what does
             the least estimated damage, and ``without``; all keep to the limits.
         nearest_budget: the least ``--max-drop`` that this placement is shown to hold.
-        in_the_way: layers of it that have to be digital for the rest to hold, in file order.
-        without: evaluation of the rest; None where no layers are in the way.
+        in_the_way: layers of it without which the search saw the rest hold, the most damaging first.
+        without: evaluation of the rest, which shows whether it does; None where no layers are in the way.
         remedies: changes of the machine, measured.
     """
 

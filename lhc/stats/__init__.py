@@ -3,6 +3,7 @@
 from lhc.stats.intervals import (
     CONFIDENCE,
     chance_of_difference,
+    chips_needed,
     clipped,
     hull,
     one_sided,
@@ -23,6 +24,7 @@ __all__ = [
     "Prospect",
     "by_document",
     "chance_of_difference",
+    "chips_needed",
     "clipped",
     "effective_documents",
     "failures_allowed",

@@ -29,6 +29,7 @@ __all__ = [
     "CONFIDENCE",
     "Summary",
     "chance_of_difference",
+    "chips_needed",
     "clipped",
     "hull",
     "one_sided",
@@ -189,6 +190,21 @@ def chance_of_difference(share: float, samples: int, other: float, others: int) 
 
     chances = np.exp(ways(samples, counts) + ways(others, total - counts) - ways(every, total))
     return float(min(1.0, chances[chances <= chances[right - counts[0]] * (1 + 1e-7)].sum()))
+
+
+def chips_needed(draws: int, half: float, room: float, most: int, confidence: float = CONFIDENCE) -> int | None:
+    """Chips with which the half-width of an interval over them fits in a room, if they go on differing as they do.
+
+    It is t(R-1) · s / sqrt(R): of a few chips, more of them narrow it most by way of Student's quantile.
+
+    Args:
+        draws: chips of an interval of that half-width, at least 2.
+        most: None is returned where more than so many would be needed.
+    """
+    counts = np.arange(draws, most + 1)
+    widths = scipy.special.stdtrit(counts - 1, (1 + confidence) / 2) / np.sqrt(counts)
+    enough = np.flatnonzero(half * widths <= room * widths[0])
+    return int(counts[enough[0]]) if len(enough) else None
 
 
 def samples_needed(budget: float, changed: float, confidence: float = CONFIDENCE) -> int:

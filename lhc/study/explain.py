@@ -17,8 +17,10 @@ from lhc.measure.judge import PlacementJudge
 from lhc.passes import SearchOptions, damage_of, further_copies, search_space
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Evaluation, Infeasibility, Remedy
+from lhc.samples.task import Task
 from lhc.stats import over_draws
 from lhc.study.climb import Verified
+from lhc.study.rank import sensitivities
 from lhc.study.state import Study
 from lhc.support.numbers import counted
 
@@ -42,12 +44,17 @@ class Explain:
         if not unexplained:
             return study
         assert searched is not None
-        verify = study.judging_bench(study.splits.verify)
-        return explained(study, unexplained, searched.judge, searched.options, verify)
+        verify, rank = study.judging_bench(study.splits.verify), study.splits.rank
+        return explained(study, unexplained, searched.judge, searched.options, verify, rank)
 
 
 def explained(
-    study: Study, verified: Sequence[Verified], judge: PlacementJudge, options: SearchOptions, verify: Bench
+    study: Study,
+    verified: Sequence[Verified],
+    judge: PlacementJudge,
+    options: SearchOptions,
+    verify: Bench,
+    rank: Task,
 ) -> Study:
     """The study with what stands in the way of a placement and what would help, as far as there is time.
 
@@ -55,11 +62,12 @@ def explained(
         verified: the placement that does not hold the budget, and others that were verified with it.
         judge: of the search for the layers in the way.
         verify: samples of the verification.
+        rank: samples that say which layers do most damage, where that is not known.
     """
     if judge.budget.share is not None:
         return study.noted("--yield: what stands in the way is not explained; leave it out to see that for the mean")
     try:
-        return replace(study, infeasibility=_explained(_Case(study, verified, judge, options, verify)))
+        return replace(study, infeasibility=_explained(_Case(study, verified, judge, options, verify, rank)))
     except OutOfTimeError:
         return study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
 
@@ -92,9 +100,16 @@ class _Case:
     """
 
     def __init__(
-        self, study: Study, verified: Sequence[Verified], judge: PlacementJudge, options: SearchOptions, verify: Bench
+        self,
+        study: Study,
+        verified: Sequence[Verified],
+        judge: PlacementJudge,
+        options: SearchOptions,
+        verify: Bench,
+        rank: Task,
     ) -> None:
         """Begin to explain; arguments as those of `explained`."""
+        self._study, self._rank = study, rank
         self.graph, self.plan = study.graph, study.plan
         self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
         self.options, self.judge, self.verify, self.fills = options, judge, verify, study.fills
@@ -117,6 +132,20 @@ class _Case:
     def ranked(self) -> bool:
         """Whether it is known what damage layers do."""
         return any(layer.sensitivity is not None for layer in self.plan.layers)
+
+    def by_damage(self) -> list[tuple[str, ...]]:
+        """Layers of the placement that move together, the most damaging first.
+
+        Where no search has ranked them, each is looked at alone, on the few samples and chips that choose parts of a
+        network elsewhere too.
+        """
+        plan, names = self.plan, self.order(self.analog)
+        if not self.ranked:
+            found = sensitivities(self._study.gradient_bench(self._rank), names).layers
+            if len(found) < len(names):
+                raise OutOfTimeError("--timeout: not every layer was ranked")
+            plan = plan.with_sensitivities(found)
+        return sorted(self.graph.tied(names), key=lambda tie: -damage_of(self.graph, plan, tie))
 
     def paired(self, found: Evaluation) -> tuple[float, float] | None:
         """Interval of a drop minus that of the placement, over the chips that both were measured on."""
@@ -178,17 +207,17 @@ def fewest_in_the_way(
 
 def _in_the_way(case: _Case) -> tuple[tuple[str, ...], Evaluation | None]:
     """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
-    ties = sorted(case.graph.tied(case.order(case.analog)), key=lambda tie: -damage_of(case.graph, case.plan, tie))
-    removed = frozenset[str]().union(*fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties))))
+    chosen = fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties := case.by_damage())))
+    removed = tuple(name for tie in ties[: len(chosen)] for name in tie)
     if not removed:
         return (), None
     what = f"without {counted(len(layers_among(case.plan, removed)), 'layer')}"
-    return case.order(removed), case.evaluate(case.analog - removed, what)
+    return removed, case.evaluate(case.analog.difference(removed), what)
 
 
 def _remedies(case: _Case) -> Iterator[Remedy]:
     """Changes of the machine, each measured; as many as there is time for."""
-    for change, placement, bench in (*_times(case), *_bits(case), *_tiles(case)):
+    for change, placement, bench in (*_times(case), *_bits(case), *_remapped(case), *_tiles(case)):
         try:
             found = case.evaluate(placement, change, bench)
         except OutOfTimeError:
@@ -214,6 +243,13 @@ def _bits(case: _Case) -> Iterator[Change]:
         more = machine.adc.bits + MORE_BITS
         finer = machine.model_copy(update={"adc": machine.adc.model_copy(update={"bits": more})})
         yield f"adc.bits {machine.adc.bits} -> {more}", case.analog, replace(case.verify, hardware=finer)
+
+
+def _remapped(case: _Case) -> Iterator[Change]:
+    machine = case.verify.hardware
+    if machine.faults.remaps_nothing:
+        tested = machine.model_copy(update={"faults": machine.faults.model_copy(update={"remap": True})})
+        yield "faults.remap false -> true", case.analog, replace(case.verify, hardware=tested)
 
 
 def _tiles(case: _Case) -> Iterator[Change]:

@@ -86,7 +86,7 @@ def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging:
         return kept
     tested = Verified(analog, verdict, range(verdict.evaluation.draws))
     judge = PlacementJudge(study.bench(watching), budget, "in the way:", layers_in=study.layers_in)
-    return explained(study, (tested,), judge, SearchOptions(), study.bench(judging)), verdict, record
+    return explained(study, (tested,), judge, SearchOptions(), study.bench(judging), watching), verdict, record
 
 
 def result_of(

@@ -14,7 +14,7 @@ from lhc.passes.search_result import too_costly
 from lhc.plan import Decision, Plan
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Verdict
-from lhc.stats import one_sided, two_sided
+from lhc.stats import chips_needed, one_sided, two_sided
 from lhc.study.cautions import warn_of_other_samples
 from lhc.study.climb import Path, Verified, climbed
 from lhc.study.state import KEPT, Searched, Study, Verification
@@ -229,20 +229,21 @@ def _why_digital(
         judged: by the search.
         tests: placement -> whether it was shown to hold.
     """
-    tries = [(one - plan.analog, "") for one, held in tests.items() if not held]
-    rejected = [one for one, verdict in judged.items() if not verdict.accepted and one not in tests]
-    tries += [(one - plan.analog, " in the search") for one in rejected]
-    tries.sort(key=lambda one: len(one[0]))  # the nearest first, tests before what the search judged
+    analog = plan.analog
+    tries = [(one, "") for one, held in tests.items() if not held]
+    tries += [(one, " in the search") for one, verdict in judged.items() if not verdict.accepted and one not in tests]
+    tries.sort(key=lambda one: len(one[0] ^ analog))  # the nearest first, tests before what the search judged
     tied = {name: group for group in groups for name in group}
 
     def why(name: str) -> str:
-        for added, where in tries:
-            if name in added:
-                others = added.difference(tied.get(name, (name,)))
-                if not others:
-                    return f"{NOT_MET}{where}"
-                return f"tried only with {_named(plan, others)} analog as well: budget not met{where}"
-        return "not tested beside the layers that are analog" if plan.analog else "not tested"
+        for placement, where in tries:
+            if name in placement:
+                others = (placement - analog).difference(tied.get(name, (name,)))
+                without = f" and {_named(plan, gone)} digital" if (gone := analog - placement) else ""
+                if others:
+                    return f"tried only with {_named(plan, others)} analog as well{without}: budget not met{where}"
+                return f"with it analog{without} the budget is not met{where}" if without else f"{NOT_MET}{where}"
+        return "not tested beside the layers that are analog" if analog else "not tested"
 
     return {
         row.name: ("digital", row.reason, why(row.name))
@@ -303,10 +304,12 @@ def _remedy(failed: Verified, budget: Budget, word: str) -> str:
     room, interval = budget.max_drop - found.drop, budget.interval(found)
     if room <= 0 or interval is None or interval[1] <= budget.max_drop:
         return ""
-    count, what = found.draws, f"{word}s (--max-draws)"
+    half, most, what = interval[1] - found.drop, MOST_TIMES_MORE * found.draws, f"{word}s (--max-draws)"
+    needed = chips_needed(found.draws, half, room, most, found.confidence)
     if budget.generalize:
         count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
-    needed = enough(count, interval[1] - found.drop, room)
-    if needed > MOST_TIMES_MORE * count:
-        return f"; its mean {found.drop_word} is so near the budget that more {what} would hardly show that it is met"
+        most, needed = MOST_TIMES_MORE * count, enough(count, half, room)
+    if needed is None or needed > most:
+        left = f"from its mean {found.drop_word} to the budget it is {drop_text(room, found.percent, budget.drop_type)}"
+        return f"; to show that it is met would take more than {most:,} {what}: {left}"
     return f"; about {needed} {what} would show that the budget is met, if that is its mean {found.drop_word}"

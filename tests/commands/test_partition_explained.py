@@ -1,12 +1,14 @@
 """Budgets and limits that cannot be met are explained, and what was searched is written down."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 import lhc
 from lhc.graph import LayerGraph
+from lhc.hardware import Hardware, Override
+from lhc.hardware.faults import Faults
 from lhc.passes import PassResult, Strategy
 from lhc.plan import Plan
 
@@ -47,6 +49,24 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
         assert sum(remedy.difference) / 2 == pytest.approx(remedy.evaluation.drop - drops), "of the same chips"
     assert found.least.drop <= drops
     assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
+
+
+def test_a_rule_is_explained_by_damage_and_by_what_its_machine_lacks() -> None:
+    """Nothing was ranked for it: the file has the layer with the coarse ADC last."""
+    coarse = Override(layers="layer2.1.conv2", adc={"bits": 2})
+    faults = Faults(stuck_low=0.05)
+    machine = Hardware.load("lionheart").model_copy(update={"faults": faults, "overrides": (coarse,)})
+    asked: dict[str, Any] = {"samples": 60, "draws": 2, "hardware": machine, "include": ["layer1.1.*", "layer2.1.*"]}
+    ranking = lhc.sensitivity("digits-narrow", method="measure", **asked).ranking()
+    result = lhc.partition("digits-narrow", metric="kl", max_drop=2e-3, strategy="all-analog", max_draws=2, **asked)
+    assert all(row.sensitivity is None for row in result.plan.layers)
+    found = result.infeasibility
+    assert found is not None
+    assert found.in_the_way == ranking[: len(found.in_the_way)]
+    assert found.in_the_way[0] == "layer2.1.conv2"
+    assert 1 < len(found.in_the_way) < 4
+    (remapped,) = (remedy for remedy in found.remedies if remedy.change == "faults.remap false -> true")
+    assert remapped.evaluation.drop < result.plan.outcome.drop  # type: ignore[union-attr]  # it has one
 
 
 def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() -> None:

@@ -11,17 +11,18 @@ import onnx
 import pytest
 
 from lhc.graph import LayerGraph
+from lhc.hardware.sections import Compensation
 from lhc.onnx_io import load_model, read_graph, read_plan
-from lhc.plan import CurvePoint, Estimate, Plan, Retrained
+from lhc.plan import CurvePoint, Estimate, Healing, Plan, Retrained
 from lhc.report.builder import build_report
-from lhc.report.content import missing
+from lhc.report.content import data_facts, missing
 from lhc.report.document import Report
 from lhc.report.figures import front_chart
 from lhc.report.formats import read_report
 from lhc.report.markdown import markdown
 from lhc.report.page import html
 from lhc.report.page_sections import sections
-from lhc.report.statements import decision, statements, times_of_digital, verdict
+from lhc.report.statements import decision, other_samples, statements, times_of_digital, verdict
 
 HOSTILE = (
     "</title></script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>\"'`"
@@ -179,11 +180,11 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
     assert said["Why not more"].startswith(
         "17 layers stay digital, 8 of which cannot be analog: 9 not shown to fit the budget, 8 no constant"
     )
-    assert said["In the way"].endswith(
-        "; with them digital, a mean drop of 1.00 points, at most 3.00 points, budget not met. The nearest budget"
-        " that the 17 analog layers hold: 5.00 points."
+    assert said["In the way"].endswith(". The nearest budget that the 17 analog layers hold: 5.00 points.")
+    assert said["Over time"].startswith(
+        "on 500 samples, where the decision was by 250, perhaps some of these, the mean drop is 1.00 points at 0 s, not"
+        " shown to be within"
     )
-    assert said["Over time"].startswith("on other samples, the mean drop is 1.00 points at 0 s, not shown to be within")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_a_margin_says_in_what_it_is_unlike_the_decision(full: Report) -> None:
 
 def test_samples_other_than_the_decisions_are_said_so(full: Report) -> None:
     """The decision rests on 250 samples, what is over time, under noise and on the front on 500."""
-    note = "other samples than the decision: 500, digital 90.00 %"
+    note = "500 samples, where the decision was by 250, perhaps some of these, digital 90.00 %"
     page = html(full)
     assert page.count(f'<span class="samples">{note}</span>') == 2, "beside the front and the chart over time"
     assert markdown(full).count(f"Measured on {note}.") == 3
@@ -242,9 +243,36 @@ def test_samples_other_than_the_decisions_are_said_so(full: Report) -> None:
     same = full.model_copy(
         update={"plan": full.plan.model_copy(update={"outcome": outcome.model_copy(update={"samples": 500})})}
     )
-    assert "other samples than" not in html(same)
-    assert "other samples than" not in markdown(same)
+    assert "the decision was by" not in html(same)
+    assert "the decision was by" not in markdown(same)
     assert dict(statements(same))["Over time"].startswith("the mean drop is 1.00 points at 0 s")
+
+
+def test_samples_of_the_decision_are_counted_among_those_of_a_run(full: Report) -> None:
+    outcome = full.plan.outcome
+    assert outcome is not None
+    found = full.over_time[0].evaluation
+    alike, apart = replace(found, data=outcome.data), replace(found, data="1" * 64, skipped=outcome.data)
+    assert other_samples(alike, outcome) == "500 samples, 250 of them those of the decision, digital 90.00 %"
+    assert other_samples(apart, outcome) == "other samples than the decision: 500, digital 90.00 %"
+
+
+def test_samples_that_only_calibrated_are_not_among_those_that_served_every_purpose(full: Report) -> None:
+    outcome = full.plan.outcome
+    assert outcome is not None
+    healing = Healing(draws=3, samples=250, neither=0.1, calibration=0.01, calibration_samples=75)
+    samples: list[str] = []
+    for one in (healing, None):
+        judged = outcome.model_copy(update={"held_out": False, "healing": one})
+        samples.append(dict(data_facts(full.plan.model_copy(update={"outcome": judged})))["samples"])
+    every = "250 verified; not held out: these served every purpose"
+    assert samples == [
+        f"{every}, and 75 others only calibrated chips",
+        f"{every}; any that calibrated chips were others",
+    ]
+    bare = full.plan.hardware.model_copy(update={"compensation": Compensation(outputs="none")})
+    plan = full.plan.model_copy(update={"hardware": bare, "outcome": judged})
+    assert dict(data_facts(plan))["samples"] == every
 
 
 def test_five_hundred_layers_take_seconds_and_three_megabytes(large: Report, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
+from lhc.hardware.faults import Faults
 from lhc.report.document import Report
 from lhc.report.json_documents import analysis_document
 from lhc.report.page_sections import sections
@@ -96,36 +97,63 @@ def test_a_remedy_has_both_bounds_and_says_where_no_difference_is_shown(
 def test_all_layers_in_the_way_are_no_finding(full: Report) -> None:
     """Without any layer on tiles the drop is 0, which says nothing of which of them is in the way."""
     assert full.infeasibility is not None
-    assert any("; with " in line for line in infeasibility_lines(full.infeasibility, full.plan))
     everything = replace(full.infeasibility, in_the_way=full.infeasibility.analog)
+    told = (
+        f"the {len(everything.analog)} analog layers: no smaller set of them was found without which the rest holds the"
+        " budget"
+    )
     lines = [line for line in infeasibility_lines(everything, full.plan) if line.startswith("in the way: ")]
-    layers = f"{len(everything.analog)} analog layers"
-    assert lines == [
-        f"in the way: the {layers}: no smaller set of them was found without which the rest holds the budget"
-    ]
+    assert lines == [f"in the way: {told}"]
     report = full.model_copy(update={"infeasibility": everything})
-    assert "no set smaller than all of them was found" in dict(statements(report))["In the way"]
-    facts = dict(next(section.facts for section in sections(report) if section.id == "infeasible"))
-    assert facts["in the way"].startswith("all of them: ")
-    assert "with these digital" not in facts
+    assert dict(statements(report))["In the way"].startswith(f"{told}. The nearest budget")
+    assert dict(next(section.facts for section in sections(report) if section.id == "infeasible"))["in the way"] == told
 
 
-@pytest.mark.parametrize(("most", "held"), [(0.5, "within the budget"), (2.0, "budget not met")])
-def test_what_is_left_without_layers_in_the_way_says_whether_it_holds_the_budget(
-    full: Report, most: float, held: str
+@pytest.mark.parametrize(("most", "held"), [(0.5, True), (2.0, False)])
+def test_layers_are_in_the_way_where_the_rest_is_shown_to_hold_the_budget(
+    full: Report, most: float, held: bool
 ) -> None:
+    """Else no set of layers is called so, and what was measured is told of those that a search left out."""
     found, outcome = full.infeasibility, full.plan.outcome
     assert found is not None
     assert found.without is not None
     assert outcome is not None
     bounds = (0.0, most * outcome.max_drop)
     without = replace(found.without, drop_interval=bounds, sample_interval=bounds)
-    (line,) = (
-        line
-        for line in infeasibility_lines(replace(found, without=without), full.plan)
-        if line.startswith("in the way: ")
-    )
-    assert line.endswith(f" points, {held}")
+    told = replace(found, without=without)
+    (line,) = (line for line in infeasibility_lines(told, full.plan) if line.startswith("in the way: "))
+    first, second = (full.plan.titles[name] for name in found.in_the_way)
+    drop = f"the mean drop is 1.00 points, at most {100 * bounds[1]:.2f} points, "
+    order = "2 layers, the most damaging first"
+    none = "no set of layers was found whose digital execution is shown to bring the rest within the budget"
+    said = {
+        True: f"{order}: {first}, {second}; with them digital {drop}within the budget",
+        False: f"{none}; with 2 layers digital, the most damaging first, {drop}budget not met: {first}, {second}",
+    }
+    assert line == f"in the way: {said[held]}"
+    report = full.model_copy(update={"infeasibility": told})
+    assert dict(statements(report))["In the way"].startswith(f"{said[held]}. The nearest budget")
+
+
+@pytest.mark.parametrize(
+    ("faults", "remedies", "said"),
+    [
+        (Faults(), (), False),
+        (Faults(column_gain=0.1), (), False),
+        (Faults(dead_rows=0.01), (), True),
+        (Faults(stuck_low=0.01, remap=True), (), False),
+        (Faults(stuck_low=0.01), ("faults.remap false -> true",), False),
+    ],
+)
+def test_remapping_is_named_where_it_was_not_tried(
+    full: Report, faults: Faults, remedies: tuple[str, ...], said: bool
+) -> None:
+    assert full.infeasibility is not None
+    (remedy,) = full.infeasibility.remedies
+    found = replace(full.infeasibility, remedies=tuple(replace(remedy, change=one) for one in remedies))
+    machine = full.plan.hardware.model_copy(update={"faults": faults})
+    lines = infeasibility_lines(found, full.plan.model_copy(update={"hardware": machine}))
+    assert any(line.startswith("not tried: weights mapped around stuck cells and dead lines") for line in lines) == said
 
 
 def test_a_sensitivity_that_was_found_with_other_copies_than_are_placed_says_so(full: Report) -> None:

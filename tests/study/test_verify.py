@@ -157,7 +157,21 @@ def test_no_number_of_chips_is_asked_for_where_the_mean_lies_on_the_budget() -> 
     searched = search(graph, plan, STRATEGIES["all-analog"], judge, SearchOptions())
     mean = verified(graph, plan, searched, Verifier(evaluator, evaluator, Budget(BUDGET), 20)).verdict.evaluation.drop
     near = verified(graph, plan, searched, Verifier(evaluator, evaluator, Budget(mean + 1e-7), 20))
-    assert "so near the budget that more chips (--max-draws) would hardly show that it is met" in " ".join(near.notes)
+    said = "to show that it is met would take more than 1,000 chips (--max-draws): from its mean drop to the budget"
+    assert f"{said} it is 0.00 points" in " ".join(near.notes)
+
+
+def test_of_two_chips_that_differ_a_few_more_are_asked_for() -> None:
+    """Student's quantile of two chips is wide, wherever their mean lies."""
+    graph, plan = network({"a": 0.0})
+    evaluator = FakeEvaluator(METRICS["accuracy"], {"a": 0.0002}, 8, split=1, draws=2, chip_spread=60)
+    judge = PlacementJudge(evaluator, Budget(BUDGET))
+    searched = search(graph, plan, STRATEGIES["all-analog"], judge, SearchOptions())
+    found = verified(graph, plan, searched, Verifier(evaluator, evaluator, judge.budget, 2))
+    drop, (_, high) = found.verdict.evaluation.drop, found.verdict.evaluation.drop_interval or (0.0, 0.0)
+    assert drop < 0 < BUDGET < high
+    (wanted,) = re.findall(r"about (\d+) chips \(--max-draws\) would show", " ".join(found.notes))
+    assert 2 < int(wanted) < 20
 
 
 def test_what_would_help_where_nothing_is_analog_depends_on_the_mean_drops() -> None:
@@ -193,6 +207,8 @@ def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:
 ALONE, UNTESTED = "with it analog as well the budget is not met", "not tested beside the layers that are analog"
 TOGETHER = "tried only with {} analog as well: budget not met"
 
+SWAPPED = "tried only with {} analog as well and a digital: budget not met"
+
 
 def given(*path: str, judged: tuple[str, ...] = ()) -> type[Strategy]:
     """A search that has judged and found what it is told."""
@@ -227,6 +243,9 @@ def test_where_nothing_is_analog_a_layer_is_not_tested_beside_any() -> None:
         (("a", ""), ("ab",), (f"{ALONE} in the search", UNTESTED)),
         (("abc", "a", ""), (), (TOGETHER.format("c"), TOGETHER.format("b"))),
         (("abc", "a", ""), ("ac",), (TOGETHER.format("c"), f"{ALONE} in the search")),
+        (("b", "a", ""), (), ("with it analog and a digital the budget is not met", UNTESTED)),
+        (("b", "a", ""), ("ab",), (f"{ALONE} in the search", UNTESTED)),
+        (("bc", "a", ""), (), tuple(SWAPPED.format(other) for other in "cb")),
     ],
 )
 def test_a_digital_layer_says_what_was_tried_with_it(
