@@ -72,7 +72,7 @@ class Faults(Section):
         return self.map is not None or any((*self._shares, self.column_gain, self.column_offset))
 
     @property
-    def remaps_nothing(self) -> bool:
+    def could_remap(self) -> bool:
         """Whether tiles have stuck cells or dead lines, and weights lie on them as they come."""
         return not self.remap and (self.map is not None or any(self._shares))
 

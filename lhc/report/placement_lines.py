@@ -257,7 +257,7 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
         else:
             yield f"not tried: other copies of weights (--copies {outcome.copies} was asked for)"
     remapped = any(remedy.change.startswith("faults.remap ") for remedy in found.remedies)
-    if plan.hardware.faults.remaps_nothing and not remapped:
+    if plan.hardware.faults.could_remap and not remapped:
         yield "not tried: weights mapped around stuck cells and dead lines (faults.remap: true in the hardware)"
     if outcome.retrained is None and outcome.training_note is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"

@@ -246,12 +246,15 @@ def other_samples(found: "Evaluation", outcome: Outcome | None) -> str:
 
 
 def _unlike_samples(found: "Evaluation", outcome: Outcome) -> str:
-    """How many samples, and what those of the decision are to them."""
+    """How many samples, and what those of the decision are to them; where nothing tells, some may be the same."""
+    more = found.samples >= outcome.samples
     if found.data is not None and found.data == outcome.data and outcome.retrained is None:
-        return f"{found.samples} samples, {outcome.samples} of them those of the decision"
+        # Of the same data a part is set aside, and of any two such parts one holds the other.
+        fewer = f"{found.samples} of the decision's {outcome.samples} samples"
+        return f"{found.samples} samples with the decision's {outcome.samples}" if more else fewer
     if found.skipped is not None and found.skipped == outcome.data:
         return f"other samples than the decision: {found.samples}"
-    return f"{found.samples} samples, where the decision was by {outcome.samples}, perhaps some of these"
+    return f"{found.samples} samples, not the decision's {outcome.samples}"
 
 
 def samples_of_front(front: "Front | None", outcome: Outcome | None) -> str:

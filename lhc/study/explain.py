@@ -207,8 +207,9 @@ def fewest_in_the_way(
 
 def _in_the_way(case: _Case) -> tuple[tuple[str, ...], Evaluation | None]:
     """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
-    chosen = fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties := case.by_damage())))
-    removed = tuple(name for tie in ties[: len(chosen)] for name in tie)
+    ties = case.by_damage()
+    fewest = len(fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties))))
+    removed = tuple(name for tie in ties[:fewest] for name in tie)
     if not removed:
         return (), None
     what = f"without {counted(len(layers_among(case.plan, removed)), 'layer')}"
@@ -247,7 +248,7 @@ def _bits(case: _Case) -> Iterator[Change]:
 
 def _remapped(case: _Case) -> Iterator[Change]:
     machine = case.verify.hardware
-    if machine.faults.remaps_nothing:
+    if machine.faults.could_remap:
         tested = machine.model_copy(update={"faults": machine.faults.model_copy(update={"remap": True})})
         yield "faults.remap false -> true", case.analog, replace(case.verify, hardware=tested)
 
