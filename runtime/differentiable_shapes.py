@@ -258,6 +258,23 @@ def _reverse_sequence(op: Operator, x: Tensor, lengths: Tensor) -> Tensor:
     return moved.gather(1, index.expand_as(moved)).movedim((0, 1), axes)
 
 
+def _depth_to_space(op: Operator, x: Tensor) -> Tensor:
+    samples, channels, height, width = x.shape
+    block = op.attributes["blocksize"]
+    if op.get("mode", "DCR") == "DCR":
+        parts = x.reshape(samples, block, block, channels // block**2, height, width).permute(0, 3, 4, 1, 5, 2)
+    else:
+        parts = x.reshape(samples, channels // block**2, block, block, height, width).permute(0, 1, 4, 2, 5, 3)
+    return parts.reshape(samples, channels // block**2, height * block, width * block)
+
+
+def _space_to_depth(op: Operator, x: Tensor) -> Tensor:
+    samples, channels, height, width = x.shape
+    block = op.attributes["blocksize"]
+    parts = x.reshape(samples, channels, height // block, block, width // block, block).permute(0, 3, 5, 1, 2, 4)
+    return parts.reshape(samples, channels * block**2, height // block, width // block)
+
+
 SHAPES: Mapping[str, Function] = {
     "ArgMax": lambda op, x: _extreme_index(op, x, 1),
     "ArgMin": lambda op, x: _extreme_index(op, x, -1),
@@ -267,6 +284,7 @@ SHAPES: Mapping[str, Function] = {
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "CumSum": _cumsum,
+    "DepthToSpace": _depth_to_space,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
@@ -283,6 +301,7 @@ SHAPES: Mapping[str, Function] = {
     "Shape": _shape,
     "Size": lambda op, x: torch.tensor(x.numel(), dtype=torch.int64),
     "Slice": _slice,
+    "SpaceToDepth": _space_to_depth,
     "Split": _split,
     "Squeeze": _squeeze,
     "Tile": lambda op, x, repeats: x.repeat(integers(repeats)),

@@ -119,6 +119,9 @@ CASES = (
     Case("split unevenly", "a, y = Split <axis=2, num_outputs=2> (x)", normal(2, 5, 7), rank=3),
     Case("shapes at run time", "s = Shape <start=0, end=1> (x)\n m = Constant <value_ints=[-1]> ()\n"
          "t = Concat <axis=0> (s, m)\n y = Reshape (x, t)", IMAGE, rank=2),
+    Case("pixels from channels", "y = DepthToSpace <blocksize = 2> (x)", normal(2, 12, 3, 5)),
+    Case("pixels from channels, by columns", 'y = DepthToSpace <blocksize = 2, mode = "CRD"> (x)', normal(2, 12, 3, 5)),
+    Case("channels from pixels", "y = SpaceToDepth <blocksize = 3> (x)", normal(2, 4, 6, 9)),
     Case("sequences reversed", "y = ReverseSequence<batch_axis = 0, time_axis = 1>(x, n)", IMAGE,
          {"n": np.array([3, 2])}),
     Case("resized by scales", 'y = Resize <mode="linear", coordinate_transformation_mode="half_pixel"> (x, , s)', IMAGE,
