@@ -53,6 +53,7 @@ _SHOWN_UNITS = {"conductance": ("S", "mS", "uS", "nS")}
 _UNIT_CELL = ("g_min_us", "pair", "pairs_per_weight")
 _SCALES = ("programming_noise_scale", "drift_scale", "read_noise_scale")
 """Fields that measured devices have as well."""
+_READ_NOISE = "currents.read_noise"
 _KINDS = {"target": "conductance", "conductance": "conductance", "time": "time"}
 
 
@@ -132,17 +133,22 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
 
 
 def devices_text(base: Hardware, machine: Hardware) -> str:
-    """What became of the fields of a machine's devices, defaults too, in a sentence; empty where it had none."""
-    if base.devices is None:
-        return ""
-    after = machine.devices.model_dump() if machine.devices else {}
-    before = base.devices.model_dump(exclude={"model"})
+    """What became of a machine's devices, defaults too, and of its read noise, in a sentence; empty where it had none.
+
+    Constant read noise of `Currents` is that of devices: where a table has repeats, it holds it, and both would count
+    it twice.
+    """
+    before = {} if base.devices is None else base.devices.model_dump(exclude={"model"})
+    after = {} if base.devices is None or machine.devices is None else machine.devices.model_dump()
+    if base.currents.read_noise > 0:
+        before |= {_READ_NOISE: base.currents.read_noise}
+        after |= {_READ_NOISE: machine.currents.read_noise}
     kept = [f"{name} {value}" for name, value in before.items() if name in after and after[name] == value]
     gone = [name for name in before if name not in after or after[name] != before[name]]
     told = [f"kept: {', '.join(kept)}"] if kept else []
     if gone:
         told.append(f"replaced by the tables: {', '.join(gone)}")
-    if not base.devices.pairs:
+    if base.devices is not None and not base.devices.pairs:
         told.append(f"{base.devices.model} had one device a weight; now it is a pair, {after.get('pair')}")
     return f"devices of {base.name}: {'; '.join(told)}" if told else ""
 
