@@ -5,6 +5,7 @@ not analog runs as the file has it.
 """
 
 from lhc.canonical.columns import splittable, with_digital_columns
+from lhc.canonical.conv_transpose import transposed_again
 from lhc.canonical.form import canonical, dequantises
 from lhc.canonical.open_control import open_control
 from lhc.canonical.placed import nested_again, placed_form, placed_proto, written_branches
@@ -17,6 +18,7 @@ __all__ = [
     "placed_form",
     "placed_proto",
     "splittable",
+    "transposed_again",
     "with_digital_columns",
     "written_branches",
 ]

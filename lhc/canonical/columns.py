@@ -122,7 +122,6 @@ def _split(site: OperatorSite, form: Product, digital: Array, mark: str, stored:
             inputs[2] = _bias(site, form.bias, of_part, len(matrix))
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         outputs.append(site.product(part, node.op_type, *inputs, **attributes))
-        site.nodes[-1].metadata_props.extend(node.metadata_props)
     axis = 1 if form.window is not None else form.output_axis(2)
     order = site.numbers([int(place) for place in np.argsort(np.concatenate(parts))])
     site.add("Gather", site.add("Concat", *outputs, axis=axis), order, output=node.output[0], axis=axis)

@@ -14,11 +14,14 @@ compute a vector for every output, where the file's operator multiplies once for
 """
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
 from lhc.canonical.site import OperatorSite
+from lhc.model import OnnxModel, captured, replace_nodes
 from lhc.onnx_io.constants import Array
 
-__all__ = ["rewrite"]
+__all__ = ["rewrite", "transposed_again"]
 
 _DTYPES = ("float16", "float32", "float64")
 
@@ -89,3 +92,41 @@ def _turned(weight: Array, groups: int) -> Array:
     apart = weight.reshape(groups, inputs // groups, outputs, *kernel).swapaxes(1, 2)
     whole: Array = apart.reshape(groups * outputs, inputs // groups, *kernel)
     return np.flip(whole, axis=tuple(range(2, whole.ndim)))
+
+
+def transposed_again(model: OnnxModel, proto: onnx.ModelProto) -> None:
+    """Put a file's operators in place of the convolutions that they became, with the kernels that these hold now.
+
+    So a network whose weights were changed in this form keeps its operators, and with them its MACs and what it costs
+    digitally.
+
+    Args:
+        model: in its canonical form.
+        proto: a copy of it with other weights, all held in it; changed in place.
+    """
+    file = {} if model.file is None else {one.node.name: one for one in model.file.rewritten}
+    form = {node.name: node for node in proto.graph.node}
+    ours = {name: one for name, one in file.items() if one.node.op_type == "ConvTranspose" and name in form}
+    if not ours:
+        return
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    read = {name for node in proto.graph.node for name in (*node.input, *captured(node))}
+    for name, one in ours.items():
+        groups = next((attribute.i for attribute in one.node.attribute if attribute.name == "group"), 1)
+        held, kernel = one.node.input[1], form[name].input[1]
+        values = _turned(numpy_helper.to_array(stored[kernel]), groups)
+        form[name] = onnx.NodeProto()
+        form[name].CopyFrom(one.node)
+        form[name].input[1] = held if held in stored and held not in read else kernel
+        stored[form[name].input[1]].CopyFrom(numpy_helper.from_array(values, form[name].input[1]))
+    left = {other for name, one in ours.items() for other in one.made if other != name}
+    kept: list[onnx.NodeProto] = []
+    wanted = {output.name for output in proto.graph.output}
+    for node in reversed(form.values()):
+        if node.name not in left or not wanted.isdisjoint(node.output):
+            kept.append(node)
+            wanted.update((*node.input, *captured(node)))
+    replace_nodes(proto.graph, reversed(kept))
+    for index in reversed(range(model.file.tensors if model.file else 0, len(proto.graph.initializer))):
+        if proto.graph.initializer[index].name not in wanted:
+            del proto.graph.initializer[index]

@@ -83,14 +83,16 @@ class OperatorSite(NodeAttributes):
         output: str | None = None,
         **attributes: Any,  # noqa: ANN401
     ) -> str:
-        """A node that multiplies by weights; its output.
+        """A node that multiplies by weights, of the module that its operator is of; its output.
 
         Args:
             part: of the operator; empty where it has one, which has the operator's name then.
         """
         name = f"{self.node.name}/{part}" if part else str(self.node.name)
         self.parts[name] = part
-        return self._append(name, op_type, inputs, output, "", attributes)
+        written = self._append(name, op_type, inputs, output, "", attributes)
+        self.nodes[-1].metadata_props.extend(self.node.metadata_props)
+        return written
 
     def _append(
         self,

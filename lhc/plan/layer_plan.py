@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from lhc.graph import RUN_TIME_OPERANDS
+from lhc.graph import RUN_TIME_OPERANDS, Origin
 from lhc.support.numbers import MOST_COPIES, bounds_text, counted, number_text
 
 __all__ = ["NEVER_ANALOG", "Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
@@ -122,6 +122,11 @@ class LayerPlan(PlanRecord):
         if not str(data.get("detail", "")).startswith(RUN_TIME_OPERANDS):
             return data
         return data | {"macs": 0, "activation_macs": data.get("macs", 0)}
+
+    def retrained(self, origin: Origin | None, input_range: tuple[float, ...] | None) -> "LayerPlan":
+        """The layer with trained weights, in the file that holds these; it was measured with the former ones."""
+        of = {"origin": origin and origin.node, "operator": origin and origin.kind}
+        return self.model_copy(update={"sensitivity": None, "digital_columns": (), "input_range": input_range, **of})
 
     @property
     def may_be_analog(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from lhc.canonical import canonical
 from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
 from lhc.measure import Bench, PlacementJudge
 from lhc.options.subjects import Data
@@ -128,13 +129,13 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     Raises:
         ModelError: the weights cannot be written into the model.
     """
-    # Trained weights are those of products: the network is written as these.
-    model = replace(study.model, proto=course.written(weights), file=None)
-    opened = Opened(model, study.opened.entry, before=study.opened).with_control(study.opened.control)
+    # Trained weights are those of products: but for transposed convolutions, the network is written as these.
+    model = canonical(replace(study.model, proto=course.written(weights), file=None), control=study.opened.control)
+    opened = Opened(model, study.opened.entry, before=study.opened)
     graph = opened.graph(None, study.task)
     ranges = course.trained_ranges(weights)
-    fresh = {"sensitivity": None, "origin": None, "operator": None, "digital_columns": ()}
-    rows = tuple(row.model_copy(update={"input_range": ranges.get(row.name), **fresh}) for row in study.plan.layers)
+    origins = {layer.name: layer.origin for layer in graph.layers}
+    rows = tuple(row.retrained(origins.get(row.name), ranges.get(row.name)) for row in study.plan.layers)
     plan = study.plan.model_copy(update={"source": model.source, "layers": rows})
     after = replace(study, opened=opened, graph=graph, plan=plan, original=study)
     return calibrated(after, sorted(plan.analog.union(study.measurable)))

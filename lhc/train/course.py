@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from lhc.canonical import nested_again
+from lhc.canonical import nested_again, transposed_again
 from lhc.errors import DataError, ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -145,12 +145,13 @@ class Course:
         return next(self.samples.blocks(CHECKED_SAMPLES))[1]
 
     def written(self, weights: Mapping[str, Array]) -> onnx.ModelProto:
-        """The model with trained weights, and branches in their If.
+        """The model with trained weights, transposed convolutions again, and branches in their If.
 
         Raises:
             ModelError: the weights cannot be written into the model.
         """
         proto = with_weights(self.model, self.trained, weights)
+        transposed_again(self.model, proto)
         placed = [(node.name, node) for node in proto.graph.node]
         nodes = nested_again(self.model, frozenset(name for name, _ in placed), placed)
         del proto.graph.node[:]

@@ -207,3 +207,18 @@ def test_products_in_a_branch_are_split_there(tmp_path: Path) -> None:
     compiled = create_session(lhc.compile(placed, noise="off").proto, "made")
     for session in (lhc.HybridSession(placed), compiled, create_session(onnx.load(placed), "made")):
         np.testing.assert_allclose(session.run(None, feeds)[0], expected, atol=1e-4)
+
+
+def test_both_parts_are_of_the_module_of_the_whole() -> None:
+    """Where torch fused a normalization, weights name the module, and those of the parts have names of their own."""
+    text = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 5] y) { [p] y = Gemm (x, w) }'
+    )
+    text.graph.node[0].input[1] = "enc.weight"
+    text.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 5), np.float32), "enc.weight"))
+    scopes = "['', 'bn', '_native_batch_norm_legit_no_training']"
+    text.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    whole = load_model(text)
+    for columns in ({}, {"p": COLUMNS}):
+        layers = read_graph(with_digital_columns(whole, columns)).candidates
+        assert {layer.module for layer in layers} == {"enc"}

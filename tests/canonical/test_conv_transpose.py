@@ -5,8 +5,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lhc.canonical import canonical
+import lhc
+from lhc.canonical import canonical, transposed_again
 from lhc.onnx_io import load_model, read_graph
+from lhc.passes.select import match_layers
 from lhc.runtime.ort import create_session
 from tests.canonical.made_models import RNG
 
@@ -55,6 +57,48 @@ def test_it_computes_the_same(case: tuple[str, str, tuple[int, ...], int]) -> No
     expected, found = (create_session(m, "net").run(None, {"x": x})[0] for m in (file, form.proto))
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_other_kernels_go_back_into_the_file_s_operator(case: tuple[str, str, tuple[int, ...], int]) -> None:
+    file = made(*case)
+    model = canonical(load_model(file))
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    kernel = next(tensor for tensor in proto.graph.initializer if tensor.name == "w/turned")
+    values = RNG.normal(size=kernel.dims).astype(np.float32)
+    kernel.CopyFrom(numpy_helper.from_array(values, kernel.name))
+    x = RNG.normal(size=(2, 4, *(5, 4, 6)[: len(case[2]) - 2])).astype(np.float32)
+    (expected,) = create_session(proto, "net").run(None, {"x": x})
+    transposed_again(model, proto)
+    assert [node.SerializeToString() for node in proto.graph.node] == [n.SerializeToString() for n in file.graph.node]
+    assert {tensor.name for tensor in proto.graph.initializer} == {"w", "b"}
+    (found,) = create_session(proto, "net").run(None, {"x": x})
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)
+    again = next(t for t in canonical(load_model(proto)).proto.graph.initializer if t.name == "w/turned")
+    np.testing.assert_array_equal(numpy_helper.to_array(again), values)
+
+
+def test_a_kernel_that_others_read_keeps_its_values() -> None:
+    file = made("group = 1", HW, (4, 3, 3, 3), 17)
+    file.graph.node.append(onnx.helper.make_node("ReduceSum", ["w"], ["sum"], "others"))
+    file.graph.output.append(onnx.helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, [1] * 4))
+    model = canonical(load_model(file))
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    transposed_again(model, proto)
+    assert list(proto.graph.node[0].input) == ["x", "w/turned", "b"]
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    np.testing.assert_array_equal(held["w"], held["w/turned"])
+    np.testing.assert_array_equal(held["w"], numpy_helper.to_array(file.graph.initializer[0]))
+
+
+def test_its_module_is_that_of_the_file_s_operator() -> None:
+    file = made("strides = [2, 2]", HW, (4, 3, 2, 2), 17)
+    file.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'up3', 'convolution']")
+    (row,) = lhc.analyze(file, shapes={"x": (1, 4, 5, 5)}).plan.layers
+    assert (row.title, row.kind) == ("up3 (up)", "ConvTranspose")
+    assert match_layers("up3", ["up"], "--include", {row.name: row.module or ""}) == {"up"}
 
 
 @pytest.mark.parametrize(

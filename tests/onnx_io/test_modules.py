@@ -45,6 +45,9 @@ def test_a_convolution_that_took_in_a_normalization_is_called_as_its_own_module(
     assert module_path(fused) == "layer1.bn1", "where the weight does not tell"
     fused.input[1] = "layer1.conv1.weight"
     assert module_path(fused) == "layer1.conv1"
+    for form in ("/turned", ".lhc_tiles", ".lhc_open_columns", "/turned.lhc_columns"):
+        fused.input[1] = f"layer1.conv1.weight{form}"
+        assert module_path(fused) == "layer1.conv1", f"in another form: {form}"
 
 
 def test_tables_show_the_path_and_the_name() -> None:

@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from lhc.errors import ModelError
 from lhc.measure import Running
 from lhc.options.commands import RunOptions
 from lhc.options.training import TrainingOptions
+from lhc.plan_costs import digital_cost
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
 from lhc.study.train import course_of, retrained, train_once
 from lhc.train.trainer import Trainer
+from tests.canonical.made_models import model_of
 
 pytestmark = pytest.mark.analog
 
@@ -128,3 +131,24 @@ def test_a_fixed_batch_whose_samples_mix_is_refused() -> None:
     study, _, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
     with pytest.raises(ModelError, match="fixes a batch of 2 and cannot be computed with another"):
         course_of(study, task, TEN).network()
+
+
+def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
+    net = model_of(
+        """net (float[N, 4, 4, 4] x) => (float[N, 2, 8, 8] y) {
+          [up] y = ConvTranspose<strides = [2, 2]>(x, w)
+        }""",
+        w=(4, 2, 2, 2),
+    )
+    x = np.random.default_rng(0).normal(size=(64, 4, 4, 4)).astype(np.float32)
+    study, analog, _ = read_placed(RunOptions(net, {"x": x}, draws=2, metric="nmse", all_analog=True), Running(), None)
+    course = course_of(study, study.task, TEN)
+    after = retrained(study, course, {name: value + 1 for name, value in course.trained.values.items()})
+    assert analog == {"up"}
+    (row,), (kept,) = study.plan.layers, after.plan.layers
+    assert (kept.kind, kept.origin, kept.macs) == (row.kind, row.origin, row.macs) == ("ConvTranspose", "up", 512)
+    assert digital_cost(after.plan, after.graph) == digital_cost(study.plan, study.graph) is not None
+    file = after.model.as_file()
+    (held,), (given,) = (net.graph.initializer, file.graph.initializer)
+    np.testing.assert_allclose(numpy_helper.to_array(given), numpy_helper.to_array(held) + 1, rtol=1e-6)
+    assert file.graph.node == net.graph.node
