@@ -1,4 +1,4 @@
-"""What a machine's costs rest on that lhc has no source for: numbers and simplifications, for reports."""
+"""What a machine's costs rest on that lhc has no source for, though its description may: for reports."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,13 +27,17 @@ class Assumption:
         name: path of the field in the hardware description, or what a simplification is about.
         value: of the field, with its unit; empty for simplifications of the model, which cannot be changed.
         text: why it is taken so, or the source that the description gives.
+        sourced: whether it is such a source.
     """
 
     name: str
     value: str
     text: str
+    sourced: bool = False
 
     def __str__(self) -> str:
+        if self.sourced:
+            return f"{self.name} = {self.value} (source: {self.text})"
         return f"{self.name} = {self.value}: {self.text}" if self.value else f"{self.name}: {self.text}"
 
 
@@ -56,4 +60,4 @@ def _numbers(section: Section, path: str) -> Iterator[Assumption]:
         if mark is None or (own is None and isinstance(mark, Known) and value == field.default):
             continue
         reason = mark.reason if isinstance(mark, Assumed) and value == field.default else _UNSOURCED
-        yield Assumption(f"{path}.{name}", f"{value} {mark.unit}".strip(), own or reason)
+        yield Assumption(f"{path}.{name}", f"{value} {mark.unit}".strip(), own or reason, own is not None)

@@ -107,7 +107,9 @@ class ReportOptions(Replacing):
         result="lhc.report.formats.save_report(report, path)",
     )
     work_dir: Path | None = option(
-        "Where finished evaluations are kept; in your cache by default.", default=None, metavar="DIR"
+        "Where finished evaluations are kept: by default in your cache by a command, nowhere by a Python call.",
+        default=None,
+        metavar="DIR",
     )
     schema: bool = option("Print the JSON schema of reports.", default=False, result="Report.json_schema()")
     json: bool = option("JSON on stdout instead of Markdown.", default=False, result="report.to_json()")

@@ -295,7 +295,7 @@ class Execution(Progressing):
         "Measure on the workers of this Dask scheduler instead.", default=None, metavar="tcp://H:P", rare=True
     )
     work_dir: Path | str | None = option(
-        "Where finished evaluations are kept; in your cache by default.",
+        "Where finished evaluations are kept: by default in your cache by a command, nowhere by a Python call.",
         default=None,
         metavar="DIR",
         reads=Path | None,

@@ -59,12 +59,13 @@ def check_kind(path: Path) -> str:
     return end
 
 
-def save_report(report: Report, path: Path) -> None:
-    """Write a report; an existing file is replaced.
+def save_report(report: Report, path: str | Path) -> None:
+    """Write a report in the format that the end of the name says (`KINDS`); an existing file is replaced.
 
     Raises:
         UsageError: the name says no kind, or the place cannot be written.
     """
+    path = Path(path)
     made = KINDS[check_kind(path)](report)
     write_file(path, lambda file: file.write(made.encode() if isinstance(made, str) else made))
 

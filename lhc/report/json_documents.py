@@ -64,9 +64,14 @@ def _named(source: object, names: str) -> Document:
 def analysis_document(result: Analysis) -> Document:
     """The document of ``lhc analyze``."""
     plan = result.plan
-    known = "name op_type module block reason detail macs activation_macs counted parameters tiles"
+    known = "module block reason detail macs activation_macs counted parameters tiles"
     layers = [
-        {"eligible": layer.reason == "eligible", **_named(layer, known), "mac_fraction": layer.macs / (plan.macs or 1)}
+        {
+            "eligible": layer.reason == "eligible",
+            **_operator(layer),
+            **_named(layer, known),
+            "mac_fraction": layer.macs / (plan.macs or 1),
+        }
         for layer in plan.layers
     ]
     blocks = [
@@ -114,9 +119,14 @@ def _agreement(table: SensitivityTable | None) -> Document | None:
     return _named(found, "correlation ratio good") | {"layers": layers}
 
 
+def _operator(layer: LayerPlan) -> Document:
+    return {"name": layer.name, "op_type": layer.kind}
+
+
 def _layer(layer: LayerPlan) -> Document:
     return {
-        **_named(layer, "name op_type placement reason detail"),
+        **_operator(layer),
+        **_named(layer, "placement reason detail"),
         "sensitivity": None if layer.sensitivity is None else layer.sensitivity.model_dump(),
         **_named(layer, "macs activation_macs counted parameters"),
         "tiles": layer.tiles if layer.placement == "analog" else 0,

@@ -261,7 +261,10 @@ def _costs(report: Report, costs: Costs) -> PageSection:
         f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} all digital)."
     )
     more = () if costs.system is None else (f"{capitalized('; '.join(system_lines(costs.system, report.plan)))}.",)
-    note = "These are figures of a model, not measurements. What it assumes is listed below."
+    note = (
+        "These are figures of a model, not measurements. What it assumes is listed below, and what the machine's"
+        " description brings, with its source where that gives one."
+    )
     table = cost_table(costs, report.plan)
     return PageSection("costs", "Latency and energy", (text, *more, note), tables=(table,), items=costs.assumptions)
 

@@ -158,7 +158,7 @@ class Analysis(Tabled):
         eligible, sizes = layer.reason == "eligible", self._sizes([layer])
         return {
             "layer": indent + layer.title,
-            "operator": layer.op_type,
+            "operator": layer.kind,
             "analog": "yes" if eligible else "no",
             **sizes,
             "MACs": sizes["MACs"] if layer.counted else f"{sizes['MACs']} + ?",

@@ -13,7 +13,7 @@ def plan_table(plan: Plan) -> Table:
     rows = [
         [
             layer.title,
-            layer.op_type,
+            layer.kind,
             layer.placement,
             layer.reason,
             f"{layer.macs:,}",

@@ -1,5 +1,7 @@
 """ConvTranspose is a convolution over the spread input, whatever its attributes."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,9 @@ import lhc
 from lhc.canonical import canonical, transposed_again
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes.select import match_layers
+from lhc.report.json_documents import analysis_document
 from lhc.runtime.ort import create_session
+from lhc.study.plan_table import plan_table
 from tests.canonical.made_models import RNG
 
 pytestmark = pytest.mark.analog
@@ -93,11 +97,15 @@ def test_a_kernel_that_others_read_keeps_its_values() -> None:
     np.testing.assert_array_equal(held["w"], numpy_helper.to_array(file.graph.initializer[0]))
 
 
-def test_its_module_is_that_of_the_file_s_operator() -> None:
+def test_it_is_called_as_the_file_s_operator_with_the_module_of_that() -> None:
     file = made("strides = [2, 2]", HW, (4, 3, 2, 2), 17)
     file.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'up3', 'convolution']")
-    (row,) = lhc.analyze(file, shapes={"x": (1, 4, 5, 5)}).plan.layers
+    found = lhc.analyze(file, shapes={"x": (1, 4, 5, 5)})
+    (row,) = found.plan.layers
     assert (row.title, row.kind) == ("up3 (up)", "ConvTranspose")
+    assert '"op_type": "ConvTranspose"' in json.dumps(analysis_document(found))
+    tables = plan_table(found.plan), found.table()
+    assert all("ConvTranspose" in str(table) for table in tables)
     assert match_layers("up3", ["up"], "--include", {row.name: row.module or ""}) == {"up"}
 
 

@@ -301,9 +301,9 @@ def test_a_number_brings_its_source_or_is_told_to_have_none() -> None:
     assert isinstance(machine.costs, AlpineCosts)
     assert machine.costs.tile.product_ns == 80
     told = [str(one) for one in assumptions(machine)]
-    assert "costs.tile.product_ns = 80.0 ns: chip 7, 2026" in told
+    assert "costs.tile.product_ns = 80.0 ns (source: chip 7, 2026)" in told
     assert "costs.tile.io_bytes_per_ns = 8.0 B/ns: as the hardware description has it" in told
-    assert "costs.core.add_cycles = 1.0 cycles/element: counted" in told
+    assert "costs.core.add_cycles = 1.0 cycles/element (source: counted)" in told
     assert not any("buffer_pj_per_byte" in one for one in told), "lhc has a source of its own"
     again = Hardware.parse(machine.to_yaml(), "y")
     assert again == machine

@@ -44,6 +44,9 @@ def test_every_kind_is_written(full: Report, end: str, tmp_path: Path) -> None:
     path = tmp_path / f"Report{end.upper() if end == '.html' else end}"
     save_report(full, path)
     assert path.read_text(encoding="utf-8") == KINDS[end](full)
+    named = tmp_path / f"named{end}"
+    save_report(full, str(named))
+    assert named.read_bytes() == path.read_bytes()
 
 
 def test_other_names_are_refused(tmp_path: Path) -> None:
