@@ -27,8 +27,8 @@ against the digital network
 
 ``accuracy``, ``miou``, ``nll`` and ``perplexity`` leave out positions whose target is -100.
 
-``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given the targets where
-the data has them, else the digital network's output.
+``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given outputs with the
+axes that the network gives them, and the targets where the data has them, else the digital network's outputs.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,9 +86,13 @@ class Metric:
         higher_is_better: whether a greater score is a better network.
         needs_targets: scored against targets; False: against the digital network's output; None: against targets
             where the data has them.
-        score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric.
+        score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric. The reference
+            is targets, or the digital network's output; on which axis outputs have classes, ``classes`` says.
         percent: scores are shares from 0 to 1, shown as percentages.
-        classes: the last axis of the output is read as scores of classes; None: not known, as of a user's function.
+        classes: the score reads the last axis of outputs as scores of classes, and is given them so: an output
+            ``(n, classes, height, width)`` comes as ``(n, height, width, classes)``. Otherwise outputs come with the
+            axes that the network gives them; False: they hold no classes, None: that is not known, as of a function
+            of the user's.
         best: the best score that there can be, where it is no share (of which 1 is); None: there is no such.
         summary: of a set metric that takes a few numbers of every sample: outputs need not be kept for it.
         chosen: somebody chose it; False: taken for want of a choice, so that one made elsewhere goes before it.
@@ -167,12 +171,26 @@ def _classes(metric: str, output: Array, targets: Array) -> tuple[Array, npt.NDA
     return output.argmax(axis=-1), targets != IGNORED
 
 
-def _miou(output: Array, targets: Array) -> float:
+def _overlaps(output: Array, targets: Array) -> Array:
+    """Positions of every class in answer and target, then in either, ``(samples, 2 classes)``."""
     check_classes("miou", output)
-    classes, counted = _classes("miou", output, targets)
-    found, wanted, count = classes[counted], targets[counted], output.shape[-1]
-    both = np.bincount(wanted[found == wanted], minlength=count)
-    either = np.bincount(found, minlength=count) + np.bincount(wanted, minlength=count) - both
+    answers, counted = _classes("miou", output, targets)
+    samples, count = len(output), output.shape[-1]
+    first = np.arange(samples).reshape(-1, *[1] * (targets.ndim - 1)) * count  # of the classes of a sample
+    found, wanted = ((first + classes)[counted] for classes in (answers, targets))
+    both, inside, given = (
+        np.bincount(places, minlength=samples * count).reshape(samples, count)
+        for places in (found[found == wanted], found, wanted)
+    )
+    return np.concatenate([both, inside + given - both], axis=1)
+
+
+def _miou(output: Array, targets: Array) -> float:
+    return _of_overlaps(_overlaps(output, targets))
+
+
+def _of_overlaps(overlaps: Array) -> float:
+    both, either = overlaps.sum(axis=0).reshape(2, -1)
     if not either.any():
         raise DataError(f"miou: there is no label other than {IGNORED}")
     return float((both[either > 0] / either[either > 0]).mean())
@@ -323,7 +341,15 @@ METRICS: Mapping[str, Metric] = {
         Metric("kl", higher_is_better=False, needs_targets=False, score=_kl, classes=True, best=0.0),
         Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse, classes=False, best=0.0),
         Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False, best=1.0),
-        Metric("miou", higher_is_better=True, needs_targets=True, score=_miou, percent=True, classes=True),
+        Metric(
+            "miou",
+            higher_is_better=True,
+            needs_targets=True,
+            score=_miou,
+            percent=True,
+            classes=True,
+            summary=SampleNumbers(_overlaps, _of_overlaps),
+        ),
         Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True, classes=True),
         Metric("mse", higher_is_better=False, needs_targets=True, score=_mse, classes=False, best=0.0),
         Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr, classes=False),

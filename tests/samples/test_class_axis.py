@@ -69,6 +69,19 @@ def test_miou_by_hand() -> None:
         METRICS["miou"].score(output, np.full((1, 5), IGNORED))
 
 
+def test_miou_is_summed_up_from_numbers_of_samples() -> None:
+    rng = np.random.default_rng(0)
+    output, targets = rng.normal(size=(6, 5, 7, 4)), rng.integers(0, 3, (6, 5, 7))
+    targets[rng.random(targets.shape) < 0.2] = IGNORED
+    counted, answers = targets != IGNORED, output.argmax(axis=-1)
+    pairs = [((answers == c) & counted, targets == c) for c in range(4)]
+    expected = np.mean([(found & wanted).sum() / (found | wanted).sum() for found, wanted in pairs])
+    summary = METRICS["miou"].summary
+    assert summary is not None
+    parts = [summary.of_samples(output[start : start + 2], targets[start : start + 2]) for start in (0, 2, 4)]
+    assert summary.of_set(np.concatenate(parts)) == METRICS["miou"].score(output, targets) == pytest.approx(expected)
+
+
 def test_a_task_keeps_its_axis() -> None:
     task = Task({"x": PICTURE}, LABELS, METRICS["accuracy"]).with_class_axis(1)
     assert task.with_metric(METRICS["kl"]).head(2).take(np.arange(1)).class_axis == 1
