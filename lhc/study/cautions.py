@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from lhc.model import OnnxModel
 from lhc.plan import Outcome, Plan
 from lhc.results import Verdict
 from lhc.runtime.network_calls import calibration_count, call_samples
-from lhc.samples.metrics import Array
+from lhc.samples.metric_choice import shows_classes
+from lhc.samples.metrics import IGNORED, METRICS, Array
 from lhc.stats import chance_of_difference, samples_needed
 from lhc.study.source import Opened
 from lhc.support.numbers import counted, counted_samples, metric_value, share_text
@@ -38,6 +40,8 @@ UNLIKELY = 1e-4
 """Chance below which two values of one digital network are not put down to the choice of samples."""
 LEAST_WON = 1 / 3
 """Of what the most frequent class leaves to be won, the share below which a network is asked about."""
+LOOKED_AT = 256
+"""Samples whose accuracy is asked about under another metric."""
 
 
 def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, samples: int, memory: int) -> str | None:
@@ -133,11 +137,26 @@ def warn_of_other_digital(bench: Bench, outcome: Outcome) -> None:
 
 
 def warn_of_doubtful_labels(bench: Bench) -> None:
-    """Say so when labels, inputs and network do not seem to belong together, or are those that it was trained on."""
-    if bench.metric.name == "accuracy" and bench.task.targets is not None:
-        caution = doubts(bench.baseline, bench.task.targets, bench.example_output.shape[-1])
-        if caution is not None:
-            log.warning("%s", caution)
+    """Say so when labels, inputs and network do not seem to belong together, or are those that it was trained on.
+
+    Under ``miou`` and functions of the user's that is asked of the accuracy of a few samples, where these show classes.
+    """
+    metric, labels = bench.metric, bench.task.targets
+    own = metric.name not in METRICS and metric.classes is not False
+    if labels is None or labels.dtype.kind not in "iu" or not (own or metric.name in ("accuracy", "miou")):
+        return
+    if metric.name != "accuracy":
+        counted = np.flatnonzero((labels != IGNORED).reshape(len(labels), -1).any(axis=1))[:LOOKED_AT]
+        if not counted.size:
+            return
+        task = bench.task.take(counted).with_metric(METRICS["accuracy"])
+        labels, bench = labels[counted], replace(bench, task=task, against=None)
+    output = bench.example_output
+    if metric.name != "accuracy" and (labels.shape[1:] != output.shape[1:-1] or not shows_classes(output, labels)):
+        return
+    caution = doubts(bench.baseline, labels, output.shape[-1])
+    if caution is not None:
+        log.warning("%s", caution)
 
 
 def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
@@ -145,25 +164,27 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
 
     Inputs on another scale than in training mostly leave a network at the level of chance. Missing normalisation alone
     left ResNet20 at 35 % of 91 %; so where one label a sample is to be found, a network is asked about that wins less
-    than a third of what always answering the most frequent class leaves to be won.
+    than a third of what always answering the most frequent class leaves to be won. With a label for every position
+    (pixels, words), one is that wins nothing of it: many good ones win little.
 
     Args:
-        labels: class indices, ``(samples, ...)``.
+        labels: class indices, ``(samples, ...)``; `IGNORED` ones do not count.
     """
     if accuracy == 1:
         return (
             f"the digital network is right on all {len(labels)} samples: was it trained on them, or did it give the"
             " labels itself? Such samples do not show what analog layers cost on others"
         )
-    values, counts = np.unique(labels, return_counts=True)
+    what = "samples" if labels.ndim == 1 else "labels"
+    values, counts = np.unique(labels[labels != IGNORED], return_counts=True)
     constant, most = counts.max() / counts.sum(), values[counts.argmax()]
     if accuracy <= 1 / classes:
         beside = f"no better than chance for {classes} classes"
-    elif labels.ndim == 1 and accuracy <= constant + (1 - constant) * LEAST_WON:
+    elif accuracy <= constant + (1 - constant) * (LEAST_WON if labels.ndim == 1 else 0):
         beside = f"where always answering class {most} is right on {share_text(constant)}"
     else:
         return None
     return (
-        f"the digital network is right on {share_text(accuracy)} of the samples, {beside}: are the inputs scaled and"
+        f"the digital network is right on {share_text(accuracy)} of the {what}, {beside}: are the inputs scaled and"
         " normalised as in training, and do the labels count the classes as the network does?"
     )

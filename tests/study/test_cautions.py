@@ -45,6 +45,8 @@ def network(batch: str = "N", norm: str = INFERRING, dropout: int = 0) -> onnx.M
     return model
 
 
+PIXELS = np.tile([0, 0, 0, 0, 1, -100], (4, 3, 1))
+"""Classes of pictures of 3x6; a sixth of the pixels does not count."""
 DATA: dict[str, np.ndarray] = {
     "x": np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32),
     "labels": np.arange(12) % 3,
@@ -62,7 +64,9 @@ DATA: dict[str, np.ndarray] = {
         (0.65, LABELS, 3, None),
         (0.352, np.arange(500) % 10, 10, "always answering class 0 is right on 10.0 %"),  # ResNet20, not normalised
         (0.45, np.arange(3000) % 1000, 1000, None),
-        (0.30, np.zeros((4, 50), np.int64), 100, None),  # words of a text: 30 % may be good
+        (0.30, np.arange(200).reshape(4, 50) % 100, 100, None),  # words of a text: 30 % may be good
+        (0.85, PIXELS, 4, None),
+        (0.79, PIXELS, 4, "right on 79.0 % of the labels, where always answering class 0 is right on 80.0 %"),
     ],
 )
 def test_doubtful_accuracy(accuracy: float, labels: np.ndarray, classes: int, said: str | None) -> None:
