@@ -12,7 +12,7 @@ from lhc.options.terminal_options import CompileOutput
 def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     """Write one chip as an ordinary ONNX file. Analog layers are ONNX functions that do what the tiles do.
 
-    A model without a placement is partitioned first, which needs samples.
+    A model without a placement is partitioned first, which needs samples; chips are calibrated on samples, too.
 
     $ lhc compile model.lhc.onnx -o model.sim.onnx
         one chip as an ordinary ONNX file

@@ -7,7 +7,7 @@ from lhc.options.printed import Estimating, Watching
 
 
 def sensitivity(asked: SensitivityOptions, shown: Watching, only: Estimating) -> None:
-    """Measure the damage of each layer when it alone is analog.
+    """Measure the damage of each layer when it alone is analog: in --metric, by default in kl or nmse.
 
     $ lhc sensitivity model.onnx --data samples.npz --samples 200
         damage of each layer alone, with intervals

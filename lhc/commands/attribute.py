@@ -22,7 +22,7 @@ def attribute(options: AttributeOptions) -> AttributionResult:
     """Where the damage of every eligible layer comes from.
 
     Hardware, time and output are those of the annotations by default, where the model has any; layers are measured in
-    what they are ranked by under the annotations' metric.
+    ``metric``, by default in what they are ranked by under the annotations'.
     """
     opened = opened_of(options)
     plan = read_plan(opened.model)

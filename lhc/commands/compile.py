@@ -20,8 +20,8 @@ __all__ = ["compile", "compile_draws", "placement_of"]
 def compile(options: CompileOptions) -> CompiledModel:
     """A network on one chip as an ordinary ONNX model, which runs and saves itself.
 
-    A model without a placement is partitioned first, with these samples and this budget; an annotated one needs no
-    samples, but to calibrate static ranges.
+    A model without a placement is partitioned first, with these samples and this budget. An annotated one needs samples
+    for static ranges alone, but where the machine corrects outputs the chip does worse if none calibrate it.
 
     Raises:
         UsageError: an option that makes no sense; samples are needed and not given.

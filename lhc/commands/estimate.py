@@ -7,7 +7,7 @@ from lhc.commands.compare import machines_of
 from lhc.commands.partition import begin, preparation, strategy_for
 from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
-from lhc.measure import Running, ranking_metric
+from lhc.measure import Running
 from lhc.measure.judge import SEARCH_DRAWS
 from lhc.options.commands import CompareOptions, PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
 from lhc.options.declare import part
@@ -125,7 +125,7 @@ def _placing_steps(
         return [judged]
     steps: list[EffortStep] = []
     if (ordered or study.spends_tiles) and anything_pays(study.graph, study.plan, options):
-        metric = ranking_metric(study.task.metric, verify.example_output, splits.rank.targets)
+        metric = study.ranking_metric(splits.rank, study.task.metric)
         bench = study.bench(splits.rank.with_metric(metric))
         steps += ranking_steps(bench, study.measurable, asked.method, judged=timed)
     if "curvatures" in kind.requires and useful:

@@ -32,7 +32,7 @@ def preparing(options: LayerSelection) -> Pipeline[Study]:
 def sensitivity(options: SensitivityOptions) -> SensitivityTable:
     """Damage of every eligible layer when it alone is analog, on all samples given.
 
-    ``metric`` is in whose unit damage is measured: ``kl`` where the output holds classes, else ``nmse``.
+    ``metric`` is in whose unit damage is measured; by default ``kl`` where the output holds classes, else ``nmse``.
     """
     steps = pipeline(options)
     with Running(options) as running:

@@ -27,6 +27,7 @@ from lhc.results import Evaluation
 from lhc.runtime import Ranges
 from lhc.samples.metrics import Array, Metric, Scores
 from lhc.samples.task import Task
+from lhc.samples.user_scores import checked_score
 from lhc.stats import CONFIDENCE
 
 __all__ = ["Bench", "steadied"]
@@ -148,12 +149,16 @@ class Bench:
         return self if self.against is None else self.against
 
     @cached_property
-    def _scores_sets(self) -> bool:
-        """Whether the metric gives one number for a set of samples."""
+    def scores_sets(self) -> bool:
+        """Whether the metric gives one number for a set of samples.
+
+        Raises:
+            DataError: it cannot score the first few samples.
+        """
         output = self.example_output
         targets = self.task.targets if self.setting.by_targets else None
         reference = output if targets is None else targets[: len(output)]
-        return np.ndim(self.metric.score(output, reference)) == 0
+        return np.ndim(checked_score(f"metric {self.metric.name!r}", self.metric.score, output, reference)) == 0
 
     @cached_property
     def digital_score(self) -> Scores | float:
@@ -167,7 +172,7 @@ class Bench:
         if self.against is not None:
             return self.against.digital_score
         score: Scores | float
-        if self._scores_sets:
+        if self.scores_sets:
             score = self.metric.of_set(self._digital_set, self._set_reference)
         else:
             score = self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
@@ -233,7 +238,7 @@ class Bench:
         return total, total - len(todo)
 
     def _job(self, placement: frozenset[str], draws: range, t_s: float | None) -> Job:
-        outputs = self._scores_sets and self.metric.summary is None
+        outputs = self.scores_sets and self.metric.summary is None
         return Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs)
 
     def _found(self, job: Job) -> "tuple[dict[tuple[int, int], Array], list[tuple[Job, int]], int]":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lhc.errors import DataError
 from lhc.options.declare import option, options
+from lhc.options.values import metric_of
 from lhc.support.numbers import counted
 
 if TYPE_CHECKING:
@@ -85,9 +86,10 @@ class Data(SomeSamples):
     metric: str | None = option(
         "accuracy (default with labels), agreement (default without labels, where the output holds"
         " probabilities), nmse (default else), kl, mse, …, or module:function. A placed model is judged by the"
-        " metric that it was placed by.",
+        " metric that it was placed by. 'sensitivity' and 'attribute' measure layers in it, by default in kl or nmse.",
         default=None,
         metavar="M",
+        convert=metric_of,
     )
     higher_is_better: bool | None = option(
         "Direction of a metric given as module:function.", default=None, off="--lower-is-better", rare=True

@@ -7,7 +7,7 @@ from string import ascii_letters
 from lhc.errors import UsageError
 from lhc.support.numbers import MOST_COPIES
 
-__all__ = ["bytes_of", "check_times", "copies_of", "shapes_of", "share_of", "time_of", "times_of"]
+__all__ = ["bytes_of", "check_times", "copies_of", "metric_of", "shapes_of", "share_of", "time_of", "times_of"]
 
 _SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _SECONDS |= {"d": 86400, "day": 86400, "y": 31536000, "year": 31536000}
@@ -39,6 +39,21 @@ def copies_of(text: str | int) -> str | int:
     if text in ("auto", "off") or 0 < number <= MOST_COPIES:
         return str(text) if number == 0 else number
     raise UsageError(f"{text!r}: write auto, off or a number from 1 to {MOST_COPIES:,}")
+
+
+def metric_of(name: object) -> str:
+    """The name of a metric.
+
+    Raises:
+        UsageError: a function itself, or a metric, which go with the samples.
+    """
+    if isinstance(name, str):
+        return name
+    raise UsageError(
+        f"of type {type(name).__name__}: write a metric's name, or module:function; a function itself goes with the"
+        ' samples: data=lhc.Task({"input": images}, labels, lhc.Metric("name", higher_is_better=True,'
+        " needs_targets=True, score=function))"
+    )
 
 
 def shapes_of(options: Iterable[str] | Mapping[str, Iterable[int]]) -> dict[str, tuple[int, ...]]:

@@ -31,8 +31,11 @@ def shows_classes(output: Array, targets: Array | None = None) -> bool:
     return bool((values <= 0).all()) and are_probabilities(np.exp(values), output)
 
 
-def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
-    """What an output without targets is judged by, and why: agreement where it shows classes, else nmse.
+def metric_without_targets(output: Array, name: str, classes: bool = False) -> tuple[Metric, str]:
+    """What an output without targets is judged by, and why: agreement where it holds classes, else nmse.
+
+    Args:
+        classes: the user says which axis holds them.
 
     Raises:
         UsageError: it holds no real numbers, so that neither makes sense unasked.
@@ -43,6 +46,8 @@ def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
             " codes; give labels, score another output (--output), or choose: --metric agreement (the last axis holds"
             " scores of classes), nmse (it holds values), or module:function"
         )
+    if classes:
+        return METRICS["agreement"], f"the data has no labels, and which axis of output {name!r} holds classes was said"
     if shows_classes(output):
         return METRICS["agreement"], f"the data has no labels, and output {name!r} holds probabilities of classes"
     return METRICS["nmse"], f"the data has no labels, and nothing shows that output {name!r} holds classes"

@@ -1,14 +1,15 @@
 """Scores by a user's own function, named ``module:function``."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lhc.errors import DataError, UsageError
+from lhc.errors import DataError, LhcError, UsageError
 from lhc.support.functions import code_of, load_function
 
-__all__ = ["UserScore"]
+__all__ = ["UserScore", "checked_score"]
 
 Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
@@ -42,12 +43,26 @@ class UserScore:
         Raises:
             DataError: the function fails, or gives something else.
         """
-        try:
-            value = np.asarray(self.__wrapped__(output, reference), np.float64)
-        except Exception as error:  # a user's function can raise anything
-            raise DataError(f"--metric {self.name} fails: {type(error).__name__}: {error}") from error
-        if value.shape not in ((), (len(output),)):
-            raise DataError(
-                f"--metric {self.name} gives shape {value.shape}; it must give ({len(output)},) or one number"
-            )
-        return value if value.ndim else float(value)
+        return checked_score(f"--metric {self.name}", self.__wrapped__, output, reference)
+
+
+def checked_score(
+    name: str, score: Callable[[Array, Array], object], output: Array, reference: Array
+) -> Scores | float:
+    """What a function makes of an output and what it is scored against: scores of samples, or one number.
+
+    Raises:
+        DataError: the function fails, or gives something else; ``name`` says in messages which it is.
+    """
+    try:
+        value = np.asarray(score(output, reference), np.float64)
+    except LhcError:
+        raise
+    except Exception as error:  # a user's function can raise anything
+        raise DataError(
+            f"{name} fails on outputs of shape {output.shape} against {reference.shape}: {type(error).__name__}:"
+            f" {error}"
+        ) from error
+    if value.shape not in ((), (len(output),)):
+        raise DataError(f"{name} gives shape {value.shape}; it must give ({len(output)},) or one number")
+    return value if value.ndim else float(value)

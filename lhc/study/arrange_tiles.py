@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from lhc.errors import ModelError, OutOfTimeError
 from lhc.measure.fisher import fisher_sensitivity
-from lhc.measure.layer_damage import ranking_metric
 from lhc.passes.tile_homes import on_own_tiles
 from lhc.study.state import Study
 
@@ -30,7 +29,7 @@ class ArrangeTiles:
         if machine.arranged_by != "file" or study.follow is not None or not machine.faults.remap:
             return study
         samples = study.splits.rank
-        metric = ranking_metric(study.task.metric, study.bench(study.splits.verify).example_output, samples.targets)
+        metric = study.ranking_metric(samples, study.task.metric)
         alike = study.plan.model_copy(update={"hardware": machine.with_tiles_alike})
         bench = replace(study, plan=alike).bench(samples.with_metric(metric))
         try:

@@ -62,7 +62,8 @@ def load_task(
         inputs = _fitted(task.inputs, model, where)
         if all(inputs.get(name) is array for name, array in task.inputs.items()):
             return task.head(samples)
-        return _task(inputs, task.targets, task.metric, samples, where, task.documents)
+        made = _task(inputs, task.targets, task.metric, samples, where, task.documents)
+        return made.with_class_axis(task.class_axis)
     arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
     inputs = _fitted(_named(arrays, model, label_key, targets is None, where), model, where)

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure import Running
+from lhc.measure import Bench, Running
 from lhc.measure.checks import tile_errors
 from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, PlacedMeasuring
@@ -19,7 +19,7 @@ from lhc.runtime import parity_tolerance
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
-from lhc.samples.metric_choice import metric_without_targets
+from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array, check_classes, check_labels
 from lhc.samples.task import Task
 from lhc.study.cautions import beyond_memory
@@ -128,6 +128,8 @@ def read(
     opened = opened_of(options) if opened is None else opened
     task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
     opened = opened.seen(task)
+    if options.class_axis is None and task.class_axis is not None:
+        options = replace(options, class_axis=task.class_axis)
     graph = opened.graph(None, task)
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
@@ -139,6 +141,8 @@ def read(
     warn_of_defaults(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
+    if task.metric.name not in METRICS and not ranks:
+        _ = _looking(study).scores_sets  # a function that fails does so before anything is measured
     if ranks or task.targets is not None or task.metric.chosen:
         return study
     return _with_metric(study)
@@ -168,7 +172,7 @@ def _with_class_axis(study: Study) -> Study:
     labels = targets if metric.classes and metric.needs_targets else None
     if metric.classes is False or (asked is None and axes == 2 and labels is None):  # nowhere else to be
         return study
-    bench = study.uncalibrated.bench(study.task.head(_EXAMPLES))  # before it is known what calibrates
+    bench = _looking(study)
     output = bench.example_output
     if metric.classes and metric.chosen and output.ndim < 2:
         check_classes(metric.name, output)
@@ -180,20 +184,29 @@ def _with_class_axis(study: Study) -> Study:
     return found
 
 
+def _looking(study: Study) -> Bench:
+    """To look at a few answers, before it is known what calibrates."""
+    return study.uncalibrated.bench(study.task.head(_EXAMPLES))
+
+
 def _class_axis(study: Study, output: Array, name: str) -> int | None:
     """The axis of the classes of an example of the output; None where nothing says which it is."""
-    asked, metric = study.options.class_axis, study.task.metric
+    asked, metric, targets = study.options.class_axis, study.task.metric, study.task.targets
     if asked is not None:
         return check_class_axis(asked, output.shape, name)
-    axis = class_axis(output, study.task.targets) if output.ndim > 2 else None
-    if axis is None and output.ndim > 3 and metric.classes and metric.chosen and study.task.targets is None:
+    axis = class_axis(output, targets) if output.ndim > 2 else None
+    if axis is None and output.ndim > 3 and metric.classes and metric.chosen and targets is None:
         raise UsageError(
             f"{metric.name}: output {name!r} has shape {output.shape}, and nothing shows which axis holds the classes;"
             f" say --class-axis 1 (channels first) or {output.ndim - 1} (last)"
         )
-    if axis is not None and axis != output.ndim - 1:
-        why = "values are probabilities along it" if study.task.targets is None else "the labels have the other axes"
-        study.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis)")
+    if axis in (None, output.ndim - 1):
+        return axis
+    if metric.classes or shows_classes(classes_last(output, axis), targets):
+        why = "values are probabilities along it" if targets is None else "the labels have the other axes"
+        given = "with that axis last" if metric.classes else "as they are"
+        own = "" if metric.name in METRICS else f"; {metric.name} is given outputs {given}"
+        study.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis){own}")
     return axis
 
 
@@ -206,8 +219,9 @@ def _declared_axes(study: Study) -> int | None:
 
 def _with_metric(study: Study) -> Study:
     """The study with the metric that its outputs allow: it has no targets, and nobody chose one."""
-    bench = study.uncalibrated.bench(study.task.head(_EXAMPLES))  # before it is known what calibrates
-    metric, why = metric_without_targets(bench.example_output, bench.output_name)
+    bench = _looking(study)
+    named = study.options.class_axis is not None
+    metric, why = metric_without_targets(bench.example_output, bench.output_name, named)
     if metric.name == "nmse":
         log.warning(
             "%s: judged by nmse, the squared error as a share of the digital answers' energy (--max-drop 0.01 is a"

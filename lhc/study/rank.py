@@ -14,7 +14,7 @@ import numpy as np
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.measure.bench import Bench
 from lhc.measure.fisher import METRICS, FisherSensitivity, fisher_sensitivity
-from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
+from lhc.measure.layer_damage import measure_sensitivity
 from lhc.options.commands import SensitivityOptions
 from lhc.options.subjects import RankingMethod
 from lhc.passes import Strategy, anything_pays
@@ -98,13 +98,13 @@ def ranked(study: Study, method: RankingMethod) -> Study:
     """The study with the sensitivities of all layers that may be analog, measured on the samples that rank.
 
     Args:
-        study: what is placed; the output on the samples that verify tells in which metric layers are ranked.
+        study: what is placed; its answers to these samples tell in which metric.
 
     Raises:
         OutOfTimeError: the time was over before that.
     """
-    samples, verify = study.splits.rank, study.bench(study.splits.verify)
-    metric = ranking_metric(study.task.metric, verify.example_output, samples.targets)
+    samples = study.splits.rank
+    metric = study.ranking_metric(samples, study.task.metric)
     table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
     if len(table.layers) < len(study.measurable):
         done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"

@@ -52,7 +52,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         metric=found.metric,
         higher_is_better=study.task.metric.higher_is_better,
         output=study.options.output or study.graph.outputs[0],
-        class_axis=study.task.class_axis if study.task.metric.classes else None,
+        class_axis=None if study.task.metric.classes is False else study.task.class_axis,
         metric_note=study.metric_note,
         percent=found.percent,
         baseline=found.baseline,

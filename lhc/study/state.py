@@ -24,7 +24,7 @@ from lhc.plan import HarmfulCalibration, LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
 from lhc.runtime.network_calls import calibration_count, padding_masks
-from lhc.samples.metrics import Metric
+from lhc.samples.metrics import METRICS, Array, Metric
 from lhc.samples.splits import SPLIT_PARTS, Splits, split_task
 from lhc.samples.task import Task
 from lhc.study.climb import Verified
@@ -246,21 +246,35 @@ class Study:
         """All samples, judged by what layers are ranked by; ``judged_by``: what placements were judged by."""
         samples = self.splits.judged
         own = samples.metric if samples.metric.chosen else None
-        output = self.bench(samples).example_output
-        metric = ranking_metric(judged_by or own, output, samples.targets)
+        metric = self.ranking_metric(samples, judged_by or own)
         if metric.name == "nmse" and samples.targets is not None and judged_by is None and own is None:
             log.warning(
                 "the labels are not used: they are no classes 0 to %d of the output; layers are ranked by nmse against"
                 " the digital network's answers",
-                output.shape[-1] - 1,
+                self._output_by_class(samples).shape[-1] - 1,
             )
         return samples.with_metric(metric)
+
+    def ranking_metric(self, samples: Task, judge: Metric | None) -> Metric:
+        """What layers are ranked by, as the answers to some samples and their targets show it.
+
+        Args:
+            judge: as `lhc.measure.ranking_metric` has it; where it does not say what the output holds, an axis of
+                classes that the user names does.
+        """
+        named = self.options.class_axis is not None and samples.class_axis is not None
+        if named and (judge is None or judge.classes is None):
+            judge = METRICS["kl"]
+        return ranking_metric(judge, self._output_by_class(samples), samples.targets)
+
+    def _output_by_class(self, samples: Task) -> Array:
+        """The output for a few of the samples, with classes last where it is known on which axis they lie."""
+        return self.bench(samples.with_metric(METRICS["kl"])).example_output
 
     def gradient_bench(self, samples: Task) -> Bench:
         """A bench on which damage is predicted by gradients, to choose parts of a network by: few samples and chips."""
         few = samples.head(GRADIENT_SAMPLES)
-        metric = ranking_metric(None, self.bench(few).example_output, few.targets)
-        bench = self.bench(few.with_metric(metric))
+        bench = self.bench(few.with_metric(self.ranking_metric(few, None)))
         return replace(bench, draws=min(bench.draws, GRADIENT_CHIPS))
 
     def bench(self, task: Task, limited: bool = True) -> Bench:

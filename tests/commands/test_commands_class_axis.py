@@ -1,5 +1,8 @@
 """Commands on a network that gives every pixel a class."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from inspect import getsource
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,9 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.errors import UsageError
+from lhc.errors import DataError, UsageError
 from lhc.onnx_io import load_model, read_plan
+from lhc.samples.metrics import METRICS
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 2, 6, 7] x) => (float[N, C, H, W] y) {
@@ -85,6 +89,70 @@ def test_what_nothing_shows_is_asked_about() -> None:
     with pytest.raises(UsageError, match="`class_axis` 7"):
         lhc.sensitivity(network(), {"x": X}, metric="kl", draws=2, class_axis=7)
     assert lhc.sensitivity(network(), {"x": X}, draws=2).metric == "nmse"
+
+
+def right(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Share of pixels, with classes on axis 1."""
+    shares: np.ndarray = (outputs.argmax(axis=1) == targets).mean(axis=(1, 2))
+    return shares
+
+
+@pytest.mark.analog
+def test_a_function_of_the_users_gets_outputs_as_they_are_and_layers_are_ranked_by_kl(
+    labelled: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "own_pixels.py").write_text(f"import numpy as np\n\n\n{getsource(right)}")
+    monkeypatch.chdir(tmp_path)
+    for class_axis, labels in ((None, labelled["labels"]), (1, labelled["labels"] * 9)):  # labels that show nothing
+        result = lhc.partition(
+            network(), labelled | {"labels": labels}, metric="own_pixels:right", higher_is_better=True,
+            objective="macs", draws=2, max_drop=0.99, class_axis=class_axis,
+        )  # fmt: skip
+        assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"kl"}
+        assert result.plan.outcome is not None
+        assert result.plan.outcome.class_axis == 1
+        assert ("own_pixels:right is given outputs as they are" in caplog.text) == (class_axis is None)
+        caplog.clear()
+
+
+@pytest.mark.analog
+def test_a_metric_of_classes_gets_them_last_and_is_tried_before_anything_is_measured(
+    labelled: dict[str, np.ndarray],
+) -> None:
+    done: list[str] = []
+
+    def evaluate(score: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
+        metric = lhc.Metric("right", higher_is_better=True, needs_targets=True, score=score, classes=True)
+        task = lhc.Task({"x": labelled["x"]}, labelled["labels"], metric)
+        (found,) = lhc.evaluate(network(), task, draws=2, progress=lambda what, *_: done.append(what))
+        return found.baseline
+
+    with pytest.raises(DataError, match=r"metric 'right' fails on outputs of shape \(8, 6, 7, 4\) against \(8, 6, 7\)"):
+        evaluate(right)
+    assert not done
+    assert evaluate(lambda outputs, targets: right(np.moveaxis(outputs, -1, 1), targets)) == pytest.approx(5 / 6)
+
+
+@pytest.mark.analog
+def test_an_axis_that_a_task_names_shows_classes() -> None:
+    task = lhc.Task({"x": X}, None, replace(METRICS["agreement"], chosen=False), class_axis=1)
+    assert lhc.sensitivity(network(), task, draws=2).metric == "kl"
+    assert lhc.sensitivity(network(), {"x": X}, draws=2, class_axis=1).metric == "kl"
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize(
+    "metric",
+    [METRICS["accuracy"], METRICS["miou"], lhc.Metric("own", True, True, right)],
+    ids=lambda metric: metric.name,
+)
+def test_labels_of_pixels_that_do_not_belong_to_the_answers_are_asked_about(
+    metric: lhc.Metric, labelled: dict[str, np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    for labels in (labelled["labels"], np.zeros_like(labelled["labels"])):
+        assert "the digital network is right on" not in caplog.text
+        lhc.evaluate(network(), lhc.Task({"x": X}, labels, metric), draws=2)
+    assert "of the labels, no better than chance for 4 classes" in caplog.text
 
 
 @pytest.mark.analog

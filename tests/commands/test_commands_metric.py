@@ -65,6 +65,11 @@ def test_integers_without_targets_are_asked_about() -> None:
         metric_without_targets(np.arange(12).reshape(3, 4), "ids")
 
 
+def test_logits_without_targets_are_classes_where_the_user_names_their_axis() -> None:
+    assert metric_without_targets(LOGITS, "y")[0] is METRICS["nmse"]
+    assert metric_without_targets(LOGITS, "y", classes=True)[0] is METRICS["agreement"]
+
+
 @pytest.mark.analog
 def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     result = lhc.partition(network(), {"x": X}, objective="macs", draws=2, max_drop=1.0)

@@ -199,6 +199,7 @@ def test_python_takes_what_the_command_line_takes(
         (Execution, {"progress": None}, "progress None: give a function"),
         (TrainingOptions, {"learning_rate": True}, "--lr True: write a number"),
         (TrainingOptions, {"loss": 5}, "--loss 5: write text"),
+        (Data, {"data": None, "metric": len}, r"--metric of type builtin.*: write .* data=lhc\.Task\(.* lhc\.Metric\("),
         (Selection, {"include": 5}, r"--include \(5,\): write text"),
         (Shapes, {"shapes": {"x": "1,3"}}, "--shape .*: write"),
         (GivenPlacement, {"placement": 5}, "placement 5: give"),
