@@ -151,9 +151,11 @@ def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
     elif found.data != outcome.data:
         yield f"samples differ from those that the plan was made with; some of them may have guided its {what}{chips}"
     elif outcome.samples < found.samples:
+        others = outcome.held_out or outcome.retrained is not None
+        guided = f"others of them guided its {what}" if others else f"they guided its {what} too"
         yield (
-            f"that verdict is of {outcome.samples} of these samples; others of them guided its {what}, so that"
-            f" {word}s here may be too small{chips}"
+            f"that verdict is of {outcome.samples} of these samples; {guided}, so that {word}s here may be too"
+            f" small{chips}"
         )
     elif not outcome.held_out:
         yield f"these samples guided its {what} too, so that {word}s here may be too small{chips}"

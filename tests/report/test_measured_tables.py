@@ -120,7 +120,9 @@ def test_a_run_says_which_samples_guided_the_search() -> None:
     assert "samples differ from those that the plan was made with" in told(searched, data="other")
     assert "samples differ from those that the plan was made with" in told(searched, data="other", skipped="another")
     assert "none of these guided its search" in told(searched, data="other", skipped="d")
-    assert "these samples guided its search too" in told(outcome_of(strategy="sensitivity", held_out=False), 60)
+    whole = outcome_of(strategy="sensitivity", held_out=False)
+    assert "these samples guided its search too" in told(whole, 60)
+    assert "that verdict is of 60 of these samples; they guided its search too" in told(whole)  # others calibrated
     assert "guided" not in told(outcome_of(strategy="all-analog"))
 
 

@@ -12,6 +12,7 @@ from lhc.errors import UsageError
 from lhc.stats import (
     CONFIDENCE,
     chance_of_difference,
+    chips_needed,
     clipped,
     hull,
     over_draws,
@@ -132,6 +133,21 @@ def test_samples_needed_resolve_the_budget() -> None:
     changes = rng.choice([-1, 0, 1], p=[0.015, 0.97, 0.015], size=(200, samples))
     half = 1.645 * changes.std(axis=1) / math.sqrt(samples)
     assert half.mean() == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize(("draws", "room"), [(2, 0.5), (2, 0.05), (10, 0.2)])
+def test_chips_needed_are_the_fewest_whose_interval_fits(draws: int, room: float) -> None:
+    """Chips that differ as much as those that were seen, by the interval itself."""
+
+    def half(count: int) -> float:
+        values = np.arange(count, dtype=np.float64)
+        low, high = over_draws(values / values.std(ddof=1), 0.9) or (0.0, 0.0)
+        return (high - low) / 2
+
+    found = chips_needed(draws, half(draws), room, 5000)
+    assert found is not None
+    assert half(found) <= room < half(found - 1)
+    assert chips_needed(draws, half(draws), room, found - 1) is None
 
 
 def test_no_spread_seen_is_not_no_spread() -> None:
