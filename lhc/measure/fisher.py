@@ -63,6 +63,7 @@ __all__ = [
     "column_damages",
     "fisher_sensitivity",
     "gradient_blocks",
+    "predictions_kept",
 ]
 
 METRICS = ("kl", "nmse")
@@ -194,19 +195,31 @@ def chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) ->
         yield chunk
 
 
+def predictions_kept(bench: Bench, names: Sequence[str]) -> bool:
+    """Whether the cache holds all that `fisher_sensitivity` computes of these layers."""
+    work = chunks(bench.graph, names, bench.draws, bench.setting.tile_bytes)
+    return all(array is not None for chunk in work for array in _kept(bench, chunk)[1].values())
+
+
+def _kept(bench: Bench, names: Sequence[str]) -> tuple[Facts, dict[int, Array | None]]:
+    """Under what sums of effects are kept, and those that are, by the first sample of their block."""
+    shared: Facts = {
+        "fisher": FORMULA,
+        **bench.kept.placed(names),
+        "draws": bench.draws if bench.hardware.is_stochastic else 1,
+        "t_s": bench.t_s,
+        "directions": DIRECTIONS,
+    }
+    blocks = gradient_blocks(bench)
+    return shared, {where.start: bench.kept.find(shared, bench.kept.samples(where)) for where in blocks}
+
+
 def _layer_effects(bench: Bench, names: Sequence[str]) -> "dict[str, Effects]":
     """Effects of these layers, summed over all samples, by the first of those that share tiles."""
     firsts = [group[0] for group in bench.graph.tied(names)]
     chips = bench.draws if bench.hardware.is_stochastic else 1
-    shared: Facts = {
-        "fisher": FORMULA,
-        **bench.kept.placed(names),
-        "draws": chips,
-        "t_s": bench.t_s,
-        "directions": DIRECTIONS,
-    }
     places = list(gradient_blocks(bench))
-    kept = {where.start: bench.kept.find(shared, bench.kept.samples(where)) for where in places}
+    shared, kept = _kept(bench, names)
     found = {start: array for start, array in kept.items() if array is not None}
     todo = [where for where in places if where.start not in found]
     done = bench.samples - sum(where.stop - where.start for where in todo)

@@ -15,7 +15,7 @@ import numpy as np
 
 from lhc.errors import ModelError
 from lhc.measure.bench import Bench
-from lhc.measure.fisher import check_gradients, chunks, gradient_blocks
+from lhc.measure.fisher import check_gradients, chunks, gradient_blocks, predictions_kept
 from lhc.measure.gradients import corrections_alone, on_chips, weighed
 from lhc.measure.hilal_curvature import BATCH, curvatures
 from lhc.measure.scorer import Job, Scorer
@@ -54,6 +54,7 @@ __all__ = [
 
 PLACEMENTS = 3
 """Most placements that are timed."""
+_PREDICTING = "predicting sensitivities"
 _FEW, _MORE = 4, 16
 """Samples of what is timed twice."""
 _TIMED = 2
@@ -259,6 +260,8 @@ def _prediction_step(
     bench: Bench, names: Sequence[str], judged: Mapping[frozenset[str], Timed] | None = None
 ) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
+    if predictions_kept(bench, names):
+        return EffortStep(_PREDICTING, 1, 1, 0.0, shared=False)
     chips, graph = bench.draws if bench.hardware.is_stochastic else 1, bench.graph
     programming = running = 0.0
     setting, t_s, known = bench.setting, bench.t_s, _as_judged(judged, frozenset(names))
@@ -279,7 +282,7 @@ def _prediction_step(
         running += taken
     programming = known[frozenset(names)].programming if known else programming
     seconds = programming * chips + running * bench.samples / _MORE
-    return EffortStep("predicting sensitivities", 1, 0, seconds, shared=False)
+    return EffortStep(_PREDICTING, 1, 0, seconds, shared=False)
 
 
 def curvature_step(bench: Bench, names: Sequence[str]) -> EffortStep:

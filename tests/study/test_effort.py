@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -11,10 +12,11 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.hardware import Hardware
-from lhc.measure import Bench, measure_sensitivity
+from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.measure.scorer import Scorer
 from lhc.measure.setting import calibration_block
 from lhc.onnx_io import load_model, read_graph
+from lhc.options.subjects import Execution
 from lhc.passes.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -72,6 +74,18 @@ def test_units_are_those_that_are_done() -> None:
     counting.measure(frozenset({"l1", "l2"}), range(6))
     assert step.units == len(done) == 2 * 2 * 2, "two placements, two groups of chips, two blocks of samples"
     assert step.kept == 0
+
+
+def test_a_prediction_that_is_kept_is_told_as_finished(tmp_path: Path) -> None:
+    here = bench(samples=20, draws=2)
+    with Running(Execution(work_dir=tmp_path)) as running:
+        here = replace(here, running=running)
+        (before,) = ranking_steps(here, names(here), "fisher")
+        sensitivities(here, names(here), "fisher")
+        (after,) = ranking_steps(here, names(here), "fisher")
+        (more,) = ranking_steps(replace(here, draws=3), names(here), "fisher")
+    assert (before.kept, after.kept, more.kept) == (0, 1, 0)
+    assert before.seconds > after.seconds == 0
 
 
 @pytest.mark.parametrize("method", ["measure", pytest.param("auto", marks=pytest.mark.slow)])
