@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from lhc.model import KEY_PREFIX
 from lhc.onnx_io import Shape
 from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.nested import free_name
@@ -91,7 +92,8 @@ class OperatorSite(NodeAttributes):
         name = f"{self.node.name}/{part}" if part else str(self.node.name)
         self.parts[name] = part
         written = self._append(name, op_type, inputs, output, "", attributes)
-        self.nodes[-1].metadata_props.extend(self.node.metadata_props)
+        told = (entry for entry in self.node.metadata_props if not part or not entry.key.startswith(KEY_PREFIX))
+        self.nodes[-1].metadata_props.extend(told)  # what lhc says of the operator is not of a part
         return written
 
     def _append(

@@ -218,7 +218,10 @@ def test_both_parts_are_of_the_module_of_the_whole() -> None:
     text.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 5), np.float32), "enc.weight"))
     scopes = "['', 'bn', '_native_batch_norm_legit_no_training']"
     text.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    text.graph.node[0].metadata_props.add(key="lhc.macs", value="20")
     whole = load_model(text)
+    parts = with_digital_columns(whole, {"p": COLUMNS}).proto.graph.node
+    assert sum(entry.key == "lhc.macs" for node in parts for entry in node.metadata_props) == 1, "of the whole"
     for columns in ({}, {"p": COLUMNS}):
         layers = read_graph(with_digital_columns(whole, columns)).candidates
         assert {layer.module for layer in layers} == {"enc"}
