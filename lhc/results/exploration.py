@@ -303,7 +303,7 @@ class Infeasibility:
         least: the least drop of the placements with something analog that were measured: what was verified, what does
             the least estimated damage, and ``without``; all keep to the limits.
         nearest_budget: the least ``--max-drop`` that this placement is shown to hold.
-        in_the_way: layers of it without which the search saw the rest hold, the most damaging first.
+        in_the_way: layers of it without which the rest held on chips of the search, the most damaging first.
         without: evaluation of the rest, which shows whether it does; None where no layers are in the way.
         remedies: changes of the machine, measured.
     """

@@ -188,8 +188,9 @@ def _least(case: _Case) -> Evaluation:
 def fewest_in_the_way(
     judge: PlacementJudge, analog: frozenset[str], groups: Sequence[frozenset[str]]
 ) -> Sequence[frozenset[str]]:
-    """The fewest first groups without which the rest holds, by bisection on the search's samples.
+    """The fewest first groups without which the rest holds, by bisection on the samples and chips of the search.
 
+    It holds where the upper bound does: of sets that hold by the mean alone, the smallest would hardly hold in a test.
     That all of them together do not hold is taken as known; all groups where nothing less is found.
 
     Args:
@@ -198,7 +199,8 @@ def fewest_in_the_way(
     bad, good = 0, len(groups)
     while good - bad > 1:
         middle = (bad + good) // 2
-        if judge.within(analog.difference(*groups[:middle])).accepted:
+        found = judge.within(analog.difference(*groups[:middle])).evaluation
+        if judge.budget.status(found) == "accepted":
             good = middle
         else:
             bad = middle

@@ -56,9 +56,9 @@ def test_a_rule_is_explained_by_damage_and_by_what_its_machine_lacks() -> None:
     coarse = Override(layers="layer2.1.conv2", adc={"bits": 2})
     faults = Faults(stuck_low=0.05)
     machine = Hardware.load("lionheart").model_copy(update={"faults": faults, "overrides": (coarse,)})
-    asked: dict[str, Any] = {"samples": 60, "draws": 2, "hardware": machine, "include": ["layer1.1.*", "layer2.1.*"]}
+    asked: dict[str, Any] = {"samples": 60, "draws": 4, "hardware": machine, "include": ["layer1.1.*", "layer2.1.*"]}
     ranking = lhc.sensitivity("digits-narrow", method="measure", **asked).ranking()
-    result = lhc.partition("digits-narrow", metric="kl", max_drop=2e-3, strategy="all-analog", max_draws=2, **asked)
+    result = lhc.partition("digits-narrow", metric="kl", max_drop=2e-3, strategy="all-analog", max_draws=4, **asked)
     assert all(row.sensitivity is None for row in result.plan.layers)
     found = result.infeasibility
     assert found is not None
