@@ -10,7 +10,7 @@ def sensitivity(asked: SensitivityOptions, shown: Watching, only: Estimating) ->
     """Measure the damage of each layer when it alone is analog.
 
     $ lhc sensitivity model.onnx --data samples.npz --samples 200
-        damage of each layer alone in kl or nmse, else in --metric, with intervals
+        damage of each layer alone, with intervals: kl, nmse, or --metric
     """
     from lhc.commands.sensitivity import sensitivity as run
     from lhc.report.json_documents import sensitivity_document
