@@ -1,15 +1,19 @@
 """Which layers stand in the way of a budget, in words."""
 
+from typing import TYPE_CHECKING
+
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import layers_among
 from lhc.report.text import budget_word, points
-from lhc.results import Evaluation, Infeasibility
 from lhc.support.numbers import counted
+
+if TYPE_CHECKING:  # words of a plan alone need nothing that was measured
+    from lhc.results import Evaluation, Infeasibility
 
 __all__ = ["in_the_way"]
 
 
-def in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
+def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
     """The layers that a search left out to have the rest hold, and whether other chips show that it does.
 
     Nothing where none were looked for, or there was no time.
@@ -29,13 +33,13 @@ def in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     return f"{none}; with {number} digital{order}, {drop}: {listed}"
 
 
-def _holds(outcome: Outcome, found: Evaluation) -> bool:
+def _holds(outcome: Outcome, found: "Evaluation") -> bool:
     """Whether a placement is shown to hold the budget; one draw shows nothing."""
     interval = found.deciding(outcome.generalized)
     return interval is not None and interval[1] <= outcome.max_drop
 
 
-def _at_most(outcome: Outcome, found: Evaluation) -> str:
+def _at_most(outcome: Outcome, found: "Evaluation") -> str:
     """A drop, and the bound of it that decides, with whether that is within the budget."""
     interval = found.deciding(outcome.generalized)
     if interval is None:
