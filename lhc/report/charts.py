@@ -151,7 +151,9 @@ def span(values: Iterable[float], margin: float = 0.06) -> Interval:
     """
     known = list(values)
     low, high = min(known), max(known)
-    room = margin * (high - low) or abs(high) * 0.1 or 1.0
+    room = margin * (high - low)
+    if low - room == low or high + room == high:  # one value, but for rounding
+        room = 0.1 * max(abs(low), abs(high)) or 1.0
     return low - room, high + room
 
 

@@ -1,11 +1,12 @@
 """Where things lie on the charts."""
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lhc.plan import CurvePoint, Outcome, Retrained
@@ -35,6 +36,7 @@ def test_ticks_are_round_and_within(low: float, width: float) -> None:
 
 
 @given(st.lists(number, min_size=1, max_size=20))
+@example([1e6, math.nextafter(1e6, 0)])
 def test_a_span_holds_its_values(values: list[float]) -> None:
     low, high = span(values)
     assert low < min(values) <= max(values) < high
