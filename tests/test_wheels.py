@@ -4,6 +4,7 @@ uv resolves for a Python and a platform other than the ones it runs on, and eval
 dependency for them; pip evaluates markers for its own interpreter whatever ``--python-version`` says.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +35,11 @@ def resolve(python: str, platform: str, *options: str) -> dict[str, str]:
     ]
     command += ["--no-header", "--no-annotate", "--python-version", python, "--python-platform", platform]
     done = subprocess.run(
-        [*command, *options, str(ROOT / "pyproject.toml")], capture_output=True, text=True, check=False
+        [*command, *options, str(ROOT / "pyproject.toml")],
+        env=os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"},  # the oldest that onnxruntime has wheels for
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return dict(re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE))
