@@ -24,7 +24,7 @@ from lhc.study.rank import sensitivities
 from lhc.study.state import Study
 from lhc.support.numbers import counted
 
-__all__ = ["Explain", "explained"]
+__all__ = ["Case", "Explain", "explained"]
 
 SHORTER_TIMES_S = (3600.0, 0.0)
 MORE_BITS = 2
@@ -45,31 +45,18 @@ class Explain:
             return study
         assert searched is not None
         verify, rank = study.judging_bench(study.splits.verify), study.splits.rank
-        return explained(study, unexplained, searched.judge, searched.options, verify, rank)
+        return explained(Case(study, unexplained, searched.judge, searched.options, verify, rank))
 
 
-def explained(
-    study: Study,
-    verified: Sequence[Verified],
-    judge: PlacementJudge,
-    options: SearchOptions,
-    verify: Bench,
-    rank: Task,
-) -> Study:
-    """The study with what stands in the way of a placement and what would help, as far as there is time.
-
-    Args:
-        verified: the placement that does not hold the budget, and others that were verified with it.
-        judge: of the search for the layers in the way.
-        verify: samples of the verification.
-        rank: samples that say which layers do most damage, where that is not known.
-    """
-    if judge.budget.share is not None:
-        return study.noted("--yield: what stands in the way is not explained; leave it out to see that for the mean")
+def explained(case: "Case") -> Study:
+    """The study with what stands in the way of a placement and what would help, as far as there is time."""
+    if case.judge.budget.share is not None:
+        note = "--yield: what stands in the way is not explained; leave it out to see that for the mean"
+        return case.study.noted(note)
     try:
-        return replace(study, infeasibility=_explained(_Case(study, verified, judge, options, verify, rank)))
+        return replace(case.study, infeasibility=_explained(case))
     except OutOfTimeError:
-        return study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
+        return case.study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
 
 
 def _unexplained(study: Study) -> tuple[Verified, ...]:
@@ -87,7 +74,7 @@ def _unexplained(study: Study) -> tuple[Verified, ...]:
     return ()
 
 
-class _Case:
+class Case:
     """A placement that does not hold the budget.
 
     Attributes:
@@ -108,8 +95,15 @@ class _Case:
         verify: Bench,
         rank: Task,
     ) -> None:
-        """Begin to explain; arguments as those of `explained`."""
-        self._study, self._rank = study, rank
+        """Begin to explain.
+
+        Args:
+            verified: the placement that does not hold the budget, and others that were verified with it.
+            judge: of the search for the layers in the way.
+            verify: samples of the verification.
+            rank: samples that say which layers do most damage, where that is not known.
+        """
+        self.study, self._rank = study, rank
         self.graph, self.plan = study.graph, study.plan
         self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
         self.options, self.judge, self.verify, self.fills = options, judge, verify, study.fills
@@ -141,7 +135,7 @@ class _Case:
         """
         plan, names = self.plan, self.order(self.analog)
         if not self.ranked:
-            found = sensitivities(self._study.gradient_bench(self._rank), names).layers
+            found = sensitivities(self.study.gradient_bench(self._rank), names).layers
             if len(found) < len(names):
                 raise OutOfTimeError("--timeout: not every layer was ranked")
             plan = plan.with_sensitivities(found)
@@ -159,7 +153,7 @@ class _Case:
         return tuple(layer.name for layer in self.plan.layers if layer.name in placement - apart)
 
 
-def _explained(case: _Case) -> Infeasibility:
+def _explained(case: Case) -> Infeasibility:
     """Why it does not hold."""
     interval = case.budget.interval(case.found)
     try:
@@ -176,7 +170,7 @@ def _explained(case: _Case) -> Infeasibility:
     )
 
 
-def _least(case: _Case) -> Evaluation:
+def _least(case: Case) -> Evaluation:
     """The least drop of what was measured; without sensitivities no placement is the safest."""
     safest = search_space(case.graph, case.plan, case.options).safest()
     if case.ranked and safest is not None and safest.placement:
@@ -207,7 +201,7 @@ def fewest_in_the_way(
     return groups[:good]
 
 
-def _in_the_way(case: _Case) -> tuple[tuple[str, ...], Evaluation | None]:
+def _in_the_way(case: Case) -> tuple[tuple[str, ...], Evaluation | None]:
     """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
     ties = case.by_damage()
     fewest = len(fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties))))
@@ -218,7 +212,7 @@ def _in_the_way(case: _Case) -> tuple[tuple[str, ...], Evaluation | None]:
     return removed, case.evaluate(case.analog.difference(removed), what)
 
 
-def _remedies(case: _Case) -> Iterator[Remedy]:
+def _remedies(case: Case) -> Iterator[Remedy]:
     """Changes of the machine, each measured; as many as there is time for."""
     for change, placement, bench in (*_times(case), *_bits(case), *_remapped(case), *_tiles(case)):
         try:
@@ -233,14 +227,14 @@ def _remedies(case: _Case) -> Iterator[Remedy]:
 Change = tuple[str, frozenset[str], Bench]
 
 
-def _times(case: _Case) -> Iterator[Change]:
+def _times(case: Case) -> Iterator[Change]:
     machine, now = case.verify.hardware, case.verify.t_s
     for t_s in SHORTER_TIMES_S:
         if t_s < now and machine.devices is not None and machine.knows(t_s):
             yield f"--t-inference {now:g} -> {t_s:g}", case.analog, replace(case.verify, t_s=t_s)
 
 
-def _bits(case: _Case) -> Iterator[Change]:
+def _bits(case: Case) -> Iterator[Change]:
     machine = case.verify.hardware
     if machine.adc.bits is not None:
         more = machine.adc.bits + MORE_BITS
@@ -248,14 +242,14 @@ def _bits(case: _Case) -> Iterator[Change]:
         yield f"adc.bits {machine.adc.bits} -> {more}", case.analog, replace(case.verify, hardware=finer)
 
 
-def _remapped(case: _Case) -> Iterator[Change]:
+def _remapped(case: Case) -> Iterator[Change]:
     machine = case.verify.hardware
     if machine.faults.could_remap:
         tested = machine.model_copy(update={"faults": machine.faults.model_copy(update={"remap": True})})
         yield "faults.remap false -> true", case.analog, replace(case.verify, hardware=tested)
 
 
-def _tiles(case: _Case) -> Iterator[Change]:
+def _tiles(case: Case) -> Iterator[Change]:
     """Twice the tiles: for further copies where these fill them, else where that gives a safer placement."""
     goal, count = case.options.goal, case.plan.hardware.tiles.count
     bounds = [bound for bound in (count, goal.max_tiles) if bound is not None]

@@ -12,7 +12,7 @@ from lhc.stats import one_sided, split_level
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.climb import Verified
 from lhc.study.earlier_tests import with_earlier
-from lhc.study.explain import explained
+from lhc.study.explain import Case, explained
 from lhc.study.goal import ample_chips
 from lhc.study.outcome import PartitionResult
 from lhc.study.record import outcome_of
@@ -86,7 +86,8 @@ def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging:
         return kept
     tested = Verified(analog, verdict, range(verdict.evaluation.draws))
     judge = PlacementJudge(study.bench(watching), budget, "in the way:", layers_in=study.layers_in)
-    return explained(study, (tested,), judge, SearchOptions(), study.bench(judging), watching), verdict, record
+    case = Case(study, (tested,), judge, SearchOptions(), study.bench(judging), watching)
+    return explained(case), verdict, record
 
 
 def result_of(
