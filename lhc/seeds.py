@@ -4,6 +4,7 @@ Two nodes that share weights share devices and seeds; a candidate placement sees
 (common random numbers).
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -23,9 +24,16 @@ def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indice
         indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, group, tile,
             round of bound management and use of the tiles for noise; tile for faults.
     """
-    return np.random.SeedSequence((seed, int(devices, 16), draw, _CODES[purpose], *indices))
+    numbers = (seed, int(devices, 16), draw, _CODES[purpose], *indices)
+    return np.random.SeedSequence(np.frombuffer(b"".join(map(_words, numbers)), "<u4"))
 
 
 def device_seed(seed: int, devices: str, draw: int, purpose: Purpose, *indices: int) -> int:
     """The same as one 64-bit number, for generators of other libraries."""
     return int(device_entropy(seed, devices, draw, purpose, *indices).generate_state(1, np.uint64)[0])
+
+
+@lru_cache(maxsize=256)
+def _words(number: int) -> bytes:
+    """A number as numpy's sequence takes it, of 32 bits each; made by it they take as long as all the rest."""
+    return int(number).to_bytes(4 * max(1, -(-int(number).bit_length() // 32)), "little")

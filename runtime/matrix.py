@@ -43,6 +43,8 @@ from lhc.seeds import device_entropy, device_seed
 __all__ = ["AnalogMatrix"]
 
 
+_NO_GAIN = torch.ones(1)
+"""Of drift compensation; is shared by all tiles."""
 _KEPT = 6
 """Arrays of the size of the weights in a tile: as mapped, programmed, drifted, and the devices' drift coefficients."""
 _KEPT_OF_FAULTS = 4
@@ -192,7 +194,7 @@ class AnalogMatrix(ProductsByUnit):
                 tile.reference_combined_weights = torch.from_numpy(self._mapped[index])
                 tile.drift_baseline = tile.rpu_config.drift_compensation.init_baseline(tile)
             # aihwkit keeps the gain of an earlier drift; freshly programmed tiles have none.
-            tile.alpha = torch.ones_like(tile.alpha)
+            tile.alpha = _NO_GAIN
 
     def _driven_tiles(self) -> Iterator[tuple[npt.NDArray[np.int64], Any]]:
         """What drives the rows of every tile, and the tile."""
@@ -325,20 +327,21 @@ def _tiles(block: _Block) -> Iterator[Any]:
 
 
 def _state(tile: Any, block: _Block, inputs: npt.NDArray[np.int64], copies: int, offset: float) -> ProgrammedTile:
-    weights = tile.tile.weight.detach().numpy()
+    held = tile.tile
+    weights = held.weight.detach().numpy()
     scales = np.full(len(weights), tile.get_mapping_scales().detach().numpy())
     input_range = None if tile.input_range is None else float(tile.input_range.detach())
     if input_range is not None:
         scales *= np.float32(input_range)
-    live = tile.tile.live
+    live = held.live
     compensated = tile.rpu_config.drift_compensation is not None
     return ProgrammedTile(
         weights=summed(weights, int(inputs[0]), block.size),
         scales=scales / np.float32(block.sign * copies) * (1 if live is None else live.numpy()),
         gain=np.full(len(weights), tile.alpha.numpy() if compensated else 1.0, np.float64),
         input_range=input_range,
-        offset=None if tile.tile.offset is None else tile.tile.offset.numpy(),
-        levels=tile.tile.levels,
+        offset=None if held.offset is None else held.offset.numpy(),
+        levels=held.levels,
         driven=None if copies == 1 else np.bincount(inputs, minlength=block.size).astype(np.float32),
         base=offset * _greatest(tile) if offset else 0.0,
     )

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from aihwkit.inference.compensation.drift import PerColumnDriftCompensation
+from torch import Tensor
 
 from lhc.conductances import Floats
 from lhc.hardware.device_model import LEAST_MAGNITUDE
@@ -35,118 +37,129 @@ class PcmDevices:
 
     Attributes:
         weights: what they hold.
-        exponents: of drift, of the device of each weight that conducts.
+        falls: exponents of drift, below 0, of the device of each weight that conducts.
     """
 
     weights: Floats
-    exponents: Floats
+    falls: Floats
 
 
 def program(tile: Any, exact: bool) -> PcmDevices:
     """What ``program_weights`` of aihwkit's inference tile does; ``exact``: drift is compensated by exact weights."""
-    model = tile.rpu_config.noise_model
+    model, held = tile.rpu_config.noise_model, tile.tile
     if tile.reference_combined_weights is None:
-        tile.reference_combined_weights = tile.tile.get_weights().clone()
+        tile.reference_combined_weights = held.get_weights().clone()
     target = tile.reference_combined_weights.numpy().ravel()
-    x, scale = _conducting(target, model.g_max)
     noise = _deviates(4, len(target))
-    relative = x / np.float32(model.g_max)
-    logarithms = torch.from_numpy(np.maximum(relative, _LEAST)).log_().numpy()
-    factors = (model.g_max / model.prog_coeff_g_max_reference, model.prog_noise_scale, model.drift_scale, scale)
-    numbers, coefficients = np.array(factors, np.float32), np.array(model.prog_coeff, np.float32)
-    made = PcmDevices(np.empty_like(target), np.empty_like(target))
-    _program(target, x, relative, logarithms, noise, coefficients, numbers, made.weights, made.exponents)
-    _hold(tile, made.weights)
+    x, logarithms = np.empty((2, len(target)), np.float32)
+    weights, falls = np.empty((2, len(target)), np.float32)
+    scale = _conducting(target, model.g_max, _LEAST, x, logarithms)
+    torch.from_numpy(logarithms).log_()
+    factors = (model.g_max / model.prog_coeff_g_max_reference, model.prog_noise_scale, model.drift_scale, model.g_max)
+    numbers, coefficients = np.array((*factors, scale), np.float32), np.array(model.prog_coeff, np.float32)
+    _program(target, x, logarithms, noise, coefficients, numbers, weights, falls)
+    held.hold(weights)
     compensation = tile.rpu_config.drift_compensation
     if compensation is not None:
-        tile.drift_baseline = compensation.init_baseline(tile) if exact else compensation.readout(tile.tile.read_out())
-    return made
+        tile.drift_baseline = compensation.init_baseline(tile) if exact else _level(held, compensation)
+    return PcmDevices(weights, falls)
 
 
 def drift(tile: Any, devices: PcmDevices, t_s: float) -> None:
     """What ``drift_weights`` of aihwkit's inference tile does."""
-    model, weights = tile.rpu_config.noise_model, devices.weights
-    x, scale = _conducting(weights, model.g_max)
+    model, held, weights = tile.rpu_config.noise_model, tile.tile, devices.weights
     noise, t = _deviates(2, len(weights)), t_s + model.t_0
+    x, power = np.empty((2, len(weights)), np.float32)
+    scale = _conducting(weights, model.g_max, _ZERO, x, power)
     # Of as many values as in aihwkit's calls: the last ones may differ in their last bit.
-    power = torch.from_numpy(x / np.float32(model.g_max)).pow_(0.65).numpy()
-    left = torch.pow(t / model.t_0 if t > model.t_0 else 1.0, torch.from_numpy(-devices.exponents)).numpy()
+    torch.from_numpy(power).pow_(0.65)
+    left = torch.pow(t / model.t_0 if t > model.t_0 else 1.0, torch.from_numpy(devices.falls)).numpy()
     growth = np.sqrt(np.log((t + model.t_read) / (2 * model.t_read)))
     now, numbers = np.empty_like(weights), np.array((growth, model.read_noise_scale, scale), np.float32)
     _read(weights, x, power, left, noise, numbers, now)
-    _hold(tile, now)
+    held.hold(now)
     compensation = tile.rpu_config.drift_compensation
     if compensation is not None:
-        tile.alpha = compensation.apply(tile.tile.read_out(), tile.drift_baseline)
+        tile.alpha = tile.drift_baseline / _level(held, compensation)
 
 
-def _conducting(weights: Floats, g_max: float) -> tuple[Floats, np.float32]:
-    """Conductance of the device that conducts, and that of a weight of 1."""
-    scale = np.float32(g_max) * (_ONE / np.maximum(np.abs(weights).max(), _LEAST))
-    x = np.abs(weights * scale)
-    return np.minimum(x, np.float32(g_max), out=x), scale
+def _level(held: Any, compensation: Any) -> Tensor:
+    """What drift compensation compares: the mean magnitude of a read-out, of the tile or of each column."""
+    read: Tensor = held.read_out().abs_()
+    return (read.mean(dim=0) if isinstance(compensation, PerColumnDriftCompensation) else read.mean()).clamp_(min=1e-4)
 
 
 def _deviates(times: int, count: int) -> Floats:
     """Normal ones, drawn so many times, ``(times, count)``."""
     noise = torch.empty((times, count))
-    for one in noise:
-        one.normal_()
+    # torch makes sixteen at a time, so that one call draws what calls for so many each would.
+    for part in noise if count % 16 else (noise,):
+        part.normal_()
     drawn: Floats = noise.numpy()
     return drawn
 
 
-def _hold(tile: Any, weights: Floats) -> None:
-    tile.tile.set_weights(torch.from_numpy(weights.reshape(tile.tile.weight.shape)))
+@compiled()
+def _conducting(weights: Floats, g_max: float, least: np.float32, x: Floats, relative: Floats) -> float:
+    """Conductance of the device that conducts, ``x``, and that in units of g_max or ``least``, ``relative``.
+
+    Returns:
+        Conductance of a weight of 1.
+    """
+    most, bits = np.zeros(1, np.int32), weights.view(np.int32)
+    for n in range(len(bits)):  # magnitudes are in the order of their bits, and whole numbers in any order
+        most[0] = max(most[0], bits[n] & 0x7FFFFFFF)
+    full = np.float32(g_max)
+    scale = full * (_ONE / max(most.view(np.float32)[0], _LEAST))
+    for n in range(len(weights)):
+        x[n] = min(abs(weights[n] * scale), full)
+        relative[n] = max(x[n] / full, least)
+    return float(scale)
 
 
 @compiled()
 def _program(
     target: Floats,
     x: Floats,
-    relative: Floats,
     logarithms: Floats,
     noise: Floats,
     coefficients: Floats,
     numbers: Floats,
     weights: Floats,
-    exponents: Floats,
+    falls: Floats,
 ) -> None:
     """Program a tile.
 
     Args:
         target: weights.
         x: conductance of the device that is to conduct.
-        relative: the same in units of g_max.
-        logarithms: of that.
+        logarithms: of that in units of g_max.
         noise: deviates of the device for positive weights and of its exponent, then for negative ones, ``(4, n)``.
         coefficients: of the deviation, a polynomial.
-        numbers: two factors of the deviation, one of exponents, and the conductance of a weight of 1.
+        numbers: two factors of the deviation, one of exponents, g_max, and the conductance of a weight of 1.
         weights: the result.
-        exponents: the result, of the device that conducts.
+        falls: the result, see `PcmDevices`.
     """
     ones, of_ones, others, of_others = noise[0], noise[1], noise[2], noise[3]
-    factor, more, drifting, scale = numbers[0], numbers[1], numbers[2], numbers[3]
-    idle, sigma = coefficients[0] * factor * more, exponents  # which come last
+    factor, more, drifting, full, scale = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    idle, sigma, power = coefficients[0] * factor * more, falls, weights  # which come last
     for n in range(len(target)):
-        sigma[n] = coefficients[0]
+        sigma[n], power[n] = coefficients[0], _ONE
     for k in range(1, len(coefficients)):
         for n in range(len(target)):
-            power = relative[n]
-            for _ in range(1, k):
-                power *= relative[n]
-            sigma[n] += power * coefficients[k]
+            power[n] *= x[n] / full
+            sigma[n] += power[n] * coefficients[k]
     for n in range(len(target)):
-        positive = target[n] > _ZERO
-        own, partner = ones[n] if positive else others[n], others[n] if positive else ones[n]
+        positive, one, other = target[n] > _ZERO, ones[n], others[n]
+        own, partner = one if positive else other, other if positive else one
         weights[n] = max(own * (sigma[n] * factor * more) + x[n], _ZERO) - max(partner * idle, _ZERO)
     for n in range(len(target)):
-        kept = weights[n] > _ZERO
-        deviate = of_ones[n] if kept == (target[n] > _ZERO) else of_others[n]
-        logarithm = logarithms[n] if kept else _LOG_OF_LEAST
+        kept, one, other, logarithm = weights[n] > _ZERO, of_ones[n], of_others[n], logarithms[n]
+        deviate = one if kept == (target[n] > _ZERO) else other
+        logarithm = logarithm if kept else _LOG_OF_LEAST
         mean = min(max(logarithm * _MEAN[0] + _MEAN[1], _MEAN[2]), _MEAN[3])
         spread = min(max(logarithm * _SPREAD[0] + _SPREAD[1], _SPREAD[2]), _SPREAD[3])
-        exponents[n] = abs(deviate * spread + mean) * drifting
+        falls[n] = -(abs(deviate * spread + mean) * drifting)
     for n in range(len(target)):
         weights[n] = (weights[n] if target[n] > _ZERO else _ZERO - weights[n]) / scale
 
@@ -167,9 +180,9 @@ def _read(weights: Floats, x: Floats, power: Floats, left: Floats, noise: Floats
     ones, others = noise[0], noise[1]
     growth, factor, scale = numbers[0], numbers[1], numbers[2]
     for n in range(len(weights)):
-        positive = weights[n] > _ZERO
+        positive, one, other = weights[n] > _ZERO, ones[n], others[n]
         deviation = min(_ONE / max(power[n], _READ[1]) * _READ[0], _READ[2]) * growth
         drifted = x[n] * left[n]
-        deviate = ones[n] if positive else others[n]
+        deviate = one if positive else other
         held = max(deviate * (drifted * factor * deviation) + drifted, _ZERO)
         now[n] = (held if positive else _ZERO - held) / scale

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from aihwkit.simulator.parameters.enums import NoiseManagementType, WeightNoiseType
 from aihwkit.simulator.parameters.io import IOParameters
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from lhc.conductances import Floats
 from lhc.hardware.adc_mismatch import found_codes
+from lhc.runtime.compiled_code import compiled
 
 __all__ = ["PerVectorMVM", "PerVectorTile"]
 
@@ -204,6 +206,14 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         """What healthy devices hold, ``(outputs, inputs)``: mapped, programmed or drifted."""
         super().set_weights(weight if self.faults is None else torch.from_numpy(self.faults(weight.numpy())))
 
+    def hold(self, weights: Floats) -> None:
+        """The same, one after the other; they are not copied where devices are healthy."""
+        healthy = torch.from_numpy(weights).view(self.weight.shape)
+        if self.faults is None:
+            self.weight.data = healthy
+        else:
+            self.set_weights(healthy)
+
     def mark_zero_columns(self) -> None:
         """Remember which outputs have no weight, if any; to be called before programming."""
         live = (self.weight.detach() != 0).any(dim=1)
@@ -248,11 +258,37 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
 
         The DAC takes 1 as its greatest code, and the product of the unit matrix is the weights.
         """
-        output = self.weight.detach().T.clone(memory_format=torch.contiguous_format).mul_(self._greatest_code)
-        output, _ = PerVectorMVM.converted(output, self._f_io, self.offset, self.levels, self.unipolar)
+        if self.offset is None and self.levels is None and not self.unipolar and self._codes is not None:
+            output = torch.empty(self.weight.shape[::-1]).normal_()
+            _read_out(self.weight.detach().numpy(), self._codes, output.numpy())
+        else:
+            output = self.weight.detach().T.clone(memory_format=torch.contiguous_format).mul_(self._greatest_code)
+            output, _ = PerVectorMVM.converted(output, self._f_io, self.offset, self.levels, self.unipolar)
         return output if self.live is None else output * self.live
+
+    @cached_property
+    def _codes(self) -> Floats | None:
+        """What the DAC makes of 1, and the ADC's noise and step; None where one of both is missing."""
+        noise, step = self._f_io.out_noise, 2 * self._f_io.out_bound * self._f_io.out_res
+        return np.array((self._greatest_code, noise, step), np.float32) if noise > 0 and step > 0 else None
 
     @cached_property
     def _greatest_code(self) -> float:
         """What the DAC makes of 1."""
         return float(PerVectorMVM._prepare_input(torch.ones(1, 1), torch.ones(1, 1), True, False, self._f_io))
+
+
+@compiled()
+def _read_out(weights: Floats, numbers: Floats, result: Floats) -> None:
+    """Weights as an ADC reads them.
+
+    Args:
+        weights: ``(outputs, inputs)``.
+        numbers: what the DAC makes of 1, and the ADC's noise and step.
+        result: deviates, which the values overwrite, ``(inputs, outputs)``.
+    """
+    code, noise, step = numbers[0], numbers[1], numbers[2]
+    for i in range(len(result)):
+        row = result[i]
+        for o in range(len(row)):
+            row[o] = np.rint((weights[o, i] * code + row[o] * noise) / step) * step

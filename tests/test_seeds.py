@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.seeds import Purpose, device_seed
+from lhc.seeds import Purpose, device_entropy, device_seed
 
 TILE_SETS = ("0123456789abcdef", "fedcba9876543210", "00000000ffffffff")
 PURPOSES: tuple[Purpose, ...] = ("program", "drift", "noise", "faults")
@@ -35,6 +35,13 @@ GOLDEN = [
 def test_golden_values(case: Case) -> None:
     # A change here changes every result that was ever published with a seed.
     assert device_seed(case.seed, case.tile_set, case.draw, case.purpose, *case.indices) == case.expected
+
+
+@given(st.lists(st.integers(0, 2**130), min_size=3, max_size=6))
+def test_numbers_are_those_of_numpys_sequence(numbers: list[int]) -> None:
+    seed, devices, draw, *indices = numbers
+    found = device_entropy(seed, f"{devices:x}", draw, "drift", *indices).generate_state(2)
+    assert found.tolist() == np.random.SeedSequence((seed, devices, draw, 2, *indices)).generate_state(2).tolist()
 
 
 def test_seeds_of_different_things_are_different() -> None:
