@@ -1,5 +1,6 @@
 """The command line: thin, no logic. Results go to stdout, everything else to stderr."""
 
+import atexit
 import gc
 import sys
 
@@ -9,6 +10,7 @@ __all__ = ["main"]
 def main() -> None:
     """Entry point of the ``lhc`` command; Ctrl-C while it is still being loaded ends it without a traceback."""
     gc.disable()  # what is loaded stays; with `reporter` garbage is looked for
+    atexit.register(gc.freeze)  # as it ends Python would walk all objects three times
     try:
         from lhc.cli.app import main as loaded
 

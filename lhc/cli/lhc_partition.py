@@ -30,7 +30,6 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.cli.reports import check_report, report_measured
     from lhc.commands.partition import partition as run
     from lhc.commands.partition import pipeline
-    from lhc.commands.report import report_of
     from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import partition_document
     from lhc.report.placement_lines import partition_head, ranking_notes, renaming_notes
@@ -45,6 +44,8 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     if shown.dry_run:
         dry_run(asked, shown.chosen)
         return
+    from lhc.commands.report import report_of
+
     notes(renaming_notes(opened.model.renamed))
     where = shown.out or default_output(opened, ".lhc.onnx")
     force = shown.force or (asked.retrain and retrained_from(where, opened.model))

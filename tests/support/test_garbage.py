@@ -1,6 +1,8 @@
 """Where no garbage is looked for, and where again."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -47,3 +49,15 @@ def test_what_was_made_meanwhile_is_old_and_still_found() -> None:
     del ring
     gc.collect()
     assert found() is None
+
+
+def test_a_command_looks_for_none_as_it_ends() -> None:
+    code = """
+import atexit, gc, sys
+atexit.register(lambda: print("set aside:", sum(map(len, map(gc.get_objects, range(3)))) < 1000))
+sys.argv = ["lhc", "--version"]
+from lhc.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set aside: True\n")
