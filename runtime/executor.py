@@ -231,7 +231,7 @@ def _analog_layer(
     if not layer.is_candidate or problem is not None or layer.weight is None:
         why = problem.detail if problem else f"{layer.op_type} is not a product"
         raise ModelError(f"{label}: layer {name!r} cannot be analog: {why}")
-    with uncollected():
+    with uncollected(loads=True):
         _require_emulation(label)
         from lhc.runtime.layers import analog_layer
 

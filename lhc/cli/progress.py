@@ -1,5 +1,6 @@
 """Progress on stderr: a bar with the time left on a terminal, plain lines elsewhere."""
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ def dry_run(asked: Estimated, form: Form) -> None:
 @contextmanager
 def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A function ``(what, done, total)`` that shows how far the work is."""
-    look_again()
+    look_again(for_good=not gc.isenabled())  # as in a command, not where Python goes on after it
     if quiet:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from lhc.support.garbage import uncollected
+from lhc.support.garbage import look_again, uncollected
 
 
 def test_garbage_is_looked_for_again_afterwards() -> None:
@@ -49,6 +49,23 @@ def test_what_was_made_meanwhile_is_old_and_still_found() -> None:
     del ring
     gc.collect()
     assert found() is None
+
+
+def test_what_is_loaded_is_set_aside_where_others_were() -> None:
+    def made(loads: bool) -> bool:
+        """Whether what is made is set aside."""
+        with uncollected(loads):
+            many = [[] for _ in range(100_000)]  # type: ignore[var-annotated]
+        return not any(one is many for one in gc.get_objects())
+
+    gc.unfreeze()
+    assert not made(loads=True), "by itself nothing is kept for good"
+    try:
+        look_again(for_good=True)
+        assert made(loads=True)
+        assert not made(loads=False)
+    finally:
+        gc.unfreeze()
 
 
 def test_a_command_looks_for_none_as_it_ends() -> None:
