@@ -179,14 +179,11 @@ def _store(
 
     ``after0`` is -1 before; ``chip0`` is the place of the chip's outputs.
     """
-    first = number(block.image, n)
-    whole = count == LANES and first == number(block.image, n + LANES - 1)
-    vectors = loaded(block.scales, slot(n))
-    for m in range(rows):
-        value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
-        place = out0 + m * row_step
-        if whole:
-            place += first * sample_step + np.int64(number(block.place, n))
+    vectors, first, last = loaded(block.scales, slot(n)), number(block.image, n), number(block.image, n + LANES - 1)
+    if count == LANES and first == last:
+        place = out0 + first * sample_step + np.int64(number(block.place, n))
+        for m in range(rows):
+            value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
             if adds:
                 value = value + loaded(out, place)
             if after0 >= 0:
@@ -201,19 +198,25 @@ def _store(
                 stored_past(out, place, value)
             else:
                 stored(out, place, value)
-            continue
-        lane = 0
-        while lane < count:  # image by image
-            one, at = number(block.image, n + lane), np.int64(number(block.place, n + lane))
-            last = min(count, int(lane + positions - at))
-            target = place + one * sample_step + at
-            total = value + loaded_run(out, target, lane, last) if adds else value
+            place += row_step
+        return
+    lane = 0
+    while lane < count:  # image by image
+        one, at = number(block.image, n + lane), np.int64(number(block.place, n + lane))
+        end = min(count, int(lane + positions - at))
+        place = out0 + one * sample_step + at
+        for m in range(rows):
+            value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
+            if adds:
+                value = value + loaded_run(out, place, lane, end)
             if after0 >= 0:
-                total = completed(total, after, after0 + m)
-                addend = loaded_run(after.addend, target - chip0, lane, last) if after.adds else total
-                total = within(total + addend if after.adds else total, after)
-            stored_run(out, target, total, lane, last)
-            lane = last
+                value = completed(value, after, after0 + m)
+                if after.adds:
+                    value = value + loaded_run(after.addend, place - chip0, lane, end)
+                value = within(value, after)
+            stored_run(out, place, value, lane, end)
+            place += row_step
+        lane = end
 
 
 @compiled(inner=True, within=True)
