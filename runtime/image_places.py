@@ -14,15 +14,19 @@ from lhc.conductances import Floats
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import Words
+from lhc.runtime.spans import RUNS
 from lhc.runtime.tile_kernels import ROWS, PackedTiles
 from lhc.runtime.unfold import window_layout
 
-__all__ = ["TOGETHER", "ImageMemory", "ImagePlaces", "image_cuts", "image_memory", "image_outputs"]
+__all__ = ["SIDE_BY_SIDE", "TOGETHER", "ImageMemory", "ImagePlaces", "image_cuts", "image_memory", "image_outputs"]
 
 Integers = npt.NDArray[np.int64]
 
 TOGETHER = 4 * LANES
 """Vectors that meet a tile of a large matrix together: its weights come from far away once for all of them."""
+SIDE_BY_SIDE = RUNS + 1
+"""The kind of a block whose vectors all lie side by side."""
+_HALF = LANES // 2
 _FILLED = 0.97
 _PADDED = 2**21
 """Bytes of padded images that are convolved together; what the second-level cache does not hold is read in lines."""
@@ -47,7 +51,11 @@ class ImagePlaces(NamedTuple):
         of_planes: of vectors in planes of greatest magnitudes.
         image: of vectors.
         place: of vectors among an image's.
-        kinds: of blocks: 2 where vectors lie side by side, 1 where eights do, 0 otherwise.
+        kinds: of blocks: in how many runs that lie side by side each half lies at most, 0 where more than `RUNS`,
+            or `SIDE_BY_SIDE`.
+        runs: where the first lane of a half would lie by each of its runs, as `starts`, ``(blocks, 2, RUNS)``.
+        runs_of_planes: the same as `of_planes`.
+        masks: the lanes of a run, in bits, likewise.
     """
 
     images: int
@@ -64,6 +72,9 @@ class ImagePlaces(NamedTuple):
     image: Integers
     place: Words
     kinds: Integers
+    runs: Words
+    runs_of_planes: Words
+    masks: Words
 
 
 class ImageMemory(NamedTuple):
@@ -119,8 +130,8 @@ def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) ->
     count = images * len(positions)
     image, place = np.divmod(np.minimum(np.arange(-(-count // LANES) * LANES), count - 1), len(positions))
     starts = image * (channels if pads_any else shape[0]) * plane + positions[place]
-    side = np.diff(starts.reshape(-1, LANES)) == 1
-    eights = side | (np.arange(1, LANES) % 8 == 0)
+    of_planes = image * plane + positions[place]
+    kinds, lanes, masks = _runs(starts, count)
     return ImagePlaces(
         images=images,
         positions=len(positions),
@@ -132,11 +143,27 @@ def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) ->
         width=sizes[-1],
         offsets=_elements(layout[:axes], strides[:axes]),
         starts=starts.astype(np.uint32),
-        of_planes=(image * plane + positions[place]).astype(np.uint32),
+        of_planes=of_planes.astype(np.uint32),
         image=image,
         place=place.astype(np.uint32),
-        kinds=np.where(side.all(axis=1), 2, eights.all(axis=1)).astype(np.int64),
+        kinds=kinds,
+        runs=(starts[lanes] - lanes % _HALF).astype(np.uint32).reshape(-1),
+        runs_of_planes=(of_planes[lanes] - lanes % _HALF).astype(np.uint32).reshape(-1),
+        masks=masks.reshape(-1),
     )
+
+
+def _runs(starts: Integers, count: int) -> tuple[Integers, Integers, Words]:
+    """Of blocks of vectors, ``count`` of which are wanted: kinds, the first vector of every run, and its lanes."""
+    halves, lanes = starts.reshape(-1, _HALF), np.arange(starts.size).reshape(-1, _HALF)
+    follows = np.pad(np.diff(halves) == 1, ((0, 0), (1, 0))) & (lanes < count)
+    run = np.cumsum(~follows & (lanes < count), axis=1) - 1
+    most = run.max(axis=1).reshape(-1, 2).max(axis=1) + 1
+    side = ((np.diff(starts.reshape(-1, LANES)) == 1).all(axis=1)) & (lanes[1::2, -1] < count)
+    kinds = np.where(side, SIDE_BY_SIDE, np.where(most > RUNS, 0, most))
+    own = (run[:, None] == np.arange(RUNS)[:, None]) & (lanes < count)[:, None]  # (halves, runs, lanes)
+    first = lanes[:, :1] + own.argmax(axis=2)
+    return kinds.astype(np.int64), first, (own << np.arange(_HALF)).sum(axis=2).astype(np.uint32)
 
 
 class ImageCut(NamedTuple):

@@ -27,6 +27,7 @@ from lhc.runtime.lanes import (
 )
 
 __all__ = [
+    "RUNS",
     "fetched",
     "gathered",
     "item",
@@ -43,8 +44,8 @@ __all__ = [
     "stored_run",
 ]
 
-_RUN = 8
-"""Numbers that `joined` takes from one place."""
+RUNS = 4
+"""Most runs of numbers of which `joined` makes half of the lanes."""
 _TABLE = 16
 """Numbers of a table of `looked_up`."""
 
@@ -242,23 +243,33 @@ def item(typing: Any, numbers: Any, place: Any) -> Any:
 
 
 @lane_intrinsic
-def joined(typing: Any, numbers: Any, place: Any, starts: Any, first: Any) -> Any:
-    """Runs of 8 numbers: those that begin at ``place + starts[first]``, ``place + starts[first + 8]``, … ."""
+def joined(typing: Any, numbers: Any, place: Any, starts: Any, masks: Any, first: Any, runs: Any) -> Any:
+    """Runs of numbers that lie side by side, in both halves of the lanes; 0 in lanes that belong to none.
+
+    Run ``r`` of half ``h``, entry ``i = first + RUNS · h + r`` of two tables, has the lanes whose bits are set in
+    ``masks[i]``; the first lane of the half would lie at ``place + starts[i]``. Of each half the first ``runs`` are
+    looked at.
+    """
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind, parts = ir.VectorType(FLOAT, _RUN), []
-        for run in range(0, LANES, _RUN):
-            number = builder.add(values[3], ir.Constant(LONG, run))
-            start = builder.load(_place(context, builder, signature.args[2], values[2], number))
-            place = builder.add(values[1], builder.zext(start, LONG))
-            parts.append(_read(builder, _place(context, builder, signature.args[0], values[0], place, _RUN), kind))
-        while len(parts) > 1:
-            both = ir.Constant(ir.VectorType(INT, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
-            pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [builder.shuffle_vector(one, other, both) for one, other in pairs]
-        return parts[0]
+        kinds, (numbers, place, starts, masks, first, runs) = signature.args, values
+        width = LANES // 2
+        kind, zeros = ir.VectorType(FLOAT, width), ir.Constant(ir.VectorType(FLOAT, width), [0.0] * width)
+        halves = [cgutils.alloca_once_value(builder, zeros) for _ in range(2)]
+        with cgutils.for_range(builder, runs) as loop:
+            for half, held in enumerate(halves):
+                entry = builder.add(builder.add(first, loop.index), ir.Constant(LONG, half * RUNS))
+                start = builder.load(_place(context, builder, kinds[2], starts, entry))
+                mask = builder.load(_place(context, builder, kinds[3], masks, entry))
+                wanted = builder.bitcast(builder.trunc(mask, ir.IntType(width)), ir.VectorType(ir.IntType(1), width))
+                inside = _place(context, builder, kinds[0], numbers, builder.add(place, builder.zext(start, LONG)))
+                given = (builder.bitcast(inside, kind.as_pointer()), ir.Constant(INT, 4), wanted, builder.load(held))
+                found = called(builder, f"llvm.masked.load.v{width}f32.p0v{width}f32", kind, given)
+                builder.store(found, held)
+        every = ir.Constant(INTS, list(range(LANES)))
+        return builder.shuffle_vector(*(builder.load(held) for held in halves), every)
 
-    return LANES_TYPE(numbers, types.int64, starts, types.int64), lowered
+    return LANES_TYPE(numbers, types.int64, starts, masks, types.int64, types.int64), lowered
 
 
 @lane_intrinsic

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
+from lhc.runtime.image_places import SIDE_BY_SIDE, TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, spread, unless_zero
 from lhc.runtime.slice_kernels import keep_slice
-from lhc.runtime.spans import gathered, item, joined, loaded, number, put, span, stored
+from lhc.runtime.spans import RUNS, fetched, gathered, item, joined, loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import TileSpans
 
 __all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare", "slot"]
@@ -46,6 +46,9 @@ class BlockSpans(NamedTuple):
     image: Any
     place: Any
     kinds: Any
+    runs: Any
+    runs_of_planes: Any
+    masks: Any
     planes: Any
     longest: int
     codes: Any
@@ -73,6 +76,9 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         span(places.image),
         span(places.place),
         span(places.kinds),
+        span(places.runs),
+        span(places.runs_of_planes),
+        span(places.masks),
         span(memory.planes),
         memory.longest,
         span(memory.codes),
@@ -130,22 +136,36 @@ def _greatest(data: Any, place: int, plane: int, first: int, last: int, planes: 
 
 
 @compiled(inner=True, within=True)
-def _at(data: Any, place: int, starts: Any, n: int, kind: int) -> Any:
+def _at(data: Any, place: int, starts: Any, runs: Any, n: int, kind: int, block: BlockSpans) -> Any:
     """An input of a block's vectors."""
-    if kind == 2:
+    if kind == SIDE_BY_SIDE:
         return loaded(data, place + np.int64(number(starts, n)))
-    if kind == 1:
-        return joined(data, place, starts, n)
+    if kind > 0:
+        return joined(data, place, runs, block.masks, n // LANES * (2 * RUNS), kind)
     return gathered(data, place, loaded(starts, n))
 
 
 @compiled(inner=True, within=True)
 def _raised(
-    top: Any, data: Any, place: int, offsets: Any, start: Any, stop: int, starts: Any, n: int, kind: int
+    top: Any,
+    data: Any,
+    place: int,
+    offsets: Any,
+    start: Any,
+    stop: int,
+    starts: Any,
+    runs: Any,
+    n: int,
+    kind: int,
+    block: BlockSpans,
 ) -> Any:
     """The greater of what is known and the magnitudes of some inputs."""
     for k in range(start, stop):
-        top = greater(top, magnitude(_at(data, place + number(offsets, k), starts, n, kind)))
+        if kind == SIDE_BY_SIDE:
+            ahead = place + number(offsets, k) + np.int64(number(starts, n)) + LANES
+            fetched(data, ahead)
+            fetched(data, ahead + 16)
+        top = greater(top, magnitude(_at(data, place + number(offsets, k), starts, runs, n, kind, block)))
     return top
 
 
@@ -166,18 +186,24 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
             np.int64(0),
             taps,
             block.of_planes,
+            block.runs_of_planes,
             n,
             kind,
+            block,
         )
-        top = _raised(top, block.data, block.origin, image.offsets, start, first * taps, block.starts, n, kind)
+        top = _raised(
+            top, block.data, block.origin, image.offsets, start, first * taps, block.starts, block.runs, n, kind, block
+        )
         start = last * taps
     if image.channels == 1:
         for k in range(start, stop):
-            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
+            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, block.runs, n, kind, block)
             stored(block.inputs, (k - start) * LANES, value)
             top = greater(top, magnitude(value))
     else:
-        top = _raised(top, block.data, block.origin, image.offsets, start, stop, block.starts, n, kind)
+        top = _raised(
+            top, block.data, block.origin, image.offsets, start, stop, block.starts, block.runs, n, kind, block
+        )
     one = spread(np.float32(1))
     if tiles.scales_vectors:
         stored(block.scales, slot(n), top)
@@ -209,7 +235,7 @@ def convert(
         if image.channels == 1:
             value = loaded(block.inputs, (k - start) * LANES)
         else:
-            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
+            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, block.runs, n, kind, block)
         code = clipped((value * factor + shift) - shift, limit)
         code = greater(spread(np.float32(0)), code) if tiles.unsigned else code
         stored(codes, codes0 + (k - start) * LANES, code)
