@@ -30,6 +30,7 @@ from lhc.runtime.lanes import (
 )
 from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
+from lhc.runtime.padding_kernel import LineSpans, copy_line, line_spans, pad
 from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_packed, stored_run
 from lhc.runtime.tile_kernels import ROWS, ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 
@@ -48,12 +49,7 @@ class ChannelSpans(NamedTuple):
     taps: int
     offsets: Any
     queued: Any
-    lines: Any
-    line_count: int
-    width: int
-    before: int
-    stride: int
-    phase: int
+    lines: LineSpans
     positions: Any
     numbers: int
     out_lines: Any
@@ -81,15 +77,10 @@ class Filter(NamedTuple):
 @compiled(inner=True)
 def _spans(places: DepthwisePlaces, memory: DepthwiseMemory) -> ChannelSpans:
     return ChannelSpans(
-        len(places.offsets),
-        span(places.offsets),
+        len(places.queued),
+        span(places.channel.offsets),
         span(places.queued),
-        span(places.lines),
-        len(places.lines),
-        places.width,
-        places.before,
-        places.stride,
-        places.phase,
+        line_spans(places.channel),
         span(places.positions),
         len(places.positions),
         span(places.out_lines),
@@ -103,33 +94,6 @@ def _spans(places: DepthwisePlaces, memory: DepthwiseMemory) -> ChannelSpans:
         span(memory.counts),
         span(memory.keys),
     )
-
-
-@compiled(inner=True)
-def _pad(x: Any, x0: int, one: ChannelSpans) -> None:
-    """Copy a channel between zeros, line by line and phase by phase."""
-    for line in range(one.line_count):
-        source, target = x0 + line * one.width, number(one.lines, line)
-        if one.stride == 1:
-            _copy(x, source, one.channel, target + one.before, one.width)
-            continue
-        for first in range(min(one.stride, one.width)):
-            place = one.before + first
-            n, to = first, target + place % one.stride * one.phase + place // one.stride
-            while n < one.width:
-                put(one.channel, to, number(x, source + n))
-                n += one.stride
-                to += 1
-
-
-@compiled(inner=True, within=True)
-def _copy(x: Any, x0: int, to: Any, to0: int, count: int) -> None:
-    n = 0
-    while n + LANES <= count:
-        stored(to, to0 + n, loaded(x, x0 + n))
-        n += LANES
-    if n < count:
-        stored_run(to, to0 + n, loaded_run(x, x0 + n, 0, count - n), 0, count - n)
 
 
 @compiled(inner=True, within=True)
@@ -329,13 +293,13 @@ def convolve_channels(
     """
     tiles, one, source, target = opened(packed, io), _spans(places, memory), span(x), span(out)
     after = finished(digital, tiles.groups)
-    area, positions = one.line_count * one.width, one.out_line_count * one.out_width
+    area, positions = one.lines.count * one.lines.width, one.out_line_count * one.out_width
     for image in range(images):
         number_ = first_image + image
         _make_keys(tiles, one, number_ // per_sample)
         counter = spread_word(np.uint32(number_ % per_sample * positions))
         for group in range(tiles.groups):
-            _pad(source, (image * tiles.groups + group) * area, one)
+            pad(source, (image * tiles.groups + group) * area, one.lines, one.channel, np.int64(0))
             for chip in range(tiles.chips):
                 _channel(tiles, one, _filter(tiles, chip, group), after, counter)
                 own0 = (image * tiles.groups + group) * positions
@@ -347,4 +311,4 @@ def convolve_channels(
                     continue
                 for line in range(one.out_line_count):
                     start = number(one.out_lines, line)
-                    _copy(one.found, start, target, out0 + line * one.out_width, one.out_width)
+                    copy_line(one.found, start, target, out0 + line * one.out_width, one.out_width)

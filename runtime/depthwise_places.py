@@ -1,14 +1,9 @@
-"""Where one channel of an image lies, so that all inputs of neighbouring vectors of a convolution lie side by side.
+"""How the vectors of one channel of a convolution are numbered, and the memory that a call of its kernel works in.
 
-A channel is padded and cut into *phases*: with strides s, place p of an axis becomes place ``p // s`` of phase
-``p % s``. The inputs that a tap of the kernel gives to the vectors of a line then follow each other, whatever the
-strides. A vector is numbered by where its first input lies in the first phase; numbers at the ends of lines stand for
-no vector.
+A vector has the number that `lhc.runtime.channel_places` gives; numbers at the ends of lines stand for no vector.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +11,7 @@ import numpy.typing as npt
 
 from lhc.conductances import Floats
 from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime.channel_places import ChannelPlaces, channel_places
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import Words
 from lhc.runtime.tile_kernels import PackedTiles
@@ -29,29 +25,17 @@ QUEUE = 2 * LANES
 
 
 class DepthwisePlaces(NamedTuple):
-    """Places in one channel; spatial axes are one.
+    """Vectors of one channel; spatial axes are one.
 
     Attributes:
-        size: of the channel with its padding, in phases.
-        offsets: of every input of a vector from its number, ``(taps,)``.
-        lines: where the first phase of each line of the image's last axis begins, ``(lines,)``.
-        width: of such a line.
-        before: places of padding in front of it.
-        stride: along it, and so its phases.
-        phase: numbers from one of its phases to the next.
+        channel: where it lies.
         positions: of every number its place among the outputs, ``(numbers,)``, whole blocks of `LANES`.
         out_lines: number of the first vector of each line of the output, ``(lines,)``.
         out_width: of such a line.
-        queued: as offsets, in a queue of repeated reads.
+        queued: of every input in a queue of repeated reads, as offsets in a channel, ``(taps,)``.
     """
 
-    size: int
-    offsets: Integers
-    lines: Integers
-    width: int
-    before: int
-    stride: int
-    phase: int
+    channel: ChannelPlaces
     positions: Words
     out_lines: Integers
     out_width: int
@@ -83,45 +67,24 @@ class DepthwiseMemory(NamedTuple):
 @lru_cache(maxsize=256)
 def depthwise_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> DepthwisePlaces:
     """Places in a channel of these sizes; ``geometry`` crops nothing."""
-    pads, out, strides = geometry.padding(sizes), geometry.output_sizes(sizes), geometry.strides
-    spans = [size + before + after for size, (before, after) in zip(sizes, pads, strict=True)]
-    phase = [-(-span // stride) for span, stride in zip(spans, strides, strict=True)]
-
-    def placed(axes: Sequence[npt.NDArray[np.int64]]) -> Integers:
-        """Of all combinations of places along the axes."""
-        of_phase, inside = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        for places, stride, size in zip(axes, strides, phase, strict=True):
-            of_phase = (of_phase[:, None] * stride + places % stride).reshape(-1)
-            inside = (inside[:, None] * size + places // stride).reshape(-1)
-        return of_phase * prod(phase) + inside
-
-    taps = [np.arange(k) * d for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
-    lines = [np.arange(size) + before for size, (before, _) in zip(sizes, pads, strict=True)]
-    vectors = placed([np.arange(size) * stride for size, stride in zip(out, strides, strict=True)])
-    positions = np.zeros(-(-(int(vectors[-1]) + 1) // LANES) * LANES, np.uint32)
-    positions[vectors] = np.arange(len(vectors))
-    count = prod(geometry.kernel)
+    channel, out = channel_places(geometry, sizes), geometry.output_sizes(sizes)
+    positions = np.zeros(-(-(int(channel.vectors[-1]) + 1) // LANES) * LANES, np.uint32)
+    positions[channel.vectors] = np.arange(len(channel.vectors))
     return DepthwisePlaces(
-        size=prod(strides) * prod(phase),
-        offsets=placed(taps),
-        lines=placed([*lines[:-1], np.zeros(1, np.int64)]),
-        width=sizes[-1],
-        before=pads[-1][0],
-        stride=strides[-1],
-        phase=prod(phase),
+        channel=channel,
         positions=positions,
-        out_lines=vectors[:: out[-1]].copy(),
+        out_lines=channel.vectors[:: out[-1]].copy(),
         out_width=out[-1],
-        queued=np.arange(count) * QUEUE,
+        queued=np.arange(len(channel.offsets)) * QUEUE,
     )
 
 
 def depthwise_memory(places: DepthwisePlaces, tiles: PackedTiles) -> DepthwiseMemory:
     """For one call."""
-    chips, rounds, taps = tiles.places.shape[0], tiles.factors.shape[1], len(places.offsets)
+    chips, rounds, taps = tiles.places.shape[0], tiles.factors.shape[1], len(places.channel.offsets)
     return DepthwiseMemory(
         # Blocks of vectors end behind it.
-        np.zeros(places.size + LANES, np.float32),
+        np.zeros(places.channel.size + LANES, np.float32),
         np.empty(len(places.positions), np.float32),
         np.empty(LANES, np.float32),
         np.zeros(rounds * (taps + 1) * QUEUE, np.float32),

@@ -16,6 +16,7 @@ from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
 from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
+from lhc.runtime.padding_kernel import line_spans
 from lhc.runtime.spans import fetched, item, loaded, loaded_run, number, put, span, stored, stored_past, stored_run
 from lhc.runtime.tile_kernels import (
     ROWS,
@@ -345,9 +346,10 @@ def convolve(
     tiles, source, target = opened(packed, io), span(x), span(out)
     finish = finished(digital, tiles.groups * tiles.outputs, len(out))
     positions, area = places.positions, places.channels * places.plane
-    sizes = (places.images, positions, places.taps, places.channels, places.plane, places.pads)
-    image = ImageSpans(*sizes, span(places.lines), len(places.lines), places.width, span(places.offsets), per_sample)
-    step = area if image.pads else tiles.groups * area
+    sizes = (places.images, positions, places.taps, places.channels, places.plane)
+    lines = line_spans(places.channel)
+    image = ImageSpans(*sizes, places.channel.moved, lines, span(places.offsets), per_sample)
+    step = area if image.moved else tiles.groups * area
     steps = (images * tiles.groups * tiles.outputs * positions, tiles.groups * tiles.outputs * positions, positions)
     vectors = image.images * positions
     # Weights that the second-level cache holds are read from there for every block. Of one channel, inputs are kept.
@@ -356,7 +358,7 @@ def convolve(
     for s0 in range(chosen[0], chosen[0] + chosen[1], image.images):
         for group in range(tiles.groups):
             group0 = s0 * tiles.groups + group
-            data, origin = (span(memory.padded), 0) if image.pads else (source, group0 * area)
+            data, origin = (span(memory.padded), 0) if image.moved else (source, group0 * area)
             block = block_spans(places, memory, data, origin)
             prepare(source, image, tiles, group0, step, block)
             if group == 0:  # all groups have them

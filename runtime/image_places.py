@@ -1,22 +1,19 @@
 """Where the vectors of a convolution lie in its images, and the memory that a call of its kernel works in."""
 
-from collections.abc import Sequence
 from functools import lru_cache
-from math import prod
 from threading import get_ident
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from lhc.conductances import Floats
 from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime.channel_places import ChannelPlaces, channel_places
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import Words
 from lhc.runtime.spans import RUNS
 from lhc.runtime.tile_kernels import ROWS, PackedTiles
-from lhc.runtime.unfold import window_layout
 
 __all__ = ["SIDE_BY_SIDE", "TOGETHER", "ImageMemory", "ImagePlaces", "image_cuts", "image_memory", "image_outputs"]
 
@@ -28,7 +25,7 @@ SIDE_BY_SIDE = RUNS + 1
 """The kind of a block whose vectors all lie side by side."""
 _HALF = LANES // 2
 _FILLED = 0.97
-_PADDED = 2**21
+_MOVED = 2**21
 """Bytes of padded images that are convolved together; what the second-level cache does not hold is read in lines."""
 _KEPT = 2**17
 """Numbers of the memory of a call that the next one finds again; to make it takes as long as a small convolution."""
@@ -41,10 +38,8 @@ class ImagePlaces(NamedTuple):
         positions: of an output.
         taps: of a channel.
         channels: of a group.
-        plane: places of a channel with its padding.
-        pads: whether anything is padded.
-        lines: where each line of the last axis begins in a padded channel, ``(lines,)``.
-        width: of a line.
+        plane: places of a channel as it lies there.
+        channel: where it lies.
         offsets: of every input of a vector from its position, ``(channels · taps,)``.
         starts: of vectors among the images, ``(vectors,)``; of `LANES` to a block, where
             the last one stands again and again, here and below.
@@ -63,9 +58,7 @@ class ImagePlaces(NamedTuple):
     taps: int
     channels: int
     plane: int
-    pads: bool
-    lines: Integers
-    width: int
+    channel: ChannelPlaces
     offsets: Integers
     starts: Words
     of_planes: Words
@@ -118,30 +111,21 @@ class ImageMemory(NamedTuple):
 @lru_cache(maxsize=256)
 def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> ImagePlaces:
     """Places in so many images ``(groups · channels, *spatial)``."""
-    channels, sizes = shape[0] // geometry.groups, shape[1:]
-    pads = geometry.padding(sizes)
-    whole = tuple(size + before + after for size, (before, after) in zip(sizes, pads, strict=True))
-    plane, pads_any = prod(whole), any(map(any, pads))
-    layout, strides = window_layout(torch.empty((1, channels, *whole), device="meta"), geometry)
-    axes = len(sizes) + 1
-    steps = [prod(whole[axis + 1 :]) for axis in range(len(whole))]
-    corner = sum(before * step for (before, _), step in zip(pads, steps, strict=True))
-    positions = _elements(layout[axes + 1 :], strides[axes + 1 :])
+    channels, channel = shape[0] // geometry.groups, channel_places(geometry, shape[1:])
+    positions, plane = channel.vectors, channel.size
     count = images * len(positions)
     image, place = np.divmod(np.minimum(np.arange(-(-count // LANES) * LANES), count - 1), len(positions))
-    starts = image * (channels if pads_any else shape[0]) * plane + positions[place]
+    starts = image * (channels if channel.moved else shape[0]) * plane + positions[place]
     of_planes = image * plane + positions[place]
     kinds, lanes, masks = _runs(starts, count)
     return ImagePlaces(
         images=images,
         positions=len(positions),
-        taps=prod(geometry.kernel),
+        taps=len(channel.offsets),
         channels=channels,
         plane=plane,
-        pads=pads_any,
-        lines=corner + _elements(sizes[:-1], steps[:-1]),
-        width=sizes[-1],
-        offsets=_elements(layout[:axes], strides[:axes]),
+        channel=channel,
+        offsets=(np.arange(channels)[:, None] * plane + channel.offsets).reshape(-1),
         starts=starts.astype(np.uint32),
         of_planes=of_planes.astype(np.uint32),
         image=image,
@@ -203,27 +187,17 @@ def images_together(geometry: ConvGeometry, shape: tuple[int, ...], most: int) -
     The fewest that fill at least two blocks but for a thirtieth; where that takes too much memory for padding, those
     that fill most.
     """
-    sizes = shape[1:]
-    positions, pads = prod(geometry.output_sizes(sizes)), geometry.padding(sizes)
-    plane = prod(size + before + after for size, (before, after) in zip(sizes, pads, strict=True))
-    padded = 4 * shape[0] // geometry.groups * plane if any(map(any, pads)) else 0
+    channel = channel_places(geometry, shape[1:])
+    positions, moved = len(channel.vectors), 4 * shape[0] // geometry.groups * channel.size if channel.moved else 0
     fill, chosen = 0.0, 1
     for count in range(1, most + 1):
         blocks = max(2, -(-count * positions // LANES))
         share = count * positions / (blocks * LANES)
-        if fill >= _FILLED or (count > 1 and count * padded > _PADDED):
+        if fill >= _FILLED or (count > 1 and count * moved > _MOVED):
             break
         if share > fill:
             fill, chosen = share, count
     return chosen
-
-
-def _elements(shape: Sequence[int], strides: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Places of all elements of a view, in row order."""
-    result = np.zeros(1, np.int64)
-    for size, stride in zip(shape, strides, strict=True):
-        result = (result[:, None] + np.arange(size) * stride).reshape(-1)
-    return result
 
 
 def _floats(size: int) -> Floats:
@@ -260,7 +234,7 @@ def _made(
     places = image_places(geometry, shape, images)
     deepest, pitch = -(-outputs // ROWS) * ROWS, -(-images // LANES) * LANES
     return ImageMemory(
-        np.zeros(images * places.channels * places.plane if places.pads else 0, np.float32),
+        np.zeros(images * places.channels * places.plane if places.channel.moved else 0, np.float32),
         _floats(rows * images * places.plane),
         longest,
         _floats(longest * TOGETHER),

@@ -7,6 +7,7 @@ import numpy as np
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.image_places import SIDE_BY_SIDE, TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, spread, unless_zero
+from lhc.runtime.padding_kernel import LineSpans, pad
 from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import RUNS, fetched, gathered, item, joined, loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import TileSpans
@@ -28,10 +29,8 @@ class ImageSpans(NamedTuple):
     taps: int
     channels: int
     plane: int
-    pads: bool
-    line_starts: Any
-    lines: int
-    width: int
+    moved: bool
+    lines: LineSpans
     offsets: Any
     per_sample: int
 
@@ -94,22 +93,6 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         span(memory.counters),
         span(memory.words),
     )
-
-
-@compiled(inner=True)
-def _pad(x: Any, x0: int, image: ImageSpans, padded: Any, padded0: int) -> None:
-    """Copy channels into zeros; only the lines of the image are written, so zeros stay."""
-    for c in range(image.channels):
-        for line in range(image.lines):
-            source = x0 + (c * image.lines + line) * image.width
-            target = padded0 + c * image.plane + number(image.line_starts, line)
-            n = 0
-            while n + LANES <= image.width:
-                stored(padded, target + n, loaded(x, source + n))
-                n += LANES
-            while n < image.width:
-                put(padded, target + n, number(x, source + n))
-                n += 1
 
 
 @compiled(inner=True)
@@ -246,10 +229,12 @@ def convert(
 @compiled(inner=True)
 def prepare(x: Any, image: ImageSpans, tiles: TileSpans, group0: int, step: int, block: BlockSpans) -> None:
     """Pad the channels of a group, and take the greatest magnitudes of its channels."""
-    size = image.lines * image.width * image.channels
+    size = image.lines.count * image.lines.width
     for s in range(image.images):
-        if image.pads:
-            _pad(x, (group0 + s * tiles.groups) * size, image, block.data, s * step)
+        if image.moved:
+            for c in range(image.channels):
+                source = ((group0 + s * tiles.groups) * image.channels + c) * size
+                pad(x, source, image.lines, block.data, s * step + c * image.plane)
         for row in range(tiles.rows):
             first, last = _whole_channels(image, tiles, row)
             if first < last:

@@ -26,6 +26,7 @@ from lhc.runtime.lanes import (
 )
 from lhc.runtime.normals import Words
 from lhc.runtime.spans import (
+    RUNS,
     gathered,
     item,
     joined,
@@ -46,10 +47,11 @@ NUMBERS = rng.normal(size=200).astype(np.float32)
 NUMBERS[9] = 0
 WORDS = rng.integers(0, 2**32, LANES, dtype=np.uint32)
 STEPS = (7 * np.arange(LANES, dtype=np.uint32)) % 90
+MASKS = np.array([0b00000111, 0b01110000, 0xFF, 0, 0b00110000, 0b10000001, 0, 0], np.uint32)
 
 
-def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
-    a, words, steps, out = span(numbers), span(drawn), span(places), span(target)
+def _all(numbers: Floats, drawn: Words, places: Words, lanes: Words, target: Floats) -> int:
+    a, words, steps, masks, out = span(numbers), span(drawn), span(places), span(lanes), span(target)
     x, y, one = loaded(a, 3), item(a, 50), spread(np.float32(1))
     results = (
         x * y + one,
@@ -62,7 +64,7 @@ def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
         unless_zero(x, x, one),
         signed(magnitude(x), loaded(words, 0)),
         gathered(a, 11, loaded(steps, 0)),
-        joined(a, 5, steps, 0),
+        joined(a, 5, steps, masks, 0, 2),
         chosen(x, y, one, magnitude(x)),
         loaded_run(a, 20, 3, 9),
         looked_up(a, 30, loaded(words, 0)),
@@ -81,10 +83,15 @@ def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
 def test_lanes_compute_what_numpy_does() -> None:
     words, out = WORDS.copy(), np.zeros((15, LANES), np.float32)
     compiled: Any = numba.njit(_all)
-    count = compiled(NUMBERS, words, STEPS, out.reshape(-1))
+    count = compiled(NUMBERS, words, STEPS, MASKS, out.reshape(-1))
     x, y = NUMBERS[3 : 3 + LANES], NUMBERS[50]
     out[0, 0] -= 1
-    eights = np.concatenate([NUMBERS[5 + STEPS[n] :][:8] for n in range(0, LANES, 8)])
+    runs = np.zeros(LANES, np.float32)
+    for half in range(2):
+        for entry in (RUNS * half, RUNS * half + 1):
+            for lane in range(LANES // 2):
+                if MASKS[entry] >> lane & 1:
+                    runs[half * LANES // 2 + lane] = NUMBERS[5 + STEPS[entry] + lane]
     expected = [
         x * y + 1,
         x - y,
@@ -96,7 +103,7 @@ def test_lanes_compute_what_numpy_does() -> None:
         np.where(x == 0, 1, x),
         np.where(WORDS >> 31, -np.abs(x), np.abs(x)),
         NUMBERS[11 + STEPS],
-        eights,
+        runs,
         np.where(x > y, 1, np.abs(x)),
         np.where((np.arange(LANES) >= 3) & (np.arange(LANES) < 9), NUMBERS[17 : 17 + LANES], 0),
         NUMBERS[30 + WORDS % 16],

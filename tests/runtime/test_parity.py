@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import numpy_helper
 
 import lhc
@@ -14,9 +13,9 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
+from lhc.runtime.channel_places import ChannelPlaces, channel_places
 from lhc.runtime.image_places import image_cuts, image_places
 from lhc.runtime.layers import AnalogConv, AnalogMatMul
-from lhc.runtime.unfold import window_layout
 from lhc.study.source import open_model
 
 pytestmark = pytest.mark.analog
@@ -72,11 +71,13 @@ def _swapped_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    def layout(image: torch.Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> ChannelPlaces:
         near = replace(geometry, dilations=(1,) * len(geometry.dilations))
-        return window_layout(image, geometry)[0], window_layout(image, near)[1]
+        pads = geometry.padding(sizes)
+        found = channel_places(geometry, sizes)
+        return found._replace(offsets=channel_places(replace(near, pads=pads, auto_pad="NOTSET"), sizes).offsets)
 
-    monkeypatch.setattr("lhc.runtime.image_places.window_layout", layout)
+    monkeypatch.setattr("lhc.runtime.image_places.channel_places", places)
     monkeypatch.setattr("lhc.runtime.image_places.image_places", image_places.__wrapped__)  # not what is remembered
     monkeypatch.setattr("lhc.runtime.fast.image_cuts", image_cuts.__wrapped__)
 

@@ -1,0 +1,71 @@
+"""Copy the channels of an image to where a convolution reads them: between zeros, and phase by phase."""
+
+from typing import Any, NamedTuple
+
+from lhc.runtime.channel_places import ChannelPlaces
+from lhc.runtime.compiled_code import compiled
+from lhc.runtime.lanes import LANES
+from lhc.runtime.spans import loaded, loaded_run, number, put, span, stored, stored_run
+
+__all__ = ["LineSpans", "copy_line", "line_spans", "pad"]
+
+
+class LineSpans(NamedTuple):
+    """What `ChannelPlaces` says of lines."""
+
+    lines: Any
+    count: int
+    width: int
+    before: int
+    phases: Any
+    stride: int
+    phase: int
+
+
+@compiled(inner=True)
+def line_spans(places: ChannelPlaces) -> LineSpans:
+    """Of arrays that outlive them."""
+    return LineSpans(
+        span(places.lines),
+        len(places.lines),
+        places.width,
+        places.before,
+        span(places.phases),
+        len(places.phases),
+        places.phase,
+    )
+
+
+@compiled(inner=True)
+def pad(x: Any, x0: int, one: LineSpans, to: Any, to0: Any) -> None:
+    """Copy a channel. Only places of the image are written, so zeros stay."""
+    for line in range(one.count):
+        source, start = x0 + line * one.width, number(one.lines, line)
+        if start < 0:
+            continue
+        if one.stride == 1:
+            copy_line(x, source, to, to0 + start + one.before, one.width)
+            continue
+        for first in range(min(one.stride, one.width)):
+            place = one.before + first
+            phase = number(one.phases, place % one.stride)
+            if phase >= 0:
+                _spread_out(x, source + first, to, to0 + start + phase * one.phase + place // one.stride, one, first)
+
+
+@compiled(inner=True, within=True)
+def copy_line(x: Any, x0: int, to: Any, to0: int, count: int) -> None:
+    """Copy numbers that lie side by side."""
+    n = 0
+    while n + LANES <= count:
+        stored(to, to0 + n, loaded(x, x0 + n))
+        n += LANES
+    if n < count:
+        stored_run(to, to0 + n, loaded_run(x, x0 + n, 0, count - n), 0, count - n)
+
+
+@compiled(inner=True, within=True)
+def _spread_out(x: Any, x0: int, to: Any, to0: int, one: LineSpans, first: int) -> None:
+    """Every so many-th number of a line."""
+    for n in range(-(-(one.width - first) // one.stride)):
+        put(to, to0 + n, number(x, x0 + n * one.stride))
