@@ -158,6 +158,17 @@ def _saturating(z: Any, rows: int, limit: Any) -> Any:
 
 
 @compiled(inner=True, within=True)
+def _ask_for(outputs: Any, place: int, rows: int, steps: tuple[int, int, int], n: int, block: BlockSpans) -> None:
+    """Bring the outputs of a block into the caches while it is multiplied; they lie far apart in memory."""
+    first = place + number(block.image, n) * steps[1] + np.int64(number(block.place, n))
+    last = place + number(block.image, n + LANES - 1) * steps[1] + np.int64(number(block.place, n + LANES - 1))
+    for line in range(rows):
+        fetched(outputs, first + line * steps[2])
+        fetched(outputs, first + line * steps[2] + LANES // 2)
+        fetched(outputs, last + line * steps[2])
+
+
+@compiled(inner=True, within=True)
 def _store(
     z: Any,
     rows: int,
@@ -302,6 +313,8 @@ def _products(
                 after0 = (3 * chip * total + group * tiles.outputs + first) if row == tiles.rows - 1 else -1
                 for n in range(*blocks):
                     codes0, counters = slot(n) * block.longest, loaded(block.counters, slot(n))
+                    if row == 0 and not (after.past and tiles.rows == 1):
+                        _ask_for(out, target, rows, steps, n, block)
                     saturated = _read(
                         tiles, row, place, inputs, rows, counter, output,
                         block.codes, codes0, keys, counters, n, block, block.z,
