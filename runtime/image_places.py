@@ -15,7 +15,16 @@ from lhc.runtime.normals import Words
 from lhc.runtime.spans import RUNS
 from lhc.runtime.tile_kernels import ROWS, PackedTiles
 
-__all__ = ["SIDE_BY_SIDE", "TOGETHER", "ImageMemory", "ImagePlaces", "image_cuts", "image_memory", "image_outputs"]
+__all__ = [
+    "IN_EIGHTS",
+    "SIDE_BY_SIDE",
+    "TOGETHER",
+    "ImageMemory",
+    "ImagePlaces",
+    "image_cuts",
+    "image_memory",
+    "image_outputs",
+]
 
 Integers = npt.NDArray[np.int64]
 
@@ -23,6 +32,8 @@ TOGETHER = 4 * LANES
 """Vectors that meet a tile of a large matrix together: its weights come from far away once for all of them."""
 SIDE_BY_SIDE = RUNS + 1
 """The kind of a block whose vectors all lie side by side."""
+IN_EIGHTS = RUNS + 2
+"""The kind of a block of which eight and eight vectors do."""
 _HALF = LANES // 2
 _FILLED = 0.97
 _MOVED = 2**21
@@ -46,8 +57,8 @@ class ImagePlaces(NamedTuple):
         of_planes: of vectors in planes of greatest magnitudes.
         image: of vectors.
         place: of vectors among an image's.
-        kinds: of blocks: in how many runs that lie side by side each half lies at most, 0 where more than `RUNS`,
-            or `SIDE_BY_SIDE`.
+        kinds: of blocks: `SIDE_BY_SIDE`, `IN_EIGHTS`, or in how many runs that lie side by side each half lies at
+            most, 0 where more than `RUNS`.
         runs: where the first lane of a half would lie by each of its runs, as `starts`, ``(blocks, 2, RUNS)``.
         runs_of_planes: the same as `of_planes`.
         masks: the lanes of a run, in bits, likewise.
@@ -143,8 +154,9 @@ def _runs(starts: Integers, count: int) -> tuple[Integers, Integers, Words]:
     follows = np.pad(np.diff(halves) == 1, ((0, 0), (1, 0))) & (lanes < count)
     run = np.cumsum(~follows & (lanes < count), axis=1) - 1
     most = run.max(axis=1).reshape(-1, 2).max(axis=1) + 1
-    side = ((np.diff(starts.reshape(-1, LANES)) == 1).all(axis=1)) & (lanes[1::2, -1] < count)
-    kinds = np.where(side, SIDE_BY_SIDE, np.where(most > RUNS, 0, most))
+    beside, whole = np.diff(starts.reshape(-1, LANES)) == 1, lanes[1::2, -1] < count
+    eights = (beside | (np.arange(1, LANES) % 8 == 0)).all(axis=1)
+    kinds = np.select([whole & beside.all(axis=1), whole & eights, most <= RUNS], [SIDE_BY_SIDE, IN_EIGHTS, most], 0)
     own = (run[:, None] == np.arange(RUNS)[:, None]) & (lanes < count)[:, None]  # (halves, runs, lanes)
     first = lanes[:, :1] + own.argmax(axis=2)
     return kinds.astype(np.int64), first, (own << np.arange(_HALF)).sum(axis=2).astype(np.uint32)

@@ -32,6 +32,7 @@ __all__ = [
     "gathered",
     "item",
     "joined",
+    "joined_runs",
     "loaded",
     "loaded_run",
     "looked_up",
@@ -45,7 +46,9 @@ __all__ = [
 ]
 
 RUNS = 4
-"""Most runs of numbers of which `joined` makes half of the lanes."""
+"""Most runs of numbers of which `joined_runs` makes half of the lanes."""
+_EIGHT = 8
+"""Numbers that `joined` takes from one place."""
 _TABLE = 16
 """Numbers of a table of `looked_up`."""
 
@@ -243,7 +246,27 @@ def item(typing: Any, numbers: Any, place: Any) -> Any:
 
 
 @lane_intrinsic
-def joined(typing: Any, numbers: Any, place: Any, starts: Any, masks: Any, first: Any, runs: Any) -> Any:
+def joined(typing: Any, numbers: Any, place: Any, starts: Any, first: Any) -> Any:
+    """Runs of 8 numbers: those that begin at ``place + starts[first]``, ``place + starts[first + 8]``, … ."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind, parts = ir.VectorType(FLOAT, _EIGHT), []
+        for run in range(0, LANES, _EIGHT):
+            number = builder.add(values[3], ir.Constant(LONG, run))
+            start = builder.load(_place(context, builder, signature.args[2], values[2], number))
+            place = builder.add(values[1], builder.zext(start, LONG))
+            parts.append(_read(builder, _place(context, builder, signature.args[0], values[0], place, _EIGHT), kind))
+        while len(parts) > 1:
+            both = ir.Constant(ir.VectorType(INT, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [builder.shuffle_vector(one, other, both) for one, other in pairs]
+        return parts[0]
+
+    return LANES_TYPE(numbers, types.int64, starts, types.int64), lowered
+
+
+@lane_intrinsic
+def joined_runs(typing: Any, numbers: Any, place: Any, starts: Any, masks: Any, first: Any, runs: Any) -> Any:
     """Runs of numbers that lie side by side, in both halves of the lanes; 0 in lanes that belong to none.
 
     Run ``r`` of half ``h``, entry ``i = first + RUNS · h + r`` of two tables, has the lanes whose bits are set in

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.image_places import SIDE_BY_SIDE, TOGETHER, ImageMemory, ImagePlaces
+from lhc.runtime.image_places import IN_EIGHTS, SIDE_BY_SIDE, TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, spread, unless_zero
 from lhc.runtime.padding_kernel import LineSpans, pad
 from lhc.runtime.slice_kernels import keep_slice
-from lhc.runtime.spans import RUNS, fetched, gathered, item, joined, loaded, number, put, span, stored
+from lhc.runtime.spans import RUNS, fetched, gathered, item, joined, joined_runs, loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import TileSpans
 
 __all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare", "slot"]
@@ -119,13 +119,9 @@ def _greatest(data: Any, place: int, plane: int, first: int, last: int, planes: 
 
 
 @compiled(inner=True, within=True)
-def _at(data: Any, place: int, starts: Any, runs: Any, n: int, kind: int, block: BlockSpans) -> Any:
-    """An input of a block's vectors."""
-    if kind == SIDE_BY_SIDE:
-        return loaded(data, place + np.int64(number(starts, n)))
-    if kind > 0:
-        return joined(data, place, runs, block.masks, n // LANES * (2 * RUNS), kind)
-    return gathered(data, place, loaded(starts, n))
+def _in_runs(data: Any, place: int, runs: Any, n: int, kind: int, block: BlockSpans) -> Any:
+    """An input of a block's vectors, of which few lie side by side."""
+    return joined_runs(data, place, runs, block.masks, n // LANES * (2 * RUNS), kind)
 
 
 @compiled(inner=True, within=True)
@@ -143,12 +139,22 @@ def _raised(
     block: BlockSpans,
 ) -> Any:
     """The greater of what is known and the magnitudes of some inputs."""
-    for k in range(start, stop):
-        if kind == SIDE_BY_SIDE:
-            ahead = place + number(offsets, k) + np.int64(number(starts, n)) + LANES
-            fetched(data, ahead)
-            fetched(data, ahead + 16)
-        top = greater(top, magnitude(_at(data, place + number(offsets, k), starts, runs, n, kind, block)))
+    if kind == SIDE_BY_SIDE:
+        place += np.int64(number(starts, n))
+        for k in range(start, stop):
+            top = greater(top, magnitude(loaded(data, place + number(offsets, k))))
+            # Those of the next block, which lie far from those of the next channel.
+            fetched(data, place + number(offsets, k) + LANES)
+            fetched(data, place + number(offsets, k) + LANES + LANES // 2)
+    elif kind == IN_EIGHTS:
+        for k in range(start, stop):
+            top = greater(top, magnitude(joined(data, place + number(offsets, k), starts, n)))
+    elif kind > 0:
+        for k in range(start, stop):
+            top = greater(top, magnitude(_in_runs(data, place + number(offsets, k), runs, n, kind, block)))
+    else:
+        for k in range(start, stop):
+            top = greater(top, magnitude(gathered(data, place + number(offsets, k), loaded(starts, n))))
     return top
 
 
@@ -180,7 +186,7 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
         start = last * taps
     if image.channels == 1:
         for k in range(start, stop):
-            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, block.runs, n, kind, block)
+            value = _input(block, block.origin + number(image.offsets, k), n, kind)
             stored(block.inputs, (k - start) * LANES, value)
             top = greater(top, magnitude(value))
     else:
@@ -193,6 +199,25 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
         stored(block.factors, slot(n), unless_zero(top, top, one))
     else:
         stored(block.scales, slot(n), one if tiles.reads_zeros else unless_zero(top, one, spread(np.float32(0))))
+
+
+@compiled(inner=True, within=True)
+def _input(block: BlockSpans, place: int, n: int, kind: int) -> Any:
+    """An input of a block's vectors."""
+    if kind == SIDE_BY_SIDE:
+        return loaded(block.data, place + np.int64(number(block.starts, n)))
+    if kind == IN_EIGHTS:
+        return joined(block.data, place, block.starts, n)
+    if kind > 0:
+        return _in_runs(block.data, place, block.runs, n, kind, block)
+    return gathered(block.data, place, loaded(block.starts, n))
+
+
+@compiled(inner=True, within=True)
+def _code(value: Any, factor: Any, shift: Any, limit: Any, unsigned: bool) -> Any:
+    """What the DAC makes of inputs."""
+    code = clipped((value * factor + shift) - shift, limit)
+    return greater(spread(np.float32(0)), code) if unsigned else code
 
 
 @compiled(inner=True, within=True)
@@ -212,18 +237,31 @@ def convert(
     factor = item(tiles.factors, which)
     if tiles.scales_vectors:
         factor = spread(np.float32(1)) / (loaded(block.factors, slot(n)) * factor)
-    shift, limit = spread(tiles.input_shift), item(tiles.limits, which)
-    start = number(tiles.inputs, 2 * row)
-    for k in range(start, number(tiles.inputs, 2 * row + 1)):
-        if image.channels == 1:
-            value = loaded(block.inputs, (k - start) * LANES)
-        else:
-            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, block.runs, n, kind, block)
-        code = clipped((value * factor + shift) - shift, limit)
-        code = greater(spread(np.float32(0)), code) if tiles.unsigned else code
-        stored(codes, codes0 + (k - start) * LANES, code)
+    range_ = (factor, spread(tiles.input_shift), item(tiles.limits, which), tiles.unsigned)
+    start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
+    # A loop for each kind: in one for all the compiler would ask for every input.
+    if image.channels == 1:
+        for k in range(stop - start):
+            stored(codes, codes0 + k * LANES, _code(loaded(block.inputs, k * LANES), *range_))
+    elif kind == SIDE_BY_SIDE:
+        place = block.origin + np.int64(number(block.starts, n))
+        for k in range(start, stop):
+            value = loaded(block.data, place + number(image.offsets, k))
+            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
+    elif kind == IN_EIGHTS:
+        for k in range(start, stop):
+            value = joined(block.data, block.origin + number(image.offsets, k), block.starts, n)
+            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
+    elif kind > 0:
+        for k in range(start, stop):
+            value = _in_runs(block.data, block.origin + number(image.offsets, k), block.runs, n, kind, block)
+            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
+    else:
+        for k in range(start, stop):
+            value = gathered(block.data, block.origin + number(image.offsets, k), loaded(block.starts, n))
+            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
     if tiles.sliced:
-        keep_slice(tiles, row, codes, codes0, (number(tiles.inputs, 2 * row + 1) - start) * LANES)
+        keep_slice(tiles, row, codes, codes0, (stop - start) * LANES)
 
 
 @compiled(inner=True)
