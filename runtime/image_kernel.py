@@ -35,6 +35,8 @@ __all__ = ["convolve"]
 
 _NEAR = 2**17
 """Weights that stay in the second-level cache, beside a block's vectors."""
+_FAR = 2**18
+"""Numbers of an output that it does not hold."""
 
 
 @compiled(inner=True, within=True)
@@ -290,6 +292,7 @@ def _products(
     out0: int,
     steps: tuple[int, int, int],
     after: AfterSpans,
+    asks: bool,
 ) -> None:
     """All outputs of a group for some blocks of vectors, which meet every tile one after the other.
 
@@ -313,7 +316,7 @@ def _products(
                 after0 = (3 * chip * total + group * tiles.outputs + first) if row == tiles.rows - 1 else -1
                 for n in range(*blocks):
                     codes0, counters = slot(n) * block.longest, loaded(block.counters, slot(n))
-                    if row == 0 and not (after.past and tiles.rows == 1):
+                    if row == 0 and asks:
                         _ask_for(out, target, rows, steps, n, block)
                     saturated = _read(
                         tiles, row, place, inputs, rows, counter, output,
@@ -364,7 +367,7 @@ def convolve(
     image = ImageSpans(*sizes, places.channel.moved, lines, span(places.offsets), per_sample)
     step = area if image.moved else tiles.groups * area
     steps = (images * tiles.groups * tiles.outputs * positions, tiles.groups * tiles.outputs * positions, positions)
-    vectors = image.images * positions
+    vectors, asks = image.images * positions, len(out) > _FAR and not (finish.past and tiles.rows == 1)
     # Weights that the second-level cache holds are read from there for every block. Of one channel, inputs are kept.
     large = tiles.chips * places.channels * places.taps * tiles.outputs > _NEAR
     together = TOGETHER if large and places.channels > 1 else LANES
@@ -382,4 +385,4 @@ def convolve(
             out0 = group0 * tiles.outputs * positions
             for n in range(0, vectors, together):
                 blocks = (n, min(n + together, vectors), LANES)
-                _products(image, tiles, group, blocks, block, target, out0, steps, finish)
+                _products(image, tiles, group, blocks, block, target, out0, steps, finish, asks)
