@@ -30,6 +30,7 @@ from lhc.runtime.spans import (
     gathered,
     item,
     joined,
+    joined_runs,
     loaded,
     loaded_run,
     looked_up,
@@ -64,7 +65,8 @@ def _all(numbers: Floats, drawn: Words, places: Words, lanes: Words, target: Flo
         unless_zero(x, x, one),
         signed(magnitude(x), loaded(words, 0)),
         gathered(a, 11, loaded(steps, 0)),
-        joined(a, 5, steps, masks, 0, 2),
+        joined(a, 5, steps, 0),
+        joined_runs(a, 5, steps, masks, 0, 2),
         chosen(x, y, one, magnitude(x)),
         loaded_run(a, 20, 3, 9),
         looked_up(a, 30, loaded(words, 0)),
@@ -81,7 +83,7 @@ def _all(numbers: Floats, drawn: Words, places: Words, lanes: Words, target: Flo
 
 
 def test_lanes_compute_what_numpy_does() -> None:
-    words, out = WORDS.copy(), np.zeros((15, LANES), np.float32)
+    words, out = WORDS.copy(), np.zeros((16, LANES), np.float32)
     compiled: Any = numba.njit(_all)
     count = compiled(NUMBERS, words, STEPS, MASKS, out.reshape(-1))
     x, y = NUMBERS[3 : 3 + LANES], NUMBERS[50]
@@ -103,6 +105,7 @@ def test_lanes_compute_what_numpy_does() -> None:
         np.where(x == 0, 1, x),
         np.where(WORDS >> 31, -np.abs(x), np.abs(x)),
         NUMBERS[11 + STEPS],
+        np.concatenate([NUMBERS[5 + STEPS[n] :][:8] for n in range(0, LANES, 8)]),
         runs,
         np.where(x > y, 1, np.abs(x)),
         np.where((np.arange(LANES) >= 3) & (np.arange(LANES) < 9), NUMBERS[17 : 17 + LANES], 0),
