@@ -31,8 +31,9 @@ from lhc.runtime.lanes import (
 from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
 from lhc.runtime.padding_kernel import LineSpans, copy_line, line_spans, pad
+from lhc.runtime.product_kernels import ROWS
 from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_packed, stored_run
-from lhc.runtime.tile_kernels import ROWS, ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
+from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 
 __all__ = ["convolve_channels", "takes_channels"]
 

@@ -33,10 +33,11 @@ from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
 from lhc.runtime.output_kernels import Digital
+from lhc.runtime.product_kernels import ROWS
 from lhc.runtime.row_kernel import BLOCK, RowMemory, multiply_rows
 from lhc.runtime.rowsplit import RowConverters
 from lhc.runtime.stream import Position
-from lhc.runtime.tile_kernels import ROWS, PackedTiles
+from lhc.runtime.tile_kernels import PackedTiles
 from lhc.runtime.unfold import padded
 from lhc.seeds import device_entropy
 from lhc.support.held_bytes import give_back

@@ -14,21 +14,11 @@ from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
-from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
 from lhc.runtime.padding_kernel import line_spans
+from lhc.runtime.product_kernels import ROWS, Drawn, draw_pair, draw_words, multiply, multiply_drawing, one_row
 from lhc.runtime.spans import fetched, item, loaded, loaded_run, number, put, span, stored, stored_past, stored_run
-from lhc.runtime.tile_kernels import (
-    ROWS,
-    ConverterCodes,
-    PackedTiles,
-    TileSpans,
-    multiply,
-    noisy,
-    one_row,
-    opened,
-    sample_keys,
-)
+from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare, slot
 
 __all__ = ["convolve"]
@@ -62,37 +52,39 @@ def _read(
     """
     k0 = _of_images(block.keys, keys, n, block)
     k1 = _of_images(block.keys, keys + block.pitch, n, block)
-    half = spread_word(np.uint32(16))
+    drawn = Drawn(tiles.deviation, k0, k1, counters, block.words, block.noise)
     deviation = vector_noise(tiles, row, inputs, codes, codes0) if tiles.by_vector else spread(np.float32(1))
     saturated = 0
     for m in range(0, rows, ROWS):
         last = min(m + ROWS, rows)
+        weights = place + m * inputs
         if last - m == 1:
-            one_row(tiles.weights, place + m * inputs, ROWS, codes, codes0, inputs, z, m * LANES)
+            one_row(tiles.weights, weights, ROWS, codes, codes0, inputs, z, m * LANES)
+            if not tiles.silent:
+                draw_words(drawn, counter + m // 4)
+                draw_pair(drawn, False, 0)
+        elif tiles.silent:
+            multiply(tiles.weights, weights, ROWS, 1, codes, codes0, inputs, z, m * LANES, LANES)
         else:
-            multiply(tiles.weights, place + m * inputs, ROWS, 1, codes, codes0, inputs, z, m * LANES, LANES)
+            multiply_drawing(tiles.weights, weights, codes, codes0, inputs, z, m * LANES, drawn, counter + m // 4)
         if tiles.silent:
             for line in range(m, last):
                 if tiles.has_currents:
-                    _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, codes0, z, line)
+                    _with_currents(tiles, row, weights + line - m, inputs, codes, codes0, z, line)
                 saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), tiles, output + line, False)
             continue
-        for four in range(m, last, 4):
-            w0, w1 = threefry_lanes(k0, k1, counters, spread_word(np.uint32(counter + four // 4)))
-            for line in range(four, min(four + 4, last)):
-                noise = deviates(tiles.deviation, w0)
-                if tiles.by_vector:
-                    noise = noise * deviation
-                if tiles.by_output:
-                    noise = noise * item(tiles.shares, output + line)
-                if tiles.cell_mismatch > 0:
-                    noise = widened(tiles, noise, loaded(z, line * LANES))
-                if tiles.has_currents:
-                    weights = place + m * inputs + line - m
-                    noise = noise * _with_currents(tiles, row, weights, inputs, codes, codes0, z, line)
-                noise = noise + item(tiles.offsets, output + line)
-                saturated += noisy(z, line * LANES, noise, tiles, output + line, False)
-                w0, w1 = w1, w0 << half
+        for line in range(m, last):
+            noise = loaded(block.noise, (line - m) * LANES)
+            if tiles.by_vector:
+                noise = noise * deviation
+            if tiles.by_output:
+                noise = noise * item(tiles.shares, output + line)
+            if tiles.cell_mismatch > 0:
+                noise = widened(tiles, noise, loaded(z, line * LANES))
+            if tiles.has_currents:
+                noise = noise * _with_currents(tiles, row, weights + line - m, inputs, codes, codes0, z, line)
+            noise = noise + item(tiles.offsets, output + line)
+            saturated += noisy(z, line * LANES, noise, tiles, output + line, False)
     return saturated
 
 

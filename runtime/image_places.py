@@ -12,8 +12,9 @@ from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.channel_places import ChannelPlaces, channel_places
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import Words
+from lhc.runtime.product_kernels import ROWS
 from lhc.runtime.spans import RUNS
-from lhc.runtime.tile_kernels import ROWS, PackedTiles
+from lhc.runtime.tile_kernels import PackedTiles
 
 __all__ = [
     "IN_EIGHTS",
@@ -99,7 +100,8 @@ class ImageMemory(NamedTuple):
         keys: of noise, ``(rounds of bound management, chips · rows of tiles, 2, pitch)``; one group alone keeps two.
         samples: of images, in two words, and the first counters of their noise there, ``(3, pitch)``.
         counters: of the vectors' noise, ``(TOGETHER,)``.
-        words: of vectors, ``(LANES,)``.
+        words: of vectors, ``(2, LANES)``.
+        noise: of a block of products, ``(ROWS, LANES)``.
     """
 
     padded: Floats
@@ -117,6 +119,7 @@ class ImageMemory(NamedTuple):
     samples: Words
     counters: Words
     words: Words
+    noise: Floats
 
 
 @lru_cache(maxsize=256)
@@ -260,7 +263,8 @@ def _made(
         np.empty(keys * pitch, np.uint32),
         np.empty(3 * pitch, np.uint32),
         np.empty(TOGETHER, np.uint32),
-        np.empty(LANES, np.uint32),
+        np.empty(2 * LANES, np.uint32),
+        _floats(ROWS * LANES),
     )
 
 

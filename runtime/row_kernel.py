@@ -14,9 +14,10 @@ from lhc.runtime.current_kernels import widened, with_currents
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, numbered, spread, spread_word
 from lhc.runtime.normals import Words, deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, finished
+from lhc.runtime.product_kernels import ROWS, multiply
 from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import loaded, number, put, span, stored
-from lhc.runtime.tile_kernels import ROWS, ConverterCodes, PackedTiles, TileSpans, multiply, noisy, opened, sample_keys
+from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 
 __all__ = ["BLOCK", "RowMemory", "multiply_rows"]
 

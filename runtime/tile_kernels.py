@@ -1,4 +1,4 @@
-"""What both fused kernels do with a tile: multiply a block of codes, draw noise, round; sums stay in registers."""
+"""What both fused kernels do with a tile beside its products: its numbers, the keys of noise, the ADC."""
 
 from typing import Any, NamedTuple
 
@@ -7,27 +7,21 @@ import numpy.typing as npt
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, greater, magnitude, spread, spread_word
+from lhc.runtime.lanes import LANES, alike, beyond, chosen, greater, magnitude, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import item, loaded, number, span, stored
 
 __all__ = [
-    "ROWS",
     "ConverterCodes",
     "PackedTiles",
     "TileSpans",
     "found",
-    "multiply",
     "noisy",
-    "one_row",
     "opened",
     "sample_keys",
 ]
 
 Integers = npt.NDArray[np.int64]
-
-ROWS = 8
-"""Rows of a block of products: with `LANES` they fill half of the registers."""
 
 
 class PackedTiles(NamedTuple):
@@ -208,72 +202,6 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         io.unipolar,
         io.reads_zeros,
     )
-
-
-@compiled(inner=True)
-def _eight_rows(
-    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int
-) -> None:
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = spread(np.float32(0))
-    for _ in range(inputs):
-        v = loaded(b, b0)
-        s0 = fused(item(a, a0), v, s0)
-        s1 = fused(item(a, a0 + row), v, s1)
-        s2 = fused(item(a, a0 + 2 * row), v, s2)
-        s3 = fused(item(a, a0 + 3 * row), v, s3)
-        s4 = fused(item(a, a0 + 4 * row), v, s4)
-        s5 = fused(item(a, a0 + 5 * row), v, s5)
-        s6 = fused(item(a, a0 + 6 * row), v, s6)
-        s7 = fused(item(a, a0 + 7 * row), v, s7)
-        a0 += step
-        b0 += LANES
-    stored(z, z0, s0)
-    stored(z, z0 + pitch, s1)
-    stored(z, z0 + 2 * pitch, s2)
-    stored(z, z0 + 3 * pitch, s3)
-    stored(z, z0 + 4 * pitch, s4)
-    stored(z, z0 + 5 * pitch, s5)
-    stored(z, z0 + 6 * pitch, s6)
-    stored(z, z0 + 7 * pitch, s7)
-
-
-@compiled(inner=True)
-def _four_rows(a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int) -> None:
-    s0 = s1 = s2 = s3 = spread(np.float32(0))
-    for _ in range(inputs):
-        v = loaded(b, b0)
-        s0 = fused(item(a, a0), v, s0)
-        s1 = fused(item(a, a0 + row), v, s1)
-        s2 = fused(item(a, a0 + 2 * row), v, s2)
-        s3 = fused(item(a, a0 + 3 * row), v, s3)
-        a0 += step
-        b0 += LANES
-    stored(z, z0, s0)
-    stored(z, z0 + pitch, s1)
-    stored(z, z0 + 2 * pitch, s2)
-    stored(z, z0 + 3 * pitch, s3)
-
-
-@compiled(inner=True)
-def _twice_four_rows(
-    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int
-) -> None:
-    _four_rows(a, a0, step, row, b, b0, inputs, z, z0, pitch)
-    _four_rows(a, a0 + 4 * row, step, row, b, b0, inputs, z, z0 + 4 * pitch, pitch)
-
-
-@compiled(inner=True, within=True)
-def one_row(a: Any, a0: int, step: int, b: Any, b0: int, inputs: int, z: Any, z0: int) -> None:
-    """The first row of `multiply`, with the same bits."""
-    sums = spread(np.float32(0))
-    for _ in range(inputs):
-        sums = fused(item(a, a0), loaded(b, b0), sums)
-        a0 += step
-        b0 += LANES
-    stored(z, z0, sums)
-
-
-multiply = _eight_rows if WIDE else _twice_four_rows
 
 
 @compiled(inner=True)

@@ -62,6 +62,7 @@ class BlockSpans(NamedTuple):
     samples: Any
     counters: Any
     words: Any
+    noise: Any
 
 
 @compiled(inner=True)
@@ -92,6 +93,7 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         span(memory.samples),
         span(memory.counters),
         span(memory.words),
+        span(memory.noise),
     )
 
 
