@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lhc.conductances import Floats
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.channel_places import ChannelPlaces, channel_places
-from lhc.runtime.lanes import LANES
+from lhc.runtime.lanes import LANES, WIDE
 from lhc.runtime.normals import Words
 from lhc.runtime.product_kernels import ROWS
 from lhc.runtime.spans import RUNS
@@ -59,7 +59,7 @@ class ImagePlaces(NamedTuple):
         image: of vectors.
         place: of vectors among an image's.
         kinds: of blocks: `SIDE_BY_SIDE`, `IN_EIGHTS`, or in how many runs that lie side by side each half lies at
-            most, 0 where more than `RUNS`.
+            most; 0 where more than `RUNS`, or where the processor has no registers for masks.
         runs: where the first lane of a half would lie by each of its runs, as `starts`, ``(blocks, 2, RUNS)``.
         runs_of_planes: the same as `of_planes`.
         masks: the lanes of a run, in bits, likewise.
@@ -159,7 +159,8 @@ def _runs(starts: Integers, count: int) -> tuple[Integers, Integers, Words]:
     most = run.max(axis=1).reshape(-1, 2).max(axis=1) + 1
     beside, whole = np.diff(starts.reshape(-1, LANES)) == 1, lanes[1::2, -1] < count
     eights = (beside | (np.arange(1, LANES) % 8 == 0)).all(axis=1)
-    kinds = np.select([whole & beside.all(axis=1), whole & eights, most <= RUNS], [SIDE_BY_SIDE, IN_EIGHTS, most], 0)
+    in_runs = (most <= RUNS) & WIDE  # without masks it takes longer than number by number
+    kinds = np.select([whole & beside.all(axis=1), whole & eights, in_runs], [SIDE_BY_SIDE, IN_EIGHTS, most], 0)
     own = (run[:, None] == np.arange(RUNS)[:, None]) & (lanes < count)[:, None]  # (halves, runs, lanes)
     first = lanes[:, :1] + own.argmax(axis=2)
     return kinds.astype(np.int64), first, (own << np.arange(_HALF)).sum(axis=2).astype(np.uint32)
