@@ -5,6 +5,7 @@ on those that it takes anyway, then by bisection over eight steps; the fewest wi
 three quarters of the budget are kept, so that a test has room.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -12,8 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from lhc.errors import OutOfTimeError
+from lhc.plan_costs import plan_cost
 from lhc.study.search import judge_of_search
 from lhc.study.state import Study
+from lhc.support.numbers import counted
 
 __all__ = ["MOST_JUDGEMENTS", "FewerCopies", "fewest_tiles"]
 
@@ -48,7 +51,23 @@ class FewerCopies:
                 return False
             return judged.evaluation.drop <= ROOM * study.allowed.max_drop
 
-        return replace(study, filled=fewest_tiles(least, most, holds))
+        filled = fewest_tiles(least, most, holds)
+        found = replace(study, filled=filled)
+        return found if filled == least else found.noted(_note(found, filled - least))
+
+
+def _note(study: Study, tiles: int) -> str:
+    """What further copies cost; the search did not weigh fewer layers without them."""
+    assert study.searched is not None
+    plan = study.searched.result.plan
+    filled = plan.with_copies(study.graph, study.copies.of(plan.analog))
+    costs = [plan_cost(one, study.graph) for one in (plan, filled)]
+    of = operator.attrgetter("latency_s" if study.goal.objective == "latency" else "energy_j")
+    without, with_ = map(of, costs)
+    return (
+        f"further copies of weights fill {counted(tiles, 'tile')} and add {100 * (with_ / without - 1):.1f} % to the"
+        f" {study.goal.objective} of this placement; fewer layers without them may take less: --copies off"
+    )
 
 
 def fewest_tiles(least: int, most: int, holds: Callable[[int], bool]) -> int:

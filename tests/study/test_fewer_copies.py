@@ -6,6 +6,7 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
+from lhc.plan_costs import plan_cost
 from lhc.study.fewer_copies import MOST_JUDGEMENTS, fewest_tiles
 
 
@@ -43,3 +44,19 @@ def test_a_budget_that_holds_anyway_leaves_tiles_unused_for_energy_and_fills_the
 
     assert tiles("energy") == 13  # as many as five layers take with one copy each
     assert tiles("macs") > 30
+
+
+@pytest.mark.analog
+def test_what_further_copies_cost_is_said_where_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lhc.study.fewer_copies.ROOM", -1.0)  # no drop is as small: all tiles stay filled
+    found = lhc.partition(
+        "digits", objective="energy", max_tiles=40, max_drop="100%", samples=60, draws=2,
+        include=["layer3.*.expand"], method="measure",
+    )  # fmt: skip
+    (note,) = [note for note in found.notes if "further copies" in note]
+    alone = found.plan.with_copies(found.graph, dict.fromkeys(found.plan.copies, 1))
+    assert f"fill {found.plan.tiles(found.graph) - alone.tiles(found.graph)} tiles" in note
+    costs = [plan_cost(plan, found.graph) for plan in (alone, found.plan)]
+    without, with_ = (cost.energy_j for cost in costs if cost is not None)
+    assert with_ > without
+    assert f"add {100 * (with_ / without - 1):.1f} % to the energy" in note
