@@ -130,8 +130,8 @@ class Metric:
     def least_damage(self, baseline: float | None) -> float:
         """Below which no damage can be: on samples of that digital value, or on any (None)."""
         best = 1.0 if self.percent else self.best
-        if self.needs_targets is False and best is not None:
-            return 0.0  # it is scored against the digital network, which is best
+        if METRICS.get(self.name, self).needs_targets is False and best is not None:
+            return 0.0  # scored against the digital network, which is best; after training, against the one before
         return -np.inf if best is None or baseline is None else float(self.damage(baseline, best))
 
 

@@ -1,5 +1,6 @@
 """Intervals of measurements whose samples come in documents."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,6 +63,21 @@ def test_no_interval_reaches_below_what_can_be(name: str, digital: float, least:
     assert whole[0] < 0, "what the test rests on"
     assert found.drop_interval == (max(whole[0], least), whole[1])
     assert found.sample_interval[0] >= least_of_others
+
+
+@pytest.mark.parametrize("name", ["agreement", "kl", "nmse", "cosine"])
+def test_no_interval_reaches_below_zero_after_training(name: str) -> None:
+    """Outputs of the network as it was given are the targets then: one answer of 330 is another one on every chip."""
+    metric = replace(get_metric(name), needs_targets=True)
+    digital = np.full(330, 1.0 if metric.best is None else metric.best)
+    scores = np.tile(digital, (4, 1))
+    scores[:, 7] += -1 if metric.higher_is_better else 1
+    evaluator = SimpleNamespace(metric=metric, baseline=float(digital[0]), samples=330, seed=0, t_s=0.0)
+    found = evaluation(SampleScores(metric, scores, digital), evaluator, relative=False)
+    whole = over_draws_and_samples(metric.damage(digital, scores), step=1 / 330 if metric.percent else 0.0)
+    assert whole is not None
+    assert whole[0] < 0, "what the test rests on"
+    assert found.sample_interval == (0.0, whole[1])
 
 
 def test_what_was_seen_in_no_document_may_be_in_three() -> None:
