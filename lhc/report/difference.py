@@ -251,7 +251,9 @@ def compare_machines(before: Hardware, after: Hardware) -> MachineDiff:
 
 def _machine(hardware: Hardware) -> dict[str, object]:
     """Its fields by their path, without who chose the tiles of layers that were given none."""
-    fields = fields_by_path(hardware.model_dump(mode="json"))
+    nested = fields_by_path(hardware.model_dump(mode="json"))
+    # A number has a source of its own or not: it is the same field.
+    fields = {path.removesuffix(".value"): value for path, value in nested.items()}
     idle = {f"{path}_by" for path in fields if path.endswith(".on_tiles") and fields[path] is None}
     return {path: value for path, value in fields.items() if path not in idle}
 

@@ -154,6 +154,17 @@ def test_two_machines_differ_in_a_line_for_every_table() -> None:
     assert compare_machines(one, one).said("", "", 80) == ["no difference"]
 
 
+def test_a_number_with_a_source_is_the_field_that_it_is_without_one() -> None:
+    base = Hardware.load("lionheart")
+    assert base.costs is not None
+    before = base.costs.model_dump(mode="json")["tile"]["product_ns"]
+    sourced = base.with_fields({"costs": {"tile": {"product_ns": {"value": 60, "source": "datasheet"}}}})
+    assert compare_machines(base, sourced).hardware == {
+        "costs.tile.product_ns": (before, 60.0),
+        "costs.tile.product_ns.source": (None, "datasheet"),
+    }
+
+
 def test_a_narrow_terminal_is_shown_what_matters_most_of_every_layer(full: Report) -> None:
     plan = full.plan
     layers = tuple(
