@@ -25,7 +25,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.report.json_documents import evaluations_document
     from lhc.report.measured_tables import evaluation_footer
     from lhc.report.placement_lines import doubts
-    from lhc.study.inputs import has_labels
+    from lhc.study.read_run import knows_metric
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
@@ -37,8 +37,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     if not (asked.all_analog or has_annotations(opened.model)):
         name = opened.model.label
         hint(f"note: {name} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")
-    labelled = opened.entry is not None if asked.data is None else has_labels(asked.data, asked.label_key)
-    only_outputs = shown.outputs is not None and asked.metric is None and not labelled
+    only_outputs = shown.outputs is not None and not knows_metric(asked, opened)
     if shown.dry_run:
         dry_run(asked, shown.chosen)
         return

@@ -10,15 +10,16 @@ from lhc.passes import qualified_plan
 from lhc.plan import Outcome, Plan
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.apart import check_calibration_apart
-from lhc.samples.metrics import UNCHOSEN
+from lhc.samples.metrics import METRICS, UNCHOSEN
 from lhc.samples.task import Task
 from lhc.study.cautions import warn_of_nothing_analog
 from lhc.study.check_calibration import with_useful_calibration
+from lhc.study.inputs import has_labels
 from lhc.study.prepare import read_placed, stored_plan
-from lhc.study.source import open_model
+from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
 
-__all__ = ["against", "is_judged_output", "own_outcome", "read_run", "skipped_digest", "usefully_calibrated"]
+__all__ = ["against", "is_judged_output", "knows_metric", "own_outcome", "read_run", "skipped_digest", "usefully_calibrated"]
 
 
 def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
@@ -40,6 +41,20 @@ def usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, anal
     if options.calibrate is not None or (options.hardware is None and stored_plan(options, study.opened) is not None):
         return study
     return with_useful_calibration(study, analog)
+
+
+def knows_metric(options: RunOptions, opened: Opened) -> bool:
+    """Whether answers can be judged without a look at them: by labels, by a metric that is named, or by a stored one.
+
+    A stored metric counts where it needs no labels; a function does not, as lhc imports none because a file names it.
+    """
+    if options.metric is not None:
+        return True
+    if opened.entry is not None if options.data is None else has_labels(options.data, options.label_key):
+        return True
+    stored = stored_plan(options, opened)
+    judged = None if stored is None or stored.outcome is None else METRICS.get(stored.outcome.metric)
+    return judged is not None and judged.needs_targets is False
 
 
 def against(source: ModelSource, study: Study) -> Study | None:

@@ -1,5 +1,6 @@
 """What networks are judged and ranked by where nobody says it, and that a placement is judged later as it was made."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,21 @@ def test_outputs_are_written_whatever_judged_the_placement(cli: Cli, placed: onn
     assert result.exit_code == 0, result.stderr
     with np.load(tmp_path / "y.npz") as outputs:
         assert outputs["z"].shape == (24, 4)
+    assert "kl" in result.stdout, "the stored metric needs no labels, so the table is there too"
+    alone = json.loads(cli(*command[:4], "--draws", 2, "--json", "-q").stdout)
+    assert json.loads(cli(*command, "--force", "--draws", 2, "--json", "-q").stdout) == alone
+    with np.load(tmp_path / "y.npz") as outputs:
+        assert outputs["z"].shape == (2, 24, 4)
+
+
+@pytest.mark.analog
+def test_only_outputs_are_written_where_the_stored_metric_needs_labels(cli: Cli, tmp_path: Path) -> None:
+    data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
+    placed = lhc.partition(network(), data, metric="mse", objective="macs", draws=2, max_drop=9.0).model
+    onnx.save_model(placed, str(tmp_path / "m.onnx"))
+    np.savez(tmp_path / "x.npz", x=X)
+    result = cli("run", tmp_path / "m.onnx", "--data", tmp_path / "x.npz", "--outputs", tmp_path / "y.npz", "-q")
+    assert (result.exit_code, result.stdout) == (0, ""), result.stderr
 
 
 @pytest.mark.analog
