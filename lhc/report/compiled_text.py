@@ -37,7 +37,9 @@ def _calibration(placed: "NetworkPlacement", data: bool) -> str:
     if placed.calibration is not None:
         found, wanted = placed.calibration.samples, machine.compensation.samples
         fewer = f"; the hardware asks for {wanted}" if found < wanted else ""
-        return f"calibrated on {counted(found, 'sample')}{fewer}"
+        first, last = placed.drawn_from[0], placed.drawn_from[-1]
+        drawn = f", drawn from samples {first} to {last} of the data" if len(placed.drawn_from) > 1 else ""
+        return f"calibrated on {counted(found, 'sample')}{drawn}{fewer}"
     if machine.corrects_outputs:
         return "not calibrated: too few samples" if data else "not calibrated: no samples are given (--data)"
     unused = "; --data has no use here" if data else ""

@@ -13,7 +13,7 @@ from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.options.budget_options import BudgetOptions
 from lhc.options.commands import PlacedMeasuring, PlacingFirst
 from lhc.options.declare import options, part
-from lhc.options.subjects import Data, GoalOptions, SampleSource
+from lhc.options.subjects import Data, GoalOptions, SomeSamples
 from lhc.passes import ChooseCopies, qualified_plan
 from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count
@@ -35,18 +35,23 @@ class NetworkPlacement:
     Attributes:
         plan: the placement, on which hardware.
         calibration: samples that chips are calibrated on; None where the machine corrects nothing, or none are there.
+        drawn_from: which samples of the data these are some of.
     """
 
     model: OnnxModel
     graph: LayerGraph
     plan: Plan
     calibration: Block | None = None
+    drawn_from: range = range(0)
 
 
-def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | None:
-    """Samples that chips of a placement are calibrated on, where nothing is judged; says so if there are none."""
+def calibration_samples(opened: Opened, options: Data, plan: Plan) -> tuple[Block | None, range]:
+    """Samples that chips of a placement are calibrated on, where nothing is judged, and which they are drawn from.
+
+    Says so if there are none.
+    """
     if not (plan.analog and plan.hardware.corrects_outputs):
-        return None
+        return None, range(0)
     if options.data is None and opened.entry is None:
         log.warning(
             "%s: hardware %s corrects the outputs of every chip on samples, and none are given (--data): these chips"
@@ -54,11 +59,12 @@ def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | No
             opened.model.label,
             plan.hardware.name,
         )
-        return None
+        return None, range(0)
     task = opened.chosen(options)
     count = calibration_count(opened.graph(None, task), plan.hardware.compensation)
     kept = calibrating_task(task, count)
-    return None if kept is None else calibration_block(kept)
+    drawn_from = range(options.skip, options.skip + len(task))
+    return None if kept is None else calibration_block(kept), drawn_from
 
 
 def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
@@ -104,7 +110,8 @@ class _OfSearch(GoalOptions, BudgetOptions, Data):
     """Options that a search takes."""
 
 
-_OF_SAMPLES = frozenset(vars(SampleSource()))
+_OF_SAMPLES = frozenset(vars(SomeSamples()))
+"""They say which samples calibrate a given placement, too."""
 
 
 def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacement:
@@ -117,7 +124,7 @@ def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacem
         log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)
     opened = opened.with_control(plan.control)
     graph = read_graph(opened.model, sizes=False)
-    return NetworkPlacement(opened.model, graph, plan, calibration_samples(opened, options, plan))
+    return NetworkPlacement(opened.model, graph, plan, *calibration_samples(opened, options, plan))
 
 
 def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
@@ -142,4 +149,4 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible
     }
     placed = plan.decide(decisions)
-    return NetworkPlacement(opened.model, graph, placed, calibration_samples(opened, options, placed))
+    return NetworkPlacement(opened.model, graph, placed, *calibration_samples(opened, options, placed))

@@ -85,6 +85,20 @@ def test_a_plain_model_with_data_is_partitioned_first(model_file: Path, data_fil
     assert plan.analog == {"stem", "head"}
 
 
+def test_samples_say_what_calibrates_a_given_placement(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    with np.load(data_file) as data:
+        np.savez(tmp_path / "part.npz", **{name: array[4:16] for name, array in data.items()})
+    command = ("compile", model_file, "--all-analog", "-o", tmp_path / "chip.sim.onnx", "--force")
+    made = []
+    for options in (("--data", data_file, "--skip", 4, "--samples", 12), ("--data", tmp_path / "part.npz")):
+        code, out, told = run(*command, *options)
+        assert code == 0, told
+        made.append((out.splitlines()[-1], (tmp_path / "chip.sim.onnx").read_bytes()))
+    told = "calibrated on 12 samples, drawn from samples {} of the data; the hardware asks for 256"
+    assert [line for line, _ in made] == [told.format("4 to 15"), told.format("0 to 11")]
+    assert made[0][1] == made[1][1]
+
+
 def test_an_annotated_model_needs_no_data(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     assert (
         run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
