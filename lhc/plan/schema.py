@@ -175,7 +175,7 @@ class Outcome(PlanRecord):
     retrained: Retrained | None = None
     """None where the weights are those of the model that was given."""
     training_note: str | None = None
-    """What became of a training, in a sentence; None where there was none."""
+    """What became of a training, in a sentence or two; None where there was none."""
     objective: Literal["macs", "latency", "energy"] = "macs"
     """What the search was after."""
     limits: dict[str, float] = Field(default_factory=dict)

@@ -29,7 +29,7 @@ from lhc.study.adapt import adapted, adapters_note
 from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
-from lhc.study.training_target import falls_short, fits_as_given, promise, reached, training_target, value_of
+from lhc.study.training_target import falls_short, fits_as_given, promise, reached, set_apart, training_target, value_of
 from lhc.summary import summary
 from lhc.support.numbers import counted, drop_text, drop_word
 from lhc.support.version import VERSION
@@ -375,8 +375,8 @@ def _with_outcome(study: Study, **fields: object) -> Study:
 
 
 def _told(study: Study, what: str) -> Study:
-    """The study with what became of the training."""
-    return _with_outcome(study, training_note=what)
+    """The study with what became of the training, and what it left to decide by."""
+    return _with_outcome(study, training_note=f"{what}{set_apart(study)}")
 
 
 def _better(before: Study, after: Study) -> Study:

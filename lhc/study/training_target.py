@@ -12,12 +12,13 @@ Then the network is trained once more, as it was given, for the best that is pre
 
 from itertools import accumulate
 
+from lhc.options.commands import PartitionOptions
 from lhc.passes import by_worth, damage_of, objective_value, search_space
 from lhc.study.climb import Forecast
 from lhc.study.state import Study
 from lhc.study.verify import base_drop, path_of
 
-__all__ = ["falls_short", "fits_as_given", "promise", "proposed", "reached", "training_target", "value_of"]
+__all__ = ["falls_short", "fits_as_given", "promise", "proposed", "reached", "set_apart", "training_target", "value_of"]
 
 LEFT = 0.45
 """Share of a drop that training is expected to leave. Seen: 0.2 to 0.4 after long trainings, 0.5 to 0.7 after those of
@@ -65,6 +66,23 @@ def fits_as_given(searched: Study) -> bool:
     assert searched.searched is not None
     rows = searched.searched.result.plan.layers
     return not any(row.reason in ("sensitivity", "strategy", "budget") for row in rows if row.placement == "digital")
+
+
+def set_apart(tested: Study) -> str:
+    """That fewer samples decide than without a training, which has some of them; nothing where it has others.
+
+    Args:
+        tested: with its outcome.
+    """
+    outcome, options, training = tested.plan.outcome, tested.options, tested.training
+    shares = isinstance(options, PartitionOptions) and options.train_data is None
+    if outcome is None or training is None or not shares:
+        return ""
+    what = "samples" if outcome.documents is None else "windows"
+    return (
+        f". Of {len(training) + len(tested.task):,} {what} {outcome.samples:,} decide, since {len(training):,} are for"
+        " training: figures with and without --retrain do not compare"
+    )
 
 
 def training_target(searched: Study) -> frozenset[str]:

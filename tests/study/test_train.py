@@ -15,7 +15,7 @@ from lhc.study.search import Search
 from lhc.study.source import open_model
 from lhc.study.state import Searched, Study
 from lhc.study.train import Train, _better
-from lhc.study.training_target import proposed
+from lhc.study.training_target import proposed, set_apart
 from lhc.study.verify import Verify
 
 pytestmark = pytest.mark.analog
@@ -35,6 +35,15 @@ def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept
         studies[name] = replace(study, plan=study.plan.model_copy(update={"outcome": outcome}))
     better = _better(studies["less"], studies["more"])
     assert better.plan.analog == studies[kept].plan.analog
+
+
+def test_a_training_with_samples_of_its_own_leaves_all_others_to_decide() -> None:
+    options = PartitionOptions("digits-narrow", strategy="all-analog", max_drop=0.9, draws=2, samples=40)
+    study = pipeline(options).apply(begin(options, Running(), open_model("digits-narrow")))
+    assert not set_apart(study), "nothing was trained"
+    own = replace(options, retrain=True, train_data="others.npz")
+    assert not set_apart(replace(study, training=study.task, options=own))
+    assert set_apart(replace(study, training=study.task, options=replace(options, retrain=True)))
 
 
 @dataclass(frozen=True)
@@ -109,4 +118,8 @@ def test_only_what_may_be_kept_is_tested(
     assert after.plan.outcome is not None
     assert after.plan.outcome.training_note is not None
     assert after.plan.outcome.training_note.startswith(note)
+    assert after.plan.outcome.training_note.endswith(
+        f". Of 60 samples {after.plan.outcome.samples} decide, since 36 are for training: figures with and without"
+        " --retrain do not compare"
+    )
     assert (trial.trained_for, shown) == (targets, tested)
