@@ -7,7 +7,7 @@ them. Samples of a folder or a function are read, and converted, block by block;
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ def load_task(
     metric: Metric | None = None,
     label_key: str = "labels",
     samples: int | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Task:
     """A task for this model.
 
@@ -50,6 +51,7 @@ def load_task(
         metric: by default a task's own, else accuracy where there are class labels, else agreement; neither counts as
             chosen. One that is not chosen itself leaves a task its own.
         samples: take the first so many; what lies behind them is not read.
+        tell: is called with what the user may not have meant.
 
     Raises:
         DataError: not readable, or it does not fit the model.
@@ -66,7 +68,11 @@ def load_task(
         return made.with_class_axis(task.class_axis)
     arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
-    inputs = _fitted(_named(arrays, model, label_key, targets is None, where), model, where)
+    named = _named(arrays, model, label_key, targets is None, where)
+    inputs = _fitted(named, model, where)
+    for array, name in zip(arrays, named, strict=True):
+        if array != name:
+            tell(f"array {array!r} of {where} is taken for the only input, {name!r}")
     return _task(
         inputs, targets, metric or replace(get_metric(_default_metric(targets, where)), chosen=False), samples, where
     )

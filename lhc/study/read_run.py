@@ -19,7 +19,15 @@ from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
 
-__all__ = ["against", "is_judged_output", "knows_metric", "own_outcome", "read_run", "skipped_digest", "usefully_calibrated"]
+__all__ = [
+    "against",
+    "is_judged_output",
+    "knows_metric",
+    "own_outcome",
+    "read_run",
+    "skipped_digest",
+    "usefully_calibrated",
+]
 
 
 def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:

@@ -102,7 +102,7 @@ class Opened(OpenedModel):
 
         if is_text(data):
             data = self._text(Path(str(data)), how, samples)
-        return load_task(data, self.model, metric, how.label_key, samples).head(samples)
+        return load_task(data, self.model, metric, how.label_key, samples, self.warn).head(samples)
 
     def _text(self, path: Path, how: SampleSource, samples: int | None) -> Task:
         """Windows of a text."""

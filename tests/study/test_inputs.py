@@ -342,3 +342,21 @@ def run(command: str) -> str:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert not has_labels(tmp_path / "pipe", "labels")
+
+
+def test_an_array_of_another_name_is_told_once(
+    cli: Cli, tmp_path: Path, model: OnnxModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> one (float[N, 3] x) => (float[N, 3] y) { y = Relu (x) }"""
+    )
+    onnx.save_model(proto, tmp_path / "one.onnx")
+    for name, times in (("tokens", 1), ("x", 0)):
+        data = write_npz(tmp_path / f"{name}.npz", {name: np.ones((8, 3), np.float32)})
+        found = cli("run", tmp_path / "one.onnx", "--data", data, "--metric", "nmse", "--draws", 1)
+        assert found.exit_code == 0, found.stderr
+        assert caplog.text.count(f"array 'tokens' of {data} is taken for the only input, 'x'") == times
+        caplog.clear()
+    told: list[str] = []
+    assert len(load_task(arrays(), model, tell=told.append)) == 23
+    assert not told
