@@ -219,8 +219,22 @@ def run_session(
     try:
         result: list[Array] = session.run(list(outputs), dict(feeds))
     except Exception as error:  # as above
-        raise DataError(f"{label}: onnxruntime fails on this data: {_first_line(error)}") from error
+        why = _first_line(error)
+        raise DataError(f"{label}: onnxruntime fails on this data: {why}{_whose_index(why, feeds)}") from error
     return result
+
+
+def _whose_index(why: str, feeds: Mapping[str, object]) -> str:
+    """Which input holds the index that an operator refuses, and its first sample; nothing where none does."""
+    found = re.search(r"\bidx=(-?\d+)", why)
+    if found is None:
+        return ""
+    for name, array in feeds.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.ndim:
+            samples = np.argwhere(array == int(found[1]))[:1, 0]
+            if len(samples):
+                return f"; input {name!r} holds it, first in sample {samples[0]} of this call"
+    return ""
 
 
 def _first_line(error: Exception) -> str:

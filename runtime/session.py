@@ -23,6 +23,7 @@ from lhc.runtime.network_calls import Call, calibration_calls, calibration_count
 from lhc.runtime.ort import Array, TensorInfo, must_run, tensor_infos
 from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
+from lhc.samples.converted import converted
 from lhc.samples.task import LazyArray, Task, count_samples
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class HybridSession:
         Args:
             model: path, ModelProto, onnx-ir model or loaded model.
             hardware: description; by default that of the annotations, else preset ``lionheart``.
-            placement: by default the model's annotations (all digital where there are none); else
+            placement: by default the model's annotations (all digital, with a warning, where there are none); else
                 ``"all-analog"``, names of layers, or a plan.
             t_inference: seconds after the first read; the hardware's own by default.
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
@@ -82,9 +83,15 @@ class HybridSession:
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         if self.plan is not None and (placement is None or placement is self.plan):
             self._model = with_digital_columns(self._model, self.plan.digital_columns)
+        elif placement is None:
+            log.warning(
+                "%s carries no placement, so everything runs digital; see 'lhc partition' and placement=\"all-analog\"",
+                self._model.label,
+            )
         default = self.plan.hardware if self.plan is not None else "lionheart"
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)
+        self._types = {info.name: info.type for info in self.get_inputs() if info.type.startswith("tensor(")}
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
         self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies)
@@ -212,7 +219,7 @@ class HybridSession:
             log.warning(
                 "%s: the chip is calibrated on %d samples, not %d", self._model.label, taken, compensation.samples
             )
-        inputs = {name: np.asarray(array[:taken] if array.ndim else array) for name, array in arrays.items()}
+        inputs = self._as_taken({name: np.asarray(a[:taken] if a.ndim else a) for name, a in arrays.items()})
         most = batch or call_samples(graph)
         return graph, calibration_calls(inputs, compensation.reads, most, batch is not None)
 
@@ -247,15 +254,26 @@ class HybridSession:
         if set(arrays) != set(self._graph.inputs):
             raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
 
+    def _as_taken(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Arrays in the types that the inputs take, as in data files; what is no array, or for no tensor, as it is."""
+        label = self._model.label
+        return {
+            name: np.asarray(converted(array, name, self._types[name], label))
+            if isinstance(array, np.ndarray) and name in self._types
+            else array
+            for name, array in arrays.items()
+        }
+
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array | list[Array] | None]) -> list[Array]:
         """Outputs for these inputs.
 
         Args:
             output_names: which outputs; None, or no names, for all.
-            feeds: input name -> array; a list for a sequence, perhaps None for what is optional.
+            feeds: input name -> array; a list for a sequence, perhaps None for what is optional. Floats and integers
+                of another width than the input's are converted.
 
         Raises:
-            DataError: missing or unknown inputs, or data that does not fit.
+            DataError: missing or unknown inputs, another type or values that it cannot hold, or data that does not fit.
             UsageError: an output that the model does not have.
         """
         names = list(output_names or self._graph.outputs)
@@ -265,6 +283,7 @@ class HybridSession:
         # Sequences are lists and what is optional may be None: they go to the digital segments as they are.
         arrays: dict[str, Any] = {n: a if a is None or isinstance(a, list) else np.asarray(a) for n, a in feeds.items()}
         self._check_names(arrays)
+        arrays = self._as_taken(arrays)
         self._tell_uncalibrated()
         tensors = [array for name in self._graph.inputs if isinstance(array := arrays[name], np.ndarray)]
         samples = next((len(tensor) for tensor in tensors if tensor.ndim), 1)

@@ -10,14 +10,14 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lhc.errors import DataError, UsageError
 from lhc.model import OnnxModel
 from lhc.onnx_io import Shape, input_shapes
-from lhc.runtime.ort import TensorInfo, tensor_infos
+from lhc.runtime.ort import tensor_infos
+from lhc.samples.converted import Converted, converted
 from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.npy import read_npz
 from lhc.samples.shards import read_folder
@@ -27,9 +27,6 @@ from lhc.support.functions import load_function
 
 __all__ = ["first_samples", "has_labels", "load_task"]
 
-_DTYPES = {"float": "float32", "double": "float64", "string": "object"}
-_LOOKED_AT = 1024
-"""Samples that are looked through at once."""
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -137,7 +134,7 @@ def _task(
 ) -> Task:
     try:
         for array in inputs.values():
-            if isinstance(array, _Converted):
+            if isinstance(array, Converted):
                 array.look_through(samples)
         # Cut first: what lies behind the samples asked for may be large, and whether it is finite does not matter.
         head = Task(inputs, targets, metric, finite=True, documents=documents).head(samples)
@@ -177,50 +174,6 @@ def _default_metric(targets: Array | None, where: str) -> str:
     return "accuracy"
 
 
-class _Converted(LazyArray):
-    """Samples in another type, converted as they are read; what that type cannot hold is refused, not wrapped."""
-
-    def __init__(self, array: Samples, dtype: np.dtype[Any], name: str) -> None:
-        """Samples to convert."""
-        super().__init__(array.shape, dtype)
-        self._array = array
-        self._name = name
-
-    def look_through(self, samples: int | None) -> None:
-        """Find now what cannot be converted in the first samples, all by default; floats are looked through anyway."""
-        if self._array.dtype.kind in "iu" and not np.can_cast(self._array.dtype, self.dtype):
-            stop = len(self) if samples is None else min(samples, len(self))
-            for start in range(0, stop, _LOOKED_AT):
-                self[start : min(start + _LOOKED_AT, stop)]
-
-    def _rows(self, start: int, stop: int) -> Array:
-        return _cast(self._array[start:stop], self.dtype, self._name, np.arange(start, stop))
-
-    def _pick(self, indices: Indices) -> Array:
-        return _cast(self._array[indices], self.dtype, self._name, indices)
-
-
-def _cast(array: Array, dtype: np.dtype[Any], name: str, samples: Indices | None = None) -> Array:
-    """Values in another type of the same sort."""
-    with np.errstate(over="ignore"):
-        converted = array.astype(dtype)
-    if dtype.kind not in "iuf" or np.can_cast(array.dtype, dtype) or array.size == 0:
-        return converted
-    limits: np.finfo[Any] | np.iinfo[Any] = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    if dtype.kind == "f":
-        lost = np.isinf(converted) & np.isfinite(array)
-    else:
-        lost = (array < int(limits.min)) | (array > int(limits.max))
-    if not lost.any():
-        return converted
-    place = tuple(np.argwhere(lost)[0])
-    where = name if samples is None else f"{name}, sample {samples[place[0]]}"
-    least, greatest = (f"{limit:.4g}" if dtype.kind == "f" else str(limit) for limit in (limits.min, limits.max))
-    raise DataError(
-        f"{where}: {array[place]} is beyond the range of {dtype}, which the model takes ({least} to {greatest})"
-    )
-
-
 def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict[str, Samples]:
     """The inputs of a model, each in the type that it takes and checked against its shape."""
     shapes = input_shapes(model)
@@ -230,27 +183,7 @@ def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict
         raise DataError(f"{where}: no array for input {missing[0]!r}; there are {sorted(arrays)}")
     for info in infos:
         _check_shape(info.name, arrays[info.name].shape, shapes[info.name], where)
-    return {info.name: _converted(arrays[info.name], info, where) for info in infos}
-
-
-def _converted(array: Samples, info: TensorInfo, where: str) -> Samples:
-    """Floats of another width are converted, and so are integers, and text to the objects that strings are."""
-    kind = info.type.removeprefix("tensor(").removesuffix(")")
-    try:
-        wanted = np.dtype(_DTYPES.get(kind, kind))
-    except TypeError as error:
-        raise DataError(
-            f"{where}: input {info.name!r} of the model is {kind}, which arrays of samples cannot hold; export it with"
-            " an input of float32"
-        ) from error
-    if array.dtype == wanted:
-        return array
-    kinds = array.dtype.kind, wanted.kind
-    if kinds[0] != kinds[1] and kinds != ("U", "O") and not set(kinds) <= {"i", "u"}:
-        takes = "strings" if wanted.hasobject else str(wanted)
-        raise DataError(f"{where}: {info.name!r} is {array.dtype}, the model takes {takes}; convert it")
-    name = repr(info.name)
-    return _Converted(array, wanted, name) if array.ndim else _cast(np.asarray(array), wanted, f"{where}: {name}")
+    return {info.name: converted(arrays[info.name], info.name, info.type, where) for info in infos}
 
 
 def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, where: str) -> None:

@@ -1,0 +1,52 @@
+"""What a session takes: types that fit without a loss, a word where nothing is placed, and whose index is refused."""
+
+import numpy as np
+import onnx
+import pytest
+
+from lhc import HybridSession
+from lhc.errors import DataError
+
+EMBEDDING = """<ir_version: 8, opset_import: ["" : 17]> texts (int64[N, 3] ids, float[N, 3] mask) => (float[N, 3] y)
+    <float[4] table = {1.0, 2.0, 3.0, 4.0}> { found = Gather (table, ids) y = Mul (found, mask) }"""
+IDS = np.array([[0, 1, 2], [3, 2, 1]])
+MASK = np.ones((2, 3), np.float32)
+
+
+@pytest.fixture
+def session() -> HybridSession:
+    return HybridSession(onnx.parser.parse_model(EMBEDDING))
+
+
+def test_other_widths_are_converted_as_those_of_data_files_are(session: HybridSession) -> None:
+    (plain,) = session.run(None, {"ids": IDS, "mask": MASK})
+    (converted,) = session.run(None, {"ids": IDS.astype(np.int32), "mask": MASK.astype(np.float64)})
+    assert converted.dtype == np.float32
+    np.testing.assert_array_equal(plain, converted)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (IDS.astype(np.float32), "model: 'ids' is float32, the model takes int64; convert it"),
+        (np.full((2, 3), 2**63, np.uint64), "'ids', sample 0: 9223372036854775808 is beyond the range of int64"),
+        (np.array([[0, 1, 2], [0, 9, 9]]), "input 'ids' holds it, first in sample 1 of this call"),
+        (np.array([[0, -7, 2], [0, 1, 2]], np.int16), "idx=-7 .*input 'ids' holds it, first in sample 0 of this call"),
+    ],
+)
+def test_what_does_not_fit_names_the_input(session: HybridSession, ids: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        session.run(None, {"ids": ids, "mask": MASK})
+
+
+def test_a_network_without_a_placement_is_said_to_run_digital(caplog: pytest.LogCaptureFixture) -> None:
+    proto = onnx.parser.parse_model(EMBEDDING)
+    session = HybridSession(proto)
+    session.run(None, {"ids": IDS, "mask": MASK})
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "model carries no placement, so everything runs digital; see 'lhc partition' and placement=\"all-analog\""
+    ]
+    caplog.clear()
+    HybridSession(proto, placement=())
+    assert not caplog.records
