@@ -1,5 +1,6 @@
 """Latency and energy of layers on a core with tiles, against sums by hand."""
 
+import math
 import pickle
 from collections.abc import Callable
 from types import ModuleType
@@ -47,6 +48,18 @@ def test_a_matrix_of_two_tiles_by_hand(one: One) -> None:
     assert parts["partial sums"] == pytest.approx(10 * 1.0 / clock)  # one addition per output
     assert parts["im2col"] == 0  # a matrix product gathers nothing
     assert parts["re-reads"] == 0
+
+
+def test_values_of_converters_move_as_whole_bytes(one: One) -> None:
+    """The i and o of the formula in docs/costs.md."""
+    for bits, size in ((8, 1), (9, 2), (16, 2), (17, 3), (24, 3), (None, 4)):
+        converters = {"dac": LIONHEART.dac, "adc": LIONHEART.adc}
+        machine = LIONHEART.model_copy(
+            update={name: kind.model_copy(update={"bits": bits}) for name, kind in converters.items()}
+        )
+        parts = nanoseconds(analog(one(300, 10), machine))
+        assert parts["input"] == pytest.approx(math.ceil(300 * size / 4))
+        assert parts["output"] == pytest.approx(2 * math.ceil(10 * size / 4))
 
 
 def test_links_of_tiles_move_at_once_and_the_core_waits(one: One) -> None:
