@@ -169,7 +169,12 @@ class LayerPlan(PlanRecord):
 
     @property
     def block(self) -> str:
-        """Path of the block that it is in: down to the first number (``encoder.layer.3``), else what holds it."""
+        """Path of the block that it is in: down to the first number (``encoder.layer.3``), else what holds it.
+
+        A module without weights for its product is one that does more, such as a whole block with its attention.
+        """
         parts = self.path.split(".")
-        number = next((index for index, part in enumerate(parts[:-1]) if part.isdigit()), len(parts) - 2)
+        own = self.module is None or self.reason != "no-static-weight"  # a module of its own is inside of a block
+        within = parts[:-1] if own else parts
+        number = next((index for index, part in enumerate(within) if part.isdigit()), len(parts) - 2)
         return ".".join(parts[: number + 1])

@@ -44,6 +44,15 @@ def test_a_block_ends_at_the_first_number(name: str, block: str) -> None:
     assert list(_analysis((name,)).blocks()) == [block]
 
 
+def test_products_of_activations_are_in_the_block_whose_module_computes_them() -> None:
+    row = _analysis(("layers.0.scores",)).plan.layers[0]
+    assert row.reason == "no-static-weight"
+    cases = {"layers.0": "layers.0", "layers.0.attn": "layers.0", "encoder.attn": "encoder", "attn": ""}
+    assert {module: row.model_copy(update={"module": module}).block for module in cases} == cases
+    weighted = _analysis(("features.0",)).plan.layers[0]
+    assert weighted.model_copy(update={"module": "features.0"}).block == "features"
+
+
 def test_blocks_hold_their_layers_in_the_order_of_the_file() -> None:
     blocks = {block: [layer.name for layer in layers] for block, layers in _analysis().blocks().items()}
 
