@@ -52,6 +52,11 @@ class DeviceModel(Section):
         """Why the model says nothing about a time of inference (seconds), if so."""
         return None
 
+    @property
+    def ages(self) -> bool:
+        """Whether anything changes with the time since programming: drift, or read noise, which grows with it."""
+        return any(getattr(self, scale, 1.0) > 0 for scale in ("drift_scale", "read_noise_scale"))
+
     def lasting(self, t_s: float) -> float:
         """About what share of its conductance a device keeps until a time of inference (seconds)."""
         return 1.0

@@ -41,6 +41,11 @@ class Regimes(DeviceModel):
     kind = "RegimeNoise"
     attributes: ClassVar[dict[str, str]] = {}
 
+    @property
+    def ages(self) -> bool:
+        """Never: weights stay as they were programmed."""
+        return False
+
     @model_validator(mode="after")
     def _regimes_reach_to_the_end(self) -> "Regimes":
         bounds = [regime.up_to for regime in self.regimes]

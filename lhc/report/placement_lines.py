@@ -259,6 +259,8 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
     remapped = any(remedy.change.startswith("faults.remap ") for remedy in found.remedies)
     if plan.hardware.faults.could_remap and not remapped:
         yield "not tried: weights mapped around stuck cells and dead lines (faults.remap: true in the hardware)"
+    if plan.hardware.dac.bits is not None and not any(one.change.startswith("dac.bits ") for one in found.remedies):
+        yield "not tried: more bits of the DAC (dac.bits in the hardware; lhc attribute shows what they would bring)"
     if outcome.retrained is None and outcome.training_note is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lhc.errors import OutOfTimeError
 from lhc.graph import columns_of
+from lhc.hardware.sections import Converter
 from lhc.measure.bench import Bench
 from lhc.measure.judge import PlacementJudge
 from lhc.passes import SearchOptions, damage_of, further_copies, search_space
@@ -229,17 +230,22 @@ Change = tuple[str, frozenset[str], Bench]
 
 def _times(case: Case) -> Iterator[Change]:
     machine, now = case.verify.hardware, case.verify.t_s
+    ages = any(devices is not None and devices.ages for devices in (machine.for_layer(n).devices for n in case.analog))
     for t_s in SHORTER_TIMES_S:
-        if t_s < now and machine.devices is not None and machine.knows(t_s):
+        if t_s < now and ages and machine.knows(t_s):
             yield f"--t-inference {now:g} -> {t_s:g}", case.analog, replace(case.verify, t_s=t_s)
 
 
 def _bits(case: Case) -> Iterator[Change]:
     machine = case.verify.hardware
-    if machine.adc.bits is not None:
-        more = machine.adc.bits + MORE_BITS
-        finer = machine.model_copy(update={"adc": machine.adc.model_copy(update={"bits": more})})
-        yield f"adc.bits {machine.adc.bits} -> {more}", case.analog, replace(case.verify, hardware=finer)
+    converters: dict[str, Converter] = {"adc": machine.adc}
+    if machine.dac.slice_bits is None:  # else more bits are more reads, and not of every number of bits
+        converters["dac"] = machine.dac
+    for name, converter in converters.items():
+        if converter.bits is not None:
+            more = converter.bits + MORE_BITS
+            finer = machine.model_copy(update={name: converter.model_copy(update={"bits": more})})
+            yield f"{name}.bits {converter.bits} -> {more}", case.analog, replace(case.verify, hardware=finer)
 
 
 def _remapped(case: Case) -> Iterator[Change]:

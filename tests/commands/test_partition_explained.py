@@ -7,7 +7,7 @@ import pytest
 
 import lhc
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware, Override
+from lhc.hardware import Hardware, Override, StateIndependent
 from lhc.hardware.faults import Faults
 from lhc.passes import PassResult, Strategy
 from lhc.plan import Plan
@@ -41,6 +41,7 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
         "--t-inference 86400 -> 3600",
         "--t-inference 86400 -> 0",
         "adc.bits 8 -> 10",
+        "dac.bits 8 -> 10",
         f"tiles {tiles} -> {2 * tiles}",
     ]
     drops = result.plan.outcome.drop
@@ -49,6 +50,15 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
         assert sum(remedy.difference) / 2 == pytest.approx(remedy.evaluation.drop - drops), "of the same chips"
     assert found.least.drop <= drops
     assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
+
+
+def test_no_earlier_time_is_tried_where_devices_do_not_change_with_time() -> None:
+    still = StateIndependent(drift_scale=0.0, read_noise_scale=0.0)
+    machine = Hardware.load("lionheart").model_copy(update={"devices": still})
+    asked: dict[str, Any] = {"samples": 60, "draws": 2, "max_draws": 2, "strategy": "all-analog", "include": FEW}
+    found = lhc.partition("digits-narrow", max_drop=0.0, hardware=machine, copies=1, **asked).infeasibility
+    assert found is not None
+    assert [remedy.change for remedy in found.remedies] == ["adc.bits 8 -> 10", "dac.bits 8 -> 10"]
 
 
 def test_a_rule_is_explained_by_damage_and_by_what_its_machine_lacks() -> None:

@@ -136,6 +136,21 @@ def test_layers_are_in_the_way_where_the_rest_is_shown_to_hold_the_budget(
 
 
 @pytest.mark.parametrize(
+    ("bits", "change", "said"), [(8, "adc.bits", True), (8, "dac.bits", False), (None, "x", False)]
+)
+def test_more_bits_of_the_dac_are_named_where_they_were_not_tried(
+    full: Report, bits: int | None, change: str, said: bool
+) -> None:
+    assert full.infeasibility is not None
+    (remedy,) = full.infeasibility.remedies
+    found = replace(full.infeasibility, remedies=(replace(remedy, change=f"{change} 8 -> 10"),))
+    machine = full.plan.hardware
+    machine = machine.model_copy(update={"dac": machine.dac.model_copy(update={"bits": bits})})
+    lines = infeasibility_lines(found, full.plan.model_copy(update={"hardware": machine}))
+    assert any(line.startswith("not tried: more bits of the DAC") for line in lines) == said
+
+
+@pytest.mark.parametrize(
     ("faults", "remedies", "said"),
     [
         (Faults(), (), False),
