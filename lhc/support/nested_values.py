@@ -1,5 +1,6 @@
 """Lists and mappings as YAML and JSON have them: their fields, their size, keys that they do not have."""
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 __all__ = ["fields_by_path", "holds_more", "unknown_key"]
 
 _Schema = Mapping[str, Any]
+_UNIT = re.compile(
+    r"_(s|ms|us|ns|pj|nj|uj|mj|mw|w|mm2|um2|mhz|ghz|gb|bits|bytes?|cycles|percent|cell|scale|v|mv|ua|na|db)(?=_|$)"
+)
+"""The word of a key that says what its number is; a scale is a factor."""
 
 
 def fields_by_path(document: object, path: str = "") -> dict[str, object]:
@@ -39,6 +44,9 @@ def holds_more(document: object, most: int) -> bool:
 def unknown_key(schema: _Schema, path: Sequence[str | int]) -> str:
     """What to say of a key that a document has where there is no such key: the nearest one, else all that there are.
 
+    Where the key names a unit, the nearest two of that unit: a number that is moved to another unit would be wrong, and
+    quantities of one unit are easily mistaken for each other.
+
     Args:
         schema: JSON schema of the document, as pydantic makes it.
         path: of the key, as pydantic tells it: keys, positions in lists, kinds of a section that are told by ``model``.
@@ -48,10 +56,16 @@ def unknown_key(schema: _Schema, path: Sequence[str | int]) -> str:
     for part in above:
         here = [inner for one in here for inner in _inside(schema, one, part)]
     known = list(dict.fromkeys(name for one in here for name in one.get("properties", {})))
-    near = get_close_matches(str(key), known, n=1)
+    unit = _unit(str(key))
+    near = get_close_matches(str(key), [name for name in known if unit in (None, _unit(name))], n=2)
     if near:
-        return f"no such key; did you mean {near[0]}?"
+        return f"no such key; did you mean {' or '.join(near if unit else near[:1])}?"
     return f"no such key; there are {', '.join(known)}" if known else "no such key"
+
+
+def _unit(key: str) -> str | None:
+    found = _UNIT.search(key)
+    return found and found[1]
 
 
 def _choices(schema: _Schema, one: _Schema) -> list[_Schema]:

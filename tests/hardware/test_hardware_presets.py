@@ -188,10 +188,17 @@ MISTAKES = [
     Mistake(
         "field of another device",
         "name: a\ndevices: {model: hermes, noise_scale: 1}",
-        r" devices\.noise_scale: no such key; did you mean read_noise_scale\?",
+        r" devices\.noise_scale: no such key; did you mean read_noise_scale or programming_noise_scale\?",
     ),
     Mistake(
         "unlike any field", "name: a\ntiles: {voltage: 1}", r"tiles\.voltage: no such key; there are rows, cols, count "
+    ),
+    Mistake(
+        "unit", "name: a\ndevices: {programming_noise_us: 2}", r" mean programming_g_max_us or programming_coeff.*_us\?"
+    ),
+    Mistake("half a unit", "name: a\ncosts: {tile: {product_pj: 3}}", r"\.product_pj: .* mean product_pj_per_cell\? "),
+    Mistake(
+        "other unit", "name: a\ncosts: {tile: {product_us: 3}}", r"no such key; there are product_ns, product_pj_p"
     ),
     Mistake("field of costs", "name: a\ncosts: {tile: {product_n: 1}}", r" costs\.tile\.product_n: .* product_ns\? "),
     Mistake(
