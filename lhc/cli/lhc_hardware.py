@@ -29,7 +29,7 @@ def hardware(asked: HardwareOptions) -> None:
 
 def _described(asked: HardwareOptions) -> str:
     """A description with all its fields, and the user's devices or stuck cells; it is told what was put in."""
-    from lhc.hardware import Hardware
+    from lhc.hardware import Hardware, has_comments
 
     machine = Hardware.load(asked.name or "lionheart")
     if asked.measured is not None:
@@ -42,13 +42,13 @@ def _described(asked: HardwareOptions) -> str:
             hint(told)
         if machine.t_inference_s != base.t_inference_s:
             hint(f"t_inference_s is {machine.t_inference_s:g}: no device was measured later")
-        for effect in base.left_out:
-            if effect not in machine.left_out:
-                hint(f"no longer left out: {effect.name}, which the measured devices have")
+        for effect in (one for one in base.left_out if one not in machine.left_out):
+            hint(f"no longer left out: {effect.name}, which the measured devices have")
     if asked.fault_map is not None:
         from lhc.hardware.fault_map import with_fault_map
 
         machine, stuck = with_fault_map(machine, asked.fault_map)
         hint(stuck)
-    hint("comments of the YAML are not carried over; values and sources are")
+    if has_comments(asked.name or "lionheart"):
+        hint("comments of the YAML are not carried over; values and sources are")
     return machine.to_yaml()

@@ -19,7 +19,7 @@ from lhc.hardware.devices import (
 from lhc.hardware.faults import Faults
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.overrides import Override
-from lhc.hardware.presets import preset_names, preset_text
+from lhc.hardware.presets import has_comments, preset_names, preset_text
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
 from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, scaled_programming, without
 from lhc.hardware.weight_noise import Regimes
@@ -54,6 +54,7 @@ __all__ = [
     "Tiles",
     "Training",
     "effects_of",
+    "has_comments",
     "preset_names",
     "preset_text",
     "scaled_noise",

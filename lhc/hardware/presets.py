@@ -7,11 +7,13 @@ that holds ``NAME.yaml``. A preset of lhc's own is never replaced.
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from lhc.errors import ConfigError, UsageError
 from lhc.support.installed import installed, installed_names, package_of
+from lhc.support.yaml_text import comments_in
 
-__all__ = ["nearest_presets", "preset_names", "preset_text"]
+__all__ = ["has_comments", "nearest_presets", "preset_names", "preset_text"]
 
 _GROUP = "lhc.presets"
 
@@ -51,3 +53,8 @@ def preset_text(name: str) -> str:
         raise ConfigError(
             f"{package_of(entry)}: its preset {name!r} cannot be read: {type(error).__name__}: {error}"
         ) from error
+
+
+def has_comments(where: str) -> bool:
+    """Whether the YAML of a preset, or of a file that was read before, has comments."""
+    return comments_in(preset_text(where) if where in preset_names() else Path(where).read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ copies them needs as much memory. PyYAML is loaded for the first text: plans in 
 from lhc.errors import ConfigError
 from lhc.support.nested_values import holds_more
 
-__all__ = ["read_yaml", "write_yaml"]
+__all__ = ["comments_in", "read_yaml", "write_yaml"]
 
 _NAMELESS = 'in "<unicode string>", '
 """What PyYAML calls a text; its file is named before."""
@@ -49,3 +49,15 @@ def read_yaml(text: str, where: str) -> object:
     if holds_more(document, _VALUES):
         raise ConfigError(f"{where}: its aliases stand for more than {_VALUES:,} values")
     return document
+
+
+def comments_in(text: str) -> bool:
+    """Whether a text that `read_yaml` takes has comments: a ``#`` that is in no token."""
+    import yaml
+
+    end = 0
+    for token in yaml.scan(text):
+        if "#" in text[end : token.start_mark.index]:
+            return True
+        end = max(end, token.end_mark.index)
+    return "#" in text[end:]
