@@ -1,0 +1,37 @@
+"""Fields of devices: what docs/hardware.md says of them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lhc.hardware import Hardware, StateIndependent
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_table_of_fields_is_what_the_models_say() -> None:
+    command = [sys.executable, "docs/device_table.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.analog
+def test_the_documented_devices_have_the_noise_that_they_say() -> None:
+    import torch
+
+    page = (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8")
+    (text,) = (one for one in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "state_independent" in one)
+    machine = Hardware.parse(f"name: reram\n{text}", "docs/hardware.md")
+    assert isinstance(machine.devices, StateIndependent)
+    assert not machine.devices.ages
+    model = machine.to_rpu_config().noise_model
+    torch.manual_seed(0)
+    for target_us in (20.0, 60.0, 95.0):
+        held = model.apply_programming_noise_to_conductance(torch.full((20_000,), target_us))
+        assert float(held.mean()) == pytest.approx(target_us, abs=0.1)
+        assert float(held.std()) == pytest.approx(2.5, rel=0.03)
+        later = model.apply_drift_noise_to_conductance(held, model.generate_drift_coefficients(held), 3e7)
+        assert torch.equal(later, held)
