@@ -9,6 +9,7 @@ from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded, layers_among
 from lhc.report.in_the_way import in_the_way
+from lhc.report.remedies import left_digital, not_tried
 from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
 from lhc.report.text import (
     budget_of_chips,
@@ -29,6 +30,7 @@ from lhc.report.text import (
     tests_text,
     unmet_because,
 )
+from lhc.support.documentation import page
 from lhc.support.numbers import (
     amount,
     counted,
@@ -142,6 +144,8 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
         lines.append(f"{counted(len(digital), 'digital layer')}{never_text(digital)}: {reasons(digital)}")
+    if left := left_digital(plan):
+        lines.append(f"{left}; when each pays: {page('budget-not-met')}")
     lines += _columns_lines(plan)
     more = list(_detail_lines(result))
     return "\n".join([*lines, *(more if details else [DETAILS] if more else [])])
@@ -250,19 +254,7 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
         between = "" if interval is None else f" ({interval_text(outcome, interval)})"
         word = f"{budget_word(remedy.within)}{'; no difference shown on the same chips' if remedy.none_shown else ''}"
         yield f"{remedy.change}: {outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}, {word}"
-    copied = plan.hardware.copies_obstacle is None and outcome.limits.keys() <= {"tiles"}
-    if copied and not any(remedy.change.startswith("tiles ") for remedy in found.remedies):
-        if outcome.copies in (None, "auto"):
-            yield "not tried: copies of weights on more tiles (lhc partition --max-tiles)"
-        else:
-            yield f"not tried: other copies of weights (--copies {outcome.copies} was asked for)"
-    remapped = any(remedy.change.startswith("faults.remap ") for remedy in found.remedies)
-    if plan.hardware.faults.could_remap and not remapped:
-        yield "not tried: weights mapped around stuck cells and dead lines (faults.remap: true in the hardware)"
-    if plan.hardware.dac.bits is not None and not any(one.change.startswith("dac.bits ") for one in found.remedies):
-        yield "not tried: more bits of the DAC (dac.bits in the hardware; lhc attribute shows what they would bring)"
-    if outcome.retrained is None and outcome.training_note is None:
-        yield "not tried: weights that are trained under the noise of tiles (--retrain)"
+    yield from (f"not tried: {what}" for what in not_tried(found, plan))
 
 
 def stored_summary(model: OnnxModel) -> str:

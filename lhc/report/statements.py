@@ -7,6 +7,7 @@ from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
 from lhc.report.in_the_way import in_the_way
+from lhc.report.remedies import what_helps
 from lhc.report.text import (
     budget_for,
     budget_of_chips,
@@ -140,6 +141,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
             "In the way",
             f"{ways}. The nearest budget that the {counted(verified, 'analog layer')} hold: {nearest}.",
         )
+    if helps := what_helps(report.infeasibility, plan):
+        yield "What helps", capitalized(helps)
     if report.over_time and outcome is not None:
         yield "Over time", _lasting(report.over_time, outcome, report.over_time_type)
     if report.robustness is not None:

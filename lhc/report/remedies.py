@@ -1,0 +1,84 @@
+"""What may bring more layers onto tiles, as far as a plan tells, in words."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lhc.plan import Outcome, Plan
+from lhc.plan.recurrent_steps import folded
+from lhc.report.text import draws_word
+from lhc.support.numbers import counted
+
+if TYPE_CHECKING:
+    from lhc.results import Infeasibility
+
+__all__ = ["left_digital", "not_tried", "what_helps"]
+
+WHERE = "page budget-not-met of lhc's documentation"
+
+
+def left_digital(plan: Plan) -> str:
+    """How many layers stay digital though the budget is met, since they may not fit it, and what may bring them along.
+
+    Nothing where no layer does, or the budget is not met.
+    """
+    outcome = plan.outcome
+    number = sum(row.placement == "digital" and row.reason == "sensitivity" for row in folded(plan).layers)
+    if outcome is None or not outcome.within_budget or not number:
+        return ""
+    stay, them = ("stays", "it") if number == 1 else ("stay", "them")
+    ways = ["a larger --max-drop"]
+    ways += [] if _trained(outcome) else ["--retrain"]
+    if outcome.generalized:
+        ways.append("more samples (--samples)")
+    elif plan.hardware.is_stochastic:
+        ways.append(f"more {draws_word(outcome)}s (--max-draws)")
+    listed = " or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
+    return f"{counted(number, 'layer')} {stay} digital for the budget: {listed} may bring {them} onto tiles"
+
+
+def not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
+    """What was not tried to hold a budget that is not met.
+
+    Args:
+        found: what was measured of it, where that is known.
+    """
+    outcome, changes = plan.outcome, () if found is None else tuple(remedy.change for remedy in found.remedies)
+    if outcome is None:
+        return
+    copied = plan.hardware.copies_obstacle is None and outcome.limits.keys() <= {"tiles"}
+    if found is not None and copied and not any(change.startswith("tiles ") for change in changes):
+        if outcome.copies in (None, "auto"):
+            yield "copies of weights on more tiles (lhc partition --max-tiles)"
+        else:
+            yield f"other copies of weights (--copies {outcome.copies} was asked for)"
+    remapped = any(change.startswith("faults.remap ") for change in changes)
+    if found is not None and plan.hardware.faults.could_remap and not remapped:
+        yield "weights mapped around stuck cells and dead lines (faults.remap: true in the hardware)"
+    converted = any(change.startswith("dac.bits ") for change in changes)
+    if found is not None and plan.hardware.dac.bits is not None and not converted:
+        yield "more bits of the DAC (dac.bits in the hardware; lhc attribute shows what they would bring)"
+    if not _trained(outcome):
+        yield "weights that are trained under the noise of tiles (--retrain)"
+
+
+def what_helps(found: "Infeasibility | None", plan: Plan) -> str:
+    """What a report says of a budget that leaves layers digital, and where to read on; nothing where none does."""
+    outcome = plan.outcome
+    if outcome is None or not plan.layers:
+        return ""
+    if outcome.within_budget:
+        left = left_digital(plan)
+        return f"{left} ({WHERE} says when each pays)." if left else ""
+    untried = "; ".join(not_tried(found, plan))
+    told = f" Not tried: {untried}." if untried else ""
+    unknown = (
+        " Which layers are in the way, and what was measured to help, the file does not say: the command that made"
+        " it does, below its verdict (lhc partition by --report too)."
+    )
+    told += "" if found is not None else unknown
+    return f"{WHERE} says what helps, and when it pays.{told}"
+
+
+def _trained(outcome: Outcome) -> bool:
+    """Whether a training was part of the command, kept or not."""
+    return outcome.retrained is not None or outcome.training_note is not None

@@ -1,0 +1,67 @@
+"""What may bring more layers onto tiles."""
+
+import pytest
+
+from lhc.hardware import Hardware
+from lhc.plan import Decision, Plan
+from lhc.report.document import Report
+from lhc.report.remedies import left_digital, what_helps
+from lhc.report.statements import statements
+
+
+def _within(plan: Plan, number: int, **fields: object) -> Plan:
+    """The plan within its budget, with so many layers digital for it."""
+    assert plan.outcome is not None
+    outcome = plan.outcome.model_copy(update={"within_budget": True, "retrained": None, "training_note": None} | fields)
+    names = [row.name for row in plan.layers]
+    decided: dict[str, Decision] = {
+        name: ("digital", "sensitivity", "") if index < number else ("analog", "budget", "")
+        for index, name in enumerate(names)
+    }
+    return plan.decide(decided).model_copy(update={"outcome": outcome})
+
+
+@pytest.mark.parametrize(
+    ("number", "fields", "said"),
+    [
+        (0, {}, ""),
+        (2, {"within_budget": False}, ""),
+        (
+            2,
+            {},
+            "2 layers stay digital for the budget: a larger --max-drop, --retrain or more chips (--max-draws)",
+        ),
+        (
+            1,
+            {"training_note": "not trained", "generalized": True},
+            "1 layer stays digital for the budget: a larger --max-drop or more samples (--samples)",
+        ),
+    ],
+)
+def test_layers_left_digital_within_the_budget_are_told(
+    full: Report, number: int, fields: dict[str, object], said: str
+) -> None:
+    plan = _within(full.plan, number, **fields)
+    bring = f" may bring {'it' if number == 1 else 'them'} onto tiles"
+    assert left_digital(plan) == (f"{said}{bring}" if said else "")
+    assert bool(dict(statements(full.model_copy(update={"plan": plan, "infeasibility": None}))).get("What helps")) == (
+        bool(said) or not fields.get("within_budget", True)
+    )
+
+
+def test_chips_without_noise_are_no_remedy(full: Report) -> None:
+    exact = _within(full.plan, 2).model_copy(update={"hardware": Hardware(name="exact", devices=None)})
+    assert "--max-draws" not in left_digital(exact)
+
+
+def test_a_report_of_a_budget_that_is_not_met_points_to_what_helps(full: Report) -> None:
+    assert full.infeasibility is not None
+    unmet = _within(full.plan, 0, within_budget=False)
+    known, unknown = what_helps(full.infeasibility, unmet), what_helps(None, unmet)
+    for told in (known, unknown):
+        assert told.startswith("page budget-not-met of lhc's documentation says what helps")
+        assert "Not tried: " in told
+        assert "(--retrain)" in told
+    assert "the file does not say" not in known
+    assert "the file does not say" in unknown
+    assert "faults" not in unknown, "what was not explained may have been tried"
