@@ -1,8 +1,8 @@
 """Whole networks of real sizes, all analog, against onnxruntime without any noise.
 
-Random weights (their answers mean nothing; their time does not depend on them). Noise on, one day after programming,
-which is not timed; outputs are not calibrated. Copies fill free rows of tiles where the hardware has them: their sums
-saturate more often, and are read again.
+Random weights: their answers mean nothing, and their time depends on them only by how many vectors saturate and are
+read again, which are more than with trained ones. Noise on, one day after programming, which is not timed; outputs are
+not calibrated. Copies fill free rows of tiles where the hardware has them: their sums saturate more often.
 
 ``OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_networks.py FOLDER resnet50 bert-base``
 (`pip install torchvision transformers`); networks are exported once into FOLDER.
