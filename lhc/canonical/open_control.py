@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import onnx
 
 from lhc.canonical.bodies import holds_products
+from lhc.errors import DataError
 from lhc.model import OnnxModel, producers_of
 from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.operators import identity
@@ -32,7 +33,13 @@ class OpenQuestion:
     is_condition: bool = False
 
     def answer(self, array: Array) -> str:
-        """As in `lhc.plan.Plan.control`."""
+        """As in `lhc.plan.Plan.control`.
+
+        Raises:
+            DataError: the tensor has no value, or no such axis.
+        """
+        if array.size == 0 if self.axis is None else array.ndim <= self.axis:
+            raise DataError(f"{self.tensor!r} is {list(array.shape)}, which tells nothing")
         if self.axis is not None:
             return str(array.shape[self.axis])
         value = array.reshape(-1)[0]

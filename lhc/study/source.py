@@ -177,10 +177,10 @@ class Opened(OpenedModel):
             tensors = {question.tensor for question in asked.values()} - feeds.keys()
             try:
                 found = observe_tensors(opened.model, sorted(tensors), feeds) | feeds
+                told = {name: question.answer(found[question.tensor]) for name, question in asked.items()}
             except DataError as error:
                 self.warn(f"which branches its samples take, or how many turns, cannot be told: {error}")
                 break
-            told = {name: question.answer(found[question.tensor]) for name, question in asked.items()}
             known, opened = opened.control, opened.with_control(told)
             if opened.control == known:
                 break  # nothing more can be written out
