@@ -35,12 +35,14 @@ def format_outcome(outcome: Outcome) -> str:
     Points are of a share; a drop relative to the digital value is in %, others have the metric's own unit.
     """
     percent = outcome.percent or outcome.drop_type == "relative"
-    digits = _digits(outcome.max_drop)
+    digits, allowed = _digits(outcome.max_drop), outcome.max_drop
+    if outcome.drop != 0 and round(100 * outcome.drop, digits) == 0:
+        digits = max(digits, 2)  # a small drop does not read as none
     unit = " %" if outcome.drop_type == "relative" else " points" if outcome.percent else ""
-    drop = f"{drop_value(outcome.drop, percent, digits)}{unit}"
+    drop = f"{drop_value(outcome.drop, percent, digits, allowed)}{unit}"
     if outcome.interval is not None:
-        drop += f" [{', '.join(drop_value(bound, percent, digits) for bound in outcome.interval)}]"
-    budget = f"{drop_value(outcome.max_drop, percent, digits)}{unit}"
+        drop += f" [{', '.join(drop_value(bound, percent, digits, allowed) for bound in outcome.interval)}]"
+    budget = f"{drop_value(allowed, percent, _digits(allowed))}{unit}"
     return f"{outcome.drop_word} {drop}{f' <= {budget}' if outcome.within_budget else f', budget {budget} not met'}"
 
 

@@ -24,6 +24,7 @@ from lhc.report.text import (
 )
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.numbers import (
+    counted,
     counted_samples,
     drop_interval,
     drop_range,
@@ -57,7 +58,7 @@ def basis_text(found: SensitivityTable | Attribution) -> str:
     """What figures rest on: the line under the table of ``lhc sensitivity``."""
     after = f"{time_text(found.t_s)} after programming"
     samples = samples_basis(found)
-    return f"{found.draws} draws, {samples}, {after}, seed {found.seed}"
+    return f"{counted(found.draws, 'draw')}, {samples}, {after}, seed {found.seed}"
 
 
 def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = None) -> Table:
@@ -69,9 +70,13 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
         bounds = "-" if e.interval is None else f"[{', '.join(metric_value(b, e.percent) for b in e.interval)}]"
         mean, std = (metric_value(value, e.percent) for value in (e.mean, e.std))
         lost = e.deciding(generalized)
-        drops = [drop_value(e.drop, e.percent), "-" if lost is None else drop_range(lost, e.percent)]
-        budget = [] if within is None or outcome is None else [_held_word(within, lost, budget_for(e, outcome))]
-        rows.append([time_text(e.t_s), mean, std, bounds, *drops, *budget])
+        budget = None if within is None or outcome is None else budget_for(e, outcome)
+        drops = [
+            drop_value(e.drop, e.percent, budget=budget),
+            "-" if lost is None else drop_range(lost, e.percent, budget),
+        ]
+        held_word = [] if within is None or budget is None else [_held_word(within, lost, budget)]
+        rows.append([time_text(e.t_s), mean, std, bounds, *drops, *held_word])
     drop = f"{first.drop_word}{drop_unit(first.percent, 'absolute', first.metric)}"
     interval = f"{level_text(first.confidence)} interval over chips"
     of_drop = f"interval of the {first.drop_word}{' over chips and samples' if generalized else ''}"
@@ -108,7 +113,7 @@ def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = N
     first = results[0]
     of = f" of the network that {first.drop_word}s are against" if first.against else ""
     digital = f"digital {first.metric}{of} {metric_value(first.baseline, first.percent)}"
-    lines = [f"{digital}; {first.draws} draws, {samples_basis(first)}, seed {first.seed}"]
+    lines = [f"{digital}; {counted(first.draws, 'draw')}, {samples_basis(first)}, seed {first.seed}"]
     half = 0.5 / first.samples
     if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
         lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")

@@ -24,7 +24,7 @@ from lhc.report.page_sections import sections
 from lhc.report.pictures import Picture, laid_out
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
 from lhc.report.text import REASONS, reasons
-from lhc.support.numbers import level_text
+from lhc.support.numbers import counted, level_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -193,7 +193,7 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
     if report.over_time:
         chart = time_chart(report.over_time, outcome)
         first = report.over_time[0].evaluation
-        note = f"mean of {first.draws} chips, {level_text(first.confidence)} intervals"
+        note = f"mean of {counted(first.draws, 'chip')}, {level_text(first.confidence)} intervals"
         said = "; ".join(mark.title for mark in chart.marks)
         name = f"{first.metric.capitalize()} over time"
         found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))

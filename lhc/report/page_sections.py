@@ -124,7 +124,7 @@ def _within(judged: AtScale | Remedy) -> Value:
 
 def _basis(found: Evaluation) -> str:
     """Chips, samples and seed of an evaluation."""
-    return f"{found.draws} chips, {counted_samples(found.samples, found.documents)}, seed {found.seed}"
+    return f"{counted(found.draws, 'chip')}, {counted_samples(found.samples, found.documents)}, seed {found.seed}"
 
 
 def _front(front: Front, report: Report) -> PageSection:
@@ -279,7 +279,7 @@ def _attribution(found: Attribution, plan: Plan) -> PageSection:
         return title, True, lambda row: _damage(getattr(row[1], name))
 
     table = page_table(
-        f"{found.draws} chips, {samples_basis(found)}, {time_text(found.t_s)} after programming.",
+        f"{counted(found.draws, 'chip')}, {samples_basis(found)}, {time_text(found.t_s)} after programming.",
         found.layers.items(),
         ("Layer", False, lambda row: as_text(plan.titles.get(row[0], row[0]))),
         (f"Damage ({found.metric})", True, lambda row: as_number(row[1].damage.mean, "{:.3g}".format)),

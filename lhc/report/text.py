@@ -126,7 +126,7 @@ def budget_text(value: float, share: bool = False) -> str:
 
 def points(outcome: Outcome, value: float) -> str:
     """A drop, with the unit that it is in."""
-    return drop_text(value, outcome.percent, outcome.drop_type)
+    return drop_text(value, outcome.percent, outcome.drop_type, outcome.max_drop)
 
 
 def capitalized(text: str) -> str:
@@ -205,7 +205,7 @@ def budget_for(found: "Evaluation", outcome: Outcome, drop_type: str = "absolute
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
     """An interval of drops, the unit once."""
-    return drop_interval(interval, outcome.percent, outcome.drop_type)
+    return drop_interval(interval, outcome.percent, outcome.drop_type, outcome.max_drop)
 
 
 def comparable(found: "Evaluation", outcome: Outcome) -> bool:

@@ -106,8 +106,9 @@ class Effort(Tabled):
     @property
     def summary(self) -> str:
         """The line that sums the steps up."""
+        layers, draws = counted(self.layers, "layer"), counted(self.draws, "draw")
         return (
-            f"{self.layers} layers, {self.samples} samples, {self.draws} draws: {self.units} units of work,"
+            f"{layers}, {counted(self.samples, 'sample')}, {draws}: {self.units} units of work,"
             f" {self.kept} of them finished before; about {work_text(self.seconds)} in"
             f" {counted(self.processes, 'process', 'processes')}"
         )

@@ -271,7 +271,7 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
     found, budget = nearest.verdict.evaluation, verifier.budget
 
     def drop(value: float) -> str:
-        return drop_text(value, found.percent, budget.drop_type)
+        return drop_text(value, found.percent, budget.drop_type, budget.max_drop)
 
     mean = f"mean {found.drop_word} {drop(found.drop)}, at most {drop(nearest.verdict.bound)}"
     what, why = _difference(plan, kept.placement, nearest.placement), _too_few_chips(nearest, budget, word)

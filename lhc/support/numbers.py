@@ -172,11 +172,13 @@ def enough(count: int, half: float, room: float) -> int:
 
 
 def share_text(share: float, decimals: int = 1) -> str:
-    """A share of a whole.
+    """A share of a whole; what is less than the whole does not read as all of it.
 
-    >>> share_text(0.968), share_text(-0.001, 0)
-    ('96.8 %', '0 %')
+    >>> share_text(0.968), share_text(-0.001, 0), share_text(0.99998), share_text(1.0)
+    ('96.8 %', '0 %', '99.9 %', '100.0 %')
     """
+    if share < 1 - 1e-9 and round(100 * share, decimals) == 100:
+        share = 1 - 10.0 ** -(decimals + 2)
     return f"{round(100 * share, decimals) + 0.0:.{decimals}f} %"  # + 0.0: no "-0"
 
 
@@ -236,36 +238,48 @@ def drop_word(higher_is_better: bool | None) -> str:
     return "rise" if higher_is_better is False else "drop"
 
 
-def drop_value(value: float, percent: bool, decimals: int = 2) -> str:
+def drop_value(value: float, percent: bool, decimals: int = 2, budget: float | None = None) -> str:
     """A drop without its unit: hundredths where the metric or the drop is a share.
+
+    Args:
+        budget: where a share is over it, there are as many decimals as it takes to read so.
 
     >>> drop_value(-0.00001, True), drop_value(0.0123, True), drop_value(1.25, False)
     ('0.00', '1.23', '1.25')
+    >>> drop_value(0.01002, True), drop_value(0.01002, True, budget=0.01), drop_value(0.00998, True, budget=0.01)
+    ('1.00', '1.002', '1.00')
     """
-    return share_text(value, decimals).removesuffix(" %") if percent else number_text(value)
+    if not percent:
+        return number_text(value)
+    if budget is not None and value > budget:
+        more = (d for d in range(decimals, 7) if round(100 * value, d) > round(100 * budget, d))
+        decimals = next(more, decimals)
+    return share_text(value, decimals).removesuffix(" %")
 
 
-def drop_text(value: float, percent: bool, drop_type: str) -> str:
-    """A drop in points of a share, % of the baseline, or the metric's own unit.
+def drop_text(value: float, percent: bool, drop_type: str, budget: float | None = None) -> str:
+    """A drop in points of a share, % of the baseline, or the metric's own unit; ``budget``: as in `drop_value`.
 
     >>> drop_text(0.02, True, "absolute"), drop_text(0.02, False, "relative"), drop_text(0.5, False, "absolute")
     ('2.00 points', '2.00 % of the digital value', '0.5')
     """
     if drop_type == "relative":
-        return f"{drop_value(value, True)} % of the digital value"
-    return f"{drop_value(value, True)} points" if percent else number_text(value)
+        return f"{drop_value(value, True, budget=budget)} % of the digital value"
+    return f"{drop_value(value, True, budget=budget)} points" if percent else number_text(value)
 
 
-def drop_range(interval: tuple[float, float], percent: bool) -> str:
+def drop_range(interval: tuple[float, float], percent: bool, budget: float | None = None) -> str:
     """An interval of drops without their unit, as `drop_value` writes them.
 
     >>> drop_range((0.01, 0.02), True)
     '1.00 to 2.00'
     """
-    return " to ".join(drop_value(bound, percent) for bound in interval)
+    return " to ".join(drop_value(bound, percent, budget=budget) for bound in interval)
 
 
-def drop_interval(interval: tuple[float, float] | None, percent: bool, drop_type: str) -> str:
+def drop_interval(
+    interval: tuple[float, float] | None, percent: bool, drop_type: str, budget: float | None = None
+) -> str:
     """An interval of drops, the unit once.
 
     >>> drop_interval((0.01, 0.02), True, "absolute"), drop_interval(None, True, "absolute")
@@ -273,6 +287,5 @@ def drop_interval(interval: tuple[float, float] | None, percent: bool, drop_type
     """
     if interval is None:
         return "not known"
-    return (
-        f"{drop_value(interval[0], percent or drop_type == 'relative')} to {drop_text(interval[1], percent, drop_type)}"
-    )
+    low = drop_value(interval[0], percent or drop_type == "relative", budget=budget)
+    return f"{low} to {drop_text(interval[1], percent, drop_type, budget)}"

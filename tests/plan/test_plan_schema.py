@@ -138,6 +138,13 @@ LINES = [
         {"within_budget": False, "interval": (0.003, 0.0142)},
         "drop 0.6 points [0.3, 1.4], budget 1.0 points not met",
     ),
+    Line(
+        "hardly not within",
+        {"within_budget": False, "interval": (0.003, 0.010003)},
+        "drop 0.6 points [0.3, 1.0003], budget 1.0 points not met",
+    ),
+    Line("hardly a drop", {"drop": 0.00046, "interval": (0.0, 0.002)}, "drop 0.05 points [0.00, 0.20] <= 1.0 points"),
+    Line("no drop", {"drop": 0.0, "interval": (0.0, 0.002)}, "drop 0.0 points [0.0, 0.2] <= 1.0 points"),
     Line("one chip", {"interval": None}, "drop 0.6 points <= 1.0 points"),
     Line("a gain", {"drop": -0.002, "interval": (-0.004, 0.0)}, "drop -0.2 points [-0.4, 0.0] <= 1.0 points"),
     Line(

@@ -40,6 +40,17 @@ def evaluated(drop: float, percent: bool = True, t_s: float = 86400.0) -> Evalua
     )
 
 
+def test_a_bound_over_the_budget_does_not_read_as_the_budget() -> None:
+    """Rounded to hundredths it would say 1.00 of 1.00, and "not shown" beside it."""
+    over = replace(evaluated(0.005), values=(0.895,), drops=(0.005,), drop_interval=(0.0012, 0.010021))
+    outcome = outcome_of().model_copy(update={"max_drop": 0.01})
+    table, footer = evaluation_table([over], outcome), evaluation_footer([over], outcome)
+    row = dict(zip(table.headers, table.rows[0], strict=True))
+    assert row["interval of the drop"] == "0.12 to 1.002"
+    assert table.rows[0][-1] == "not shown"
+    assert "; 1 draw, " in footer
+
+
 def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> None:
     times = (0.0, 90.0, 3600.0, 86400.0, 1e6, 31536000.0)
     results = [evaluated(0.01, t_s=t) for t in times]
