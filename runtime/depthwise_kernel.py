@@ -294,7 +294,7 @@ def convolve_channels(
     """
     tiles, one, source, target = opened(packed, io), _spans(places, memory), span(x), span(out)
     after = finished(digital, tiles.groups)
-    area, positions = one.lines.count * one.lines.width, one.out_line_count * one.out_width
+    area, positions = one.lines.line_count * one.lines.width, one.out_line_count * one.out_width
     for image in range(images):
         number_ = first_image + image
         _make_keys(tiles, one, number_ // per_sample)

@@ -14,7 +14,7 @@ class LineSpans(NamedTuple):
     """What `ChannelPlaces` says of lines."""
 
     lines: Any
-    count: int
+    line_count: int
     width: int
     before: int
     phases: Any
@@ -39,7 +39,7 @@ def line_spans(places: ChannelPlaces) -> LineSpans:
 @compiled(inner=True)
 def pad(x: Any, x0: int, one: LineSpans, to: Any, to0: Any) -> None:
     """Copy a channel. Only places of the image are written, so zeros stay."""
-    for line in range(one.count):
+    for line in range(one.line_count):
         source, start = x0 + line * one.width, number(one.lines, line)
         if start < 0:
             continue

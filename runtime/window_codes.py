@@ -142,12 +142,12 @@ def _raised(
 ) -> Any:
     """The greater of what is known and the magnitudes of some inputs."""
     if kind == SIDE_BY_SIDE:
-        place += np.int64(number(starts, n))
+        first = place + np.int64(number(starts, n))
         for k in range(start, stop):
-            top = greater(top, magnitude(loaded(data, place + number(offsets, k))))
+            top = greater(top, magnitude(loaded(data, first + number(offsets, k))))
             # Those of the next block, which lie far from those of the next channel.
-            fetched(data, place + number(offsets, k) + LANES)
-            fetched(data, place + number(offsets, k) + LANES + LANES // 2)
+            fetched(data, first + number(offsets, k) + LANES)
+            fetched(data, first + number(offsets, k) + LANES + LANES // 2)
     elif kind == IN_EIGHTS:
         for k in range(start, stop):
             top = greater(top, magnitude(joined(data, place + number(offsets, k), starts, n)))
@@ -269,7 +269,7 @@ def convert(
 @compiled(inner=True)
 def prepare(x: Any, image: ImageSpans, tiles: TileSpans, group0: int, step: int, block: BlockSpans) -> None:
     """Pad the channels of a group, and take the greatest magnitudes of its channels."""
-    size = image.lines.count * image.lines.width
+    size = image.lines.line_count * image.lines.width
     for s in range(image.images):
         if image.moved:
             for c in range(image.channels):
