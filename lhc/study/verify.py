@@ -169,7 +169,11 @@ def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0
 
     damages = tuple(accumulate(map(damage, steps), max))
     judged = [
-        (damage(placement), verdict.evaluation.drop, _standard_error(verdict.evaluation.sample_interval))
+        (
+            damage(placement),
+            verdict.evaluation.drop,
+            _standard_error(verdict.evaluation.sample_interval, verdict.evaluation.drop),
+        )
         for placement, verdict in searched.judge.verdicts.items()
     ]
     adapts = not searched.judge.budget.generalize
@@ -194,9 +198,9 @@ def _judged_bolder(graph: LayerGraph, plan: Plan, searched: Searched) -> list[fr
     return better
 
 
-def _standard_error(interval: tuple[float, float] | None) -> float:
-    """About that of a mean with such an interval; 0 where none is known."""
-    return 0.0 if interval is None else (interval[1] - interval[0]) / 4
+def _standard_error(interval: tuple[float, float] | None, drop: float) -> float:
+    """About that of a mean with such an interval, whose lower end is cut at what can be; 0 where none is known."""
+    return 0.0 if interval is None else (interval[1] - drop) / 2
 
 
 def _must_pay(searched: Searched) -> bool:
