@@ -62,13 +62,10 @@ def not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
 
 
 def what_helps(found: "Infeasibility | None", plan: Plan) -> str:
-    """What a report says of a budget that leaves layers digital, and where to read on; nothing where none does."""
+    """What a report says of a budget that is not met, and where to read on; nothing where it is."""
     outcome = plan.outcome
-    if outcome is None or not plan.layers:
+    if outcome is None or not plan.layers or outcome.within_budget:
         return ""
-    if outcome.within_budget:
-        left = left_digital(plan)
-        return f"{left} ({WHERE} says when each pays)." if left else ""
     untried = "; ".join(not_tried(found, plan))
     told = f" Not tried: {untried}." if untried else ""
     unknown = (
