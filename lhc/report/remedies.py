@@ -11,7 +11,7 @@ from lhc.support.numbers import counted
 if TYPE_CHECKING:
     from lhc.results import Infeasibility
 
-__all__ = ["left_digital", "not_tried", "what_helps"]
+__all__ = ["left_digital", "not_tried", "what_brings_more", "what_helps"]
 
 WHERE = "page budget-not-met of lhc's documentation"
 
@@ -21,19 +21,29 @@ def left_digital(plan: Plan) -> str:
 
     Nothing where no layer does, or the budget is not met.
     """
-    outcome = plan.outcome
-    number = sum(row.placement == "digital" and row.reason == "sensitivity" for row in folded(plan).layers)
-    if outcome is None or not outcome.within_budget or not number:
-        return ""
+    number, ways = _for_the_budget(plan), what_brings_more(plan)
     stay, them = ("stays", "it") if number == 1 else ("stay", "them")
+    told = f"{counted(number, 'layer')} {stay} digital for the budget: {ways} may bring {them} onto tiles"
+    return told if ways else ""
+
+
+def what_brings_more(plan: Plan) -> str:
+    """What may bring layers onto tiles that stay digital though the budget is met; nothing where none do."""
+    outcome = plan.outcome
+    if outcome is None or not outcome.within_budget or not _for_the_budget(plan):
+        return ""
     ways = ["a larger --max-drop"]
     ways += [] if _trained(outcome) else ["--retrain"]
     if outcome.generalized:
         ways.append("more samples (--samples)")
     elif plan.hardware.is_stochastic:
         ways.append(f"more {draws_word(outcome)}s (--max-draws)")
-    listed = " or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
-    return f"{counted(number, 'layer')} {stay} digital for the budget: {listed} may bring {them} onto tiles"
+    return " or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
+
+
+def _for_the_budget(plan: Plan) -> int:
+    """How many layers are digital since they were not shown to fit the budget."""
+    return sum(row.placement == "digital" and row.reason == "sensitivity" for row in folded(plan).layers)
 
 
 def not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:

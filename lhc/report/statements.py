@@ -7,7 +7,7 @@ from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
 from lhc.report.in_the_way import in_the_way
-from lhc.report.remedies import left_digital, what_helps
+from lhc.report.remedies import what_brings_more, what_helps
 from lhc.report.text import (
     budget_for,
     budget_of_chips,
@@ -133,8 +133,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
             yield "Retraining", _retraining(outcome, report.plan)
     digital = digital_layers(plan)
     if digital:
-        left = left_digital(plan)
-        more = f" {capitalized(left)}." if left else ""
+        ways = what_brings_more(plan)
+        more = f" More may fit with {ways}." if ways else ""
         yield "Why not more", f"{_layers(len(digital))} digital{never_text(digital)}: {reasons(digital)}.{more}"
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
         ways, verified = in_the_way(report.infeasibility, outcome, plan), len(report.infeasibility.analog)
