@@ -55,12 +55,14 @@ class HybridExecutor(PlacedNetwork):
         analog: Iterable[str],
         ranges: Mapping[str, Ranges] | None = None,
         copies: Mapping[str, int] | None = None,
+        pairs: bool = False,
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
         Args:
             ranges: layer -> static input range of each row split, for hardware that has them.
             copies: layer -> copies of its weights on tiles; one by default.
+            pairs: see `FastMatrix`.
 
         Raises:
             ModelError: a layer is missing or cannot be analog on any hardware.
@@ -71,6 +73,7 @@ class HybridExecutor(PlacedNetwork):
             raise ModelError(f"{model.label} has no layer {', '.join(map(repr, unknown[:3]))}, which is placed analog")
         self._ranges = ranges or {}
         self._copies = copies or {}
+        self.pairs = pairs
         self._tiles: Bank[AnalogMatrix | LargeMatrix] = Bank(_TILES_MEMORY)
         constants = Constants(model.proto.graph)
         branches = written_branches(model, self.analog)
@@ -183,7 +186,7 @@ class HybridExecutor(PlacedNetwork):
         def made(some: Sequence[int], tile_set: str) -> FastMatrix:
             layer = sets[tile_set]
             programmed, numbers = [states[n][tile_set] for n in some], [draws[n] for n in some]
-            matrix = FastMatrix(programmed, numbers, seed, hardware.for_layer(layer.name))
+            matrix = FastMatrix(programmed, numbers, seed, hardware.for_layer(layer.name), self.pairs)
             return matrix.lay_out(layer.form.window is not None)
 
         remade = frozenset() if room is None else self._remade(hardware, room // len(states))

@@ -33,6 +33,7 @@ from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
 from lhc.runtime.output_kernels import Digital
+from lhc.runtime.paired_weights import check_pairs, put_pairs, steps_of
 from lhc.runtime.product_kernels import ROWS
 from lhc.runtime.row_kernel import BLOCK, RowMemory, multiply_rows
 from lhc.runtime.rowsplit import RowConverters
@@ -60,14 +61,26 @@ _NOTHING = Digital(np.zeros(0, np.float32), False, False)
 class FastMatrix:
     """Products with one matrix as several chips hold it."""
 
-    def __init__(self, chips: Sequence[ProgrammedMatrix], draws: Sequence[int], seed: int, hardware: Hardware) -> None:
+    def __init__(
+        self,
+        chips: Sequence[ProgrammedMatrix],
+        draws: Sequence[int],
+        seed: int,
+        hardware: Hardware,
+        pairs: bool = False,
+    ) -> None:
         """Prepare a matrix.
 
         Args:
             chips: the matrix on every chip; split alike.
             draws: numbers of their programmings, for their noise.
+            pairs: multiply 16-bit integers (`lhc.runtime.paired_weights`), but for depthwise convolutions.
+
+        Raises:
+            UsageError: they cannot stand for what the hardware's DAC gives, or for what its products depend on.
         """
         first = chips[0]
+        self._pairs = pairs and not (first.groups > 1 and first.outputs == 1)
         self.chips = len(chips)
         self._outputs = first.outputs
         self._weights = sum(tile.weights.size for row in first.tiles for tile in row)
@@ -80,6 +93,8 @@ class FastMatrix:
         )
         self._converters = self._io.codes()
         self._reads = len(self._io.reads)
+        if self._pairs:
+            check_pairs(hardware)
         self._laid_out: PackedTiles | None = None
         self._lanes = 0
         self._packed: dict[int, PackedTiles] = {}
@@ -89,7 +104,7 @@ class FastMatrix:
     @property
     def nbytes(self) -> int:
         """Of the weights that products take."""
-        return 4 * self._weights * self.chips if self._laid_out is None else self._laid_out.weights.nbytes
+        return 4 * self._weights * self.chips if self._laid_out is None else self._laid_out.operands.nbytes
 
     @property
     def stores_outputs(self) -> bool:
@@ -200,17 +215,23 @@ class FastMatrix:
         used = -(-counts // 4) if lanes == ROWS else np.full_like(counts, _COUNTERS)
         blocks = -(-counts // lanes) * lanes  # (groups, columns of tiles)
         heights = np.diff(self._inputs)[:, 0]
-        sizes = np.broadcast_to(heights[None, :, None, None] * blocks, (self.chips, len(heights), *blocks.shape))
+        lines = (heights + 1) // 2 if self._pairs else heights
+        sizes = np.broadcast_to(lines[None, :, None, None] * blocks, (self.chips, len(heights), *blocks.shape))
         places = np.concatenate([[0], np.cumsum(sizes)[:-1]]).reshape(sizes.shape)
-        weights = np.zeros(int(sizes.sum()), np.float32)
-        step = np.float32(self._io.drive_step / self._io.output_step)
+        operands: npt.NDArray[Any] = np.zeros(int(sizes.sum()), np.uint32 if self._pairs else np.float32)
+        step, units = np.float32(self._io.drive_step / self._io.output_step), np.ones(self.chips, np.float32)
         for chip, matrix in enumerate(matrices):
+            steps = steps_of([tile for row in matrix.tiles for tile in row]) if self._pairs else 1.0
+            units[chip] = step / np.float32(steps)
             for row, tiles in enumerate(matrix.tiles):
                 for group, column in zip(*np.nonzero(counts), strict=True):
                     low = segments[group, column] + group * first.outputs - ends[column]
                     part = tiles[column].weights[low : low + counts[group, column]]
-                    target = weights[places[chip, row, group, column] :][: part.shape[1] * blocks[group, column]]
-                    _put_blocks(part, step, lanes, target)
+                    target = operands[places[chip, row, group, column] :][: lines[row] * blocks[group, column]]
+                    if self._pairs:
+                        put_pairs(part, steps, lanes, target)
+                    else:
+                        _put_blocks(part, step, lanes, target)
         limits = [[self._io.input_codes(r, tiles[0].input_range) for r in self._io.reductions] for tiles in first.tiles]
         pairs = np.array(limits, np.float32)
         scales = self._per_output(
@@ -218,7 +239,9 @@ class FastMatrix:
         )
         counts = np.tile(np.array(self._io.reads, np.float32), len(heights))
         return PackedTiles(
-            weights,
+            np.zeros(0, np.float32) if self._pairs else operands,
+            operands,
+            units,
             self._by_read(places, 1),
             segments,
             (np.cumsum(used) - used.reshape(-1)).reshape(used.shape),
@@ -344,12 +367,16 @@ def _row_memory(tiles: PackedTiles) -> RowMemory:
     pitch, width = (-(-int(np.diff(sizes).max()) // LANES) * LANES for sizes in (tiles.inputs, tiles.segments))
     # Rows of codes that are a power of two apart would share few lines of the cache.
     pitch += 16
+    # The last rows of a block may be none: they are multiplied, and left out.
+    codes, again = np.zeros(BLOCK * pitch, np.float32), np.zeros(BLOCK * pitch, np.float32)
+    pairs = tiles.operands.dtype != np.float32
     return RowMemory(
         pitch,
         width,
-        # The last rows of a block may be none: they are multiplied, and left out.
-        np.zeros(BLOCK * pitch, np.float32),
-        np.zeros(BLOCK * pitch, np.float32),
+        codes,
+        again,
+        np.zeros(codes.size, np.uint32) if pairs else codes,
+        np.zeros(again.size, np.uint32) if pairs else again,
         np.empty(BLOCK * width, np.float32),
         np.empty(BLOCK * width, np.float32),
         np.empty(BLOCK, np.float32),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lhc.conductances import Floats
+from lhc.runtime.code_pairs import are_pairs, pair_lines, taken
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
@@ -39,7 +40,9 @@ def _read(
     counter: int,
     output: int,
     codes: Any,
+    operands: Any,
     codes0: Any,
+    unit: Any,
     keys: int,
     counters: Any,
     n: int,
@@ -48,25 +51,27 @@ def _read(
 ) -> int:
     """Products of a segment, with noise and rounded: codes of the ADC, and how many saturate.
 
-    Keys of the images' noise begin at ``keys``; ``counters`` are those of the vectors.
+    ``operands`` are the codes as products take them, ``unit`` is what one product of these counts. Keys of the images'
+    noise begin at ``keys``; ``counters`` are those of the vectors.
     """
     k0 = _of_images(block.keys, keys, n, block)
     k1 = _of_images(block.keys, keys + block.pitch, n, block)
     drawn = Drawn(tiles.deviation, k0, k1, counters, block.words, block.noise)
     deviation = vector_noise(tiles, row, inputs, codes, codes0) if tiles.by_vector else spread(np.float32(1))
-    saturated = 0
+    saturated, lines = 0, taken(operands, inputs)
     for m in range(0, rows, ROWS):
         last = min(m + ROWS, rows)
-        weights = place + m * inputs
+        weights = place + m * lines
         if last - m == 1:
-            one_row(tiles.weights, weights, ROWS, codes, codes0, inputs, z, m * LANES)
+            one_row(tiles.operands, weights, ROWS, operands, codes0, lines, unit, z, m * LANES)
             if not tiles.silent:
                 draw_words(drawn, counter + m // 4)
                 draw_pair(drawn, False, 0)
         elif tiles.silent:
-            multiply(tiles.weights, weights, ROWS, 1, codes, codes0, inputs, z, m * LANES, LANES)
+            multiply(tiles.operands, weights, ROWS, 1, operands, codes0, lines, unit, z, m * LANES, LANES)
         else:
-            multiply_drawing(tiles.weights, weights, codes, codes0, inputs, z, m * LANES, drawn, counter + m // 4)
+            drawing = drawn, counter + m // 4
+            multiply_drawing(tiles.operands, weights, operands, codes0, lines, unit, z, m * LANES, *drawing)
         if tiles.silent:
             for line in range(m, last):
                 if tiles.has_currents:
@@ -245,15 +250,20 @@ def _managed(
     pending = _saturating(block.z, rows, tiles.output_limit)
     _clip(block.z, rows, tiles.output_clip)
     inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
+    unit = number(tiles.units, stream // tiles.rows)
     for round_ in range(1, tiles.rounds):
         if beyond(pending, none) == 0:
             break
         convert(image, tiles, row, round_, n, kind, block, block.again, np.int64(0))
+        if are_pairs(block.operands_again):
+            pair_lines(block.again, np.int64(0), inputs, block.operands_again)
         if tiles.groups == 1:
             _make_keys(tiles, stream, round_, block)
         keys = _keys_place(tiles, stream, round_, block)
-        again, zero = block.again, np.int64(0)
-        _read(tiles, row, place, inputs, rows, counter, output, again, zero, keys, counters, n, block, block.z_again)
+        _read(
+            tiles, row, place, inputs, rows, counter, output,
+            block.again, block.operands_again, np.int64(0), unit, keys, counters, n, block, block.z_again,
+        )  # fmt: skip
         reduction = item(tiles.reductions, round_)
         for m in range(rows):
             code = clipped(loaded(block.z_again, m * LANES), clip) * reduction
@@ -264,6 +274,7 @@ def _managed(
 @compiled(inner=True, within=True)
 def _driven(image: ImageSpans, tiles: TileSpans, row: int, blocks: tuple[int, int, int], block: BlockSpans) -> None:
     """Codes of some blocks of vectors for a row of tiles."""
+    inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
     for n in range(*blocks):
         if row == 0:
             counters = _of_images(block.samples, 2 * block.pitch, n, block) + loaded(block.place, n)
@@ -271,6 +282,9 @@ def _driven(image: ImageSpans, tiles: TileSpans, row: int, blocks: tuple[int, in
         kind, codes0 = number(block.kinds, n // LANES), slot(n) * block.longest
         drive(image, tiles, row, n, kind, block)
         convert(image, tiles, row, np.int64(0), n, kind, block, block.codes, codes0)
+        if are_pairs(block.operands):
+            spoilt = pair_lines(block.codes, codes0, inputs, block.operands)
+            stored(block.scales, slot(n), loaded(block.scales, slot(n)) + spoilt)
 
 
 @compiled(inner=True, within=True)
@@ -297,7 +311,7 @@ def _products(
         inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
         for chip in range(tiles.chips):
             stream = chip * tiles.rows + row
-            keys = _keys_place(tiles, stream, np.int64(0), block)
+            keys, unit = _keys_place(tiles, stream, np.int64(0), block), number(tiles.units, chip)
             for cut in range(tiles.cuts):
                 first = number(tiles.segments, group * (tiles.cuts + 1) + cut)
                 rows = number(tiles.segments, group * (tiles.cuts + 1) + cut + 1) - first
@@ -312,7 +326,7 @@ def _products(
                         _ask_for(out, target, rows, steps, n, block)
                     saturated = _read(
                         tiles, row, place, inputs, rows, counter, output,
-                        block.codes, codes0, keys, counters, n, block, block.z,
+                        block.codes, block.operands, codes0, unit, keys, counters, n, block, block.z,
                     )  # fmt: skip
                     if saturated > 0 and tiles.rounds > 1:
                         kind = number(block.kinds, n // LANES)

@@ -91,6 +91,8 @@ class ImageMemory(NamedTuple):
         longest: inputs of a row of tiles.
         codes: of a row of tiles, by block of `TOGETHER`, ``(blocks, longest, LANES)``.
         again: of a block for a repeated read, ``(longest, LANES)``.
+        operands: codes as products take them: the same memory, or pairs of them (`lhc.runtime.code_pairs`).
+        operands_again: likewise, for a repeated read.
         z: products of a segment, ``(outputs, LANES)``.
         z_again: the same for a repeated read.
         scales: of vectors, ``(TOGETHER,)``.
@@ -109,6 +111,8 @@ class ImageMemory(NamedTuple):
     longest: int
     codes: Floats
     again: Floats
+    operands: "Floats | Words"
+    operands_again: "Floats | Words"
     z: Floats
     z_again: Floats
     scales: Floats
@@ -229,11 +233,11 @@ def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, 
     chips, rows, groups, _ = tiles.places.shape
     kept = tiles.factors.shape[1] if groups > 1 else 2
     longest = int((tiles.inputs[:, 1] - tiles.inputs[:, 0]).max())
-    outputs = int(tiles.segments[0, -1])
+    outputs, pairs = int(tiles.segments[0, -1]), tiles.operands.dtype != np.float32
     places = cut.places
     large = places.images * places.plane * (places.channels + rows) + (TOGETHER + LANES) * longest + 2 * LANES * outputs
     make = _made if large > _KEPT else _kept
-    return make(get_ident(), geometry, shape, cut.together, rows, longest, outputs, 2 * kept * chips * rows)
+    return make(get_ident(), geometry, shape, cut.together, rows, longest, outputs, 2 * kept * chips * rows, pairs)
 
 
 def _made(
@@ -245,16 +249,20 @@ def _made(
     longest: int,
     outputs: int,
     keys: int,
+    pairs: bool,
 ) -> ImageMemory:
     """Memory that only one thread writes to; ``keys``: of an image."""
     places = image_places(geometry, shape, images)
+    codes, again = _floats(longest * TOGETHER), _floats(longest * LANES)
     deepest, pitch = -(-outputs // ROWS) * ROWS, -(-images // LANES) * LANES
     return ImageMemory(
         np.zeros(images * places.channels * places.plane if places.channel.moved else 0, np.float32),
         _floats(rows * images * places.plane),
         longest,
-        _floats(longest * TOGETHER),
-        _floats(longest * LANES),
+        codes,
+        again,
+        np.empty(codes.size, np.uint32) if pairs else codes,
+        np.empty(again.size, np.uint32) if pairs else again,
         _floats(deepest * LANES),
         _floats(deepest * LANES),
         _floats(TOGETHER),

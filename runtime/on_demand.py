@@ -52,7 +52,8 @@ def reads_on_demand(
             last.clear()  # before others are made
             some = numbers[first : first + together]
             found = executor.reads(hardware, seed, draw, t_s, some, [tile_set])
-            last[tile_set, first] = [FastMatrix([state[tile_set]], [draw], seed, machines[tile_set]) for state in found]
+            machine, pairs = machines[tile_set], executor.pairs
+            last[tile_set, first] = [FastMatrix([state[tile_set]], [draw], seed, machine, pairs) for state in found]
         return last[tile_set, first][index - first]
 
     def read(index: int) -> ProgrammedLayers:
@@ -83,5 +84,5 @@ def alone_on_chips(
             continue
         machine = hardware.for_layer(layer.name)
         states = [executor.reads(hardware, seed, draw, t_s, (number,), [name])[0][name] for draw in draws]
-        found[name] = FastMatrix(states, draws, seed, machine).lay_out(layer.form.window is not None)
+        found[name] = FastMatrix(states, draws, seed, machine, executor.pairs).lay_out(layer.form.window is not None)
     return found

@@ -1,11 +1,16 @@
-"""Products of a block of codes with a block of weights; sums stay in registers."""
+"""Products of a block of codes with a block of weights; sums stay in registers.
+
+Both are single-precision numbers, or both are pairs of 16-bit numbers (`lhc.runtime.code_pairs`), of which ``inputs``
+counts the words. ``unit`` is what one of their products counts.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lhc.runtime.code_pairs import added, in_units, nothing
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, WIDE, fused, spread, spread_word
+from lhc.runtime.lanes import LANES, WIDE, spread_word
 from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.spans import item, loaded, stored
 
@@ -43,75 +48,77 @@ def _added(a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, s
     s0, s1, s2, s3, s4, s5, s6, s7 = sums
     for _ in range(inputs):
         v = loaded(b, b0)
-        s0 = fused(item(a, a0), v, s0)
-        s1 = fused(item(a, a0 + row), v, s1)
-        s2 = fused(item(a, a0 + 2 * row), v, s2)
-        s3 = fused(item(a, a0 + 3 * row), v, s3)
-        s4 = fused(item(a, a0 + 4 * row), v, s4)
-        s5 = fused(item(a, a0 + 5 * row), v, s5)
-        s6 = fused(item(a, a0 + 6 * row), v, s6)
-        s7 = fused(item(a, a0 + 7 * row), v, s7)
+        s0 = added(item(a, a0), v, s0)
+        s1 = added(item(a, a0 + row), v, s1)
+        s2 = added(item(a, a0 + 2 * row), v, s2)
+        s3 = added(item(a, a0 + 3 * row), v, s3)
+        s4 = added(item(a, a0 + 4 * row), v, s4)
+        s5 = added(item(a, a0 + 5 * row), v, s5)
+        s6 = added(item(a, a0 + 6 * row), v, s6)
+        s7 = added(item(a, a0 + 7 * row), v, s7)
         a0 += step
         b0 += LANES
     return s0, s1, s2, s3, s4, s5, s6, s7
 
 
 @compiled(inner=True, within=True)
-def _stored_rows(z: Any, z0: int, pitch: int, sums: Any) -> None:
+def _stored_rows(z: Any, z0: int, pitch: int, sums: Any, unit: Any) -> None:
     s0, s1, s2, s3, s4, s5, s6, s7 = sums
-    stored(z, z0, s0)
-    stored(z, z0 + pitch, s1)
-    stored(z, z0 + 2 * pitch, s2)
-    stored(z, z0 + 3 * pitch, s3)
-    stored(z, z0 + 4 * pitch, s4)
-    stored(z, z0 + 5 * pitch, s5)
-    stored(z, z0 + 6 * pitch, s6)
-    stored(z, z0 + 7 * pitch, s7)
+    stored(z, z0, in_units(s0, unit))
+    stored(z, z0 + pitch, in_units(s1, unit))
+    stored(z, z0 + 2 * pitch, in_units(s2, unit))
+    stored(z, z0 + 3 * pitch, in_units(s3, unit))
+    stored(z, z0 + 4 * pitch, in_units(s4, unit))
+    stored(z, z0 + 5 * pitch, in_units(s5, unit))
+    stored(z, z0 + 6 * pitch, in_units(s6, unit))
+    stored(z, z0 + 7 * pitch, in_units(s7, unit))
 
 
 @compiled(inner=True)
 def _eight_rows(
-    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int
+    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, unit: Any, z: Any, z0: int, pitch: int
 ) -> None:
-    none = spread(np.float32(0))
+    none = nothing(b)
     sums = _added(a, a0, step, row, b, b0, inputs, (none, none, none, none, none, none, none, none))
-    _stored_rows(z, z0, pitch, sums)
+    _stored_rows(z, z0, pitch, sums, unit)
 
 
 @compiled(inner=True)
-def _four_rows(a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int) -> None:
-    s0 = s1 = s2 = s3 = spread(np.float32(0))
+def _four_rows(
+    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, unit: Any, z: Any, z0: int, pitch: int
+) -> None:
+    s0 = s1 = s2 = s3 = nothing(b)
     for _ in range(inputs):
         v = loaded(b, b0)
-        s0 = fused(item(a, a0), v, s0)
-        s1 = fused(item(a, a0 + row), v, s1)
-        s2 = fused(item(a, a0 + 2 * row), v, s2)
-        s3 = fused(item(a, a0 + 3 * row), v, s3)
+        s0 = added(item(a, a0), v, s0)
+        s1 = added(item(a, a0 + row), v, s1)
+        s2 = added(item(a, a0 + 2 * row), v, s2)
+        s3 = added(item(a, a0 + 3 * row), v, s3)
         a0 += step
         b0 += LANES
-    stored(z, z0, s0)
-    stored(z, z0 + pitch, s1)
-    stored(z, z0 + 2 * pitch, s2)
-    stored(z, z0 + 3 * pitch, s3)
+    stored(z, z0, in_units(s0, unit))
+    stored(z, z0 + pitch, in_units(s1, unit))
+    stored(z, z0 + 2 * pitch, in_units(s2, unit))
+    stored(z, z0 + 3 * pitch, in_units(s3, unit))
 
 
 @compiled(inner=True)
 def _twice_four_rows(
-    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int
+    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, unit: Any, z: Any, z0: int, pitch: int
 ) -> None:
-    _four_rows(a, a0, step, row, b, b0, inputs, z, z0, pitch)
-    _four_rows(a, a0 + 4 * row, step, row, b, b0, inputs, z, z0 + 4 * pitch, pitch)
+    _four_rows(a, a0, step, row, b, b0, inputs, unit, z, z0, pitch)
+    _four_rows(a, a0 + 4 * row, step, row, b, b0, inputs, unit, z, z0 + 4 * pitch, pitch)
 
 
 @compiled(inner=True, within=True)
-def one_row(a: Any, a0: int, step: int, b: Any, b0: int, inputs: int, z: Any, z0: int) -> None:
+def one_row(a: Any, a0: int, step: int, b: Any, b0: int, inputs: int, unit: Any, z: Any, z0: int) -> None:
     """The first row of `multiply`, with the same bits."""
-    sums = spread(np.float32(0))
+    sums = nothing(b)
     for _ in range(inputs):
-        sums = fused(item(a, a0), loaded(b, b0), sums)
+        sums = added(item(a, a0), loaded(b, b0), sums)
         a0 += step
         b0 += LANES
-    stored(z, z0, sums)
+    stored(z, z0, in_units(sums, unit))
 
 
 multiply = _eight_rows if WIDE else _twice_four_rows
@@ -137,9 +144,9 @@ def draw_pair(drawn: Drawn, second: bool, row: int) -> None:
 
 @compiled(inner=True)
 def _eight_rows_drawing(
-    a: Any, a0: int, b: Any, b0: int, inputs: int, z: Any, z0: int, drawn: Drawn, counter: int
+    a: Any, a0: int, b: Any, b0: int, inputs: int, unit: Any, z: Any, z0: int, drawn: Drawn, counter: int
 ) -> None:
-    none, part = spread(np.float32(0)), inputs // _PARTS
+    none, part = nothing(b), inputs // _PARTS
     a_step, b_step = ROWS * part, LANES * part
     sums = _added(a, a0, ROWS, 1, b, b0, part, (none, none, none, none, none, none, none, none))
     draw_words(drawn, counter)
@@ -153,18 +160,18 @@ def _eight_rows_drawing(
     draw_pair(drawn, False, 4)
     sums = _added(a, a0 + 5 * a_step, ROWS, 1, b, b0 + 5 * b_step, inputs - 5 * part, sums)
     draw_pair(drawn, True, 6)
-    _stored_rows(z, z0, LANES, sums)
+    _stored_rows(z, z0, LANES, sums, unit)
 
 
 @compiled(inner=True)
 def _draw_and_multiply(
-    a: Any, a0: int, b: Any, b0: int, inputs: int, z: Any, z0: int, drawn: Drawn, counter: int
+    a: Any, a0: int, b: Any, b0: int, inputs: int, unit: Any, z: Any, z0: int, drawn: Drawn, counter: int
 ) -> None:
     for four in range(2):
         draw_words(drawn, counter + four)
         draw_pair(drawn, False, 4 * four)
         draw_pair(drawn, True, 4 * four + 2)
-    _twice_four_rows(a, a0, ROWS, 1, b, b0, inputs, z, z0, LANES)
+    _twice_four_rows(a, a0, ROWS, 1, b, b0, inputs, unit, z, z0, LANES)
 
 
 multiply_drawing = _eight_rows_drawing if WIDE else _draw_and_multiply

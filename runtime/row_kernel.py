@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.conductances import Floats
+from lhc.runtime.code_pairs import are_pairs, pair_lanes, taken
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import widened, with_currents
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, numbered, spread, spread_word
@@ -36,6 +37,8 @@ class RowMemory(NamedTuple):
         width: of products.
         codes: ``(BLOCK, pitch)``.
         again: the same for a repeated read.
+        operands: codes as products take them: the same memory, or pairs of them (`lhc.runtime.code_pairs`).
+        operands_again: the same for a repeated read.
         z: products of a segment, ``(BLOCK, width)``.
         z_again: the same for a repeated read.
         scales: of rows, ``(BLOCK,)``.
@@ -48,6 +51,8 @@ class RowMemory(NamedTuple):
     width: int
     codes: Floats
     again: Floats
+    operands: "Floats | Words"
+    operands_again: "Floats | Words"
     z: Floats
     z_again: Floats
     scales: Floats
@@ -65,6 +70,8 @@ class RowSpans(NamedTuple):
     width: int
     codes: Any
     again: Any
+    operands: Any
+    operands_again: Any
     z: Any
     z_again: Any
     scales: Any
@@ -93,7 +100,9 @@ def _peak(rows: RowSpans, start: int, stop: int) -> np.float32:
 
 
 @compiled(inner=True, within=True)
-def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any) -> None:
+def _convert(
+    rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any, operands: Any
+) -> None:
     """The inputs of a row of tiles as codes; the vector's scale is known."""
     which = row * tiles.rounds + round_
     factor, limit, shift = number(tiles.factors, which), number(tiles.limits, which), tiles.input_shift
@@ -115,6 +124,10 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
         k += 1
     if tiles.sliced:
         keep_slice(tiles, row, codes, target, stop - start)
+    if are_pairs(operands):
+        stored(rows.line, 0, pair_lanes(codes, target, stop - start, operands))
+        for lane in range(LANES):  # integers have nothing that is no number
+            put(rows.scales, place, number(rows.scales, place) + number(rows.line, lane))
 
 
 @compiled(inner=True, within=True)
@@ -207,16 +220,15 @@ def _keys(rows: RowSpans, tiles: TileSpans, stream: int, round_: Any, first: int
 
 
 @compiled(inner=True, within=True)
-def _multiplied(
-    rows: RowSpans, tiles: TileSpans, place: int, inputs: int, outputs: int, count: int, codes: Any, z: Any
-) -> None:
+def _multiplied(rows: RowSpans, tiles: TileSpans, chip: int, place: int, inputs: int, outputs: int, count: int) -> None:
     """Products of some rows with a segment."""
+    lines, unit = taken(rows.operands, inputs), number(tiles.units, chip)
     for m in range(0, outputs, LANES):
         for r in range(0, count, ROWS):
-            block = place + m * inputs
             multiply(
-                codes, r * rows.pitch, 1, rows.pitch, tiles.weights, block, inputs, z, r * rows.width + m, rows.width
-            )
+                rows.operands, r * rows.pitch, 1, rows.pitch, tiles.operands, place + m * lines, lines, unit,
+                rows.z, r * rows.width + m, rows.width,
+            )  # fmt: skip
 
 
 @compiled(inner=True)
@@ -246,26 +258,18 @@ def _managed(
     for m in range(outputs):
         put(rows.z, z0 + m, min(max(number(rows.z, z0 + m), -clip), clip))
     inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
+    lines, unit = taken(rows.operands, inputs), number(tiles.units, stream // tiles.rows)
     for round_ in range(1, tiles.rounds):
         if not pending:
             break
-        _convert(rows, tiles, row, round_, vector, place, rows.again)
+        _convert(rows, tiles, row, round_, vector, place, rows.again, rows.operands_again)
         _keys(rows, tiles, stream, round_, place // LANES * LANES, place + 1)
         first = place // ROWS * ROWS
         for m in range(0, outputs, LANES):
-            target = first * rows.width + m
             multiply(
-                rows.again,
-                first * rows.pitch,
-                1,
-                rows.pitch,
-                tiles.weights,
-                weights + m * inputs,
-                inputs,
-                rows.z_again,
-                target,
-                rows.width,
-            )
+                rows.operands_again, first * rows.pitch, 1, rows.pitch, tiles.operands, weights + m * lines,
+                lines, unit, rows.z_again, first * rows.width + m, rows.width,
+            )  # fmt: skip
         _noise(rows, tiles, row, weights, counter, output, outputs, vector, place, rows.again, rows.z_again)
         pending = _saturates(rows, tiles, rows.z_again, place, outputs)
         for m in range(outputs):
@@ -329,7 +333,7 @@ def _segment(
     outputs = number(tiles.segments, cut + 1) - first
     weights, counter = number(tiles.places, stream * tiles.cuts + cut), number(tiles.counters, cut)
     output = stream * tiles.outputs + first
-    _multiplied(rows, tiles, weights, inputs, outputs, count, rows.codes, rows.z)
+    _multiplied(rows, tiles, chip, weights, inputs, outputs, count)
     _keys(rows, tiles, stream, np.int64(0), 0, count)
     for place in range(count):
         saturated = _noise(
@@ -339,7 +343,7 @@ def _segment(
             _managed(rows, tiles, row, stream, weights, counter, output, outputs, vector + place, place)
             _keys(rows, tiles, stream, np.int64(0), place // LANES * LANES, place + 1)
         scale = number(rows.scales, place)
-        if not tiles.scales_vectors:
+        if not tiles.scales_vectors and scale == scale:
             scale = np.float32(scale != 0 or tiles.reads_zeros)
         target = out0 + place * tiles.outputs + first
         after0 = 3 * chip * tiles.outputs + first if row == tiles.rows - 1 else -1
@@ -370,9 +374,10 @@ def multiply_rows(
     """
     tiles, result, inputs = opened(packed, io), span(out), len(x) // vectors
     after = finished(digital, tiles.outputs)
-    codes = (span(memory.codes), span(memory.again), span(memory.z), span(memory.z_again))
+    codes = (span(memory.codes), span(memory.again), span(memory.operands), span(memory.operands_again))
+    products = (span(memory.z), span(memory.z_again))
     scratch = (span(memory.scales), span(memory.line), span(memory.keys), span(memory.samples))
-    rows = RowSpans(span(x), inputs, memory.pitch, memory.width, *codes, *scratch, first, per_sample)
+    rows = RowSpans(span(x), inputs, memory.pitch, memory.width, *codes, *products, *scratch, first, per_sample)
     for vector in range(0, vectors, BLOCK):
         count = min(BLOCK, vectors - vector)
         _samples(rows, vector)
@@ -381,7 +386,7 @@ def multiply_rows(
                 start = (vector + place) * inputs
                 stops = (number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1))
                 put(rows.scales, place, _peak(rows, start + stops[0], start + stops[1]))
-                _convert(rows, tiles, row, np.int64(0), vector + place, place, rows.codes)
+                _convert(rows, tiles, row, np.int64(0), vector + place, place, rows.codes, rows.operands)
             for chip in range(tiles.chips):
                 for cut in range(tiles.cuts):
                     out0 = (chip * vectors + vector) * tiles.outputs

@@ -29,7 +29,9 @@ class PackedTiles(NamedTuple):
 
     Attributes:
         weights: in blocks that a kernel multiplies by, one after the other: of every chip, row of tiles, group and
-            segment.
+            segment; none where they are paired.
+        operands: what products take: ``weights``, or these paired (`lhc.runtime.paired_weights`).
+        units: what a product of operands counts in output codes, by chip.
         places: of the first block of every chip, row of tiles, group and segment.
         segments: first output of every group's segments, which are what a group has on one column of tiles, and the
             number of its outputs behind, ``(groups, segments + 1)``.
@@ -53,6 +55,8 @@ class PackedTiles(NamedTuple):
     """
 
     weights: Floats
+    operands: "Floats | Words"
+    units: Floats
     places: npt.NDArray[np.int64]
     segments: Integers
     counters: Integers
@@ -75,7 +79,7 @@ class PackedTiles(NamedTuple):
         own = slice(chip * size, (chip + 1) * size + LANES)
         offsets, shares, levels = self.offsets[own], self.shares[own], np.ascontiguousarray(self.levels[:, own])
         alone = self._replace(places=self.places[one], scales=self.scales[one], keys=self.keys[one])
-        return alone._replace(offsets=offsets, shares=shares, levels=levels)
+        return alone._replace(offsets=offsets, shares=shares, levels=levels, units=self.units[one])
 
 
 class ConverterCodes(NamedTuple):
@@ -112,6 +116,8 @@ class TileSpans(NamedTuple):
     """Both, as spans and numbers."""
 
     weights: Any
+    operands: Any
+    units: Any
     places: Any
     segments: Any
     counters: Any
@@ -160,6 +166,8 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
     """`TileSpans` of `PackedTiles` and `ConverterCodes`."""
     return TileSpans(
         span(tiles.weights),
+        span(tiles.operands),
+        span(tiles.units),
         span(tiles.places),
         span(tiles.segments),
         span(tiles.counters),

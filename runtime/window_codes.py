@@ -52,6 +52,8 @@ class BlockSpans(NamedTuple):
     longest: int
     codes: Any
     again: Any
+    operands: Any
+    operands_again: Any
     z: Any
     z_again: Any
     scales: Any
@@ -83,6 +85,8 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         memory.longest,
         span(memory.codes),
         span(memory.again),
+        span(memory.operands),
+        span(memory.operands_again),
         span(memory.z),
         span(memory.z_again),
         span(memory.scales),

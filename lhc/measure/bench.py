@@ -21,7 +21,7 @@ from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted
 from lhc.measure.scorer import BlockWork, Job, Scorer, job_groups
 from lhc.measure.setting import Block, Setting
 from lhc.model import OnnxModel
-from lhc.options.subjects import Progress, silent
+from lhc.options.subjects import Engine, Progress, silent
 from lhc.passes.copies import Copies
 from lhc.results import Evaluation
 from lhc.runtime import Ranges
@@ -52,6 +52,7 @@ class Bench:
         running: workers and the result cache.
         against: the same samples with the network that drops are against, where that is not this one (before
             retraining).
+        engine: how products on tiles are computed.
         shift: added to the drops of single samples: what more samples than these say of the drop that this network
             has without analog layers (`steadied`).
     """
@@ -72,6 +73,7 @@ class Bench:
     running: Running = field(default_factory=Running)
     against: "Bench | None" = None
     shift: float = 0.0
+    engine: Engine = "fast"
 
     @property
     def metric(self) -> Metric:
@@ -105,6 +107,7 @@ class Bench:
             self.frozen,
             self.task.class_axis if self.metric.classes else None,
             self.running.memory,
+            self.engine,
         )
 
     @property

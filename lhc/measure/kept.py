@@ -58,6 +58,8 @@ class KeptResults:
             found["calibration"] = samples.digest
         if self.setting.frozen and placement:
             found["frozen"] = True
+        if self.setting.engine != "fast" and placement:
+            found["engine"] = self.setting.engine
         return found
 
     def samples(self, where: slice) -> Facts:

@@ -175,7 +175,8 @@ class Scorer:
 
     def _executor(self, placement: frozenset[str]) -> HybridExecutor:
         setting = self.setting
-        return HybridExecutor(setting.model, setting.graph, placement, setting.ranges, setting.copies.of(placement))
+        copies, pairs = setting.copies.of(placement), setting.engine == "fast16"
+        return HybridExecutor(setting.model, setting.graph, placement, setting.ranges, copies, pairs)
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed

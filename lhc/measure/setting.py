@@ -8,6 +8,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
+from lhc.options.subjects import Engine
 from lhc.passes.copies import Copies
 from lhc.runtime import Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
@@ -53,6 +54,7 @@ class Setting:
         class_axis: axis of the output with the scores of classes, where the metric reads classes and it is not the
             last: outputs are scored, and given, with that axis last.
         memory: bytes for programmed tiles and outputs that are kept.
+        engine: how products on tiles are computed, see `lhc.options.subjects.Emulating`.
     """
 
     model: OnnxModel
@@ -68,6 +70,7 @@ class Setting:
     frozen: bool = False
     class_axis: int | None = None
     memory: int = DEFAULT_MEMORY
+    engine: Engine = "fast"
 
     @property
     def calibrates(self) -> bool:

@@ -12,6 +12,7 @@ from lhc.options.subjects import (
     Chips,
     CopiesOptions,
     Data,
+    Emulating,
     Execution,
     GivenPlacement,
     GoalOptions,
@@ -62,7 +63,7 @@ __all__ = [
 
 
 @options
-class Asking(Execution, MachineOptions, Data, ModelForm):
+class Asking(Emulating, Execution, MachineOptions, Data, ModelForm):
     """What every command takes that measures, but for its chips."""
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "Chips",
     "CopiesOptions",
     "Data",
+    "Emulating",
+    "Engine",
     "Execution",
     "ExternalData",
     "GivenPlacement",
@@ -50,6 +52,7 @@ Progress = Callable[[str, int, int], None]
 """Called as work proceeds: what is done, how much of it is done, how much it is in all."""
 Objective = Literal["energy", "latency", "macs"]
 RankingMethod = Literal["auto", "measure", "fisher"]
+Engine = Literal["fast", "fast16"]
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -284,6 +287,21 @@ class Progressing:
     def __post_init__(self) -> None:
         if not callable(self.progress):
             raise UsageError(f"progress {self.progress!r}: give a function of what is done, how much, and of how much")
+
+
+@options
+class Emulating:
+    """How what tiles compute is computed."""
+
+    PANEL = "Execution"
+
+    engine: Engine = option(
+        "How products on tiles are computed: fast, or fast16, which rounds programmed weights to 16 bits and takes less"
+        " time; about one output in a thousand becomes another code of the ADC.",
+        default="fast",
+        metavar="E",
+        rare=True,
+    )
 
 
 @options

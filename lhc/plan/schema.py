@@ -169,6 +169,8 @@ class Outcome(PlanRecord):
     """Number of its first programming; None in plans of earlier versions, and where nothing was searched."""
     seed: int
     t_s: float
+    engine: Literal["fast", "fast16"] = "fast"
+    """How products on tiles were computed: fast16 rounded programmed weights to 16 bits."""
     strategy: str
     data: str
     """SHA-256 of the samples."""

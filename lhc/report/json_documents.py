@@ -150,7 +150,7 @@ def _plan(plan: Plan) -> Document:
         "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
         "healing": None if outcome.healing is None else outcome.healing.model_dump(),
         "harmful_calibration": outcome.harmful_calibration and outcome.harmful_calibration.model_dump(),
-        **_named(outcome, "samples documents draws seed t_s"),
+        **_named(outcome, "samples documents draws seed t_s engine"),
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
         "training_note": outcome.training_note,
     }

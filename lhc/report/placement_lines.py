@@ -17,6 +17,7 @@ from lhc.report.text import (
     budget_word,
     capitalized,
     draws_word,
+    engine_text,
     estimate_basis,
     healing_text,
     interval_text,
@@ -190,7 +191,7 @@ def _basis_lines(outcome: Outcome) -> Iterator[str]:
     yield f"mean {outcome.drop_word} on {other_chips(outcome)}: {', '.join(told)}; {level}{not_judged}"
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
     on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
-    after = f"{time_text(outcome.t_s)} after programming"
+    after = f"{time_text(outcome.t_s)} after programming{engine_text(outcome)}"
     yield f"digital {outcome.metric} {baseline}, mapped {value} {on}, {after}"
     yield budget_of_chips(outcome)
     tests = tests_text(outcome)

@@ -15,6 +15,7 @@ from lhc.report.text import (
     budget_word,
     capitalized,
     comparable,
+    engine_text,
     healing_text,
     interval_text,
     margin_cause,
@@ -201,7 +202,7 @@ def _certainty(outcome: Outcome) -> str:
     return (
         f"for {what}, a mean {outcome.drop_word} of {interval_text(outcome, outcome.interval)}"
         f" ({level_text(outcome.confidence)} confidence). {capitalized(budget_of_chips(outcome))}."
-        f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}.{again}"
+        f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}{engine_text(outcome)}.{again}"
     )
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "comparable",
     "draws_word",
     "effect_share",
+    "engine_text",
     "estimate_basis",
     "fixed",
     "gain_text",
@@ -311,6 +312,11 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
     shows = "shows" if found.yield_shown else "does not show"
     share = f"{100 * found.yield_share:g} %"
     return f"the budget is of the mean over {over} and of {share} of them; {one_by_one}, which {shows} {share} of all"
+
+
+def engine_text(found: Outcome) -> str:
+    """How products were computed, where that is not as exact as by default."""
+    return "" if found.engine == "fast" else f", computed by the engine {found.engine}"
 
 
 def reasons(layers: Sequence[LayerPlan]) -> str:

@@ -22,6 +22,7 @@ from lhc.study.source import Opened
 from lhc.support.numbers import counted, counted_samples, metric_value, share_text
 
 __all__ = [
+    "FAST16",
     "beyond_memory",
     "doubts",
     "warn_of_doubtful_labels",
@@ -33,6 +34,10 @@ __all__ = [
 
 log = logging.getLogger("lhc")
 
+FAST16 = (
+    "--engine fast16 rounds programmed weights to 16 bits: about one output of a tile in a thousand becomes another"
+    " code of the ADC"
+)
 LIBRARIES = 900 * 2**20
 """Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 800
 with one for CUDA were measured."""

@@ -139,7 +139,8 @@ def compensation_gains(bench: Bench, placement: frozenset[str], t_s: float, firs
     """Gains of drift compensation at a time, of all tiles of a placement on a few chips; none without compensation."""
     if not placement or bench.hardware.devices is None or bench.hardware.compensation.drift == "none":
         return []
-    executor = HybridExecutor(bench.model, bench.graph, placement, bench.ranges, bench.copies.of(placement))
+    copies, pairs = bench.copies.of(placement), bench.engine == "fast16"
+    executor = HybridExecutor(bench.model, bench.graph, placement, bench.ranges, copies, pairs)
     draws = range(first, first + min(GAIN_DRAWS, bench.draws))
     states = [chip_on_demand(executor, bench.hardware, bench.seed, draw, t_s) for draw in draws]
     rows = (row for state in states for matrix in state.values() for row in matrix.tiles)  # a matrix at a time

@@ -22,7 +22,7 @@ from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array, check_classes, check_labels
 from lhc.samples.task import Task
-from lhc.study.cautions import beyond_memory
+from lhc.study.cautions import FAST16, beyond_memory
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
@@ -138,6 +138,7 @@ def read(
         opened.warn(caution)
     check_machine(machine, graph)
     warn_of_left_out(machine)
+    _check_engine(options, opened, graph, machine)
     warn_of_defaults(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
@@ -155,6 +156,20 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
         which = repr(others[0]) if len(others) == 1 else f"{len(others)} others, e.g. {others[0]!r},"
         verb = "is" if len(others) == 1 else "are"
         opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
+
+
+def _check_engine(options: Measuring, opened: Opened, graph: LayerGraph, machine: Hardware) -> None:
+    """Say that products are not as exact as they are by default, where the user wants it so and the machine allows it.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if options.engine == "fast16":
+        from lhc.runtime.paired_weights import check_pairs
+
+        for layer in graph.candidates:
+            check_pairs(machine.for_layer(layer.name))
+        opened.warn(FAST16)
 
 
 def _with_class_axis(study: Study) -> Study:

@@ -76,6 +76,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         draws=found.draws,
         seed=study.options.seed,
         t_s=study.t_s,
+        engine=study.options.engine,
         strategy=strategy,
         data=study.task.digest,
         harmful_calibration=study.harmful,

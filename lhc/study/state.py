@@ -303,6 +303,7 @@ class Study:
             progress=self.options.progress,
             running=self.running if limited else self.running.unlimited(),
             against=against,
+            engine=self.options.engine,
         )
 
     def judging_bench(self, task: Task, limited: bool = True) -> Bench:
