@@ -122,7 +122,7 @@ def _put_side_by_side(typing: Any, pairs: Any, place: Any, numbers: Any) -> Any:
     """Put whole numbers below 2^15 there that lie side by side as half as many pairs."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, signature.args[0], values[0], values[1], LANES // 2)
+        pointer = place_in(context, builder, values[0], values[1], LANES // 2)
         halves = builder.trunc(builder.fptosi(values[2], INTS), ir.VectorType(_HALF, LANES))
         builder.store(halves, builder.bitcast(pointer, halves.type.as_pointer()), align=4)
         return context.get_dummy_value()

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import njit
-from numba.core import config, event
+from numba.core import config, event, typed_passes, untyped_passes
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
@@ -47,8 +47,7 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True, "forceinline": within}
-        if inner:
-            options["pipeline_class"] = _InnerCompiler
+        options["pipeline_class"] = _InnerCompiler if inner else _Compiler
         _collect_less()
         kernel: Any = njit(nogil=True, error_model="numpy", **options)(function)
         if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
@@ -77,13 +76,37 @@ class _Linked(JITCodeLibrary):
         """Of Python's objects inner kernels have none; taken from the cache they have no place for them either."""
 
 
-class _InnerCompiler(Compiler):
+_LEFT_OUT = (
+    typed_passes.InlineOverloads,
+    typed_passes.NopythonRewrites,
+    untyped_passes.FindLiterallyCalls,
+    untyped_passes.InlineClosureLikes,
+    untyped_passes.InlineInlinables,
+    untyped_passes.LiteralUnroll,
+    untyped_passes.MakeFunctionToJitFunction,
+    untyped_passes.WithLifting,
+)
+"""Passes over what kernels have none of: functions within functions, ``with``, whole arrays in formulas, and what
+numba is asked to inline or unroll before types are known."""
+
+
+class _Compiler(Compiler):
+    """Leaves out passes that change nothing."""
+
+    def define_pipelines(self) -> Any:
+        pipelines: Any = super().define_pipelines()  # type: ignore[no-untyped-call]
+        for one in pipelines:
+            one.passes = [step for step in one.passes if step[0] not in _LEFT_OUT]
+        return pipelines
+
+
+class _InnerCompiler(_Compiler):
     """Makes `_Linked` code."""
 
     def define_pipelines(self) -> Any:
         state: Any = self.state
         state.library = _Linked(state.targetctx.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
-        return super().define_pipelines()  # type: ignore[no-untyped-call]
+        return super().define_pipelines()
 
 
 class _Compiling(event.Listener):

@@ -46,6 +46,7 @@ __all__ = [
     "stored_run",
 ]
 
+_CHECKED = bool(config.BOUNDSCHECK)  # type: ignore[attr-defined]
 RUNS = 4
 """Most runs of numbers of which `joined_runs` makes half of the lanes."""
 _EIGHT = 8
@@ -63,9 +64,12 @@ class _Span(types.Type):
 
 
 @register_model(_Span)
-class _SpanModel(models.StructModel):
+class _SpanModel(models.PrimitiveModel):
+    """A pointer, and the length where places are checked: it would be one more argument for every span of a kernel."""
+
     def __init__(self, manager: Any, kind: _Span) -> None:
-        super().__init__(manager, kind, [("data", types.CPointer(kind.dtype)), ("size", types.int64)])
+        pointer = manager.lookup(types.CPointer(kind.dtype)).get_value_type()
+        super().__init__(manager, kind, ir.LiteralStructType([pointer, LONG]) if _CHECKED else pointer)
 
 
 @lane_intrinsic
@@ -73,25 +77,23 @@ def span(typing: Any, array: Any) -> Any:
     """The numbers of a contiguous array, which must outlive it."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        held = context.make_array(signature.args[0])(context, builder, values[0])
-        result = cgutils.create_struct_proxy(signature.return_type)(context, builder)
-        result.data, result.size = held.data, held.nitems
-        return result._getvalue()
+        model = context.data_model_manager[signature.args[0]]
+        data, size = (builder.extract_value(values[0], model.get_field_position(name)) for name in ("data", "nitems"))
+        return cgutils.pack_struct(builder, (data, size)) if _CHECKED else data
 
     return _Span(array.dtype)(array), lowered
 
 
-def place_in(context: Any, builder: Any, kind: Any, value: Any, first: Any, values: int = 1) -> Any:
+def place_in(context: Any, builder: Any, span: Any, first: Any, values: int = 1) -> Any:
     """Pointer to a number of a span; that it and so many behind it lie in it is checked on request."""
-    held = cgutils.create_struct_proxy(kind)(context, builder, value)
-    if config.BOUNDSCHECK:  # type: ignore[attr-defined]
-        last = builder.add(first, ir.Constant(LONG, values))
-        outside = builder.or_(
-            builder.icmp_signed("<", first, ir.Constant(LONG, 0)), builder.icmp_signed(">", last, held.size)
-        )
-        with builder.if_then(outside, likely=False):
-            context.call_conv.return_user_exc(builder, IndexError, ("a place outside its span",))
-    return builder.gep(held.data, [first])
+    if not _CHECKED:
+        return builder.gep(span, [first])
+    data, size = cgutils.unpack_tuple(builder, span)
+    last = builder.add(first, ir.Constant(LONG, values))
+    outside = builder.or_(builder.icmp_signed("<", first, ir.Constant(LONG, 0)), builder.icmp_signed(">", last, size))
+    with builder.if_then(outside, likely=False):
+        context.call_conv.return_user_exc(builder, IndexError, ("a place outside its span",))
+    return builder.gep(data, [first])
 
 
 @lane_intrinsic
@@ -99,7 +101,7 @@ def number(typing: Any, numbers: Any, place: Any) -> Any:
     """One number of a span."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load(place_in(context, builder, signature.args[0], *values))
+        return builder.load(place_in(context, builder, *values))
 
     return numbers.dtype(numbers, types.int64), lowered
 
@@ -109,7 +111,7 @@ def put(typing: Any, numbers: Any, place: Any, value: Any) -> Any:
     """Put one number there."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store(values[2], place_in(context, builder, signature.args[0], *values[:2]))
+        builder.store(values[2], place_in(context, builder, *values[:2]))
         return context.get_dummy_value()
 
     return types.void(numbers, types.int64, numbers.dtype), lowered
@@ -124,7 +126,7 @@ def loaded(typing: Any, numbers: Any, place: Any) -> Any:
     """Numbers, or words, that lie side by side."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, signature.args[0], values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         return _read(builder, pointer, FLOATS if signature.return_type == LANES_TYPE else INTS)
 
     return (LANES_TYPE if numbers.dtype == types.float32 else WORDS_TYPE)(numbers, types.int64), lowered
@@ -135,8 +137,8 @@ def fetched(typing: Any, numbers: Any, place: Any) -> Any:
     """Bring a number's line of memory into the caches; it may lie outside."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        held = cgutils.create_struct_proxy(signature.args[0])(context, builder, values[0])
-        pointer = builder.bitcast(builder.gep(held.data, [values[1]]), ir.IntType(8).as_pointer())
+        data = builder.extract_value(values[0], 0) if _CHECKED else values[0]
+        pointer = builder.bitcast(builder.gep(data, [values[1]]), ir.IntType(8).as_pointer())
         given = (pointer, ir.Constant(INT, 0), ir.Constant(INT, 3), ir.Constant(INT, 1))
         called(builder, "llvm.prefetch", ir.VoidType(), given)
         return context.get_dummy_value()
@@ -149,7 +151,7 @@ def stored(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
     """Put a vector there."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, signature.args[0], values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         builder.store(values[2], builder.bitcast(pointer, values[2].type.as_pointer()), align=4)
         return context.get_dummy_value()
 
@@ -161,7 +163,7 @@ def stored_past(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
     """Put a vector there, past the caches where it fills lines of them."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, signature.args[0], values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         target = builder.bitcast(pointer, values[2].type.as_pointer())
         within = builder.and_(builder.ptrtoint(pointer, LONG), ir.Constant(LONG, 63))
         with builder.if_else(builder.icmp_signed("==", within, ir.Constant(LONG, 0))) as (fills, splits):
@@ -175,10 +177,10 @@ def stored_past(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
     return types.void(numbers, types.int64, vector), lowered
 
 
-def _run(context: Any, builder: Any, kind: Any, values: Any) -> tuple[Any, Any]:
+def _run(context: Any, builder: Any, values: Any) -> tuple[Any, Any]:
     """Where all lanes would lie, and which are wanted: from a span, the place of the first one, first, last + 1."""
     numbers, place, first, last = values
-    inside = place_in(context, builder, kind, numbers, place)
+    inside = place_in(context, builder, numbers, place)
     pointer = builder.gep(inside, [builder.sub(ir.Constant(LONG, 0), first)])
     lanes = ir.Constant(INTS, list(range(LANES)))
     low, high = (splat(builder, builder.trunc(lane, INT), INTS) for lane in (first, last))
@@ -191,7 +193,7 @@ def stored_run(typing: Any, numbers: Any, place: Any, vector: Any, first: Any, l
     """Put lanes ``first`` to ``last - 1`` of a vector there."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer, wanted = _run(context, builder, signature.args[0], (*values[:2], *values[3:]))
+        pointer, wanted = _run(context, builder, (*values[:2], *values[3:]))
         given = (values[2], pointer, ir.Constant(INT, 4), wanted)
         called(builder, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32", ir.VoidType(), given)
         return context.get_dummy_value()
@@ -204,7 +206,7 @@ def stored_packed(typing: Any, numbers: Any, place: Any, vector: Any, a: Any, li
     """Put those lanes of a vector there, side by side, in which ``a`` is greater; behind them may be anything."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, signature.args[0], values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         flags, vector = builder.fcmp_ordered(">", *values[3:]), values[2]
         if not WIDE:
             for lane in (ir.Constant(INT, number) for number in range(LANES)):
@@ -229,7 +231,7 @@ def loaded_run(typing: Any, numbers: Any, place: Any, first: Any, last: Any) -> 
     """Numbers that lie side by side as lanes ``first`` to ``last - 1``; 0 in the others."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer, wanted = _run(context, builder, signature.args[0], values)
+        pointer, wanted = _run(context, builder, values)
         given = (pointer, ir.Constant(INT, 4), wanted, ir.Constant(FLOATS, [0.0] * LANES))
         return called(builder, f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32", FLOATS, given)
 
@@ -242,8 +244,7 @@ def item(typing: Any, numbers: Any, place: Any) -> Any:
     kind = LANES_TYPE if numbers.dtype == types.float32 else WORDS_TYPE
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        one = builder.load(place_in(context, builder, signature.args[0], *values))
-        return splat(builder, one, FLOATS if kind == LANES_TYPE else INTS)
+        return splat(builder, builder.load(place_in(context, builder, *values)), FLOATS)
 
     return kind(numbers, types.int64), lowered
 
@@ -256,9 +257,9 @@ def joined(typing: Any, numbers: Any, place: Any, starts: Any, first: Any) -> An
         kind, parts = ir.VectorType(FLOAT, _EIGHT), []
         for run in range(0, LANES, _EIGHT):
             number = builder.add(values[3], ir.Constant(LONG, run))
-            start = builder.load(place_in(context, builder, signature.args[2], values[2], number))
+            start = builder.load(place_in(context, builder, values[2], number))
             place = builder.add(values[1], builder.zext(start, LONG))
-            parts.append(_read(builder, place_in(context, builder, signature.args[0], values[0], place, _EIGHT), kind))
+            parts.append(_read(builder, place_in(context, builder, values[0], place, _EIGHT), kind))
         while len(parts) > 1:
             both = ir.Constant(ir.VectorType(INT, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
             pairs = zip(parts[::2], parts[1::2], strict=True)
@@ -278,17 +279,17 @@ def joined_runs(typing: Any, numbers: Any, place: Any, starts: Any, masks: Any, 
     """
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kinds, (numbers, place, starts, masks, first, runs) = signature.args, values
+        numbers, place, starts, masks, first, runs = values
         width = LANES // 2
         kind, zeros = ir.VectorType(FLOAT, width), ir.Constant(ir.VectorType(FLOAT, width), [0.0] * width)
         halves = [cgutils.alloca_once_value(builder, zeros) for _ in range(2)]
         with cgutils.for_range(builder, runs) as loop:
             for half, held in enumerate(halves):
                 entry = builder.add(builder.add(first, loop.index), ir.Constant(LONG, half * RUNS))
-                start = builder.load(place_in(context, builder, kinds[2], starts, entry))
-                mask = builder.load(place_in(context, builder, kinds[3], masks, entry))
+                start = builder.load(place_in(context, builder, starts, entry))
+                mask = builder.load(place_in(context, builder, masks, entry))
                 wanted = builder.bitcast(builder.trunc(mask, ir.IntType(width)), ir.VectorType(ir.IntType(1), width))
-                inside = place_in(context, builder, kinds[0], numbers, builder.add(place, builder.zext(start, LONG)))
+                inside = place_in(context, builder, numbers, builder.add(place, builder.zext(start, LONG)))
                 given = (builder.bitcast(inside, kind.as_pointer()), ir.Constant(INT, 4), wanted, builder.load(held))
                 found = called(builder, f"llvm.masked.load.v{width}f32.p0v{width}f32", kind, given)
                 builder.store(found, held)
@@ -303,13 +304,13 @@ def gathered(typing: Any, numbers: Any, place: Any, steps: Any) -> Any:
     """The numbers at ``place + steps``, which are less than 2^31."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, signature.args[0], *values[:2])
+        pointer = place_in(context, builder, *values[:2])
         result = ir.Constant(FLOATS, ir.Undefined)
-        if not WIDE or config.BOUNDSCHECK:  # type: ignore[attr-defined]
+        if not WIDE or _CHECKED:
             for lane in range(LANES):
                 number = ir.Constant(INT, lane)
                 place = builder.add(values[1], builder.zext(builder.extract_element(values[2], number), LONG))
-                one = builder.load(place_in(context, builder, signature.args[0], values[0], place))
+                one = builder.load(place_in(context, builder, values[0], place))
                 result = builder.insert_element(result, one, number)
             return result
         halves = []
@@ -331,7 +332,7 @@ def looked_up(typing: Any, numbers: Any, place: Any, which: Any) -> Any:
     """Of the 16 numbers at a place those that the lowest four bits of words name: a table of registers."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, signature.args[0], values[0], values[1], _TABLE)
+        pointer = place_in(context, builder, values[0], values[1], _TABLE)
         if not PERMUTES:
             result = ir.Constant(FLOATS, ir.Undefined)
             steps = builder.and_(values[2], ir.Constant(INTS, [_TABLE - 1] * LANES))
