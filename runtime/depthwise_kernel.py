@@ -22,6 +22,7 @@ from lhc.runtime.lanes import (
     floats,
     fused,
     greater,
+    lesser,
     magnitude,
     numbered,
     spread,
@@ -202,7 +203,7 @@ def _read_first(tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSp
 def _read_again(tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSpans, round_: int) -> None:
     """Read the last block of a queue: those that saturate once more wait for the next round, if there is one."""
     count = number(one.counts, round_)
-    some = min(count, LANES)
+    some = lesser(count, LANES)
     first = count - some
     put(one.counts, round_, first)
     line = round_ * (one.taps + 1) * QUEUE + first

@@ -14,7 +14,7 @@ from lhc.runtime.code_pairs import are_pairs, pair_lines, taken
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
-from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
+from lhc.runtime.lanes import LANES, beyond, chosen, clipped, lesser, magnitude, spread, spread_word
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
 from lhc.runtime.padding_kernel import line_spans
 from lhc.runtime.product_kernels import ROWS, Drawn, draw_pair, draw_words, multiply, multiply_drawing, one_row
@@ -60,7 +60,7 @@ def _read(
     deviation = vector_noise(tiles, row, inputs, codes, codes0) if tiles.by_vector else spread(np.float32(1))
     saturated, lines = 0, taken(operands, inputs)
     for m in range(0, rows, ROWS):
-        last = min(m + ROWS, rows)
+        last = lesser(m + ROWS, rows)
         weights = place + m * lines
         if last - m == 1:
             one_row(tiles.operands, weights, ROWS, operands, codes0, lines, unit, z, m * LANES)
@@ -105,7 +105,7 @@ def _with_currents(
 def _samples(image: ImageSpans, first: int, block: BlockSpans) -> None:
     """Samples of images that are numbered together, and the first counters there; ``first`` image of the stream."""
     for place in range(block.pitch):
-        one = first + min(place, image.images - 1)
+        one = first + lesser(place, image.images - 1)
         sample = one // image.per_sample
         put(block.samples, place, np.uint32(sample))
         put(block.samples, block.pitch + place, np.uint32(sample >> 32))
@@ -115,7 +115,7 @@ def _samples(image: ImageSpans, first: int, block: BlockSpans) -> None:
 @compiled(inner=True, within=True)
 def _keys_place(tiles: TileSpans, stream: int, round_: Any, block: BlockSpans) -> int:
     """Where keys of the images' noise lie; one group alone keeps those of the last repeated read."""
-    kept: int = round_ if tiles.groups > 1 else min(round_, 1)
+    kept: int = round_ if tiles.groups > 1 else lesser(round_, 1)
     return (kept * tiles.chips * tiles.rows + stream) * 2 * block.pitch
 
 
@@ -214,7 +214,7 @@ def _store(
     lane = 0
     while lane < count:  # image by image
         one, at = number(block.image, n + lane), np.int64(number(block.place, n + lane))
-        end = min(count, int(lane + positions - at))
+        end = lesser(count, lane + positions - at)
         place = out0 + one * sample_step + at
         for m in range(rows):
             value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
@@ -334,8 +334,9 @@ def _products(
                     elif saturated > 0:
                         _clip(block.z, rows, tiles.output_clip)
                     _store(
-                        block.z, rows, tiles, output, row > 0, block, n, min(LANES, image.images * image.positions - n),
-                        image.positions, out, target, steps[1], steps[2], after, after0, chip * steps[0],
+                        block.z, rows, tiles, output, row > 0, block, n,
+                        lesser(LANES, image.images * image.positions - n), image.positions,
+                        out, target, steps[1], steps[2], after, after0, chip * steps[0],
                     )  # fmt: skip
 
 
@@ -390,5 +391,5 @@ def convolve(
                         _make_keys(tiles, stream, round_, block)
             out0 = group0 * tiles.outputs * positions
             for n in range(0, vectors, together):
-                blocks = (n, min(n + together, vectors), LANES)
+                blocks = (n, lesser(n + together, vectors), LANES)
                 _products(image, tiles, group, blocks, block, target, out0, steps, finish, asks)

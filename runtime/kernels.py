@@ -1,10 +1,14 @@
 """Noise and rounding of read-outs: one pass over what a core's cache holds, compiled by numba."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.normals import COUNTERS, LEVEL_SHIFT, Words, fill_words
+from lhc.runtime.lanes import lesser
+from lhc.runtime.normals import COUNTERS, Words, draw_levels
+from lhc.runtime.spans import number, put, span
 
 __all__ = ["ROUNDS", "add_noise", "round_codes"]
 
@@ -14,7 +18,6 @@ ROUNDS = np.float32(1.5 * 2**23)
 """Added and taken away again in float32, this rounds half to even below 2^22, as the processor's rounding mode does."""
 
 
-@compiled()
 def add_noise(
     z: Floats, key: Words, levels: Floats, first: int, begin: int, end: int, shift: np.float32, limit: np.float32
 ) -> int:
@@ -33,32 +36,42 @@ def add_noise(
     Returns:
         How many values lie beyond the limit; those that are not finite numbers do not count.
     """
-    words = np.empty(2 * COUNTERS, np.uint32)
-    noise = np.empty(4 * COUNTERS, np.float32)
+    memory = np.empty(2 * COUNTERS, np.uint32), np.empty(4 * COUNTERS, np.float32)
+    return _add_noise(z, key, levels, first, begin, end, shift, limit, *memory)
+
+
+@compiled()
+def _add_noise(
+    z: Floats,
+    key: Words,
+    levels: Floats,
+    first: int,
+    begin: int,
+    end: int,
+    shift: np.float32,
+    limit: np.float32,
+    words: Words,
+    noise: Floats,
+) -> int:
+    keys, steps, drawn, deviates = span(key), span(levels), span(words), span(noise)
     beyond = 0
     for line in range(len(z)):
         for start in range(begin, end, 4 * COUNTERS):
-            values = z[line, start : min(start + 4 * COUNTERS, end)]
-            counters = (len(values) + 3) // 4
-            drawn = words[: 2 * counters]
-            fill_words(key, first + line, (start - begin) // 4, drawn)
-            numbers = drawn.view(np.uint16)[: len(values)]
-            # Looking levels up and adding them in one loop would keep the compiler from vectorising the rest.
-            for n in range(len(values)):
-                noise[n] = levels[numbers[n] >> LEVEL_SHIFT]
-            beyond += _rounded(values, noise[: len(values)], shift, limit)
+            count = lesser(end - start, 4 * COUNTERS)
+            draw_levels(keys, first + line, (start - begin) // 4, steps, drawn, (count + 3) // 4, deviates, count)
+            beyond += _rounded(span(z), line * z.shape[1] + start, deviates, count, shift, limit)
     return beyond
 
 
 @compiled(inner=True)
-def _rounded(values: Floats, noise: Floats, shift: np.float32, limit: np.float32) -> int:
+def _rounded(values: Any, place: int, noise: Any, count: int, shift: np.float32, limit: np.float32) -> int:
     # 32 bits fill the same registers as the values.
     beyond = np.int32(0)
-    for n in range(len(values)):
-        value = (values[n] + noise[n] + shift) - shift
-        values[n] = value
+    for n in range(count):
+        value = (number(values, place + n) + number(noise, n) + shift) - shift
+        put(values, place + n, value)
         beyond += np.int32(1) if abs(value) > limit else np.int32(0)
-    return int(beyond)
+    return np.int64(beyond)
 
 
 @compiled()
@@ -71,5 +84,5 @@ def round_codes(z: Floats, shift: np.float32, limit: np.float32) -> int:
             value = (row[n] + shift) - shift
             row[n] = value
             some += np.int32(1) if abs(value) > limit else np.int32(0)
-        beyond += int(some)
+        beyond += np.int64(some)
     return beyond

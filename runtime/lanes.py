@@ -41,6 +41,8 @@ __all__ = [
     "fused",
     "greater",
     "lane_intrinsic",
+    "larger",
+    "lesser",
     "magnitude",
     "mixed",
     "numbered",
@@ -121,6 +123,29 @@ def called(builder: Any, name: str, result: Any, values: Any) -> Any:
     """An intrinsic of LLVM, called."""
     kind = ir.FunctionType(result, [value.type for value in values])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+
+
+def _either(typing: Any, a: Any, b: Any, comparison: str) -> Any:
+    """The second of two numbers where it compares so with the first, else the first; Python's ``min`` does that."""
+    kind = typing.unify_types(a, b)
+
+    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        compared = builder.fcmp_ordered if isinstance(kind, types.Float) else builder.icmp_signed
+        return builder.select(compared(comparison, values[1], values[0]), values[1], values[0])
+
+    return kind(kind, kind), lowered
+
+
+@lane_intrinsic
+def lesser(typing: Any, a: Any, b: Any) -> Any:
+    """``min(a, b)`` of two signed numbers; numba compiles a function of its own for every one of its types."""
+    return _either(typing, a, b, "<")
+
+
+@lane_intrinsic
+def larger(typing: Any, a: Any, b: Any) -> Any:
+    """``max(a, b)`` of two signed numbers."""
+    return _either(typing, a, b, ">")
 
 
 @lane_intrinsic

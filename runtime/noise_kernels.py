@@ -8,7 +8,7 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, fused, numbered, spread, spread_word
+from lhc.runtime.lanes import LANES, fused, lesser, numbered, spread, spread_word
 from lhc.runtime.normals import Words, deviates, threefry_lanes
 from lhc.runtime.spans import loaded_run, number, span, stored, stored_run
 
@@ -36,8 +36,8 @@ def add_noise_to_lines(values: Floats, lines: Floats, places: Floats, key: Words
         start, row, size = line * width, line // share * width, spread(lines[line])
         for block in range(0, width, _BLOCK):
             w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
-            for at in range(block, min(block + _BLOCK, width), LANES):
-                few = min(LANES, width - at)
+            for at in range(block, lesser(block + _BLOCK, width), LANES):
+                few = lesser(LANES, width - at)
                 noise = size * deviates(steps, w0)
                 sums = fused(loaded_run(factors, row + at, 0, few), noise, loaded_run(target, start + at, 0, few))
                 stored_run(target, start + at, sums, 0, few)
@@ -69,8 +69,8 @@ def noise_gradients(
         start, row, size, total = line * width, line // share * width, spread(lines[line]), spread(np.float32(0))
         for block in range(0, width, _BLOCK):
             w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
-            for at in range(block, min(block + _BLOCK, width), LANES):
-                few = min(LANES, width - at)
+            for at in range(block, lesser(block + _BLOCK, width), LANES):
+                few = lesser(LANES, width - at)
                 moved = loaded_run(source, start + at, 0, few) * deviates(steps, w0)
                 total = fused(moved, loaded_run(factors, row + at, 0, few), total)
                 stored_run(found, row + at, fused(moved, size, loaded_run(found, row + at, 0, few)), 0, few)

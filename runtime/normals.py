@@ -24,15 +24,15 @@ import scipy
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.lanes import LANES, bits, floats, fused, mixed, numbered, signed, spread_word
-from lhc.runtime.spans import looked_up, span, stored
+from lhc.runtime.spans import looked_up, number, put, seen_as, stored, stored_run
 
 __all__ = [
     "COUNTERS",
-    "LEVEL_SHIFT",
     "NoiseStream",
     "Words",
     "deviate_terms",
     "deviates",
+    "draw_levels",
     "fill_words",
     "normal_levels",
     "threefry",
@@ -44,7 +44,7 @@ Words = npt.NDArray[np.uint32]
 _WORD = 0xFFFFFFFF
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _LEVELS = 2**14
-LEVEL_SHIFT = 2
+_LEVEL_SHIFT = 2
 """Of the 16 bits drawn for a deviate, the lowest ones are left out."""
 _OCTAVES, _TERMS = 16, 5
 """Parts of the half of a distribution, and coefficients of the polynomial of each."""
@@ -137,34 +137,45 @@ def deviates(terms: Any, word: Any) -> Any:
     return signed(fused(value, tail, looked_up(terms, 0, octave)), word)
 
 
-@compiled()
-def fill_words(key: Words, line: int, first: int | np.int64, words: Words) -> None:
-    """Random words of the counters ``(first, line)`` to ``(first + n - 1, line)``.
+@compiled(inner=True)
+def fill_words(key: Any, line: int, first: int | np.int64, words: Any, count: int) -> None:
+    """Random words of the counters ``(first, line)`` to ``(first + count - 1, line)``.
 
     Args:
-        key: ``(2,)``.
+        key: of 2 words.
         line: second half of the counters.
         first: of the first halves.
-        words: the result, ``(2 n,)``: first words of all counters, then second words.
+        words: takes first words of all counters, then second words.
+        count: of counters.
     """
-    count = len(words) // 2
-    k0, k1, y = spread_word(key[0]), spread_word(key[1]), spread_word(np.uint32(line))
-    target, few = span(words), np.empty(LANES, np.uint32)
+    k0, k1, y = spread_word(number(key, 0)), spread_word(number(key, 1)), spread_word(np.uint32(line))
     for n in range(0, count, LANES):
-        # The last ones overlap those before them.
-        place = max(min(n, count - LANES), 0)
-        w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(first + place)), y)
-        if count >= LANES:
-            stored(target, place, w0)
-            stored(target, count + place, w1)
+        w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(first + n)), y)
+        if n + LANES <= count:
+            stored(words, n, w0)
+            stored(words, count + n, w1)
         else:
-            # One by one: numba takes a second to compile an assignment of a slice.
-            stored(span(few), 0, w0)
-            for i in range(count):
-                words[i] = few[i]
-            stored(span(few), 0, w1)
-            for i in range(count):
-                words[count + i] = few[i]
+            stored_run(words, n, w0, 0, count - n)
+            stored_run(words, count + n, w1, 0, count - n)
+
+
+@compiled(inner=True)
+def draw_levels(
+    key: Any, line: int, first: int | np.int64, levels: Any, words: Any, counters: int, noise: Any, count: int
+) -> None:
+    """Deviates of the words of some counters, see `fill_words`: up to four of a counter.
+
+    Looked up and used in one loop they would keep the compiler from vectorising the rest.
+
+    Args:
+        levels: of their distribution.
+        words: memory of two words a counter.
+        noise: takes so many deviates.
+    """
+    fill_words(key, line, first, words, counters)
+    halves = seen_as(words, np.uint16)
+    for n in range(count):
+        put(noise, n, number(levels, np.int64(number(halves, n) >> _LEVEL_SHIFT)))
 
 
 class NoiseStream:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from lhc.runtime.channel_places import ChannelPlaces
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES
+from lhc.runtime.lanes import LANES, lesser
 from lhc.runtime.spans import loaded, loaded_run, number, put, span, stored, stored_run
 
 __all__ = ["LineSpans", "copy_line", "line_spans", "pad"]
@@ -46,7 +46,7 @@ def pad(x: Any, x0: int, one: LineSpans, to: Any, to0: Any) -> None:
         if one.stride == 1:
             copy_line(x, source, to, to0 + start + one.before, one.width)
             continue
-        for first in range(min(one.stride, one.width)):
+        for first in range(lesser(one.stride, one.width)):
             place = one.before + first
             phase = number(one.phases, place % one.stride)
             if phase >= 0:

@@ -13,11 +13,15 @@ sigma, mu, s and q are looked up in tables of `STEPS` intervals, between which v
 the formulas but next to a corner of theirs. Deviates n are those of `lhc.runtime.normals`.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.normals import LEVEL_SHIFT, Words, fill_words
+from lhc.runtime.lanes import larger, lesser
+from lhc.runtime.normals import Words, draw_levels
+from lhc.runtime.spans import number, put, span
 
 __all__ = ["STEPS", "drift", "program"]
 
@@ -31,7 +35,6 @@ _PART = np.float32(1 / 64)
 _HALF, _THIRD = np.float32(1 / 2), np.float32(1 / 3)
 
 
-@compiled()
 def program(
     target: Floats, factor: np.float32, key: Words, levels: Floats, tables: Floats, held: Floats, nu: Floats
 ) -> float:
@@ -50,39 +53,56 @@ def program(
         The greatest magnitude in ``held``.
     """
     count = target.shape[1]
-    words = np.empty(2 * count, np.uint32)
-    noise = np.empty(3 * count, np.float32)
-    sigmas, means, spreads = tables[0], tables[1], tables[2]
-    steps = np.float32(STEPS)
-    greatest = np.zeros(1, np.float32)
-    for line in range(target.shape[0]):
-        fill_words(key, line, np.int64(0), words)
-        numbers = words.view(np.uint16)
-        for n in range(3 * count):
-            noise[n] = levels[numbers[n] >> LEVEL_SHIFT]
-        row, result, exponents = target[line], held[line], nu[line]
-        most = _ZERO
-        for n in range(count):
-            w = row[n] * factor
-            x = abs(w)
-            place = x * steps
-            k = np.int32(place)
-            part = place - np.float32(k)
-            sigma = sigmas[k] + (sigmas[k + 1] - sigmas[k]) * part
-            one = max(_ZERO, x + sigma * noise[n])
-            other = max(_ZERO, sigmas[0] * noise[count + n])
-            r = one - other
-            # The device that conducts was programmed to x, or, where the other one won, to nothing.
-            mean = means[k] + (means[k + 1] - means[k]) * part if r > _ZERO else means[0]
-            spread = spreads[k] + (spreads[k + 1] - spreads[k]) * part if r > _ZERO else spreads[0]
-            exponents[n] = abs(mean + spread * noise[2 * count + n])
-            most = max(most, abs(r))
-            result[n] = r if w >= _ZERO else -r
-        greatest[0] = max(greatest[0], most)
-    return float(greatest[0])
+    memory = np.empty(2 * count, np.uint32), np.empty(3 * count, np.float32)
+    return _program(target, factor, key, levels, tables, held, nu, *memory)
 
 
 @compiled()
+def _program(
+    target: Floats,
+    factor: np.float32,
+    key: Words,
+    levels: Floats,
+    tables: Floats,
+    held: Floats,
+    nu: Floats,
+    words: Words,
+    noise: Floats,
+) -> float:
+    lines, count = target.shape
+    keys, deviates, drawn, table, noise_ = span(key), span(levels), span(words), span(tables), span(noise)
+    wanted, result, exponents = span(target), span(held), span(nu)
+    steps, pitch, greatest = np.float32(STEPS), np.int64(STEPS + 2), _ZERO
+    for line in range(lines):
+        draw_levels(keys, line, np.int64(0), deviates, drawn, count, noise_, 3 * count)
+        first, most = line * count, _ZERO
+        for n in range(count):
+            w = number(wanted, first + n) * factor
+            x = abs(w)
+            place = x * steps
+            k = np.int64(np.int32(place))
+            part = place - np.float32(k)
+            sigma = _between(table, k, part)
+            one = larger(_ZERO, x + sigma * number(noise_, n))
+            other = larger(_ZERO, number(table, 0) * number(noise_, count + n))
+            r = one - other
+            # The device that conducts was programmed to x, or, where the other one won, to nothing.
+            mean = _between(table, pitch + k, part) if r > _ZERO else number(table, pitch)
+            spread = _between(table, 2 * pitch + k, part) if r > _ZERO else number(table, 2 * pitch)
+            put(exponents, first + n, abs(mean + spread * number(noise_, 2 * count + n)))
+            most = larger(most, abs(r))
+            put(result, first + n, r if w >= _ZERO else -r)
+        greatest = larger(greatest, most)
+    return float(greatest)
+
+
+@compiled(inner=True, within=True)
+def _between(table: Any, k: int, part: np.float32) -> np.float32:
+    """A table's value between two entries."""
+    low = number(table, k)
+    return low + (number(table, k + 1) - low) * part
+
+
 def drift(
     held: Floats,
     nu: Floats,
@@ -106,27 +126,38 @@ def drift(
         result: in the units of ``held``, ``(outputs, inputs)``.
     """
     count = held.shape[1]
-    words = np.empty(2 * ((count + 3) // 4), np.uint32)
-    noise = np.empty(count, np.float32)
+    memory = np.empty(2 * -(-count // 4), np.uint32), np.empty(count, np.float32)
+    _drift(held, nu, greatest, time, key, levels, table, result, *memory)
+
+
+@compiled()
+def _drift(
+    held: Floats,
+    nu: Floats,
+    greatest: np.float32,
+    time: np.float32,
+    key: Words,
+    levels: Floats,
+    table: Floats,
+    result: Floats,
+    words: Words,
+    noise: Floats,
+) -> None:
+    lines, count = held.shape
+    keys, deviates, drawn, values, noise_ = span(key), span(levels), span(words), span(table), span(noise)
+    programmed, exponents, target = span(held), span(nu), span(result)
     per_step = np.float32(STEPS) / greatest if greatest > _ZERO else _ZERO
-    for line in range(held.shape[0]):
-        fill_words(key, line, np.int64(0), words)
-        numbers = words.view(np.uint16)
+    for line in range(lines):
+        draw_levels(keys, line, np.int64(0), deviates, drawn, (count + 3) // 4, noise_, count)
+        first = line * count
         for n in range(count):
-            noise[n] = levels[numbers[n] >> LEVEL_SHIFT]
-        row, exponents, target = held[line], nu[line], result[line]
-        for n in range(count):
-            r = row[n]
+            r = number(programmed, first + n)
             place = abs(r) * per_step
-            k = min(np.int32(place), np.int32(STEPS))
-            deviation = table[k] + (table[k + 1] - table[k]) * (place - np.float32(k))
+            k = lesser(np.int32(place), np.int32(STEPS))
+            deviation = _between(values, np.int64(k), place - np.float32(k))
             # e^(-nu time) as the 64th power of its series for a 64th of the exponent, which never exceeds a few tenths.
-            z = -exponents[n] * time * _PART
+            z = -number(exponents, first + n) * time * _PART
             power = _ONE + z * (_ONE + z * _HALF * (_ONE + z * _THIRD))
-            power = power * power
-            power = power * power
-            power = power * power
-            power = power * power
-            power = power * power
-            power = power * power
-            target[n] = r * power * max(_ZERO, _ONE + deviation * noise[n])
+            for _ in range(6):
+                power = power * power
+            put(target, first + n, r * power * larger(_ZERO, _ONE + deviation * number(noise_, n)))

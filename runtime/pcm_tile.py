@@ -20,14 +20,17 @@ from torch import Tensor
 from lhc.conductances import Floats
 from lhc.hardware.device_model import LEAST_MAGNITUDE
 from lhc.runtime.compiled_code import compiled
+from lhc.runtime.lanes import larger, lesser
+from lhc.runtime.spans import number, put, seen_as, span
 
 __all__ = ["PcmDevices", "drift", "program"]
 
 _ZERO, _ONE, _LEAST = np.float32(0), np.float32(1), np.float32(LEAST_MAGNITUDE)
 _LOG_OF_LEAST = np.log(_LEAST)
-_MEAN, _SPREAD = np.array([[-0.0155, 0.0244, 0.049, 0.1], [-0.0125, -0.0059, 0.008, 0.045]], np.float32)
+_MEAN = tuple(np.array([-0.0155, 0.0244, 0.049, 0.1], np.float32))
 """Of drift exponents: what the logarithm is multiplied by, what is added, and the bounds."""
-_READ = np.array([0.0088, 1e-3, 0.2], np.float32)
+_SPREAD = tuple(np.array([-0.0125, -0.0059, 0.008, 0.045], np.float32))
+_READ = tuple(np.array([0.0088, 1e-3, 0.2], np.float32))
 """Read noise: at full conductance, the least power that it is divided by, and its greatest value."""
 
 
@@ -106,14 +109,16 @@ def _conducting(weights: Floats, g_max: float, least: np.float32, x: Floats, rel
     Returns:
         Conductance of a weight of 1.
     """
-    most, bits = np.zeros(1, np.int32), weights.view(np.int32)
-    for n in range(len(bits)):  # magnitudes are in the order of their bits, and whole numbers in any order
-        most[0] = max(most[0], bits[n] & 0x7FFFFFFF)
-    full = np.float32(g_max)
-    scale = full * (_ONE / max(most.view(np.float32)[0], _LEAST))
-    for n in range(len(weights)):
-        x[n] = min(abs(weights[n] * scale), full)
-        relative[n] = max(x[n] / full, least)
+    count, full, wanted, result, relatives = len(weights), np.float32(g_max), span(weights), span(x), span(relative)
+    most, bits = np.int32(0), seen_as(wanted, np.int32)
+    for n in range(count):  # magnitudes are in the order of their bits, and whole numbers in any order
+        most = larger(most, np.int32(number(bits, n) & 0x7FFFFFFF))
+    put(seen_as(result, np.int32), 0, most)
+    scale = full * (_ONE / larger(number(result, 0), _LEAST))
+    for n in range(count):
+        held = lesser(abs(number(wanted, n) * scale), full)
+        put(result, n, held)
+        put(relatives, n, larger(held / full, least))
     return float(scale)
 
 
@@ -140,28 +145,42 @@ def _program(
         weights: the result.
         falls: the result, see `PcmDevices`.
     """
-    ones, of_ones, others, of_others = noise[0], noise[1], noise[2], noise[3]
-    factor, more, drifting, full, scale = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    idle, sigma, power = coefficients[0] * factor * more, falls, weights  # which come last
-    for n in range(len(target)):
-        sigma[n], power[n] = coefficients[0], _ONE
+    count, targets, conducting, deviates = len(target), span(target), span(x), span(noise)
+    given = span(numbers)
+    factor, more, drifting = number(given, 0), number(given, 1), number(given, 2)
+    full, scale = number(given, 3), number(given, 4)
+    terms, held, sigma, power = span(coefficients), span(weights), span(falls), span(weights)  # which come last
+    idle = number(terms, 0) * factor * more
+    for n in range(count):
+        put(sigma, n, number(terms, 0))
+        put(power, n, _ONE)
     for k in range(1, len(coefficients)):
-        for n in range(len(target)):
-            power[n] *= x[n] / full
-            sigma[n] += power[n] * coefficients[k]
-    for n in range(len(target)):
-        positive, one, other = target[n] > _ZERO, ones[n], others[n]
+        for n in range(count):
+            raised = number(power, n) * (number(conducting, n) / full)
+            put(power, n, raised)
+            put(sigma, n, number(sigma, n) + raised * number(terms, k))
+    for n in range(count):
+        positive, one, other = number(targets, n) > _ZERO, number(deviates, n), number(deviates, 2 * count + n)
         own, partner = one if positive else other, other if positive else one
-        weights[n] = max(own * (sigma[n] * factor * more) + x[n], _ZERO) - max(partner * idle, _ZERO)
-    for n in range(len(target)):
-        kept, one, other, logarithm = weights[n] > _ZERO, of_ones[n], of_others[n], logarithms[n]
-        deviate = one if kept == (target[n] > _ZERO) else other
+        conducts = larger(own * (number(sigma, n) * factor * more) + number(conducting, n), _ZERO)
+        put(held, n, conducts - larger(partner * idle, _ZERO))
+    of_logarithms = span(logarithms)
+    for n in range(count):
+        kept, logarithm = number(held, n) > _ZERO, number(of_logarithms, n)
+        one, other = number(deviates, count + n), number(deviates, 3 * count + n)
+        deviate = one if kept == (number(targets, n) > _ZERO) else other
         logarithm = logarithm if kept else _LOG_OF_LEAST
-        mean = min(max(logarithm * _MEAN[0] + _MEAN[1], _MEAN[2]), _MEAN[3])
-        spread = min(max(logarithm * _SPREAD[0] + _SPREAD[1], _SPREAD[2]), _SPREAD[3])
-        falls[n] = -(abs(deviate * spread + mean) * drifting)
-    for n in range(len(target)):
-        weights[n] = (weights[n] if target[n] > _ZERO else _ZERO - weights[n]) / scale
+        mean, spread = _bounded(logarithm, _MEAN), _bounded(logarithm, _SPREAD)
+        put(sigma, n, -(abs(deviate * spread + mean) * drifting))
+    for n in range(count):
+        value = number(held, n)
+        put(held, n, (value if number(targets, n) > _ZERO else _ZERO - value) / scale)
+
+
+@compiled(inner=True, within=True)
+def _bounded(x: np.float32, line: tuple[np.float32, ...]) -> Any:
+    """A line at ``x``, between its bounds."""
+    return lesser(larger(x * line[0] + line[1], line[2]), line[3])
 
 
 @compiled()
@@ -177,12 +196,13 @@ def _read(weights: Floats, x: Floats, power: Floats, left: Floats, noise: Floats
         numbers: growth of read noise, a factor on it, and the conductance of a weight of 1.
         now: the result.
     """
-    ones, others = noise[0], noise[1]
-    growth, factor, scale = numbers[0], numbers[1], numbers[2]
-    for n in range(len(weights)):
-        positive, one, other = weights[n] > _ZERO, ones[n], others[n]
-        deviation = min(_ONE / max(power[n], _READ[1]) * _READ[0], _READ[2]) * growth
-        drifted = x[n] * left[n]
+    count, held, conducting, powers, share = len(weights), span(weights), span(x), span(power), span(left)
+    deviates, given, result = span(noise), span(numbers), span(now)
+    growth, factor, scale = number(given, 0), number(given, 1), number(given, 2)
+    for n in range(count):
+        positive, one, other = number(held, n) > _ZERO, number(deviates, n), number(deviates, count + n)
+        deviation = lesser(_ONE / larger(number(powers, n), _READ[1]) * _READ[0], _READ[2]) * growth
+        drifted = number(conducting, n) * number(share, n)
         deviate = one if positive else other
-        held = max(deviate * (drifted * factor * deviation) + drifted, _ZERO)
-        now[n] = (held if positive else _ZERO - held) / scale
+        value = larger(deviate * (drifted * factor * deviation) + drifted, _ZERO)
+        put(result, n, (value if positive else _ZERO - value) / scale)

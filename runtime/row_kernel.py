@@ -12,7 +12,7 @@ from lhc.conductances import Floats
 from lhc.runtime.code_pairs import are_pairs, pair_lanes, taken
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import widened, with_currents
-from lhc.runtime.lanes import LANES, clipped, greater, magnitude, numbered, spread, spread_word
+from lhc.runtime.lanes import LANES, clipped, greater, larger, lesser, magnitude, numbered, spread, spread_word
 from lhc.runtime.normals import Words, deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, finished
 from lhc.runtime.product_kernels import ROWS, multiply
@@ -92,9 +92,9 @@ def _peak(rows: RowSpans, start: int, stop: int) -> np.float32:
     stored(rows.line, 0, top)
     most = np.float32(0)
     for lane in range(LANES):
-        most = max(most, number(rows.line, lane))
+        most = larger(most, number(rows.line, lane))
     while k < stop:
-        most = max(most, abs(number(rows.x, k)))
+        most = larger(most, abs(number(rows.x, k)))
         k += 1
     return most
 
@@ -160,7 +160,7 @@ def _noise(
     for m0 in range(0, outputs, 4 * _COUNTERS):
         for lanes in range(0, _COUNTERS, LANES):
             w0, w1 = threefry_lanes(k0, k1, x, numbered(np.uint32(counter + m0 // 4 + lanes)))
-            for m in range(m0 + lanes, min(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
+            for m in range(m0 + lanes, lesser(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
                 noise = deviates(tiles.deviation, w0)
                 if tiles.by_vector:
                     noise = noise * deviation
@@ -256,7 +256,7 @@ def _managed(
     clip, z0 = tiles.output_clip, place * rows.width
     pending = _saturates(rows, tiles, rows.z, place, outputs)
     for m in range(outputs):
-        put(rows.z, z0 + m, min(max(number(rows.z, z0 + m), -clip), clip))
+        put(rows.z, z0 + m, lesser(larger(number(rows.z, z0 + m), -clip), clip))
     inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
     lines, unit = taken(rows.operands, inputs), number(tiles.units, stream // tiles.rows)
     for round_ in range(1, tiles.rounds):
@@ -273,7 +273,7 @@ def _managed(
         _noise(rows, tiles, row, weights, counter, output, outputs, vector, place, rows.again, rows.z_again)
         pending = _saturates(rows, tiles, rows.z_again, place, outputs)
         for m in range(outputs):
-            code = min(max(number(rows.z_again, z0 + m), -clip), clip)
+            code = lesser(larger(number(rows.z_again, z0 + m), -clip), clip)
             put(rows.z, z0 + m, code * number(tiles.reductions, round_))
 
 
@@ -379,7 +379,7 @@ def multiply_rows(
     scratch = (span(memory.scales), span(memory.line), span(memory.keys), span(memory.samples))
     rows = RowSpans(span(x), inputs, memory.pitch, memory.width, *codes, *products, *scratch, first, per_sample)
     for vector in range(0, vectors, BLOCK):
-        count = min(BLOCK, vectors - vector)
+        count = lesser(BLOCK, vectors - vector)
         _samples(rows, vector)
         for row in range(tiles.rows):
             for place in range(count):

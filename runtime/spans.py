@@ -39,6 +39,7 @@ __all__ = [
     "number",
     "place_in",
     "put",
+    "seen_as",
     "span",
     "stored",
     "stored_packed",
@@ -82,6 +83,21 @@ def span(typing: Any, array: Any) -> Any:
         return cgutils.pack_struct(builder, (data, size)) if _CHECKED else data
 
     return _Span(array.dtype)(array), lowered
+
+
+@lane_intrinsic
+def seen_as(typing: Any, numbers: Any, kind: Any) -> Any:
+    """A span's memory as numbers of another type, as ``ndarray.view``."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = context.get_value_type(types.CPointer(signature.return_type.dtype))
+        if not _CHECKED:
+            return builder.bitcast(values[0], pointer)
+        data, size = cgutils.unpack_tuple(builder, values[0])
+        old, new = (ir.Constant(LONG, one.dtype.bitwidth) for one in (numbers, signature.return_type))
+        return cgutils.pack_struct(builder, (builder.bitcast(data, pointer), builder.sdiv(builder.mul(size, old), new)))
+
+    return _Span(kind.instance_type)(numbers, kind), lowered
 
 
 def place_in(context: Any, builder: Any, span: Any, first: Any, values: int = 1) -> Any:
@@ -190,11 +206,11 @@ def _run(context: Any, builder: Any, values: Any) -> tuple[Any, Any]:
 
 @lane_intrinsic
 def stored_run(typing: Any, numbers: Any, place: Any, vector: Any, first: Any, last: Any) -> Any:
-    """Put lanes ``first`` to ``last - 1`` of a vector there."""
+    """Put lanes ``first`` to ``last - 1`` of a vector, of numbers or of words, there."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer, wanted = _run(context, builder, (*values[:2], *values[3:]))
-        given = (values[2], pointer, ir.Constant(INT, 4), wanted)
+        given = (builder.bitcast(values[2], FLOATS), pointer, ir.Constant(INT, 4), wanted)
         called(builder, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32", ir.VoidType(), given)
         return context.get_dummy_value()
 

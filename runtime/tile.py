@@ -25,6 +25,7 @@ from torch import Tensor
 from lhc.conductances import Floats
 from lhc.hardware.adc_mismatch import found_codes
 from lhc.runtime.compiled_code import compiled
+from lhc.runtime.spans import number, put, span
 
 __all__ = ["PerVectorMVM", "PerVectorTile"]
 
@@ -67,9 +68,9 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         scales = torch.where(magnitudes > 0, magnitudes, 1.0) if scaled else torch.ones_like(magnitudes)
         result = torch.zeros(())
         pending = torch.ones(len(input_), dtype=torch.bool)
-        for number, reduction in enumerate(reductions):
+        for round_, reduction in enumerate(reductions):
             if reseed is not None:
-                reseed(number)
+                reseed(round_)
             # As aihwkit does it, in this order: other orders flip about one DAC code in a million.
             factor = 1.0 / scales / reduction
             saturated, output = cls._compute_analog_mv(
@@ -83,7 +84,7 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
                 **fwd_pars,
             )
             output *= io_pars.out_scale / factor
-            result = output if number == 0 else torch.where(pending[:, None], output, result)
+            result = output if round_ == 0 else torch.where(pending[:, None], output, result)
             pending &= saturated
             if not pending.any():
                 break
@@ -287,8 +288,11 @@ def _read_out(weights: Floats, numbers: Floats, result: Floats) -> None:
         numbers: what the DAC makes of 1, and the ADC's noise and step.
         result: deviates, which the values overwrite, ``(inputs, outputs)``.
     """
-    code, noise, step = numbers[0], numbers[1], numbers[2]
-    for i in range(len(result)):
-        row = result[i]
-        for o in range(len(row)):
-            row[o] = np.rint((weights[o, i] * code + row[o] * noise) / step) * step
+    given, held, target = span(numbers), span(weights), span(result)
+    code, noise, step = number(given, 0), number(given, 1), number(given, 2)
+    inputs, outputs = result.shape
+    for i in range(inputs):
+        for o in range(outputs):
+            place = i * outputs + o
+            value = number(held, o * inputs + i) * code + number(target, place) * noise
+            put(target, place, np.rint(value / step) * step)

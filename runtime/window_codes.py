@@ -6,7 +6,7 @@ import numpy as np
 
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.image_places import IN_EIGHTS, SIDE_BY_SIDE, TOGETHER, ImageMemory, ImagePlaces
-from lhc.runtime.lanes import LANES, clipped, greater, magnitude, spread, unless_zero
+from lhc.runtime.lanes import LANES, clipped, greater, larger, magnitude, spread, unless_zero
 from lhc.runtime.padding_kernel import LineSpans, pad
 from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import RUNS, fetched, gathered, item, joined, joined_runs, loaded, number, put, span, stored
@@ -120,7 +120,7 @@ def _greatest(data: Any, place: int, plane: int, first: int, last: int, planes: 
     for n in range(whole, plane):
         most = np.float32(0)
         for c in range(first, last):
-            most = max(most, abs(number(data, place + c * plane + n)))
+            most = larger(most, abs(number(data, place + c * plane + n)))
         put(planes, planes0 + n, most)
 
 

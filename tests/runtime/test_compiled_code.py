@@ -35,9 +35,10 @@ def add(self, module):
 
 
 JITCPUCodegen._add_module = add
-from lhc.runtime.normals import fill_words
+from lhc.runtime.kernels import add_noise
 
-fill_words(np.zeros(2, np.uint32), 0, 0, np.zeros(64, np.uint32))
+z = np.zeros((1, 64), np.float32)
+add_noise(z, np.zeros(2, np.uint32), np.zeros(2**14, np.float32), 0, 0, 64, np.float32(0), np.float32(1))
 """
 
 pytestmark = pytest.mark.analog
@@ -83,8 +84,8 @@ def test_machine_code_is_made_of_a_kernel_with_all_that_it_calls_and_not_of_thes
         text=True,
         check=True,
     ).stdout.split()
-    assert "fill_words" in names
-    assert "threefry_lanes" not in names
+    assert "_add_noise" in names
+    assert not {"draw_levels", "fill_words", "threefry_lanes"} & set(names)
 
 
 def test_code_is_kept_in_the_cache_folder_and_found_there(filled: Path) -> None:

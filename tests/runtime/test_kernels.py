@@ -71,6 +71,10 @@ def test_deviates_of_output_noise_are_normal_out_to_their_tails() -> None:
     assert np.abs(2 * planted[: 2**15] - exact).max() > 0.1
 
 
+def _fill(key: Words, line: int, first: int, words: Words) -> None:
+    fill_words(span(key), line, first, span(words), len(words) // 2)
+
+
 @pytest.mark.parametrize(
     ("counter", "key", "expected"),
     [
@@ -85,9 +89,10 @@ def test_threefry_gives_the_published_words(
 ) -> None:
     """Known answers of Random123, the authors' own library, for 13 rounds."""
     assert threefry(*key, *counter) == expected
+    compiled: Any = numba.njit(_fill)
     for count in (1, 4, 32, 50, 97):  # compiled, many at once, and what is left over
         words = np.empty(2 * count, np.uint32)
-        fill_words(np.array(key, np.uint32), counter[1], counter[0], words)
+        compiled(np.array(key, np.uint32), counter[1], counter[0], words)
         for n in {0, count // 2, count - 1}:
             pair = threefry(*key, (counter[0] + n) % 2**32, counter[1])
             assert (int(words[n]), int(words[count + n])) == pair

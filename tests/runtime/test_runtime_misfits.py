@@ -20,8 +20,8 @@ from lhc.runtime.calibration import calibrate_ranges
 from lhc.runtime.differentiable import DifferentiableModel
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.fast import FastMatrix
+from lhc.runtime.kernels import add_noise
 from lhc.runtime.lanes import LANES
-from lhc.runtime.normals import fill_words
 from lhc.runtime.spans import loaded, span, stored
 from lhc.runtime.stream import Position
 from tests.conftest import older
@@ -212,4 +212,13 @@ def test_bounds_are_checked_in_compiled_code() -> None:
     with pytest.raises(IndexError):
         compiled(np.zeros(LANES, np.float32))
     with pytest.raises(IndexError):
-        fill_words(np.zeros(1, np.uint32), 0, 0, np.zeros(4, np.uint32))
+        add_noise(
+            np.zeros((1, LANES), np.float32),
+            np.zeros(1, np.uint32),
+            np.zeros(2**14, np.float32),
+            0,
+            0,
+            LANES,
+            np.float32(0),
+            np.float32(1),
+        )
