@@ -223,21 +223,24 @@ def _decided(
     interval = over_draws(drops, two_sided(now[0]), step)
     if interval is None:
         return False
-    beside = 0.0
     if budget.generalize:
-        both = sample_interval(measured, evaluator, budget.relative, two_sided(now[0]))
-        if both is None:
+        interval = sample_interval(measured, evaluator, budget.relative, two_sided(now[0]))
+        if interval is None:
             return False
-        # What samples add to the half-width stays, however many chips there are.
-        beside = max(0.0, (both[1] - both[0]) ** 2 - (interval[1] - interval[0]) ** 2) ** 0.5 / 2
-        interval = both
     failed = budget.failing(drops)
     if interval[0] > budget.max_drop or (last[1] is not None and failed > last[1]):
         return True
     if interval[1] <= budget.max_drop:
         return now[1] is None or failed <= now[1]
-    deviation = max(float(drops.std(ddof=1)), step / 2)
-    return Prospect().hopeless(float(drops.mean()), deviation, budget.max_drop, looks, look, last[0], beside)
+    mean, deviation, beside = float(drops.mean()), max(float(drops.std(ddof=1)), step / 2), 0.0
+    if budget.generalize:
+        # What samples add to the upper half stays, however many chips there are.
+        both = sample_interval(measured, evaluator, budget.relative, two_sided(last[0]))
+        alone = over_draws(drops, two_sided(last[0]), step)
+        assert both is not None
+        assert alone is not None
+        beside = max(0.0, (both[1] - mean) ** 2 - (alone[1] - mean) ** 2) ** 0.5
+    return Prospect().hopeless(mean, deviation, budget.max_drop, looks, look, last[0], beside)
 
 
 @dataclass(frozen=True, eq=False)

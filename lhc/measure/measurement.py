@@ -155,7 +155,7 @@ class SampleScores:
         return replace(self, scores=np.concatenate([self.scores, other.scores]))
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
-        return over_draws_and_samples(self.damage, confidence, self.step, self.documents)
+        return over_draws_and_samples(self.damage, confidence, self.step > 0, self.documents)
 
 
 @dataclass(frozen=True, eq=False)

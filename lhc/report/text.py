@@ -77,6 +77,8 @@ REASONS: dict[Reason, str] = {
 }
 """What a reason means, in a few words."""
 
+CHIPS_COUNT = 0.1
+"""Part of the square of a half-width below which chips hardly make it: without them it would be 5 % less."""
 EFFECTS = {
     "dac": "DAC",
     "adc": "ADC",
@@ -153,13 +155,13 @@ def unmet_because(outcome: Outcome) -> str:
 
 
 def _narrowing(outcome: Outcome) -> str:
-    """What narrows the interval: no further chips where samples alone decide its width, by the rule of three."""
+    """What narrows the interval: no further chips where samples alone decide its width."""
     assert outcome.interval is not None
     what = "samples" if outcome.documents is None else "documents"
     count = outcome.samples if outcome.documents is None else outcome.documents
     half, room = outcome.interval[1] - outcome.drop, outcome.max_drop - outcome.drop
-    unit = abs(outcome.baseline) if outcome.drop_type == "relative" else 1.0
-    if not (outcome.generalized and outcome.percent and math.isclose(half * unit, 3 / count, rel_tol=1e-6)):
+    chips = math.inf if outcome.chip_interval is None else outcome.chip_interval[1] - outcome.drop
+    if not (outcome.generalized and chips**2 < CHIPS_COUNT * half**2):
         return f"more {draws_word(outcome)}s or samples"
     many = f" (about {enough(count, half, room)} in all, if that is its mean {outcome.drop_word})" if room else ""
     return f"more {what}{many}"

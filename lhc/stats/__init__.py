@@ -1,5 +1,6 @@
 """Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
 
+from lhc.stats.changes import margins_of_changes
 from lhc.stats.intervals import (
     CONFIDENCE,
     chance_of_difference,
@@ -32,6 +33,7 @@ __all__ = [
     "least_draws",
     "look_errors",
     "look_schedule",
+    "margins_of_changes",
     "members",
     "one_sided",
     "over_draws",

@@ -8,7 +8,8 @@ drop follow:
 - **over chips and samples** (`over_draws_and_samples`): also what other samples of the same kind would show. Drops form
   a crossed table of R draws by N samples; in the two-way random model the mean has the variance
   (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch,
-  Variance Components, 1992, chapter 4).
+  Variance Components, 1992, chapter 4). Of shares few samples change, and the part of the samples is at least what an
+  exact bound of their count leaves (`lhc.stats.changes`).
 
 A level that is spent over several tests is divided between them (`split_level`, Bonferroni), so that the chance of any
 wrong acceptance stays below the whole; several looks at one measurement have `lhc.stats.looks`.
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import scipy
 
 from lhc.errors import UsageError
+from lhc.stats.changes import margins_of_changes
 from lhc.stats.jackknife import by_document, effective_documents
 from lhc.support.numbers import check_confidence
 
@@ -104,14 +106,16 @@ def over_draws(values: Floats, confidence: float = CONFIDENCE, step: float = 0.0
 
 
 def over_draws_and_samples(
-    damage: Floats, confidence: float = CONFIDENCE, step: float = 0.0, documents: npt.NDArray[np.integer] | None = None
+    damage: Floats,
+    confidence: float = CONFIDENCE,
+    share: bool = False,
+    documents: npt.NDArray[np.integer] | None = None,
 ) -> Interval | None:
     """Interval of the mean over other draws and other samples, or other documents where samples come in such.
 
     Args:
         damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
-        step: as in `over_draws`; a share of which nothing was seen in N samples can still be 3 / N (the rule of
-            three, at 95 %), so the half-width is at least what makes that so. Of documents, N is their number.
+        share: it is a difference of shares: few samples change, and no spread seen is not no spread.
         documents: number of every sample's document, shape ``(samples,)``: they are what is drawn
             (`lhc.stats.jackknife`).
 
@@ -121,12 +125,11 @@ def over_draws_and_samples(
     check_confidence(confidence)
     effective = float(damage.shape[1])
     if documents is not None:
-        pseudo, effective = by_document(damage, documents), effective_documents(documents)
-        damage, step = pseudo, step * damage.shape[1] / pseudo.shape[1]
+        damage, effective = by_document(damage, documents), effective_documents(documents)
     draws, samples = damage.shape
     if draws < 2 or samples < 2:
         return None
-    mean = damage.mean()
+    mean = float(damage.mean())
     by_draw, by_sample = damage.mean(axis=1), damage.mean(axis=0)
     rest = damage - by_draw[:, None] - by_sample[None, :] + mean
     square_draws = samples * by_draw.var(ddof=1)
@@ -134,12 +137,15 @@ def over_draws_and_samples(
     square_rest = float((rest**2).sum()) / ((draws - 1) * (samples - 1))
     # Each part alone is a lower bound of the sum: a negative estimate of a component counts as none.
     total = max(square_draws + square_samples - square_rest, square_draws, square_samples)
-    if total == 0:
-        return float(mean) - 3 * step, float(mean) + 3 * step
-    parts = (square_draws**2 / (draws - 1), square_samples**2 / (effective - 1))
-    freedom = total**2 / (sum(parts) + square_rest**2 / ((draws - 1) * (effective - 1)))
-    low, high = _interval(float(mean), float(total) / (draws * samples), max(float(freedom), 1.0), confidence)
-    return min(low, float(mean) - 3 * step), max(high, float(mean) + 3 * step)
+    half = chips = 0.0
+    if total > 0:
+        parts = (square_draws**2 / (draws - 1), square_samples**2 / (effective - 1))
+        freedom = total**2 / (sum(parts) + square_rest**2 / ((draws - 1) * (effective - 1)))
+        quantile = float(scipy.special.stdtrit(max(float(freedom), 1.0), (1 + confidence) / 2))
+        half = quantile * (float(total) / (draws * samples)) ** 0.5
+        chips = quantile * (max(0.0, float(square_draws) - square_rest) / (draws * samples)) ** 0.5
+    below, above = margins_of_changes(by_sample, one_sided(confidence)) if share else (0.0, 0.0)
+    return mean - max(half, float(np.hypot(below, chips))), mean + max(half, float(np.hypot(above, chips)))
 
 
 def hull(one: Interval | None, other: Interval | None) -> Interval | None:

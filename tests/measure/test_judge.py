@@ -172,6 +172,13 @@ def test_a_test_is_given_up_where_only_more_samples_could_decide_it() -> None:
     assert (found.status, found.evaluation.draws) == ("undecided", 10)
 
 
+def test_a_test_goes_on_where_samples_leave_room_at_the_level_of_the_last_look() -> None:
+    """At the first look's level samples alone would take more than the budget."""
+    drops = np.random.default_rng(0).normal(0.5, 0.1, 100)
+    found = _looked(Chips(drops, apart=0.04), Budget(1.0, generalize=True))
+    assert (found.status, found.evaluation.draws) == ("accepted", 83)
+
+
 def test_a_test_ends_with_the_time_but_begins_in_any_case() -> None:
     drops = np.random.default_rng(0).normal(0.95, 0.3, 100)
     found = _looked(Chips(drops, time=20), Budget(1.0))

@@ -29,8 +29,8 @@ def test_documents_of_one_sample_are_samples() -> None:
     values = np.random.default_rng(1).normal(size=(2, 6))
     np.testing.assert_allclose(by_document(values, np.arange(6)), values)
     assert effective_documents(np.arange(6)) == 6
-    assert over_draws_and_samples(values, 0.9, 0.01, np.arange(6)) == pytest.approx(
-        over_draws_and_samples(values, 0.9, 0.01)
+    assert over_draws_and_samples(values, 0.9, True, np.arange(6)) == pytest.approx(
+        over_draws_and_samples(values, 0.9, True)
     )
 
 

@@ -91,13 +91,16 @@ def test_what_an_earlier_test_did_not_show_is_not_put_down_to_chips(plan: Plan) 
 
 
 def test_what_narrows_the_interval_is_no_chips_where_samples_alone_decide(plan: Plan) -> None:
-    """Of 500 samples nothing was seen to change: 3 / 500 is the half-width, however many chips there are."""
+    """The half-width is 0.6 points, and that over chips alone 0.1: however many there are, it stays."""
     assert plan.outcome is not None
-    fields = {"drop": 0.002, "max_drop": 0.005, "samples": 500, "generalized": True, "percent": True}
-    floor = plan.outcome.model_copy(update={**fields, "drop_type": "absolute", "interval": (-0.004, 0.008)})
+    fields = {"drop": 0.002, "max_drop": 0.005, "samples": 500, "generalized": True, "drop_type": "absolute"}
+    intervals = {"interval": (-0.004, 0.008), "chip_interval": (0.001, 0.003)}
+    floor = plan.outcome.model_copy(update={**fields, **intervals})
     said = "; more samples (about 2000 in all, if that is its mean drop) narrow it"
     assert unmet_because(floor) == f", but the interval reaches 0.80 points{said}"
-    wider = floor.model_copy(update={"interval": (-0.008, 0.012)})
-    assert unmet_because(wider).endswith("; more chips or samples narrow it")
+    chips = floor.model_copy(update={"chip_interval": (0.0, 0.004)})
+    assert unmet_because(chips).endswith("; more chips or samples narrow it")
+    unknown = floor.model_copy(update={"chip_interval": None})
+    assert unmet_because(unknown).endswith("; more chips or samples narrow it")
     these = floor.model_copy(update={"generalized": False})
     assert unmet_because(these).endswith("; more chips or samples narrow it")
