@@ -15,8 +15,9 @@ from lhc.passes.search_result import explained
 from lhc.passes.trained_walks import already_walked
 from lhc.plan import Plan
 from lhc.samples.metrics import METRICS
+from lhc.study.climb import Path
 from lhc.study.search import search
-from lhc.study.verify import Verifier, verified
+from lhc.study.verify import Verifier, path_of, verified
 from tests.passes.costly_networks import paired
 from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
 
@@ -224,6 +225,26 @@ def given(*path: str, judged: tuple[str, ...] = ()) -> type[Strategy]:
             return PassResult(decided, fallbacks=tuple(safer))
 
     return Given
+
+
+def test_what_was_judged_counts_by_the_half_of_its_interval_that_is_never_cut() -> None:
+    """Agreement cannot rise, so its intervals end at 0; of accuracy other samples may show any. Both are as sure."""
+    damages = {"a": 0.0005, "b": 0.001}
+    graph, plan = network(damages)
+
+    def judged(metric: str) -> tuple[Path, PlacementJudge]:
+        judge = PlacementJudge(FakeEvaluator(METRICS[metric], damages, 3), Budget(BUDGET))
+        found = search(graph, plan, given("ab", "a", judged=("a", "ab")), judge, SearchOptions())
+        return path_of(graph, plan, found), judge
+
+    (cut, cut_judge), (whole, whole_judge) = judged("agreement"), judged("accuracy")
+    evaluations = [verdict.evaluation for verdict in cut_judge.verdicts.values()]
+    assert all(one.sample_interval is not None and one.sample_interval[0] == 0 for one in evaluations)
+    lows = [one.evaluation.sample_interval or (0.0, 0.0) for one in whole_judge.verdicts.values()]
+    assert all(low < 0 for low, _ in lows), "what the test rests on"
+    np.testing.assert_allclose(cut.judged, whole.judged)
+    halves = [high - one.drop for (_, high), one in zip(lows, evaluations, strict=True)]
+    assert [error for *_, error in cut.judged] == pytest.approx(np.divide(halves, 2))
 
 
 def test_where_nothing_is_analog_a_layer_is_not_tested_beside_any() -> None:
