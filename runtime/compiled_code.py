@@ -37,9 +37,9 @@ R = TypeVar("R")
 def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function when it is first called, or take its code from the user's cache.
 
-    It runs without Python's lock, and divides by zero as numpy does. An ``inner`` one is called by others alone, and
-    optimised, made into machine code and kept with them. One ``within`` is put into what calls
-    it: a call of a small function with some tuples takes longer than its work. A number that is written out in a call
+    It runs without Python's lock, divides by zero as numpy does, and allocates no array. An ``inner`` one is called by
+    others alone, and optimised, made into machine code and kept with them. One ``within`` is put into what calls it: a
+    call of a small function with some tuples takes longer than its work. A number that is written out in a call
     is a type of its own, for which the function is compiled once more; ``np.int64(0)`` is not. With
     ``NUMBA_BOUNDSCHECK`` set its code is neither kept nor looked for: numba does not tell code that checks its indices
     from code that does not.
@@ -47,7 +47,8 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True, "forceinline": within}
-        options["pipeline_class"] = _InnerCompiler if inner else _Compiler
+        # Python owns all memory: numba need not count references to it, which is more than half of what it writes.
+        options |= {"pipeline_class": _InnerCompiler if inner else _Compiler, "_nrt": False}
         _collect_less()
         kernel: Any = njit(nogil=True, error_model="numpy", **options)(function)
         if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]

@@ -44,7 +44,6 @@ def add_noise_to_lines(values: Floats, lines: Floats, places: Floats, key: Words
                 w0, w1 = w1, w0 << half
 
 
-@compiled()
 def noise_gradients(
     gradient: Floats,
     lines: Floats,
@@ -61,10 +60,23 @@ def noise_gradients(
         of_lines: a result, ``(lines,)``.
         of_places: a result, ``(rows, width)``; zeros.
     """
+    _noise_gradients(gradient, lines, places, key, terms, of_lines, of_places, np.empty(LANES, np.float32))
+
+
+@compiled()
+def _noise_gradients(
+    gradient: Floats,
+    lines: Floats,
+    places: Floats,
+    key: Words,
+    terms: Floats,
+    of_lines: Floats,
+    of_places: Floats,
+    lanes: Floats,
+) -> None:
     width, share = gradient.shape[1], len(lines) // len(places)
     k0, k1, half = spread_word(key[0]), spread_word(key[1]), spread_word(np.uint32(16))
     source, factors, steps, found = span(gradient), span(places), span(terms), span(of_places)
-    lanes = np.empty(LANES, np.float32)
     for line in range(len(lines)):
         start, row, size, total = line * width, line // share * width, spread(lines[line]), spread(np.float32(0))
         for block in range(0, width, _BLOCK):
