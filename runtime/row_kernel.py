@@ -9,10 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.conductances import Floats
-from lhc.runtime.code_pairs import are_pairs, pair_lanes, taken
+from lhc.runtime.code_pairs import pair_lanes, taken
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import widened, with_currents
-from lhc.runtime.lanes import LANES, clipped, greater, larger, lesser, magnitude, numbered, spread, spread_word
+from lhc.runtime.lanes import (
+    LANES,
+    are_pairs,
+    clipped,
+    greater,
+    larger,
+    lesser,
+    magnitude,
+    numbered,
+    spread,
+    spread_word,
+)
 from lhc.runtime.normals import Words, deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, finished
 from lhc.runtime.product_kernels import ROWS, multiply

@@ -41,7 +41,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
             machine.check_time(t)
         times = list(filter(machine.knows, TIMES_S)) if options.times_s is None else options.times_s
         found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
-        chips = replace(found.chips, calibrated=placed.calibrated)
+        chips = replace(found.chips, calibrated=placed.calibrated, engine=options.engine)
         found = replace(found, chips=chips, one_chip=machine.faults.one_chip)
     verified = placed.verified
     if verified is not None:
@@ -58,7 +58,7 @@ def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluati
             bench.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
             for t in sorted(ages)
         )
-        return tuple(replace(one, calibrated=placed.calibrated) for one in found)
+        return tuple(replace(one, calibrated=placed.calibrated, engine=options.engine) for one in found)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def evaluate(options: RunOptions) -> Evaluations:
             warn_of_other_digital(bench, outcome)
     calibrated = study.calibrated_on if analog else 0
     found = [replace(one, calibrated=calibrated, data=data, skipped=skipped, against=other) for one in found]
+    found = [replace(one, engine=options.engine) for one in found]
     return Evaluations(found, own_outcome(options, stored, opened.model.source))
 
 

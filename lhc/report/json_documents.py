@@ -106,7 +106,7 @@ def analysis_document(result: Analysis) -> Document:
 def sensitivity_document(table: SensitivityTable) -> Document:
     """The document of ``lhc sensitivity``."""
     layers = [{"name": name, **s.model_dump(exclude={"metric"})} for name, s in table.layers.items()]
-    known = _named(table, "metric samples documents draws seed t_s confidence calibrated")
+    known = _named(table, "metric samples documents draws seed t_s confidence calibrated engine")
     return known | {"agreement": _agreement(table), "layers": layers}
 
 
@@ -204,7 +204,7 @@ def evaluations_document(results: Evaluations) -> Document:
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
-        **_named(first, "samples documents draws seed calibrated against"),
+        **_named(first, "samples documents draws seed calibrated against engine"),
         "times": [
             _named(found, "t_s mean std interval drop drop_interval sample_interval")
             | {"within_budget": within_budget(found, results.outcome)}

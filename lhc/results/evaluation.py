@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lhc.options.subjects import Engine
 from lhc.plan import Sensitivity
 from lhc.support.notebook import Tabled, plotting
 from lhc.support.numbers import bounds_text, drop_word, level_text, number_text
@@ -34,6 +35,7 @@ class Evaluation:
         skipped: SHA-256 of the samples before them, which ``--skip`` left out; None where there are none, or unknown.
         higher_is_better: direction of the metric; None in those of earlier versions.
         against: SHA-256 of the network that drops are against, as `Retrained.source`; None: the placed one's own.
+        engine: how products on tiles were computed.
     """
 
     metric: str
@@ -57,6 +59,7 @@ class Evaluation:
     skipped: str | None = None
     higher_is_better: bool | None = None
     against: str | None = None
+    engine: Engine = "fast"
 
     @property
     def drop_word(self) -> str:
@@ -146,6 +149,7 @@ class SensitivityTable(Tabled):
         titles: name -> module path and name, where the file tells the module.
         calibrated: samples that every chip was calibrated on; 0: no chip was.
         documents: that the samples are of; None where every sample stands alone.
+        engine: how products on tiles were computed.
     """
 
     metric: str
@@ -160,6 +164,7 @@ class SensitivityTable(Tabled):
     titles: Mapping[str, str] = field(default_factory=dict)
     calibrated: int = 0
     documents: int | None = None
+    engine: Engine = "fast"
 
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""

@@ -1,4 +1,4 @@
-"""Products of one matrix on tiles, by either engine."""
+"""Products of one matrix on tiles, by any engine."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,18 +7,21 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.paired_weights import check_pairs
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
 from lhc.runtime.unit_products import Products
 
-__all__ = ["ENGINES", "Engine", "multiplier", "product", "programmed"]
+__all__ = ["ENGINES", "Engine", "multiplier", "product", "programmed", "takes_pairs"]
 
-Engine = Literal["fast", "reference"]
+Engine = Literal["fast", "fast16", "reference"]
 ENGINES: tuple[Engine, ...] = ("fast", "reference")
+"""Those that are equal to float rounding."""
 
 
 def programmed(
@@ -42,7 +45,18 @@ def programmed(
 
 def multiplier(matrix: AnalogMatrix, engine: Engine, seed: int = 0, draw: int = 0) -> Products:
     """What computes the products of programmed tiles; seed and draw are those that they were programmed with."""
-    return matrix if engine == "reference" else FastMatrix([matrix.programmed()], [draw], seed, matrix.hardware)
+    if engine == "reference":
+        return matrix
+    return FastMatrix([matrix.programmed()], [draw], seed, matrix.hardware, engine == "fast16")
+
+
+def takes_pairs(hardware: Hardware) -> bool:
+    """Whether the engine fast16 multiplies on a machine."""
+    try:
+        check_pairs(hardware)
+    except UsageError:
+        return False
+    return True
 
 
 def product(
