@@ -1,4 +1,4 @@
-"""Whole networks of real sizes, all analog, against onnxruntime without any noise.
+"""Whole networks of real sizes, all analog, by the engines fast and fast16, against onnxruntime without any noise.
 
 Random weights: their answers mean nothing, and their time depends on them only by how many vectors saturate and are
 read again, which are more than with trained ones. Noise on, one day after programming, which is not timed; outputs are
@@ -9,7 +9,9 @@ not calibrated. Copies fill free rows of tiles where the hardware has them: thei
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -17,6 +19,8 @@ import onnx
 from benchmarks.memory import IMAGES, SIZES, made
 from benchmarks.timing import best_in_turn, plain_session
 from lhc.runtime import HybridSession
+
+ENGINES: tuple[Literal["fast", "fast16"], ...] = ("fast", "fast16")
 
 
 def main() -> None:
@@ -34,16 +38,13 @@ def main() -> None:
         with np.load(samples) as stored:
             feeds = {key: stored[key][: given.batch] for key in stored.files}
         model = onnx.load(path)
-        plain, hybrid = plain_session(model), HybridSession(model, given.hardware, "all-analog")
-        digital, analog = best_in_turn(
-            [lambda: plain.run(None, feeds), lambda: hybrid.run(None, feeds)],  # noqa: B023 - called at once
-            given.repeats,
+        sessions = [HybridSession(model, given.hardware, "all-analog", engine=engine) for engine in ENGINES]
+        digital, *analog = best_in_turn(
+            [partial(session.run, None, feeds) for session in (plain_session(model), *sessions)], given.repeats
         )
-        print(
-            f"{name}, batch {given.batch}: digital {digital}; all analog {analog}: {analog.cpu_s / digital.cpu_s:.2f}"
-            " times as long",
-            flush=True,
-        )
+        print(f"{name}, batch {given.batch}: digital {digital}", flush=True)
+        for engine, spent in zip(ENGINES, analog, strict=True):
+            print(f"  {engine} {spent}: {spent.cpu_s / digital.cpu_s:.2f} times as long", flush=True)
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ class Emulating:
 
     engine: Engine = option(
         "How products on tiles are computed: fast, or fast16, which rounds programmed weights to 16 bits and takes less"
-        " time; about one output in a thousand becomes another code of the ADC.",
+        " time; about one output of a tile in 3,000 becomes another code of the ADC.",
         default="fast",
         metavar="E",
         rare=True,

@@ -35,8 +35,8 @@ __all__ = [
 log = logging.getLogger("lhc")
 
 FAST16 = (
-    "--engine fast16 rounds programmed weights to 16 bits: about one output of a tile in a thousand becomes another"
-    " code of the ADC"
+    "--engine fast16 rounds programmed weights to 16 bits: about one output of a tile in 3,000 becomes another code of"
+    " the ADC"
 )
 LIBRARIES = 900 * 2**20
 """Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 800
