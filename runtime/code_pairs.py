@@ -1,7 +1,7 @@
 """Products of 16-bit integers, two at a time: what the engine ``fast16`` multiplies instead of single precision.
 
 A *pair* is a word that holds the codes, or the weights, of two inputs that follow each other. Processors multiply both
-at once and add the products in 32 bits (`lhc.runtime.lanes.added`), which is twice as fast as single precision, and
+at once and add the products in 32 bits (`lhc.runtime.lane_pairs`), which is twice as fast as single precision, and
 exact: results are the same bytes in any order of summation. `lhc.runtime.paired_weights` keeps sums within 32 bits.
 """
 
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, are_pairs, fused, paired, spread
-from lhc.runtime.spans import loaded, put, stored, stored_halves
+from lhc.runtime.lane_pairs import are_pairs, paired, stored_halves
+from lhc.runtime.lanes import LANES, fused, spread
+from lhc.runtime.spans import loaded, number, put, stored
 
 __all__ = ["pair_lanes", "pair_lines", "taken"]
 
@@ -44,10 +45,16 @@ def pair_lines(codes: Any, place: Any, inputs: int, pairs: Any) -> Any:
 
 
 @compiled(inner=True, within=True)
-def pair_lanes(codes: Any, place: int, inputs: int, pairs: Any) -> Any:
-    """Pair codes of a vector that lie side by side, and put them at the same place; zeros or none as `pair_lines`.
+def pair_lanes(codes: Any, place: int, inputs: int, pairs: Any, line: Any) -> np.float32:
+    """Pair codes of a vector that lie side by side, and put them at the same place.
 
     The codes' memory reaches as far as a multiple of `LANES`. What lies behind them there becomes 0.
+
+    Args:
+        line: memory of `LANES` numbers.
+
+    Returns:
+        0, and what is no number where such a code is.
     """
     none = spread(np.float32(0))
     spoilt = none
@@ -57,4 +64,8 @@ def pair_lanes(codes: Any, place: int, inputs: int, pairs: Any) -> Any:
         numbers = loaded(codes, place + k)
         spoilt = fused(numbers, none, spoilt)
         stored_halves(pairs, place + k // 2, numbers)
-    return spoilt
+    stored(line, 0, spoilt)
+    total = np.float32(0)
+    for lane in range(LANES):
+        total += number(line, lane)
+    return total

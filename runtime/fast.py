@@ -35,7 +35,8 @@ from lhc.runtime.normals import NoiseStream
 from lhc.runtime.output_kernels import Digital
 from lhc.runtime.paired_weights import check_pairs, put_pairs, steps_of
 from lhc.runtime.product_kernels import ROWS
-from lhc.runtime.row_kernel import BLOCK, RowMemory, multiply_rows
+from lhc.runtime.row_kernel import multiply_rows
+from lhc.runtime.row_memory import row_memory
 from lhc.runtime.rowsplit import RowConverters
 from lhc.runtime.stream import Position
 from lhc.runtime.tile_kernels import PackedTiles
@@ -169,7 +170,7 @@ class FastMatrix:
         data = rows.contiguous().numpy().reshape(-1)
         place = (vectors, per_sample, first * per_sample)
         after = digital or _NOTHING
-        multiply_rows(data, tiles, self._converters, _row_memory(tiles), *place, after, result.reshape(-1))
+        multiply_rows(data, tiles, self._converters, row_memory(tiles), *place, after, result.reshape(-1))
         found = torch.from_numpy(result)
         if self._subtracted is not None:
             sums = self._subtracted.sums.multiply(rows, position, use)[0]
@@ -361,26 +362,3 @@ def _put_blocks(part: Floats, step: np.float32, lanes: int, target: Floats) -> N
     np.multiply(part[: whole * lanes].reshape(whole, lanes, part.shape[1]).swapaxes(1, 2), step, out=blocks[:whole])
     if whole < len(blocks):
         np.multiply(part[whole * lanes :].T, step, out=blocks[whole, :, : len(part) - whole * lanes])
-
-
-def _row_memory(tiles: PackedTiles) -> RowMemory:
-    pitch, width = (-(-int(np.diff(sizes).max()) // LANES) * LANES for sizes in (tiles.inputs, tiles.segments))
-    # Rows of codes that are a power of two apart would share few lines of the cache.
-    pitch += 16
-    # The last rows of a block may be none: they are multiplied, and left out.
-    codes, again = np.zeros(BLOCK * pitch, np.float32), np.zeros(BLOCK * pitch, np.float32)
-    pairs = tiles.operands.dtype != np.float32
-    return RowMemory(
-        pitch,
-        width,
-        codes,
-        again,
-        np.zeros(codes.size, np.uint32) if pairs else codes,
-        np.zeros(again.size, np.uint32) if pairs else again,
-        np.empty(BLOCK * width, np.float32),
-        np.empty(BLOCK * width, np.float32),
-        np.empty(BLOCK, np.float32),
-        np.empty(LANES, np.float32),
-        np.empty(2 * BLOCK, np.uint32),
-        np.empty(2 * BLOCK, np.uint32),
-    )

@@ -14,7 +14,8 @@ from lhc.runtime.code_pairs import pair_lines, taken
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
-from lhc.runtime.lanes import LANES, are_pairs, beyond, chosen, clipped, lesser, magnitude, spread, spread_word
+from lhc.runtime.lane_pairs import are_pairs
+from lhc.runtime.lanes import LANES, beyond, chosen, clipped, lesser, magnitude, spread, spread_word
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
 from lhc.runtime.padding_kernel import line_spans
 from lhc.runtime.product_kernels import ROWS, Drawn, draw_pair, draw_words, multiply, multiply_drawing, one_row

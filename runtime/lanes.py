@@ -31,9 +31,7 @@ __all__ = [
     "PERMUTES",
     "WIDE",
     "WORDS_TYPE",
-    "added",
     "alike",
-    "are_pairs",
     "beyond",
     "bits",
     "called",
@@ -42,15 +40,12 @@ __all__ = [
     "floats",
     "fused",
     "greater",
-    "in_units",
     "lane_intrinsic",
     "larger",
     "lesser",
     "magnitude",
     "mixed",
-    "nothing",
     "numbered",
-    "paired",
     "root",
     "signed",
     "splat",
@@ -65,8 +60,6 @@ WIDE = "+avx512f" in _FEATURES
 PERMUTES = "+avx2" in _FEATURES
 """Whether it takes numbers from any lane of a register."""
 LANES = 32 if WIDE else 16
-_REGISTER = 16 if WIDE else 8
-"""Numbers of a register."""
 
 FLOAT, INT, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT, LANES)
@@ -322,82 +315,3 @@ def beyond(typing: Any, a: Any, limit: Any) -> Any:
         return builder.zext(called(builder, f"llvm.ctpop.i{LANES}", flags.type, (flags,)), LONG)
 
     return types.int64(LANES_TYPE, LANES_TYPE), lowered
-
-
-@lane_intrinsic
-def are_pairs(typing: Any, numbers: Any) -> Any:
-    """Whether a span holds pairs; known when it is compiled."""
-    found = int(numbers.dtype != types.float32)
-
-    def lowered(_context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
-        return ir.Constant(ir.IntType(1), found)
-
-    return types.boolean(numbers), lowered
-
-
-@lane_intrinsic
-def nothing(typing: Any, numbers: Any) -> Any:
-    """Sums of no products with a span's numbers."""
-    kind = LANES_TYPE if numbers.dtype == types.float32 else WORDS_TYPE
-
-    def lowered(_context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
-        return ir.Constant(FLOATS if kind == LANES_TYPE else INTS, None)
-
-    return kind(numbers), lowered
-
-
-@lane_intrinsic
-def added(typing: Any, a: Any, b: Any, sums: Any) -> Any:
-    """Sums and products: ``a · b`` of numbers, of pairs ``a0 · b0 + a1 · b1``."""
-    if sums == LANES_TYPE:
-
-        def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-            return called(builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, values)
-
-        return LANES_TYPE(LANES_TYPE, LANES_TYPE, LANES_TYPE), lowered
-
-    def lowered_pairs(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        a, b, sums = values
-        return builder.add(sums, _products(builder, a, b))
-
-    return WORDS_TYPE(WORDS_TYPE, WORDS_TYPE, WORDS_TYPE), lowered_pairs
-
-
-def _products(builder: Any, a: Any, b: Any) -> Any:
-    """Of pairs, added; a processor with VNNI adds them to the sums with the same instruction."""
-    if not PERMUTES:
-        bits = ir.Constant(INTS, [16] * LANES)
-        low = builder.mul(*(builder.ashr(builder.shl(one, bits), bits) for one in (a, b)))
-        return builder.add(low, builder.mul(*(builder.ashr(one, bits) for one in (a, b))))
-    name = "llvm.x86.avx512.pmaddw.d.512" if WIDE else "llvm.x86.avx2.pmadd.wd"
-    words, halves = ir.VectorType(INT, _REGISTER), ir.VectorType(ir.IntType(16), 2 * _REGISTER)
-    parts = []
-    for first in range(0, LANES, _REGISTER):
-        some = ir.Constant(words, list(range(first, first + _REGISTER)))
-        given = [builder.bitcast(builder.shuffle_vector(one, one, some), halves) for one in (a, b)]
-        parts.append(called(builder, name, words, given))
-    return builder.shuffle_vector(*parts, ir.Constant(INTS, list(range(LANES))))
-
-
-@lane_intrinsic
-def in_units(typing: Any, sums: Any, unit: Any) -> Any:
-    """Sums of products as numbers; of pairs, of which one counts ``unit``."""
-
-    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        if sums == LANES_TYPE:
-            return values[0]
-        return builder.fmul(builder.sitofp(values[0], FLOATS), splat(builder, values[1], FLOATS))
-
-    return LANES_TYPE(sums, types.float32), lowered
-
-
-@lane_intrinsic
-def paired(typing: Any, first: Any, second: Any) -> Any:
-    """Pairs of whole numbers below 2^15, of which each lane has one."""
-
-    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        low, high = (builder.fptosi(one, INTS) for one in values)
-        low = builder.and_(low, ir.Constant(INTS, [2**16 - 1] * LANES))
-        return builder.or_(low, builder.shl(high, ir.Constant(INTS, [16] * LANES)))
-
-    return WORDS_TYPE(LANES_TYPE, LANES_TYPE), lowered

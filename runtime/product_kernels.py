@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, WIDE, added, in_units, nothing, spread_word
+from lhc.runtime.lane_pairs import added, in_units, nothing
+from lhc.runtime.lanes import LANES, WIDE, spread_word
 from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.spans import item, loaded, stored
 

@@ -12,9 +12,9 @@ from lhc.conductances import Floats
 from lhc.runtime.code_pairs import pair_lanes, taken
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.current_kernels import widened, with_currents
+from lhc.runtime.lane_pairs import are_pairs
 from lhc.runtime.lanes import (
     LANES,
-    are_pairs,
     clipped,
     greater,
     larger,
@@ -24,52 +24,18 @@ from lhc.runtime.lanes import (
     spread,
     spread_word,
 )
-from lhc.runtime.normals import Words, deviates, threefry_lanes
+from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, finished
 from lhc.runtime.product_kernels import ROWS, multiply
+from lhc.runtime.row_memory import BLOCK, RowMemory
 from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 
-__all__ = ["BLOCK", "RowMemory", "multiply_rows"]
-
-BLOCK = 4 * LANES
-"""Rows that meet a tile together: its weights come from far away once for all of them."""
+__all__ = ["multiply_rows"]
 
 _COUNTERS = 32
 """Of noise, that are used together: four outputs each, so many apart."""
-
-
-class RowMemory(NamedTuple):
-    """Memory of a block of `BLOCK` rows.
-
-    Attributes:
-        pitch: of codes.
-        width: of products.
-        codes: ``(BLOCK, pitch)``.
-        again: the same for a repeated read.
-        operands: codes as products take them: the same memory, or pairs of them (`lhc.runtime.code_pairs`).
-        operands_again: the same for a repeated read.
-        z: products of a segment, ``(BLOCK, width)``.
-        z_again: the same for a repeated read.
-        scales: of rows, ``(BLOCK,)``.
-        line: of inputs, ``(LANES,)``.
-        keys: of noise, ``(2, BLOCK)``.
-        samples: of rows, in two words, ``(2, BLOCK)``.
-    """
-
-    pitch: int
-    width: int
-    codes: Floats
-    again: Floats
-    operands: "Floats | Words"
-    operands_again: "Floats | Words"
-    z: Floats
-    z_again: Floats
-    scales: Floats
-    line: Floats
-    keys: Words
-    samples: Words
 
 
 class RowSpans(NamedTuple):
@@ -135,10 +101,9 @@ def _convert(
         k += 1
     if tiles.sliced:
         keep_slice(tiles, row, codes, target, stop - start)
-    if are_pairs(operands):
-        stored(rows.line, 0, pair_lanes(codes, target, stop - start, operands))
-        for lane in range(LANES):  # integers have nothing that is no number
-            put(rows.scales, place, number(rows.scales, place) + number(rows.line, lane))
+    if are_pairs(operands):  # integers have nothing that is no number
+        spoilt = pair_lanes(codes, target, stop - start, operands, rows.line)
+        put(rows.scales, place, number(rows.scales, place) + spoilt)
 
 
 @compiled(inner=True, within=True)

@@ -37,11 +37,11 @@ __all__ = [
     "loaded_run",
     "looked_up",
     "number",
+    "place_in",
     "put",
     "seen_as",
     "span",
     "stored",
-    "stored_halves",
     "stored_packed",
     "stored_past",
     "stored_run",
@@ -100,7 +100,7 @@ def seen_as(typing: Any, numbers: Any, kind: Any) -> Any:
     return _Span(kind.instance_type)(numbers, kind), lowered
 
 
-def _place(context: Any, builder: Any, span: Any, first: Any, values: int = 1) -> Any:
+def place_in(context: Any, builder: Any, span: Any, first: Any, values: int = 1) -> Any:
     """Pointer to a number of a span; that it and so many behind it lie in it is checked on request."""
     if not _CHECKED:
         return builder.gep(span, [first])
@@ -117,7 +117,7 @@ def number(typing: Any, numbers: Any, place: Any) -> Any:
     """One number of a span."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load(_place(context, builder, *values))
+        return builder.load(place_in(context, builder, *values))
 
     return numbers.dtype(numbers, types.int64), lowered
 
@@ -127,7 +127,7 @@ def put(typing: Any, numbers: Any, place: Any, value: Any) -> Any:
     """Put one number there."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store(values[2], _place(context, builder, *values[:2]))
+        builder.store(values[2], place_in(context, builder, *values[:2]))
         return context.get_dummy_value()
 
     return types.void(numbers, types.int64, numbers.dtype), lowered
@@ -142,7 +142,7 @@ def loaded(typing: Any, numbers: Any, place: Any) -> Any:
     """Numbers, or words, that lie side by side."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _place(context, builder, values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         return _read(builder, pointer, FLOATS if signature.return_type == LANES_TYPE else INTS)
 
     return (LANES_TYPE if numbers.dtype == types.float32 else WORDS_TYPE)(numbers, types.int64), lowered
@@ -167,7 +167,7 @@ def stored(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
     """Put a vector there."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _place(context, builder, values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         builder.store(values[2], builder.bitcast(pointer, values[2].type.as_pointer()), align=4)
         return context.get_dummy_value()
 
@@ -179,7 +179,7 @@ def stored_past(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
     """Put a vector there, past the caches where it fills lines of them."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _place(context, builder, values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         target = builder.bitcast(pointer, values[2].type.as_pointer())
         within = builder.and_(builder.ptrtoint(pointer, LONG), ir.Constant(LONG, 63))
         with builder.if_else(builder.icmp_signed("==", within, ir.Constant(LONG, 0))) as (fills, splits):
@@ -196,7 +196,7 @@ def stored_past(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
 def _run(context: Any, builder: Any, values: Any) -> tuple[Any, Any]:
     """Where all lanes would lie, and which are wanted: from a span, the place of the first one, first, last + 1."""
     numbers, place, first, last = values
-    inside = _place(context, builder, numbers, place)
+    inside = place_in(context, builder, numbers, place)
     pointer = builder.gep(inside, [builder.sub(ir.Constant(LONG, 0), first)])
     lanes = ir.Constant(INTS, list(range(LANES)))
     low, high = (splat(builder, builder.trunc(lane, INT), INTS) for lane in (first, last))
@@ -222,7 +222,7 @@ def stored_packed(typing: Any, numbers: Any, place: Any, vector: Any, a: Any, li
     """Put those lanes of a vector there, side by side, in which ``a`` is greater; behind them may be anything."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _place(context, builder, values[0], values[1], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         flags, vector = builder.fcmp_ordered(">", *values[3:]), values[2]
         if not WIDE:
             for lane in (ir.Constant(INT, number) for number in range(LANES)):
@@ -243,19 +243,6 @@ def stored_packed(typing: Any, numbers: Any, place: Any, vector: Any, a: Any, li
 
 
 @lane_intrinsic
-def stored_halves(typing: Any, pairs: Any, place: Any, numbers: Any) -> Any:
-    """Put whole numbers below 2^15 there that lie side by side as half as many pairs."""
-
-    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _place(context, builder, values[0], values[1], LANES // 2)
-        halves = builder.trunc(builder.fptosi(values[2], INTS), ir.VectorType(ir.IntType(16), LANES))
-        builder.store(halves, builder.bitcast(pointer, halves.type.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(pairs, types.int64, LANES_TYPE), lowered
-
-
-@lane_intrinsic
 def loaded_run(typing: Any, numbers: Any, place: Any, first: Any, last: Any) -> Any:
     """Numbers that lie side by side as lanes ``first`` to ``last - 1``; 0 in the others."""
 
@@ -272,8 +259,9 @@ def item(typing: Any, numbers: Any, place: Any) -> Any:
     """One number, or word, of a span, in every lane."""
     kind = LANES_TYPE if numbers.dtype == types.float32 else WORDS_TYPE
 
-    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return splat(builder, builder.load(_place(context, builder, *values)), FLOATS)
+    def lowered(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        one = builder.load(place_in(context, builder, *values))
+        return splat(builder, one, FLOATS if kind == LANES_TYPE else INTS)
 
     return kind(numbers, types.int64), lowered
 
@@ -286,9 +274,9 @@ def joined(typing: Any, numbers: Any, place: Any, starts: Any, first: Any) -> An
         kind, parts = ir.VectorType(FLOAT, _EIGHT), []
         for run in range(0, LANES, _EIGHT):
             number = builder.add(values[3], ir.Constant(LONG, run))
-            start = builder.load(_place(context, builder, values[2], number))
+            start = builder.load(place_in(context, builder, values[2], number))
             place = builder.add(values[1], builder.zext(start, LONG))
-            parts.append(_read(builder, _place(context, builder, values[0], place, _EIGHT), kind))
+            parts.append(_read(builder, place_in(context, builder, values[0], place, _EIGHT), kind))
         while len(parts) > 1:
             both = ir.Constant(ir.VectorType(INT, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
             pairs = zip(parts[::2], parts[1::2], strict=True)
@@ -315,10 +303,10 @@ def joined_runs(typing: Any, numbers: Any, place: Any, starts: Any, masks: Any, 
         with cgutils.for_range(builder, runs) as loop:
             for half, held in enumerate(halves):
                 entry = builder.add(builder.add(first, loop.index), ir.Constant(LONG, half * RUNS))
-                start = builder.load(_place(context, builder, starts, entry))
-                mask = builder.load(_place(context, builder, masks, entry))
+                start = builder.load(place_in(context, builder, starts, entry))
+                mask = builder.load(place_in(context, builder, masks, entry))
                 wanted = builder.bitcast(builder.trunc(mask, ir.IntType(width)), ir.VectorType(ir.IntType(1), width))
-                inside = _place(context, builder, numbers, builder.add(place, builder.zext(start, LONG)))
+                inside = place_in(context, builder, numbers, builder.add(place, builder.zext(start, LONG)))
                 given = (builder.bitcast(inside, kind.as_pointer()), ir.Constant(INT, 4), wanted, builder.load(held))
                 found = called(builder, f"llvm.masked.load.v{width}f32.p0v{width}f32", kind, given)
                 builder.store(found, held)
@@ -333,13 +321,13 @@ def gathered(typing: Any, numbers: Any, place: Any, steps: Any) -> Any:
     """The numbers at ``place + steps``, which are less than 2^31."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _place(context, builder, *values[:2])
+        pointer = place_in(context, builder, *values[:2])
         result = ir.Constant(FLOATS, ir.Undefined)
         if not WIDE or _CHECKED:
             for lane in range(LANES):
                 number = ir.Constant(INT, lane)
                 place = builder.add(values[1], builder.zext(builder.extract_element(values[2], number), LONG))
-                one = builder.load(_place(context, builder, values[0], place))
+                one = builder.load(place_in(context, builder, values[0], place))
                 result = builder.insert_element(result, one, number)
             return result
         halves = []
@@ -361,7 +349,7 @@ def looked_up(typing: Any, numbers: Any, place: Any, which: Any) -> Any:
     """Of the 16 numbers at a place those that the lowest four bits of words name: a table of registers."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _place(context, builder, values[0], values[1], _TABLE)
+        pointer = place_in(context, builder, values[0], values[1], _TABLE)
         if not PERMUTES:
             result = ir.Constant(FLOATS, ir.Undefined)
             steps = builder.and_(values[2], ir.Constant(INTS, [_TABLE - 1] * LANES))
