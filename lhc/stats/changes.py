@@ -38,7 +38,7 @@ def _margin(shares: Floats, error: float, more: float) -> float:
     shares_and_more = np.append(shares, more)
     mean, variance = float(shares_and_more.mean()), float(shares_and_more.var())
     # Whatever the others are, those that are none of them can be so many.
-    unseen = abs(more - float(shares.mean())) * (1 - error ** (1 / shares.size))
+    unseen = float(abs(more - shares.mean()) * (1 - error ** (1 / shares.size)))
     if variance == 0:
         return unseen
     size = (shares.size + 2) * mean * (1 - mean) / variance - 1

@@ -119,7 +119,8 @@ class Kind:
     def _beyond(self, rng: np.random.Generator, share: float, chips: np.ndarray) -> np.ndarray:
         shape, rest = (self.draws, self.samples), (1 - self.alike) ** 0.5
         risks = rng.normal(0, self.alike**0.5, self.samples) + rng.normal(0, rest, shape) + chips
-        return (risks > stats.norm.isf(share) * (1 + self.apart**2) ** 0.5).astype(np.float64)
+        limit = float(stats.norm.isf(share)) * (1 + self.apart**2) ** 0.5
+        return np.where(risks > limit, 1.0, 0.0)
 
 
 KINDS = [
