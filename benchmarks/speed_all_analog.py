@@ -1,7 +1,8 @@
 """ResNet20 wholly analog: lhc against aihwkit's `convert_to_analog` and against onnxruntime without any noise.
 
 Everything is on LionHeart's tile (256x255, PCM, 8-bit converters, every vector scaled), one day after programming.
-Programming is not timed. aihwkit is timed at several batch sizes; the best one counts.
+Programming is not timed. aihwkit is timed with its torch tile and, where it runs, its C++ tile (`speed_linear.py` says
+where, and how it is fastest), at several batch sizes; the best one counts.
 
 ``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_all_analog.py``
 """
@@ -10,7 +11,17 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.timing import analog_copy, best_in_turn, images, options, plain_session, resnet20, run_batches, write
+from benchmarks.timing import (
+    analog_copy,
+    best_in_turn,
+    cpp_config,
+    images,
+    options,
+    plain_session,
+    resnet20,
+    run_batches,
+    write,
+)
 from lhc.runtime import HybridSession
 
 __all__ = ["main"]
@@ -24,26 +35,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     x = images(chosen.images)
     model, network = resnet20()
-    analog, plain, hybrid = analog_copy(network), plain_session(model), HybridSession(model, placement="all-analog")
-    tensor = torch.from_numpy(x)
+    plain, hybrid = plain_session(model), HybridSession(model, placement="all-analog")
+    analog, config, tensor = {"torch": analog_copy(network)}, cpp_config(), torch.from_numpy(x)
+    if config is not None:
+        analog["C++"] = analog_copy(network, config=config)
 
-    def peer(batch: int) -> None:
+    def peer(tile: str, batch: int) -> None:
         with torch.inference_mode():
             for part in torch.split(tensor, batch):
-                analog(part)
+                analog[tile](part)
+
+    forms = [(tile, batch) for tile in analog for batch in chosen.batches]
 
     digital, ours, *others = best_in_turn(
         [
             lambda: run_batches(plain, x, 64),
             lambda: run_batches(hybrid, x, 64),
-            *(lambda batch=batch: peer(batch) for batch in chosen.batches),
+            *(lambda form=form: peer(*form) for form in forms),
         ],
         chosen.repeats,
     )
-    peers = dict(zip(chosen.batches, others, strict=True))
-    fastest = min(peers, key=lambda batch: peers[batch].cpu_s)
-    for batch, spent in peers.items():
-        print(f"aihwkit, batches of {batch}: {spent}")
+    peers = {f"{tile} tile, batches of {batch}": spent for (tile, batch), spent in zip(forms, others, strict=True)}
+    fastest = min(peers, key=lambda form: peers[form].cpu_s)
+    for form, spent in peers.items():
+        print(f"aihwkit, {form}: {spent}")
     print(f"onnxruntime, digital: {digital}")
     print(f"lhc, all analog: {ours}")
     faster, slower = peers[fastest].cpu_s / ours.cpu_s, ours.cpu_s / digital.cpu_s

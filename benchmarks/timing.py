@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from aihwkit.nn import AnalogLinear
 from aihwkit.nn.conversion import convert_to_analog
+from aihwkit.simulator.configs import InferenceRPUConfig
 from torch import nn
 
 from benchmarks.aihwkit_sensitivity import T_INFERENCE_S, layer_names, tile_config
@@ -35,6 +37,7 @@ __all__ = [
     "analog_copy",
     "best",
     "best_in_turn",
+    "cpp_config",
     "images",
     "machine",
     "options",
@@ -118,11 +121,36 @@ def resnet20() -> tuple[onnx.ModelProto, nn.Module]:
     return zoo_entry("resnet20").model(), build(read_weights(weights), str(weights)).eval()
 
 
-def analog_copy(network: nn.Module, layers: Sequence[str] | None = None, seed: int = 0) -> nn.Module:
-    """aihwkit's `convert_to_analog` of some layers (all by default), programmed and drifted to one day."""
+def cpp_config() -> InferenceRPUConfig | None:
+    """`tile_config` for aihwkit's C++ tile; None where it does not run (1.1, with newer torch)."""
+    tile = tile_config()
+    config = InferenceRPUConfig(
+        mapping=tile.mapping,
+        forward=tile.forward,
+        noise_model=tile.noise_model,
+        drift_compensation=tile.drift_compensation,
+    )
+    try:
+        AnalogLinear(1, 1, rpu_config=config)
+    except RuntimeError:
+        return None
+    return config
+
+
+def analog_copy(
+    network: nn.Module,
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+    config: InferenceRPUConfig | None = None,
+) -> nn.Module:
+    """aihwkit's `convert_to_analog` of some layers (all by default), programmed and drifted to one day.
+
+    Args:
+        config: its torch tile by default.
+    """
     excluded = [] if layers is None else [name for name in layer_names(network) if name not in layers]
     torch.manual_seed(seed)
-    analog: Any = convert_to_analog(network, tile_config(), exclude_modules=excluded).eval()
+    analog: Any = convert_to_analog(network, config or tile_config(), exclude_modules=excluded).eval()
     analog.program_analog_weights()
     analog.drift_analog_weights(T_INFERENCE_S)
     copy: nn.Module = analog
