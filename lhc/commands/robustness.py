@@ -45,7 +45,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
         found = replace(found, chips=chips, one_chip=machine.faults.one_chip)
     verified = placed.verified
     if verified is not None:
-        found = replace(found, differs=tuple(differences(found, verified, placed.same)))
+        found = replace(found, differs=tuple(differences(found, verified, placed.same, options.engine)))
     return RobustnessResult(**vars(found))
 
 

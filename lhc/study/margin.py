@@ -8,6 +8,7 @@ import numpy as np
 from lhc.hardware import scaled_noise
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
+from lhc.options.subjects import Engine
 from lhc.plan import Outcome
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
 from lhc.runtime import HybridExecutor
@@ -106,8 +107,8 @@ def _margin(holds: Callable[[float], bool]) -> tuple[float, float | None]:
     return low, high
 
 
-def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterator[str]:
-    """In what a measurement differs from the verification of the same placement, by what both came to."""
+def differences(found: Robustness, verified: Outcome, same_data: bool, engine: Engine) -> Iterator[str]:
+    """In what a measurement by an engine differs from the verification of the placement, by what both came to."""
     here = next(one.evaluation for one in found.scales if one.scale == 1)
     same_metric = here.metric == verified.metric
     if not same_metric:
@@ -123,9 +124,12 @@ def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterat
     same_kind = found.drop_type == verified.drop_type
     if not same_kind:
         yield f"{found.drop_type} {here.drop_word}s instead of {verified.drop_type} ones"
+    same_engine = engine == verified.engine
+    if not same_engine:
+        yield f"the engine {engine} instead of {verified.engine}"
     same_chips = (here.draws, here.seed) == (verified.draws, verified.seed)
     # Where all else is the same, drops tell more than numbers.
-    if same_metric and same_samples and same_kind and not trained:
+    if same_metric and same_samples and same_kind and same_engine and not trained:
         same_chips = same_chips and here.drop == verified.drop
     if not same_chips:
         yield f"other chips ({here.draws} of seed {here.seed} instead of {verified.draws} of seed {verified.seed})"
