@@ -1,10 +1,10 @@
 """One linear layer on tiles, noise on and off: lhc against aihwkit-lightning, aihwkit's tiles and products alone.
 
-lhc is a `HybridSession` of a network of one MatMul. All have tiles of 256 inputs, converters of 8 bits, ranges of ADCs
-of 12 and output noise of 0.06 or none; chips are programmed before, which aihwkit-lightning does not do. Its noise
-is that of training, so the layer is in training mode for it. It clips what leaves a range; lhc and aihwkit read such
-vectors again. It is timed in four forms, of which the fastest counts: a range for every vector, or fixed ones in its
-fast mode, each as it is and by `torch.compile`.
+lhc is a `HybridSession` of a network of one MatMul, with the engines `fast` and, on request, `fast16`. All have tiles
+of 256 inputs, converters of 8 bits, ranges of ADCs of 12 and output noise of 0.06 or none; chips are programmed before,
+which aihwkit-lightning does not do. Its noise is that of training, so the layer is in training mode for it. It clips
+what leaves a range; lhc and aihwkit read such vectors again. It is timed in four forms, of which the fastest counts: a
+range for every vector, or fixed ones in its fast mode, each as it is and by `torch.compile`.
 
 Peers are slower than they could be on processors that their libraries do not know:
 
@@ -138,8 +138,10 @@ def _ours(weight: Images, x: Images, noise: float) -> Timed:
         model, {"x": x}, hardware=static, strategy="all-analog", metric="nmse", draws=2, max_drop=1e9
     )
     every, fixed = HybridSession(model, dynamic, "all-analog"), calibrated.session()
+    integers = HybridSession(model, dynamic, "all-analog", engine="fast16")
     return {
         "a range a vector": lambda: every.run(None, {"x": x}),
+        "a range a vector, fast16": lambda: integers.run(None, {"x": x}),
         "fixed ranges": lambda: fixed.run(None, {"x": x}),
     }
 
@@ -181,8 +183,9 @@ def _lightning(matrix: torch.Tensor, vectors: torch.Tensor, noise: float) -> Tim
         layer.set_weights(matrix)
         layer.train(noise > 0)
         # torch.compile's own deviates take four times as long as torch's.
-        options = {"fallback_random": True}
-        run: Any = torch.compile(layer, dynamic=False, options=options) if compiled else layer
+        run: Any = layer
+        if compiled:
+            run = torch.compile(layer, dynamic=False, options={"fallback_random": True})
         found[name] = _inference(run, vectors)
     return found
 
