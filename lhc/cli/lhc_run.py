@@ -21,7 +21,6 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.cli.reports import check_report, measures_own, report_measured
     from lhc.commands.report import report_of
     from lhc.commands.run import analog_outputs, evaluate
-    from lhc.onnx_io import has_annotations
     from lhc.report.json_documents import evaluations_document
     from lhc.report.measured_tables import evaluation_footer
     from lhc.report.placement_lines import doubts
@@ -34,9 +33,6 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     check_file(shown.outputs, shown.force)
     check_report(shown.report, shown.force, own)
     hints(doubts(opened.model))
-    if not (asked.all_analog or has_annotations(opened.model)):
-        name = opened.model.label
-        hint(f"note: {name} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")
     only_outputs = shown.outputs is not None and not knows_metric(asked, opened)
     if shown.dry_run:
         dry_run(asked, shown.chosen)

@@ -79,7 +79,8 @@ def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, sample
 def warn_of_nothing_analog(opened: Opened, analog: frozenset[str], stored: Plan | None) -> None:
     """Say so where figures are the digital network's; ``stored``: the placement that the user gave or the file has."""
     if not analog:
-        none = "" if stored is not None else ": the file carries no placement ('lhc partition' makes one)"
+        makes = "'lhc partition' makes one, --all-analog takes every layer"
+        none = "" if stored is not None else f": it carries no placement ({makes})"
         opened.warn(f"no layer is analog, so neither time nor noise changes anything{none}")
 
 

@@ -199,8 +199,10 @@ def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, wher
 
 
 def has_labels(source: DataSource, label_key: str) -> bool:
-    """Whether samples in an ``.npz`` or in memory come with targets."""
+    """Whether samples in an ``.npz``, in a folder of ``.npy`` or in memory come with targets."""
     if isinstance(source, str | Path) and Path(source).is_file() and zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             return f"{label_key}.npy" in archive.namelist()
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        return (Path(source) / f"{label_key}.npy").is_file()
     return isinstance(source, Mapping) and label_key in source

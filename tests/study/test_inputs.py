@@ -360,3 +360,11 @@ def test_an_array_of_another_name_is_told_once(
     told: list[str] = []
     assert len(load_task(arrays(), model, tell=told.append)) == 23
     assert not told
+
+
+def test_labels_of_a_folder_are_seen(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 3), np.float32))
+    assert not has_labels(tmp_path, "labels")
+    np.save(tmp_path / "labels.npy", np.zeros(2, np.int64))
+    assert has_labels(str(tmp_path), "labels")
+    assert not has_labels(tmp_path, "targets")
