@@ -113,4 +113,4 @@ def test_without_an_analog_layer_it_is_said_that_nothing_can_change(caplog: pyte
     told = "no layer is analog, so neither time nor noise changes anything"
     assert f"digits-narrow: {told}" in caplog.messages
     lhc.evaluate("digits-narrow", samples=20, draws=2)
-    assert f"digits-narrow: {told}: it carries no placement ('lhc partition' makes one" in caplog.messages
+    assert f"digits-narrow: {told}: it carries no placement ('lhc partition' makes one" in caplog.text
