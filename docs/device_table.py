@@ -7,10 +7,9 @@ python docs/device_table.py --write  write it anew
 import ast
 import inspect
 import re
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
+from made_part import MadePart
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -18,8 +17,6 @@ from lhc.hardware.device_model import PairedDevices
 from lhc.hardware.devices import DEVICE_MODELS
 from lhc.hardware.weight_noise import Regime
 
-PAGE = Path(__file__).parent / "hardware.md"
-BEGIN, END = "<!-- devices: begin -->", "<!-- devices: end -->"
 UNITS = {"us": "µS", "s": "s", "percent": "%"}
 """By the end of a field's name."""
 
@@ -80,16 +77,5 @@ def _number(value: object) -> str:
     return re.sub(r"e([+-])0", r"e\1", f"{value:g}") if isinstance(value, float) else f"`{value}`"
 
 
-def page() -> str:
-    """The page with its table made anew."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
-
-
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif PAGE.read_text(encoding="utf-8") != page():
-        sys.exit("docs/hardware.md differs from the models of devices; run python docs/device_table.py --write")
+    MadePart("hardware.md", "devices", "device_table.py").main(table())

@@ -4,16 +4,12 @@ python docs/option_tables.py          say whether the page is what the options s
 python docs/option_tables.py --write  write it anew
 """
 
-import sys
-from pathlib import Path
+from made_part import MadePart
 
 from lhc.cli.build import classes
 from lhc.cli.command_groups import NAMES
 from lhc.cli.help import HEADINGS
 from lhc.options.declare import Option, options_of
-
-PAGE = Path(__file__).parent / "command-line.md"
-BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
 
 
 def tables() -> str:
@@ -56,16 +52,5 @@ def _help(one: Option) -> str:
     return f"{one.text}{unit}".replace("|", "\\|")
 
 
-def page() -> str:
-    """The page with its tables made anew."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
-
-
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif PAGE.read_text(encoding="utf-8") != page():
-        sys.exit("docs/command-line.md differs from the options; run python docs/option_tables.py --write")
+    MadePart("command-line.md", "options", "option_tables.py").main(tables())
