@@ -31,9 +31,22 @@ from lhc.runtime.lanes import (
 )
 from lhc.runtime.normals import deviates, threefry_lanes
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
+from lhc.runtime.packed_lanes import stored_packed
 from lhc.runtime.padding_kernel import LineSpans, copy_line, line_spans, pad
 from lhc.runtime.product_kernels import ROWS
-from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_packed, stored_run
+from lhc.runtime.spans import (
+    LINE,
+    fetched,
+    item,
+    loaded,
+    loaded_run,
+    number,
+    put,
+    span,
+    stored,
+    stored_past,
+    stored_run,
+)
 from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 
 __all__ = ["convolve_channels", "takes_channels"]
@@ -96,6 +109,17 @@ def _spans(places: DepthwisePlaces, memory: DepthwiseMemory) -> ChannelSpans:
         span(memory.counts),
         span(memory.keys),
     )
+
+
+@compiled(inner=True, within=True)
+def _copy_past(x: Any, to: Any, to0: int, count: int) -> None:
+    """Copy numbers past the caches."""
+    n = 0
+    while n + LANES <= count:
+        stored_past(to, to0 + n, loaded(x, n))
+        n += LANES
+    if n < count:
+        stored_run(to, to0 + n, loaded_run(x, n, 0, count - n), 0, count - n)
 
 
 @compiled(inner=True, within=True)
@@ -228,12 +252,20 @@ def _read_again(tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSp
 
 
 @compiled(inner=True)
-def _channel(tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSpans, counter: Any) -> None:
-    """All vectors of a channel on one chip; ``counter`` of the first one's noise."""
+def _channel(
+    tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSpans, counter: Any, x: Any, ahead: Any, lines: int
+) -> None:
+    """All vectors of a channel on one chip; ``counter`` of the first one's noise.
+
+    Meanwhile what lies at ``ahead`` is brought into the caches, so many lines of them with every block.
+    """
     for first in range(0, one.numbers + LANES, LANES):
         least = 1  # of a queue that is read: in the end all
         if first < one.numbers:
             least = LANES
+            for _ in range(lines):
+                fetched(x, ahead)
+                ahead += LINE
             _read_first(tiles, one, own, after, first, counter)
         for round_ in range(1, tiles.rounds):
             if number(one.counts, round_) < least == LANES:
@@ -294,8 +326,9 @@ def convolve_channels(
         out: takes the result, ``(chips, images, channels, positions)`` as one line.
     """
     tiles, one, source, target = opened(packed, io), _spans(places, memory), span(x), span(out)
-    after = finished(digital, tiles.groups)
+    after = finished(digital, tiles.groups, len(out))
     area, positions = one.lines.line_count * one.lines.width, one.out_line_count * one.out_width
+    lines = -(-area // LINE // (one.numbers // LANES))
     for image in range(images):
         number_ = first_image + image
         _make_keys(tiles, one, number_ // per_sample)
@@ -303,13 +336,21 @@ def convolve_channels(
         for group in range(tiles.groups):
             pad(source, (image * tiles.groups + group) * area, one.lines, one.channel, np.int64(0))
             for chip in range(tiles.chips):
-                _channel(tiles, one, _filter(tiles, chip, group), after, counter)
+                ahead = np.int64((image * tiles.groups + group + 1) * area)
+                _channel(tiles, one, _filter(tiles, chip, group), after, counter, source, ahead, lines)
                 own0 = (image * tiles.groups + group) * positions
                 out0 = chip * images * tiles.groups * positions + own0
                 if after.adds:
                     for line in range(one.out_line_count):
                         start, first = number(one.out_lines, line), line * one.out_width
                         _add(one.found, start, after, own0 + first, target, out0 + first, one.out_width)
+                    continue
+                if after.past and positions & (LINE - 1) == 0:  # a channel's outputs are whole lines
+                    # No number moves to where one lies that is still to move.
+                    for line in range(one.out_line_count):
+                        start = number(one.out_lines, line)
+                        copy_line(one.found, start, one.found, line * one.out_width, one.out_width)
+                    _copy_past(one.found, target, out0, positions)
                     continue
                 for line in range(one.out_line_count):
                     start = number(one.out_lines, line)

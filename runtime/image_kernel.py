@@ -5,101 +5,44 @@ DAC; product; noise and ADC; bound management; scale, correct and add the bias, 
 reads it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.code_pairs import pair_lines, taken
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.current_kernels import vector_noise, widened, with_currents
 from lhc.runtime.image_places import TOGETHER, ImageMemory, ImagePlaces
 from lhc.runtime.lane_pairs import are_pairs
-from lhc.runtime.lanes import LANES, beyond, chosen, clipped, lesser, magnitude, spread, spread_word
+from lhc.runtime.lanes import LANES, beyond, clipped, lesser, spread
 from lhc.runtime.output_kernels import AfterSpans, Digital, completed, finished, within
 from lhc.runtime.padding_kernel import line_spans
-from lhc.runtime.product_kernels import ROWS, Drawn, draw_pair, draw_words, multiply, multiply_drawing, one_row
-from lhc.runtime.spans import fetched, item, loaded, loaded_run, number, put, span, stored, stored_past, stored_run
-from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
+from lhc.runtime.product_kernels import ROWS
+from lhc.runtime.read_kernel import TileOutputs, make_keys, managed, of_images, read, segment_keys, vectors_of, z_place
+from lhc.runtime.spans import (
+    LINE,
+    fetched,
+    item,
+    loaded,
+    loaded_run,
+    number,
+    put,
+    span,
+    stored,
+    stored_past,
+    stored_run,
+)
+from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, opened
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare, slot
 
 __all__ = ["convolve"]
 
 _NEAR = 2**17
 """Weights that stay in the second-level cache, beside a block's vectors."""
+_SHORT = 64
+"""Inputs of which `TOGETHER` vectors stay in the first-level cache."""
 _FAR = 2**18
 """Numbers of an output that it does not hold."""
-
-
-@compiled(inner=True, within=True)
-def _read(
-    tiles: TileSpans,
-    row: int,
-    place: int,
-    inputs: int,
-    rows: int,
-    counter: int,
-    output: int,
-    codes: Any,
-    operands: Any,
-    codes0: Any,
-    unit: Any,
-    keys: int,
-    counters: Any,
-    n: int,
-    block: BlockSpans,
-    z: Any,
-) -> int:
-    """Products of a segment, with noise and rounded: codes of the ADC, and how many saturate.
-
-    ``operands`` are the codes as products take them, ``unit`` is what one product of these counts. Keys of the images'
-    noise begin at ``keys``; ``counters`` are those of the vectors.
-    """
-    k0 = _of_images(block.keys, keys, n, block)
-    k1 = _of_images(block.keys, keys + block.pitch, n, block)
-    drawn = Drawn(tiles.deviation, k0, k1, counters, block.words, block.noise)
-    deviation = vector_noise(tiles, row, inputs, codes, codes0) if tiles.by_vector else spread(np.float32(1))
-    saturated, lines = 0, taken(operands, inputs)
-    for m in range(0, rows, ROWS):
-        last = lesser(m + ROWS, rows)
-        weights = place + m * lines
-        if last - m == 1:
-            one_row(tiles.operands, weights, ROWS, operands, codes0, lines, unit, z, m * LANES)
-            if not tiles.silent:
-                draw_words(drawn, counter + m // 4)
-                draw_pair(drawn, False, 0)
-        elif tiles.silent:
-            multiply(tiles.operands, weights, ROWS, 1, operands, codes0, lines, unit, z, m * LANES, LANES)
-        else:
-            drawing = drawn, counter + m // 4
-            multiply_drawing(tiles.operands, weights, operands, codes0, lines, unit, z, m * LANES, *drawing)
-        if tiles.silent:
-            for line in range(m, last):
-                if tiles.has_currents:
-                    _with_currents(tiles, row, weights + line - m, inputs, codes, codes0, z, line)
-                saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), tiles, output + line, False)
-            continue
-        for line in range(m, last):
-            noise = loaded(block.noise, (line - m) * LANES)
-            if tiles.by_vector:
-                noise = noise * deviation
-            if tiles.by_output:
-                noise = noise * item(tiles.shares, output + line)
-            if tiles.cell_mismatch > 0:
-                noise = widened(tiles, noise, loaded(z, line * LANES))
-            if tiles.has_currents:
-                noise = noise * _with_currents(tiles, row, weights + line - m, inputs, codes, codes0, z, line)
-            noise = noise + item(tiles.offsets, output + line)
-            saturated += noisy(z, line * LANES, noise, tiles, output + line, False)
-    return saturated
-
-
-@compiled(inner=True)
-def _with_currents(
-    tiles: TileSpans, row: int, weights: int, inputs: int, codes: Any, codes0: int, z: Any, line: int
-) -> Any:
-    """See `with_currents`, of one output."""
-    return with_currents(tiles, row, inputs, tiles.weights, weights, ROWS, codes, codes0, True, z, line * LANES)
 
 
 @compiled(inner=True)
@@ -113,163 +56,93 @@ def _samples(image: ImageSpans, first: int, block: BlockSpans) -> None:
         put(block.samples, 2 * block.pitch + place, np.uint32(one % image.per_sample * image.positions))
 
 
-@compiled(inner=True, within=True)
-def _keys_place(tiles: TileSpans, stream: int, round_: Any, block: BlockSpans) -> int:
-    """Where keys of the images' noise lie; one group alone keeps those of the last repeated read."""
-    kept: int = round_ if tiles.groups > 1 else lesser(round_, 1)
-    return (kept * tiles.chips * tiles.rows + stream) * 2 * block.pitch
-
-
-@compiled(inner=True)
-def _make_keys(tiles: TileSpans, stream: int, round_: int, block: BlockSpans) -> None:
-    """Keys of the noise of images, each its sample's."""
-    place = _keys_place(tiles, stream, round_, block)
-    for one in range(0, block.pitch, LANES):
-        low, high = loaded(block.samples, one), loaded(block.samples, block.pitch + one)
-        k0, k1 = sample_keys(tiles.keys, stream, low, high, round_)
-        stored(block.keys, place + one, k0)
-        stored(block.keys, place + block.pitch + one, k1)
-
-
-@compiled(inner=True, within=True)
-def _of_images(words: Any, place: int, n: int, block: BlockSpans) -> Any:
-    """Of every vector of a block its image's word; ``place`` of the first image's."""
-    first = number(block.image, n)
-    if first == number(block.image, n + LANES - 1):
-        return spread_word(number(words, place + first))
-    for lane in range(LANES):
-        put(block.words, lane, number(words, place + number(block.image, n + lane)))
-    return loaded(block.words, 0)
-
-
 @compiled(inner=True)
 def _clip(z: Any, rows: int, limit: Any) -> None:
     for m in range(rows):
         stored(z, m * LANES, clipped(loaded(z, m * LANES), spread(limit)))
 
 
-@compiled(inner=True)
-def _saturating(z: Any, rows: int, limit: Any) -> Any:
-    """1 for every vector that saturates, 0 for the others."""
-    limits, one, found = spread(limit), spread(np.float32(1)), spread(np.float32(0))
-    for m in range(rows):
-        found = chosen(magnitude(loaded(z, m * LANES)), limits, one, found)
-    return found
+class Target(NamedTuple):
+    """Where the outputs of a segment go.
 
-
-@compiled(inner=True, within=True)
-def _ask_for(outputs: Any, place: int, rows: int, steps: tuple[int, int, int], n: int, block: BlockSpans) -> None:
-    """Bring the outputs of a block into the caches while it is multiplied; they lie far apart in memory."""
-    first = place + number(block.image, n) * steps[1] + np.int64(number(block.place, n))
-    last = place + number(block.image, n + LANES - 1) * steps[1] + np.int64(number(block.place, n + LANES - 1))
-    for line in range(rows):
-        fetched(outputs, first + line * steps[2])
-        fetched(outputs, first + line * steps[2] + LANES // 2)
-        fetched(outputs, last + line * steps[2])
-
-
-@compiled(inner=True, within=True)
-def _store(
-    z: Any,
-    rows: int,
-    tiles: TileSpans,
-    output: int,
-    adds: bool,
-    block: BlockSpans,
-    n: int,
-    count: int,
-    positions: int,
-    out: Any,
-    out0: int,
-    sample_step: int,
-    row_step: int,
-    after: AfterSpans,
-    after0: int,
-    chip0: int,
-) -> None:
-    """Scale codes, and put or add them into the output; with the last row of tiles what else is to be done.
-
-    ``after0`` is -1 before; ``chip0`` is the place of the chip's outputs.
+    Attributes:
+        out: takes them.
+        first: the place of the first one in the first image.
+        image, output: steps there from image to image and from output to output.
+        chip: place of the chip's outputs.
+        adds: whether they are added to what is there.
+        asks: whether they are brought into the caches before.
+        after: what is digital about the operator.
+        after0: the first one's place there; -1 before the last row of tiles.
     """
+
+    out: Any
+    first: int
+    image: int
+    output: int
+    chip: int
+    adds: bool
+    asks: bool
+    after: AfterSpans
+    after0: int
+
+
+@compiled(inner=True, within=True)
+def _ask_for(to: Target, rows: int, n: int, block: BlockSpans) -> None:
+    """Bring the outputs of a block into the caches while it is multiplied; they lie far apart in memory."""
+    first = to.first + number(block.image, n) * to.image + np.int64(number(block.place, n))
+    last = to.first + number(block.image, n + LANES - 1) * to.image + np.int64(number(block.place, n + LANES - 1))
+    for line in range(rows):
+        fetched(to.out, first + line * to.output)
+        fetched(to.out, first + line * to.output + LANES // 2)
+        fetched(to.out, last + line * to.output)
+
+
+@compiled(inner=True)
+def _store(
+    z: Any, z0: Any, image: ImageSpans, tiles: TileSpans, one: TileOutputs, n: int, block: BlockSpans, to: Target
+) -> None:
+    """Scale codes, and put or add them into the output; with the last row of tiles what else is to be done."""
     vectors, first, last = loaded(block.scales, slot(n)), number(block.image, n), number(block.image, n + LANES - 1)
+    after, after0, out = to.after, to.after0, to.out
+    count = lesser(LANES, image.images * image.positions - n)
     if count == LANES and first == last:
-        place = out0 + first * sample_step + np.int64(number(block.place, n))
-        for m in range(rows):
-            value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
-            if adds:
+        place = to.first + first * to.image + np.int64(number(block.place, n))
+        for m in range(one.outputs):
+            value = loaded(z, z0 + m * LANES) * item(tiles.scales, one.output + m) * vectors
+            if to.adds:
                 value = value + loaded(out, place)
             if after0 >= 0:
                 value = completed(value, after, after0 + m)
                 if after.adds:
-                    value = value + loaded(after.addend, place - chip0)
+                    value = value + loaded(after.addend, place - to.chip)
                     # Those of the next vectors, which lie far from those of the next output.
-                    fetched(after.addend, place - chip0 + LANES)
-                    fetched(after.addend, place - chip0 + LANES + 16)
+                    fetched(after.addend, place - to.chip + LANES)
+                    fetched(after.addend, place - to.chip + LANES + 16)
                 value = within(value, after)
             if after.past and tiles.rows == 1:
                 stored_past(out, place, value)
             else:
                 stored(out, place, value)
-            place += row_step
+            place += to.output
         return
     lane = 0
     while lane < count:  # image by image
-        one, at = number(block.image, n + lane), np.int64(number(block.place, n + lane))
-        end = lesser(count, lane + positions - at)
-        place = out0 + one * sample_step + at
-        for m in range(rows):
-            value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
-            if adds:
+        source, at = number(block.image, n + lane), np.int64(number(block.place, n + lane))
+        end = lesser(count, lane + image.positions - at)
+        place = to.first + source * to.image + at
+        for m in range(one.outputs):
+            value = loaded(z, z0 + m * LANES) * item(tiles.scales, one.output + m) * vectors
+            if to.adds:
                 value = value + loaded_run(out, place, lane, end)
             if after0 >= 0:
                 value = completed(value, after, after0 + m)
                 if after.adds:
-                    value = value + loaded_run(after.addend, place - chip0, lane, end)
+                    value = value + loaded_run(after.addend, place - to.chip, lane, end)
                 value = within(value, after)
             stored_run(out, place, value, lane, end)
-            place += row_step
+            place += to.output
         lane = end
-
-
-@compiled(inner=True, within=True)
-def _managed(
-    image: ImageSpans,
-    tiles: TileSpans,
-    row: int,
-    stream: int,
-    place: int,
-    rows: int,
-    counter: int,
-    output: int,
-    n: int,
-    kind: int,
-    counters: Any,
-    block: BlockSpans,
-) -> None:
-    """Read saturating vectors again: each takes the first round in which it does not saturate the tile, or the last."""
-    none, clip = spread(np.float32(0)), spread(tiles.output_clip)
-    pending = _saturating(block.z, rows, tiles.output_limit)
-    _clip(block.z, rows, tiles.output_clip)
-    inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
-    unit = number(tiles.units, stream // tiles.rows)
-    for round_ in range(1, tiles.rounds):
-        if beyond(pending, none) == 0:
-            break
-        convert(image, tiles, row, round_, n, kind, block, block.again, np.int64(0))
-        if are_pairs(block.operands_again):
-            pair_lines(block.again, np.int64(0), inputs, block.operands_again)
-        if tiles.groups == 1:
-            _make_keys(tiles, stream, round_, block)
-        keys = _keys_place(tiles, stream, round_, block)
-        _read(
-            tiles, row, place, inputs, rows, counter, output,
-            block.again, block.operands_again, np.int64(0), unit, keys, counters, n, block, block.z_again,
-        )  # fmt: skip
-        reduction = item(tiles.reductions, round_)
-        for m in range(rows):
-            code = clipped(loaded(block.z_again, m * LANES), clip) * reduction
-            stored(block.z, m * LANES, chosen(pending, none, code, loaded(block.z, m * LANES)))
-        pending = pending * _saturating(block.z_again, rows, tiles.output_limit)
 
 
 @compiled(inner=True, within=True)
@@ -278,7 +151,7 @@ def _driven(image: ImageSpans, tiles: TileSpans, row: int, blocks: tuple[int, in
     inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
     for n in range(*blocks):
         if row == 0:
-            counters = _of_images(block.samples, 2 * block.pitch, n, block) + loaded(block.place, n)
+            counters = of_images(block.samples, 2 * block.pitch, n, block) + loaded(block.place, n)
             stored(block.counters, slot(n), counters)
         kind, codes0 = number(block.kinds, n // LANES), slot(n) * block.longest
         drive(image, tiles, row, n, kind, block)
@@ -286,6 +159,52 @@ def _driven(image: ImageSpans, tiles: TileSpans, row: int, blocks: tuple[int, in
         if are_pairs(block.operands):
             spoilt = pair_lines(block.codes, codes0, inputs, block.operands)
             stored(block.scales, slot(n), loaded(block.scales, slot(n)) + spoilt)
+
+
+@compiled(inner=True, within=True)
+def _ahead(tiles: TileSpans, one: TileOutputs, turn: int, large: bool) -> Any:
+    """The weights behind those of a segment, of which every block in turn asks for its share."""
+    inputs = taken(tiles.operands, one.inputs)
+    size = -(-one.outputs // ROWS) * ROWS * inputs
+    lines = -(-inputs * ROWS // LINE // (TOGETHER // LANES)) if large else 0
+    place = one.weights + size
+    if place + size > tiles.operand_count:
+        place = 0  # the next vectors begin there
+    return place + turn * lines * LINE, np.int64(lines)
+
+
+@compiled(inner=True, within=True)
+def _multiplied(
+    image: ImageSpans,
+    tiles: TileSpans,
+    one: TileOutputs,
+    blocks: tuple[int, int, int],
+    block: BlockSpans,
+    to: Target,
+    large: bool,
+) -> None:
+    """Outputs of a segment for some blocks of vectors."""
+    limit, zero = spread(tiles.output_limit), spread(np.float32(0))
+    stop = limit if tiles.rounds > 1 else spread(np.float32(np.inf))
+    keys, waiting = segment_keys(tiles, one.stream, np.int64(0), block), 0
+    for n in range(*blocks):
+        if one.row == 0 and to.asks:
+            _ask_for(to, one.outputs, n, block)
+        some = vectors_of(block.codes, block.operands, slot(n) * block.longest, keys, n, block)
+        z0, ahead = z_place(one, waiting), _ahead(tiles, one, slot(n) // LANES, large)
+        top = read(tiles, one, some, 0, block, block.z, z0, zero, stop, ahead)
+        if beyond(top, limit) > 0:
+            if tiles.rounds > 1:
+                stored(block.tops, waiting * LANES, top)
+                put(block.waiting, waiting, n)
+                waiting += 1
+                continue
+            _clip(block.z, one.outputs, tiles.output_clip)
+        _store(block.z, z0, image, tiles, one, n, block, to)
+    if waiting > 0:
+        managed(image, tiles, one, waiting, block)
+        for turn in range(waiting):
+            _store(block.z, z_place(one, turn), image, tiles, one, number(block.waiting, turn), block, to)
 
 
 @compiled(inner=True, within=True)
@@ -300,6 +219,7 @@ def _products(
     steps: tuple[int, int, int],
     after: AfterSpans,
     asks: bool,
+    large: bool,
 ) -> None:
     """All outputs of a group for some blocks of vectors, which meet every tile one after the other.
 
@@ -312,33 +232,18 @@ def _products(
         inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
         for chip in range(tiles.chips):
             stream = chip * tiles.rows + row
-            keys, unit = _keys_place(tiles, stream, np.int64(0), block), number(tiles.units, chip)
             for cut in range(tiles.cuts):
                 first = number(tiles.segments, group * (tiles.cuts + 1) + cut)
                 rows = number(tiles.segments, group * (tiles.cuts + 1) + cut + 1) - first
                 place = number(tiles.places, (stream * tiles.groups + group) * tiles.cuts + cut)
                 counter = number(tiles.counters, group * tiles.cuts + cut)
                 output = (stream * tiles.groups + group) * tiles.outputs + first
-                target = out0 + chip * steps[0] + first * steps[2]
+                one = TileOutputs(row, stream, place, inputs, rows, counter, output, number(tiles.units, chip))
+                chip0 = chip * steps[0]
                 after0 = (3 * chip * total + group * tiles.outputs + first) if row == tiles.rows - 1 else -1
-                for n in range(*blocks):
-                    codes0, counters = slot(n) * block.longest, loaded(block.counters, slot(n))
-                    if row == 0 and asks:
-                        _ask_for(out, target, rows, steps, n, block)
-                    saturated = _read(
-                        tiles, row, place, inputs, rows, counter, output,
-                        block.codes, block.operands, codes0, unit, keys, counters, n, block, block.z,
-                    )  # fmt: skip
-                    if saturated > 0 and tiles.rounds > 1:
-                        kind = number(block.kinds, n // LANES)
-                        _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, counters, block)
-                    elif saturated > 0:
-                        _clip(block.z, rows, tiles.output_clip)
-                    _store(
-                        block.z, rows, tiles, output, row > 0, block, n,
-                        lesser(LANES, image.images * image.positions - n), image.positions,
-                        out, target, steps[1], steps[2], after, after0, chip * steps[0],
-                    )  # fmt: skip
+                target = out0 + chip0 + first * steps[2]
+                to = Target(out, target, steps[1], steps[2], chip0, row > 0, asks, after, after0)
+                _multiplied(image, tiles, one, blocks, block, to, large)
 
 
 @compiled()
@@ -378,7 +283,7 @@ def convolve(
     vectors, asks = image.images * positions, len(out) > _FAR and not (finish.past and tiles.rows == 1)
     # Weights that the second-level cache holds are read from there for every block. Of one channel, inputs are kept.
     large = tiles.chips * places.channels * places.taps * tiles.outputs > _NEAR
-    together = TOGETHER if large and places.channels > 1 else LANES
+    together = TOGETHER if (large or memory.longest <= _SHORT) and places.channels > 1 else LANES
     for s0 in range(chosen[0], chosen[0] + chosen[1], image.images):
         for group in range(tiles.groups):
             group0 = s0 * tiles.groups + group
@@ -389,8 +294,8 @@ def convolve(
                 _samples(image, first_image + s0, block)
                 for stream in range(tiles.chips * tiles.rows):
                     for round_ in range(tiles.rounds if tiles.groups > 1 else 1):
-                        _make_keys(tiles, stream, round_, block)
+                        make_keys(tiles, stream, round_, block)
             out0 = group0 * tiles.outputs * positions
             for n in range(0, vectors, together):
                 blocks = (n, lesser(n + together, vectors), LANES)
-                _products(image, tiles, group, blocks, block, target, out0, steps, finish, asks)
+                _products(image, tiles, group, blocks, block, target, out0, steps, finish, asks, large)

@@ -93,8 +93,12 @@ class ImageMemory(NamedTuple):
         again: of a block for a repeated read, ``(longest, LANES)``.
         operands: codes as products take them: the same memory, or pairs of them (`lhc.runtime.code_pairs`).
         operands_again: likewise, for a repeated read.
-        z: products of a segment, ``(outputs, LANES)``.
-        z_again: the same for a repeated read.
+        z: products of a segment, by block of `TOGETHER` that waits for repeated reads, ``(blocks, outputs, LANES)``.
+        z_again: the same for a repeated read, and greatest magnitudes, ``(outputs + 2, LANES)``.
+        queue: codes of vectors that are read again, ``(longest, 2 · LANES)``.
+        tops: greatest magnitudes in blocks that wait, ``(TOGETHER,)``.
+        waiting: first vectors of these, ``(blocks,)``.
+        begins: outputs that a read begins with, by round of bound management, ``(rounds,)``.
         scales: of vectors, ``(TOGETHER,)``.
         factors: from inputs to codes, ``(TOGETHER,)``.
         inputs: of the vectors of a group with one channel, ``(inputs, LANES)``.
@@ -102,7 +106,7 @@ class ImageMemory(NamedTuple):
         keys: of noise, ``(rounds of bound management, chips · rows of tiles, 2, pitch)``; one group alone keeps two.
         samples: of images, in two words, and the first counters of their noise there, ``(3, pitch)``.
         counters: of the vectors' noise, ``(TOGETHER,)``.
-        words: of vectors, ``(2, LANES)``.
+        words: of vectors, ``(2, LANES)``, and what noise of those that are read again needs, ``(3, 2 · LANES)``.
         noise: of a block of products, ``(ROWS, LANES)``.
     """
 
@@ -115,6 +119,10 @@ class ImageMemory(NamedTuple):
     operands_again: "Floats | Words"
     z: Floats
     z_again: Floats
+    queue: Floats
+    tops: Floats
+    waiting: Integers
+    begins: Integers
     scales: Floats
     factors: Floats
     inputs: Floats
@@ -231,13 +239,16 @@ def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, 
         shape: of an image.
     """
     chips, rows, groups, _ = tiles.places.shape
-    kept = tiles.factors.shape[1] if groups > 1 else 2
+    rounds = tiles.factors.shape[1]
+    kept = rounds if groups > 1 else 2
     longest = int((tiles.inputs[:, 1] - tiles.inputs[:, 0]).max())
-    outputs, pairs = int(tiles.segments[0, -1]), tiles.operands.dtype != np.float32
+    outputs, pairs = int(np.diff(tiles.segments).max()), tiles.operands.dtype != np.float32
     places = cut.places
-    large = places.images * places.plane * (places.channels + rows) + (TOGETHER + LANES) * longest + 2 * LANES * outputs
+    large = places.images * places.plane * (places.channels + rows) + (TOGETHER + 3 * LANES) * longest
+    large += (TOGETHER + LANES) * outputs
     make = _made if large > _KEPT else _kept
-    return make(get_ident(), geometry, shape, cut.together, rows, longest, outputs, 2 * kept * chips * rows, pairs)
+    sizes = (longest, outputs, rounds, 2 * kept * chips * rows)
+    return make(get_ident(), geometry, shape, cut.together, rows, *sizes, pairs)
 
 
 def _made(
@@ -248,6 +259,7 @@ def _made(
     rows: int,
     longest: int,
     outputs: int,
+    rounds: int,
     keys: int,
     pairs: bool,
 ) -> ImageMemory:
@@ -263,8 +275,12 @@ def _made(
         again,
         np.empty(codes.size, np.uint32) if pairs else codes,
         np.empty(again.size, np.uint32) if pairs else again,
-        _floats(deepest * LANES),
-        _floats(deepest * LANES),
+        _floats(deepest * TOGETHER),
+        _floats((deepest + 2) * LANES),
+        _floats(longest * 2 * LANES),
+        _floats(TOGETHER),
+        np.empty(TOGETHER // LANES, np.int64),
+        np.zeros(rounds, np.int64),
         _floats(TOGETHER),
         _floats(TOGETHER),
         _floats(longest * LANES if places.channels == 1 else 0),
@@ -272,7 +288,7 @@ def _made(
         np.empty(keys * pitch, np.uint32),
         np.empty(3 * pitch, np.uint32),
         np.empty(TOGETHER, np.uint32),
-        np.empty(2 * LANES, np.uint32),
+        np.empty(8 * LANES, np.uint32),
         _floats(ROWS * LANES),
     )
 

@@ -37,6 +37,7 @@ __all__ = [
     "called",
     "chosen",
     "clipped",
+    "every_other",
     "floats",
     "fused",
     "greater",
@@ -250,6 +251,18 @@ def signed(typing: Any, a: Any, words: Any) -> Any:
         return builder.bitcast(builder.xor(builder.bitcast(values[0], INTS), bits), FLOATS)
 
     return LANES_TYPE(LANES_TYPE, WORDS_TYPE), lowered
+
+
+@lane_intrinsic
+def every_other(typing: Any, a: Any, b: Any) -> Any:
+    """Of the numbers of two vectors those in even places, and those in odd ones."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        places = (ir.Constant(INTS, list(range(first, 2 * LANES, 2))) for first in range(2))
+        found = [builder.shuffle_vector(*values, some) for some in places]
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.UniTuple(LANES_TYPE, 2)(LANES_TYPE, LANES_TYPE), lowered
 
 
 @lane_intrinsic

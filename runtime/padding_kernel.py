@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lhc.runtime.channel_places import ChannelPlaces
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, lesser
+from lhc.runtime.lanes import LANES, every_other, lesser
 from lhc.runtime.spans import loaded, loaded_run, number, put, span, stored, stored_run
 
 __all__ = ["LineSpans", "copy_line", "line_spans", "pad"]
@@ -46,11 +48,34 @@ def pad(x: Any, x0: int, one: LineSpans, to: Any, to0: Any) -> None:
         if one.stride == 1:
             copy_line(x, source, to, to0 + start + one.before, one.width)
             continue
+        if one.stride == 2 and one.width >= 2 * LANES and one.width & 1 == 0:
+            _halved(x, source, to, to0 + start, one)
+            continue
         for first in range(lesser(one.stride, one.width)):
-            place = one.before + first
-            phase = number(one.phases, place % one.stride)
-            if phase >= 0:
-                _spread_out(x, source + first, to, to0 + start + phase * one.phase + place // one.stride, one, first)
+            place = _in_phase(one, np.int64(first))
+            if place >= 0:
+                _spread_out(x, source + first, to, to0 + start + place, one, first)
+
+
+@compiled(inner=True, within=True)
+def _in_phase(one: LineSpans, first: Any) -> Any:
+    """Where one of the first numbers of a line lies, from the line's start on; -1 where no tap reads its phase."""
+    place = one.before + first
+    phase = number(one.phases, place % one.stride)
+    return phase * one.phase + place // one.stride if phase >= 0 else np.int64(-1)
+
+
+@compiled(inner=True, within=True)
+def _halved(x: Any, x0: int, to: Any, to0: Any, one: LineSpans) -> None:
+    """Copy a long line of an even width, in two phases."""
+    even0, odd0 = _in_phase(one, np.int64(0)), _in_phase(one, np.int64(1))
+    for first in range(0, one.width, 2 * LANES):
+        n = lesser(first, one.width - 2 * LANES)  # the last ones overlap those before them
+        even, odd = every_other(loaded(x, x0 + n), loaded(x, x0 + n + LANES))
+        if even0 >= 0:
+            stored(to, to0 + even0 + n // 2, even)
+        if odd0 >= 0:
+            stored(to, to0 + odd0 + n // 2, odd)
 
 
 @compiled(inner=True, within=True)

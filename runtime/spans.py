@@ -27,6 +27,7 @@ from lhc.runtime.lanes import (
 )
 
 __all__ = [
+    "LINE",
     "RUNS",
     "fetched",
     "gathered",
@@ -42,12 +43,13 @@ __all__ = [
     "seen_as",
     "span",
     "stored",
-    "stored_packed",
     "stored_past",
     "stored_run",
 ]
 
 _CHECKED = bool(config.BOUNDSCHECK)  # type: ignore[attr-defined]
+LINE = 16
+"""Numbers of a line of the cache."""
 RUNS = 4
 """Most runs of numbers of which `joined_runs` makes half of the lanes."""
 _EIGHT = 8
@@ -215,31 +217,6 @@ def stored_run(typing: Any, numbers: Any, place: Any, vector: Any, first: Any, l
         return context.get_dummy_value()
 
     return types.void(numbers, types.int64, vector, types.int64, types.int64), lowered
-
-
-@lane_intrinsic
-def stored_packed(typing: Any, numbers: Any, place: Any, vector: Any, a: Any, limit: Any) -> Any:
-    """Put those lanes of a vector there, side by side, in which ``a`` is greater; behind them may be anything."""
-
-    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, values[0], values[1], LANES)
-        flags, vector = builder.fcmp_ordered(">", *values[3:]), values[2]
-        if not WIDE:
-            for lane in (ir.Constant(INT, number) for number in range(LANES)):
-                builder.store(builder.extract_element(vector, lane), pointer)
-                pointer = builder.gep(pointer, [builder.zext(builder.extract_element(flags, lane), LONG)])
-            return context.get_dummy_value()
-        name = f"llvm.x86.avx512.mask.compress.v16{'f' if vector.type == FLOATS else 'i'}32"
-        for half in (range(16), range(16, 32)):
-            chosen = ir.Constant(ir.VectorType(INT, 16), list(half))
-            part, wanted = (builder.shuffle_vector(one, one, chosen) for one in (vector, flags))
-            packed = called(builder, name, part.type, (part, ir.Constant(part.type, ir.Undefined), wanted))
-            builder.store(packed, builder.bitcast(pointer, part.type.as_pointer()), align=4)
-            count = called(builder, "llvm.ctpop.i16", ir.IntType(16), (builder.bitcast(wanted, ir.IntType(16)),))
-            pointer = builder.gep(pointer, [builder.zext(count, LONG)])
-        return context.get_dummy_value()
-
-    return types.void(numbers, types.int64, vector, LANES_TYPE, LANES_TYPE), lowered
 
 
 @lane_intrinsic

@@ -18,6 +18,7 @@ __all__ = [
     "found",
     "noisy",
     "opened",
+    "rounded",
     "sample_keys",
 ]
 
@@ -117,6 +118,7 @@ class TileSpans(NamedTuple):
 
     weights: Any
     operands: Any
+    operand_count: int
     units: Any
     places: Any
     segments: Any
@@ -167,6 +169,7 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
     return TileSpans(
         span(tiles.weights),
         span(tiles.operands),
+        len(tiles.operands),
         span(tiles.units),
         span(tiles.places),
         span(tiles.segments),
@@ -244,8 +247,8 @@ def found(tiles: TileSpans, exact: Any, output: int, outputs_in_lanes: bool) -> 
 
 
 @compiled(inner=True, within=True)
-def noisy(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs_in_lanes: bool) -> int:
-    """Add noise to a vector of products and round; how many saturate.
+def rounded(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs_in_lanes: bool) -> Any:
+    """Add noise to a vector of products and round; magnitudes, which saturate beyond the limit.
 
     Args:
         z: takes the codes.
@@ -256,14 +259,20 @@ def noisy(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs
         outputs_in_lanes: lanes are outputs, not vectors.
     """
     exact, shift = loaded(z, place) + noise, spread(tiles.output_shift)
-    value, limit = (exact + shift) - shift, spread(tiles.output_limit)
+    value = (exact + shift) - shift
     if tiles.unipolar:
         value = greater(spread(np.float32(0)), value)  # what is no number stays
     code = value
     if tiles.capacitor_count > 0:
         code = found(tiles, exact, output, outputs_in_lanes)
         if tiles.rounds > 1:  # told as if steps were alike: what saturates stays beyond the limit until it is clipped
-            code = chosen(magnitude(value), limit, value, code)
+            code = chosen(magnitude(value), spread(tiles.output_limit), value, code)
     stored(z, place, code)
-    saturated: int = beyond(magnitude(value), limit)
+    return magnitude(value)
+
+
+@compiled(inner=True, within=True)
+def noisy(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs_in_lanes: bool) -> int:
+    """`rounded`, and how many saturate."""
+    saturated: int = beyond(rounded(z, place, noise, tiles, output, outputs_in_lanes), spread(tiles.output_limit))
     return saturated

@@ -56,6 +56,10 @@ class BlockSpans(NamedTuple):
     operands_again: Any
     z: Any
     z_again: Any
+    queue: Any
+    tops: Any
+    waiting: Any
+    begins: Any
     scales: Any
     factors: Any
     inputs: Any
@@ -89,6 +93,10 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         span(memory.operands_again),
         span(memory.z),
         span(memory.z_again),
+        span(memory.queue),
+        span(memory.tops),
+        span(memory.waiting),
+        span(memory.begins),
         span(memory.scales),
         span(memory.factors),
         span(memory.inputs),

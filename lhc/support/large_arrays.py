@@ -17,7 +17,7 @@ __all__ = ["forget_free", "large_empty"]
 
 _LEAST = 2**22
 """Bytes of an array that is worth it."""
-_KEPT = 3 * 2**26
+_KEPT = 2**28
 """Most bytes that are kept for later; what comes back beyond them replaces the oldest."""
 
 _free: list[mmap.mmap] = []

@@ -98,3 +98,16 @@ def test_vectors_that_saturate_in_many_rounds_are_read_until_they_do_not(size: i
     )
     clipped = once.convolve(images, geometry, Position(0, 2), 0).numpy()
     assert (np.frombuffer(found, np.float32) > 4 * clipped.ravel()).any(), "at least three rounds"
+
+
+@pytest.mark.parametrize("width", [128, 127])
+def test_outputs_written_past_the_caches_and_long_lines_in_phases_are_as_others(width: int) -> None:
+    """4.4 MB of outputs; only those of channels of the even width are whole lines of the cache."""
+    rng = np.random.default_rng(3)
+    weight = rng.uniform(-0.3, 1, size=(34, 9)).astype(np.float32)
+    geometry = ConvGeometry((3, 3), (2, 2), (1, 1), ((1, 1), (1, 1)), "NOTSET", 34)
+    matrix = _matrix(weight, LIONHEART, copies=6)
+    x = torch.from_numpy(rng.uniform(-0.2, 1, size=(8, 34, 128, width)).astype(np.float32))
+    found, expected = _both(matrix, x, geometry, Position(0, 8))
+    assert len(found) >= 2**22
+    assert found == expected

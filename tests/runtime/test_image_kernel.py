@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Barrier, get_ident
 from typing import Any
 
@@ -233,6 +233,26 @@ def test_blocks_that_meet_a_large_matrix_together_are_as_each_by_itself(channels
     assert (difference <= 1.001 * step + 1e-3).all()
     assert (difference > 1e-3).mean() < 0.01 * -(-case.inputs // 256), "on a rounding edge of a row of tiles"
     assert (np.abs(fast) > 1.2 * 127 * step / 2).any(), "sums beyond the ADC's bound"
+
+
+def test_vectors_are_read_again_together_as_each_by_itself() -> None:
+    """63 inputs, 40 outputs on two tiles; some vectors of most blocks saturate, a few twice."""
+    rng = np.random.default_rng(6)
+    x = rng.uniform(0, 1, size=(9, 7, 11, 11)) ** np.linspace(0, 4, 11)
+    weight = rng.uniform(0.5, 1, size=(40, 7, 3, 3))
+    case = _Conv.of(LIONHEART, x.astype(np.float32), weight.astype(np.float32), 63, pads=[1] * 4)
+    case = replace(case, hardware=case.hardware.model_copy(update={"tiles": Tiles(rows=63, cols=20)}))
+    together = case.outputs("fast", 2, first=62)
+    for cuts in ([1, 3, 8], range(1, 9)):
+        assert case.outputs("fast", 2, list(cuts), first=62).tobytes() == together.tobytes()
+    exact = replace(case, hardware=_silent(case.hardware).model_copy(update={"devices": None}))
+    fast, reference, step = exact.outputs("fast"), exact.outputs("reference"), exact.steps().reshape(-1, 1, 1)
+    difference = np.abs(fast - reference)
+    assert (difference <= 4 * 1.001 * step + 1e-3).all()
+    assert (difference > 1e-3).mean() < 0.02, "on a rounding edge, of outputs or of being read again"
+    worst = (np.abs(fast) / (127 * step / 2)).max(axis=(0, 2))
+    assert 0.1 < (worst > 1.2).mean() < 0.9, "some of most blocks"
+    assert (worst > 2.4).mean() > 0.02, "twice"
 
 
 def test_outputs_written_past_the_caches_are_as_others() -> None:

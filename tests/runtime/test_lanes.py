@@ -14,6 +14,7 @@ from lhc.runtime.lanes import (
     bits,
     chosen,
     clipped,
+    every_other,
     floats,
     fused,
     greater,
@@ -27,6 +28,7 @@ from lhc.runtime.lanes import (
     unless_zero,
 )
 from lhc.runtime.normals import Words
+from lhc.runtime.packed_lanes import stored_packed, unpacked
 from lhc.runtime.spans import (
     RUNS,
     gathered,
@@ -153,6 +155,25 @@ def test_a_run_of_lanes_is_stored_and_nothing_beside_it(first: int, last: int) -
     compiled(NUMBERS, target, 0, first, last)
     assert (target[: last - first] == NUMBERS[first:last]).all()
     assert (target[last - first :] == -7).all()
+
+
+def _sorted_out(numbers: Floats, target: Floats) -> None:
+    x, out, limit = loaded(span(numbers), 3), span(target), spread(np.float32(0.25))
+    even, odd = every_other(x, loaded(span(numbers), 3 + LANES))
+    stored(out, 0, even)
+    stored(out, LANES, odd)
+    stored_packed(out, 2 * LANES, x, x, limit)
+    stored(out, 4 * LANES, unpacked(out, 2 * LANES, x, limit, magnitude(x)))
+
+
+def test_lanes_are_sorted_out_and_put_back() -> None:
+    out = np.zeros((5, LANES), np.float32)
+    compiled: Any = numba.njit(_sorted_out)
+    compiled(NUMBERS, out.reshape(-1))
+    x = NUMBERS[3 : 3 + LANES]
+    assert (out[:2] == NUMBERS[3 : 3 + 2 * LANES].reshape(LANES, 2).T).all()
+    assert (out[2, : (x > 0.25).sum()] == x[x > 0.25]).all()
+    assert (out[4] == np.where(x > 0.25, x, np.abs(x))).all()
 
 
 def test_blocks_fit_the_registers() -> None:
