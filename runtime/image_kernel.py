@@ -39,6 +39,9 @@ __all__ = ["convolve"]
 
 _NEAR = 2**17
 """Weights that stay in the second-level cache, beside a block's vectors."""
+_DISTANT = 2**20
+"""Weights that the third-level cache may not hold beside what others compute. Asking for fewer of them ahead costs more
+than waiting: it pushes codes out of the first-level cache."""
 _SHORT = 64
 """Inputs of which `TOGETHER` vectors stay in the first-level cache."""
 _FAR = 2**18
@@ -162,11 +165,11 @@ def _driven(image: ImageSpans, tiles: TileSpans, row: int, blocks: tuple[int, in
 
 
 @compiled(inner=True, within=True)
-def _ahead(tiles: TileSpans, one: TileOutputs, turn: int, large: bool) -> Any:
+def _ahead(tiles: TileSpans, one: TileOutputs, turn: int, distant: bool) -> Any:
     """The weights behind those of a segment, of which every block in turn asks for its share."""
     inputs = taken(tiles.operands, one.inputs)
     size = -(-one.outputs // ROWS) * ROWS * inputs
-    lines = -(-inputs * ROWS // LINE // (TOGETHER // LANES)) if large else 0
+    lines = -(-inputs * ROWS // LINE // (TOGETHER // LANES)) if distant else 0
     place = one.weights + size
     if place + size > tiles.operand_count:
         place = 0  # the next vectors begin there
@@ -181,7 +184,7 @@ def _multiplied(
     blocks: tuple[int, int, int],
     block: BlockSpans,
     to: Target,
-    large: bool,
+    distant: bool,
 ) -> None:
     """Outputs of a segment for some blocks of vectors."""
     limit, zero = spread(tiles.output_limit), spread(np.float32(0))
@@ -191,7 +194,7 @@ def _multiplied(
         if one.row == 0 and to.asks:
             _ask_for(to, one.outputs, n, block)
         some = vectors_of(block.codes, block.operands, slot(n) * block.longest, keys, n, block)
-        z0, ahead = z_place(one, waiting), _ahead(tiles, one, slot(n) // LANES, large)
+        z0, ahead = z_place(one, waiting), _ahead(tiles, one, slot(n) // LANES, distant)
         top = read(tiles, one, some, 0, block, block.z, z0, zero, stop, ahead)
         if beyond(top, limit) > 0:
             if tiles.rounds > 1:
@@ -219,7 +222,7 @@ def _products(
     steps: tuple[int, int, int],
     after: AfterSpans,
     asks: bool,
-    large: bool,
+    distant: bool,
 ) -> None:
     """All outputs of a group for some blocks of vectors, which meet every tile one after the other.
 
@@ -243,7 +246,7 @@ def _products(
                 after0 = (3 * chip * total + group * tiles.outputs + first) if row == tiles.rows - 1 else -1
                 target = out0 + chip0 + first * steps[2]
                 to = Target(out, target, steps[1], steps[2], chip0, row > 0, asks, after, after0)
-                _multiplied(image, tiles, one, blocks, block, to, large)
+                _multiplied(image, tiles, one, blocks, block, to, distant)
 
 
 @compiled()
@@ -282,7 +285,8 @@ def convolve(
     steps = (images * tiles.groups * tiles.outputs * positions, tiles.groups * tiles.outputs * positions, positions)
     vectors, asks = image.images * positions, len(out) > _FAR and not (finish.past and tiles.rows == 1)
     # Weights that the second-level cache holds are read from there for every block. Of one channel, inputs are kept.
-    large = tiles.chips * places.channels * places.taps * tiles.outputs > _NEAR
+    weights = tiles.chips * places.channels * places.taps * tiles.outputs
+    large, distant = weights > _NEAR, weights >= _DISTANT
     together = TOGETHER if (large or memory.longest <= _SHORT) and places.channels > 1 else LANES
     for s0 in range(chosen[0], chosen[0] + chosen[1], image.images):
         for group in range(tiles.groups):
@@ -298,4 +302,4 @@ def convolve(
             out0 = group0 * tiles.outputs * positions
             for n in range(0, vectors, together):
                 blocks = (n, lesser(n + together, vectors), LANES)
-                _products(image, tiles, group, blocks, block, target, out0, steps, finish, asks, large)
+                _products(image, tiles, group, blocks, block, target, out0, steps, finish, asks, distant)
