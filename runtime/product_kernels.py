@@ -133,11 +133,11 @@ def draw_words(drawn: Drawn, counter: Any) -> None:
 
 
 @compiled(inner=True, within=True)
-def draw_pair(drawn: Drawn, second: bool, row: int) -> None:
+def draw_pair(drawn: Drawn, row: int | np.int64) -> None:
     """Deviates of two of these four, from upper or lower halves of the words; ``row`` is the first of both."""
     for word in range(2):
         bits = loaded(drawn.words, word * LANES)
-        if second:
+        if row & 2 != 0:
             bits = bits << spread_word(np.uint32(16))
         stored(drawn.noise, (row + word) * LANES, deviates(drawn.terms, bits))
 
@@ -151,15 +151,15 @@ def _eight_rows_drawing(
     sums = _added(a, a0, ROWS, 1, b, b0, part, (none, none, none, none, none, none, none, none))
     draw_words(drawn, counter)
     sums = _added(a, a0 + a_step, ROWS, 1, b, b0 + b_step, part, sums)
-    draw_pair(drawn, False, 0)
+    draw_pair(drawn, np.int64(0))
     sums = _added(a, a0 + 2 * a_step, ROWS, 1, b, b0 + 2 * b_step, part, sums)
-    draw_pair(drawn, True, 2)
+    draw_pair(drawn, np.int64(2))
     sums = _added(a, a0 + 3 * a_step, ROWS, 1, b, b0 + 3 * b_step, part, sums)
     draw_words(drawn, counter + 1)
     sums = _added(a, a0 + 4 * a_step, ROWS, 1, b, b0 + 4 * b_step, part, sums)
-    draw_pair(drawn, False, 4)
+    draw_pair(drawn, np.int64(4))
     sums = _added(a, a0 + 5 * a_step, ROWS, 1, b, b0 + 5 * b_step, inputs - 5 * part, sums)
-    draw_pair(drawn, True, 6)
+    draw_pair(drawn, np.int64(6))
     _stored_rows(z, z0, LANES, sums, unit)
 
 
@@ -169,8 +169,8 @@ def _draw_and_multiply(
 ) -> None:
     for four in range(2):
         draw_words(drawn, counter + four)
-        draw_pair(drawn, False, 4 * four)
-        draw_pair(drawn, True, 4 * four + 2)
+        draw_pair(drawn, 4 * four)
+        draw_pair(drawn, 4 * four + 2)
     _twice_four_rows(a, a0, ROWS, 1, b, b0, inputs, unit, z, z0, LANES)
 
 

@@ -109,7 +109,7 @@ def read(
             one_row(tiles.operands, weights, ROWS, operands, codes0, length, one.unit, z, to)
             if not tiles.silent:
                 draw_words(drawn, counter)
-                draw_pair(drawn, False, 0)
+                draw_pair(drawn, np.int64(0))
         elif tiles.silent:
             multiply(tiles.operands, weights, ROWS, 1, operands, codes0, length, one.unit, z, to, LANES)
         else:
