@@ -64,7 +64,7 @@ def _add_noise(
 
 
 @compiled(inner=True)
-def _rounded(values: Any, place: int, noise: Any, count: int, shift: np.float32, limit: np.float32) -> int:
+def _rounded(values: Any, place: int, noise: Any, count: int, shift: np.float32, limit: np.float32) -> Any:
     # 32 bits fill the same registers as the values.
     beyond = np.int32(0)
     for n in range(count):
@@ -84,5 +84,5 @@ def round_codes(z: Floats, shift: np.float32, limit: np.float32) -> int:
             value = (row[n] + shift) - shift
             row[n] = value
             some += np.int32(1) if abs(value) > limit else np.int32(0)
-        beyond += np.int64(some)
+        beyond += int(some)
     return beyond

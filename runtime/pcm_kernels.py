@@ -97,7 +97,7 @@ def _program(
 
 
 @compiled(inner=True, within=True)
-def _between(table: Any, k: int, part: np.float32) -> np.float32:
+def _between(table: Any, k: int | np.int64, part: np.float32) -> Any:
     """A table's value between two entries."""
     low = number(table, k)
     return low + (number(table, k + 1) - low) * part
