@@ -189,13 +189,14 @@ def _multiplied(
     """Outputs of a segment for some blocks of vectors."""
     limit, zero = spread(tiles.output_limit), spread(np.float32(0))
     stop = limit if tiles.rounds > 1 else spread(np.float32(np.inf))
-    keys, waiting = segment_keys(tiles, one.stream, np.int64(0), block), 0
+    none: Any = np.int64(0)  # what is handed on would be compiled for 0 as well
+    keys, waiting = segment_keys(tiles, one.stream, none, block), none
     for n in range(*blocks):
         if one.row == 0 and to.asks:
             _ask_for(to, one.outputs, n, block)
         some = vectors_of(block.codes, block.operands, slot(n) * block.longest, keys, n, block)
         z0, ahead = z_place(one, waiting), _ahead(tiles, one, slot(n) // LANES, distant)
-        top = read(tiles, one, some, 0, block, block.z, z0, zero, stop, ahead)
+        top = read(tiles, one, some, none, block, block.z, z0, zero, stop, ahead)
         if beyond(top, limit) > 0:
             if tiles.rounds > 1:
                 stored(block.tops, waiting * LANES, top)

@@ -244,15 +244,17 @@ def managed(image: ImageSpans, tiles: TileSpans, one: TileOutputs, waiting: int,
     """
     limit, nothing = spread(tiles.output_limit), spread(np.float32(0))
     never = spread(np.float32(np.inf))
-    lanes = floats(numbered(np.uint32(0)))
+    lanes, none = floats(numbered(np.uint32(0))), np.int64(0)
     for round_ in range(1, tiles.rounds):
         if tiles.groups == 1:
             make_keys(tiles, one.stream, round_, block)
         keys = segment_keys(tiles, one.stream, round_, block)
         stop = limit if round_ + 1 < tiles.rounds else never
-        left, first = 0, 0
+        left: Any = none  # what is handed on would be compiled for 0 as well
+        first: Any = none
         while first < waiting:
-            count, last = 0, first
+            count: Any = none
+            last = first
             while last < waiting:
                 waits = loaded(block.tops, last * LANES)
                 more = beyond(waits, limit)
