@@ -3,7 +3,7 @@
 All layers analog, healed as by default, on chips that are the same for both engines, with the same noise. Beside it,
 how many answers change from one chip to the next. Times are processor seconds of both.
 
-``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/fast16.py [--images 2000] [--chips 10]``
+``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/fast16.py [--images 10000] [--chips 10]``
 """
 
 import time
@@ -43,7 +43,7 @@ def scored(model: str, images: int, chips: int) -> dict[Engine, tuple[Array, flo
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     assert __doc__
-    parser = options(__doc__, count=2000)
+    parser = options(__doc__, count=10000)
     parser.add_argument("--chips", type=int, default=10)
     parser.add_argument("--models", nargs="+", default=["digits", "resnet20"])
     chosen = parser.parse_args(arguments)

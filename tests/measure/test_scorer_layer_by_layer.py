@@ -79,9 +79,14 @@ class Held:
         begin = FastMatrix.__init__
 
         def counted(
-            matrix: FastMatrix, chips: Sequence[ProgrammedMatrix], draws: Sequence[int], seed: int, hardware: Hardware
+            matrix: FastMatrix,
+            chips: Sequence[ProgrammedMatrix],
+            draws: Sequence[int],
+            seed: int,
+            hardware: Hardware,
+            pairs: bool = False,
         ) -> None:
-            begin(matrix, chips, draws, seed, hardware)
+            begin(matrix, chips, draws, seed, hardware, pairs)
             alive.append(weakref.ref(matrix))
             self.made += 1
             self.most = max(self.most, sum(one.nbytes for ref in alive if (one := ref()) is not None))
