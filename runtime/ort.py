@@ -238,7 +238,9 @@ def _whose_index(why: str, feeds: Mapping[str, object]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """What it says first; of sizes that do not fit also which, which stands below."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = " ".join([lines[0], *(one for one in lines[1:] if one.startswith("index: "))])
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", line)[:500]
 
 

@@ -41,7 +41,7 @@ def unpacked(typing: Any, numbers: Any, place: Any, a: Any, limit: Any, other: A
     """Numbers that lie side by side from a place on, in those lanes in which ``a`` is greater; else ``other``."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = place_in(context, builder, *values[:2], LANES)
+        pointer = place_in(context, builder, values[0], values[1], LANES)
         flags, other = builder.fcmp_ordered(">", *values[2:4]), values[4]
         if not WIDE:
             for lane in (ir.Constant(INT, number) for number in range(LANES)):

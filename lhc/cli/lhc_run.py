@@ -24,7 +24,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.report.json_documents import evaluations_document
     from lhc.report.measured_tables import evaluation_footer
     from lhc.report.placement_lines import doubts
-    from lhc.study.read_run import knows_metric
+    from lhc.study.read_run import knows_metric, own_metric
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
@@ -45,6 +45,8 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
             evaluations = evaluate.of(watching)
     if shown.outputs is not None:
         hint(f"written: {shown.outputs}")
+        if only_outputs and (metric := own_metric(asked, opened)) is not None:
+            hint(f"note: no table: the placement was judged by a function, which --metric {metric} names")
     if not only_outputs:
         footer = evaluation_footer(evaluations, evaluations.outcome)
         emit(evaluations_document(evaluations), evaluations.as_table(), footer, shown.chosen)

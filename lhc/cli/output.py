@@ -10,7 +10,7 @@ import typer
 
 from lhc.errors import UsageError
 from lhc.support.documentation import page
-from lhc.support.files import write_file
+from lhc.support.files import check_writable, write_file
 from lhc.support.plain_text import plain
 from lhc.support.tables import Table, terminal_width
 
@@ -105,7 +105,7 @@ def check_file(path: Path | None, force: bool) -> None:
     """Refuse to overwrite, before any work is done; None: nothing is written.
 
     Raises:
-        UsageError: the file exists (unless ``force``), or its folder does not.
+        UsageError: the file exists (unless ``force``), or its folder does not or takes none.
     """
     if path is None:
         return
@@ -113,6 +113,7 @@ def check_file(path: Path | None, force: bool) -> None:
         raise UsageError(f"{path}: not a file name in an existing folder")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists; --force replaces it")
+    check_writable(path)
 
 
 def not_met(what: str) -> str:

@@ -18,6 +18,7 @@ from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog
 from lhc.study.goal import budget_as_placed, budget_of_plan, chips_of
 from lhc.study.margin import TIMES_S, differences, measure_robustness
 from lhc.study.prepare import read_placed, stored_plan
+from lhc.study.read_run import told_how
 from lhc.study.source import opened_of
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
@@ -41,8 +42,17 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
             machine.check_time(t)
         times = list(filter(machine.knows, TIMES_S)) if options.times_s is None else options.times_s
         found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
-        chips = replace(found.chips, calibrated=placed.calibrated, engine=options.engine)
-        found = replace(found, chips=chips, one_chip=machine.faults.one_chip)
+
+        def told(one: Evaluation) -> Evaluation:
+            return told_how(one, placed.calibrated, machine, options.engine)
+
+        found = replace(
+            found,
+            times=tuple(replace(at, evaluation=told(at.evaluation)) for at in found.times),
+            chips=told(found.chips),
+            scales=tuple(replace(at, evaluation=told(at.evaluation)) for at in found.scales),
+            one_chip=machine.faults.one_chip,
+        )
     verified = placed.verified
     if verified is not None:
         found = replace(found, differs=tuple(differences(found, verified, placed.same, options.engine)))
@@ -58,7 +68,8 @@ def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluati
             bench.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
             for t in sorted(ages)
         )
-        return tuple(replace(one, calibrated=placed.calibrated, engine=options.engine) for one in found)
+        machine = placed.study.plan.hardware
+        return tuple(told_how(one, placed.calibrated, machine, options.engine) for one in found)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from lhc.report.measured_results import Evaluations
 from lhc.study.cautions import warn_of_doubtful_labels, warn_of_other_digital
 from lhc.study.mapped_outputs import mapped_outputs
 from lhc.study.prepare import stored_plan
-from lhc.study.read_run import against, own_outcome, read_run, skipped_digest, usefully_calibrated
+from lhc.study.read_run import against, own_outcome, read_run, skipped_digest, told_how, usefully_calibrated
 from lhc.study.source import opened_of
 from lhc.support.numbers import time_text
 
@@ -43,8 +43,9 @@ def evaluate(options: RunOptions) -> Evaluations:
         if outcome is not None and (outcome.retrained is None) == (other is None):
             warn_of_other_digital(bench, outcome)
     calibrated = study.calibrated_on if analog else 0
-    found = [replace(one, calibrated=calibrated, data=data, skipped=skipped, against=other) for one in found]
-    found = [replace(one, engine=options.engine) for one in found]
+    found = [replace(one, data=data, skipped=skipped, against=other) for one in found]
+    machine = study.plan.hardware
+    found = [told_how(one, calibrated, machine, options.engine) for one in found]
     return Evaluations(found, own_outcome(options, stored, opened.model.source))
 
 
@@ -62,5 +63,5 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
     """
     # nmse scores nothing here, and takes any output and targets.
     with Running(options) as running:
-        study, analog, at = read_run(replace(options, metric="nmse"), running)
+        study, analog, at = read_run(replace(options, metric="nmse", higher_is_better=None), running)
         return mapped_outputs(usefully_calibrated(options, study, analog), analog, at)

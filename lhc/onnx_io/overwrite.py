@@ -7,6 +7,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io.annotations import read_plan, written_for
 from lhc.onnx_io.external import ExternalData, check_place
 from lhc.onnx_io.model_files import load_model
+from lhc.support.files import check_writable
 
 __all__ = ["check_output", "retrained_from"]
 
@@ -15,8 +16,8 @@ def check_output(path: Path, model: OnnxModel, force: bool, external_data: Exter
     """Refuse an output that would lose something of the user's.
 
     Raises:
-        UsageError: it is the input, a folder, or a file that lhc did not write for this model (unless ``force``), or
-            the model's data files cannot be reached from there.
+        UsageError: it is the input, a folder, or a file that lhc did not write for this model (unless ``force``), its
+            folder takes no file, or the model's data files cannot be reached from there.
     """
     if external_data not in ("keep", "copy"):
         raise UsageError(f"--external-data {external_data!r}: choose keep or copy")
@@ -28,6 +29,7 @@ def check_output(path: Path, model: OnnxModel, force: bool, external_data: Exter
         raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
     if path.exists() and not force and written_for(path) != model.source and not _same_network(path, model):
         raise UsageError(f"{path}: exists and holds something else; --force replaces it, or use -o")
+    check_writable(path)
     check_place(model, path, external_data, force or path.exists())
 
 

@@ -10,7 +10,6 @@ from lhc.report.text import (
     SHARES_NOTE,
     budget_for,
     budget_of_chips,
-    budget_word,
     calibrations,
     comparable,
     effect_share,
@@ -114,12 +113,20 @@ def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = N
     of = f" of the network that {first.drop_word}s are against" if first.against else ""
     digital = f"digital {first.metric}{of} {metric_value(first.baseline, first.percent)}"
     lines = [f"{digital}; {counted(first.draws, 'draw')}, {samples_basis(first)}, seed {first.seed}"]
+    lines += _when_calibrated(results)
     half = 0.5 / first.samples
     if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
         lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")
     if outcome is not None and outcome.metric == first.metric:
         lines += _beside_verdict(first, outcome)
     return "\n".join(lines)
+
+
+def _when_calibrated(results: Sequence[Evaluation]) -> list[str]:
+    """That figures at several times are those of chips that were calibrated at each of them."""
+    anew = len(results) > 1 and all(one.calibrated and one.calibrated_at_s == one.t_s for one in results)
+    ages = "'lhc compare --ages' shows how a calibration ages"
+    return [f"chips are calibrated anew at every time; {ages}"] if anew else []
 
 
 def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
@@ -205,22 +212,23 @@ def robustness_table(found: Robustness) -> Table:
     for at in found.times:
         gain = "-" if at.gain is None else gain_text(at.gain, at.gain_range)
         rows.append([f"after {time_text(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
-    for scale in found.scales:
-        condition = f"noise x {scale_text(scale.scale)}, {budget_word(scale.within)}"
-        rows.append([condition, *_drop_cells(scale.evaluation, found), "-"])
+    rows += [[f"noise x {scale_text(at.scale)}", *_drop_cells(at.evaluation, found), "-"] for at in found.scales]
     chips = found.chips
+    budget = drop_text(found.max_drop, chips.percent, found.drop_type)
     drop = f"mean {chips.drop_word}{drop_unit(chips.percent, found.drop_type, chips.metric)}"
     over = "programmings of one chip" if found.one_chip else "chips"
     interval = f"{level_text(chips.confidence)} interval over {over}{' and samples' if found.generalized else ''}"
-    return Table(["condition", chips.metric, drop, interval, "compensation gain"], rows, right=(1, 2), spare=(4, 1))
+    headers = ["condition", chips.metric, drop, interval, f"mean within the budget of {budget}", "compensation gain"]
+    return Table(headers, rows, right=(1, 2), spare=(5, 1))
 
 
 def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
-    """Value, mean drop and its interval."""
+    """Value, mean drop, its interval, and whether that is within the budget."""
     percent = whole.chips.percent or whole.drop_type == "relative"
     interval = whole.interval(found)
     bounds = "-" if interval is None else drop_range(interval, percent)
-    return [metric_value(found.mean, found.percent), drop_value(found.drop, percent), bounds]
+    held = _held_word(interval is not None and interval[1] <= whole.max_drop, interval, whole.max_drop)
+    return [metric_value(found.mean, found.percent), drop_value(found.drop, percent), bounds, held]
 
 
 def robustness_footer(found: Robustness) -> str:
@@ -235,7 +243,7 @@ def robustness_footer(found: Robustness) -> str:
     budget = f"the budget of {show(found.max_drop)}"
     held = f"{budget} is met up to {scale_text(found.margin)} times the noise"
     margin = held if found.margin else f"none, {budget} is not met"
-    fails = "" if found.fails_at is None else f"; not met at {scale_text(found.fails_at)}"
+    fails = _fails(found)
     digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
         f"{digital}; {samples_basis(chips)}, seed {chips.seed}",
@@ -243,8 +251,19 @@ def robustness_footer(found: Robustness) -> str:
         f"margin{'' if found.yield_share is None else ' of the mean'}: {margin}{fails}",
         margin_cause(found, show),
         unlike_decision(found),
+        *_when_calibrated([at.evaluation for at in found.times]),
     )
     return "\n".join(line for line in lines if line)
+
+
+def _fails(found: Robustness) -> str:
+    """From which noise on a budget is not met, or not shown to be; nothing where none was tried."""
+    at = next((one for one in found.scales if one.scale == found.fails_at), None)
+    if at is None:
+        return ""
+    interval = found.interval(at.evaluation)
+    over = interval is not None and interval[0] > found.max_drop
+    return f"; {'not met' if over else 'not shown to be'} at {scale_text(at.scale)}"
 
 
 def attribution_table(found: Attribution) -> Table:

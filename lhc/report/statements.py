@@ -139,10 +139,10 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         yield "Why not more", f"{_layers(len(digital))} digital{never_text(digital)}: {reasons(digital)}.{more}"
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
         ways, verified = in_the_way(report.infeasibility, outcome, plan), len(report.infeasibility.analog)
-        nearest = points(outcome, report.infeasibility.nearest_budget)
+        nearest, hold = points(outcome, report.infeasibility.nearest_budget), "holds" if verified == 1 else "hold"
         yield (
             "In the way",
-            f"{ways}. The nearest budget that the {counted(verified, 'analog layer')} hold: {nearest}.",
+            f"{ways}. The nearest budget that the {counted(verified, 'analog layer')} {hold}: {nearest}.",
         )
     if helps := what_helps(report.infeasibility, plan):
         yield "What helps", capitalized(helps)

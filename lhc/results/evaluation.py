@@ -36,6 +36,7 @@ class Evaluation:
         higher_is_better: direction of the metric; None in those of earlier versions.
         against: SHA-256 of the network that drops are against, as `Retrained.source`; None: the placed one's own.
         engine: how products on tiles were computed.
+        calibrated_at_s: when chips were last calibrated, in seconds; None where they were not, or it is not known.
     """
 
     metric: str
@@ -60,6 +61,7 @@ class Evaluation:
     higher_is_better: bool | None = None
     against: str | None = None
     engine: Engine = "fast"
+    calibrated_at_s: float | None = None
 
     @property
     def drop_word(self) -> str:

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 from lhc.errors import UsageError
+from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.model import ModelSource
 from lhc.options.commands import OutputsOptions, RunOptions
+from lhc.options.subjects import Engine
 from lhc.passes import qualified_plan
 from lhc.plan import Outcome, Plan
+from lhc.results import Evaluation
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import METRICS, UNCHOSEN
@@ -23,9 +26,11 @@ __all__ = [
     "against",
     "is_judged_output",
     "knows_metric",
+    "own_metric",
     "own_outcome",
     "read_run",
     "skipped_digest",
+    "told_how",
     "usefully_calibrated",
 ]
 
@@ -58,11 +63,20 @@ def knows_metric(options: RunOptions, opened: Opened) -> bool:
     """
     if options.metric is not None:
         return True
+    if own_metric(options, opened) is not None:
+        return False
     if opened.entry is not None if options.data is None else has_labels(options.data, options.label_key):
         return True
     stored = stored_plan(options, opened)
     judged = None if stored is None or stored.outcome is None else METRICS.get(stored.outcome.metric)
     return judged is not None and judged.needs_targets is False
+
+
+def own_metric(options: RunOptions, opened: Opened) -> str | None:
+    """A function that the placement was judged by, where no metric is named: its figures would be of another one."""
+    stored = stored_plan(options, opened)
+    judged = None if stored is None or stored.outcome is None else stored.outcome.metric
+    return None if options.metric is not None or judged in METRICS else judged
 
 
 def against(source: ModelSource, study: Study) -> Study | None:
@@ -105,6 +119,16 @@ def is_judged_output(plan: Plan | None, output: str | None) -> bool:
     """Whether an output is the one that a placement was judged by; None is. Plans of earlier versions tell none."""
     outcome = None if plan is None else plan.outcome
     return output is None or outcome is None or outcome.output in (None, output)
+
+
+def told_how(found: Evaluation, calibrated: int, machine: Hardware, engine: Engine) -> Evaluation:
+    """An evaluation that says on what and when chips were calibrated, and how their products were computed.
+
+    Args:
+        calibrated: samples that every chip was calibrated on.
+    """
+    at = machine.compensation.calibrated_at(found.t_s) if calibrated else None
+    return replace(found, calibrated=calibrated, calibrated_at_s=at, engine=engine)
 
 
 def skipped_digest(task: Task) -> str | None:

@@ -12,7 +12,7 @@ from lhc.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["alone_in", "default_work_dir", "write_file", "write_npz"]
+__all__ = ["alone_in", "check_writable", "default_work_dir", "write_file", "write_npz"]
 
 
 def default_work_dir() -> Path:
@@ -23,6 +23,27 @@ def default_work_dir() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("lhc", appauthor=False)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that `write_file` could not write, before any work is done.
+
+    Raises:
+        UsageError: as `write_file` does.
+    """
+    import tempfile
+
+    try:
+        path = path.resolve()
+        _mode(path)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path}: cannot be written: {error.strerror or error}; choose another place")
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -53,7 +74,7 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}; choose another place (-o)") from error
+        raise _unwritable(path, error) from error
 
 
 def _mode(path: Path) -> int:
@@ -65,7 +86,7 @@ def _mode(path: Path) -> int:
         os.umask(umask)
         return 0o666 & ~umask
     if not stat.S_ISREG(found):
-        raise UsageError(f"{path}: is no file, and would be replaced by one; choose another name (-o)")
+        raise UsageError(f"{path}: is no file, and would be replaced by one; choose another name")
     return stat.S_IMODE(found)
 
 

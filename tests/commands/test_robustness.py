@@ -60,6 +60,10 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     assert here.evaluation.confidence == outcome.confidence
     assert found.times[0].evaluation.values == here.evaluation.values == found.chips.values[:3]
     assert found.differs == ()
+    every = [found.chips, *(at.evaluation for at in found.times), *(at.evaluation for at in found.scales)]
+    assert {one.calibrated for one in every} == {found.chips.calibrated}
+    assert found.chips.calibrated > 0
+    assert all(one.calibrated_at_s == one.t_s for one in every)
 
     other = lhc.robustness(
         "digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8

@@ -119,3 +119,29 @@ def test_samples_that_are_skipped_are_read_once(digits: Task) -> None:
     assert calls == [1]
     assert found.samples + found.calibrated == 20
     assert found.skipped == digits.head(40).digest
+
+
+OWN = """
+def right(output, targets):
+    return (output.argmax(-1) == targets).astype(float)
+"""
+
+
+@pytest.mark.parametrize("names_it", [False, True])
+def test_outputs_of_a_network_that_an_own_metric_judged(
+    cli: Cli, digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_it: bool
+) -> None:
+    """They are written; a table there is where the function is named, since a file names none that is imported."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN, encoding="utf-8")
+    some = digits.head(60)
+    assert some.targets is not None
+    np.savez("data.npz", x=np.asarray(some.inputs["x"][:]), labels=some.targets)
+    metric, data = ["--metric", "own:right", "--higher-is-better"], ["--data", "data.npz"]
+    asked = ["--strategy", "all-analog", "--draws", "2", "--max-drop", "0.5", "--no-explain"]
+    assert cli("partition", "digits-narrow", *data, *asked, *metric).exit_code == 0
+    run = cli("run", "digits-narrow.lhc.onnx", *data, "--outputs", "o.npz", *(metric if names_it else []))
+    assert run.exit_code == 0
+    assert Path("o.npz").is_file()
+    assert ("the placement was judged by a function, which --metric own:right names" in run.stderr) != names_it
+    assert ("own:right" in run.stdout) == names_it

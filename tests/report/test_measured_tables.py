@@ -148,9 +148,29 @@ def test_robustness_tells_times_drops_and_their_intervals() -> None:
     assert lines[0].split("  ")[0] == "condition"
     for title in ("accuracy", "mean drop (points)", "95 % interval over chips"):
         assert title in lines[0]
-    assert " ".join(lines[2].split()) == "after 30 days 88.80 % 1.20 0.70 to 1.70 1.10 (1.00 to 1.25)"
-    assert lines[3].startswith("noise x 1, within the budget ")
-    assert lines[4].startswith("noise x 1.75, budget not met ")
+    assert " ".join(lines[2].split()) == "after 30 days 88.80 % 1.20 0.70 to 1.70 yes 1.10 (1.00 to 1.25)"
+    assert "mean within the budget of 2.00 points" in lines[0]
+    assert lines[3].split()[-2:] == ["yes", "-"]
+    assert lines[4].split()[-2:] == ["no", "-"]
+
+
+def test_an_interval_that_reaches_beyond_the_budget_shows_neither() -> None:
+    wide = replace(evaluated(0.01), drop_interval=(-0.03, 0.05))
+    scales = (AtScale(1.0, evaluated(0.01), True), AtScale(1.75, wide, False))
+    found = replace(robust(), scales=scales)
+    assert robustness_table(found).render("table").splitlines()[4].split()[-3:] == ["not", "shown", "-"]
+    assert robustness_footer(found).splitlines()[2].endswith("; not shown to be at 1.75")
+
+
+def test_figures_at_several_times_say_that_chips_are_calibrated_at_each() -> None:
+    told = "chips are calibrated anew at every time; 'lhc compare --ages' shows how a calibration ages"
+    days = [replace(evaluated(0.01), t_s=86400.0 * day, calibrated=9) for day in (1, 2)]
+    anew = [replace(one, calibrated_at_s=one.t_s) for one in days]
+    assert told in evaluation_footer(anew)
+    assert told not in evaluation_footer(anew[:1])
+    assert told not in evaluation_footer([replace(one, calibrated_at_s=86400.0) for one in days])
+    times = tuple(AtTime(one, None, None) for one in anew)
+    assert told in robustness_footer(replace(robust(), times=times))
 
 
 def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from lhc import HybridSession
 from lhc.errors import DataError
+from lhc.models import zoo_entry
 
 EMBEDDING = """<ir_version: 8, opset_import: ["" : 17]> texts (int64[N, 3] ids, float[N, 3] mask) => (float[N, 3] y)
     <float[4] table = {1.0, 2.0, 3.0, 4.0}> { found = Gather (table, ids) y = Mul (found, mask) }"""
@@ -50,3 +51,9 @@ def test_a_network_without_a_placement_is_said_to_run_digital(caplog: pytest.Log
     caplog.clear()
     HybridSession(proto, placement=())
     assert not caplog.records
+
+
+def test_sizes_that_do_not_fit_are_named() -> None:
+    session = HybridSession(zoo_entry("digits-narrow").model(), placement="all-analog")
+    with pytest.raises(DataError, match=r"for the following indices index: 3 Got: 7 Expected: 8"):
+        session.run(None, {"x": np.zeros((2, 1, 8, 7), np.float32)})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lhc.errors import UsageError
-from lhc.support.files import alone_in, default_work_dir, write_file
+from lhc.support.files import alone_in, check_writable, default_work_dir, write_file
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="permissions, links and pipes are POSIX's")
 
@@ -97,3 +97,16 @@ def test_a_second_command_waits_until_files_that_belong_together_are_written(tmp
     assert is_free()
     with alone_in(tmp_path / "nowhere"):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no folder here that takes no file of anybody")
+def test_a_place_that_takes_no_file_is_refused_before_any_work() -> None:
+    with pytest.raises(UsageError, match=r"net.onnx: cannot be written: .*; choose another place"):
+        check_writable(Path("/proc/self/net.onnx"))
+
+
+def test_a_place_that_takes_files_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine", encoding="utf-8")
+    for name in ("there", "new"):
+        check_writable(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
