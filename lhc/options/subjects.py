@@ -296,8 +296,8 @@ class Emulating:
     PANEL = "Execution"
 
     engine: Engine = option(
-        "How products on tiles are computed: fast, or fast16, which rounds programmed weights to 16 bits and takes less"
-        " time; about one output of a tile in 3,000 becomes another code of the ADC.",
+        "How products on tiles are computed: fast, or fast16, which rounds programmed weights to 16 bits and takes a"
+        " third less time in large networks; about one output of a tile in 3,000 becomes another code of the ADC.",
         default="fast",
         metavar="E",
         rare=True,
