@@ -10,6 +10,7 @@ from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.declare import part
 from lhc.options.terminal_options import RunOutput
 from lhc.support.files import write_npz
+from lhc.support.numbers import counted
 
 
 def run(asked: RunOptions, shown: RunOutput) -> None:
@@ -40,11 +41,14 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     with watched(asked, shown.quiet) as watching:
         if shown.outputs is not None:
             chips = asked.draws if given("draws") else 1
-            write_npz(shown.outputs, analog_outputs.of(replace(part(watching, OutputsOptions), draws=chips)))
+            found = analog_outputs.of(replace(part(watching, OutputsOptions), draws=chips))
+            write_npz(shown.outputs, found)
         if not only_outputs:
             evaluations = evaluate.of(watching)
     if shown.outputs is not None:
-        hint(f"written: {shown.outputs}")
+        samples = next(iter(found.values())).shape[chips > 1]
+        on = "chip 0" if chips == 1 else f"chips 0 to {chips - 1}"
+        hint(f"written: {shown.outputs}: all {counted(samples, 'sample')}, on {on}")
         if only_outputs and (metric := own_metric(asked, opened)) is not None:
             hint(f"note: no table: the placement was judged by a function, which --metric {metric} names")
     if not only_outputs:

@@ -143,5 +143,6 @@ def test_outputs_of_a_network_that_an_own_metric_judged(
     run = cli("run", "digits-narrow.lhc.onnx", *data, "--outputs", "o.npz", *(metric if names_it else []))
     assert run.exit_code == 0
     assert Path("o.npz").is_file()
+    assert "written: o.npz: all 60 samples, on chip 0" in run.stderr
     assert ("the placement was judged by a function, which --metric own:right names" in run.stderr) != names_it
     assert ("own:right" in run.stdout) == names_it
