@@ -44,7 +44,7 @@ __all__ = ["main"]
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
 PARTS = (
     (Scorer, "_digital_output", "samples of a setting"),
-    (Scorer, "_executor", "placement"),
+    (Setting, "executor", "placement"),
     (Scorer, "_observe_digitally", "placement"),
     (HybridExecutor, "open", "placement"),
     (Scorer, "_programmed", "chip"),

@@ -93,10 +93,11 @@ def read(
     Returns:
         The greatest magnitudes.
     """
-    row, inputs, codes, codes0 = one.row, one.inputs, some.codes, some.first
-    operands, length = some.operands, taken(some.operands, inputs)
+    codes0, operands, length = some.first, some.operands, taken(some.operands, one.inputs)
     drawn = Drawn(tiles.deviation, some.k0, some.k1, some.counters, block.words, block.noise)
-    deviation = vector_noise(tiles, row, inputs, codes, codes0) if tiles.by_vector else spread(np.float32(1))
+    deviation = spread(np.float32(1))
+    if tiles.by_vector:
+        deviation = vector_noise(tiles, one.row, one.inputs, some.codes, codes0)
     # Where all of the block before had saturated: such outputs saturate in most vectors.
     m = number(block.begins, round_)
     m = m if m < one.outputs else 0
@@ -117,27 +118,35 @@ def read(
             multiply_drawing(tiles.operands, weights, operands, codes0, length, one.unit, z, to, *drawing)
         for line in range(last - m):
             place, output = to + line * LANES, one.output + m + line
-            if tiles.silent:
-                noise = item(tiles.offsets, output)
-                if tiles.has_currents:
-                    _with_currents(tiles, row, weights + line, inputs, codes, codes0, z, place)
-            else:
-                noise = loaded(block.noise, line * LANES)
-                if tiles.by_vector:
-                    noise = noise * deviation
-                if tiles.by_output:
-                    noise = noise * item(tiles.shares, output)
-                if tiles.cell_mismatch > 0:
-                    noise = widened(tiles, noise, loaded(z, place))
-                if tiles.has_currents:
-                    noise = noise * _with_currents(tiles, row, weights + line, inputs, codes, codes0, z, place)
-                noise = noise + item(tiles.offsets, output)
+            drawn_here = loaded(block.noise, line * LANES)
+            noise = _noise(tiles, one, some, weights + line, output, drawn_here, deviation, z, place)
             top = greater(rounded(z, place, noise, tiles, output, False), top)
         if beyond(top, stop) == LANES:
             put(block.begins, round_, m)
             break
         m = m + ROWS if m + ROWS < one.outputs else 0
     return top
+
+
+@compiled(inner=True, within=True)
+def _noise(
+    tiles: TileSpans, one: TileOutputs, some: Vectors, weights: int, output: int, noise: Any, deviation: Any, z: Any,
+    place: Any,
+) -> Any:  # fmt: skip
+    """What is added to an output's products before they are rounded, from standard noise; currents change them."""
+    if tiles.silent:
+        if tiles.has_currents:
+            _with_currents(tiles, one.row, weights, one.inputs, some.codes, some.first, z, place)
+        return item(tiles.offsets, output)
+    if tiles.by_vector:
+        noise = noise * deviation
+    if tiles.by_output:
+        noise = noise * item(tiles.shares, output)
+    if tiles.cell_mismatch > 0:
+        noise = widened(tiles, noise, loaded(z, place))
+    if tiles.has_currents:
+        noise = noise * _with_currents(tiles, one.row, weights, one.inputs, some.codes, some.first, z, place)
+    return noise + item(tiles.offsets, output)
 
 
 @compiled(inner=True)

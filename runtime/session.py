@@ -70,8 +70,7 @@ class HybridSession:
                 need not be told.
 
         Raises:
-            UsageError: unknown layer, hardware or engine, an engine that cannot stand for the hardware, or a negative
-                time.
+            UsageError: unknown layer, hardware or engine, one that cannot stand for the hardware, or a negative time.
             ModelError: the model cannot be read or run, or a layer cannot be analog.
         """
         if engine not in ("auto", "fast", "fast16", "reference"):

@@ -46,7 +46,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
         if not only_outputs:
             evaluations = evaluate.of(watching)
     if shown.outputs is not None:
-        samples = next(iter(found.values())).shape[chips > 1]
+        samples = next(iter(found.values())).shape[0 if chips == 1 else 1]
         on = "chip 0" if chips == 1 else f"chips 0 to {chips - 1}"
         hint(f"written: {shown.outputs}: all {counted(samples, 'sample')}, on {on}")
         if only_outputs and (metric := own_metric(asked, opened)) is not None:

@@ -43,9 +43,8 @@ def evaluate(options: RunOptions) -> Evaluations:
         if outcome is not None and (outcome.retrained is None) == (other is None):
             warn_of_other_digital(bench, outcome)
     calibrated = study.calibrated_on if analog else 0
-    found = [replace(one, data=data, skipped=skipped, against=other) for one in found]
-    machine = study.plan.hardware
-    found = [told_how(one, calibrated, machine, options.engine) for one in found]
+    told = (told_how(one, calibrated, study.plan.hardware, options.engine) for one in found)
+    found = [replace(one, data=data, skipped=skipped, against=other) for one in told]
     return Evaluations(found, own_outcome(options, stored, opened.model.source))
 
 

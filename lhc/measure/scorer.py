@@ -132,7 +132,7 @@ class Scorer:
 
     def run(self, job: Job, block: Block) -> Iterator[tuple[int, slice, list[Array]]]:
         """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``."""
-        digital, make = not job.placement, partial(self._executor, job.placement)
+        digital, make = not job.placement, partial(self.setting.executor, job.placement)
         if not digital and job not in self._chips:
             # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
             # digital network answered is kept where that fits.
@@ -171,12 +171,7 @@ class Scorer:
     @cached_property
     def _network(self) -> HybridExecutor:
         """All digital."""
-        return self._executor(frozenset())
-
-    def _executor(self, placement: frozenset[str]) -> HybridExecutor:
-        setting = self.setting
-        copies, pairs = setting.copies.of(placement), setting.engine == "fast16"
-        return HybridExecutor(setting.model, setting.graph, placement, setting.ranges, copies, pairs)
+        return self.setting.executor(frozenset())
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed

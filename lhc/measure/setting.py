@@ -10,7 +10,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
 from lhc.options.subjects import Engine
 from lhc.passes.copies import Copies
-from lhc.runtime import Ranges
+from lhc.runtime import HybridExecutor, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric
 from lhc.samples.task import Task, cut
@@ -141,6 +141,11 @@ class Setting:
     def kept_placements(self) -> int:
         """Placements whose digital segments fit in memory; onnxruntime packs their weights anew for each."""
         return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // max(self._network_bytes, 1)))
+
+    def executor(self, placement: frozenset[str]) -> HybridExecutor:
+        """The network with these layers analog, as units of work run it."""
+        copies, pairs = self.copies.of(placement), self.engine == "fast16"
+        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, pairs)
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)

@@ -11,7 +11,7 @@ from lhc.errors import UsageError
 from lhc.options.data_options import Data, SampleSource, SomeSamples
 from lhc.options.declare import option, options
 from lhc.options.model_options import ExternalData, Model, ModelForm
-from lhc.options.values import bytes_of, check_times, copies_of, shapes_of, time_of, times_of
+from lhc.options.values import Engine, bytes_of, check_times, copies_of, shapes_of, time_of, times_of
 from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ Progress = Callable[[str, int, int], None]
 """Called as work proceeds: what is done, how much of it is done, how much it is in all."""
 Objective = Literal["energy", "latency", "macs"]
 RankingMethod = Literal["auto", "measure", "fisher"]
-Engine = Literal["fast", "fast16"]
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -1,13 +1,27 @@
-"""Values that people write as text: sizes of memory, shapes of inputs, times."""
+"""Values that people write as text: sizes of memory, shapes of inputs, times, names of engines."""
 
 from collections.abc import Iterable, Mapping
 from operator import index
 from string import ascii_letters
+from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.support.numbers import MOST_COPIES
 
-__all__ = ["bytes_of", "check_times", "copies_of", "metric_of", "shapes_of", "share_of", "time_of", "times_of"]
+__all__ = [
+    "Engine",
+    "bytes_of",
+    "check_times",
+    "copies_of",
+    "metric_of",
+    "shapes_of",
+    "share_of",
+    "time_of",
+    "times_of",
+]
+
+Engine = Literal["fast", "fast16"]
+"""How products on tiles are computed, see `lhc.options.subjects.Emulating`."""
 
 _SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _SECONDS |= {"d": 86400, "day": 86400, "y": 31536000, "year": 31536000}

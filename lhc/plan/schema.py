@@ -15,6 +15,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
+from lhc.options.values import Engine
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.numbers import MOST_COPIES, counted, drop_word, number_text
 from lhc.support.yaml_text import read_yaml, write_yaml
@@ -169,7 +170,7 @@ class Outcome(PlanRecord):
     """Number of its first programming; None in plans of earlier versions, and where nothing was searched."""
     seed: int
     t_s: float
-    engine: Literal["fast", "fast16"] = "fast"
+    engine: Engine = "fast"
     """How products on tiles were computed: fast16 rounded programmed weights to 16 bits."""
     strategy: str
     data: str

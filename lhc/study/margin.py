@@ -11,7 +11,6 @@ from lhc.measure.judge import Budget
 from lhc.options.subjects import Engine
 from lhc.plan import Outcome
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
-from lhc.runtime import HybridExecutor
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.stats import failures_allowed, one_sided
 from lhc.support.numbers import level_text, scale_text, time_text
@@ -143,8 +142,7 @@ def compensation_gains(bench: Bench, placement: frozenset[str], t_s: float, firs
     """Gains of drift compensation at a time, of all tiles of a placement on a few chips; none without compensation."""
     if not placement or bench.hardware.devices is None or bench.hardware.compensation.drift == "none":
         return []
-    copies, pairs = bench.copies.of(placement), bench.engine == "fast16"
-    executor = HybridExecutor(bench.model, bench.graph, placement, bench.ranges, copies, pairs)
+    executor = bench.setting.executor(placement)
     draws = range(first, first + min(GAIN_DRAWS, bench.draws))
     states = [chip_on_demand(executor, bench.hardware, bench.seed, draw, t_s) for draw in draws]
     rows = (row for state in states for matrix in state.values() for row in matrix.tiles)  # a matrix at a time
