@@ -64,8 +64,8 @@ class HybridSession:
                 ``"all-analog"``, names of layers, or a plan.
             t_inference: seconds after the first read; the hardware's own by default.
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
-                arithmetic, equal to float rounding without noise and in distribution with it, ``fast16`` that with
-                programmed weights rounded to 16 bits, in less time.
+                arithmetic, equal to float rounding without noise and in distribution with it, ``fast16`` that in less
+                time, with programmed weights rounded to 16 bits.
             dequantize: operators on integers can be analog too, by their dequantised weights; plans that were made so
                 need not be told.
 
@@ -100,9 +100,8 @@ class HybridSession:
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._chip: ProgrammedChip
         self._programmed: ProgrammedLayers
-        self._t_s = 0.0
+        self._t_s = self._corrected_at = 0.0
         self._corrections: Mapping[str, Correction] | None = None
-        self._corrected_at = 0.0
         self._told = not (analog and self.hardware.corrects_outputs)
         self.program(seed)
         self.drift_to(t_s)
