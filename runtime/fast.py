@@ -10,10 +10,8 @@ edge by one code; docs/emulation.md has the formulas, docs/performance.md what e
 Every value is a sum in a fixed order, and every deviate has a counter: results do not depend on what else is in a call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -22,17 +20,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import DataError
-from lhc.hardware import Adc, Hardware
+from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.depthwise_kernel import convolve_channels, takes_channels
 from lhc.runtime.depthwise_places import depthwise_memory, depthwise_places
+from lhc.runtime.digital_offset import DigitalOffset
 from lhc.runtime.image_kernel import convolve
 from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
 from lhc.runtime.output_kernels import Digital
+from lhc.runtime.packing import packed_numbers, parts_by_segment
 from lhc.runtime.paired_weights import check_pairs, put_pairs, steps_of
 from lhc.runtime.product_kernels import ROWS
 from lhc.runtime.row_kernel import multiply_rows
@@ -47,8 +47,6 @@ from lhc.support.large_arrays import large_empty
 
 __all__ = ["FastMatrix"]
 
-_COUNTERS = 2**16
-"""Of noise for a segment of a matrix that is multiplied by rows."""
 LEAST_BY_ROWS = 2**16
 """Weights of a matrix for which the kernel of rows is worth compiling: convolutions often end in a small one."""
 _LARGE = 2**24
@@ -93,14 +91,13 @@ class FastMatrix:
             [(start, start + row[0].weights.shape[1]) for start, row in zip(first.starts, first.tiles, strict=True)]
         )
         self._converters = self._io.codes()
-        self._reads = len(self._io.reads)
         if self._pairs:
             check_pairs(hardware)
         self._laid_out: PackedTiles | None = None
         self._lanes = 0
         self._packed: dict[int, PackedTiles] = {}
         self._whole: tuple[FastMatrix, int] | None = None
-        self._subtracted = _DigitalOffset.of(chips, hardware) if hardware.offset else None
+        self._subtracted = DigitalOffset.of(chips, hardware, _exact) if hardware.offset else None
 
     @property
     def nbytes(self) -> int:
@@ -122,7 +119,7 @@ class FastMatrix:
         one = copy(self)
         one.chips, one._whole, one._packed = 1, (self, chip), {}
         if self._subtracted is not None:
-            one._subtracted = replace(self._subtracted, worth=self._subtracted.worth[chip : chip + 1])
+            one._subtracted = self._subtracted.alone(chip)
         return one
 
     def convolve(
@@ -197,7 +194,7 @@ class FastMatrix:
             assert self._lanes == lanes  # no operator is both a convolution and a product of matrices
             # Bits: 12 for the use, 12 row of tiles.
             keys = [
-                [stream.key((use << 12) + row) for row in range(self._reads * len(self._inputs))]
+                [stream.key((use << 12) + row) for row in range(len(self._io.reads) * len(self._inputs))]
                 for stream in self._streams
             ]
             self._packed[use] = self._laid_out._replace(keys=np.array(keys, np.uint32))
@@ -206,153 +203,33 @@ class FastMatrix:
     def _pack(self, lanes: int) -> PackedTiles:
         assert self._matrices is not None
         matrices, self._matrices = self._matrices, None
-        first = matrices[0]
-        ends = np.cumsum([0, *(len(tile.weights) for tile in first.tiles[0])])
-        segments = np.array(
-            [np.clip(ends, group * first.outputs, (group + 1) * first.outputs) for group in range(first.groups)]
-        )
-        segments -= np.arange(first.groups)[:, None] * first.outputs
-        counts = np.diff(segments)
-        used = -(-counts // 4) if lanes == ROWS else np.full_like(counts, _COUNTERS)
+        io = self._io
+        numbers = packed_numbers(matrices, io, by_rows=lanes != ROWS)
+        counts = np.diff(numbers.segments)
         blocks = -(-counts // lanes) * lanes  # (groups, columns of tiles)
         heights = np.diff(self._inputs)[:, 0]
         lines = (heights + 1) // 2 if self._pairs else heights
         sizes = np.broadcast_to(lines[None, :, None, None] * blocks, (self.chips, len(heights), *blocks.shape))
         places = np.concatenate([[0], np.cumsum(sizes)[:-1]]).reshape(sizes.shape)
         operands: npt.NDArray[Any] = np.zeros(int(sizes.sum()), np.uint32 if self._pairs else np.float32)
-        step, units = np.float32(self._io.drive_step / self._io.output_step), np.ones(self.chips, np.float32)
+        step, units = np.float32(io.drive_step / io.output_step), np.ones(self.chips, np.float32)
         for chip, matrix in enumerate(matrices):
             steps = steps_of([tile for row in matrix.tiles for tile in row]) if self._pairs else 1.0
             units[chip] = step / np.float32(steps)
-            for row, tiles in enumerate(matrix.tiles):
-                for group, column in zip(*np.nonzero(counts), strict=True):
-                    low = segments[group, column] + group * first.outputs - ends[column]
-                    part = tiles[column].weights[low : low + counts[group, column]]
-                    target = operands[places[chip, row, group, column] :][: lines[row] * blocks[group, column]]
-                    if self._pairs:
-                        put_pairs(part, steps, lanes, target)
-                    else:
-                        _put_blocks(part, step, lanes, target)
-        limits = [[self._io.input_codes(r, tiles[0].input_range) for r in self._io.reductions] for tiles in first.tiles]
-        pairs = np.array(limits, np.float32)
-        scales = self._per_output(
-            matrices, lambda tile: tile.scales * (tile.gain * self._io.output_step).astype(np.float32)
-        )
-        counts = np.tile(np.array(self._io.reads, np.float32), len(heights))
-        return PackedTiles(
-            np.zeros(0, np.float32) if self._pairs else operands,
-            operands,
-            units,
-            self._by_read(places, 1),
-            segments,
-            (np.cumsum(used) - used.reshape(-1)).reshape(used.shape),
-            self._by_read(self._inputs),
-            self._by_read(scales, 1) * counts[:, None],
-            # A vector of the last outputs may reach beyond them.
-            np.append(self._by_read(self._per_output(matrices, self._offset), 1), np.zeros(LANES, np.float32)),
-            np.zeros((0, 0, 2), np.uint32),
-            self._by_read(pairs[..., 0]),
-            self._by_read(pairs[..., 1]),
-            np.tile(np.array(self._io.slices, np.float32).reshape(-1, 2), (len(heights), 1)),
-            self._by_read(self._currents(heights)),
-            self._variances(first),
-            self._shares(matrices),
-            self._levels(matrices),
-        )
-
-    def _currents(self, heights: npt.NDArray[np.int64]) -> Floats:
-        """See `RowConverters.in_codes`; none where products have none."""
-        found = [self._io.in_codes(int(height)) for height in heights] if self._io.currents.by_weight else []
-        return np.array(found, np.float32).reshape(-1, 4)
-
-    def _variances(self, first: ProgrammedMatrix) -> Floats:
-        """See `PackedTiles`; none where products have no constant read noise."""
-        if not self._io.currents.constant:
-            return np.zeros((0, 0), np.float32)
-        inputs = [row[0].weights.shape[1] for row in first.tiles]
-        found = np.zeros((len(inputs), max(inputs) + 1), np.float32)
-        for line, count, row in zip(found, inputs, first.tiles, strict=True):
-            driven = row[0].driven
-            line[: count + 1] = self._io.by_vector(np.ones(count, np.float32) if driven is None else driven)
-        return self._by_read(found)
-
-    def _shares(self, matrices: Sequence[ProgrammedMatrix]) -> Floats:
-        """Of constant read noise in the unit of every output, as `PackedTiles` has them."""
-        if not self._io.currents.constant or matrices[0].tiles[0][0].unit is None:
-            return np.zeros(0, np.float32)
-        found = self._per_output(matrices, lambda tile: np.asarray(1 / np.asarray(tile.unit), np.float32))
-        return np.asarray(np.append(self._by_read(found, 1), np.zeros(LANES)), np.float32)
-
-    def _levels(self, matrices: Sequence[ProgrammedMatrix]) -> Floats:
-        """Of ADCs whose steps differ, as `PackedTiles` has them."""
-        first = matrices[0].tiles[0][0].levels
-        if first is None:
-            return np.zeros((0, 0), np.float32)
-        found = [self._per_output(matrices, partial(_level, k)) for k in range(len(first))]
-        lines = [self._by_read(one, 1).reshape(-1) for one in found]
-        return np.pad(np.array(lines, np.float32), ((0, 0), (0, LANES)))
-
-    def _by_read(self, values: npt.NDArray[Any], axis: int = 0) -> npt.NDArray[Any]:
-        """Numbers of rows of tiles; every read of one, with another slice of the inputs, is a row by itself."""
-        return np.repeat(values, self._reads, axis)
-
-    def _per_output(self, matrices: Sequence[ProgrammedMatrix], of: Callable[[ProgrammedTile], Floats]) -> Floats:
-        """Numbers of all outputs, ``(chips, rows of tiles, groups · outputs)``."""
-        rows = [[np.concatenate([of(tile) for tile in row]) for row in matrix.tiles] for matrix in matrices]
-        return np.array(rows, np.float32)
-
-    def _offset(self, tile: ProgrammedTile) -> Floats:
-        """Of a tile's ADCs, in output codes."""
-        return np.zeros_like(tile.scales) if tile.offset is None else tile.offset / np.float32(self._io.output_step)
+            for row, group, column, part in parts_by_segment(matrix, numbers.segments):
+                target = operands[places[chip, row, group, column] :][: lines[row] * blocks[group, column]]
+                if self._pairs:
+                    put_pairs(part, steps, lanes, target)
+                else:
+                    _put_blocks(part, step, lanes, target)
+        weights = np.zeros(0, np.float32) if self._pairs else operands
+        by_read = np.repeat(places, len(io.reads), 1)
+        return numbers._replace(weights=weights, operands=operands, units=units, places=by_read)
 
 
-@dataclass(frozen=True, eq=False)
-class _DigitalOffset:
-    """What is subtracted from products whose devices hold an offset: it times the sum of the inputs behind the DAC.
-
-    Attributes:
-        sums: of the inputs of every row of tiles, as products without noise and ADC.
-        worth: of a sum in every output, ``(chips, groups, outputs, rows of tiles)``.
-    """
-
-    sums: FastMatrix
-    worth: Tensor
-
-    @classmethod
-    def of(cls, chips: Sequence[ProgrammedMatrix], hardware: Hardware) -> "_DigitalOffset":
-        """Of a matrix on some chips."""
-        first, rows = chips[0], len(chips[0].tiles)
-        tiles = []
-        for number, (tile, *_) in enumerate(first.tiles):
-            one = np.zeros((first.groups, rows, tile.weights.shape[1]), np.float32)
-            one[:, number] = 1
-            flat, count = one.reshape(first.groups * rows, -1), first.groups * rows
-            tiles.append((ProgrammedTile(flat, np.ones(count, np.float32), np.ones(count), tile.input_range),))
-        exact = Adc(bits=None, bound=None, noise=0.0, bound_management="none")
-        machine = hardware.model_copy(update={"adc": exact, "devices": None, "dac": hardware.dac.driven_at_once})
-        matrix = ProgrammedMatrix(tuple(tiles), first.starts, first.groups, first.devices)
-        worth = [[np.concatenate([tile.base * tile.scales for tile in row]) for row in chip.tiles] for chip in chips]
-        shaped = np.array(worth, np.float32).reshape(len(chips), rows, first.groups, -1).transpose(0, 2, 3, 1)
-        return cls(FastMatrix([matrix], [0], 0, machine), torch.from_numpy(shaped.copy()))
-
-    def subtract(self, found: Tensor, sums: Tensor, digital: Digital) -> None:
-        """Take it from outputs, ``(chips, items, groups · outputs, positions)``, corrected by ``digital`` already.
-
-        Args:
-            sums: ``(items, groups · rows of tiles, positions)``.
-        """
-        chips, groups, outputs, rows = self.worth.shape
-        worth = self.worth
-        if digital.corrects:
-            gains = torch.from_numpy(digital.numbers).view(chips, 3, groups, outputs)[:, 0]
-            worth = worth * gains[..., None]
-        total = torch.einsum("cgor,igrp->cigop", worth, sums.view(len(sums), groups, rows, -1))
-        found -= total.reshape(found.shape)
-
-
-def _level(k: int, tile: ProgrammedTile) -> Floats:
-    assert tile.levels is not None
-    return np.asarray(tile.levels[k])
+def _exact(matrix: ProgrammedMatrix, machine: Hardware) -> FastMatrix:
+    """Products with a matrix on one chip, without noise of their own."""
+    return FastMatrix([matrix], [0], 0, machine)
 
 
 def _put_blocks(part: Floats, step: np.float32, lanes: int, target: Floats) -> None:
