@@ -4,6 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome
+from lhc.report.margin_text import (
+    fails_text,
+    held_at,
+    held_word,
+    margin_cause,
+    margin_text,
+    unlike_decision,
+)
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
@@ -14,12 +22,10 @@ from lhc.report.text import (
     comparable,
     effect_share,
     gain_text,
-    margin_cause,
     of_budget,
     points,
     samples_basis,
     shown_damage,
-    unlike_decision,
 )
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.numbers import (
@@ -74,8 +80,8 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
             drop_value(e.drop, e.percent, budget=budget),
             "-" if lost is None else drop_range(lost, e.percent, budget),
         ]
-        held_word = [] if within is None or budget is None else [_held_word(within, lost, budget)]
-        rows.append([time_text(e.t_s), mean, std, bounds, *drops, *held_word])
+        word = [] if budget is None else [held_word(lost, budget)]
+        rows.append([time_text(e.t_s), mean, std, bounds, *drops, *word])
     drop = f"{first.drop_word}{drop_unit(first.percent, 'absolute', first.metric)}"
     interval = f"{level_text(first.confidence)} interval over chips"
     of_drop = f"interval of the {first.drop_word}{' over chips and samples' if generalized else ''}"
@@ -84,13 +90,6 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
         budget_here = drop_text(budget_for(first, outcome), first.percent, "absolute")
         headers.append(f"mean within the budget of {budget_here}")
     return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
-
-
-def _held_word(within: bool, interval: tuple[float, float] | None, budget: float) -> str:
-    """Whether a mean drop is within the budget, by its interval; no where all of that is above."""
-    if within:
-        return "yes"
-    return "no" if interval is not None and interval[0] > budget else "not shown"
 
 
 def within_budget(found: Evaluation, outcome: Outcome | None, drop_type: str = "absolute") -> bool | None:
@@ -227,8 +226,7 @@ def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
     percent = whole.chips.percent or whole.drop_type == "relative"
     interval = whole.interval(found)
     bounds = "-" if interval is None else drop_range(interval, percent)
-    held = _held_word(interval is not None and interval[1] <= whole.max_drop, interval, whole.max_drop)
-    return [metric_value(found.mean, found.percent), drop_value(found.drop, percent), bounds, held]
+    return [metric_value(found.mean, found.percent), drop_value(found.drop, percent), bounds, held_at(whole, found)]
 
 
 def robustness_footer(found: Robustness) -> str:
@@ -240,30 +238,17 @@ def robustness_footer(found: Robustness) -> str:
 
     spread = drop_interval((min(chips.drops), max(chips.drops)), chips.percent, found.drop_type)
     after = f"{time_text(chips.t_s)} after programming, {chips.drop_word}s from {spread}"
-    budget = f"the budget of {show(found.max_drop)}"
-    held = f"{budget} is met up to {scale_text(found.margin)} times the noise"
-    margin = held if found.margin else f"none, {budget} is not met"
-    fails = _fails(found)
+    margin = f"{'' if found.margin else 'none: '}{margin_text(found, f'the budget of {show(found.max_drop)}')}"
     digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
         f"{digital}; {samples_basis(chips)}, seed {chips.seed}",
         f"{budget_of_chips(found)} {after}",
-        f"margin{'' if found.yield_share is None else ' of the mean'}: {margin}{fails}",
+        f"margin{'' if found.yield_share is None else ' of the mean'}: {margin}{fails_text(found)}",
         margin_cause(found, show),
         unlike_decision(found),
         *_when_calibrated([at.evaluation for at in found.times]),
     )
     return "\n".join(line for line in lines if line)
-
-
-def _fails(found: Robustness) -> str:
-    """From which noise on a budget is not met, or not shown to be; nothing where none was tried."""
-    at = next((one for one in found.scales if one.scale == found.fails_at), None)
-    if at is None:
-        return ""
-    interval = found.interval(at.evaluation)
-    over = interval is not None and interval[0] > found.max_drop
-    return f"; {'not met' if over else 'not shown to be'} at {scale_text(at.scale)}"
 
 
 def attribution_table(found: Attribution) -> Table:

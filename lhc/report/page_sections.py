@@ -22,6 +22,7 @@ from lhc.report.content import (
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, own_drop, own_point, training_chart
 from lhc.report.in_the_way import in_the_way
+from lhc.report.margin_text import budget_of_margin, fails_text, held_at, margin_text, unlike_decision
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
 from lhc.report.system_lines import system_lines
 from lhc.report.text import (
@@ -29,7 +30,6 @@ from lhc.report.text import (
     EFFECTS,
     SHARES_NOTE,
     budget_of_chips,
-    budget_of_margin,
     budget_text,
     budget_word,
     calibrations,
@@ -39,10 +39,8 @@ from lhc.report.text import (
     gain_text,
     samples_basis,
     shown_damage,
-    unlike_decision,
 )
 from lhc.results import (
-    AtScale,
     AtTime,
     Attribution,
     Evaluation,
@@ -116,10 +114,6 @@ def _bounds(found: Evaluation | None, drop_type: str = "absolute", generalized: 
     if found is None or interval is None:
         return as_text("")
     return as_text(drop_range(interval, found.percent or drop_type == "relative"))
-
-
-def _within(judged: AtScale | Remedy) -> Value:
-    return as_text(budget_word(judged.within))
 
 
 def _basis(found: Evaluation) -> str:
@@ -236,15 +230,13 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
             False,
             lambda s: _bounds(s.evaluation, drop_type, found.generalized),
         ),
-        ("Budget", False, _within),
+        ("Within the budget", False, lambda s: as_text(held_at(found, s.evaluation))),
     )
-    budget = budget_of_margin(found, outcome)
-    margin = f"Margin: {budget} is met up to {scale_text(found.margin)} x the noise of the hardware description"
-    fails = "" if found.fails_at is None else f", and not at {scale_text(found.fails_at)} x"
+    margin = f"{margin_text(found, budget_of_margin(found, outcome))}{fails_text(found)}"
     worst = f"the worst {chips.drop_word}s {drop_text(max(chips.drops), chips.percent, drop_type)}"
     within = share_text(found.chips_within, 0)
     text = (
-        f"{margin if found.margin else f'No margin: {budget} is not met'}{fails}.",
+        f"{'Margin' if found.margin else 'No margin'}: {margin}.",
         f"Of {counted(chips.draws, draws_word(found))} {within} hold the budget one by one; {worst}.",
         *([] if found.yield_share is None else [f"{capitalized(budget_of_chips(found))}. The margin is of the mean."]),
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
@@ -348,7 +340,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         ("Analog layers", True, lambda r: as_number(len(r.analog))),
         (f"Mean {word}{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
         ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
-        ("Budget", False, _within),
+        ("Budget", False, lambda r: as_text(budget_word(r.within))),
         ("Difference on the same chips", False, lambda r: as_text(_difference(r))),
     )
     met = outcome is not None and outcome.within_budget and not plan.analog

@@ -7,18 +7,17 @@ from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
 from lhc.report.in_the_way import in_the_way
+from lhc.report.margin_text import budget_of_margin, margin_cause, margin_text, unlike_decision
 from lhc.report.remedies import what_brings_more, what_helps
 from lhc.report.text import (
     budget_for,
     budget_of_chips,
-    budget_of_margin,
     budget_word,
     capitalized,
     comparable,
     engine_text,
     healing_text,
     interval_text,
-    margin_cause,
     network_against,
     nothing_lost,
     other_chips,
@@ -26,7 +25,6 @@ from lhc.report.text import (
     reasons,
     samples_text,
     tests_text,
-    unlike_decision,
     unmet_because,
 )
 from lhc.summary import layers_text, rate_text, tiles_text
@@ -37,7 +35,6 @@ from lhc.support.numbers import (
     drop_text,
     level_text,
     metric_value,
-    scale_text,
     share_text,
     time_text,
 )
@@ -172,12 +169,10 @@ def _retraining(outcome: Outcome, plan: Plan) -> str:
 
 
 def _margin(found: "Robustness", outcome: Outcome | None) -> str:
-    budget = budget_of_margin(found, outcome)
+    margin = margin_text(found, budget_of_margin(found, outcome))
     unlike = f"; {unlike_decision(found)}" if found.differs else ""
-    if found.margin:
-        return f"{budget} is met up to {scale_text(found.margin)} x the machine's noise{unlike}."
     cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
-    return f"{budget} is not met with any noise tried{'' if cause is None else f': {cause}'}{unlike}."
+    return f"{margin}{'' if cause is None else f': {cause}'}{unlike}."
 
 
 def _layers(number: int) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity
@@ -15,7 +15,6 @@ from lhc.support.numbers import (
     enough,
     level_text,
     number_text,
-    scale_text,
     share_text,
 )
 
@@ -29,7 +28,6 @@ __all__ = [
     "SHARES_NOTE",
     "budget_for",
     "budget_of_chips",
-    "budget_of_margin",
     "budget_text",
     "budget_word",
     "calibrations",
@@ -44,7 +42,6 @@ __all__ = [
     "healing_text",
     "interval_text",
     "intervals",
-    "margin_cause",
     "network_against",
     "nothing_lost",
     "of_budget",
@@ -55,7 +52,6 @@ __all__ = [
     "samples_text",
     "shown_damage",
     "tests_text",
-    "unlike_decision",
     "unmet_because",
 ]
 
@@ -185,20 +181,6 @@ def shares_error(outcome: Outcome) -> bool:
     return outcome.confidence > asked + 1e-9
 
 
-def budget_of_margin(found: "Robustness", outcome: Outcome | None) -> str:
-    """What the margin is about: the placement's budget, or another one, which is then named."""
-    chips = found.chips
-    own = outcome is not None and (outcome.metric, outcome.max_drop, outcome.drop_type) == (
-        chips.metric,
-        found.max_drop,
-        found.drop_type,
-    )
-    if own or outcome is None:
-        return "the budget"
-    drop = drop_text(found.max_drop, chips.percent, found.drop_type)
-    return f"a {chips.drop_word} of {drop} in {chips.metric}, which is not the placement's budget,"
-
-
 def budget_for(found: "Evaluation", outcome: Outcome, drop_type: str = "absolute") -> float:
     """The budget of a placement in the unit of an evaluation's drops."""
     if drop_type == outcome.drop_type:
@@ -325,26 +307,6 @@ def reasons(layers: Sequence[LayerPlan]) -> str:
     """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
     found = Counter(REASONS[layer.reason] for layer in layers).most_common()
     return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
-
-
-def margin_cause(found: "Robustness", show: Callable[[float], str]) -> str | None:
-    """Why the budget is not shown to be held even with the least noise tried; None where it is, or nothing tells."""
-    least = found.scales[0]
-    drop, interval = least.evaluation.drop, found.interval(least.evaluation)
-    if found.margin or interval is None or interval[1] <= found.max_drop:
-        return None
-    mean = f"at {scale_text(least.scale)} times the noise the mean {least.evaluation.drop_word} is {show(drop)}"
-    if drop > found.max_drop:
-        return f"{mean}, over the budget"
-    return (
-        f"{mean}, within the budget, but its interval over {least.evaluation.draws} draws reaches {show(interval[1])};"
-        " more --draws narrow it"
-    )
-
-
-def unlike_decision(found: "Robustness") -> str:
-    """Why a margin may say something else than the decision; nothing where it cannot."""
-    return f"measured, unlike the decision, with {' and '.join(found.differs)}" if found.differs else ""
 
 
 def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:

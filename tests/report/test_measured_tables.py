@@ -159,7 +159,7 @@ def test_an_interval_that_reaches_beyond_the_budget_shows_neither() -> None:
     scales = (AtScale(1.0, evaluated(0.01), True), AtScale(1.75, wide, False))
     found = replace(robust(), scales=scales)
     assert robustness_table(found).render("table").splitlines()[4].split()[-3:] == ["not", "shown", "-"]
-    assert robustness_footer(found).splitlines()[2].endswith("; not shown to be at 1.75")
+    assert robustness_footer(found).splitlines()[2].endswith("; not shown to be met at 1.75")
 
 
 def test_figures_at_several_times_say_that_chips_are_calibrated_at_each() -> None:
@@ -178,7 +178,7 @@ def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
     assert robustness_footer(robust()).splitlines() == [
         "digital accuracy 90.00 %; 100 samples, seed 0",
         f"the budget is of the mean over chips; one by one, it is held by 1 of the 2 chips measured {after}",
-        "margin: the budget of 2.00 points is met up to 1.5 times the noise; not met at 1.75",
+        "margin: the budget of 2.00 points is met up to 1.5 times the machine's noise; not met at 1.75",
     ]
     assert robustness_footer(robust(percent=False)).splitlines()[2].startswith("margin: the budget of 0.02 is met")
     relative = replace(robust(percent=False), drop_type="relative")
@@ -201,8 +201,11 @@ def test_the_interval_that_decides_is_the_one_that_is_shown() -> None:
 
 
 def test_no_margin_is_not_zero_times_the_noise() -> None:
-    last = robustness_footer(robust(margin=0.0)).splitlines()[2]
-    assert last == "margin: none, the budget of 2.00 points is not met; not met at 1.75"
+    over, unclear = (replace(evaluated(0.03), drop_interval=(low, 0.05)) for low in (0.021, 0.01))
+    for least, word in ((over, "not met"), (unclear, "not shown to be met")):
+        found = replace(robust(margin=0.0), scales=(AtScale(0.0625, least, False),), fails_at=0.0625)
+        last = robustness_footer(found).splitlines()[2]
+        assert last == f"margin: none: the budget of 2.00 points is {word} with any noise tried"
 
 
 def test_no_margin_with_few_draws_is_put_down_to_the_interval() -> None:

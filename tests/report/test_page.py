@@ -21,6 +21,7 @@ from lhc.report.document import Report
 from lhc.report.figures import front_chart
 from lhc.report.formats import read_report
 from lhc.report.markdown import markdown
+from lhc.report.measured_tables import robustness_footer
 from lhc.report.page import html
 from lhc.report.page_sections import sections
 from lhc.report.statements import decision, other_samples, statements, times_of_digital, verdict
@@ -225,10 +226,27 @@ def test_a_margin_says_in_what_it_is_unlike_the_decision(full: Report) -> None:
     other = replace(full.robustness, margin=0.9, differs=("other chips (10 of seed 3)",))
     said = full.model_copy(update={"robustness": other})
     assert dict(statements(said))["Margin"] == (
-        "the budget is met up to 0.9 x the machine's noise; measured, unlike the decision, with other chips (10"
+        "the budget is met up to 0.9 times the machine's noise; measured, unlike the decision, with other chips (10"
         " of seed 3)."
     )
     assert "Measured, unlike the decision, with other chips (10 of seed 3)." in markdown(said)
+
+
+def test_a_page_tells_not_shown_from_not_met_as_the_terminal_does(full: Report) -> None:
+    assert full.robustness is not None
+    *held, last = full.robustness.scales
+    low, high = full.robustness.max_drop - 0.01, full.robustness.max_drop + 0.01
+    for interval, margin_word, cell in (
+        ((low, high), "not shown to be met", "not shown"),
+        ((high, high), "not met", "no"),
+    ):
+        at = replace(last, evaluation=replace(last.evaluation, drop_interval=interval), within=False)
+        found = replace(full.robustness, scales=(*held, at))
+        noise = next(one for one in sections(full.model_copy(update={"robustness": found})) if one.id == "noise")
+        assert noise.text[0] == f"Margin: the budget is met up to 1 times the machine's noise; {margin_word} at 2."
+        assert noise.text[0].removesuffix(".").endswith(robustness_footer(found).splitlines()[2].split(";")[1])
+        column = [title for title, _ in noise.tables[0].columns].index("Within the budget")
+        assert noise.tables[0].rows[-1][column].text == cell
 
 
 def test_samples_other_than_the_decisions_are_said_so(full: Report) -> None:
