@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lhc.graph import RUN_TIME_OPERANDS, Origin
-from lhc.support.numbers import MOST_COPIES, bounds_text, counted, number_text
+from lhc.support.numbers import MOST_COPIES, bounds_text, number_text
 
 __all__ = ["NEVER_ANALOG", "Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
 
@@ -132,14 +132,6 @@ class LayerPlan(PlanRecord):
     def may_be_analog(self) -> bool:
         """Whether it is analog, or still free to be."""
         return self.reason == "eligible" or self.placement == "analog"
-
-    @property
-    def sensitivity_text(self) -> str:
-        """Its sensitivity, and with how many copies of its weights, where it is placed with others; empty without."""
-        found = self.sensitivity
-        if found is None or self.placement != "analog" or found.copies == self.copies:
-            return str(found or "")
-        return f"{found} with {counted(found.copies, 'copy', 'copies')}"
 
     @property
     def kind(self) -> str:

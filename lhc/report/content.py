@@ -1,6 +1,6 @@
 """What a report says, as data: tables, facts and sentences that HTML and Markdown both draw."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from lhc.hardware import Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
+from lhc.plan.sensitivity_texts import sensitivity_texts
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
@@ -123,8 +124,8 @@ def layer_table(report: Report) -> PageTable:
         ("Operator", False, lambda layer: as_text(layer.kind)),
         ("Runs", False, lambda layer: Value("placement", _runs(layer))),
     ]
-    if any(layer.sensitivity is not None for layer in plan.layers):
-        columns.append(("Sensitivity", True, _sensitivity))
+    if texts := sensitivity_texts(plan.layers):
+        columns.append(("Sensitivity", True, lambda layer: _sensitivity(layer, texts)))
     columns += [
         ("MACs", True, lambda layer: as_number(layer.macs, count if layer.counted else _and_more)),
         ("of all", True, lambda layer: as_number(layer.macs, lambda macs: share_text(macs / (plan.macs or 1)))),
@@ -176,11 +177,11 @@ def _and_more(macs: int) -> str:
     return f"{count(macs)} + ?"
 
 
-def _sensitivity(layer: LayerPlan) -> Value:
+def _sensitivity(layer: LayerPlan, texts: Mapping[str, str]) -> Value:
     found = layer.sensitivity
     if found is None:
         return as_number(None)
-    return Value("number", layer.sensitivity_text.replace(f" {found.metric}", ""), found.mean)
+    return Value("number", texts[layer.name].replace(f" {found.metric}", ""), found.mean)
 
 
 def reason_section(plan: Plan) -> PageSection:

@@ -5,7 +5,7 @@ policy allows exactly this style sheet and this script, by their hashes, and no 
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan, Plan
+from lhc.plan.sensitivity_texts import sensitivity_texts
 from lhc.report.block_grid import Kind, block_grid, kind_of
 from lhc.report.charts import Chart, RangeChart
 from lhc.report.content import MEASURING_TIMES, layer_table
@@ -23,7 +24,7 @@ from lhc.report.figures import front_chart, is_measured, outcome_chart, time_cha
 from lhc.report.page_sections import sections
 from lhc.report.pictures import Picture, laid_out
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
-from lhc.report.text import REASONS, reasons
+from lhc.report.text import REASONS, reasons, with_one_copy
 from lhc.support.numbers import counted, level_text
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def html(report: Report) -> str:
             letters=LETTERS,
             metric=_metric(report),
             kinds=[kind_of(layer) for layer in report.plan.layers],
-            texts=[_layer_text(layer) for layer in report.plan.layers],
+            texts=_layer_texts(report.plan.layers),
             table=table,
             others=report.operators - len(report.plan.layers),
             side=side,
@@ -112,7 +113,7 @@ def svg(report: Report) -> str:
             height=height,
             css=Markup(_asset("report.css")),  # our own file
             letters=LETTERS,
-            texts=[_layer_text(layer) for layer in plan.layers],
+            texts=_layer_texts(plan.layers),
         )
     )
 
@@ -138,11 +139,16 @@ def _templates() -> "Environment":
     )
 
 
-def _layer_text(layer: LayerPlan) -> str:
-    placement = "undecided" if layer.reason == "eligible" else layer.placement
-    damage = "" if layer.sensitivity is None else f", sensitivity {layer.sensitivity_text}"
-    why = layer.detail or REASONS[layer.reason]
-    return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
+def _layer_texts(layers: Sequence[LayerPlan]) -> list[str]:
+    sensitivities = sensitivity_texts(layers)
+
+    def text(layer: LayerPlan) -> str:
+        placement = "undecided" if layer.reason == "eligible" else layer.placement
+        damage = f", sensitivity {sensitivities[layer.name]}" if layer.name in sensitivities else ""
+        why = layer.detail or REASONS[layer.reason]
+        return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
+
+    return list(map(text, layers))
 
 
 def _legend(plan: Plan) -> Iterator[tuple[Kind, str, str]]:
@@ -184,7 +190,9 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         found.append(_Figure("drop", name, note, f"{said}; {ranges.budget_text}", ranges))
     front = front_chart(report)
     if front is not None:
-        note = "filled: measured, hollow: estimated" if is_measured(report) else "estimated, not measured"
+        one_copy = with_one_copy(report.plan)
+        estimated = f"estimated, not measured{f'; {one_copy}' if one_copy else ''}"
+        note = "filled: measured, hollow: estimated" if is_measured(report) else estimated
         note += "; ringed: this placement"
         said = "; ".join(mark.title for mark in front.marks)
         found.append(_Figure("front", "Trade-off", note, said, front, samples_of_front(report.front, outcome)))

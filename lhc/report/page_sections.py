@@ -39,6 +39,7 @@ from lhc.report.text import (
     gain_text,
     samples_basis,
     shown_damage,
+    with_one_copy,
 )
 from lhc.results import (
     AtTime,
@@ -163,7 +164,7 @@ def _front(front: Front, report: Report) -> PageSection:
     beyond = 0 if bound is None else sum(p.tiles > bound for p in points)
     if beyond:
         text += (f"The machine has {counted(bound or 0, 'tile')}: {counted(beyond, 'point')} cannot be had on it.",)
-    table = page_table(_front_caption(front), points, *columns)
+    table = page_table(_front_caption(front, report.plan), points, *columns)
     return PageSection("trade-off", "Trade-off", text, tables=(table,))
 
 
@@ -172,11 +173,12 @@ def _sentence(samples: str) -> tuple[str, ...]:
     return (f"Measured on {samples}.",) if samples else ()
 
 
-def _front_caption(front: Front) -> str:
+def _front_caption(front: Front, plan: Plan) -> str:
     if not front.verified:
+        few = f": of {with_one_copy(plan)}, which costs more on tiles than digital" if with_one_copy(plan) else ""
         return (
             "By estimate, not measured: layers go analog in the order of damage per multiplication, and the damage that"
-            " each does alone is added up."
+            f" each does alone is added up{few}."
         )
     found = front.verified[0].evaluation
     basis = "" if found is None else f"; {_basis(found)}"

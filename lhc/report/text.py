@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity
+from lhc.plan.sensitivity_texts import found_with_one_copy
 from lhc.support.numbers import (
     counted,
     counted_samples,
@@ -53,6 +54,7 @@ __all__ = [
     "shown_damage",
     "tests_text",
     "unmet_because",
+    "with_one_copy",
 ]
 
 REASONS: dict[Reason, str] = {
@@ -314,6 +316,12 @@ def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:
     what = "others" if found.documents is None else "other windows"
     others = f" and {found.calibrated} {what} that every chip was calibrated on" if found.calibrated else ""
     return f"{counted_samples(found.samples, found.documents)}{others}"
+
+
+def with_one_copy(plan: Plan) -> str:
+    """How many layers an estimate of damage counts with fewer copies of their weights than others; empty: none."""
+    number = len(found_with_one_copy(plan.layers))
+    return f"{counted(number, 'layer')} with one copy" if number else ""
 
 
 SHARES_NOTE = (

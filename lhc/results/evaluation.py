@@ -1,6 +1,6 @@
 """What measurements return: numbers with their spread, and how they were got."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -173,29 +173,33 @@ class SensitivityTable(Tabled):
         return tuple(sorted(self.layers, key=lambda name: -self.layers[name].mean))
 
     def as_table(self) -> Table:
-        """Rows in file order, with each layer's rank."""
-        rank = {name: str(position + 1) for position, name in enumerate(self.ranking())}
-        rows = [
-            [
-                self.titles.get(name, name),
-                number_text(s.mean),
-                f"{s.std:.2g}",
-                "-" if s.interval is None else bounds_text(s.interval),
-                str(s.draws),
-                rank[name],
-                s.method,
-                _part(s.by_weights),
-                _part(s.by_outputs),
-            ]
-            for name, s in self.layers.items()
-        ]
-        interval = f"{level_text(self.confidence)} interval"
-        headers = ["layer", self.metric, "std", interval, "draws", "rank", "method", "by weights", "by outputs"]
-        right: tuple[int, ...] = (1, 2, 4, 5, 7, 8)
-        spare: tuple[int, ...] = (4, 2, 6, 7, 8)
-        if all(s.by_weights is None for s in self.layers.values()):
-            headers, rows, right, spare = headers[:-2], [row[:-2] for row in rows], right[:-2], spare[:-2]
-        return Table(headers, rows, right, spare)
+        """Rows in file order, with each layer's rank; copies where layers have any."""
+        rank = {name: position + 1 for position, name in enumerate(self.ranking())}
+        interval, some = f"{level_text(self.confidence)} interval", self.layers.values()
+        columns: dict[str, Callable[[str, Sensitivity], str]] = {
+            "layer": lambda name, _: self.titles.get(name, name),
+            self.metric: lambda _, s: number_text(s.mean),
+            "std": lambda _, s: f"{s.std:.2g}",
+            interval: lambda _, s: "-" if s.interval is None else bounds_text(s.interval),
+            "draws": lambda _, s: str(s.draws),
+            "copies": lambda _, s: str(s.copies),
+            "rank": lambda name, _: str(rank[name]),
+            "method": lambda _, s: s.method,
+            "by weights": lambda _, s: _part(s.by_weights),
+            "by outputs": lambda _, s: _part(s.by_outputs),
+        }
+        if all(s.by_weights is None for s in some):
+            del columns["by weights"], columns["by outputs"]
+        if all(s.copies == 1 for s in some):
+            del columns["copies"]
+        headers = list(columns)
+        spare = ("draws", "std", "method", "by weights", "by outputs", "copies")
+        return Table(
+            headers,
+            [[cell(name, s) for cell in columns.values()] for name, s in self.layers.items()],
+            right=[at for at, header in enumerate(headers) if header not in ("layer", interval, "method")],
+            spare=[headers.index(header) for header in spare if header in columns],
+        )
 
     def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
         """Damage of every layer with its interval, most sensitive first, where matplotlib is installed.

@@ -3,6 +3,7 @@
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import folded
+from lhc.plan.sensitivity_texts import sensitivity_texts
 from lhc.support.tables import Table
 
 __all__ = ["graph_of_plan", "plan_table"]
@@ -10,6 +11,8 @@ __all__ = ["graph_of_plan", "plan_table"]
 
 def plan_table(plan: Plan) -> Table:
     """A plan, one row a layer."""
+    layers = folded(plan).layers
+    sensitivities = sensitivity_texts(layers)
     rows = [
         [
             layer.title,
@@ -19,10 +22,10 @@ def plan_table(plan: Plan) -> Table:
             f"{layer.macs:,}",
             str(layer.tiles if layer.placement == "analog" else 0),
             *([str(layer.copies) if layer.placement == "analog" else "-"] if plan.has_copies else []),
-            layer.sensitivity_text or "-",
+            sensitivities.get(layer.name, "-"),
             layer.detail,
         ]
-        for layer in folded(plan).layers
+        for layer in layers
     ]
     copies = ["copies"] if plan.has_copies else []
     headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]

@@ -7,12 +7,15 @@ import pytest
 import lhc
 from lhc.hardware import Hardware
 from lhc.hardware.faults import Faults
+from lhc.plan import LayerPlan
 from lhc.report.document import Report
 from lhc.report.json_documents import analysis_document
+from lhc.report.page import html
 from lhc.report.page_sections import sections
 from lhc.report.placement_lines import analysis_footer, infeasibility_lines
 from lhc.report.statements import statements
 from lhc.report.text import shares_error
+from lhc.results import FrontPoint
 from lhc.study.plan_table import plan_table
 
 
@@ -179,6 +182,37 @@ def test_a_sensitivity_that_was_found_with_other_copies_than_are_placed_says_so(
         plan = full.plan.model_copy(update={"layers": (row.model_copy(update={"copies": copies}),)})
         table = plan_table(plan)
         assert table.rows[0][table.headers.index("sensitivity")] == shown
+
+
+def test_sensitivities_with_fewer_copies_than_others_say_so_in_tables_and_in_the_trade_off(full: Report) -> None:
+    """Layers that cost more on tiles than they save have one copy of their weights, others as many as pay."""
+    ranked = [row for row in full.plan.layers if row.sensitivity is not None]
+
+    def copied(row: LayerPlan, copies: int, **update: object) -> LayerPlan:
+        assert row.sensitivity is not None
+        found = row.sensitivity.model_copy(update={"copies": copies})
+        return row.model_copy(update={"sensitivity": found, "copies": copies, **update})
+
+    def report(copies: int) -> Report:
+        dear, *others = ranked
+        rows = (copied(dear, 1, placement="digital", reason="cost"), *(copied(row, copies) for row in others))
+        plan = full.plan.model_copy(update={"layers": rows})
+        front = None if full.front is None else replace(full.front, points=tuple(map(unmeasured, full.front.points)))
+        return full.model_copy(update={"plan": plan, "front": front})
+
+    for copies, told in ((4, 1), (1, 0)):
+        said = report(copies)
+        assert plan_table(said.plan).render("csv").count(" with 1 copy") == told
+        page = html(said)
+        assert ("with 1 copy" in page) == bool(told)
+        assert page.count("estimated, not measured; 1 layer with one copy; ringed: this placement") == told
+        caption = "does alone is added up: of 1 layer with one copy, which costs more on tiles than digital."
+        assert (caption in page) == bool(told)
+
+
+def unmeasured(point: FrontPoint) -> FrontPoint:
+    """The same as an estimate."""
+    return replace(point, evaluation=None)
 
 
 @pytest.mark.parametrize(

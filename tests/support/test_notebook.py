@@ -122,6 +122,16 @@ def test_sensitivities_are_a_table_in_every_format(by_weights: float | None) -> 
         assert "agreement" in table.render(form)
 
 
+def test_sensitivities_say_with_how_many_copies_they_were_found() -> None:
+    """Where any have more than one."""
+    one = Sensitivity(metric="kl", mean=0.1, std=0.0, interval=None)
+    several = one.model_copy(update={"copies": 28})
+    table = SensitivityTable("kl", {"a": one, "b": several}, 10, 2, 0, 0.0, 0.9).as_table()
+    at = table.headers.index("copies")
+    assert [row[at] for row in table.rows] == ["1", "28"]
+    assert "copies" not in SensitivityTable("kl", {"a": one}, 10, 2, 0, 0.0, 0.9).as_table().headers
+
+
 def test_results_are_short_where_they_are_shown() -> None:
     assert repr(lhc.analyze("digits-narrow")).startswith("<Analysis: ")
     assert len(repr(lhc.analyze("digits-narrow"))) < 200
