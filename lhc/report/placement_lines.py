@@ -63,10 +63,6 @@ __all__ = [
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
 DETAILS = "more with -v (seed, healing, estimate, objective, throughput, power) and by 'lhc report'"
-COPIES_ASSUMED = (
-    "analog costs count copies in free cells, but not those that make a layer dearer than digital; how often reads are"
-    " repeated is assumed, 'lhc partition' measures it"
-)
 MOST_NAMED = 5
 
 
@@ -88,10 +84,27 @@ def analysis_footer(result: "Analysis") -> str:
         )
         if digital.energy_j < analog.energy_j:
             lines.append(_saving_layers(result))
-        if any(layer.copies > 1 for layer in result.plan.layers):
-            lines.append(COPIES_ASSUMED)
+        lines += _copies_counted(result)
         lines += _other_operators(digital)
     return "\n".join(lines)
+
+
+def _copies_counted(result: "Analysis") -> Iterator[str]:
+    """Which copies of weights analog costs count, and which ones 'lhc partition' may make besides."""
+    machine, able = result.plan.hardware, [row for row in result.rows if row.reason == "eligible"]
+    room = {row.name: matrix.rows for row in able if (matrix := result.graph[row.name].matrix) is not None}
+    fewer = sum(row.name in room and row.copies < machine.free_copies(row.name, room[row.name]) for row in able)
+    if fewer:
+        yield (
+            f"analog costs count fewer copies of weights than fit in {counted(fewer, 'layer')}, since all would make"
+            f" {'it' if fewer == 1 else 'them'} dearer than digital; 'lhc partition --objective macs' makes all that"
+            " fit, at a higher energy"
+        )
+    if any(row.copies > 1 for row in able):
+        yield (
+            "analog costs count copies in free cells; how often reads are repeated is assumed, 'lhc partition' measures"
+            " it"
+        )
 
 
 def _saving_layers(result: "Analysis") -> str:

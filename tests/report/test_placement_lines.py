@@ -40,6 +40,10 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     assert "all eligible layers analog" in lines
     assert "cost more in sum" not in lines
     assert "how often reads are repeated is assumed" in lines
+    fewer = (
+        "fewer copies of weights than fit in 2 layers, since all would make them dearer than digital; 'lhc partition"
+    )
+    assert fewer in lines, "conv1 and linear"
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
         ["Add", "9"],
@@ -60,6 +64,8 @@ def test_tiles_that_cost_more_than_they_save_are_told() -> None:
     (line,) = (line for line in analysis_footer(analysis).splitlines() if "cost more in sum" in line)
     assert line.startswith(f"tiles save energy in {saving} of {len(costs.digital)} eligible layers")
     assert "--objective macs" in line
+    assert "analog costs count fewer copies of weights than fit in 14 layers" in analysis_footer(analysis)
+    assert "copies" not in analysis_footer(lhc.analyze("digits-narrow", hardware="afm")), "a machine without any"
 
 
 def test_hardware_without_costs_has_none() -> None:
