@@ -7,6 +7,7 @@ from lhc.measure import Running
 from lhc.onnx_io import read_plan
 from lhc.options.commands import AttributeOptions
 from lhc.options.signature import keywords
+from lhc.plan.recurrent_steps import folded_titles
 from lhc.report.measured_results import AttributionResult
 from lhc.samples.metrics import METRICS
 from lhc.study.attribution import measure_attribution
@@ -40,4 +41,4 @@ def attribute(options: AttributeOptions) -> AttributionResult:
         judged_by = None if outcome is None else METRICS.get(outcome.metric)
         task = study.splits.judged if options.metric is not None else study.ranking_task(judged_by)
         found = measure_attribution(study.bench(task), study.measurable, options.confidence)
-    return AttributionResult(**vars(replace(found, titles=study.plan.titles)))
+    return AttributionResult(**vars(replace(found, titles=folded_titles(study.plan))))

@@ -8,12 +8,15 @@ A plan has a row for each of them, since each is a product of its own; people re
 products themselves: there the names tell.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from lhc.plan.layer_plan import LayerPlan
 from lhc.plan.schema import Plan
 
-__all__ = ["first_steps", "folded", "folded_rows", "layers_among"]
+__all__ = ["by_title", "first_steps", "folded", "folded_rows", "folded_titles", "layers_among"]
+
+Found = TypeVar("Found")
 
 
 def folded(plan: Plan) -> Plan:
@@ -31,10 +34,28 @@ def first_steps(layers: Sequence[LayerPlan]) -> dict[str, str]:
     return {layer.name: group[0].name for group in _groups(layers) for layer in group}
 
 
+def folded_titles(plan: Plan) -> dict[str, str]:
+    """How people call the row that every layer is folded into, by the layer's name."""
+    titles = folded(plan).titles
+    return {name: titles[first] for name, first in first_steps(plan.layers).items()}
+
+
 def layers_among(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
     """How people call the layers with these names, as tables have them; in the order of the names."""
-    first, titles = first_steps(plan.layers), folded(plan).titles
-    return tuple(dict.fromkeys(titles.get(first.get(name, name), name) for name in names))
+    return tuple(by_title(dict.fromkeys(names), folded_titles(plan)))
+
+
+def by_title(found: Mapping[str, Found], titles: Mapping[str, str]) -> dict[str, Found]:
+    """What was found of layers, by how people call them: steps do the same, so what is known of the first is kept.
+
+    Args:
+        found: by the names of layers.
+        titles: see `folded_titles`; a layer that has none is called by its name.
+    """
+    rows: dict[str, Found] = {}
+    for name, one in found.items():
+        rows.setdefault(titles.get(name, name), one)
+    return rows
 
 
 def _groups(layers: Iterable[LayerPlan]) -> list[list[LayerPlan]]:

@@ -50,6 +50,9 @@ def build_report(
     front = found.get("front") or estimated_front(plan, graph)
     first, in_the_way = first_steps(plan.layers), found.get("infeasibility")
     found["front"] = None if front is None else replace(front, points=tuple(_folded(p, first) for p in front.points))
+    if (attribution := found.get("attribution")) is not None:
+        layers = {first.get(name, name): one for name, one in attribution.layers.items()}
+        found["attribution"] = replace(attribution, layers=layers)
     if in_the_way is not None:
         ways = _names(in_the_way.in_the_way, first)
         found["infeasibility"] = replace(_folded(in_the_way, first), in_the_way=ways)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome
+from lhc.plan.recurrent_steps import by_title
 from lhc.report.margin_text import (
     fails_text,
     held_at,
@@ -255,9 +256,9 @@ def attribution_table(found: Attribution) -> Table:
     """One row a layer: damage, and what share of it goes away with each effect."""
     effects = list(next(iter(found.layers.values())).effects) if found.layers else []
     rows = []
-    for name, one in found.layers.items():
+    for title, one in by_title(found.layers, found.titles).items():
         shares = (effect_share(one, effect) for effect in effects)
-        own = [found.titles.get(name, name), f"{one.damage.mean:.3g}", *shares, f"{one.rest.mean:.2g}"]
+        own = [title, f"{one.damage.mean:.3g}", *shares, f"{one.rest.mean:.2g}"]
         rows.append([*own, *(shown_damage(getattr(one, name)) for name in calibrations(found))])
     headers = ["layer", found.metric, *(EFFECTS.get(effect, effect) for effect in effects), "without all"]
     headers += calibrations(found).values()

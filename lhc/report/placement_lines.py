@@ -109,7 +109,7 @@ def _copies_counted(result: "Analysis") -> Iterator[str]:
 
 def _saving_layers(result: "Analysis") -> str:
     """How many layers save energy on tiles, where all of them together cost more."""
-    costs, able = result.costs, result.plan.eligible
+    costs, able = result.costs, [row.name for row in result.rows if row.reason == "eligible"]
     assert costs is not None
     saving = [name for name in able if costs.analog[name].energy_j < costs.digital[name].energy_j]
     return (

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lhc.options.subjects import Engine
 from lhc.plan import Sensitivity
+from lhc.plan.recurrent_steps import by_title
 from lhc.support.notebook import Tabled, plotting
 from lhc.support.numbers import bounds_text, drop_word, level_text, number_text
 from lhc.support.tables import Table
@@ -148,7 +149,7 @@ class SensitivityTable(Tabled):
         confidence: two-sided level of the intervals over draws; with repeated looks, at least that.
         agreement: of predictions with what was measured to check them, whether or not they were used.
         notes: sentences for the user: why a prediction was not used.
-        titles: name -> module path and name, where the file tells the module.
+        titles: name -> how people call the row that it is in: steps of a recurrent operator are one.
         calibrated: samples that every chip was calibrated on; 0: no chip was.
         documents: that the samples are of; None where every sample stands alone.
         engine: how products on tiles were computed.
@@ -170,20 +171,24 @@ class SensitivityTable(Tabled):
 
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""
-        return tuple(sorted(self.layers, key=lambda name: -self.layers[name].mean))
+        return _ranked(self.layers)
+
+    def _rows(self) -> dict[str, Sensitivity]:
+        return by_title(self.layers, self.titles)
 
     def as_table(self) -> Table:
         """Rows in file order, with each layer's rank; copies where layers have any."""
-        rank = {name: position + 1 for position, name in enumerate(self.ranking())}
+        rows = self._rows()
+        rank = {title: position + 1 for position, title in enumerate(_ranked(rows))}
         interval, some = f"{level_text(self.confidence)} interval", self.layers.values()
         columns: dict[str, Callable[[str, Sensitivity], str]] = {
-            "layer": lambda name, _: self.titles.get(name, name),
+            "layer": lambda title, _: title,
             self.metric: lambda _, s: number_text(s.mean),
             "std": lambda _, s: f"{s.std:.2g}",
             interval: lambda _, s: "-" if s.interval is None else bounds_text(s.interval),
             "draws": lambda _, s: str(s.draws),
             "copies": lambda _, s: str(s.copies),
-            "rank": lambda name, _: str(rank[name]),
+            "rank": lambda title, _: str(rank[title]),
             "method": lambda _, s: s.method,
             "by weights": lambda _, s: _part(s.by_weights),
             "by outputs": lambda _, s: _part(s.by_outputs),
@@ -196,7 +201,7 @@ class SensitivityTable(Tabled):
         spare = ("draws", "std", "method", "by weights", "by outputs", "copies")
         return Table(
             headers,
-            [[cell(name, s) for cell in columns.values()] for name, s in self.layers.items()],
+            [[cell(title, s) for cell in columns.values()] for title, s in rows.items()],
             right=[at for at, header in enumerate(headers) if header not in ("layer", interval, "method")],
             spare=[headers.index(header) for header in spare if header in columns],
         )
@@ -213,19 +218,25 @@ class SensitivityTable(Tabled):
         Raises:
             MissingDependencyError: matplotlib is not installed.
         """
-        names = self.ranking()[::-1]
-        axes = plotting().subplots(figsize=(7, 1 + 0.25 * len(names)))[1] if axes is None else axes
-        for at, name in enumerate(names):
-            found = self.layers[name]
+        rows = self._rows()
+        titles = _ranked(rows)[::-1]
+        axes = plotting().subplots(figsize=(7, 1 + 0.25 * len(titles)))[1] if axes is None else axes
+        for at, title in enumerate(titles):
+            found = rows[title]
             if found.interval is not None:
                 axes.plot(found.interval, (at, at), color="0.5")
             axes.plot([found.mean], [at], "o", color="C1")
-        axes.set_yticks(range(len(names)), [self.titles.get(name, name) for name in names])
+        axes.set_yticks(range(len(titles)), list(titles))
         axes.set_xlabel(f"damage when analog alone ({self.metric}), {level_text(self.confidence)} intervals")
         return axes
 
     def __repr__(self) -> str:
-        return f"<SensitivityTable: {len(self.layers)} layers in {self.metric}, most sensitive {self.ranking()[:1]}>"
+        return f"<SensitivityTable: {len(self._rows())} layers in {self.metric}, most sensitive {self.ranking()[:1]}>"
+
+
+def _ranked(found: Mapping[str, Sensitivity]) -> tuple[str, ...]:
+    """Most sensitive first."""
+    return tuple(sorted(found, key=lambda name: -found[name].mean))
 
 
 def _part(damage: float | None) -> str:

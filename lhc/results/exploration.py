@@ -251,7 +251,7 @@ class Attribution:
         draws: programmings per layer and effect.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals over draws.
-        titles: name -> module path and name, where the file tells the module; for tables, not in JSON.
+        titles: name -> how people call the row that it is in, as in `SensitivityTable`; for tables, not in JSON.
         calibrated: samples that every chip was calibrated on; 0: no chip was.
         documents: that the samples are of; None where every sample stands alone.
     """

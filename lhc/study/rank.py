@@ -19,6 +19,7 @@ from lhc.options.commands import SensitivityOptions
 from lhc.options.subjects import RankingMethod
 from lhc.passes import Strategy, anything_pays
 from lhc.passes.rules import AllDigital
+from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import Agreement, SensitivityTable
 from lhc.stats import CONFIDENCE, rank_correlation
 from lhc.study.goal import search_options
@@ -91,7 +92,7 @@ class MeasureLayers:
         bench, names = study.bench(task), study.measurable
         table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
         table = replace(table, calibrated=study.calibrated_on, documents=task.document_count, engine=asked.engine)
-        return replace(study, ranking=replace(table, titles=study.plan.titles))
+        return replace(study, ranking=replace(table, titles=folded_titles(study.plan)))
 
 
 def ranked(study: Study, method: RankingMethod) -> Study:

@@ -18,6 +18,7 @@ from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_am
 from lhc.report.builder import build_report
 from lhc.report.content import layer_table
 from lhc.report.figures import own_point
+from lhc.report.placement_lines import analysis_footer
 from lhc.report.statements import decision
 from lhc.results import Infeasibility
 from lhc.study.outcome import Analysis, PartitionResult
@@ -174,6 +175,28 @@ def test_sentences_count_layers_as_tables_do(analysis: Analysis) -> None:
     report = build_report("lstm", analysis.plan, analysis.graph, infeasibility=found)
     assert report.infeasibility is not None
     assert (report.infeasibility.analog, report.infeasibility.in_the_way) == (tuple(names[:2]), (names[1],))
+
+
+@pytest.mark.analog
+def test_what_is_measured_of_steps_is_one_row() -> None:
+    """Every step is a layer of the result all the same, as of a plan."""
+    samples = {"x": np.random.default_rng(1).normal(size=(20, 4, 6)).astype(np.float32)}
+    rows = ["gru/input", "gru/recurrent, 3 steps"]
+    ranked = lhc.sensitivity(gru(), samples, draws=2, samples=8, method="measure")
+    assert len(ranked.layers) == 4
+    table = ranked.as_table()
+    assert [row[0] for row in table.rows] == rows
+    assert {row[table.headers.index("rank")] for row in table.rows} == {"1", "2"}
+    assert repr(ranked).startswith("<SensitivityTable: 2 layers in ")
+    found = lhc.attribute(gru(), samples, draws=2, samples=8)
+    assert len(found.layers) == 4
+    assert [row[0] for row in found.as_table().rows] == rows
+    analysis = lhc.analyze(gru())
+    everything = analysis.plan.decide({row.name: ("analog", "budget", "") for row in analysis.plan.layers})
+    report = build_report("gru", everything, analysis.graph, attribution=found)
+    assert report.attribution is not None
+    assert list(report.attribution.layers) == [row.name for row in report.plan.layers]
+    assert "tiles save energy in 0 of 2 eligible layers" in analysis_footer(analysis)
 
 
 @pytest.mark.analog
