@@ -7,13 +7,14 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
-from lhc.support.numbers import counted, drop_value, share_text
+from lhc.support.numbers import counted, counted_samples, drop_value, share_text
 
 if TYPE_CHECKING:
     from lhc.costs import Throughput
 
 __all__ = [
     "format_outcome",
+    "held_text",
     "layers_text",
     "others_text",
     "rate_text",
@@ -44,6 +45,12 @@ def format_outcome(outcome: Outcome) -> str:
         drop += f" [{', '.join(drop_value(bound, percent, digits, allowed) for bound in outcome.interval)}]"
     budget = f"{drop_value(allowed, percent, _digits(allowed))}{unit}"
     return f"{outcome.drop_word} {drop}{f' <= {budget}' if outcome.within_budget else f', budget {budget} not met'}"
+
+
+def held_text(summary: str, outcome: Outcome | None) -> str:
+    """A plan in one line as what a file holds: its summary, and how many samples judged it."""
+    judged = "" if outcome is None else f", on {counted_samples(outcome.samples, outcome.documents)}"
+    return f"{summary}{judged}"
 
 
 def share_of(plan: Plan) -> str:

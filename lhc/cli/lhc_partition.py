@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lhc.cli.output import check_file, default_output, emit, hint, hints, not_met, notes, say, write
+from lhc.cli.output import check_file, default_output, emit, hint, hints, not_met, notes, say, told_written, write
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import taken_by
@@ -30,10 +30,11 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.cli.reports import check_report, report_measured
     from lhc.commands.partition import partition as run
     from lhc.commands.partition import pipeline
-    from lhc.onnx_io import check_output, retrained_from
+    from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.report.json_documents import partition_document
     from lhc.report.placement_lines import partition_head, ranking_notes, renaming_notes
     from lhc.study.source import opened_of
+    from lhc.summary import held_text
 
     steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
     if shown.show_pipeline:
@@ -58,12 +59,13 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     # With other weights it is another network; that its place is free was checked above.
     force = force or (asked.retrain and where.exists())
     with alone_in(where.parent):
+        before = held_in(where)
         result.save(where, **taken_by(result.save, shown) | {"force": force})
         if shown.plan_out is not None:
             write(shown.plan_out, result.plan.to_yaml())
     head = partition_head(result, shown.verbose)
     emit(partition_document(result), result.as_table(), result.summary, shown.chosen, head)
-    hint(f"written: {where}")
+    told_written(where, before, held_text(result.summary, result.plan.outcome))
     report_measured(partial(report_of, result, name=where.name), watching.work_dir, shown.report)
     _end(result)
 

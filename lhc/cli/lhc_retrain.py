@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from lhc.cli.output import default_output, emit, end_by, hint, notes
+from lhc.cli.output import default_output, emit, end_by, notes, told_written
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import taken_by
@@ -16,10 +16,11 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
         weights that stand the noise better, kept only if they do
     """
     from lhc.commands.retrain import retrain as run
-    from lhc.onnx_io import check_output, retrained_from
+    from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.report.json_documents import retraining_document
     from lhc.report.placement_lines import infeasibility_lines, partition_head
     from lhc.study.source import opened_of
+    from lhc.summary import held_text
 
     opened = opened_of(asked)
     asked = replace(asked, model=opened)
@@ -33,8 +34,9 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
         result = run.of(watching)
     notes(result.notes)
     # The output was checked against the input before the training; a file that is there holds that network.
+    before = held_in(where)
     result.save(where, **taken_by(result.save, shown) | {"force": force or where.exists()})
     head = partition_head(result, shown.verbose)
     emit(retraining_document(result), result.as_table(), result.summary, shown.chosen, head)
-    hint(f"written: {where}")
+    told_written(where, before, held_text(result.summary, result.plan.outcome))
     end_by(result.plan.outcome, "model was", infeasibility_lines(result.infeasibility, result.plan))

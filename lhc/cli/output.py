@@ -11,7 +11,7 @@ import typer
 from lhc.errors import UsageError
 from lhc.support.documentation import page
 from lhc.support.files import check_writable, write_file
-from lhc.support.plain_text import plain
+from lhc.support.plain_text import one_line, plain
 from lhc.support.tables import Table, terminal_width
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "not_met",
     "notes",
     "say",
+    "told_written",
     "write",
 ]
 
@@ -63,6 +64,17 @@ def write(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     write_file(path, lambda file: file.write(data))
     hint(f"written: {path}")
+
+
+def told_written(path: Path, before: str | None, now: str) -> None:
+    """That a placed model was written, and which other placement it replaced.
+
+    Args:
+        before: what the file held, as `lhc.onnx_io.held_in` tells; None where there was none.
+        now: the same of what it holds.
+    """
+    replaced = "" if before in (None, now) else f"; replaced: {one_line(before or 'a file without a placement')}"
+    hint(f"written: {path}{replaced}")
 
 
 def default_output(opened: "Opened", ending: str) -> Path:

@@ -17,7 +17,7 @@ from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.held_weights import whole
 from lhc.onnx_io.layer_matches import find_layers, reapplied_plan
 from lhc.onnx_io.model_files import inline_functions, load_model, save_model, serialized
-from lhc.onnx_io.overwrite import check_output, retrained_from
+from lhc.onnx_io.overwrite import check_output, held_in, retrained_from
 from lhc.onnx_io.shapes import (
     Shape,
     declared_shape,
@@ -49,6 +49,7 @@ __all__ = [
     "find_layers",
     "free_name",
     "has_annotations",
+    "held_in",
     "infer_shapes",
     "inline_functions",
     "input_shapes",

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from lhc.errors import LhcError, UsageError
 from lhc.model import OnnxModel
-from lhc.onnx_io.annotations import read_plan, written_for
+from lhc.onnx_io.annotations import metadata_of_file, read_plan, written_for
 from lhc.onnx_io.external import ExternalData, check_place
 from lhc.onnx_io.model_files import load_model
 from lhc.support.files import check_writable
 
-__all__ = ["check_output", "retrained_from"]
+__all__ = ["check_output", "held_in", "retrained_from"]
 
 
 def check_output(path: Path, model: OnnxModel, force: bool, external_data: ExternalData = "keep") -> None:
@@ -39,6 +39,24 @@ def _same_network(path: Path, model: OnnxModel) -> bool:
         return load_model(path).source == model.source
     except LhcError:
         return False
+
+
+def held_in(path: Path) -> str | None:
+    """The placement that a file holds, as `lhc.summary.held_text` has it; empty: none that can be read, None: no file.
+
+    Nothing of it is checked: it is what the file says.
+    """
+    if not path.exists():
+        return None
+    from lhc.plan import Outcome
+    from lhc.summary import held_text
+
+    keys = metadata_of_file(path)
+    try:
+        outcome = Outcome.model_validate_json(keys["lhc.result"]) if "lhc.result" in keys else None
+    except ValueError:
+        outcome = None
+    return held_text(keys["lhc.summary"], outcome) if "lhc.summary" in keys else ""
 
 
 def retrained_from(path: Path, model: OnnxModel) -> bool:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from lhc.models import zoo_entry
-from lhc.onnx_io import load_model, read_plan
+from lhc.onnx_io import held_in, load_model, read_plan
 from lhc.plan import Plan
 from tests.conftest import Cli
 
@@ -56,3 +56,26 @@ def test_model_and_plan_are_of_one_command(cli: Cli, tmp_path: Path, monkeypatch
     asked = ("--strategy", "all-digital", "--samples", 40, "--draws", 2, "-o", tmp_path / "out.onnx", "--no-explain")
     assert cli("partition", "digits-narrow", *asked, "--plan-out", tmp_path / "plan.yaml", "-q").exit_code == 0
     assert waits == [True]
+
+
+def test_a_placement_that_is_replaced_is_told(cli: Cli, tmp_path: Path) -> None:
+    """Its summary and its samples, unless it is the same one; nothing where there was none."""
+    out = tmp_path / "out.onnx"
+    asked = ("partition", "digits-narrow", "--draws", 2, "--max-drop", "100%", "--no-explain", "-q", "-o", out)
+
+    def told(*more: object) -> str:
+        found = cli(*asked, *more)
+        assert found.exit_code == 0
+        return next(line for line in found.stderr.splitlines() if line.startswith("written: "))
+
+    many, few = ("--strategy", "all-analog", "--samples", 80), ("--strategy", "all-digital", "--samples", 40)
+    assert told(*many) == f"written: {out}"
+    assert told(*many) == f"written: {out}"
+    held = held_in(out)
+    assert held is not None
+    assert held.startswith("analog 14/14 layers, 100.0 % of MACs, ")
+    assert held.endswith(", on 60 samples"), "the others calibrate chips"
+    assert told(*few) == f"written: {out}; replaced: {held}"
+    out.write_text("mine", encoding="utf-8")
+    assert held_in(out) == ""
+    assert told(*few, "--force") == f"written: {out}; replaced: a file without a placement"
