@@ -30,7 +30,7 @@ from lhc.runtime.on_demand import alone_on_chips, reads_on_demand
 from lhc.runtime.ort import Array, give_back_pool
 
 if TYPE_CHECKING:
-    from lhc.runtime.fast import FastMatrix
+    from lhc.runtime.engines import ChipsMatrix
 
 __all__ = [
     "GREATEST_GAIN",
@@ -244,7 +244,7 @@ def _add_alone(
     executor: HybridExecutor,
     observed: Observed,
     layers: Sequence[AnalogLayer],
-    together: "Mapping[str, FastMatrix]",
+    together: "Mapping[str, ChipsMatrix]",
     call: Call,
     digital: Mapping[str, _Sums],
     chips: Sequence[Mapping[str, _Sums]],

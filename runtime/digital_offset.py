@@ -53,15 +53,15 @@ class DigitalOffset:
         """That of one of the chips."""
         return replace(self, worth=self.worth[chip : chip + 1])
 
-    def subtract(self, found: Tensor, sums: Tensor, digital: Digital) -> None:
-        """Take it from outputs, ``(chips, items, groups · outputs, positions)``, corrected by ``digital`` already.
+    def subtract(self, found: Tensor, sums: Tensor, digital: Digital | None = None) -> None:
+        """Take it from outputs, ``(chips, items, groups · outputs, positions)``, perhaps corrected already.
 
         Args:
             sums: ``(items, groups · rows of tiles, positions)``.
         """
         chips, groups, outputs, rows = self.worth.shape
         worth = self.worth
-        if digital.corrects:
+        if digital is not None and digital.corrects:
             gains = torch.from_numpy(digital.numbers).view(chips, 3, groups, outputs)[:, 0]
             worth = worth * gains[..., None]
         total = torch.einsum("cgor,igrp->cigop", worth, sums.view(len(sums), groups, rows, -1))

@@ -20,6 +20,7 @@ from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
+from lhc.options.values import Engine
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, SegmentModels, cut_graph
 from lhc.runtime.epilogue import Epilogue, epilogues
@@ -31,7 +32,7 @@ from lhc.runtime.tensor_types import tensor_types
 from lhc.support.garbage import uncollected
 
 if TYPE_CHECKING:
-    from lhc.runtime.fast import FastMatrix
+    from lhc.runtime.engines import ChipsMatrix
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
@@ -55,14 +56,14 @@ class HybridExecutor(PlacedNetwork):
         analog: Iterable[str],
         ranges: Mapping[str, Ranges] | None = None,
         copies: Mapping[str, int] | None = None,
-        pairs: bool = False,
+        engine: Engine = "fast",
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
         Args:
             ranges: layer -> static input range of each row split, for hardware that has them.
             copies: layer -> copies of its weights on tiles; one by default.
-            pairs: see `FastMatrix`.
+            engine: how products on tiles are computed, see `lhc.options.subjects.Emulating`.
 
         Raises:
             ModelError: a layer is missing or cannot be analog on any hardware.
@@ -73,7 +74,7 @@ class HybridExecutor(PlacedNetwork):
             raise ModelError(f"{model.label} has no layer {', '.join(map(repr, unknown[:3]))}, which is placed analog")
         self._ranges = ranges or {}
         self._copies = copies or {}
-        self.pairs = pairs
+        self.engine = engine
         self._tiles: Bank[AnalogMatrix | LargeMatrix] = Bank(_TILES_MEMORY)
         constants = Constants(model.proto.graph)
         branches = written_branches(model, self.analog)
@@ -165,10 +166,10 @@ class HybridExecutor(PlacedNetwork):
         hardware: Hardware,
         seed: int,
         draws: Sequence[int],
-        kept: "Callable[[Hashable, Callable[[], FastMatrix]], FastMatrix] | None" = None,
+        kept: "Callable[[Hashable, Callable[[], ChipsMatrix]], ChipsMatrix] | None" = None,
         room: int | None = None,
     ) -> ProgrammedLayers:
-        """The fast engine on some chips.
+        """The engine on some chips.
 
         Args:
             states: what the tiles of each chip hold.
@@ -179,15 +180,15 @@ class HybridExecutor(PlacedNetwork):
         """
         if not self._layers:
             return ProgrammedLayers(tuple({} for _ in states), {})
-        from lhc.runtime.fast import FastMatrix
+        from lhc.runtime.engines import matrix_on_chips
 
         sets = self.tile_sets()
 
-        def made(some: Sequence[int], tile_set: str) -> FastMatrix:
+        def made(some: Sequence[int], tile_set: str) -> "ChipsMatrix":
             layer = sets[tile_set]
             programmed, numbers = [states[n][tile_set] for n in some], [draws[n] for n in some]
-            matrix = FastMatrix(programmed, numbers, seed, hardware.for_layer(layer.name), self.pairs)
-            return matrix.lay_out(layer.form.window is not None)
+            machine, convolves = hardware.for_layer(layer.name), layer.form.window is not None
+            return matrix_on_chips(self.engine, programmed, numbers, seed, machine, convolves)
 
         remade = frozenset() if room is None else self._remade(hardware, room // len(states))
         matrices = {}
@@ -197,11 +198,11 @@ class HybridExecutor(PlacedNetwork):
                 matrices[tile_set] = make() if kept is None else kept(self._mapping(layer, hardware), make)
         later = {step.tile_set for step in self._steps if not isinstance(step, NetworkStage)}
         first = {layer.tile_set for layer in self._first}
-        chips: list[Mapping[str, FastMatrix]] = []
+        chips: list[Mapping[str, ChipsMatrix]] = []
         for n in range(len(states)):
             own = {name: matrices[name].alone(n) for name in later - remade}
             chips.append(OnDemand(own, later & remade, partial(made, [n])) if later & remade else own)
-        together: Mapping[str, FastMatrix] = {name: matrices[name] for name in first - remade}
+        together: Mapping[str, ChipsMatrix] = {name: matrices[name] for name in first - remade}
         if first & remade:
             together = OnDemand(together, first & remade, partial(made, range(len(states))))
         return ProgrammedLayers(tuple(chips), together)

@@ -45,7 +45,7 @@ from lhc.seeds import device_entropy
 from lhc.support.held_bytes import give_back
 from lhc.support.large_arrays import large_empty
 
-__all__ = ["FastMatrix"]
+__all__ = ["FastMatrix", "by_rows"]
 
 LEAST_BY_ROWS = 2**16
 """Weights of a matrix for which the kernel of rows is worth compiling: convolutions often end in a small one."""
@@ -55,6 +55,11 @@ _POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
 _NOTHING = Digital(np.zeros(0, np.float32), False, False)
+
+
+def by_rows(weights: int) -> bool:
+    """Whether a matrix of so many weights has its outputs in lanes where it multiplies rows."""
+    return weights >= LEAST_BY_ROWS
 
 
 class FastMatrix:
@@ -111,7 +116,7 @@ class FastMatrix:
 
     def lay_out(self, convolves: bool) -> "FastMatrix":
         """Lay out the weights as products take them, of images or of rows, and forget what the tiles hold."""
-        self._tiles(ROWS if convolves or self._weights < LEAST_BY_ROWS else LANES, 0)
+        self._tiles(LANES if not convolves and by_rows(self._weights) else ROWS, 0)
         return self
 
     def alone(self, chip: int) -> "FastMatrix":
@@ -155,7 +160,7 @@ class FastMatrix:
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
         """See `Products`; ``digital`` as there, which has no bias."""
         self._check(rows.shape[-1])
-        if self._weights < LEAST_BY_ROWS:
+        if not by_rows(self._weights):
             samples, first = position.of(len(rows))
             points = self.convolve(rows.reshape(-1, rows.shape[-1], 1), _POINT, Position(first, samples), use, digital)
             return points.view(self.chips, *rows.shape[:-1], -1)

@@ -24,7 +24,7 @@ from lhc.runtime.output_kernels import Digital
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
 from lhc.runtime.unfold import turned, window_peaks
-from lhc.runtime.unit_products import Products
+from lhc.runtime.unit_products import Products, ProductsByUnit
 
 __all__ = ["AnalogLayer", "analog_layer"]
 
@@ -138,7 +138,7 @@ class AnalogLayer(ABC):
             DataError: the activation, or what is added, does not fit the operator.
         """
         self._operands.check(x.shape, None if extra is None else extra.shape)
-        with isolated(draws=not isinstance(matrix, FastMatrix)):
+        with isolated(draws=isinstance(matrix, ProductsByUnit)):
             return self._on_chips(matrix, x, extra, position, corrections, following)
 
     def _on_chips(

@@ -30,6 +30,7 @@ __all__ = [
     "COUNTERS",
     "NoiseStream",
     "Words",
+    "deviate_table",
     "deviate_terms",
     "deviates",
     "draw_levels",
@@ -83,8 +84,8 @@ def _mixed(x: Any, y: Any, bits: int) -> tuple[Any, Any]:
     return x, ((y << bits | y >> (32 - bits)) & _WORD) ^ x
 
 
-def threefry(k0: int, k1: int, x: int, y: int) -> tuple[int, int]:
-    """Threefry-2x32-13 of the counter ``(x, y)`` under the key ``(k0, k1)``."""
+def threefry(k0: Any, k1: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Threefry-2x32-13 of the counter ``(x, y)`` under the key ``(k0, k1)``: integers, or tensors of 64-bit ones."""
     keys = (k0, k1, k0 ^ k1 ^ 0x1BD11BDA)
     x, y = (x + k0) & _WORD, (y + k1) & _WORD
     for round_ in range(13):
@@ -135,6 +136,17 @@ def deviates(terms: Any, word: Any) -> Any:
     value = fused(value, tail, looked_up(terms, 2 * _OCTAVES, octave))
     value = fused(value, tail, looked_up(terms, _OCTAVES, octave))
     return signed(fused(value, tail, looked_up(terms, 0, octave)), word)
+
+
+def deviate_table(terms: Floats) -> Floats:
+    """What `deviates` gives for all upper halves of a word, ``(65536,)``."""
+    upper = np.arange(2**16)
+    tail = np.asarray((upper & 0x7FFF) << 1 | 1, np.float32)
+    octave = tail.view(np.uint32) >> 23 & (_OCTAVES - 1)
+    value = terms[4 * _OCTAVES + octave]
+    for term in range(_TERMS - 2, -1, -1):  # a product of single precision is exact in double: rounded once, as there
+        value = (value.astype(np.float64) * tail + terms[term * _OCTAVES + octave]).astype(np.float32)
+    return np.asarray(np.where(upper >> 15, -value, value), np.float32)
 
 
 @compiled(inner=True)

@@ -9,7 +9,7 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.programmed import OnDemand, ProgrammedLayers
 
 if TYPE_CHECKING:
-    from lhc.runtime.fast import FastMatrix
+    from lhc.runtime.engines import ChipsMatrix
 
 __all__ = ["alone_on_chips", "chip_on_demand", "reads_on_demand"]
 
@@ -34,16 +34,19 @@ def reads_on_demand(
     numbers: Sequence[int],
     room: int | None = None,
 ) -> list[ProgrammedLayers]:
-    """One chip on the fast engine as each of some reads finds it; only the tiles that were asked for last are held.
+    """One chip on the engine as each of some reads finds it; only the tiles that were asked for last are held.
 
     Args:
         room: bytes for the reads of one layer, which are programmed together as far as they fit; None: all are.
     """
-    machines = {tile_set: hardware.for_layer(layer.name) for tile_set, layer in executor.tile_sets().items()}
-    last: dict[tuple[str, int], list[FastMatrix]] = {}
+    machines = {
+        tile_set: (hardware.for_layer(layer.name), layer.form.window is not None)
+        for tile_set, layer in executor.tile_sets().items()
+    }
+    last: dict[tuple[str, int], list[ChipsMatrix]] = {}
 
-    def made(tile_set: str, index: int) -> "FastMatrix":
-        from lhc.runtime.fast import FastMatrix
+    def made(tile_set: str, index: int) -> "ChipsMatrix":
+        from lhc.runtime.engines import matrix_on_chips
 
         size = None if room is None else executor.tile_bytes(tile_set, hardware)
         together = len(numbers) if room is None or size is None else max(1, room // max(size, 1))
@@ -52,8 +55,10 @@ def reads_on_demand(
             last.clear()  # before others are made
             some = numbers[first : first + together]
             found = executor.reads(hardware, seed, draw, t_s, some, [tile_set])
-            machine, pairs = machines[tile_set], executor.pairs
-            last[tile_set, first] = [FastMatrix([state[tile_set]], [draw], seed, machine, pairs) for state in found]
+            machine, convolves = machines[tile_set]
+            last[tile_set, first] = [
+                matrix_on_chips(executor.engine, [state[tile_set]], [draw], seed, machine, convolves) for state in found
+            ]
         return last[tile_set, first][index - first]
 
     def read(index: int) -> ProgrammedLayers:
@@ -71,18 +76,18 @@ def alone_on_chips(
     t_s: float,
     number: int,
     tile_sets: Collection[str],
-) -> "dict[str, FastMatrix]":
-    """Some tile sets on the fast engine, on all of some chips as a read finds them: given the same on every chip.
+) -> "dict[str, ChipsMatrix]":
+    """Some tile sets on the engine, on all of some chips as a read finds them: given the same on every chip.
 
     Only what it multiplies by is held, not what the tiles of more than one layer hold.
     """
-    from lhc.runtime.fast import FastMatrix
+    from lhc.runtime.engines import matrix_on_chips
 
-    found: dict[str, FastMatrix] = {}
+    found: dict[str, ChipsMatrix] = {}
     for name, layer in executor.tile_sets().items():
         if name not in tile_sets:
             continue
-        machine = hardware.for_layer(layer.name)
+        machine, convolves = hardware.for_layer(layer.name), layer.form.window is not None
         states = [executor.reads(hardware, seed, draw, t_s, (number,), [name])[0][name] for draw in draws]
-        found[name] = FastMatrix(states, draws, seed, machine, executor.pairs).lay_out(layer.form.window is not None)
+        found[name] = matrix_on_chips(executor.engine, states, draws, seed, machine, convolves)
     return found

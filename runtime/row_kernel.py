@@ -32,9 +32,9 @@ from lhc.runtime.slice_kernels import keep_slice
 from lhc.runtime.spans import loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 
-__all__ = ["multiply_rows"]
+__all__ = ["COUNTERS", "multiply_rows"]
 
-_COUNTERS = 32
+COUNTERS = 32
 """Of noise, that are used together: four outputs each, so many apart."""
 
 
@@ -133,10 +133,10 @@ def _noise(
     x = spread_word(np.uint32((rows.first + vector) % rows.per_sample))
     half = spread_word(np.uint32(16))
     deviation = spread(_deviation(rows, tiles, row, place, codes) if tiles.by_vector else np.float32(1))
-    for m0 in range(0, outputs, 4 * _COUNTERS):
-        for lanes in range(0, _COUNTERS, LANES):
+    for m0 in range(0, outputs, 4 * COUNTERS):
+        for lanes in range(0, COUNTERS, LANES):
             w0, w1 = threefry_lanes(k0, k1, x, numbered(np.uint32(counter + m0 // 4 + lanes)))
-            for m in range(m0 + lanes, lesser(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
+            for m in range(m0 + lanes, lesser(m0 + 4 * COUNTERS, outputs), COUNTERS):
                 noise = deviates(tiles.deviation, w0)
                 if tiles.by_vector:
                     noise = noise * deviation

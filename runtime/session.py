@@ -17,6 +17,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph, read_plan, static_batch
 from lhc.onnx_io.product import Product
+from lhc.options.values import Engine
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.network_calls import Call, calibration_calls, calibration_count, call_samples
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["HybridSession"]
 
 log = logging.getLogger("lhc")
+
+_COMPUTED: dict[str, Engine] = {
+    "auto": "fast",
+    "fast": "fast",
+    "fast16": "fast16",
+    "torch": "torch",
+    "reference": "fast",
+}
+"""What calibrates a chip, and multiplies but for the engine reference, by the engine that is wanted."""
 
 
 class HybridSession:
@@ -52,7 +62,7 @@ class HybridSession:
         placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
         seed: int = 0,
         t_inference: float | None = None,
-        engine: Literal["auto", "fast", "fast16", "reference"] = "auto",
+        engine: Literal["auto", "fast", "fast16", "torch", "reference"] = "auto",
         dequantize: bool = False,
     ) -> None:
         """Cut the network, program the tiles and let them drift.
@@ -65,7 +75,8 @@ class HybridSession:
             t_inference: seconds after the first read; the hardware's own by default.
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
                 arithmetic, equal to float rounding without noise and in distribution with it, ``fast16`` that in less
-                time, with programmed weights rounded to 16 bits.
+                time, with programmed weights rounded to 16 bits, ``torch`` that of ``fast`` in PyTorch, on a GPU
+                where it has one.
             dequantize: operators on integers can be analog too, by their dequantised weights; plans that were made so
                 need not be told.
 
@@ -73,8 +84,8 @@ class HybridSession:
             UsageError: unknown layer, hardware or engine, one that cannot stand for the hardware, or a negative time.
             ModelError: the model cannot be read or run, or a layer cannot be analog.
         """
-        if engine not in ("auto", "fast", "fast16", "reference"):
-            raise UsageError(f"unknown engine {engine!r}; choose auto, fast, fast16 or reference")
+        if engine not in _COMPUTED:
+            raise UsageError(f"unknown engine {engine!r}; choose auto, fast, fast16, torch or reference")
         self._reference = engine == "reference"
         self._model = canonical(
             load_model(model, runs=must_run),
@@ -95,7 +106,7 @@ class HybridSession:
         self._types = {info.name: info.type for info in self.get_inputs() if info.type.startswith("tensor(")}
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
-        self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies, engine == "fast16")
+        self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies, _COMPUTED[engine])
         self._executor.open()
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._chip: ProgrammedChip

@@ -26,7 +26,7 @@ from lhc.samples.task import count_samples
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
-    from lhc.runtime.fast import FastMatrix
+    from lhc.runtime.engines import ChipsMatrix
 
 __all__ = ["BlockWork", "Job", "Scorer", "job_groups"]
 
@@ -82,7 +82,7 @@ class Scorer:
     def __init__(self, setting: Setting) -> None:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.setting = setting
-        self._bank: Bank[FastMatrix] = Bank(setting.tile_bytes)
+        self._bank: Bank[ChipsMatrix] = Bank(setting.tile_bytes)
         self._executors = RecentlyUsed(setting.kept_placements)
         self._chips = RecentlyUsed(1)
         self._corrections = RecentlyUsed(_KEPT_CORRECTIONS)
@@ -190,7 +190,7 @@ class Scorer:
         if self.setting.is_large and corrections:
             give_back_pool()
 
-        def kept(mapping: Hashable, make: "Callable[[], FastMatrix]") -> "FastMatrix":
+        def kept(mapping: Hashable, make: "Callable[[], ChipsMatrix]") -> "ChipsMatrix":
             return self._bank.get((mapping, job.draws, job.t_s), make)
 
         states = [chip_on_demand(executor, hardware, seed, draw, job.t_s) for draw in job.draws]

@@ -144,8 +144,8 @@ class Setting:
 
     def executor(self, placement: frozenset[str]) -> HybridExecutor:
         """The network with these layers analog, as units of work run it."""
-        copies, pairs = self.copies.of(placement), self.engine == "fast16"
-        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, pairs)
+        copies = self.copies.of(placement)
+        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, self.engine)
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)

@@ -296,7 +296,8 @@ class Emulating:
 
     engine: Engine = option(
         "How products on tiles are computed: fast, or fast16, which rounds programmed weights to 16 bits and takes a"
-        " third less time in large networks; about one output of a tile in 3,000 becomes another code of the ADC.",
+        " third less time in large networks; about one output of a tile in 3,000 becomes another code of the ADC. Or"
+        " torch: what fast computes, in PyTorch, on a GPU where it has one.",
         default="fast",
         metavar="E",
         rare=True,

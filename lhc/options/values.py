@@ -20,7 +20,7 @@ __all__ = [
     "times_of",
 ]
 
-Engine = Literal["fast", "fast16"]
+Engine = Literal["fast", "fast16", "torch"]
 """How products on tiles are computed, see `lhc.options.subjects.Emulating`."""
 
 _SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}

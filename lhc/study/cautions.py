@@ -23,8 +23,10 @@ from lhc.support.numbers import counted, counted_samples, metric_value, share_te
 
 __all__ = [
     "FAST16",
+    "WITHOUT_GPU",
     "beyond_memory",
     "doubts",
+    "on_gpu",
     "warn_of_doubtful_labels",
     "warn_of_few_samples",
     "warn_of_nothing_analog",
@@ -38,6 +40,10 @@ FAST16 = (
     "--engine fast16 rounds programmed weights to 16 bits: about one output of a tile in 3,000 becomes another code of"
     " the ADC"
 )
+WITHOUT_GPU = (
+    "--engine torch: PyTorch has no GPU here and computes on the CPU, which takes 8 to 13 times as long as fast"
+)
+
 LIBRARIES = 900 * 2**20
 """Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 800
 with one for CUDA were measured."""
@@ -47,6 +53,13 @@ LEAST_WON = 1 / 3
 """Of what the most frequent class leaves to be won, the share below which a network is asked about."""
 LOOKED_AT = 256
 """Samples whose accuracy is asked about under another metric."""
+
+
+def on_gpu(name: str) -> str:
+    """Where the engine torch computes."""
+    return (
+        f"--engine torch computes products on {name}; lhc was tested without a GPU: compare a placement with fast once"
+    )
 
 
 def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, samples: int, memory: int) -> str | None:

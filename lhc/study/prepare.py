@@ -22,7 +22,7 @@ from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array, check_classes, check_labels
 from lhc.samples.task import Task
-from lhc.study.cautions import FAST16, beyond_memory
+from lhc.study.cautions import FAST16, WITHOUT_GPU, beyond_memory, on_gpu
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
@@ -159,7 +159,7 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
 
 
 def _check_engine(options: Measuring, opened: Opened, graph: LayerGraph, machine: Hardware) -> None:
-    """Say that products are not as exact as they are by default, where the user wants it so and the machine allows it.
+    """Say how products are computed where the user does not want them as by default, and the machine allows it.
 
     Raises:
         UsageError: it does not.
@@ -170,6 +170,11 @@ def _check_engine(options: Measuring, opened: Opened, graph: LayerGraph, machine
         for layer in graph.candidates:
             check_pairs(machine.for_layer(layer.name))
         opened.warn(FAST16)
+    elif options.engine == "torch":
+        from lhc.runtime.torch_matrix import gpu_name
+
+        gpu = gpu_name()
+        opened.warn(WITHOUT_GPU if gpu is None else on_gpu(gpu))
 
 
 def _with_class_axis(study: Study) -> Study:

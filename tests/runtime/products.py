@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from lhc.errors import UsageError
@@ -15,12 +16,14 @@ from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.paired_weights import check_pairs
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
+from lhc.runtime.torch_matrix import TorchMatrix
 from lhc.runtime.unit_products import Products
 
-__all__ = ["ENGINES", "Engine", "multiplier", "product", "programmed", "takes_pairs"]
+__all__ = ["ENGINES", "FAST_AND_REFERENCE", "Engine", "multiplier", "product", "programmed", "takes_pairs"]
 
-Engine = Literal["fast", "fast16", "reference"]
-ENGINES: tuple[Engine, ...] = ("fast", "reference")
+Engine = Literal["fast", "fast16", "reference", "torch"]
+FAST_AND_REFERENCE: tuple[Engine, Engine] = ("fast", "reference")
+ENGINES: tuple[Engine, ...] = (*FAST_AND_REFERENCE, "torch")
 """Those that are equal to float rounding."""
 
 
@@ -47,6 +50,9 @@ def multiplier(matrix: AnalogMatrix, engine: Engine, seed: int = 0, draw: int = 
     """What computes the products of programmed tiles; seed and draw are those that they were programmed with."""
     if engine == "reference":
         return matrix
+    if engine == "torch":
+        convolves = matrix.groups > 1
+        return TorchMatrix([matrix.programmed()], [draw], seed, matrix.hardware, convolves, torch.device("cpu"))
     return FastMatrix([matrix.programmed()], [draw], seed, matrix.hardware, engine == "fast16")
 
 

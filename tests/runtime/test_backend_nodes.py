@@ -24,6 +24,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.torch_matrix import TorchMatrix
 from tests.runtime.official_cases import OfficialCase, official_cases
 from tests.runtime.products import ENGINES, Engine
 
@@ -128,10 +129,10 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     """Engines that computed products on tiles during the test, one entry a call."""
     seen: list[Engine] = []
 
-    def watch(kind: type[FastMatrix | AnalogMatrix], method: str, engine: Engine) -> None:
+    def watch(kind: type[FastMatrix | TorchMatrix | AnalogMatrix], method: str, engine: Engine) -> None:
         compute: Callable[..., torch.Tensor] = getattr(kind, method)
 
-        def watched(self: FastMatrix | AnalogMatrix, *args: object) -> torch.Tensor:
+        def watched(self: FastMatrix | TorchMatrix | AnalogMatrix, *args: object) -> torch.Tensor:
             seen.append(engine)
             return compute(self, *args)
 
@@ -139,6 +140,7 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
 
     for method in ("convolve", "multiply"):
         watch(FastMatrix, method, "fast")
+        watch(TorchMatrix, method, "torch")
         watch(AnalogMatrix, method, "reference")
     return seen
 

@@ -171,12 +171,12 @@ def plain(**faults: float) -> Hardware:
 def test_both_engines_multiply_by_the_faulty_weights() -> None:
     import torch
 
-    from tests.runtime.products import ENGINES, product, programmed
+    from tests.runtime.products import FAST_AND_REFERENCE, product, programmed
 
     hardware = plain(stuck_high=0.05, dead_columns=0.1, column_offset=0.3, remap=True)
     x = torch.from_numpy(RNG.normal(size=(9, 70)).astype(np.float32))
     made = programmed(WEIGHTS, hardware, 86400.0)
-    fast, reference = (product(made, x, engine=engine).numpy() for engine in ENGINES)
+    fast, reference = (product(made, x, engine=engine).numpy() for engine in FAST_AND_REFERENCE)
 
     np.testing.assert_allclose(fast, reference, rtol=1e-4, atol=1e-4)
     ((tile,),) = made.programmed().tiles
