@@ -71,13 +71,15 @@ def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
     """The placement that is given or annotated; the opened network where there is none, and one has to be searched.
 
     Raises:
-        UsageError: options of a search where the placement is given, or shapes that nothing needs.
+        UsageError: options of a search where the placement is given, shapes that nothing needs, or options of samples
+            where there are none.
     """
     opened = opened_of(options)
     refuse_compiled(opened.model)
     annotated = None if options.everything or options.placement is not None else read_plan(opened.model)
     plan = options.placement if isinstance(options.placement, Plan) else annotated
     _check(options, plan)
+    _check_samples(options, opened)
     if plan is not None:
         return _planned(opened.split_as(plan), plan, options)
     return _named(opened, options) if options.names_layers else opened
@@ -102,6 +104,17 @@ def _check(options: PlacingFirst, plan: Plan | None) -> None:
     if options.shapes and not given:
         raise UsageError(
             "--shape goes with --all-analog or another given placement; for a search, the samples tell the shapes"
+        )
+
+
+def _check_samples(options: PlacingFirst, opened: Opened) -> None:
+    """Refuse what says which samples are meant where there are none."""
+    default = SomeSamples()
+    of_data = [name for name in vars(default) if getattr(options, name) != getattr(default, name)]
+    if of_data and options.data is None and opened.entry is None:
+        raise UsageError(
+            f"{', '.join('--' + name.replace('_', '-') for name in sorted(of_data))}: without samples it means nothing;"
+            " give these with --data FILE.npz, or leave it out"
         )
 
 

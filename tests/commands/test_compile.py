@@ -107,6 +107,10 @@ def test_an_annotated_model_needs_no_data(model_file: Path, data_file: Path, tmp
     placed = model_file.with_name("small.lhc.onnx")
     assert run("compile", placed, "-o", tmp_path / "x.sim.onnx")[0] == 0
     assert run("compile", placed, "--t-inference", 0, "--seed", 4)[0] == 0
+    code, _, told = run("compile", placed, "--samples", 5, "-o", tmp_path / "y.sim.onnx")
+    assert code == 2
+    assert "--samples: without samples it means nothing; give these with --data FILE.npz" in told
+    assert not (tmp_path / "y.sim.onnx").exists()
     about = {e.key: e.value for e in onnx.load(str(tmp_path / "small.sim.onnx")).metadata_props}["lhc.compiled"]
     assert json.loads(about) == {"noise": "on", "seed": 4, "draw": 0, "t_s": 0.0}
 
@@ -250,6 +254,7 @@ def test_usage_errors(model_file: Path, options: list[str], message: str) -> Non
         (["--all-analog", "--max-drop", "0.1"], "--max-drop: is for the search of a placement"),
         (["--all-analog", "--objective", "macs"], "--objective: is for the search of a placement"),
         (["--shape", "image=1,2,6,6"], "--shape goes with --all-analog"),
+        (["--all-analog", "--samples", "5", "--skip", "2"], "--samples, --skip: without samples it means nothing"),
         (["--all-analog", "--shape", "image=1,x"], "write NAME=1,3,224,224"),
     ],
 )
