@@ -50,10 +50,31 @@ def gpu_name() -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class _Vectors:
-    """Where vectors of a block stand: numbers of their samples, ascending, and of them in their sample."""
+    """Where vectors of a block stand.
+
+    Attributes:
+        samples: numbers of their samples.
+        places: numbers of them in their sample.
+        within: of which samples some are the block's.
+    """
 
     samples: Tensor
     places: Tensor
+    within: range
+
+    @classmethod
+    def of(cls, images: range, per_sample: int, places: int, device: torch.device) -> "_Vectors":
+        """Of images of the stream, of which so many are a sample, with so many vectors each."""
+        image = torch.arange(images.start, images.stop, device=device)[:, None]
+        return cls(
+            (image // per_sample).expand(-1, places).reshape(-1),
+            (image % per_sample * places + torch.arange(places, device=device)).reshape(-1),
+            range(images.start // per_sample, (images.stop - 1) // per_sample + 1),
+        )
+
+    def some(self, which: Tensor) -> "_Vectors":
+        """Some of them."""
+        return _Vectors(self.samples[which], self.places[which], self.within)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,11 +214,8 @@ class TorchMatrix:
             vectors = image.as_strided(*window_layout(image, geometry)).reshape(
                 geometry.groups, -1, len(image) * places
             )
-            numbers = torch.arange(start, start + len(image), device=self._device)[:, None] + first * per_sample
-            where = _Vectors(
-                (numbers // per_sample).expand(-1, places).reshape(-1),
-                (numbers % per_sample * places + torch.arange(places, device=self._device)).reshape(-1),
-            )
+            stream = start + first * per_sample
+            where = _Vectors.of(range(stream, stream + len(image)), per_sample, places, self._device)
             products = self._products(vectors, where, use).reshape(self.chips, -1, len(image), *out).transpose(1, 2)
             if found is None:
                 found = torch.empty((self.chips, images, *products.shape[2:]))
@@ -249,8 +267,7 @@ class TorchMatrix:
             some = pending.flatten(0, 2).any(0).nonzero()[:, 0]
             if len(some) == 0:
                 break
-            vectors = _Vectors(where.samples[some], where.places[some])
-            again, saturated = self._round(row, address, inputs[..., some], peaks[..., some], vectors, round_)
+            again, saturated = self._round(row, address, inputs[..., some], peaks[..., some], where.some(some), round_)
             again, waits = again.mul_(float(self._io.reductions[round_])), pending[..., some]
             codes[..., some] = torch.where(waits, again, codes[..., some])
             pending = torch.zeros_like(pending)
@@ -265,7 +282,7 @@ class TorchMatrix:
         codes = dac_codes(inputs, peaks, row.factors[round_], row.limits[round_], io)
         if row.slice_ is not None:
             codes = kept_slice(codes, *row.slice_, io)
-        products, deviation = row.weights @ codes, None
+        products = row.weights @ codes
         noise = self._noise(address, where, round_)
         if noise is not None:
             if row.variances is not None:
@@ -282,13 +299,12 @@ class TorchMatrix:
         """Deviates of a round, ``(chips, groups, outputs, vectors)``, as compiled loops draw them."""
         if self._deviates is None:
             return None
-        first, last = int(where.samples[0]), int(where.samples[-1])
-        samples = torch.arange(first, last + 1, device=self._device)
+        samples = torch.arange(where.within.start, where.within.stop, device=self._device)
         keys = np.array([stream.key(address) for stream in self._streams], np.int64).T[..., None]
         of_chips = torch.from_numpy(keys.copy()).to(self._device)
         high, low = samples >> 32, samples & _LOW
         of_samples = threefry(*threefry(of_chips[0], of_chips[1], round_, high), low, 0)
-        k0, k1 = (key[:, None, where.samples - first] for key in of_samples)
+        k0, k1 = (key[:, None, where.samples - where.within.start] for key in of_samples)
         words = threefry(k0, k1, where.places, self._segments.counters[:, None])
         quarters = torch.cat([*(word >> 16 for word in words), *(word & 0xFFFF for word in words)], 1)
         groups, outputs = self._rows[0].weights.shape[1:3]
