@@ -105,7 +105,7 @@ def ranked(study: Study, method: RankingMethod) -> Study:
         OutOfTimeError: the time was over before that.
     """
     samples = study.splits.rank
-    metric = study.ranking_metric(samples, study.task.metric)
+    metric = study.told_ranking_metric(samples, study.task.metric)
     table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
     if len(table.layers) < len(study.measurable):
         done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"

@@ -246,14 +246,21 @@ class Study:
         """All samples, judged by what layers are ranked by; ``judged_by``: what placements were judged by."""
         samples = self.splits.judged
         own = samples.metric if samples.metric.chosen else None
-        metric = self.ranking_metric(samples, judged_by or own)
-        if metric.name == "nmse" and samples.targets is not None and judged_by is None and own is None:
-            log.warning(
-                "the labels are not used: they are no classes 0 to %d of the output; layers are ranked by nmse against"
-                " the digital network's answers",
-                self._output_by_class(samples).shape[-1] - 1,
+        return samples.with_metric(self.told_ranking_metric(samples, judged_by or own))
+
+    def told_ranking_metric(self, samples: Task, judge: Metric | None) -> Metric:
+        """`ranking_metric`; says so where labels might have shown classes and do not."""
+        metric, labels = self.ranking_metric(samples, judge), samples.targets
+        asked = judge is None or (judge.classes is None and labels is not None and labels.dtype.kind in "iu")
+        if metric.name == "nmse" and labels is not None and asked:
+            output = self._output_by_class(samples)
+            classes = f"classes 0 to {output.shape[-1] - 1}" if output.ndim > 1 else "classes"
+            what = "the labels are not used: they" if judge is None else f"the labels, which {judge.name} reads,"
+            self.opened.warn(
+                f"{what} are no {classes} of the output; layers are ranked by nmse against"
+                " the digital network's answers (by kl if --class-axis says which axis holds classes)"
             )
-        return samples.with_metric(metric)
+        return metric
 
     def ranking_metric(self, samples: Task, judge: Metric | None) -> Metric:
         """What layers are ranked by, as the answers to some samples and their targets show it.

@@ -89,6 +89,31 @@ def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(capl
 
 
 @pytest.mark.analog
+@pytest.mark.parametrize(
+    ("beyond", "class_axis", "ranked_by"), [(99, None, "nmse"), (99, 1, "kl"), (0, None, "kl")], ids=str
+)
+def test_a_function_with_labels_that_are_no_classes_says_what_ranks(
+    caplog: pytest.LogCaptureFixture, beyond: int, class_axis: int | None, ranked_by: str
+) -> None:
+    def near(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = -np.abs(outputs.argmax(1) - targets % 2).astype(float)
+        return scores
+
+    metric = lhc.Metric("near", higher_is_better=True, needs_targets=True, score=near)
+    result = lhc.partition(
+        network(),
+        lhc.Task({"x": X}, np.arange(len(X)) % 2 + beyond, metric),
+        class_axis=class_axis,
+        objective="macs",
+        draws=2,
+        max_drop=1.0,
+    )
+    assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {ranked_by}
+    told = "near reads, are no classes 0 to 1 of the output; layers are ranked by nmse"
+    assert caplog.text.count(told) == (ranked_by == "nmse")
+
+
+@pytest.mark.analog
 def test_a_budget_in_another_unit_is_refused_before_anything_is_measured() -> None:
     done: list[str] = []
     with pytest.raises(UsageError, match="percentages are points of a share of right answers, which nmse is not"):
