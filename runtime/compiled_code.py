@@ -17,13 +17,12 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import njit
-from numba.core import config, event, typed_passes, untyped_passes
+from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
 from numba.core.registry import cpu_target
 
 from lhc.runtime.environment import code_digest
+from lhc.runtime.kernel_compiler import InnerCompiler, KernelCompiler
 from lhc.support.files import default_work_dir
 from lhc.support.garbage import uncollected
 from lhc.support.version import VERSION
@@ -48,7 +47,7 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True, "forceinline": within}
         # Python owns all memory: numba need not count references to it, which is more than half of what it writes.
-        options |= {"pipeline_class": _InnerCompiler if inner else _Compiler, "_nrt": False}
+        options |= {"pipeline_class": InnerCompiler if inner else KernelCompiler, "_nrt": False}
         _collect_less()
         kernel: Any = njit(nogil=True, error_model="numpy", **options)(function)
         if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
@@ -56,58 +55,6 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
         return cast("Callable[P, R]", kernel)
 
     return decorated
-
-
-class _Linked(JITCodeLibrary):
-    """Code that is linked into what calls it, which optimises it; numba would do that here too, and load the result."""
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]
-        self._finalized = True
-
-    @property
-    def codegen(self) -> "_Linked":
-        """What is asked for `set_env` alone."""
-        return self
-
-    def set_env(self, name: str, env: object) -> None:
-        """Of Python's objects inner kernels have none; taken from the cache they have no place for them either."""
-
-
-_LEFT_OUT = (
-    typed_passes.InlineOverloads,
-    typed_passes.NopythonRewrites,
-    untyped_passes.FindLiterallyCalls,
-    untyped_passes.InlineClosureLikes,
-    untyped_passes.InlineInlinables,
-    untyped_passes.LiteralUnroll,
-    untyped_passes.MakeFunctionToJitFunction,
-    untyped_passes.WithLifting,
-)
-"""Passes over what kernels have none of: functions within functions, ``with``, whole arrays in formulas, and what
-numba is asked to inline or unroll before types are known."""
-
-
-class _Compiler(Compiler):
-    """Leaves out passes that change nothing."""
-
-    def define_pipelines(self) -> Any:
-        pipelines: Any = super().define_pipelines()  # type: ignore[no-untyped-call]
-        for one in pipelines:
-            one.passes = [step for step in one.passes if step[0] not in _LEFT_OUT]
-        return pipelines
-
-
-class _InnerCompiler(_Compiler):
-    """Makes `_Linked` code."""
-
-    def define_pipelines(self) -> Any:
-        state: Any = self.state
-        state.library = _Linked(state.targetctx.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
-        return super().define_pipelines()
 
 
 class _Compiling(event.Listener):

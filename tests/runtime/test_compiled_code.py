@@ -131,8 +131,16 @@ def test_another_processor_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert len(list((tmp_path / "compiled").iterdir())) == 2
 
 
-def test_only_five_modules_know_numba() -> None:
+def test_only_six_modules_know_numba() -> None:
     folders = [ROOT / name for name in ("lhc", "passes", "runtime", "models")]
     sources = {path.name: path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py")}
     known = sorted(name for name, text in sources.items() if re.search(r"(import|from) numba", text))
-    assert known == ["compiled_code.py", "lane_pairs.py", "lanes.py", "packed_lanes.py", "spans.py"]
+    kernels = ["compiled_code.py", "kernel_compiler.py", "lane_pairs.py", "lanes.py", "packed_lanes.py", "spans.py"]
+    assert known == kernels
+
+
+def test_functions_of_others_are_compiled_as_by_numba(tmp_path: Path) -> None:
+    """They count references, which kernels do not."""
+    lists = 'from numba import njit\nassert njit(lambda n: ["a" * k for k in range(n)])(3) == ["", "a", "aa"]'
+    environment = os.environ | {"LHC_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", CALL + lists], env=environment, check=True)
