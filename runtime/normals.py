@@ -186,8 +186,21 @@ def draw_levels(
     """
     fill_words(key, line, first, words, counters)
     halves = seen_as(words, np.uint16)
-    for n in range(count):
-        put(noise, n, number(levels, np.int64(number(halves, n) >> _LEVEL_SHIFT)))
+    n = 0
+    while n + 4 <= count:
+        _draw(levels, halves, n, noise)
+        _draw(levels, halves, n + 1, noise)
+        _draw(levels, halves, n + 2, noise)
+        _draw(levels, halves, n + 3, noise)
+        n += 4
+    while n < count:
+        _draw(levels, halves, n, noise)
+        n += 1
+
+
+@compiled(inner=True, within=True)
+def _draw(levels: Any, halves: Any, n: int, noise: Any) -> None:
+    put(noise, n, number(levels, np.int64(number(halves, n) >> _LEVEL_SHIFT)))
 
 
 class NoiseStream:

@@ -158,6 +158,10 @@ def _drift(
             # e^(-nu time) as the 64th power of its series for a 64th of the exponent, which never exceeds a few tenths.
             z = -number(exponents, first + n) * time * _PART
             power = _ONE + z * (_ONE + z * _HALF * (_ONE + z * _THIRD))
-            for _ in range(6):
-                power = power * power
+            power = power * power
+            power = power * power
+            power = power * power
+            power = power * power
+            power = power * power
+            power = power * power
             put(target, first + n, r * power * larger(_ZERO, _ONE + deviation * number(noise_, n)))
