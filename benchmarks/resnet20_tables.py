@@ -2,7 +2,7 @@
 
     python benchmarks/resnet20_tables.py FOLDER
 
-FOLDER holds ``sens.json`` (lhc sensitivity), ``part_0.01.json``, ``part_0.02.json`` and ``part_0.05.json`` (lhc
+FOLDER holds ``sens.json`` (lhc sensitivity), ``part_0.005.json``, ``part_0.01.json`` and ``part_0.02.json`` (lhc
 partition), ``sens256.json`` (lhc sensitivity on 256 images) and ``aihwkit.json`` (benchmarks/aihwkit_sensitivity.py).
 """
 
@@ -16,7 +16,7 @@ from scipy import stats
 
 from lhc.support.tables import Table
 
-BUDGETS = ("0.01", "0.02", "0.05")
+BUDGETS = ("0.005", "0.01", "0.02")
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def read(folder: Path, name: str) -> dict[str, Any]:
 
 def points(interval: list[float]) -> str:
     """An interval of shares in points."""
-    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+    return f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
 
 
 def placements(folder: Path) -> Table:
@@ -39,11 +39,11 @@ def placements(folder: Path) -> Table:
         digital = [layer["name"] for layer in d["layers"] if layer["placement"] == "digital"]
         rows.append(
             [
-                f"{100 * float(budget):.0f}",
+                f"{100 * float(budget):g}",
                 f"{len(analog)} of {len(d['layers'])}",
                 f"{100 * d['analog_mac_fraction']:.1f} %",
                 str(d["tiles"]),
-                f"{100 * d['result']['drop']:.1f}",
+                f"{100 * d['result']['drop']:.2f}",
                 points(d["result"]["chip_interval"]),
                 points(d["result"]["sample_interval"]),
                 f"{100 * d['confidence']:.0f} %",
@@ -81,7 +81,7 @@ def sensitivities(folder: Path) -> Table:
         "std",
         "90 % interval",
         "rank",
-        *[f"at {100 * float(b):.0f} pt" for b in BUDGETS],
+        *[f"at {100 * float(b):g} pt" for b in BUDGETS],
     ]
     return Table(headers, rows, right=(1, 2, 4))
 
