@@ -34,6 +34,7 @@ from lhc.runtime.differentiable_shapes import SHAPES
 from lhc.runtime.observed import in_groups
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors, relative_error, rounding
+from lhc.runtime.torch_device import CPU, computing_on, made_here
 
 __all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity", "parity_limit"]
 
@@ -52,7 +53,11 @@ _STEPS = 4
 
 
 class DifferentiableModel(nn.Module):
-    """A network whose outputs, and all tensors inside, are differentiable functions of weights and inputs."""
+    """A network whose outputs, and all tensors inside, are differentiable functions of weights and inputs.
+
+    Attributes:
+        device: where it computes; the CPU at first.
+    """
 
     def __init__(self, model: OnnxModel, graph: LayerGraph, biases: bool = False) -> None:
         """Prepare the graph; nothing is computed yet. Weights are the model's own memory: who trains them copies them.
@@ -61,6 +66,7 @@ class DifferentiableModel(nn.Module):
             biases: whether constant biases of products (their third operand) are parameters too.
         """
         super().__init__()
+        self.device = CPU
         self.model = model
         self.graph = graph
         opset = opset_of(model.proto)
@@ -77,6 +83,12 @@ class DifferentiableModel(nn.Module):
             self._parameters[name] = nn.Parameter(tensor_of(constants.value(name)))
         self._constants = dict(_tensors(t for t in proto.graph.initializer if t.name not in self._parameters))
         self._schedules: dict[tuple[str, ...], list[tuple[Operator, tuple[str, ...]]]] = {}
+
+    def compute_on(self, device: torch.device) -> None:
+        """Compute on another device from now on."""
+        self.to(device)
+        self._constants = {name: value.to(device) for name, value in self._constants.items()}
+        self.device = device
 
     def forward(
         self,
@@ -98,10 +110,11 @@ class DifferentiableModel(nn.Module):
         wanted = tuple(self.graph.outputs if outputs is None else outputs)
         values: dict[str, Tensor] = {**self._constants, **self._parameters}  # type: ignore[dict-item]  # none is None
         values.update((name, self._tensor(name, value)) for name, value in feeds.items())
-        for operator, finished in self._schedule(wanted):
-            values.update(self._run(operator, values, replace or {}))
-            for name in finished:
-                values.pop(name, None)
+        with computing_on(self.device):
+            for operator, finished in self._schedule(wanted):
+                values.update(self._run(operator, values, replace or {}))
+                for name in finished:
+                    values.pop(name, None)
         return {name: values[name] for name in wanted}
 
     def _schedule(self, wanted: tuple[str, ...]) -> list[tuple[Operator, tuple[str, ...]]]:
@@ -129,9 +142,9 @@ class DifferentiableModel(nn.Module):
 
     def _tensor(self, name: str, value: Array | Tensor) -> Tensor:
         if isinstance(value, Tensor):
-            return value
+            return value.to(self.device)
         try:
-            return tensor_of(np.require(value, requirements="C"))
+            return tensor_of(np.require(value, requirements="C")).to(self.device)
         except TypeError as error:
             raise ModelError(f"{self.model.label}: torch has no type for input {name!r}, {value.dtype}") from error
 
@@ -152,7 +165,9 @@ class DifferentiableModel(nn.Module):
                 result = _function(node)(operator, *inputs)
         except (RuntimeError, IndexError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelError(f"{self.model.label}: {node.op_type} {node.name!r} fails in torch: {reason}") from error
+            where = "" if self.device.type == "cpu" else f" on {self.device}"
+            failed = f"{self.model.label}: {node.op_type} {node.name!r} fails in torch{where}: {reason}"
+            raise ModelError(failed) from error
         results = result if isinstance(result, tuple) else (result,)
         return {name: value for name, value in zip(node.output, results, strict=False) if name}
 
@@ -160,7 +175,7 @@ class DifferentiableModel(nn.Module):
         """What the branch of an If computes that its condition chooses."""
         chosen = "then_branch" if bool(values[operator.node.input[0]].reshape(-1)[0]) else "else_branch"
         body = dict(subgraphs(operator.node))[chosen]
-        seen = {**values, **dict(_tensors(body.initializer))}
+        seen = {**values, **{name: made_here(value) for name, value in _tensors(body.initializer)}}
         for node in body.node:
             inner = Operator.of(node, operator.opset, operator.label)
             _check_known(inner)
@@ -191,7 +206,7 @@ def parity(
         expected = observe_tensors(network.model, names, feeds, packs=False)
         with torch.no_grad():
             found = network(feeds, names)
-        errors |= {name: relative_error(found[name].numpy(), tensor_of(expected[name]).numpy()) for name in names}
+        errors |= {name: relative_error(found[name].cpu().numpy(), tensor_of(expected[name]).numpy()) for name in names}
         del expected, found
     return errors
 

@@ -4,7 +4,8 @@ A direction v at the scored output gives the gradient g at the output z of every
 along v by Σ g·d, which `NoisyProduct` sums for the errors of the emulated tiles.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,13 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.onnx_io.product import Product
-from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
+from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity, parity_limit
 from lhc.runtime.differentiable_noise import NoisyProduct
 from lhc.runtime.differentiable_products import DifferentiableProduct
 from lhc.runtime.effects import Effects
 from lhc.runtime.ort import Array
 from lhc.runtime.threads import differentiating, isolated
+from lhc.runtime.torch_device import CPU, computing_on
 
 __all__ = ["LayerEffects"]
 
@@ -31,6 +33,7 @@ PARITY = 1e-3
 """Greatest difference of a tensor from onnxruntime's, relative to its greatest value: far below what damage is known
 to."""
 
+_ON_CPU = "with --engine fast gradients are computed on the CPU"
 Floats = npt.NDArray[np.float64]
 Directions = Callable[[Array], Array]
 """``output (samples, ...) -> (directions, samples, ...)``."""
@@ -46,11 +49,13 @@ class LayerEffects:
         hardware: Hardware,
         names: Sequence[str],
         output: str,
+        device: torch.device = CPU,
     ) -> None:
         """Prepare the gradients; no layer has programmed tiles yet.
 
         Args:
             output: the output that is scored.
+            device: that gradients, and what they are multiplied with, are computed on.
 
         Raises:
             ModelError: steps of ADCs differ.
@@ -61,12 +66,31 @@ class LayerEffects:
                 " only be measured"
             )
         self._network = DifferentiableModel(model, graph)
+        self._network.compute_on(device)
         self._nodes = {node.name: node for node in model.proto.graph.node}
         self._hardware = hardware
         self._names = names
         self._output = output
         self._groups: list[tuple[NoisyProduct, ...]] = []
         self._aligned: Collection[str] = ()
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Computing with gradients; a GPU may fail in more ways than a model can be asked for before.
+
+        Raises:
+            ModelError: it fails.
+        """
+        device = self._network.device
+        with differentiating(), computing_on(device):
+            try:
+                yield
+            except RuntimeError as error:
+                if device.type == "cpu":
+                    raise
+                reason = str(error).splitlines()[0]
+                failed = f"{self._network.model.label}: gradients fail in torch on {device}: {reason}; {_ON_CPU}"
+                raise ModelError(failed) from error
 
     def check_parity(self, feeds: Mapping[str, Array]) -> None:
         """See that the network in torch computes what onnxruntime does.
@@ -76,7 +100,12 @@ class LayerEffects:
         """
         graph = self._network.graph
         with isolated():
-            found = parity(self._network, feeds, [self._output, *(graph[name].outputs[0] for name in self._names)])
+            try:
+                found = parity(self._network, feeds, [self._output, *(graph[name].outputs[0] for name in self._names)])
+            except ModelError as failed:
+                if self._network.device.type == "cpu" or isinstance(failed, UnsupportedOperatorError):
+                    raise
+                raise ModelError(f"{failed}; {_ON_CPU}") from failed
         tensor, error = max(found.items(), key=lambda one: one[1])
         if error > parity_limit(self._network, PARITY):  # a NaN is told from the answers and gradients
             raise ModelError(
@@ -100,11 +129,12 @@ class LayerEffects:
         if samples < 2:
             return frozenset()
         products, chosen = [self._product(name) for name in self._names], samples // 2
-        with differentiating():
+        with self._computing():
             tensors = self._network(feeds, self._needed(products))
             output = self._differentiable(tensors)
             probe = torch.zeros_like(output)
-            probe[chosen] = torch.randn(output.shape[1:], generator=torch.Generator().manual_seed(0))
+            drawn = torch.randn(output.shape[1:], generator=torch.Generator().manual_seed(0), device=CPU)
+            probe[chosen] = drawn.to(output.device)
             found = self._gradients(products, tensors, probe)
             by_name = {one.layer.name: one for one in products}
             inside = (n for n, g in found.items() if _only_in_part(by_name[n].outputs(g), len(output), chosen))
@@ -139,7 +169,8 @@ class LayerEffects:
         layer, weight = graph[name], graph[name].weight
         assert weight is not None
         form = Product.of_layer(self._nodes[name], layer)
-        return DifferentiableProduct(form, layer, Constants(model.proto.graph).value(weight.name))
+        value = Constants(model.proto.graph).value(weight.name)
+        return DifferentiableProduct(form, layer, value, self._network.device)
 
     def block(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Effects]:
         """Effects of every layer on a block of samples, by the name of the first of those that share tiles.
@@ -152,7 +183,7 @@ class LayerEffects:
             UnsupportedOperatorError: the network cannot be differentiated.
             ModelError: the output has no gradient, or one that is not finite.
         """
-        with differentiating():
+        with self._computing():
             tensors, gradients = self._run(feeds, samples, directions)
             size = len(tensors[self._output])
             with torch.no_grad():
@@ -163,7 +194,7 @@ class LayerEffects:
 
     def columns(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Floats]:
         """Effect of every output of a layer by itself, ``(outputs,)``; arguments, names and errors as of `block`."""
-        with differentiating():
+        with self._computing():
             tensors, gradients = self._run(feeds, samples, directions)
             size = len(tensors[self._output])
             found: dict[str, Floats] = {}
@@ -217,9 +248,9 @@ class LayerEffects:
     @staticmethod
     def _cotangents(output: Tensor, samples: int, directions: Directions) -> Tensor:
         """``(directions, *output)``; samples that only fill up the batch have none."""
-        given = directions(output[:samples].detach().numpy())
-        vectors = torch.zeros(len(given), *output.shape, dtype=output.dtype)
-        vectors[:, :samples] = torch.from_numpy(given).to(output.dtype)
+        given = directions(output[:samples].detach().cpu().numpy())
+        vectors = torch.zeros(len(given), *output.shape, dtype=output.dtype, device=output.device)
+        vectors[:, :samples] = torch.from_numpy(given).to(vectors)
         return vectors
 
     def _gradients(
@@ -262,7 +293,7 @@ class LayerEffects:
             moved = part if moved is None else moved + part
         if moved is None:
             return Effects(np.zeros(draws), outputs, False)
-        squares: Floats = moved.double().square().sum((0, 1)).numpy()
+        squares: Floats = moved.double().square().sum((0, 1)).cpu().numpy()
         self._check_finite(group[0], squares, outputs)
         return Effects(squares, outputs, bool(any(g[n.product.layer.name].any() for n in group for g in gradients)))
 

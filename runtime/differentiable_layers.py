@@ -227,13 +227,13 @@ def _resized(op: Operator, x: Tensor, axis: int, size: int, factor: float, mode:
     known = x.shape[axis]
     places = _coordinates(op, known, size, factor)
     if mode == "nearest":
-        return x.index_select(axis % x.ndim, torch.from_numpy(_nearest(op, places).clip(0, known - 1)))
+        return x.index_select(axis % x.ndim, torch.from_numpy(_nearest(op, places).clip(0, known - 1)).to(x.device))
     inside = places.clip(0, known - 1)
     lower = np.floor(inside).astype(np.int64)
-    share = torch.from_numpy((inside - lower).astype(np.float32)).to(x.dtype)
+    share = torch.from_numpy((inside - lower).astype(np.float32)).to(x)
     share = share.reshape(-1, *[1] * (x.ndim - 1 - axis % x.ndim))
-    low = x.index_select(axis, torch.from_numpy(lower))
-    high = x.index_select(axis, torch.from_numpy(np.minimum(lower + 1, known - 1)))
+    low = x.index_select(axis, torch.from_numpy(lower).to(x.device))
+    high = x.index_select(axis, torch.from_numpy(np.minimum(lower + 1, known - 1)).to(x.device))
     return low * (1 - share) + high * share
 
 

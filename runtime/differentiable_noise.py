@@ -59,8 +59,12 @@ class NoisyProduct:
         self.product = product
         self.draws = len(chips)
         self._hardware = hardware
+        self._device = product.device
         gains = [torch.ones(len(product.matrix)) if c is None else torch.from_numpy(c.gain) for c in corrections]
-        drawn = [gain[:, None] * torch.from_numpy(chip.weights()) for gain, chip in zip(gains, chips, strict=True)]
+        drawn = [
+            (gain[:, None] * torch.from_numpy(chip.weights())).to(self._device)
+            for gain, chip in zip(gains, chips, strict=True)
+        ]
         # The digital weights as one more draw: what the DAC alone does.
         self._weights = torch.stack([*(w - product.matrix for w in drawn), product.matrix])
         blocks = list(dict.fromkeys(chips[0].starts))
@@ -70,9 +74,13 @@ class NoisyProduct:
         self._ranges = [chips[0].tiles[row][0].input_range for row in first]
         scaled = (_output_scales(chip) * gain.numpy() for gain, chip in zip(gains, chips, strict=True))
         self._scales = np.stack(list(scaled))
-        self._adc_offsets = _adc_offsets(chips, self._scales * sum(hardware.dac.reads), self._block_of_row)
+        self._adc_offsets = _adc_offsets(
+            chips, self._scales * sum(hardware.dac.reads), self._block_of_row, self._device
+        )
         self._worth = self._worth_of_currents(chips) if hardware.currents.read_noise > 0 else None
-        self._offsets = [None if c is None else torch.from_numpy(c.offset / product.form.alpha) for c in corrections]
+        self._offsets = [
+            None if c is None else torch.from_numpy(c.offset / product.form.alpha).to(self._device) for c in corrections
+        ]
 
     def effects(self, x: Tensor, exact: Tensor, gradients: Sequence[Tensor], parts: int) -> tuple[Tensor, Floats]:
         """Movement by weights and DAC, ``(parts, directions, draws)``, and power of the output noise, ``(draws,)``.
@@ -85,8 +93,7 @@ class NoisyProduct:
         """
         at_output = torch.stack([self.product.gradients(g, parts) for g in gradients], dim=2)
         still = [(g * exact).reshape(parts, -1).sum(1) for g in gradients] if self._converts else []
-        moved, power = [], torch.zeros(len(self._splits), len(self.product.matrix), dtype=torch.float64)
-        driven = torch.zeros(())
+        moved, power, driven = [], self._no_power(), self._nothing()
         for vectors, squares, piece in self._pieces(x, at_output, parts):
             moved.append(self._moved(vectors, piece))
             power += self._power(squares, piece)
@@ -97,7 +104,7 @@ class NoisyProduct:
         weights = both[..., :-1]
         if self._converts:
             weights = weights + (both[..., -1] - torch.stack(still, dim=1))[..., None]
-        power_of_rows = power.numpy()[self._block_of_row]
+        power_of_rows = power.cpu().numpy()[self._block_of_row]
         noise = self._hardware.output_variance * np.einsum("rso,so->r", self._scales**2, power_of_rows)
         return weights + self._shifted(at_output), noise + self._read_noise(driven).sum(1)
 
@@ -109,9 +116,8 @@ class NoisyProduct:
         at_output = torch.stack([self.product.gradients(g, parts) for g in gradients], dim=2)
         errors = self._weights[:-1].permute(1, 2, 0)
         shifts = torch.stack([errors.new_zeros(len(errors)) if b is None else b for b in self._offsets], dim=-1)
-        total = torch.zeros(len(errors), dtype=torch.float64)
-        power = torch.zeros(len(self._splits), len(errors), dtype=torch.float64)
-        driven = torch.zeros(())
+        total = torch.zeros(len(errors), dtype=torch.float64, device=self._device)
+        power, driven = self._no_power(), self._nothing()
         for vectors, squares, piece in self._pieces(x, at_output, parts):
             g = piece.flatten(0, 2).transpose(0, 1)  # outputs, (parts and directions), products
             joint = (piece.flatten(1, 3) @ vectors[:, 0].transpose(1, 2)).view(*piece.shape[:4], -1)
@@ -122,8 +128,10 @@ class NoisyProduct:
             total += by_draw.square().mean(-1).sum(1).double()
             power += self._power(squares, piece)
             driven = driven + self._driven(vectors, piece)
-        outputs = np.einsum("rso,so->o", self._scales**2, power.numpy()[self._block_of_row]) / self.draws
-        found: Floats = total.numpy() + self._hardware.output_variance * outputs + self._read_noise(driven).mean(0)
+        outputs = np.einsum("rso,so->o", self._scales**2, power.cpu().numpy()[self._block_of_row]) / self.draws
+        found: Floats = (
+            total.cpu().numpy() + self._hardware.output_variance * outputs + self._read_noise(driven).mean(0)
+        )
         return found
 
     def _worth_of_currents(self, chips: Sequence[ProgrammedMatrix]) -> Tensor:
@@ -134,7 +142,7 @@ class NoisyProduct:
                 weights = torch.from_numpy(self._noisy_rows(row))
                 factor = torch.from_numpy(np.float32(np.square(scale / (row[0].input_range or 1.0))))
                 found[:, start : start + weights.shape[1]] += factor[:, None] * weights
-        return worth
+        return worth.to(self._device)
 
     def _noisy_rows(self, row: Sequence[ProgrammedTile]) -> npt.NDArray[np.float32]:
         """``|w|`` of a row of tiles, or where read noise is constant how often each input is driven there."""
@@ -149,7 +157,7 @@ class NoisyProduct:
     def _driven(self, vectors: Tensor, at_output: Tensor) -> Tensor:
         """``Σ_p g² x²``, ``(groups · outputs, inputs)``; 0 where products have no read noise."""
         if self._worth is None:
-            return torch.zeros(())
+            return self._nothing()
         energy = at_output.square().sum(2)
         return torch.einsum("pgoc,pgic->goi", energy, vectors.square()).reshape(self.product.matrix.shape)
 
@@ -158,7 +166,7 @@ class NoisyProduct:
         if self._worth is None:
             return np.zeros((self.draws, 1))
         variance = self._hardware.currents.read_noise**2
-        found: Floats = variance * (self._worth * driven).sum(2, dtype=torch.float64).numpy()
+        found: Floats = variance * (self._worth * driven).sum(2, dtype=torch.float64).cpu().numpy()
         return found
 
     def _pieces(self, x: Tensor, at_output: Tensor, parts: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -210,10 +218,16 @@ class NoisyProduct:
     def _power(self, squares: Tensor, at_output: Tensor) -> Tensor:
         """``Σ_p s_p² g_p,o²``, ``(row splits, groups · outputs)``, from s², ``(parts, groups, row splits, count)``."""
         if self._hardware.output_variance == 0:
-            return torch.zeros(squares.shape[2], len(self.product.matrix), dtype=torch.float64)
+            return self._no_power()
         energy = at_output.square().sum(2)
         summed = (squares @ energy.transpose(2, 3)).sum(0, dtype=torch.float64)
         return summed.transpose(0, 1).reshape(squares.shape[2], -1)
+
+    def _no_power(self) -> Tensor:
+        return torch.zeros(len(self._splits), len(self.product.matrix), dtype=torch.float64, device=self._device)
+
+    def _nothing(self) -> Tensor:
+        return torch.zeros((), device=self._device)
 
     @property
     def _converts(self) -> bool:
@@ -243,12 +257,13 @@ class NoisyProduct:
             magnitudes = values.amax(2, keepdim=True)
             if not nonnegative:
                 magnitudes = torch.maximum(magnitudes, values.amin(2, keepdim=True).neg_())
-            scale = torch.where(magnitudes > 0, magnitudes, 1.0) if dac.scaling == "abs_max" else torch.tensor(1.0)
+            scales = dac.scaling == "abs_max"
+            scale = torch.where(magnitudes > 0, magnitudes, 1.0) if scales else magnitudes.new_ones(())
             driven = (
                 magnitudes > 0 if self._hardware.adc.zero_skipping else torch.ones_like(magnitudes, dtype=torch.bool)
             )
             found.append(torch.where(driven, scale.square(), 0.0))
-            scale = scale if limit is None else torch.tensor(limit)
+            scale = scale if limit is None else torch.tensor(limit, device=self._device)
             if self._clips:
                 reach = scale * (dac.clip or 1.0)
                 values.clamp_(torch.zeros_like(reach) if dac.from_zero else -reach, reach)
@@ -257,7 +272,9 @@ class NoisyProduct:
         return torch.cat(found, dim=2)
 
 
-def _adc_offsets(chips: Sequence[ProgrammedMatrix], scales: Floats, block_of_row: Sequence[int]) -> Tensor | None:
+def _adc_offsets(
+    chips: Sequence[ProgrammedMatrix], scales: Floats, block_of_row: Sequence[int], device: torch.device
+) -> Tensor | None:
     """What ADCs add to the outputs of a vector of scale 1, ``(draws, row splits, groups · outputs)``; None: nothing.
 
     Args:
@@ -271,7 +288,7 @@ def _adc_offsets(chips: Sequence[ProgrammedMatrix], scales: Floats, block_of_row
     for total, chip, worth in zip(found, chips, scales, strict=True):
         for row, block, scale in zip(chip.tiles, block_of_row, worth, strict=True):
             total[block] += scale * np.concatenate([tile.offset for tile in row if tile.offset is not None])
-    return torch.from_numpy(found.astype(np.float32))
+    return torch.from_numpy(found.astype(np.float32)).to(device)
 
 
 def _moved_by_offsets(squares: Tensor, at_output: Tensor, offsets: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lhc.graph import Layer
 from lhc.onnx_io.product import Product
+from lhc.runtime.torch_device import CPU
 from lhc.runtime.unfold import padded, shared, turned, window_layout
 
 __all__ = ["DifferentiableProduct"]
@@ -24,11 +25,13 @@ class DifferentiableProduct:
 
     Attributes:
         weight: as stored.
+        device: where gradients are.
     """
 
     form: Product
     layer: Layer
     weight: np.ndarray
+    device: torch.device = CPU
 
     @property
     def output(self) -> str:
@@ -38,7 +41,7 @@ class DifferentiableProduct:
     @cached_property
     def matrix(self) -> Tensor:
         """The weights, ``(groups · outputs, inputs)``, float32."""
-        return shared(np.asarray(self.form.matrix(self.weight), np.float32))
+        return shared(np.asarray(self.form.matrix(self.weight), np.float32)).to(self.device)
 
     def products(self, output: Tensor, bias: Tensor | None) -> Tensor:
         """The operator's output without what is added to it, in the shape of the output."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from lhc.onnx_io import stored_array
 from lhc.runtime.differentiable_ops import TORCH_DTYPES, Function, Operator, integers, tensor_of
+from lhc.runtime.torch_device import made_here
 
 __all__ = ["SHAPES"]
 
@@ -194,7 +195,7 @@ def _constant(op: Operator) -> Tensor:
     """A tensor, or a scalar or list of numbers."""
     for name, value in op.attributes.items():
         if name == "value":
-            return tensor_of(stored_array(value))
+            return made_here(tensor_of(stored_array(value)))
         if name in ("value_float", "value_floats"):
             return torch.tensor(value, dtype=torch.float32)
         if name in ("value_int", "value_ints"):
@@ -204,7 +205,7 @@ def _constant(op: Operator) -> Tensor:
 
 def _constant_of_shape(op: Operator, shape: Tensor) -> Tensor:
     fill = tensor_of(stored_array(op.attributes["value"])) if "value" in op.attributes else torch.zeros(1)
-    return fill.reshape(()).expand(integers(shape)).clone()
+    return fill.reshape(()).expand(integers(shape)).clone().to(shape.device)
 
 
 def _range(op: Operator, start: Tensor, stop: Tensor, step: Tensor) -> Tensor:

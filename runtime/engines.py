@@ -6,7 +6,8 @@ from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.options.values import Engine
 from lhc.runtime.fast import FastMatrix
-from lhc.runtime.torch_matrix import TorchMatrix, torch_device
+from lhc.runtime.torch_device import torch_device
+from lhc.runtime.torch_matrix import TorchMatrix
 
 __all__ = ["ChipsMatrix", "matrix_on_chips"]
 

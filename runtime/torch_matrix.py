@@ -31,21 +31,11 @@ from lhc.runtime.torch_converters import adc_codes, dac_codes, kept_slice, widen
 from lhc.runtime.unfold import padded, window_layout
 from lhc.seeds import device_entropy
 
-__all__ = ["TorchMatrix", "gpu_name", "torch_device"]
+__all__ = ["TorchMatrix"]
 
 _VALUES = {"cpu": 2**20, "cuda": 2**25}
 """Aimed number of values in a block: where the caches hold some such tensors, and a GPU's memory some dozens."""
 _LOW = 0xFFFFFFFF
-
-
-def torch_device() -> torch.device:
-    """A GPU where PyTorch has one, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def gpu_name() -> str | None:
-    """What PyTorch calls its GPU; None: it has none."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 @dataclass(frozen=True, eq=False)

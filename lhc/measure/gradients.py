@@ -129,8 +129,10 @@ def corrections_alone(
 def network_of(setting: Setting, names: Sequence[str]) -> "LayerEffects":
     """The network with gradients at some layers, without programmed tiles."""
     from lhc.runtime.differentiable_effects import LayerEffects
+    from lhc.runtime.torch_device import device_of
 
-    return LayerEffects(setting.model, setting.graph, setting.hardware, names, setting.output)
+    device = device_of(setting.engine)
+    return LayerEffects(setting.model, setting.graph, setting.hardware, names, setting.output, device)
 
 
 def on_chips(
@@ -159,7 +161,7 @@ def _feeds(setting: Setting, block: Block) -> Mapping[str, Array]:
 def _executor(setting: Setting, names: Sequence[str]) -> HybridExecutor:
     alone = (setting.copies.of(group) for group in setting.graph.tied(names))
     copies = {name: count for found in alone for name, count in found.items()}
-    return HybridExecutor(setting.model, setting.graph, names, setting.ranges, copies)
+    return HybridExecutor(setting.model, setting.graph, names, setting.ranges, copies, setting.engine)
 
 
 def _corrected(setting: Setting, names: Sequence[str]) -> list[str]:

@@ -60,6 +60,8 @@ class KeptResults:
             found["frozen"] = True
         if self.setting.engine != "fast" and placement:
             found["engine"] = self.setting.engine
+        if self.setting.engine == "torch" and placement:
+            found["gpu"] = self._gpu
         return found
 
     def samples(self, where: slice) -> Facts:
@@ -69,6 +71,13 @@ class KeptResults:
             "samples": where.stop - where.start,
             "data": self.task.block_digest(where.start, where.stop),
         }
+
+    @cached_property
+    def _gpu(self) -> str | None:
+        """What PyTorch sums products on, in an order of its own."""
+        from lhc.runtime.torch_device import gpu_name
+
+        return gpu_name()
 
     @cached_property
     def _facts(self) -> Facts:

@@ -171,7 +171,7 @@ def _check_engine(options: Measuring, opened: Opened, graph: LayerGraph, machine
             check_pairs(machine.for_layer(layer.name))
         opened.warn(FAST16)
     elif options.engine == "torch":
-        from lhc.runtime.torch_matrix import gpu_name
+        from lhc.runtime.torch_device import gpu_name
 
         gpu = gpu_name()
         opened.warn(WITHOUT_GPU if gpu is None else on_gpu(gpu))

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 import pytest
-import torch
 
 import lhc
 from lhc.errors import UsageError
@@ -51,7 +50,6 @@ def test_the_engine_torch_names_the_gpu_that_it_computes_on(
 ) -> None:
     asked = {"all_analog": True, "samples": 40, "draws": 2}
     fast = lhc.evaluate("digits-narrow", **asked)[0]  # type: ignore[arg-type]
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
     with caplog.at_level(logging.WARNING, "lhc"), pretended_gpu(monkeypatch) as computed:
         found = lhc.evaluate("digits-narrow", engine="torch", **asked)[0]  # type: ignore[arg-type]
     assert "computes products on GPU X; lhc was tested without a GPU" in caplog.text

@@ -18,6 +18,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity, parity_limit
 from lhc.runtime.ort import relative_error
+from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 Array = npt.NDArray[Any]
 
@@ -141,6 +142,11 @@ CASES = (
 def test_operators_equal_onnxruntime(case: Case) -> None:
     found = parity(network(case.proto()), {"x": case.x})
     assert found["y"] <= TOLERANCE
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_on_a_gpu_operators_compute_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_same_on_gpu(network(case.proto()), {"x": case.x}, monkeypatch)
 
 
 def test_zoo_equals_onnxruntime() -> None:

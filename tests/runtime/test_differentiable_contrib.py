@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity
 from lhc.runtime.ort import Array, must_run
+from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 pytestmark = pytest.mark.analog
 
@@ -86,6 +87,11 @@ def test_the_same_as_onnxruntime_and_a_gradient(case: Case) -> None:
     (gradient,) = (parameter.grad for parameter in module.parameters())
     assert gradient is not None
     assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_on_a_gpu_it_is_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_same_on_gpu(network(case), {"x": X}, monkeypatch)
 
 
 def test_embeddings() -> None:

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity
 from lhc.runtime.ort import Array, must_run
+from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 pytestmark = pytest.mark.analog
 
@@ -98,6 +99,11 @@ def test_grouped_queries_are_the_same_as_onnxruntime_and_have_gradients(case: Ca
     module(feeds)["y"].square().sum().backward()
     gradients = [p.grad for name, p in module.named_parameters() if name == "w" or not case.packed]
     assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_on_a_gpu_grouped_queries_are_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_same_on_gpu(*network(case), monkeypatch)
 
 
 def test_a_window_that_hides_tokens_is_refused_by_name() -> None:

@@ -9,6 +9,7 @@ from onnx import numpy_helper
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
 from lhc.runtime.ort import observe_tensors
+from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 BODIES = {
     "per tensor": "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
@@ -51,6 +52,11 @@ X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_values_are_those_of_onnxruntime(body: str) -> None:
     assert max(parity(network(body), {"x": X}).values()) < 1e-6
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_on_a_gpu_values_are_the_same(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_same_on_gpu(network(body), {"x": X}, monkeypatch)
 
 
 def test_values_on_an_edge_between_integers_may_be_some_steps_of_8_bits_apart() -> None:
