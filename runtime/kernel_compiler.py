@@ -1,4 +1,4 @@
-"""numba's compiler as kernels need it: the same results, in two thirds of the time.
+"""numba's compiler as kernels need it: the same results, in less time.
 
 numba compiles every function of a kernel by itself, in a pipeline of passes. What takes time there and is of no use to
 kernels is left out: passes over what kernels have none of, what is done between passes, the end of every variable's
