@@ -29,6 +29,7 @@ __all__ = [
     "on_gpu",
     "warn_of_doubtful_labels",
     "warn_of_few_samples",
+    "warn_of_gpu",
     "warn_of_nothing_analog",
     "warn_of_other_digital",
     "warn_of_other_samples",
@@ -60,6 +61,15 @@ def on_gpu(name: str) -> str:
     return (
         f"--engine torch computes products on {name}; lhc was tested without a GPU: compare a placement with fast once"
     )
+
+
+def warn_of_gpu(opened: Opened) -> None:
+    """Say so where trainings compute on a GPU."""
+    from lhc.runtime.torch_device import gpu_name
+
+    name = gpu_name()
+    if name is not None:
+        opened.warn(f"training computes on {name}, where that runs the whole network; lhc was tested without a GPU")
 
 
 def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, samples: int, memory: int) -> str | None:

@@ -26,6 +26,7 @@ from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
 from lhc.study.adapt import adapted, adapters_note
+from lhc.study.cautions import warn_of_gpu
 from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
@@ -92,6 +93,7 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
         from lhc.train.course import Course
     except ImportError as error:
         raise MissingDependencyError(f"retraining needs PyTorch: {error}") from error
+    warn_of_gpu(study.opened)
 
     def report(what: str, done: int, total: int) -> None:
         study.options.progress(what, done, total)
@@ -171,8 +173,7 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
         return found
 
     checkpoint = course.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
-    steps = course.steps
-    metric = study.task.metric
+    steps, metric = course.steps, study.task.metric
 
     def shown(value: float) -> str:
         return f"{drop_word(metric.higher_is_better)} {drop_text(value, metric.percent, 'absolute')}"

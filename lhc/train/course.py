@@ -18,6 +18,7 @@ from lhc.onnx_io.free_batch import with_free_batch
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.ort import observe_tensors, relative_error, rounding
+from lhc.runtime.torch_device import gpu_name
 from lhc.samples.task import Array, Task, count_samples, cut
 from lhc.support.functions import code_of, load_function
 from lhc.train.batches import Batches, load_augment
@@ -190,7 +191,9 @@ class Course:
 
     def facts(self) -> dict[str, object]:
         """What decides the result of a training, apart from the placement."""
+        gpu = gpu_name()  # which sums in an order, and draws by a generator, of its own
         return {
+            **({} if gpu is None else {"gpu": gpu}),
             "model": self.model.identity,
             "hardware": self.hardware.model_dump(mode="json"),
             "t_s": self.t_s,

@@ -1,7 +1,6 @@
 """A network in training: its parameters, and the products that are analog in it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from lhc.model import OnnxModel, opset_of
 from lhc.options.training import WeightNoise
 from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
 from lhc.runtime.differentiable_ops import tensor_of
+from lhc.runtime.torch_device import computing_on
 from lhc.samples.task import Array
 from lhc.train.chips import chip_of
 from lhc.train.products import TrainingProduct
@@ -55,12 +55,6 @@ class _Network(DifferentiableModel):
         for name, of in trained.aliases.items():
             self._parameters[name] = self._parameters[of]
         self._constants = {k: v for k, v in self._constants.items() if k not in self._parameters}
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "_Network":
-        """Constants move with the parameters, to another device for example."""
-        self._constants = {name: fn(value) for name, value in self._constants.items()}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
 
 
 class NoisyNetwork:
@@ -108,7 +102,11 @@ class NoisyNetwork:
         self._nodes = {node.name: node for node in model.proto.graph.node}
         self._opset = opset_of(model.proto)
         self.devices: dict[str, object | None] = {}
-        self.device = torch.device("cpu")
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; the CPU at first."""
+        return self.module.device
 
     def check(self, feeds: Mapping[str, Array], exact: float = PARITY) -> None:
         """Make sure that the network computes what onnxruntime does, product by product.
@@ -129,15 +127,10 @@ class NoisyNetwork:
 
     def to(self, device: torch.device) -> None:
         """Compute on another device."""
-        self.device = device
-        self.module.to(device)
+        self.module.compute_on(device)
         self._start = {name: value.to(device) for name, value in self._start.items()}
         for parameter in self._ranges.values():
             parameter.data = parameter.data.to(device)
-
-    def _on_device(self) -> AbstractContextManager[object]:
-        """New tensors are made on the device; on the CPU they are anyway, and torch asks at every call."""
-        return nullcontext() if self.device.type == "cpu" else torch.device(self.device)
 
     def place(self, analog: Iterable[str]) -> None:
         """Make exactly these products analog."""
@@ -156,7 +149,7 @@ class NoisyNetwork:
             strength: share of the full noise.
         """
         names = {layer.weight.name: layer.name for layer in map(self._graph.__getitem__, self.analog) if layer.weight}
-        with torch.no_grad(), self._on_device():
+        with torch.no_grad(), computing_on(self.device):
             weights = self.module({}, list(names))
             for group in self._graph.tied(self.analog):
                 first = self._graph[group[0]]
@@ -172,19 +165,14 @@ class NoisyNetwork:
 
     def __call__(self, feeds: Mapping[str, Array], output: str) -> Tensor:
         """The output on the chip that was drawn last."""
-        with self._on_device():
-            found: Tensor = self.module(self._tensors(feeds), [output], self.analog)[output]
-            return found
+        found: Tensor = self.module(feeds, [output], self.analog)[output]
+        return found
 
     @torch.no_grad()
     def digital(self, feeds: Mapping[str, Array], output: str) -> Tensor:
         """The output without tiles, as it was before anything was trained."""
-        with self._on_device():
-            found: Tensor = self.module(self._tensors(feeds) | self._start, [output])[output]
-            return found
-
-    def _tensors(self, feeds: Mapping[str, Array]) -> dict[str, Tensor]:
-        return {name: tensor_of(array).to(self.device) for name, array in feeds.items()}
+        found: Tensor = self.module({**feeds, **self._start}, [output])[output]
+        return found
 
     def limit(self) -> None:
         """Clip weights of analog products to the hardware's number of standard deviations, where it has one.

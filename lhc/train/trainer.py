@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lhc.errors import DataError, ModelError
 from lhc.options.training import TrainingOptions
+from lhc.runtime.torch_device import CPU, computing_on, torch_device
 from lhc.samples.task import Array, count_samples
 from lhc.train.batches import Batches
 from lhc.train.losses import Loss
@@ -110,7 +111,7 @@ class Trainer:
         number = self._first + self.step
         feeds, targets = self.batches.batch(number)
         kept = self._answers
-        with seeded(self.settings.seed, number):
+        with seeded(self.settings.seed, number), computing_on(self.network.device):
             wanted = self._targets(feeds, targets) if kept is None else kept[self.batches.chosen(number)]
             self.network.draw(strength)
             loss = self.loss(self.network(feeds, self.output), wanted)
@@ -196,19 +197,18 @@ def device_for(network: NoisyNetwork, feeds: Mapping[str, Array]) -> torch.devic
         network: on the CPU, where it is again afterwards.
         feeds: a few samples.
     """
-    cpu = torch.device("cpu")
     if not torch.cuda.is_available():
-        return cpu
-    gpu = torch.device("cuda")
+        return CPU
     try:
+        gpu = torch_device()
         network.to(gpu)
         with torch.no_grad():
             network(feeds, network.module.graph.outputs[0])
     except (ModelError, RuntimeError) as error:
         log.warning("training on the CPU, since the GPU cannot run the network: %s", error)
-        return cpu
+        return CPU
     finally:
-        network.to(cpu)
+        network.to(CPU)
     return gpu
 
 

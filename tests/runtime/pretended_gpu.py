@@ -42,6 +42,11 @@ class GpuTensor(Tensor):
         """Where it says it is."""
         return GPU
 
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - torch's
+        """A file holds it as a tensor of the CPU, which is what `map_location` makes of it."""
+        with torch._C.DisableTorchFunction():
+            return self.detach().as_subclass(Tensor).__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
+
     @classmethod
     def __torch_function__(
         cls,
@@ -137,9 +142,9 @@ def _told(one: object, far: bool) -> object:
 @contextmanager
 def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """PyTorch has a GPU, it says; how often it computes what there."""
-    patch.setattr(torch.cuda, "is_available", lambda: True)
-    patch.setattr(torch.cuda, "current_device", lambda: 0)
-    patch.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
     _computed_there.clear()
-    with _Factories():
+    with patch.context() as here, _Factories():
+        here.setattr(torch.cuda, "is_available", lambda: True)
+        here.setattr(torch.cuda, "current_device", lambda: 0)
+        here.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
         yield _computed_there

@@ -29,6 +29,7 @@ from lhc.train.losses import load_loss
 from lhc.train.network import PARITY, WRITTEN_PARITY, NoisyNetwork
 from lhc.train.trained_tensors import find_trained
 from lhc.train.trainer import Trainer, device_for
+from tests.runtime.pretended_gpu import pretended_gpu
 from tests.train.conftest import Build
 
 pytestmark = pytest.mark.analog
@@ -235,9 +236,9 @@ def test_a_gpu_that_cannot_run_the_network_is_not_used(
             raise RuntimeError("out of memory")
         move(device)
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(network, "to", refuse)
-    assert device_for(network, feeds).type == "cpu"
+    with pretended_gpu(monkeypatch):
+        assert device_for(network, feeds).type == "cpu"
     assert "out of memory" in caplog.text
     assert network.device.type == "cpu"
 
