@@ -22,7 +22,6 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.registry import cpu_target
 
 from lhc.runtime.environment import code_digest
-from lhc.runtime.kernel_compiler import InnerCompiler, KernelCompiler
 from lhc.support.files import default_work_dir
 from lhc.support.garbage import uncollected
 from lhc.support.version import VERSION
@@ -31,6 +30,9 @@ __all__ = ["compiled", "compiled_folder"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_NEWEST = (0, 68)
+"""Of numba, whose inside `lhc.runtime.kernel_compiler` reaches into: the newest that it was tested with."""
 
 
 def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -46,8 +48,7 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True, "forceinline": within}
-        # Python owns all memory: numba need not count references to it, which is more than half of what it writes.
-        options |= {"pipeline_class": InnerCompiler if inner else KernelCompiler, "_nrt": False}
+        options |= _pipeline(inner)
         _collect_less()
         kernel: Any = njit(nogil=True, error_model="numpy", **options)(function)
         if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
@@ -55,6 +56,16 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
         return cast("Callable[P, R]", kernel)
 
     return decorated
+
+
+def _pipeline(inner: bool) -> dict[str, Any]:
+    """How numba compiles a kernel, or one that others call; versions that are not known as they do for everybody."""
+    if numba.version_info.short > _NEWEST:
+        return {}
+    from lhc.runtime.kernel_compiler import InnerCompiler, KernelCompiler
+
+    # Python owns all memory: numba need not count references to it, which is more than half of what it writes.
+    return {"pipeline_class": InnerCompiler if inner else KernelCompiler, "_nrt": False}
 
 
 class _Compiling(event.Listener):

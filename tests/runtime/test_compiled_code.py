@@ -144,3 +144,34 @@ def test_functions_of_others_are_compiled_as_by_numba(tmp_path: Path) -> None:
     lists = 'from numba import njit\nassert njit(lambda n: ["a" * k for k in range(n)])(3) == ["", "a", "aa"]'
     environment = os.environ | {"LHC_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", CALL + lists], env=environment, check=True)
+
+
+ANSWERS = """
+import hashlib
+import numpy as np
+from lhc.models import zoo_entry
+from lhc.runtime import HybridSession
+
+images = np.random.default_rng(0).normal(size=(8, 1, 8, 8)).astype(np.float32)
+answers = HybridSession(zoo_entry("digits-narrow").model(), "lionheart", "all-analog").run(None, {"x": images})[0]
+digest = hashlib.sha256(answers.tobytes()).hexdigest()
+"""
+
+
+def test_a_numba_that_is_newer_than_all_that_were_tested_compiles_the_same(tmp_path: Path) -> None:
+    """As it does for everybody, since the inside that kernels' compiler reaches into may have changed."""
+    newer = """
+import sys, numba
+numba.version_info = numba.version_info._replace(short=(99, 0))
+"""
+    told = """
+assert "lhc.runtime.kernel_compiler" not in sys.modules
+print(digest)
+"""
+    environment = os.environ | {"LHC_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        [sys.executable, "-c", newer + ANSWERS + told], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    here: dict[str, str] = {}
+    exec(ANSWERS, here)
+    assert found.stdout.strip() == here["digest"]
