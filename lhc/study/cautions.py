@@ -41,9 +41,7 @@ FAST16 = (
     "--engine fast16 rounds programmed weights to 16 bits: about one output of a tile in 3,000 becomes another code of"
     " the ADC"
 )
-WITHOUT_GPU = (
-    "--engine torch: PyTorch has no GPU here and computes on the CPU, which takes 8 to 13 times as long as fast"
-)
+WITHOUT_GPU = "--engine torch: PyTorch has no GPU here and computes on the CPU, up to 13 times as long as fast"
 
 LIBRARIES = 900 * 2**20
 """Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 800
