@@ -108,10 +108,8 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
     outcome = None if stored is None else stored.outcome
     verified = None if options.hardware is not None or options.names_layers else outcome
     asked = _as_verified(options, verified)
-    kind = options.drop_type or ("absolute" if outcome is None else outcome.drop_type)
     generalize = options.generalize or (verified is not None and verified.generalized)
-    judged = replace(options, drop_type=kind, generalize=generalize)
-    budget = budget_as_placed(judged, asked.confidence, opened, outcome)
+    budget = budget_as_placed(replace(options, generalize=generalize), asked.confidence, opened, outcome)
     chips = chips_of("--chips", options.chips, CHIPS, budget.share, one_sided(budget.confidence))
     with Running(options) as running:
         study, analog, at = read_placed(asked, running, None, opened=opened)

@@ -6,8 +6,10 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
-from lhc.options.commands import RobustnessOptions
+from lhc.options.commands import RetrainOptions, RobustnessOptions
 from lhc.plan import Retrained
+from lhc.study.goal import budget_as_placed
+from lhc.study.source import opened_of
 
 pytestmark = pytest.mark.analog
 
@@ -118,3 +120,22 @@ def test_without_an_analog_layer_it_is_said_that_nothing_can_change(caplog: pyte
     assert f"digits-narrow: {told}" in caplog.messages
     lhc.evaluate("digits-narrow", samples=20, draws=2)
     assert f"digits-narrow: {told}: it carries no placement ('lhc partition' makes one" in caplog.text
+
+
+def test_a_budget_that_is_given_is_absolute_whatever_the_annotated_one_is() -> None:
+    placed = lhc.partition(
+        "digits-narrow", samples=60, draws=2, strategy="all-analog", max_drop=0.1, drop_type="relative", include=FEW
+    )
+    asked = RobustnessOptions("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2)
+    as_annotated = lhc.robustness.of(asked)
+    assert (as_annotated.max_drop, as_annotated.drop_type) == (0.1, "relative")
+    for metric in (None, "kl"):
+        given = lhc.robustness.of(replace(asked, max_drop=0.02, metric=metric))
+        assert (given.max_drop, given.drop_type) == (0.02, "absolute"), metric
+    relative = lhc.robustness.of(replace(asked, max_drop=0.02, drop_type="relative"))
+    assert (relative.max_drop, relative.drop_type) == (0.02, "relative")
+    # Likewise where a placement is trained.
+    outcome = placed.plan.outcome
+    training = RetrainOptions("digits-narrow", max_drop=0.02)
+    assert budget_as_placed(training, 0.9, opened_of(asked), outcome).drop_type == "absolute"
+    assert budget_as_placed(replace(training, max_drop=None), 0.9, opened_of(asked), outcome).drop_type == "relative"
