@@ -5,13 +5,15 @@ is one point of a share in %), or relative to the baseline where the budget is. 
 """
 
 import json
+from dataclasses import replace
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lhc.costs import SystemFigures
+from lhc.options.budget_options import DropType
 from lhc.plan import Plan
-from lhc.report.text import of_budget
+from lhc.report.text import of_budget, shown_kind
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
 
 __all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
@@ -126,12 +128,22 @@ class Report(_ReportRecord):
 
         Only those of `times` can be held against a budget where weights were trained, if against the given network.
         """
-        return self.times if self.robustness is None or self._times_are_of_budget else self.robustness.times
+        times, kind = self._measured_times
+        wanted = self.over_time_type
+        return tuple(replace(point, evaluation=point.evaluation.of_kind(kind, wanted)) for point in times)
 
     @property
-    def over_time_type(self) -> Literal["absolute", "relative"]:
-        """Whether the drops of `over_time` are relative to the baseline."""
-        return "absolute" if self.robustness is None or self._times_are_of_budget else self.robustness.drop_type
+    def over_time_type(self) -> DropType:
+        """Whether the drops of `over_time` are relative to the baseline: as the budget, where that is of them."""
+        times, kind = self._measured_times
+        return shown_kind(times[0].evaluation, self.plan.outcome, kind) if times else kind
+
+    @property
+    def _measured_times(self) -> tuple[tuple[AtTime, ...], DropType]:
+        """Those of `over_time`, and whether their drops are relative."""
+        if self.robustness is None or self._times_are_of_budget:
+            return self.times, "absolute"
+        return self.robustness.times, self.robustness.drop_type
 
     @property
     def _times_are_of_budget(self) -> bool:

@@ -27,6 +27,7 @@ from lhc.report.text import (
     points,
     samples_basis,
     shown_damage,
+    shown_kind,
 )
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.numbers import (
@@ -70,25 +71,24 @@ def basis_text(found: SensitivityTable | Attribution) -> str:
 def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = None) -> Table:
     """Rows of ``lhc run``, one a time; ``outcome``: of the placement that was run, whose budget is asked after."""
     first, rows = results[0], []
+    kind = shown_kind(first, outcome)
+    share = first.percent or kind == "relative"
     generalized = outcome is not None and outcome.generalized
     held = [within_budget(e, outcome) for e in results]
-    for e, within in zip(results, held, strict=True):
+    for e, within in zip((e.of_kind("absolute", kind) for e in results), held, strict=True):
         bounds = "-" if e.interval is None else f"[{', '.join(metric_value(b, e.percent) for b in e.interval)}]"
         mean, std = (metric_value(value, e.percent) for value in (e.mean, e.std))
         lost = e.deciding(generalized)
-        budget = None if within is None or outcome is None else budget_for(e, outcome)
-        drops = [
-            drop_value(e.drop, e.percent, budget=budget),
-            "-" if lost is None else drop_range(lost, e.percent, budget),
-        ]
+        budget = None if within is None or outcome is None else budget_for(e, outcome, kind)
+        drops = [drop_value(e.drop, share, budget=budget), "-" if lost is None else drop_range(lost, share, budget)]
         word = [] if budget is None else [held_word(lost, budget)]
         rows.append([time_text(e.t_s), mean, std, bounds, *drops, *word])
-    drop = f"{first.drop_word}{drop_unit(first.percent, 'absolute', first.metric)}"
+    drop = f"{first.drop_word}{drop_unit(first.percent, kind, first.metric)}"
     interval = f"{level_text(first.confidence)} interval over chips"
     of_drop = f"interval of the {first.drop_word}{' over chips and samples' if generalized else ''}"
     headers = ["time", first.metric, "std", interval, drop, of_drop]
     if outcome is not None and held[0] is not None:
-        budget_here = drop_text(budget_for(first, outcome), first.percent, "absolute")
+        budget_here = drop_text(budget_for(first, outcome, kind), first.percent, kind)
         headers.append(f"mean within the budget of {budget_here}")
     return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
 

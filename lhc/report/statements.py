@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from lhc.options.budget_options import DropType
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
@@ -201,7 +202,7 @@ def _certainty(outcome: Outcome) -> str:
     )
 
 
-def _lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: str) -> str:
+def _lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: DropType) -> str:
     """Up to when the mean drop is shown to stay within the budget, as tables over time judge it."""
     metric = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
     if metric is not None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lhc.options.budget_options import DropType
 from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity
 from lhc.plan.sensitivity_texts import found_with_one_copy
 from lhc.support.numbers import (
@@ -52,6 +53,7 @@ __all__ = [
     "samples_basis",
     "samples_text",
     "shown_damage",
+    "shown_kind",
     "tests_text",
     "unmet_because",
     "with_one_copy",
@@ -188,6 +190,15 @@ def budget_for(found: "Evaluation", outcome: Outcome, drop_type: str = "absolute
     if drop_type == outcome.drop_type:
         return outcome.max_drop
     return outcome.max_drop * (abs(found.baseline) if drop_type == "absolute" else 1 / abs(found.baseline))
+
+
+def shown_kind(found: "Evaluation", outcome: Outcome | None, kind: DropType = "absolute") -> DropType:
+    """As what drops are shown: as the budget that they can be held against, else as they are.
+
+    Args:
+        kind: what the evaluation's drops are.
+    """
+    return outcome.drop_type if outcome is not None and found.baseline and of_budget(found, outcome) else kind
 
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:

@@ -1,9 +1,10 @@
 """What measurements return: numbers with their spread, and how they were got."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from lhc.options.budget_options import DropType
 from lhc.options.subjects import Engine
 from lhc.plan import Sensitivity
 from lhc.plan.recurrent_steps import by_title
@@ -77,6 +78,22 @@ class Evaluation:
     def deciding(self, generalized: bool) -> tuple[float, float] | None:
         """The interval of the mean drop that decides: over chips and samples, or else over chips alone."""
         return self.sample_interval if generalized else self.drop_interval
+
+    def of_kind(self, kind: DropType, wanted: DropType) -> "Evaluation":
+        """The same with drops that are relative to the baseline, or not; those of a baseline of 0 stay as they are.
+
+        Args:
+            kind: what they are.
+        """
+        if kind == wanted or not self.baseline:
+            return self
+        scale = abs(self.baseline) if wanted == "absolute" else 1 / abs(self.baseline)
+        here, anywhere = (
+            None if one is None else (scale * one[0], scale * one[1])
+            for one in (self.drop_interval, self.sample_interval)
+        )
+        drops = tuple(scale * drop for drop in self.drops)
+        return replace(self, drop=scale * self.drop, drops=drops, drop_interval=here, sample_interval=anywhere)
 
 
 @dataclass(frozen=True)

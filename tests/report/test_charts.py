@@ -14,6 +14,7 @@ from lhc.report.builder import over_time
 from lhc.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
 from lhc.report.document import Report
 from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, training_chart, worst_value
+from lhc.report.markdown import markdown
 from lhc.report.page_sections import sections
 from lhc.report.statements import statements
 from lhc.results import AtTime, Evaluation
@@ -176,11 +177,18 @@ def test_a_relative_budget_lies_where_it_is_on_a_front(full: Report) -> None:
 
 
 def test_time_within_a_relative_budget_is_judged_in_its_unit(full: Report) -> None:
-    """Times measured as points, a budget of 3 % of 0.9: 2.8 points are beyond it."""
+    """Times measured as points, a budget of 3 % of 0.9: 2.8 points are beyond it, and all is said as the budget is."""
     assert full.plan.outcome is not None
     outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
     said = said_over_time(full, outcome, (0.011, 0.029))
-    assert said.endswith("the mean drop is shown to be within the budget at first, and is 2.80 points at 1 hour.")
+    assert said.endswith(
+        "the mean drop is shown to be within the budget at first, and is 3.11 % of the digital value at 1 hour."
+    )
+    plan = full.plan.model_copy(update={"outcome": outcome})
+    robust = replace(full.robustness, drop_type="absolute") if full.robustness is not None else None
+    report = full.model_copy(update={"plan": plan, "robustness": robust})
+    assert report.over_time_type == "relative"
+    assert "Mean drop (% of the digital value)" in markdown(report)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,16 @@ def test_a_run_says_at_which_times_the_budget_is_held() -> None:
     assert table.rows[0][-2] == "0.50 to 1.50"
     relative = outcome_of(drop_type="relative", max_drop=0.0155 / 0.9)
     assert [within_budget(one, relative) for one in results[:3]] == [True, False, False], "of a baseline of 0.9"
+    table = evaluation_table(results, relative)
+    assert table.headers[-3:] == [
+        "drop (% of the digital value)",
+        "interval of the drop",
+        "mean within the budget of 1.72 % of the digital value",
+    ]
+    assert table.rows[0][-3:] == ["1.11", "0.56 to 1.67", "yes"], "in the unit of the plan's verdict"
+    nothing = [replace(evaluated(0.01, percent=False), baseline=0.0)]
+    other = outcome_of(drop_type="relative", metric="mse", percent=False)
+    assert evaluation_table(nothing, other).headers[4] == "drop (mse)", "nothing is relative to 0"
     wider = replace(evaluated(0.01), sample_interval=(0.0, 0.03))
     assert not within_budget(wider, outcome_of(generalized=True))
     times: list[dict[str, object]] = evaluations_document(Evaluations(results, outcome_of()))["times"]  # type: ignore[assignment]
