@@ -26,6 +26,7 @@ __all__ = [
     "WITHOUT_GPU",
     "beyond_memory",
     "doubts",
+    "doubts_of_error",
     "on_gpu",
     "warn_of_doubtful_labels",
     "warn_of_few_samples",
@@ -51,7 +52,11 @@ UNLIKELY = 1e-4
 LEAST_WON = 1 / 3
 """Of what the most frequent class leaves to be won, the share below which a network is asked about."""
 LOOKED_AT = 256
-"""Samples whose accuracy is asked about under another metric."""
+"""Samples whose accuracy is asked about under another metric, and targets that are squared at once."""
+TIMES_WORSE = 3.0
+"""Ratio of errors from which on samples can hardly be of one kind."""
+STANDARD_ERRORS = 3.9
+"""Of a difference of means, beyond which less than `UNLIKELY` of a normal distribution lies, on both sides."""
 
 
 def on_gpu(name: str) -> str:
@@ -143,24 +148,45 @@ def warn_of_other_samples(verdict: Verdict, budget: Budget) -> None:
 def warn_of_other_digital(bench: Bench, outcome: Outcome) -> None:
     """Say so where the digital network does otherwise than where it was placed, beyond what other samples make.
 
-    For shares of samples alone (accuracy, top5); of documents, these are what is drawn.
+    For shares of samples (accuracy, top5), and for errors that are means over samples; of documents, these are what is
+    drawn.
     """
     found, placed = bench.baseline, outcome.baseline
-    if bench.metric.name != outcome.metric or bench.metric.name not in ("accuracy", "top5"):
+    if bench.metric.name != outcome.metric:
         return
-    drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
-    if chance_of_difference(found, drawn[0], placed, drawn[1]) < UNLIKELY:
+    difference = "hardly make such a difference"
+    if bench.metric.name in ("accuracy", "top5"):
+        drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
+        differs = chance_of_difference(found, drawn[0], placed, drawn[1]) < UNLIKELY
+        difference = f"make such a difference in less than one of {1 / UNLIKELY:,.0f} cases"
+    else:
+        differs = _far_worse(bench, outcome)
+    if differs:
         log.warning(
             "the digital network has %s of %s on these %s, and had %s on the %s that its placement was judged on;"
-            " samples of one kind make such a difference in less than one of %s cases: are these scaled and"
-            " normalised as those were, and of the same kind?",
-            metric_value(found, True),
+            " samples of one kind %s: are these scaled and normalised as those were, and of the same kind?",
+            metric_value(found, bench.metric.percent),
             bench.metric.name,
             counted_samples(bench.samples, bench.task.document_count),
-            metric_value(placed, True),
+            metric_value(placed, bench.metric.percent),
             counted_samples(outcome.samples, outcome.documents),
-            f"{1 / UNLIKELY:,.0f}",
+            difference,
         )
+
+
+def _far_worse(bench: Bench, outcome: Outcome) -> bool:
+    """Whether an error is some times that of the placement, and by more than its spread over samples explains.
+
+    The spread is that of these samples alone: a plan keeps none. So only what is worse can be told, where it is wide.
+    """
+    scores, placed = bench.digital_score, outcome.baseline
+    if isinstance(scores, float) or bench.metric.higher_is_better or not bench.baseline > TIMES_WORSE * placed >= 0:
+        return False
+    drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
+    if drawn[0] < 2:
+        return False
+    error = float(np.std(scores, ddof=1)) * math.sqrt(1 / drawn[0] + 1 / drawn[1])
+    return bench.baseline - placed > STANDARD_ERRORS * error
 
 
 def warn_of_doubtful_labels(bench: Bench) -> None:
@@ -169,6 +195,11 @@ def warn_of_doubtful_labels(bench: Bench) -> None:
     Under ``miou`` and functions of the user's that is asked of the accuracy of a few samples, where these show classes.
     """
     metric, labels = bench.metric, bench.task.targets
+    if labels is not None and metric.name == "mse":
+        caution = doubts_of_error(bench.baseline, labels)
+        if caution is not None:
+            log.warning("%s", caution)
+        return
     own = metric.name not in METRICS and metric.classes is not False
     if labels is None or labels.dtype.kind not in "iu" or not (own or metric.name in ("accuracy", "miou")):
         return
@@ -214,4 +245,30 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
     return (
         f"the digital network is right on {share_text(accuracy)} of the {what}, {beside}: are the inputs scaled and"
         " normalised as in training, and do the labels count the classes as the network does?"
+    )
+
+
+def doubts_of_error(error: float, targets: Array) -> str | None:
+    """What the mean squared error of the digital network gives cause to ask; None where nothing does.
+
+    It is compared with a constant answer, the mean of the targets at every position: whoever does no better has learnt
+    nothing, or is given inputs or targets on another scale than in training. Each mean leaves out the sample that it is
+    compared with, else those of few samples would be good answers. Targets that are all alike leave nothing to learn.
+
+    Args:
+        targets: ``(samples, ...)``, as the output has them.
+    """
+    count = len(targets)
+    mean = targets.mean(axis=0, dtype=np.float64)
+    blocks = (targets[start : start + LOOKED_AT] for start in range(0, count, LOOKED_AT))
+    spread = sum(float(np.square(block - mean).sum()) for block in blocks) / targets.size
+    if count < 2 or spread == 0:
+        return None
+    constant = spread * (count / (count - 1)) ** 2
+    if error < constant:
+        return None
+    return (
+        f"the digital network has an mse of {metric_value(error, False)}, no better than always answering the mean of"
+        f" the targets, which has {metric_value(constant, False)}: are inputs and targets scaled and normalised as in"
+        " training?"
     )

@@ -18,7 +18,7 @@ from lhc.measure.judge import Budget
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Outcome
 from lhc.samples.metrics import METRICS
-from lhc.study.cautions import beyond_memory, doubts, warn_of_few_samples, warn_of_other_digital
+from lhc.study.cautions import beyond_memory, doubts, doubts_of_error, warn_of_few_samples, warn_of_other_digital
 from lhc.study.machines import warn_of_defaults
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
@@ -72,6 +72,37 @@ DATA: dict[str, np.ndarray] = {
 def test_doubtful_accuracy(accuracy: float, labels: np.ndarray, classes: int, said: str | None) -> None:
     found = doubts(accuracy, labels, classes)
     assert (found is None) if said is None else (found is not None and said in found)
+
+
+@pytest.mark.parametrize(
+    ("error", "samples", "told"),
+    [(0.9, 1000, False), (1.1, 1000, True), (16330.0, 1000, True), (1.1, 2, False), (4.1, 2, True), (9.0, 1, False)],
+)
+def test_an_error_no_better_than_that_of_a_constant_answer_is_asked_about(
+    error: float, samples: int, told: bool
+) -> None:
+    """Targets of variance 1 about a mean of their own at every position; of two samples, each is 2 off the other."""
+    targets = np.where(np.arange(samples) % 2, 1.0, -1.0)[:, None] + np.array([0, 100, 1000.0])
+    found = doubts_of_error(error, targets.astype(np.float32))
+    assert (found is not None) == told
+    if found is not None:
+        assert f"which has {4 if samples == 2 else 1.002:.4g}: are inputs and targets scaled" in found
+
+
+def test_targets_that_are_all_alike_are_not_asked_about() -> None:
+    assert doubts_of_error(7.0, np.ones((100, 3))) is None
+
+
+@pytest.mark.analog
+def test_inputs_on_another_scale_are_asked_about_under_mse(caplog: pytest.LogCaptureFixture) -> None:
+    model = network()
+    answers = lhc.HybridSession(model, placement=frozenset()).run(None, {"x": DATA["x"]})[0]
+    noise = np.random.default_rng(5).normal(size=answers.shape)
+    targets = (answers + 0.1 * answers.std() * noise).astype(np.float32)
+    lhc.evaluate(model, {"x": DATA["x"], "labels": targets}, metric="mse", draws=2)
+    assert "no better" not in caplog.text
+    lhc.evaluate(model, {"x": 100 * DATA["x"], "labels": targets}, metric="mse", draws=2)
+    assert caplog.text.count("no better than always answering the mean of the targets") == 1
 
 
 @pytest.mark.analog
@@ -198,7 +229,7 @@ def test_a_digital_value_far_from_that_of_the_placement_is_told(
     found: float, samples: int, metric: str, told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = SimpleNamespace(document_count=None)
-    bench = SimpleNamespace(baseline=found, samples=samples, metric=METRICS[metric], task=task)
+    bench = SimpleNamespace(baseline=found, samples=samples, metric=METRICS[metric], task=task, digital_score=0.0)
     outcome = SimpleNamespace(metric="accuracy", baseline=0.9911, samples=450, documents=None)
     warn_of_other_digital(cast(Bench, bench), cast(Outcome, outcome))
     assert bool(caplog.records) == told
@@ -207,3 +238,32 @@ def test_a_digital_value_far_from_that_of_the_placement_is_told(
             f"has {100 * found:.2f} % of accuracy on these {samples} samples, and had 99.11 % on the 450 samples"
             in caplog.text
         )
+
+
+@pytest.mark.parametrize(
+    ("scores", "metric", "told"),
+    [
+        ([9e3, 2e4, 1e4, 2.5e4], "mse", True),
+        ([0.05, 0.3, 0.1, 0.5], "mse", False),  # four times as much, as a few hard samples make it
+        ([0.09, 0.11, 0.1, 0.1], "mse", False),  # surely more, and not far more
+        ([0.001, 0.002, 0.001, 0.001], "mse", False),  # better
+        ([9e3], "mse", False),  # one sample shows no spread
+        ([9e3, 2e4, 1e4, 2.5e4], "psnr", False),  # the placement was judged by another one
+    ],
+)
+def test_an_error_far_above_that_of_the_placement_is_told(
+    scores: list[float], metric: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    score = np.array(scores)
+    bench = SimpleNamespace(
+        baseline=float(score.mean()),
+        samples=len(scores),
+        metric=METRICS[metric],
+        task=SimpleNamespace(document_count=None),
+        digital_score=score,
+    )
+    outcome = SimpleNamespace(metric="mse", baseline=0.0624, samples=375, documents=None)
+    warn_of_other_digital(cast(Bench, bench), cast(Outcome, outcome))
+    assert bool(caplog.records) == told
+    if told:
+        assert "has 1.6e+04 of mse on these 4 samples, and had 0.0624 on the 375 samples that its" in caplog.text
