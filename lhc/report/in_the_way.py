@@ -19,8 +19,12 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
     Nothing where none were looked for, or there was no time.
     """
     if found.all_in_the_way:
-        analog = counted(len(layers_among(plan, found.analog)), "analog layer")
-        return f"the {analog}: no smaller set of them was found without which the rest holds the budget"
+        analog = list(layers_among(plan, found.analog))
+        if len(analog) == 1:
+            return f"{analog[0]}, the only analog layer"
+        return (
+            f"all {len(analog)} analog layers: with fewer of them digital, the others were not found to hold the budget"
+        )
     if found.without is None:
         return ""
     names = layers_among(plan, found.in_the_way)

@@ -328,10 +328,10 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     share = percent or drop_type == "relative"
     unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
-    layers = counted(len(found.analog), "analog layer")
+    layers = f"the {counted(len(found.analog), 'analog layer')} {'holds' if len(found.analog) == 1 else 'hold'}"
     facts = [
         (f"least {word} of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
-        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what the {layers} hold"),
+        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what {layers}"),
     ]
     if outcome is not None and (ways := in_the_way(found, outcome, plan)):
         facts.append(("in the way", ways))

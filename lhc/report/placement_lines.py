@@ -27,6 +27,7 @@ from lhc.report.text import (
     points,
     reasons,
     samples_text,
+    share_of_digital,
     shares_error,
     tests_text,
     unmet_because,
@@ -182,6 +183,8 @@ def verdict_sentence(plan: Plan, tiles: int) -> str:
         return f"{said}{beside(plan)}"
     of = "" if outcome.percent or outcome.drop_type == "relative" else f" of {outcome.metric}"
     loss = f"mean {outcome.drop_word}{of} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
+    if share := share_of_digital(outcome):
+        loss += f" ({share}; --drop-type relative takes it as such a share)"
     return f"{said.removesuffix('.')}; {loss}{unmet_because(outcome)}.{beside(plan)}"
 
 
@@ -259,8 +262,9 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
     least = points(outcome, found.least.drop)
     yield f"least {outcome.drop_word} of the placements that were measured, {where}: {least}"
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
-    layers = counted(len(layers_among(plan, found.analog)), "analog layer")
-    yield f"nearest budget that the {layers} hold: --max-drop {nearest}"
+    number = len(layers_among(plan, found.analog))
+    hold = f"the {counted(number, 'analog layer')} {'holds' if number == 1 else 'hold'}"
+    yield f"nearest budget that {hold}: --max-drop {nearest}"
     if ways := in_the_way(found, outcome, plan):
         yield f"in the way: {ways}"
     for remedy in found.remedies:

@@ -34,7 +34,9 @@ def what_brings_more(plan: Plan) -> str:
         return ""
     ways = ["a larger --max-drop"]
     ways += [] if _trained(outcome) else ["--retrain"]
-    if outcome.generalized:
+    if not plan.analog:
+        pass  # whether more chips or samples help where nothing is analog, a note says: it knows the means of the tests
+    elif outcome.generalized:
         ways.append("more samples (--samples)")
     elif plan.hardware.is_stochastic:
         ways.append(f"more {draws_word(outcome)}s (--max-draws)")

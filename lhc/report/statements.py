@@ -25,6 +25,7 @@ from lhc.report.text import (
     points,
     reasons,
     samples_text,
+    share_of_digital,
     tests_text,
     unmet_because,
 )
@@ -184,10 +185,12 @@ def _quality(plan: Plan, outcome: Outcome) -> str:
     if nothing_lost(plan):
         return f"{metric_value(outcome.baseline, outcome.percent)}; every layer is digital, so nothing is lost."
     digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
+    share = share_of_digital(outcome)
+    allowed = f"{points(outcome, outcome.max_drop)}{f' ({share})' if share else ''}"
     return (
         f"{digital} digital, {mapped} with the analog layers {time_text(outcome.t_s)} after programming: a mean"
         f" {outcome.drop_word if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a"
-        f" {outcome.drop_word} of {points(outcome, outcome.max_drop)} is allowed{unmet_because(outcome)}."
+        f" {outcome.drop_word} of {allowed} is allowed{unmet_because(outcome)}."
     )
 
 

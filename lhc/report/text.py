@@ -52,6 +52,7 @@ __all__ = [
     "reasons",
     "samples_basis",
     "samples_text",
+    "share_of_digital",
     "shown_damage",
     "shown_kind",
     "tests_text",
@@ -114,22 +115,30 @@ def budget_text(value: float, share: bool = False) -> str:
     """A budget that is at least the value, as ``--max-drop`` takes it.
 
     Args:
-        share: it is one: from 1 on it is written as a percentage.
+        share: it is one, and written as a percentage.
 
-    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0), budget_text(1.5), budget_text(1.5, share=True)
-    ('0.02039', '0.02', '0', '1.5', '150%')
+    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0), budget_text(1.5)
+    ('0.02039', '0.02', '0', '1.5')
+    >>> budget_text(0.020384, share=True), budget_text(0.07, share=True), budget_text(1.5, share=True)
+    ('2.039%', '7%', '150%')
     """
-    if share and value >= 1:
-        return f"{budget_text(100 * value)}%"
-    shown = number_text(value)
-    if float(shown) >= value:
-        return shown
-    return number_text(value + 10.0 ** (math.floor(math.log10(value)) - 3))
+    scale, unit = (100, "%") if share else (1, "")
+    shown = number_text(scale * value)
+    if float(shown) / scale < value:
+        shown = number_text(scale * value + 10.0 ** (math.floor(math.log10(scale * value)) - 3))
+    return f"{shown}{unit}"
 
 
 def points(outcome: Outcome, value: float) -> str:
     """A drop, with the unit that it is in."""
     return drop_text(value, outcome.percent, outcome.drop_type, outcome.max_drop)
+
+
+def share_of_digital(outcome: Outcome) -> str:
+    """What part of the digital value a budget is; empty where it is given so, or in points, which have a scale."""
+    if outcome.percent or outcome.drop_type == "relative" or not outcome.baseline:
+        return ""
+    return f"{share_text(outcome.max_drop / abs(outcome.baseline))} of the digital value"
 
 
 def capitalized(text: str) -> str:

@@ -23,7 +23,7 @@ from lhc.stats import over_draws
 from lhc.study.climb import Verified
 from lhc.study.rank import sensitivities
 from lhc.study.state import Study
-from lhc.support.numbers import counted
+from lhc.support.numbers import counted, time_text
 
 __all__ = ["Case", "Explain", "explained"]
 
@@ -233,7 +233,7 @@ def _times(case: Case) -> Iterator[Change]:
     ages = any(devices is not None and devices.ages for devices in (machine.for_layer(n).devices for n in case.analog))
     for t_s in SHORTER_TIMES_S:
         if t_s < now and ages and machine.knows(t_s):
-            yield f"--t-inference {now:g} -> {t_s:g}", case.analog, replace(case.verify, t_s=t_s)
+            yield f"--t-inference {time_text(now)} -> {time_text(t_s)}", case.analog, replace(case.verify, t_s=t_s)
 
 
 def _bits(case: Case) -> Iterator[Change]:

@@ -32,7 +32,7 @@ MOST_TIMES_MORE = 100
 """Times the chips or samples of a test that a remedy may ask for."""
 NOTHING_ANALOG = "nothing is analog: no placement that was tested meets the budget"
 NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"
-LARGER = "the mean of each is over it, so only a larger --max-drop allows more"
+LARGER = "the mean of each is over it, so a larger --max-drop allows more, and more samples or chips do not"
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
     assert found.in_the_way
     tiles = result.plan.tiles(result.graph)
     assert [r.change for r in found.remedies] == [
-        "--t-inference 86400 -> 3600",
-        "--t-inference 86400 -> 0",
+        "--t-inference 1 day -> 1 hour",
+        "--t-inference 1 day -> 0 s",
         "adc.bits 8 -> 10",
         "dac.bits 8 -> 10",
         f"tiles {tiles} -> {2 * tiles}",

@@ -123,7 +123,7 @@ def test_the_first_samples_train_and_judge_and_what_would_help_is_measured() -> 
     assert found is not None, "no budget is met that allows no loss"
     assert found.in_the_way
     assert set(found.in_the_way) <= few.plan.analog
-    changes = ["--t-inference 86400 -> 3600", "--t-inference 86400 -> 0", "adc.bits 8 -> 10", "dac.bits 8 -> 10"]
+    changes = ["--t-inference 1 day -> 1 hour", "--t-inference 1 day -> 0 s", "adc.bits 8 -> 10", "dac.bits 8 -> 10"]
     assert [remedy.change for remedy in found.remedies] == changes
     assert {remedy.evaluation.samples for remedy in found.remedies} == {outcome.samples}
     assert found.nearest_budget == pytest.approx(max(outcome.interval[1], 0))  # type: ignore[index]

@@ -107,15 +107,17 @@ def test_all_layers_in_the_way_are_no_finding(full: Report) -> None:
     """Without any layer on tiles the drop is 0, which says nothing of which of them is in the way."""
     assert full.infeasibility is not None
     everything = replace(full.infeasibility, in_the_way=full.infeasibility.analog)
-    told = (
-        f"the {len(everything.analog)} analog layers: no smaller set of them was found without which the rest holds the"
-        " budget"
-    )
+    number = len(everything.analog)
+    told = f"all {number} analog layers: with fewer of them digital, the others were not found to hold the budget"
     lines = [line for line in infeasibility_lines(everything, full.plan) if line.startswith("in the way: ")]
     assert lines == [f"in the way: {told}"]
     report = full.model_copy(update={"infeasibility": everything})
     assert dict(statements(report))["In the way"].startswith(f"{told}. The nearest budget")
     assert dict(next(section.facts for section in sections(report) if section.id == "infeasible"))["in the way"] == told
+    only = everything.analog[:1]
+    lines = list(infeasibility_lines(replace(everything, analog=only, in_the_way=only), full.plan))
+    assert f"in the way: {full.plan.titles[only[0]]}, the only analog layer" in lines
+    assert "nearest budget that the 1 analog layer holds: --max-drop 5%" in lines
 
 
 @pytest.mark.parametrize(("most", "held"), [(0.5, True), (2.0, False)])

@@ -49,6 +49,14 @@ def test_layers_left_digital_within_the_budget_are_told(
     assert ("What helps" in told) == (not fields.get("within_budget", True))
 
 
+def test_where_nothing_is_analog_a_note_alone_says_whether_chips_help(full: Report) -> None:
+    plan = _within(full.plan, len(full.plan.layers))
+    assert not plan.analog
+    assert left_digital(plan).endswith(
+        " digital for the budget: a larger --max-drop or --retrain may bring them onto tiles"
+    )
+
+
 def test_chips_without_noise_are_no_remedy(full: Report) -> None:
     exact = _within(full.plan, 2).model_copy(update={"hardware": Hardware(name="exact", devices=None)})
     assert "--max-draws" not in left_digital(exact)

@@ -56,7 +56,14 @@ def test_the_verdict_is_one_sentence_and_says_of_what_the_loss_is(full: Report) 
         " of 256x255; mean drop 1.20 points, 3.00 points allowed. 1,152 more multiply two activations."
     )
     error = parse_report(json.dumps(_as_error(json.loads(full.to_json()))).encode(), "made")
-    assert "; mean rise of nmse 0.012, 0.03 allowed. " in verdict_sentence(error.plan, 17)
+    share = "(3.3 % of the digital value; --drop-type relative takes it as such a share)"
+    assert f"; mean rise of nmse 0.012, 0.03 allowed {share}. " in verdict_sentence(error.plan, 17)
+    assert "a rise of 0.03 (3.3 % of the digital value) is allowed." in markdown(error).replace("\\", "")
+    for of_itself in ({"baseline": 0.0}, {"drop_type": "relative"}):
+        assert error.plan.outcome is not None
+        outcome = error.plan.outcome.model_copy(update=of_itself)
+        plan = error.plan.model_copy(update={"outcome": outcome})
+        assert "takes it as such a share" not in verdict_sentence(plan, 17), of_itself
     digital = digital_layers(full.plan)
     never = [row for row in digital if row.reason == "no-static-weight"]
     assert (never_text(digital), never_text(never)) == (
@@ -66,7 +73,7 @@ def test_the_verdict_is_one_sentence_and_says_of_what_the_loss_is(full: Report) 
 
 
 def test_an_error_rises_and_a_score_drops(full: Report) -> None:
-    drops, rises = r"(?<!--max-)\bdrops?\b", r"\brises?\b"
+    drops, rises = r"(?<!--max-)\bdrops?\b(?!-type)", r"\brises?\b"
     score, error = _said(full), _said(parse_report(json.dumps(_as_error(json.loads(full.to_json()))).encode(), "made"))
     assert not re.findall(rises, score, re.IGNORECASE)
     assert not re.findall(drops, error, re.IGNORECASE)

@@ -179,7 +179,7 @@ def test_what_would_help_where_nothing_is_analog_depends_on_the_mean_drops() -> 
     graph, plan = network({"a": 0.02})
     metric = METRICS["accuracy"]
     for drop, helps in (
-        (0.05, "the mean of each is over it, so only a larger --max-drop"),
+        (0.05, "a larger --max-drop allows more, and more samples or chips do not"),
         (0.0095, "--max-draws"),
     ):
         select, verify = (FakeEvaluator(metric, {"a": drop}, 7, split=split) for split in (0, 1))
