@@ -15,7 +15,7 @@ from lhc.plan import Decision, Plan
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Verdict
 from lhc.stats import chips_needed, one_sided, two_sided
-from lhc.study.cautions import warn_of_other_samples
+from lhc.study.cautions import warn_of_other_samples, warn_of_wrong_direction
 from lhc.study.climb import Path, Verified, climbed
 from lhc.study.state import KEPT, Searched, Study, Verification
 from lhc.support.numbers import counted, drop_text, enough
@@ -66,6 +66,8 @@ class Verify:
         )
         found = verified(study.graph, study.plan, study.searched, verifier, base_drop(study))
         warn_of_other_samples(found.verdict, budget)
+        if study.original is None:  # training may improve a network by far
+            warn_of_wrong_direction(found.verdict, budget)
         final = found.plan.with_copies(study.graph, study.copies.of(found.plan.analog))
         return replace(study, found=replace(found, plan=final)).noted(*found.notes)
 

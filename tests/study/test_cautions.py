@@ -17,8 +17,16 @@ from lhc.measure import Bench
 from lhc.measure.judge import Budget
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Outcome
+from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
-from lhc.study.cautions import beyond_memory, doubts, doubts_of_error, warn_of_few_samples, warn_of_other_digital
+from lhc.study.cautions import (
+    beyond_memory,
+    doubts,
+    doubts_of_error,
+    warn_of_few_samples,
+    warn_of_other_digital,
+    warn_of_wrong_direction,
+)
 from lhc.study.machines import warn_of_defaults
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
@@ -267,3 +275,45 @@ def test_an_error_far_above_that_of_the_placement_is_told(
     assert bool(caplog.records) == told
     if told:
         assert "has 1.6e+04 of mse on these 4 samples, and had 0.0624 on the 375 samples that its" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("metric", "interval", "relative", "told"),
+    [
+        ("mets:mae", (-0.097, -0.024), True, True),
+        ("mets:mae", (-0.097, 0.001), True, False),
+        ("mets:right", (-0.008, -0.004), True, False),  # healing
+        ("mets:mae", (-0.019, -0.005), False, True),
+        ("mets:mae", (-0.019, -0.001), False, False),
+        ("mse", (-0.097, -0.024), True, False),  # lhc knows its direction
+        ("mets:mae", None, True, False),
+    ],
+)
+def test_noise_that_improves_a_function_by_far_asks_about_its_direction(
+    metric: str,
+    interval: tuple[float, float] | None,
+    relative: bool,
+    told: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = Evaluation(
+        metric,
+        percent=False,
+        baseline=0.1948,
+        values=(0.2066,),
+        mean=0.2066,
+        std=0.0,
+        interval=None,
+        drop=-0.06,
+        drop_interval=interval,
+        sample_interval=interval,
+        drops=(-0.06,),
+        samples=375,
+        seed=0,
+        t_s=0.0,
+        confidence=0.95,
+        higher_is_better=True,
+    )
+    warn_of_wrong_direction(Verdict("accepted", found), Budget(0.05, "relative" if relative else "absolute"))
+    said = "improves mets:mae from 0.1948 to 0.2066, if it is better when higher as was said; is it better when lower ("
+    assert [said in message for message in caplog.messages] == told * [True]
