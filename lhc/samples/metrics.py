@@ -34,12 +34,12 @@ axes that the network gives them, and the targets where the data has them, else 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
+from lhc.samples.fitting_labels import IGNORED, Array, check_classes, check_labels, check_range, check_values
 from lhc.samples.probabilities import divergences, log_likelihoods
 from lhc.samples.user_scores import UserScore
 
@@ -51,15 +51,10 @@ __all__ = [
     "Metric",
     "SampleNumbers",
     "Scores",
-    "check_classes",
-    "check_labels",
     "get_metric",
 ]
 
-Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
-IGNORED = -100
-"""Target of a position that does not count, as in PyTorch's cross entropy."""
 
 ScoreFunction = Callable[[Array, Array], "Scores | float"]
 
@@ -140,20 +135,6 @@ def _per_sample(values: Array) -> Scores:
     return means
 
 
-def check_classes(metric: str, output: Array) -> None:
-    """Refuse an output whose last axis cannot hold scores of classes.
-
-    Raises:
-        DataError: it has fewer than two axes or classes.
-    """
-    # With fewer than two classes every answer would be right, whatever the tiles do.
-    if output.ndim < 2 or output.shape[-1] < 2:
-        raise DataError(
-            f"{metric}: the output has shape {output.shape}, its last axis must hold scores of at least two classes;"
-            " choose another metric: nmse, or mse with labels"
-        )
-
-
 def _accuracy(output: Array, targets: Array) -> Scores:
     check_classes("accuracy", output)
     classes, counted = _classes("accuracy", output, targets)
@@ -196,33 +177,6 @@ def _of_overlaps(overlaps: Array) -> float:
     return float((both[either > 0] / either[either > 0]).mean())
 
 
-def check_labels(metric: str, shape: tuple[int, ...], targets: Array) -> None:
-    """Refuse targets that are no classes of an output, but for those that are left out.
-
-    Args:
-        shape: of the output, of any samples, with the classes on its last axis.
-
-    Raises:
-        DataError: other positions than the output has, no integers, or beyond its classes.
-    """
-    if shape[1:-1] != targets.shape[1:]:
-        gives = f"classes of shape {shape[1:-1]}" if shape[1:-1] else "one class"
-        have = f"labels of shape {targets.shape[1:]}" if targets.shape[1:] else "one label"
-        raise DataError(
-            f"{metric}: the output gives a sample {gives}, the data {have}; labels must hold one class index per"
-            " position; say which axis holds the classes where it is not the last (--class-axis)"
-        )
-    _check_range(metric, targets[targets != IGNORED], shape[-1])
-
-
-def _check_range(metric: str, targets: Array, classes: int) -> None:
-    if targets.dtype.kind not in "iu":
-        raise DataError(f"{metric}: labels are {targets.dtype}; they must be integer class indices")
-    if targets.size and not 0 <= targets.min() <= targets.max() < classes:
-        found = f"{targets.min()} to {targets.max()}"
-        raise DataError(f"{metric}: labels are {found}, the output has classes 0 to {classes - 1}")
-
-
 def _agreement(output: Array, digital: Array) -> Scores:
     check_classes("agreement", output)
     return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
@@ -237,7 +191,7 @@ def _top5(output: Array, targets: Array) -> Scores:
     check_classes("top5", output)
     if output.shape[:-1] != targets.shape:
         raise DataError(f"top5: the output has shape {output.shape}, the labels {targets.shape}: one class a position")
-    _check_range("top5", targets, output.shape[-1])
+    check_range("top5", targets, output.shape[-1])
     best = np.argsort(output, axis=-1)[..., -5:]
     return _per_sample((best == targets[..., None]).any(axis=-1))
 
@@ -254,8 +208,7 @@ def _nmse(output: Array, digital: Array) -> Scores:
 
 
 def _mse(output: Array, targets: Array) -> Scores:
-    if output.shape != targets.shape:
-        raise DataError(f"mse: the output has shape {output.shape}, the labels have {targets.shape}; they must match")
+    check_values("mse", output.shape, targets.shape)
     return _per_sample(np.square(np.subtract(output, targets, dtype=np.float64)))
 
 

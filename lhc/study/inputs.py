@@ -158,7 +158,7 @@ def _named(
         hint = f", or --label-key {extra[0] if len(extra) == 1 else 'NAME'}" if extra and unlabelled else ""
         raise DataError(
             f"{where}: {', '.join(problems)}. Keys must be the input names ({', '.join(names)}), and {label_key!r} for"
-            f" the labels{hint}"
+            f" the labels{hint}{'; leave out what is neither' if extra else ''}"
         )
     return arrays
 

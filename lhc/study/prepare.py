@@ -19,8 +19,9 @@ from lhc.runtime import parity_tolerance
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
+from lhc.samples.fitting_labels import check_classes, check_labels, check_values, repeat_each_other
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
-from lhc.samples.metrics import METRICS, UNCHOSEN, Array, check_classes, check_labels
+from lhc.samples.metrics import METRICS, UNCHOSEN, Array
 from lhc.samples.task import Task
 from lhc.study.cautions import FAST16, WITHOUT_GPU, beyond_memory, on_gpu
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
@@ -142,11 +143,35 @@ def read(
     warn_of_defaults(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
-    if task.metric.name not in METRICS and not ranks:
-        _ = _looking(study).scores_sets  # a function that fails does so before anything is measured
+    if not ranks:
+        _check_score(study)
     if ranks or task.targets is not None or task.metric.chosen:
         return study
     return _with_metric(study)
+
+
+def _check_score(study: Study) -> None:
+    """Refuse, before anything is measured, what a function or an error number by number cannot score.
+
+    Says so where a function compares numbers of other shapes. Whole numbers may be classes, which have other shapes.
+    """
+    metric = study.task.metric
+    targets = None if metric.needs_targets is False else study.task.targets
+    own = metric.name not in METRICS
+    if not own and (targets is None or metric.name not in ("mse", "psnr")):
+        return
+    bench = _looking(study)
+    output = bench.example_output
+    shape = (len(study.task), *output.shape[1:])
+    if own:
+        _ = bench.scores_sets
+        if targets is not None and targets.dtype.kind == "f" and repeat_each_other(shape, targets.shape):
+            study.opened.warn(
+                f"{metric.name} is given outputs of shape {shape} and labels of shape {targets.shape}: NumPy repeats"
+                " one over the other where they are compared; is that meant?"
+            )
+    elif targets is not None:
+        check_values(metric.name, shape, targets.shape)
 
 
 def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> None:

@@ -252,7 +252,12 @@ class Study:
         """`ranking_metric`; says so where labels might have shown classes and do not."""
         metric, labels = self.ranking_metric(samples, judge), samples.targets
         asked = judge is None or (judge.classes is None and labels is not None and labels.dtype.kind in "iu")
-        if metric.name == "nmse" and labels is not None and asked:
+        if metric.name == "nmse" and labels is not None and judge is None and labels.dtype.kind == "f":
+            self.opened.warn(
+                "the labels are not used: they are numbers, which judge placements by --metric mse; layers are ranked"
+                " by nmse against the digital network's answers"
+            )
+        elif metric.name == "nmse" and labels is not None and asked:
             output = self._output_by_class(samples)
             classes = f"classes 0 to {output.shape[-1] - 1}" if output.ndim > 1 else "classes"
             what = "the labels are not used: they" if judge is None else f"the labels, which {judge.name} reads,"

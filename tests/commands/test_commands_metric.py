@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.errors import UsageError
+from lhc.errors import DataError, UsageError
 from lhc.onnx_io import load_model, read_plan
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS
@@ -143,12 +143,58 @@ def test_ranking_follows_the_metric_that_is_chosen(metric: str) -> None:
 
 
 @pytest.mark.analog
-def test_float_targets_are_asked_about_where_a_placement_is_judged_and_ranked_by_nmse() -> None:
+def test_float_targets_are_asked_about_where_a_placement_is_judged_and_ranked_by_nmse(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
     with pytest.raises(UsageError, match="`metric` mse"):
         lhc.partition(network(), data, draws=2)
     assert lhc.sensitivity(network(), data, draws=2).metric == "nmse"
+    assert "the labels are not used: they are numbers, which judge placements by `metric` mse" in caplog.text
+    assert "no classes" not in caplog.text
     assert len(lhc.analyze(network(), data).plan.layers) == 2
+
+
+def absolute(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Of every sample, the mean absolute error."""
+    errors: np.ndarray = np.abs(outputs - targets).mean(axis=-1)
+    return errors
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize(("last", "kind", "told"), [(1, np.float32, 1), (2, np.float32, 0), (1, np.int64, 0)])
+def test_a_function_that_repeats_targets_over_outputs_is_told_once(
+    last: int, kind: type, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    metric = lhc.Metric("absolute", higher_is_better=False, needs_targets=True, score=absolute)
+    task = lhc.Task({"x": X}, np.ones((24, last), kind), metric)
+    lhc.evaluate(network(), task, draws=2)
+    said = "absolute is given outputs of shape (24, 2) and labels of shape (24, 1): NumPy repeats one over the other"
+    assert caplog.text.count(said) == told
+    assert caplog.text.count("NumPy repeats") == told
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("higher", [True, False])
+def test_an_error_that_is_said_to_be_better_when_higher_is_asked_about(
+    higher: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The targets are the network's own answers, so that noise cannot improve any."""
+    x = np.random.default_rng(3).normal(size=(100, 6)).astype(np.float32)
+    answers = lhc.HybridSession(network(), placement=frozenset()).run(None, {"x": x})[0]
+    metric = lhc.Metric("absolute", higher_is_better=higher, needs_targets=True, score=absolute)
+    task = lhc.Task({"x": x}, answers, metric)
+    lhc.partition(network(), task, objective="macs", strategy="all-analog", draws=8, max_drop=9.0)
+    assert caplog.text.count("noise of analog layers improves absolute from 0 to ") == higher
+
+
+@pytest.mark.analog
+def test_targets_of_another_shape_are_refused_before_anything_is_measured() -> None:
+    done: list[str] = []
+    data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 3), np.float32)}
+    with pytest.raises(DataError, match=r"mse: the output gives a sample numbers of shape \(2,\), .* shape \(3,\)"):
+        lhc.partition(network(), data, metric="mse", max_drop=1.0, progress=lambda what, *_: done.append(what))
+    assert not done
 
 
 TWO = network(4, "z = Tanh(y)", "float[N, K] y, float[N, K] z")

@@ -127,6 +127,8 @@ class ShapeCase:
 
 SHAPES = [
     ShapeCase("accuracy: one-hot targets", "accuracy", (4, 3), (4, 3), r"one class, the data labels of shape \(3,\)"),
+    ShapeCase("accuracy: numbers", "accuracy", (4, 5, 3), (4, 5, 3), r"--metric mse compares numbers, one for each"),
+    ShapeCase("accuracy: other axes", "accuracy", (4, 5, 3), (4, 3), r"not the last \(--class-axis\)"),
     ShapeCase("accuracy: column of targets", "accuracy", (4, 3), (4, 1), r"one class index per position"),
     ShapeCase("accuracy: no classes", "accuracy", (4,), (4,), r"shape \(4,\).*at least two classes"),
     ShapeCase("accuracy: one class", "accuracy", (4, 1), (4,), r"shape \(4, 1\).*at least two classes"),
@@ -134,7 +136,7 @@ SHAPES = [
     ShapeCase("agreement: one class", "agreement", (4, 1), (4, 1), r"agreement: .*at least two classes.*nmse"),
     ShapeCase("kl: no classes", "kl", (4,), (4,), r"kl: .*at least two classes.*nmse"),
     ShapeCase("kl: one class", "kl", (4, 1), (4, 1), r"kl: .*at least two classes.*nmse"),
-    ShapeCase("mse: other shape", "mse", (4, 1), (4,), r"\(4, 1\).*\(4,\).*must match"),
+    ShapeCase("mse: other shape", "mse", (4, 1), (4,), r"shape \(1,\).*labels of shape \(\); they must match"),
 ]
 
 

@@ -233,6 +233,7 @@ def _without(name: str) -> Callable[[Arrays], Arrays]:
 MISFITS = [
     Misfit("input missing", _without("tokens"), r"no array for input 'tokens'. Keys must be the input names"),
     Misfit("one too many", _with(extra=np.zeros(23)), "'extra' is neither an input nor the labels"),
+    Misfit("one too many: the remedy", _with(extra=np.zeros(23)), "for the labels; leave out what is neither"),
     Misfit("other type", _with(image=np.zeros((23, 2, 3), np.uint8)), "'image' is uint8, the model takes float32"),
     Misfit(
         "other shape", _with(image=np.zeros((23, 3, 2))), r"'image' has shape \(23, 3, 2\), the model takes \(N, 2, 3"
