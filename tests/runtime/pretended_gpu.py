@@ -147,4 +147,6 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         here.setattr(torch.cuda, "is_available", lambda: True)
         here.setattr(torch.cuda, "current_device", lambda: 0)
         here.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
+        # A PyTorch that is built for CUDA would ask the driver whether steps of an optimiser are being recorded.
+        here.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
         yield _computed_there
