@@ -1,0 +1,95 @@
+"""Whether targets fit an output: as classes of it, or number by number."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.errors import DataError
+
+__all__ = [
+    "IGNORED",
+    "Array",
+    "check_classes",
+    "check_labels",
+    "check_range",
+    "check_values",
+    "repeat_each_other",
+]
+
+Array = npt.NDArray[Any]
+IGNORED = -100
+"""Target of a position that does not count, as in PyTorch's cross entropy."""
+
+
+def check_classes(metric: str, output: Array) -> None:
+    """Refuse an output whose last axis cannot hold scores of classes.
+
+    Raises:
+        DataError: it has fewer than two axes or classes.
+    """
+    # With fewer than two classes every answer would be right, whatever the tiles do.
+    if output.ndim < 2 or output.shape[-1] < 2:
+        raise DataError(
+            f"{metric}: the output has shape {output.shape}, its last axis must hold scores of at least two classes;"
+            " choose another metric: nmse, or mse with labels"
+        )
+
+
+def check_labels(metric: str, shape: tuple[int, ...], targets: Array) -> None:
+    """Refuse targets that are no classes of an output, but for those that are left out.
+
+    Args:
+        shape: of the output, of any samples, with the classes on its last axis.
+
+    Raises:
+        DataError: other positions than the output has, no integers, or beyond its classes.
+    """
+    if shape[1:-1] != targets.shape[1:]:
+        gives = f"classes of shape {shape[1:-1]}" if shape[1:-1] else "one class"
+        have = f"labels of shape {targets.shape[1:]}" if targets.shape[1:] else "one label"
+        remedy = "say which axis holds the classes where it is not the last (--class-axis)"
+        if shape[1:] == targets.shape[1:]:
+            remedy = "--metric mse compares numbers, one for each of the output, as these may be"
+        raise DataError(
+            f"{metric}: the output gives a sample {gives}, the data {have}; labels must hold one class index per"
+            f" position; {remedy}"
+        )
+    check_range(metric, targets[targets != IGNORED], shape[-1])
+
+
+def check_range(metric: str, targets: Array, classes: int) -> None:
+    """Refuse targets that are no integers, or beyond the classes of an output.
+
+    Raises:
+        DataError: there are such.
+    """
+    if targets.dtype.kind not in "iu":
+        raise DataError(f"{metric}: labels are {targets.dtype}; they must be integer class indices")
+    if targets.size and not 0 <= targets.min() <= targets.max() < classes:
+        found = f"{targets.min()} to {targets.max()}"
+        raise DataError(f"{metric}: labels are {found}, the output has classes 0 to {classes - 1}")
+
+
+def check_values(metric: str, output: tuple[int, ...], targets: tuple[int, ...]) -> None:
+    """Refuse targets that are not one number for every one of an output; both shapes have samples first.
+
+    Raises:
+        DataError: their shapes differ.
+    """
+    if output != targets:
+        raise DataError(
+            f"{metric}: the output gives a sample numbers of shape {output[1:]}, the data labels of shape"
+            f" {targets[1:]}; they must match, number by number; change the labels, or score another output (--output)"
+        )
+
+
+def repeat_each_other(output: tuple[int, ...], targets: tuple[int, ...]) -> bool:
+    """Whether NumPy compares these shapes, with samples first, though they differ: one is repeated over the other."""
+    if output == targets:
+        return False
+    try:
+        np.broadcast_shapes(output, targets)
+    except ValueError:
+        return False
+    return True
