@@ -4,12 +4,12 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 from lhc.hardware import Hardware
-from lhc.plan import LayerPlan, Plan, Sensitivity
+from lhc.plan import LayerPlan, Plan
+from lhc.report.change_text import change_text, words
 from lhc.support.nested_values import fields_by_path
-from lhc.support.numbers import share_text, time_text
+from lhc.support.numbers import share_text
 from lhc.support.tables import Table
 
 __all__ = ["LayerChange", "MachineDiff", "PlanDiff", "compare", "compare_machines"]
@@ -43,21 +43,11 @@ _NAMES = {
 }
 """Fields of an outcome as the report calls them, where that is another word."""
 
-_SHARES = ("chips_within", "yield_share", "spread", "confidence")
-"""Fields of an outcome that are shares whatever the metric."""
-_SCORES = ("baseline", "value")
-_DROPS = ("drop", "interval", "chip_interval", "sample_interval", "max_drop", "predicted_drop")
-_HEALED = ("neither", "copies", "calibration", "both")
-"""Those in the metric's unit; drops may be relative."""
+_INTERVALS = ("interval", "chip_interval", "sample_interval")
+"""The one that decides, and those that it is one of."""
 _ROUNDING = 1e-12
 """Scores and drops that are nearer differ by the order of sums alone."""
-_DIGITS = range(4, 18)
-"""Significant digits: as few as tell two values apart."""
-_SHOWN, _EVERY = 4, 10**9
-"""Values of a list that a line shows; of longer ones the number, the first and the last, if these tell them apart."""
 _OVERRIDE = re.compile(r"(overrides\.\d+)\.")
-_DIGEST, _SHA_256 = 12, re.compile("[0-9a-f]{64}")
-
 _OF_LATER_VERSIONS = ("higher_is_better", "output")
 """Fields that plans of earlier versions lack: that one does not say it is no difference."""
 
@@ -104,7 +94,7 @@ class MachineDiff:
         for path, values in self.hardware.items():
             override = _OVERRIDE.match(path)
             place, field = (path, "") if override is None else (override[1], f"{path[override.end() :]} ")
-            found.setdefault(place, []).append(field + _pair(*values))
+            found.setdefault(place, []).append(field + change_text(*values))
         return [f"hardware {place}: {', '.join(told)}" for place, told in found.items()]
 
     def said(self, before: str, after: str, width: float) -> list[str]:
@@ -188,15 +178,26 @@ class PlanDiff:
         """What differs beside single layers, a line each; the last one sums up."""
         lines = self._judged_otherwise()
         lines += MachineDiff(self.hardware).lines()
-        lines += [
-            f"{_NAMES.get(name, _words(name)).replace('drop', self.drop_word)}: {_pair(one, two, name, self.units)}"
-            for name, (one, two) in self.outcome.items()
-        ]
+        lines += self._of_outcome()
         one, two = map(share_text, self.shares)
         total = f"analog MACs {one} -> {two}"
         if not self.unrelated:
             total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; {total}"
         return [*lines, "no difference" if self.empty else total]
+
+    def _of_outcome(self) -> Iterator[str]:
+        """A line a field; intervals that read the same are one."""
+        units = (*self.units, self.drop_word)
+        told = {name: change_text(one, two, name, units) for name, (one, two) in self.outcome.items()}
+        same = [name for name in _INTERVALS if "interval" in told and told.get(name) == told["interval"]]
+        alike = len(same) == len(_INTERVALS)
+        for name, text in told.items():
+            called = _NAMES.get(name, words(name)).replace("drop", self.drop_word)
+            if name in same and len(same) > 1:
+                if alike == (name != "interval"):
+                    continue
+                called += ", for these samples and others alike" if alike else " (decides)"
+            yield f"{called}: {text}"
 
     def _judged_otherwise(self) -> list[str]:
         """That drops and budgets of both cannot be compared, where metric, its direction or the output is another."""
@@ -320,7 +321,7 @@ def _row(change: LayerChange) -> list[str]:
     if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
         apart = "same"
     names = ("placement", "reason", "sensitivity")
-    placement, reason, sensitivity = (_pair(getattr(one, name, None), getattr(two, name, None)) for name in names)
+    placement, reason, sensitivity = (change_text(getattr(one, name, None), getattr(two, name, None)) for name in names)
     return [_title(one, two), placement, reason, _sizes(one, two), sensitivity, apart]
 
 
@@ -331,7 +332,7 @@ def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
     names = ("macs", "parameters", "tiles", "copies")
     before, after = _fields(one) or {}, _fields(two) or {}
     changed = [name for name in names if before[name] != after[name]]
-    return ", ".join(f"{name} {_pair(before[name], after[name])}" for name in changed) or "-"
+    return ", ".join(f"{name} {change_text(before[name], after[name])}" for name in changed) or "-"
 
 
 def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
@@ -340,60 +341,3 @@ def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
         return f"{one.title} -> {two.title}"
     layer = one or two
     return "-" if layer is None else layer.title
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _pair(one: object, two: object, field: str = "", units: tuple[str, str] = ("", "")) -> str:
-    """Both values, with digits enough to tell them apart; of two records, what differs.
-
-    Args:
-        field: of an outcome, where they are of one.
-        units: of scores and of drops, where these are shares.
-    """
-    if isinstance(one, dict) and isinstance(two, dict):
-        changed = [name for name in {**one, **two} if one.get(name) != two.get(name)]
-        return ", ".join(f"{_words(name)} {_pair(one.get(name), two.get(name), name, units)}" for name in changed)
-    texts: tuple[str, ...] = ()
-    for longest, digits in product((_SHOWN, _EVERY), _DIGITS):
-        texts = tuple(_text(value, digits, field, units, longest) for value in (one, two))
-        if one == two or texts[0] != texts[1]:
-            break
-    return texts[0] if one == two else " -> ".join(texts)
-
-
-def _text(value: object, digits: int, field: str, units: tuple[str, str], longest: int) -> str:
-    """A value: so many digits, hundredths where it has a unit; digests, and lists longer than ``longest``, are cut."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    unit = _unit(field, units)
-    if isinstance(value, float):
-        if field == "t_s":
-            return time_text(value)
-        return f"{100 * value:.{digits}g} {unit}" if unit else f"{value:.{digits}g}"
-    if isinstance(value, Sensitivity):
-        bounds = "" if value.interval is None else f" {_text(list(value.interval), digits, field, units, longest)}"
-        return f"{value.mean:.{digits}g}{bounds} {value.metric}"
-    if isinstance(value, list):
-        texts = [_text(inner, digits, field, units, longest).removesuffix(f" {unit}") for inner in value]
-        cut = len(texts) > longest
-        inside = f"{len(texts)}: {texts[0]}, …, {texts[-1]}" if cut else ", ".join(texts)
-        return f"[{inside}] {unit}".strip()
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{_words(name)} {_text(inner, digits, name, units, longest)}" for name, inner in value.items()
-        )
-    return str(value)[:_DIGEST] if _SHA_256.fullmatch(str(value)) else str(value)
-
-
-def _unit(field: str, units: tuple[str, str]) -> str:
-    """Of a field, where it is a share."""
-    if field in _SHARES:
-        return "%"
-    if field in _SCORES:
-        return units[0]
-    return units[1] if field in (*_DROPS, *_HEALED) else ""

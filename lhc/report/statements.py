@@ -19,6 +19,7 @@ from lhc.report.text import (
     engine_text,
     healing_text,
     interval_text,
+    intervals,
     network_against,
     nothing_lost,
     other_chips,
@@ -196,6 +197,8 @@ def _quality(plan: Plan, outcome: Outcome) -> str:
 
 def _certainty(outcome: Outcome) -> str:
     what = f"{other_chips(outcome)}{' and other samples' if outcome.generalized else ' on these samples'}"
+    if outcome.chip_interval is not None and len(intervals(outcome)) == 1:
+        what = f"{other_chips(outcome)} on these samples and others alike"
     tests = tests_text(outcome)
     again = "" if tests is None else f" {capitalized(tests)}."
     return (

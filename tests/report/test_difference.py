@@ -106,6 +106,38 @@ def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(ful
     assert any(line.endswith(" same") for line in found.table().render("table").splitlines())
 
 
+def test_one_thing_has_one_word_and_intervals_that_read_the_same_are_one(full: Report) -> None:
+    assert full.plan.outcome is not None
+    estimate = Estimate(metric="nmse", damage=0.2, predicted_drop=0.01, factor=0.1, spread=0.2, placements=7)
+    error = {"metric": "mse", "percent": False, "higher_is_better": False, "drop_type": "relative"}
+    outcome = full.plan.outcome.model_copy(update=error | {"estimate": estimate, "generalized": False})
+
+    def lines(chips: tuple[float, float], samples: tuple[float, float]) -> list[str]:
+        pair = (
+            outcome.model_copy(
+                update={
+                    "interval": one,
+                    "chip_interval": one,
+                    "sample_interval": other,
+                    "estimate": estimate.model_copy(update={"predicted_drop": one[1]}),
+                }
+            )
+            for one, other in (((0.001, 0.002), (0.001, 0.002)), (chips, samples))
+        )
+        one, two = (full.plan.model_copy(update={"outcome": found}) for found in pair)
+        return compare(one, two).lines()[:-1]
+
+    unit = "% of the digital value"
+    assert lines((0.003, 0.004), (0.003, 0.004)) == [
+        f"interval, for these samples and others alike: [0.1, 0.2] {unit} -> [0.3, 0.4] {unit}",
+        f"estimate: predicted rise 0.2 -> 0.4 {unit}",
+    ]
+    assert lines((0.003, 0.004), (0.003, 0.005))[:2] == [
+        f"other chips, these samples (decides): [0.1, 0.2] {unit} -> [0.3, 0.4] {unit}",
+        f"other chips, other samples: [0.1, 0.2] {unit} -> [0.3, 0.5] {unit}",
+    ]
+
+
 def test_values_that_differ_look_different(full: Report) -> None:
     """Digits enough, and sizes: what differs can be read off every row."""
     plan = full.plan

@@ -179,6 +179,13 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         " mean over chips; one by one, it is held by all 10 chips measured."
     )
     assert said["Certainty"].endswith("250 samples: held out from the search.")
+    assert full.plan.outcome is not None
+    outcome = full.plan.outcome.model_copy(update={"sample_interval": full.plan.outcome.chip_interval})
+    alike = full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})})
+    told = dict(statements(alike))["Certainty"]
+    assert told.startswith("for other chips on these samples and others alike, a mean drop of "), (
+        "as lhc partition says"
+    )
     assert said["Why not more"].startswith(
         "17 layers stay digital, 8 of which cannot be analog: 9 not shown to fit the budget, 8 no constant"
     )

@@ -183,7 +183,7 @@ def test_rows_that_are_driven_stay_in_the_document_and_are_absent_without_copies
 def test_diff_says_that_healing_brought_something_else() -> None:
     one, other = healed(BOTH)[1], healed(BOTH.model_copy(update={"both": 0.009}))[1]
     (line, _) = compare(one, other).lines()
-    assert line == "mean drops by healing: both 1.3 points -> 0.9 points"
+    assert line == "mean drops by healing: with both 1.3 -> 0.9 points"
 
 
 def test_the_json_of_a_run_says_how_many_samples_calibrated_its_chips() -> None:
