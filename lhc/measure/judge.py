@@ -186,18 +186,24 @@ def judge_in_looks(
     allowed = [None] * len(looks) if share is None else list(failures_allowed(looks, share, error))
     first = begin or evaluator  # it also knows the digital network, for which there may be no time left
     first.expect([(placement, chips[: looks[0]])], [(placement, chips[looks[0] :])])
-    measured = first.measure(placement, chips[: looks[0]], what)
+    measured = first.measure(placement, chips[: looks[0]], _of_chips(what, 0, looks[0]))
     for look, level, failing, following in zip(looks, errors, allowed, (*looks[1:], None), strict=True):
         last = errors[-1], allowed[-1]
         if following is None or _decided(measured, first, budget, looks, look, (level, failing), last):
             break
         evaluator.expect([(placement, chips[look:following])], [(placement, chips[following:])])
         try:
-            measured = measured.joined(evaluator.measure(placement, chips[look:following], what))
+            more = evaluator.measure(placement, chips[look:following], _of_chips(what, look, following))
+            measured = measured.joined(more)
         except OutOfTimeError:
             break
     evaluator.expect([])
     return _verdict(measured, first, budget, level, failing)
+
+
+def _of_chips(what: str, begin: int, end: int) -> str:
+    """What a look's progress is called: it counts the units of work of its own chips, from 0."""
+    return f"{what}, units of {f'chips {begin + 1} to {end}' if end > begin + 1 else f'chip {end}'}"
 
 
 def _decided(

@@ -106,6 +106,7 @@ class Chips:
     seed = 0
     t_s = 0.0
     asked: list[range] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
         """Nobody is idle."""
@@ -114,6 +115,7 @@ class Chips:
         if draws.stop > self.time:
             raise OutOfTimeError("over")
         self.asked.append(draws)
+        self.told.append(what)
         damage = self.drops[draws.start : draws.stop, None] + np.array([-self.apart, self.apart])
         return SampleScores(self.metric, self.baseline + damage, np.full(2, self.baseline))
 
@@ -129,6 +131,15 @@ def test_a_test_takes_chips_while_they_can_still_decide_it() -> None:
         found = _looked(evaluator, Budget(1.0))
         assert (found.status, found.evaluation.draws) == (status, draws)
         assert [chips.start for chips in evaluator.asked[1:]] == [chips.stop for chips in evaluator.asked[:-1]]
+
+
+def test_every_look_says_of_which_chips_its_units_are() -> None:
+    """Each counts its own from 0: without a name the count would seem to fall back."""
+    evaluator = Chips(np.random.default_rng(0).normal(0.85, 0.3, 100))
+    _looked(evaluator, Budget(1.0))
+    assert len(evaluator.told) > 2
+    chips = [(range_.start + 1, range_.stop) for range_ in evaluator.asked]
+    assert evaluator.told == [f"testing, units of chips {first} to {last}" for first, last in chips]
 
 
 def test_a_share_of_the_chips_is_shown_by_those_that_break_the_budget() -> None:
