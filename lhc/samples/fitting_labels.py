@@ -78,9 +78,11 @@ def check_values(metric: str, output: tuple[int, ...], targets: tuple[int, ...])
         DataError: their shapes differ.
     """
     if output != targets:
+        gives = f"numbers of shape {output[1:]}" if output[1:] else "one number"
+        have = f"labels of shape {targets[1:]}" if targets[1:] else "one label"
         raise DataError(
-            f"{metric}: the output gives a sample numbers of shape {output[1:]}, the data labels of shape"
-            f" {targets[1:]}; they must match, number by number; change the labels, or score another output (--output)"
+            f"{metric}: the output gives a sample {gives}, the data {have}; they must match, number by number; change"
+            " the labels, or score another output (--output)"
         )
 
 

@@ -163,7 +163,9 @@ BAD_USE = [
     BadUse("unknown option", ("--fast",), "No such option"),
     BadUse("latency with a unit", ("--max-latency", "3ms"), "--max-latency '3ms': write a number, in s"),
     BadUse("half a process", ("--jobs", "1.5"), "--jobs '1.5': write a whole number"),
-    BadUse("kl needs no targets but mse does", ("--metric", "mse"), "labels have", code=3),
+    BadUse(
+        "kl needs no targets but mse does", ("--metric", "mse"), "numbers of shape (4,), the data one label", code=3
+    ),
 ]
 
 
