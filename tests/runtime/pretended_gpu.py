@@ -149,4 +149,5 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         here.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
         # A PyTorch that is built for CUDA would ask the driver whether steps of an optimiser are being recorded.
         here.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+        here.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
         yield _computed_there
