@@ -75,8 +75,7 @@ class HybridSession:
             t_inference: seconds after the first read; the hardware's own by default.
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
                 arithmetic, equal to float rounding without noise and in distribution with it, ``fast16`` that in less
-                time, with programmed weights rounded to 16 bits, ``torch`` that of ``fast`` in PyTorch, on a GPU
-                where it has one.
+                time, with programmed weights rounded to 16 bits, ``torch`` that in PyTorch, on a GPU if it has one.
             dequantize: operators on integers can be analog too, by their dequantised weights; plans that were made so
                 need not be told.
 

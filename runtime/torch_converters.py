@@ -28,14 +28,12 @@ def dac_codes(inputs: Tensor, peaks: Tensor, factor: float, limit: float, io: Co
 
 def kept_slice(codes: Tensor, low: float, high: float, io: ConverterCodes) -> Tensor:
     """The bits of codes that a read is driven with, see `RowConverters.slices`."""
-    if io.signed_from > 0:
-        negative = (codes < 0).to(codes.dtype)
-        if low == 0:
-            return negative * high
-        sizes = codes + negative * float(io.signed_from)
-        return (sizes * low).floor_() - (sizes * high).floor_() * (low / high)
-    sizes = codes.abs()
-    return torch.copysign((sizes * low).floor_() - (sizes * high).floor_() * (low / high), codes)
+    negative = (codes < 0).to(codes.dtype)
+    if low == 0:
+        return negative * high
+    sizes = codes + negative * float(io.signed_from) if io.signed_from > 0 else codes.abs()
+    digits = (sizes * low).floor_() - (sizes * high).floor_() * (low / high)
+    return digits if io.signed_from > 0 else torch.copysign(digits, codes)
 
 
 def with_currents(
@@ -74,9 +72,8 @@ def adc_codes(exact: Tensor, levels: Tensor | None, io: ConverterCodes) -> tuple
     value = value.clamp(min=0) if io.unipolar else value
     saturated = value.abs() > float(io.output_limit)
     if levels is not None:
-        value = (
-            torch.where(saturated, value, _found(exact, levels)) if len(io.reductions) > 1 else _found(exact, levels)
-        )
+        found = _found(exact, levels)
+        value = torch.where(saturated, value, found) if len(io.reductions) > 1 else found
     clip = float(io.output_clip)
     return value.clamp(-clip, clip), saturated
 

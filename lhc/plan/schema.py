@@ -171,7 +171,7 @@ class Outcome(PlanRecord):
     seed: int
     t_s: float
     engine: Engine = "fast"
-    """How products on tiles were computed: fast16 rounded programmed weights to 16 bits."""
+    """How products on tiles were computed: fast16 rounded programmed weights to 16 bits, torch did it in PyTorch."""
     strategy: str
     data: str
     """SHA-256 of the samples."""
