@@ -70,7 +70,7 @@ class DifferentiableProduct:
 
         Args:
             items: some of `inputs`.
-            parts: in how many equal parts.
+            parts: in how many equal parts, one after the other along the first axis.
 
         Returns:
             ``(parts, groups, inputs, products)``.
@@ -81,10 +81,9 @@ class DifferentiableProduct:
             return rows.transpose(2, 3).clone(memory_format=torch.contiguous_format)
         image = padded(items, self.form.window)
         windows = image.as_strided(*window_layout(image, self.form.window))
-        if parts > 1:
-            axis = windows.ndim // 2
-            windows = windows.movedim(axis, 0)
-        copy = windows.clone(memory_format=torch.contiguous_format)
+        axis = windows.ndim // 2
+        by_part = windows.unflatten(axis, (parts, len(items) // parts)).movedim(axis, 0)
+        copy = by_part.clone(memory_format=torch.contiguous_format)
         return copy.view(parts, self.form.groups, inputs, -1)
 
     def gradients(self, items: Tensor, parts: int) -> Tensor:
@@ -99,7 +98,7 @@ class DifferentiableProduct:
         """
         outputs = len(self.matrix) // self.form.groups
         if self.form.window is not None:
-            flat = items.reshape(len(items), self.form.groups, outputs, -1)
-            return flat if parts > 1 or len(flat) == 1 else flat.permute(1, 2, 0, 3).reshape(1, *flat.shape[1:3], -1)
+            by_part = items.reshape(parts, len(items) // parts, self.form.groups, outputs, -1)
+            return by_part.permute(0, 2, 3, 1, 4).flatten(3)
         columns = items.reshape(parts, 1, -1, outputs).transpose(2, 3)
         return columns if self.form.alpha == 1 else self.form.alpha * columns

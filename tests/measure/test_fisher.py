@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 
@@ -15,10 +16,13 @@ from lhc.hardware.currents import Currents
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.measure.directions import output_directions
-from lhc.measure.fisher import column_damages, fisher_sensitivity
+from lhc.measure.fisher import Floats, column_damages, fisher_sensitivity
+from lhc.measure.setting import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution
 from lhc.passes.copies import Copies
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 from tests.measure.six_layers import LAYERS, LIONHEART, NETWORK, bench, healed, network, quiet, task
 
 
@@ -228,6 +232,59 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = fisher_sensitivity(here, here.graph, LAYERS).table
     for name in LAYERS:
         assert parts.layers[name].mean == pytest.approx(whole.layers[name].mean, rel=1e-4), name
+
+
+FOLDED = """i = Reshape (x, images)
+  [stem] c = Conv <pads = [1, 1, 1, 1]> (i, w0, b0)
+  r = Relu (c)
+  [body] d = Conv <group = 2, strides = [2, 2]> (r, w1)
+  s = Relu (d)
+  m = ReduceMean <keepdims = 0> (s, last)
+  v = Reshape (m, frames)
+  f = ReduceSum <keepdims = 0> (v, one)"""
+WHOLE = """i = Transpose <perm = [0, 2, 1, 3, 4]> (x)
+  [stem] c = Conv <pads = [0, 1, 1, 0, 1, 1]> (i, w0, b0)
+  r = Relu (c)
+  [body] d = Conv <group = 2, strides = [1, 2, 2]> (r, w1)
+  s = Relu (d)
+  m = ReduceMean <keepdims = 0> (s, last)
+  f = ReduceSum <keepdims = 0> (m, two)"""
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("corrected", [False, True])
+def test_frames_in_the_batch_are_predicted_as_an_axis_of_the_kernel(corrected: bool) -> None:
+    """Items that are a multiple of the samples: the same tiles and products as of a kernel with one more axis."""
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N, 3, 4, 6, 6] x) => (float[N, 5] y) {{ {} {} }}'
+    head = "\n  [head] y = Gemm (f, w2)"
+
+    def found(convs: str, axes: tuple[int, ...], **integers: list[int]) -> list[Floats]:
+        proto = onnx.parser.parse_model(text.format(convs, head))
+        rng = np.random.default_rng(3)
+        shapes = {"w0": (8, 4, *axes, 3, 3), "b0": (8,), "w1": (6, 4, *axes, 2, 2), "w2": (6, 5)}
+        arrays = {name: (rng.normal(size=shape) / 4).astype(np.float32) for name, shape in shapes.items()}
+        arrays |= {name: np.array(value, np.int64) for name, value in integers.items()}
+        proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+        model = load_model(proto)
+        samples = np.random.default_rng(1).normal(size=(24, 3, 4, 6, 6)).astype(np.float32)
+        here = Bench(
+            model,
+            read_graph(model, {"x": (1, 3, 4, 6, 6)}),
+            quiet(0.1),
+            Task({"x": samples}, None, get_metric("kl")),
+            draws=3,
+            t_s=86400.0,
+            calibration=Block(0, 8, {"x": samples[:8]}, None, "calibration") if corrected else None,
+        )
+        names = ("stem", "body", "head")
+        layers = fisher_sensitivity(here, here.graph, names).table.layers
+        columns = column_damages(here, here.graph, ("stem", "head"))
+        return [*(np.array([layers[n].by_weights, layers[n].by_outputs]) for n in names), *columns.values()]
+
+    folded = found(FOLDED, (), images=[-1, 4, 6, 6], last=[2, 3], frames=[-1, 3, 6], one=[1])
+    whole = found(WHOLE, (1,), last=[3, 4], two=[2])
+    for one, other in zip(folded, whole, strict=True):
+        assert one == pytest.approx(other, rel=1e-3)  # sums in another order; corrections are fitted to other roundings
 
 
 @pytest.mark.analog
