@@ -82,7 +82,8 @@ class DifferentiableProduct:
         image = padded(items, self.form.window)
         windows = image.as_strided(*window_layout(image, self.form.window))
         axis = windows.ndim // 2
-        by_part = windows.unflatten(axis, (parts, len(items) // parts)).movedim(axis, 0)
+        sizes = (*windows.shape[:axis], parts, len(items) // parts, *windows.shape[axis + 1 :])
+        by_part = windows.view(sizes).movedim(axis, 0)
         copy = by_part.clone(memory_format=torch.contiguous_format)
         return copy.view(parts, self.form.groups, inputs, -1)
 
