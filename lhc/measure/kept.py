@@ -9,8 +9,9 @@ from lhc.measure.setting import Setting
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.samples.task import Task
+from lhc.samples.user_scores import UserScore
 from lhc.store import Facts, JsonValue, ResultCache
-from lhc.support.functions import code_of
+from lhc.support.source_digest import source_digest
 
 __all__ = ["KeptResults"]
 
@@ -89,7 +90,7 @@ class KeptResults:
                 "name": metric.name,
                 "higher_is_better": metric.higher_is_better,
                 "by_targets": setting.by_targets,
-                "code": code_of(metric.score),
+                "code": metric.score.code if isinstance(metric.score, UserScore) else source_digest(metric.score),
                 "class_axis": setting.class_axis,
             },
             "output": setting.output,

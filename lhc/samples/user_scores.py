@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, LhcError, UsageError
-from lhc.support.functions import code_of, load_function
+from lhc.support.functions import load_function
+from lhc.support.source_digest import source_digest
 
 __all__ = ["UserScore", "checked_score"]
 
@@ -23,14 +24,14 @@ class UserScore:
 
         Args:
             name: ``module:function``.
-            code: what `code_of` must say of it; None: whatever.
+            code: what `source_digest` must say of it; None: whatever.
 
         Raises:
             UsageError: it cannot be imported, or has another code here than in the process that names it.
         """
         self.name = name
         self.__wrapped__ = load_function(name, "--metric")
-        self.code = code_of(self.__wrapped__)
+        self.code = source_digest(self.__wrapped__, name.partition(":")[0])
         if code is not None and code != self.code:
             raise UsageError(f"--metric {name}: another version is loaded here; restart the workers of the cluster")
 

@@ -1,17 +1,14 @@
 """A user's own functions, named ``module:function``."""
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 
 from lhc.errors import UsageError
 
-__all__ = ["code_of", "current_folder_importable", "load_function"]
+__all__ = ["current_folder_importable", "load_function"]
 
 
 @contextmanager
@@ -47,24 +44,3 @@ def load_function(name: str, option: str) -> Callable[..., object]:
         raise UsageError(f"{option} {name}: not a function")
     found: Callable[..., object] = function
     return found
-
-
-def code_of(function: Callable[..., object]) -> str | None:
-    """What tells a function from itself after an edit: a digest of its module, or of itself in a script.
-
-    Arguments that a `functools.partial` binds, and what an object with a method of that name holds, are not in it.
-
-    Returns:
-        None where there is no source.
-    """
-    while isinstance(function, partial):
-        function = function.func
-    function = inspect.unwrap(function)
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
-    try:
-        # A function may call others of its module.
-        whole = module is not None and module.__name__ != "__main__"
-        text = inspect.getsource(module if whole and module is not None else function)
-    except (OSError, TypeError):
-        return None
-    return sha256(text.encode()).hexdigest()[:12]

@@ -20,7 +20,8 @@ from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.ort import observe_tensors, relative_error, rounding
 from lhc.runtime.torch_device import gpu_name
 from lhc.samples.task import Array, Task, count_samples, cut
-from lhc.support.functions import code_of, load_function
+from lhc.support.functions import load_function
+from lhc.support.source_digest import source_digest
 from lhc.train.batches import Batches, load_augment
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.losses import load_loss
@@ -204,7 +205,7 @@ class Course:
             "ranges": {name: list(values) for name, values in sorted(self.ranges.items())},
             "copies": dict(sorted(self.copies.items())),
             "functions": {
-                name: code_of(load_function(name, option))
+                name: source_digest(load_function(name, option), name.partition(":")[0])
                 for name, option in ((self.settings.loss, "--loss"), (self.settings.augment, "--augment"))
                 if ":" in name
             },

@@ -1,6 +1,7 @@
 """What networks are judged and ranked by where nobody says it, and that a placement is judged later as it was made."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -313,6 +314,29 @@ def test_outputs_that_nothing_looks_at_are_named_once(caplog: pytest.LogCaptureF
         (found,) = lhc.evaluate(two_outputs(), x, metric="nmse", output="vel", draws=3, all_analog=True)
     assert not any("not looked at" in text for text in caplog.messages)
     assert found.drop_interval == (0.0, 0.0), "nmse is no share: where nothing is seen, there is no least step"
+
+
+def test_a_kept_result_is_not_that_of_an_edited_helper_of_the_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_metric_k.py").write_text("import own_helper_k\ndef score(o, r): return own_helper_k.scored(o)")
+    found = []
+    for points in (1, 22):
+        Path("own_helper_k.py").write_text(f"def scored(o):\n    return 0.0 * o.sum(axis=1) + {points}\n")
+        for module in ("own_metric_k", "own_helper_k"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        (result,) = lhc.evaluate(
+            two_outputs(),
+            {"x": np.zeros((8, 4), np.float32)},
+            metric="own_metric_k:score",
+            higher_is_better=True,
+            draws=2,
+            all_analog=True,
+            work_dir=tmp_path / "kept",
+        )
+        found.append(result.mean)
+    assert found == [1.0, 22.0]
 
 
 def two_outputs() -> onnx.ModelProto:

@@ -1,11 +1,10 @@
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lhc.errors import UsageError
-from lhc.support.functions import code_of, current_folder_importable, load_function
+from lhc.support.functions import current_folder_importable, load_function
 
 
 def test_a_function_of_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,20 +41,3 @@ def test_the_current_folder_comes_first(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     with current_folder_importable():
         assert sys.path[0] == str(tmp_path)
-
-
-def test_an_edit_anywhere_in_its_module_makes_a_function_another_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    found = []
-    for number in (1, 1, 2):
-        Path("own_function_e.py").write_text(f"FACTOR = {number}\n\n\ndef scaled(x):\n    return FACTOR * x\n")
-        sys.modules.pop("own_function_e", None)
-        found.append(code_of(load_function("own_function_e:scaled", "--metric")))
-    assert found[0] == found[1] != found[2]
-    assert code_of(len) is None
-
-
-def test_arguments_bound_in_advance_do_not_hide_a_function() -> None:
-    assert code_of(partial(load_function, option="--metric")) == code_of(load_function)
