@@ -34,16 +34,17 @@ def plan_table(plan: Plan) -> Table:
 
 
 def graph_of_plan(plan: Plan) -> LayerGraph:
-    """The candidates alone, without their sizes: for a file whose sizes are not known until it runs.
+    """The candidates alone, without sizes and tensors: for a file whose sizes are not known until it runs.
 
-    Layers that read one initializer share their tiles.
+    Layers that read one initializer share their tiles. What they write is left out: bodies of loops may use one name
+    for tensors of their own.
     """
     layers = [
         Layer(
             layer.name,
             layer.kind,
             (),
-            (layer.output,),
+            (),
             None if layer.weight is None else WeightRef(layer.weight, 1, (), "float32", layer.weight),
         )
         for layer in plan.layers

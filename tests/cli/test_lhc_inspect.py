@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from lhc.commands.report import report_of
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph
 from lhc.passes import Qualify, initial_plan
@@ -40,6 +41,29 @@ def test_what_is_only_read_loads_nothing_that_computes(model_file: Path) -> None
         shown, heavy = loaded(COMPUTES, "inspect", str(model_file))
         assert "stem" in shown
     assert heavy == ""
+
+
+BODY = """<body = turn (int64 i, bool go, float[N, 2] s) => (bool on, float[N, 2] t) {
+    on = Identity (go)
+    m = MatMul (s, w)
+    t = Tanh (m)
+  }>"""
+LOOPS = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[N, 2] x, int64 turns, bool go) => (float[N, 2] y)
+<float[2, 2] w = {{1, 2, 3, 4}}> {{
+  [first] h = Loop {BODY} (turns, go, x)
+  [second] y = Loop {BODY} (turns, go, h)
+}}"""
+
+
+def test_bodies_may_name_their_tensors_alike(tmp_path: Path) -> None:
+    model = load_model(onnx.parser.parse_model(LOOPS))
+    graph = read_graph(model)
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), model.source, "0")).plan
+    path = tmp_path / "loops.lhc.onnx"
+    onnx.save_model(annotate(model, plan, graph), str(path))
+    shown, _ = loaded((), "inspect", str(path))
+    assert all(name in shown for name in ("in the body of Loop 'first'", "in the body of Loop 'second'"))
+    assert len(report_of(path).plan.layers) == 2
 
 
 def test_a_model_without_a_plan_loads_no_classes_of_plans(model_file: Path) -> None:
