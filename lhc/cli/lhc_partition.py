@@ -32,7 +32,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.commands.partition import pipeline
     from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.report.json_documents import partition_document
-    from lhc.report.placement_lines import partition_head, ranking_notes, renaming_notes
+    from lhc.report.placement_lines import partition_head, renaming_notes
     from lhc.study.source import opened_of
     from lhc.summary import held_text
 
@@ -55,7 +55,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     check_report(shown.report, force)
     with watched(asked, shown.quiet) as watching:
         result = run.of(watching)
-    notes([*([] if result.ranking is None else ranking_notes(result.ranking)), *result.notes])
+    notes([*([] if result.ranking is None else result.ranking.notes), *result.notes])
     # With other weights it is another network; that its place is free was checked above.
     force = force or (asked.retrain and where.exists())
     with alone_in(where.parent):

@@ -15,12 +15,11 @@ def sensitivity(asked: SensitivityOptions, shown: Watching, only: Estimating) ->
     from lhc.commands.sensitivity import sensitivity as run
     from lhc.report.json_documents import sensitivity_document
     from lhc.report.measured_tables import basis_text
-    from lhc.report.placement_lines import ranking_notes
 
     if only.dry_run:
         dry_run(asked, shown.chosen)
         return
     with watched(asked, shown.quiet) as watching:
         table = run.of(watching)
-    notes(ranking_notes(table))
+    notes(table.notes)
     emit(sensitivity_document(table), table.as_table(), basis_text(table), shown.chosen)

@@ -113,6 +113,8 @@ def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:
             [layer.model_dump(mode="json") for layer in plan.layers], separators=(",", ":"), ensure_ascii=False
         ),
     }
+    if plan.agreement is not None:
+        keys["lhc.agreement"] = plan.agreement.model_dump_json()
     if plan.outcome is not None:
         keys["lhc.result"] = plan.outcome.model_dump_json()
     if plan.control:
@@ -188,6 +190,7 @@ def read_plan(model: OnnxModel) -> "Plan | None":
             "hardware": json.loads(keys.get("lhc.hardware", "null")),
             "layers": json.loads(keys["lhc.plan"]),
             "control": json.loads(keys.get("lhc.control", "{}")),
+            "agreement": json.loads(keys.get("lhc.agreement", "null")),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
             "command": keys.get("lhc.command", ""),
         }
@@ -205,7 +208,7 @@ def _check_size(fields: Mapping[str, object], nodes: int) -> None:
     if isinstance(layers, list) and len(layers) > nodes + _NESTED:
         raise ValueError(f"{len(layers)} layers planned, {nodes} in the model")
     most = _ENTRIES * (nodes + _NESTED)
-    if holds_more([layers, fields["outcome"]], most):
+    if holds_more([layers, fields["agreement"], fields["outcome"]], most):
         raise ValueError(f"more than {most} values for {nodes} layers")
     if len(json.dumps(fields["hardware"])) > _HARDWARE:
         raise ValueError(f"a hardware description of more than {_HARDWARE >> 10} KiB")
@@ -239,7 +242,13 @@ def contradictions(model: OnnxModel, plan: "Plan") -> list[str]:
 
 
 def _as_written(expected: dict[str, str], keys: Mapping[str, str]) -> dict[str, str]:
-    """What a node would carry; earlier versions wrote the MACs of two activations under ``lhc.macs``."""
+    """What a node would carry.
+
+    Earlier versions wrote the MACs of two activations under ``lhc.macs``, and sensitivities without saying how they
+    were found.
+    """
+    if keys.get("lhc.sensitivity") == (figure := expected.get("lhc.sensitivity", "").partition(" with ")[0]) != "":
+        expected = expected | {"lhc.sensitivity": figure}
     apart = expected.get("lhc.activation_macs")
     if apart is None or "lhc.activation_macs" in keys or expected["lhc.macs"] != "0":
         return expected

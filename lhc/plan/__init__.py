@@ -1,10 +1,13 @@
 """Decisions: which products run on analog tiles, why, and what that rests on."""
 
-from lhc.plan.layer_plan import Decision, LayerPlan, Method, Placement, Reason, Sensitivity
+from lhc.plan.agreement import Agreement
+from lhc.plan.layer_plan import Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
 from lhc.plan.schema import SCHEMA_VERSION, CurvePoint, Estimate, HarmfulCalibration, Healing, Outcome, Plan, Retrained
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Agreement",
+    "Basis",
     "CurvePoint",
     "Decision",
     "Estimate",

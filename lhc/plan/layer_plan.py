@@ -6,13 +6,25 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lhc.graph import RUN_TIME_OPERANDS, Origin
-from lhc.support.numbers import MOST_COPIES, bounds_text, number_text
+from lhc.support.numbers import MOST_COPIES, bounds_text, counted, number_text
 
-__all__ = ["NEVER_ANALOG", "Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
+__all__ = [
+    "NEVER_ANALOG",
+    "Basis",
+    "Decision",
+    "LayerPlan",
+    "Method",
+    "Placement",
+    "PlanRecord",
+    "Reason",
+    "Sensitivity",
+]
 
 Placement = Literal["analog", "digital"]
 Method = Literal["measure", "fisher"]
 """How a sensitivity was found: by running the analog layer, or predicted from gradients of the digital network."""
+Basis = Literal["measured", "predicted"]
+"""The same in words."""
 Reason = Literal[
     "eligible",  # may be analog; nothing decided yet
     "budget",  # analog: within the budget
@@ -71,9 +83,19 @@ class Sensitivity(PlanRecord):
     copies: int = Field(default=1, ge=1, le=MOST_COPIES)
     """Times that tiles held its weights."""
 
-    def __str__(self) -> str:
+    @property
+    def basis(self) -> Basis:
+        """What the figure is, in a word."""
+        return "measured" if self.method == "measure" else "predicted"
+
+    @property
+    def figure(self) -> str:
+        """Mean, interval and metric."""
         bounds = "" if self.interval is None else f" {bounds_text(self.interval)}"
         return f"{number_text(self.mean)}{bounds} {self.metric}"
+
+    def __str__(self) -> str:
+        return f"{self.figure} with {counted(self.copies, 'copy', 'copies')}, {self.basis}"
 
 
 class LayerPlan(PlanRecord):

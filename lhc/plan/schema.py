@@ -16,6 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
 from lhc.options.values import Engine
+from lhc.plan.agreement import Agreement
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.numbers import MOST_COPIES, counted, drop_word, number_text
 from lhc.support.yaml_text import read_yaml, write_yaml
@@ -216,6 +217,8 @@ class Plan(PlanRecord):
     control: dict[str, str] = Field(default_factory=dict)
     """What calls that it is for take: by the name of an If, ``then_branch`` or ``else_branch``; of a Loop, a Scan or a
     recurrent operator whose length the file leaves open, its turns."""
+    agreement: Agreement | None = None
+    """Of predicted sensitivities with those that were measured to check them; None where none were."""
     outcome: Outcome | None = None
     command: str = ""
     """That made it, with file names instead of paths; empty in plans of earlier versions."""
@@ -280,9 +283,12 @@ class Plan(PlanRecord):
         keys = ("placement", "reason", "detail")
         return self._with({name: dict(zip(keys, new, strict=True)) for name, new in decisions.items()})
 
-    def with_sensitivities(self, sensitivities: Mapping[str, Sensitivity]) -> "Plan":
-        """A plan with the measured sensitivities put in."""
-        return self._with({name: {"sensitivity": found} for name, found in sensitivities.items()})
+    def with_sensitivities(
+        self, sensitivities: Mapping[str, Sensitivity], agreement: Agreement | None = None
+    ) -> "Plan":
+        """A plan with the sensitivities put in, and what checked those that are predicted."""
+        plan = self._with({name: {"sensitivity": found} for name, found in sensitivities.items()})
+        return plan.model_copy(update={"agreement": agreement})
 
     def __repr__(self) -> str:
         candidates = sum(layer.may_be_analog for layer in self.layers)

@@ -1,11 +1,14 @@
-"""Sensitivities in words: with how many copies of weights one was found, where no column of copies says so."""
+"""Sensitivities in words: predicted or measured, what checked them, and with how many copies of weights."""
 
 from collections.abc import Iterable, Sequence
 
-from lhc.plan.layer_plan import LayerPlan
+from lhc.plan.agreement import Agreement
+from lhc.plan.layer_plan import LayerPlan, Sensitivity
+from lhc.plan.recurrent_steps import folded_rows
+from lhc.plan.schema import Plan
 from lhc.support.numbers import counted
 
-__all__ = ["found_with_one_copy", "sensitivity_texts"]
+__all__ = ["basis_words", "found_with_one_copy", "ranking_basis", "sensitivities_of", "sensitivity_texts"]
 
 
 def sensitivity_texts(layers: Sequence[LayerPlan]) -> dict[str, str]:
@@ -18,8 +21,34 @@ def sensitivity_texts(layers: Sequence[LayerPlan]) -> dict[str, str]:
     for row in layers:
         if (found := row.sensitivity) is not None:
             unlike = row.name in one or (row.placement == "analog" and found.copies != row.copies)
-            texts[row.name] = f"{found} with {counted(found.copies, 'copy', 'copies')}" if unlike else str(found)
+            texts[row.name] = str(found) if unlike else f"{found.figure}, {found.basis}"
     return texts
+
+
+def sensitivities_of(plan: Plan) -> list[Sensitivity]:
+    """Those of a plan, one a row as people read it."""
+    return [row.sensitivity for row in folded_rows(plan.layers) if row.sensitivity is not None]
+
+
+def basis_words(figures: Iterable[Sensitivity]) -> str:
+    """Whether figures are predicted, measured, or some of either; empty where there are none."""
+    return " or ".join(sorted({figure.basis for figure in figures}, reverse=True))
+
+
+def ranking_basis(figures: Sequence[Sensitivity], agreement: Agreement | None) -> str:
+    """How sensitivities were found, and what checked those that are predicted; empty where there are none."""
+    if not figures:
+        return ""
+    predicted = sum(figure.basis == "predicted" for figure in figures)
+    checked = "" if agreement is None else counted(len(agreement.layers), "layer")
+    if not predicted:
+        why = "" if agreement is None else f", since predictions of {checked} did not agree with that: "
+        return f"measured, one layer analog at a time{why}{'' if agreement is None else agreement.figures}"
+    some = f" for {predicted} of {len(figures)} layers, measured for the others" if predicted < len(figures) else ""
+    if agreement is None:
+        return f"predicted from gradients{some}; no layer was measured to check that"
+    doubted = "" if agreement.good else ", which does not confirm it"
+    return f"predicted from gradients{some}; {checked} measured to check that: {agreement.figures}{doubted}"
 
 
 def found_with_one_copy(layers: Iterable[LayerPlan]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def _text(value: object, digits: int, field: str, units: Units, longest: int) ->
         return f"{100 * value:.{digits}g} {unit}" if unit else f"{value:.{digits}g}"
     if isinstance(value, Sensitivity):
         bounds = "" if value.interval is None else f" {_text(list(value.interval), digits, field, units, longest)}"
-        return f"{value.mean:.{digits}g}{bounds} {value.metric}"
+        return f"{value.mean:.{digits}g}{bounds} {value.metric}, {value.basis}"
     if isinstance(value, list):
         texts = [_text(inner, digits, field, units, longest).removesuffix(f" {unit}") for inner in value]
         cut = len(texts) > longest

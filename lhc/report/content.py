@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from lhc.hardware import Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
-from lhc.plan.sensitivity_texts import sensitivity_texts
+from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of, sensitivity_texts
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
@@ -275,7 +275,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("samples", f"{verified} verified; {split}"),
         ("data", f"SHA-256 {outcome.data}"),
         *(() if nothing_lost(plan) else _chip_facts(outcome)),
-        *_search_facts(outcome),
+        *_search_facts(outcome, plan),
     )
 
 
@@ -292,10 +292,12 @@ def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
+def _search_facts(outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
     """How the placement was found."""
     judged = "" if outcome.evaluations is None else f", {counted(outcome.evaluations, 'placement')} judged"
     yield "strategy", f"{outcome.strategy}, for {outcome.objective}{judged}"
+    if basis := ranking_basis(sensitivities_of(plan), plan.agreement):
+        yield "sensitivities", basis
     if outcome.limits:
         kept = "kept" if outcome.limits_kept else "not kept"
         yield "limits", f"{', '.join(f'{name} {bound:g}' for name, bound in outcome.limits.items())}: {kept}"

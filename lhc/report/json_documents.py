@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
-from lhc.plan import LayerPlan, Plan
+from lhc.plan import Agreement, LayerPlan, Plan, Sensitivity
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.comparison import alike
 from lhc.report.kept_fronts import Answer
@@ -105,14 +105,18 @@ def analysis_document(result: Analysis) -> Document:
 
 def sensitivity_document(table: SensitivityTable) -> Document:
     """The document of ``lhc sensitivity``."""
-    layers = [{"name": name, **s.model_dump(exclude={"metric"})} for name, s in table.layers.items()]
+    layers = [{"name": name, **_figure(s, exclude={"metric"})} for name, s in table.layers.items()]
     known = _named(table, "metric samples documents draws seed t_s confidence calibrated engine")
-    return known | {"agreement": _agreement(table), "layers": layers}
+    return known | {"agreement": _agreement(table.agreement), "layers": layers}
 
 
-def _agreement(table: SensitivityTable | None) -> Document | None:
+def _figure(found: Sensitivity, exclude: set[str] | None = None) -> Document:
+    """A sensitivity, and whether it is predicted or measured."""
+    return found.model_dump(exclude=exclude) | {"basis": found.basis}
+
+
+def _agreement(found: Agreement | None) -> Document | None:
     """How predicted sensitivities compare with those measured to check them."""
-    found = None if table is None else table.agreement
     if found is None:
         return None
     layers = [{"name": name, "predicted": p, "measured": m} for name, (p, m) in found.layers.items()]
@@ -127,7 +131,7 @@ def _layer(layer: LayerPlan) -> Document:
     return {
         **_operator(layer),
         **_named(layer, "placement reason detail"),
-        "sensitivity": None if layer.sensitivity is None else layer.sensitivity.model_dump(),
+        "sensitivity": None if layer.sensitivity is None else _figure(layer.sensitivity),
         **_named(layer, "macs activation_macs counted parameters"),
         "tiles": layer.tiles if layer.placement == "analog" else 0,
         "copies": layer.copies if layer.placement == "analog" else 0,
@@ -137,6 +141,7 @@ def _layer(layer: LayerPlan) -> Document:
 def _plan(plan: Plan) -> Document:
     document: Document = {"hardware": plan.hardware.name, "layers": [_layer(layer) for layer in plan.layers]}
     document |= _named(plan, "analog_mac_fraction macs activation_macs uncounted")
+    document |= {"agreement": _agreement(plan.agreement)}
     outcome = plan.outcome
     if outcome is None:
         return document
@@ -159,7 +164,7 @@ def _plan(plan: Plan) -> Document:
 def placement_document(result: PartitionResult) -> Document:
     """The document of ``lhc reapply``, and what those of ``lhc retrain`` and ``lhc partition`` begin with."""
     document = {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
-    return _plan(result.plan) | document | {"agreement": _agreement(result.ranking)}
+    return _plan(result.plan) | document
 
 
 def retraining_document(result: PartitionResult) -> Document:

@@ -65,7 +65,8 @@ def basis_text(found: SensitivityTable | Attribution) -> str:
     """What figures rest on: the line under the table of ``lhc sensitivity``."""
     after = f"{time_text(found.t_s)} after programming"
     samples = samples_basis(found)
-    return f"{counted(found.draws, 'draw')}, {samples}, {after}, seed {found.seed}"
+    said = f"{counted(found.draws, 'draw')}, {samples}, {after}, seed {found.seed}"
+    return f"{found.basis}\n{said}" if isinstance(found, SensitivityTable) else said
 
 
 def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = None) -> Table:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan, Plan
-from lhc.plan.sensitivity_texts import sensitivity_texts
+from lhc.plan.sensitivity_texts import basis_words, sensitivities_of, sensitivity_texts
 from lhc.report.block_grid import Kind, block_grid, kind_of
 from lhc.report.charts import Chart, RangeChart
 from lhc.report.content import MEASURING_TIMES, layer_table
@@ -161,11 +161,13 @@ def _legend(plan: Plan) -> Iterator[tuple[Kind, str, str]]:
 
 
 def _metric(report: Report) -> str:
-    """In what sensitivities are measured; empty where none was."""
-    metric = next((layer.sensitivity.metric for layer in report.plan.layers if layer.sensitivity is not None), "")
-    return {"kl": "KL divergence of the outputs", "nmse": "squared error of the outputs over their energy"}.get(
-        metric, metric
-    )
+    """What sensitivities are in, and whether they are predicted or measured; empty where there are none."""
+    found = sensitivities_of(report.plan)
+    if not found:
+        return ""
+    metric = found[0].metric
+    named = {"kl": "KL divergence of the outputs", "nmse": "squared error of the outputs over their energy"}
+    return f"{named.get(metric, metric)}, {basis_words(found)}"
 
 
 def _grid_description(report: Report) -> str:

@@ -8,6 +8,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded, layers_among
+from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of
 from lhc.report.in_the_way import in_the_way
 from lhc.report.remedies import left_digital, not_tried
 from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
@@ -47,7 +48,7 @@ from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     from lhc.costs import Cost, SystemCost
-    from lhc.results import Infeasibility, SensitivityTable
+    from lhc.results import Infeasibility
     from lhc.study.outcome import Analysis, PartitionResult
 
 __all__ = [
@@ -56,7 +57,6 @@ __all__ = [
     "infeasibility_lines",
     "inspection_footer",
     "partition_head",
-    "ranking_notes",
     "renaming_notes",
     "stored_summary",
     "verdict_sentence",
@@ -159,6 +159,8 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
         lines.append(f"{counted(len(digital), 'digital layer')}{never_text(digital)}: {reasons(digital)}")
+    if basis := ranking_basis(sensitivities_of(plan), plan.agreement):
+        lines.append(f"sensitivities: {basis}")
     if left := left_digital(plan):
         lines.append(f"{left}; when each pays: {page('budget-not-met')}")
     lines += _columns_lines(plan)
@@ -286,15 +288,11 @@ def inspection_footer(model: OnnxModel, plan: Plan) -> str:
     healing = None if outcome is None else healing_text(outcome)
     lines = (
         f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}",
+        f"sensitivities: {basis}" if (basis := ranking_basis(sensitivities_of(plan), plan.agreement)) else "",
         "" if outcome is None or healing is None else f"mean {outcome.drop_word} {healing}",
         stored_summary(model),
     )
     return "\n".join(line for line in lines if line)
-
-
-def ranking_notes(table: "SensitivityTable") -> list[str]:
-    """How predicted sensitivities compare with measured ones, and why they were not used."""
-    return [*([] if table.agreement is None else [str(table.agreement)]), *table.notes]
 
 
 def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:

@@ -1,11 +1,7 @@
 """What measuring finds: evaluations of placements, sensitivities of layers, the trade-off, and other conditions."""
 
-from lhc.results.evaluation import (
-    Agreement,
-    Evaluation,
-    SensitivityTable,
-    Verdict,
-)
+from lhc.plan import Agreement
+from lhc.results.evaluation import Evaluation, SensitivityTable, Verdict
 from lhc.results.exploration import (
     AtScale,
     AtTime,

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 from lhc.options.budget_options import DropType
 from lhc.options.subjects import Engine
-from lhc.plan import Sensitivity
+from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import by_title
+from lhc.plan.sensitivity_texts import ranking_basis
 from lhc.support.notebook import Tabled, plotting
 from lhc.support.numbers import bounds_text, drop_word, level_text, number_text
 from lhc.support.tables import Table
 
-__all__ = ["Agreement", "Evaluation", "SensitivityTable", "Verdict"]
+__all__ = ["Evaluation", "SensitivityTable", "Verdict"]
 
 
 @dataclass(frozen=True)
@@ -129,31 +130,6 @@ class Verdict:
         return found.drop if interval is None else interval[1]
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Predicted against measured sensitivities of the same layers.
-
-    Attributes:
-        layers: name -> (predicted, measured) damage.
-        correlation: of the ranks (Spearman); None where it is undefined.
-        ratio: geometric mean of predicted over measured damage; None where none was seen.
-        good: both are close enough to one for the prediction to be used.
-    """
-
-    layers: Mapping[str, tuple[float, float]]
-    correlation: float | None
-    ratio: float | None
-    good: bool
-
-    def __str__(self) -> str:
-        correlation = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
-        ratio = "undefined" if self.ratio is None else f"{self.ratio:.2f}"
-        return (
-            f"{len(self.layers)} layers were measured to check the predicted damage: rank correlation {correlation},"
-            f" predicted over measured {ratio} (geometric mean)"
-        )
-
-
 @dataclass(frozen=True, repr=False)
 class SensitivityTable(Tabled):
     """Damage of every layer when it alone is analog.
@@ -186,6 +162,11 @@ class SensitivityTable(Tabled):
     documents: int | None = None
     engine: Engine = "fast"
 
+    @property
+    def basis(self) -> str:
+        """How the figures were found, and what checked those that are predicted."""
+        return ranking_basis(tuple(self._rows().values()), self.agreement)
+
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""
         return _ranked(self.layers)
@@ -206,7 +187,7 @@ class SensitivityTable(Tabled):
             "draws": lambda _, s: str(s.draws),
             "copies": lambda _, s: str(s.copies),
             "rank": lambda title, _: str(rank[title]),
-            "method": lambda _, s: s.method,
+            "found": lambda _, s: s.basis,
             "by weights": lambda _, s: _part(s.by_weights),
             "by outputs": lambda _, s: _part(s.by_outputs),
         }
@@ -215,11 +196,11 @@ class SensitivityTable(Tabled):
         if all(s.copies == 1 for s in some):
             del columns["copies"]
         headers = list(columns)
-        spare = ("draws", "std", "method", "by weights", "by outputs", "copies")
+        spare = ("draws", "std", "by weights", "by outputs", "copies")
         return Table(
             headers,
             [[cell(title, s) for cell in columns.values()] for title, s in rows.items()],
-            right=[at for at, header in enumerate(headers) if header not in ("layer", interval, "method")],
+            right=[at for at, header in enumerate(headers) if header not in ("layer", interval, "found")],
             spare=[headers.index(header) for header in spare if header in columns],
         )
 

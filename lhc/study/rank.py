@@ -19,8 +19,9 @@ from lhc.options.commands import SensitivityOptions
 from lhc.options.subjects import RankingMethod
 from lhc.passes import Strategy, anything_pays
 from lhc.passes.rules import AllDigital
+from lhc.plan import Agreement
 from lhc.plan.recurrent_steps import folded_titles
-from lhc.results import Agreement, SensitivityTable
+from lhc.results import SensitivityTable
 from lhc.stats import CONFIDENCE, rank_correlation
 from lhc.study.goal import search_options
 from lhc.study.state import Study
@@ -64,7 +65,7 @@ class Rank:
         """The study with sensitivities; those of a plan that is followed; none where nothing pays."""
         if study.follow is not None:
             known = {row.name: row.sensitivity for row in study.follow.layers if row.sensitivity is not None}
-            return replace(study, plan=study.plan.with_sensitivities(known))
+            return replace(study, plan=study.plan.with_sensitivities(known, study.follow.agreement))
         if self.always:
             return ranked(study, self.method) if study.plan.eligible else study
         needed = "sensitivities" in self.strategy.requires or (study.spends_tiles and self.strategy is not AllDigital)
@@ -110,7 +111,7 @@ def ranked(study: Study, method: RankingMethod) -> Study:
     if len(table.layers) < len(study.measurable):
         done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
-    return replace(study, plan=study.plan.with_sensitivities(table.layers), ranking=table)
+    return replace(study, plan=study.plan.with_sensitivities(table.layers, table.agreement), ranking=table)
 
 
 def sensitivities(
@@ -226,7 +227,7 @@ def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreem
         and GOOD_RATIO[0] <= ratio <= GOOD_RATIO[1]
     )
     compared = {name: (p, m) for name, (p, m) in zip(names, pairs.tolist(), strict=True)}
-    return Agreement(compared, correlation, ratio, good)
+    return Agreement(layers=compared, correlation=correlation, ratio=ratio, good=good)
 
 
 def spread_over_ranking(table: SensitivityTable, count: int) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     ranges = course.trained_ranges(weights)
     origins = {layer.name: layer.origin for layer in graph.layers}
     rows = tuple(row.retrained(origins.get(row.name), ranges.get(row.name)) for row in study.plan.layers)
-    plan = study.plan.model_copy(update={"source": model.source, "layers": rows})
+    plan = study.plan.model_copy(update={"source": model.source, "layers": rows, "agreement": None})
     after = replace(study, opened=opened, graph=graph, plan=plan, original=study)
     return calibrated(after, sorted(plan.analog.union(study.measurable)))
 

@@ -27,7 +27,7 @@ from lhc.onnx_io import (
     written_for,
 )
 from lhc.passes import Qualify, initial_plan
-from lhc.plan import LayerPlan, Outcome, Plan, Sensitivity
+from lhc.plan import Agreement, LayerPlan, Outcome, Plan, Sensitivity
 from lhc.summary import summary
 
 TEXT = """
@@ -161,7 +161,7 @@ def test_nodes_show_what_the_design_promises() -> None:
             "lhc.detail": "within",
             "lhc.macs": "6",
             "lhc.tiles": "2",
-            "lhc.sensitivity": "0.0631 [0.0562, 0.07] kl",
+            "lhc.sensitivity": "0.0631 [0.0562, 0.07] kl with 1 copy, measured",
         },
     }
 
@@ -331,6 +331,23 @@ def test_metadata_of_nodes_alone_is_no_plan() -> None:
     stripped = load_model(proto)
     assert not has_annotations(stripped)
     assert read_plan(stripped) is None
+
+
+def test_a_sensitivity_in_an_earlier_file_is_no_contradiction() -> None:
+    """Earlier versions did not write whether it is predicted or measured; another figure is still told."""
+    model, graph, plan = opened()
+    annotated = annotate(model, plan, graph)
+    (entry,) = (e for node in annotated.graph.node for e in node.metadata_props if e.key == "lhc.sensitivity")
+    for value, problems in (("0.0631 [0.0562, 0.07] kl", 0), ("0.0631 [0.0562, 0.08] kl", 1), ("", 1)):
+        entry.value = value
+        assert len(contradictions(load_model(annotated), plan)) == problems
+
+
+def test_what_checked_predictions_is_read_back_as_it_was() -> None:
+    model, graph, plan = opened()
+    checked = Agreement(layers={"second": (0.06, 0.07)}, correlation=None, ratio=0.86, good=False)
+    plan = plan.model_copy(update={"agreement": checked})
+    assert read_plan(load_model(annotate(model, plan, graph))) == plan
 
 
 def test_macs_of_two_activations_in_an_earlier_file_are_no_contradiction() -> None:

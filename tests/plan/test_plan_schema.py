@@ -187,8 +187,10 @@ def test_sensitivities_are_put_in_and_earlier_ones_kept() -> None:
 
 
 def test_a_sensitivity_reads_as_in_the_design() -> None:
-    assert str(Sensitivity(metric="kl", mean=0.06312, std=0, interval=(0.0562, 0.07))) == "0.06312 [0.0562, 0.07] kl"
-    assert str(Sensitivity(metric="nmse", mean=0.5, std=0, interval=None)) == "0.5 nmse"
+    one = Sensitivity(metric="kl", mean=0.06312, std=0, interval=(0.0562, 0.07))
+    assert str(one) == "0.06312 [0.0562, 0.07] kl with 1 copy, measured"
+    predicted = Sensitivity(metric="nmse", mean=0.5, std=0, interval=None, copies=3, method="fisher")
+    assert str(predicted) == "0.5 nmse with 3 copies, predicted"
 
 
 def test_shares_and_tiles_count_analog_layers_only() -> None:

@@ -185,8 +185,8 @@ def test_remapping_is_named_where_it_was_not_tried(
 def test_a_sensitivity_that_was_found_with_other_copies_than_are_placed_says_so(full: Report) -> None:
     row = next(row for row in full.plan.layers if row.sensitivity is not None and row.placement == "analog")
     assert row.sensitivity is not None
-    told = f"{row.sensitivity} with 1 copy"
-    for copies, shown in ((row.sensitivity.copies, str(row.sensitivity)), (row.sensitivity.copies + 1, told)):
+    same, told = f"{row.sensitivity.figure}, measured", f"{row.sensitivity.figure} with 1 copy, measured"
+    for copies, shown in ((row.sensitivity.copies, same), (row.sensitivity.copies + 1, told)):
         plan = full.plan.model_copy(update={"layers": (row.model_copy(update={"copies": copies}),)})
         table = plan_table(plan)
         assert table.rows[0][table.headers.index("sensitivity")] == shown

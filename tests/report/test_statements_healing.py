@@ -84,7 +84,7 @@ def test_the_sentence_has_its_unit_once_and_only_what_was_measured() -> None:
 
 def test_inspect_says_what_healing_brought_between_machine_and_summary() -> None:
     proto, plan = healed(BOTH)
-    first, second, _ = inspection_footer(load_model(proto), plan).splitlines()
+    first, *_, second, _ = inspection_footer(load_model(proto), plan).splitlines()
     assert first.startswith("hardware lionheart")
     assert second == SENTENCE
     assert "healing" not in inspection_footer(load_model(proto), healed(None)[1])
