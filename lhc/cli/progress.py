@@ -16,6 +16,7 @@ from lhc.options.subjects import Execution
 from lhc.support.files import default_work_dir
 from lhc.support.garbage import look_again
 from lhc.support.numbers import work_text
+from lhc.support.plain_text import one_line
 
 __all__ = ["dry_run", "reporter", "watched"]
 
@@ -66,7 +67,8 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
     from lhc.support.time_left import TimeLeft, share_done
 
     time_left = TimeLeft()
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    step = TextColumn("{task.description}", markup=False)
+    columns = (step, BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(READING, total=None, left="")
 
@@ -75,7 +77,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
             shown = "" if left is None else f"about {work_text(left)} left of this step"
             share = share_done(what, done, total)
             # A step whose first unit is not done shows that it is alive, not how far it is.
-            progress.update(task, total=1.0 if share else None, completed=share, description=what, left=shown)
+            progress.update(task, total=1.0 if share else None, completed=share, description=one_line(what), left=shown)
 
         yield report
 

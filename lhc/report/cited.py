@@ -6,6 +6,7 @@ Titles, venues and numbers are those of the publishers' pages; `CITATION.cff` ha
 from collections.abc import Iterator
 
 from lhc.plan import Plan
+from lhc.support.plain_text import latex_text
 
 __all__ = ["bibtex"]
 
@@ -57,7 +58,7 @@ def bibtex(plan: Plan) -> str:
 
 def _entries(plan: Plan) -> Iterator[str]:
     hardware = plan.hardware
-    yield _LHC.format(version=plan.lhc_version)
+    yield _LHC.format(version=latex_text(plan.lhc_version))
     yield _LIONHEART
     yield _AIHWKIT
     # Its polynomial of programming noise, its drift compensation, and calibration of outputs (AdaBS).

@@ -5,12 +5,12 @@ The drop has its interval, and a line for the budget; every panel has an axis fr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 from lhc.report.charts import Interval, Scale, number_ticks
 from lhc.report.comparison import holding_text
 from lhc.support.numbers import drop_unit, number_text
+from lhc.support.plain_text import html_text
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
@@ -44,7 +44,7 @@ def comparison_svg(results: "Sequence[PartitionResult]") -> str:
     names = [result.plan.hardware.name for result in results]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
-        f"<title>{escape(' beside '.join(names))}</title><style>{_STYLE}</style>",
+        f"<title>{html_text(' beside '.join(names))}</title><style>{_STYLE}</style>",
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         *(_text(10, _middle(row) + 4, _short(name), name) for row, name in enumerate(names)),
     ]
@@ -133,5 +133,5 @@ def _short(name: str) -> str:
 
 
 def _text(x: float, y: float, text: str, title: str = "", anchor: str = "start") -> str:
-    inside = f"<title>{escape(title)}</title>" if title and title != text else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{inside}{escape(text)}</text>'
+    inside = f"<title>{html_text(title)}</title>" if title and title != text else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{inside}{html_text(text)}</text>'

@@ -15,6 +15,7 @@ from lhc.options.budget_options import DropType
 from lhc.plan import Plan
 from lhc.report.text import of_budget, shown_kind
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
+from lhc.support.plain_text import json_text
 
 __all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
 
@@ -161,7 +162,7 @@ class Report(_ReportRecord):
 
     def to_json(self) -> str:
         """The document as JSON; numbers are read back exactly."""
-        return self.model_dump_json(indent=1) + "\n"
+        return json_text(self.model_dump_json(indent=1)) + "\n"
 
     @classmethod
     def json_schema(cls) -> str:

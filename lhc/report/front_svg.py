@@ -1,11 +1,10 @@
 """A front as a picture: the drop of every point over its objective, verified ones with their intervals."""
 
-from html import escape
-
 from lhc.report.charts import Scale, number_ticks, span
 from lhc.report.figures import AXES
 from lhc.results import Front, FrontPoint
 from lhc.support.numbers import share_text
+from lhc.support.plain_text import html_text
 
 __all__ = ["front_svg"]
 
@@ -26,21 +25,21 @@ def front_svg(front: Front) -> str:
     unit = 100.0 if percent else 1.0
     drops = [unit * y for _, p in placed for y in _heights(p)]
     x, y = Scale(*span([0.0, *(v for v, _ in placed)]), LEFT, RIGHT), Scale(*span([0.0, *drops]), BOTTOM, TOP)
-    drop = f"{front.drop_word}{' (points)' if percent else f' ({escape(front.drop_metric)})'}"
+    drop = f"{front.drop_word}{' (points)' if percent else f' ({html_text(front.drop_metric)})'}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        f"<title>{front.drop_word.capitalize()} over {escape(label)}</title><style>{STYLE}</style>",
+        f"<title>{front.drop_word.capitalize()} over {html_text(label)}</title><style>{STYLE}</style>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<path class="a" fill="none" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>',
         *(
-            f'<text x="{t.at:.1f}" y="{BOTTOM + 18}" text-anchor="middle">{escape(t.text)}</text>'
+            f'<text x="{t.at:.1f}" y="{BOTTOM + 18}" text-anchor="middle">{html_text(t.text)}</text>'
             for t in number_ticks(x)
         ),
         *(
-            f'<text x="{LEFT - 8}" y="{t.at + 4:.1f}" text-anchor="end">{escape(t.text)}</text>'
+            f'<text x="{LEFT - 8}" y="{t.at + 4:.1f}" text-anchor="end">{html_text(t.text)}</text>'
             for t in number_ticks(y)
         ),
-        f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(label)}</text>',
+        f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{html_text(label)}</text>',
         f'<text x="16" y="{MIDDLE}" text-anchor="middle" transform="rotate(-90 16 {MIDDLE})">{drop}</text>',
         *(_mark(x(value), y, unit, point) for value, point in placed),
         "</svg>",

@@ -18,6 +18,7 @@ from lhc.report.measured_tables import within_budget
 from lhc.report.placement_lines import stored_summary
 from lhc.results import Front, SensitivityTable
 from lhc.study.outcome import Analysis, PartitionResult
+from lhc.support.plain_text import json_text
 
 if TYPE_CHECKING:
     from lhc.study.copy_columns import WidenedModel
@@ -53,7 +54,7 @@ def fields_of(result: object) -> Document:
 
 def front_json(front: Front) -> bytes:
     """What ``lhc pareto --out`` writes."""
-    return TypeAdapter(Front).dump_json(front, indent=1)
+    return json_text(TypeAdapter(Front).dump_json(front, indent=1).decode()).encode()
 
 
 def _named(source: object, names: str) -> Document:

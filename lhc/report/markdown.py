@@ -6,7 +6,7 @@ from lhc.report.content import PageTable, layer_table
 from lhc.report.document import Report
 from lhc.report.page_sections import sections
 from lhc.report.statements import decision, statements, verdict
-from lhc.support.plain_text import markdown_text
+from lhc.support.plain_text import markdown_text, plain
 from lhc.support.tables import Table
 
 __all__ = ["markdown"]
@@ -19,21 +19,21 @@ def markdown(report: Report) -> str:
 
 def _parts(report: Report) -> Iterator[str]:
     yield f"# {markdown_text(report.model)} on {markdown_text(report.plan.hardware.name)}: {verdict(report.plan)[0]}"
-    yield f"**{decision(report)}**"
-    yield "\n".join(f"- **{name}**: {markdown_text(text)}" for name, text in statements(report))
+    yield f"**{markdown_text(decision(report))}**"
+    yield "\n".join(f"- **{markdown_text(name)}**: {markdown_text(text)}" for name, text in statements(report))
     yield "\n".join(f"> {markdown_text(warning)}" for warning in report.warnings)
     if report.plan.layers:
         yield "## Layers"
         yield _table(layer_table(report))
     for section in sections(report):
-        yield f"## {section.name}"
+        yield f"## {markdown_text(section.name)}"
         yield from map(markdown_text, section.text)
         for table in section.tables:
             yield markdown_text(table.caption)
             yield _table(table)
         yield "\n".join(f"- {markdown_text(item)}" for item in section.items)
-        yield "\n".join(f"- {name}: {markdown_text(text)}" for name, text in section.facts)
-        yield from (f"```\n{command.replace('```', '')}\n```" for command in section.commands)
+        yield "\n".join(f"- {markdown_text(name)}: {markdown_text(text)}" for name, text in section.facts)
+        yield from (f"```\n{plain(command).replace('```', '')}\n```" for command in section.commands)
 
 
 def _table(table: PageTable) -> str:

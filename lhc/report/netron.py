@@ -14,13 +14,13 @@ before; the content security policy forbids every other host, whatever the page 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
 from lhc.errors import MissingDependencyError
 from lhc.model import OnnxModel
 from lhc.plan import Placement, Plan
+from lhc.support.plain_text import html_text
 
 __all__ = ["COLOURS", "Site", "css_escape", "css_rules", "netron_folder", "netron_site"]
 
@@ -163,5 +163,5 @@ def _page(page: str, name: str) -> str:
         "identifier": "model.onnx",
         "name": name,
     }
-    lines = "".join(f'\n<meta name="{key}" content="{escape(value)}">' for key, value in facts.items())
+    lines = "".join(f'\n<meta name="{key}" content="{html_text(value)}">' for key, value in facts.items())
     return _FACTS.sub("", page).replace("<head>", f"<head>{lines}", 1)

@@ -1,7 +1,7 @@
 """A report as one HTML file that works without a network: own SVG, one style sheet, a little script.
 
-Names come from models, which come from anywhere: the templates escape everything, and the page's content security
-policy allows exactly this style sheet and this script, by their hashes, and no request at all.
+Names come from models, which come from anywhere: the templates show and escape everything, and the page's content
+security policy allows exactly this style sheet and this script, by their hashes, and no request at all.
 """
 
 from base64 import b64encode
@@ -26,6 +26,7 @@ from lhc.report.pictures import Picture, laid_out
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
 from lhc.report.text import REASONS, reasons, with_one_copy
 from lhc.support.numbers import counted, level_text
+from lhc.support.plain_text import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -133,10 +134,16 @@ def _templates() -> "Environment":
     return Environment(
         loader=PackageLoader("lhc.report", "templates"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _shown(value: object) -> object:
+    """What a template is given, before it escapes it; what was escaped already is markup."""
+    return plain(value) if type(value) is str else value
 
 
 def _layer_texts(layers: Sequence[LayerPlan]) -> list[str]:

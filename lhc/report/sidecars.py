@@ -9,6 +9,7 @@ import json
 
 from lhc.onnx_io import node_keys
 from lhc.report.document import Report
+from lhc.support.plain_text import json_text
 
 __all__ = ["model_explorer_data", "netron_attachment"]
 
@@ -30,7 +31,7 @@ def netron_attachment(report: Report) -> str:
         if (s := layer.sensitivity) is not None
     ]
     document = {"signature": "netron:attachment", "metadata": [model, *nodes], "metrics": metrics}
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return json_text(json.dumps(document, indent=1, ensure_ascii=False)) + "\n"
 
 
 def model_explorer_data(report: Report) -> str:
@@ -39,4 +40,4 @@ def model_explorer_data(report: Report) -> str:
     for layer in report.plan.layers:
         ground, text = COLOURS[layer.placement]
         results[layer.name] = {"value": layer.placement, "bgColor": ground, "textColor": text}
-    return json.dumps({"name": "lhc placement", "results": results}, indent=1, ensure_ascii=False) + "\n"
+    return json_text(json.dumps({"name": "lhc placement", "results": results}, indent=1, ensure_ascii=False)) + "\n"

@@ -4,11 +4,11 @@ import io
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lhc.errors import MissingDependencyError
+from lhc.support.plain_text import html_text
 from lhc.support.time_left import TimeLeft, progress_text
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Tabled(ABC):
         return data_frame(self.as_table())
 
     def _repr_html_(self) -> str:
-        return self.as_table().html() + "".join(f"<p>{escape(line)}</p>" for line in self.summary.splitlines())
+        return self.as_table().html() + "".join(f"<p>{html_text(line)}</p>" for line in self.summary.splitlines())
 
 
 def data_frame(table: "Table") -> Any:  # noqa: ANN401 - pandas is not a dependency

@@ -7,10 +7,9 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from lhc.errors import UsageError
-from lhc.support.plain_text import formula_free, markdown_text, one_line
+from lhc.support.plain_text import csv_cell, html_text, latex_text, markdown_text, one_line
 
 __all__ = ["FORMATS", "Table", "terminal_width"]
 
@@ -67,7 +66,7 @@ class Table:
 
     def html(self) -> str:
         """For notebooks."""
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in self.headers)
+        head = "".join(f"<th>{html_text(cell)}</th>" for cell in self.headers)
         body = "".join(
             "<tr>" + "".join(self._html_cell(i, cell) for i, cell in enumerate(row)) + "</tr>" for row in self.rows
         )
@@ -75,7 +74,7 @@ class Table:
 
     def _html_cell(self, column: int, cell: str) -> str:
         align = "right" if column in self.right else "left"
-        return f'<td style="text-align:{align}">{escape(cell)}</td>'
+        return f'<td style="text-align:{align}">{html_text(cell)}</td>'
 
 
 def _text(table: Table) -> str:
@@ -98,7 +97,7 @@ def _csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     shares = {i for i in table.right if any(row[i].endswith(" %") for row in table.rows)}
-    headers = [f"{header} (%)" if i in shares else header for i, header in enumerate(table.headers)]
+    headers = [csv_cell(f"{header} (%)" if i in shares else header) for i, header in enumerate(table.headers)]
     numbers = set(table.right)
     rows = [[_csv_cell(cell, i in numbers) for i, cell in enumerate(row)] for row in table.rows]
     writer.writerows([headers, *rows])
@@ -109,7 +108,7 @@ def _csv_cell(cell: str, number: bool) -> str:
     if number and cell == "-":
         return ""
     plain = cell.removesuffix(" %").replace(",", "") if number else cell
-    return formula_free(one_line(plain if _is_number(plain) else cell))
+    return csv_cell(plain if _is_number(plain) else cell)
 
 
 def _is_number(text: str) -> bool:
@@ -128,17 +127,9 @@ def _markdown(table: Table) -> str:
     return "\n".join([line(table.headers), rule, *map(line, table.rows)])
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
-
-
 def _latex(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
-        return " & ".join("".join(_LATEX.get(c, c) for c in one_line(cell)) for cell in cells) + r" \\"
+        return " & ".join(map(latex_text, cells)) + r" \\"
 
     columns = "".join("r" if column in table.right else "l" for column in range(len(table.headers)))
     body = "\n".join(map(line, table.rows))

@@ -9,6 +9,7 @@ copies them needs as much memory. PyYAML is loaded for the first text: plans in 
 
 from lhc.errors import ConfigError
 from lhc.support.nested_values import holds_more
+from lhc.support.plain_text import plain
 
 __all__ = ["comments_in", "read_yaml", "write_yaml"]
 
@@ -21,13 +22,20 @@ _VALUES = 10**6
 
 
 def write_yaml(document: object, width: int = 80) -> str:
-    """Plain values as YAML that `read_yaml` gives back, and so does a reader of YAML 1.1."""
+    """Plain values as YAML that `read_yaml` gives back, and so does a reader of YAML 1.1.
+
+    Where it holds characters that are not shown as they are, all but ASCII is written by number.
+    """
     import yaml
 
     from lhc.support.yaml_rules import Dumper
 
-    text: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=width)
-    return text
+    def written(unicode: bool) -> str:
+        text: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=unicode, width=width)
+        return text
+
+    text = written(unicode=True)
+    return text if plain(text) == text else written(unicode=False)
 
 
 def read_yaml(text: str, where: str) -> object:
