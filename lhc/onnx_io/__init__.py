@@ -1,7 +1,15 @@
 """ONNX files in and out: models to graphs, plans to metadata and back."""
 
 from lhc.onnx_io.adapters import able_to_adapt, adapters_of, with_adapters
-from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, node_keys, read_plan, written_for
+from lhc.onnx_io.annotations import (
+    annotate,
+    contradictions,
+    has_annotations,
+    node_keys,
+    put_own_keys_first,
+    read_plan,
+    written_for,
+)
 from lhc.onnx_io.carriers import (
     add_device_configurations,
     configured_placements,
@@ -60,6 +68,7 @@ __all__ = [
     "nnpa_config",
     "node_keys",
     "placements_in",
+    "put_own_keys_first",
     "read_graph",
     "read_plan",
     "reapplied_plan",

@@ -30,6 +30,7 @@ __all__ = [
     "metadata_of_file",
     "named_nodes",
     "node_keys",
+    "put_own_keys_first",
     "read_plan",
     "written_for",
 ]
@@ -132,6 +133,8 @@ def _add(holder: onnx.ModelProto | onnx.NodeProto, keys: Mapping[str, str]) -> N
 def annotate(model: OnnxModel, plan: "Plan", graph: LayerGraph, layer_ann: bool = False) -> onnx.ModelProto:
     """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced.
 
+    lhc's keys come before those of other tools, which keep their order.
+
     Args:
         layer_ann: also write onnxruntime's key ``layer_ann``, analog or digital, on nodes that have none.
     """
@@ -145,7 +148,17 @@ def annotate(model: OnnxModel, plan: "Plan", graph: LayerGraph, layer_ann: bool 
             if layer_ann and all(entry.key != LAYER_ANN for entry in node.metadata_props):
                 _add(node, {LAYER_ANN: placement, OWN_LAYER_ANN: "true"})
     _add(proto, _model_keys(plan, graph))
+    put_own_keys_first(proto)
     return proto
+
+
+def put_own_keys_first(proto: onnx.ModelProto) -> None:
+    """Move lhc's keys before those of other tools, in place: viewers show rows in this order, and traces are long."""
+    holders: list[onnx.ModelProto | onnx.NodeProto] = [proto, *(node for _, node in named_nodes(proto.graph))]
+    for holder in holders:
+        ordered = sorted(holder.metadata_props, key=lambda entry: not entry.key.startswith(KEY_PREFIX))
+        del holder.metadata_props[:]
+        holder.metadata_props.extend(ordered)
 
 
 def named_nodes(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.NodeProto]]:

@@ -9,7 +9,7 @@ from onnx.external_data_helper import uses_external_data
 
 from lhc.model import OnnxModel
 from lhc.models import is_zoo_name
-from lhc.onnx_io import contradictions, load_model
+from lhc.onnx_io import contradictions, load_model, put_own_keys_first
 from lhc.onnx_io.node_order import sort_nodes
 from lhc.plan import Plan
 
@@ -17,11 +17,17 @@ __all__ = ["annotation_notes", "has_weights_outside", "open_for_viewing"]
 
 
 def open_for_viewing(source: str) -> OnnxModel:
-    """A model by path or zoo name, its nodes named as everywhere in lhc.
+    """A model by path or zoo name, its nodes named as everywhere in lhc, and its keys before those of other tools.
 
     Raises:
         ModelError: it cannot be read.
     """
+    model = _opened(source)
+    put_own_keys_first(model.proto)
+    return model
+
+
+def _opened(source: str) -> OnnxModel:
     from lhc.runtime.ort import must_run  # its package loads onnxruntime
     from lhc.runtime.probe import probe
 

@@ -324,6 +324,17 @@ def _in_order(parts: tuple[OnnxModel, LayerGraph, Plan]) -> tuple[OnnxModel, Pla
     return model, plan, graph
 
 
+def test_own_keys_come_before_those_of_other_tools_which_keep_their_order() -> None:
+    model, graph, plan = opened()
+    proto = annotate(model, plan, graph)
+    for holder, others in ((proto, ["author", "lhcx"]), (proto.graph.node[0], ["namespace"])):
+        keys = [entry.key for entry in holder.metadata_props]
+        own = len(keys) - len(others)
+        assert keys[own:] == others
+        assert own >= 5
+        assert all(key.startswith("lhc.") for key in keys[:own])
+
+
 def test_metadata_of_nodes_alone_is_no_plan() -> None:
     model, graph, plan = opened()
     proto = annotate(model, plan, graph)

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from lhc.commands.compile import compile_draws, placement_of
 from lhc.hardware import Hardware
-from lhc.onnx_io import load_model
+from lhc.onnx_io import load_model, put_own_keys_first
 from lhc.options.commands import CompileOptions
 from lhc.plan import Plan
 from lhc.report.netron import Site, netron_folder, netron_site
@@ -102,6 +102,20 @@ def test_colours_and_panel(
     assert hosts(browser) == {"127.0.0.1"}
     assert browser.problems == []
     assert viewing.end() == (0, "", "")
+
+
+def test_own_rows_come_before_traces_of_an_exporter(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
+    proto = onnx.ModelProto.FromString(digits[0].SerializeToString())
+    node = next(node for node in proto.graph.node if node.name == "linear")
+    node.metadata_props.insert(0, onnx.StringStringEntryProto(key="pkg.torch.onnx.stack_trace", value="a line\n" * 20))
+    put_own_keys_first(proto)
+    with serving(netron_site(load_model(proto), digits[1])) as url:
+        browser.open(url)
+        browser.click(*browser.node("linear"))
+        browser.wait_for("[...document.querySelectorAll('#sidebar input')].some(e => e.value === 'lhc.tiles')")
+        rows = browser.evaluate("[...document.querySelectorAll('#sidebar .sidebar-item input')].map(e => e.value)")
+    assert rows[-6:] == [*(entry.key for entry in node.metadata_props)]
+    assert rows[-6] == "lhc.placement"
 
 
 def test_the_legend(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:

@@ -44,6 +44,22 @@ def small() -> onnx.ModelProto:
     return model
 
 
+def test_own_keys_of_a_file_are_shown_before_traces_of_an_exporter(placed: Placed, tmp_path: Path) -> None:
+    proto, plan = placed(small(), lambda index: True)
+    for node in proto.graph.node:  # as earlier versions wrote them
+        own = list(node.metadata_props)
+        del node.metadata_props[:]
+        for key in ("pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trace"):
+            node.metadata_props.add(key=key, value="a line\n" * 20)
+        node.metadata_props.extend(own)
+    onnx.save_model(proto, str(tmp_path / "traced.lhc.onnx"))
+    shown = open_for_viewing(str(tmp_path / "traced.lhc.onnx"))
+    for node in shown.proto.graph.node:
+        keys = [entry.key for entry in node.metadata_props]
+        assert [key.startswith("lhc.") for key in keys] == [True] * (len(keys) - 2) + [False] * 2
+        assert (keys[0] == "lhc.placement") is (node.name in plan.analog)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it(view: "Callable[..., Viewing]", digits_file: Path, number: signal.Signals) -> None:
     viewing = view(digits_file, "--no-browser")
