@@ -1,18 +1,20 @@
 """The layer graph: what a network is, before anything is decided about it.
 
-One node an operator, one edge a tensor between two operators. Facts only: nothing here changes after reading.
+A directed multigraph of networkx: one node an operator, one edge a tensor that one operator reads of another, two where
+``y = a * a``. Facts only: nothing here changes after reading.
 A *candidate* is an operator that multiplies by a matrix: MatMul, Gemm, Conv, ConvTranspose, and these on integers.
 Others that multiply (LSTM, Attention, MatMulNBits, …) are listed and counted beside them, and stay digital.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
-from heapq import heappop, heappush
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import ModelError
+
+if TYPE_CHECKING:  # loaded with the first graph: `lhc --help` and `import lhc` need none
+    import networkx as nx
 
 __all__ = [
     "CANDIDATE_OPS",
@@ -28,10 +30,11 @@ __all__ = [
     "MatrixShape",
     "Obstacle",
     "Origin",
+    "TensorType",
     "WeightRef",
     "Work",
     "columns_of",
-    "nearest_order",
+    "cycle_in",
     "obstacle",
 ]
 
@@ -50,6 +53,8 @@ _FLOATS = frozenset({"float16", "float32", "float64"})
 _BODIES = frozenset({"If", "Loop", "Scan"})
 _NO_TENSORS = ("Sequence", "Optional", "Map")
 """In the names of operators that give, or may give, something else than tensors."""
+_CYCLE_SHOWN = 8
+"""Most operators of a cycle that an error names."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,19 @@ class WeightRef:
     tile_set: str
     finite: bool = True
     devices: str = "0"
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """What is known of a tensor.
+
+    Attributes:
+        shape: with one sample; a size is a name where it is symbolic, and None where it is not known.
+        dtype: numpy name of its element type.
+    """
+
+    shape: tuple[int | str | None, ...] | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +305,7 @@ class LayerGraph:
         outputs: Iterable[str],
         nested: Iterable[Layer] = (),
         control: Mapping[str, str] | None = None,
+        tensors: Mapping[str, TensorType] | None = None,
     ) -> None:
         """Connect ``layers`` by their tensors.
 
@@ -296,6 +315,7 @@ class LayerGraph:
                 counted, but are no part of the graph.
             control: what the calls that it is of take, where the file leaves that open: the branch of an If, the turns
                 of a Loop, a Scan or a recurrent operator, by its name.
+            tensors: shapes and element types, as far as they are known.
 
         Raises:
             ModelError: two operators of one name, a tensor written twice, or a cycle.
@@ -315,12 +335,33 @@ class LayerGraph:
                 if tensor in self._producer:
                     raise ModelError(f"tensor {tensor!r} is written by {self._producer[tensor]!r} and {layer.name!r}")
                 self._producer[tensor] = layer.name
+        self._graph = self._connected(tensors or {})
+        self._order = self._sorted()
+
+    def _connected(self, tensors: Mapping[str, TensorType]) -> "nx.MultiDiGraph[str]":
+        """Nodes in the order of the file; edges reader by reader, each in the order of its inputs."""
+        import networkx as nx
+
+        graph = nx.MultiDiGraph(inputs=self.inputs, outputs=self.outputs)
+        graph.add_nodes_from((layer.name, {"layer": layer}) for layer in self.layers)
+        unknown = TensorType()
+        for layer in self.layers:
+            for tensor in layer.inputs:
+                if tensor in self._producer:
+                    known = tensors.get(tensor, unknown)
+                    facts = {"tensor": tensor, "shape": known.shape, "dtype": known.dtype}
+                    graph.add_edge(self._producer[tensor], layer.name, **facts)
+        return nx.freeze(graph)
+
+    def _sorted(self) -> tuple[str, ...]:
+        """Names in the topological order that is nearest to the file's."""
+        import networkx as nx
+
         place = {layer.name: number for number, layer in enumerate(self.layers)}
         try:
-            order = nearest_order([[place[p] for p in self.producers(layer.name)] for layer in self.layers])
-        except CycleError as error:
-            raise ModelError("the graph has a cycle") from error
-        self._order = tuple(self.layers[number].name for number in order)
+            return tuple(nx.lexicographical_topological_sort(self._graph, key=place.__getitem__))
+        except nx.NetworkXUnfeasible as error:
+            raise ModelError(f"the graph has a cycle: {cycle_in(self._graph)}") from error
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -332,6 +373,17 @@ class LayerGraph:
     def __getitem__(self, name: str) -> Layer:
         """The layer of that name, in the graph or nested in it (KeyError if there is none)."""
         return self._by_name[name] if name in self._by_name else self._nested[name]
+
+    @property
+    def networkx(self) -> "nx.MultiDiGraph[str]":
+        """The graph for networkx's algorithms, frozen.
+
+        Nodes are names of operators, in the order of the file, with the attribute ``layer``. Edges are tensors, from
+        the operator that writes one to each that reads it, with the attributes ``tensor``, ``shape`` and ``dtype``; the
+        last two are None where they are not known. The graph's attributes are ``inputs`` and ``outputs``, names of
+        tensors.
+        """
+        return self._graph
 
     @cached_property
     def candidates(self) -> tuple[Layer, ...]:
@@ -354,8 +406,7 @@ class LayerGraph:
 
     def producers(self, name: str) -> tuple[str, ...]:
         """Names of the layers whose outputs a layer reads, each once, in the order of its inputs."""
-        found = (self._producer.get(tensor) for tensor in self._by_name[name].inputs)
-        return tuple(dict.fromkeys(p for p in found if p is not None))
+        return tuple(self._graph.predecessors(name))
 
     def order(self) -> tuple[str, ...]:
         """Names in a topological order that follows the file wherever it can."""
@@ -365,12 +416,13 @@ class LayerGraph:
         """Depth of every layer: how many digital-analog alternations lie above it.
 
         0 at the inputs. A digital layer has the greatest of its digital producers' depths and its analog
-        producers' depths + 1; an analog layer its producers' greatest. All digital layers of one depth can run as
-        one segment, which gives the fewest segments without a cycle.
+        producers' depths + 1; an analog layer its producers' greatest: the longest path, where an edge from an analog
+        to a digital layer counts 1. All digital layers of one depth can run as one segment, which gives the fewest
+        segments without a cycle.
         """
         depth: dict[str, int] = {}
         for name in self.order():
-            above = [depth[p] + (name not in analog and p in analog) for p in self.producers(name)]
+            above = [depth[p] + (name not in analog and p in analog) for p in self._graph.predecessors(name)]
             depth[name] = max(above, default=0)
         return depth
 
@@ -383,18 +435,14 @@ class LayerGraph:
         return tuple(tuple(group) for group in groups.values())
 
 
-def nearest_order(before: Sequence[Iterable[int]]) -> list[int]:
-    """Numbers, each behind those before it, else in their own order.
+def cycle_in(graph: "nx.MultiDiGraph[str]") -> str | None:
+    """A cycle, if there is one: ``'a' -> 'b' -> 'a'``, where each operator reads what the one before it writes."""
+    import networkx as nx
 
-    Raises:
-        CycleError: that cannot be.
-    """
-    sorter = TopologicalSorter(dict(enumerate(before)))
-    sorter.prepare()
-    ready, order = list[int](), list[int]()
-    while sorter.is_active():
-        for number in sorter.get_ready():
-            heappush(ready, number)
-        order.append(heappop(ready))
-        sorter.done(order[-1])
-    return order
+    try:
+        names = [edge[0] for edge in nx.find_cycle(graph)]
+    except nx.NetworkXNoCycle:
+        return None
+    more = [f"{len(names) - _CYCLE_SHOWN} more"] if len(names) > _CYCLE_SHOWN else []
+    shown = [repr(name[:100]) for name in names[:_CYCLE_SHOWN]]
+    return " -> ".join([*shown, *more, shown[0]])

@@ -5,11 +5,12 @@ file by an absolute path as long as the model is in memory, and its values are m
 the file itself lie in one piece beside the model (`lhc.onnx_io.held_weights`), and their tensors name that.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 
@@ -21,6 +22,7 @@ from google.protobuf.message import Message
 from lhc.support.held_bytes import HELD, HeldBytes
 
 if TYPE_CHECKING:
+    import networkx as nx
     import onnx_ir as ir
 
     from lhc.graph import Origin
@@ -45,6 +47,7 @@ __all__ = [
     "is_external",
     "is_held",
     "mapped_bytes",
+    "operator_graph",
     "opset_of",
     "producers_of",
     "replace_nodes",
@@ -52,6 +55,7 @@ __all__ = [
     "store_elsewhere",
     "subgraphs",
     "tensors_read",
+    "upstream_of",
     "with_nodes",
     "without_annotations",
     "without_weights",
@@ -158,16 +162,42 @@ def tensors_read(graph: onnx.GraphProto) -> Iterator[str]:
     yield from (value.name for value in graph.output)
 
 
+def operator_graph(graph: onnx.GraphProto) -> "nx.MultiDiGraph[int]":
+    """The operators of a graph by their number; edges from what writes a tensor to what reads it, with it as key.
+
+    What reads a tensor in a body reads it too. The attribute ``writers`` has the number of what writes each tensor.
+    """
+    import networkx as nx
+
+    writers = {tensor: number for number, node in enumerate(graph.node) for tensor in node.output if tensor}
+    found = nx.MultiDiGraph(writers=writers)
+    found.add_nodes_from(range(len(graph.node)))
+    for number, node in enumerate(graph.node):
+        read = (*node.input, *captured(node))
+        found.add_edges_from((writers[tensor], number, tensor) for tensor in read if tensor in writers)
+    return found
+
+
+def upstream_of(
+    operators: "nx.MultiDiGraph[int]", tensors: Iterable[str], given: Collection[str] = frozenset()
+) -> set[int]:
+    """The operators that tensors come from, however far above, by number.
+
+    Args:
+        operators: a graph as of `operator_graph`.
+        given: names of tensors that are there already; what computes them is not looked for.
+    """
+    import networkx as nx
+
+    writers = operators.graph["writers"]
+    ends = {writers[tensor] for tensor in tensors if tensor in writers and tensor not in given}
+    computed = nx.subgraph_view(operators, filter_edge=lambda _, __, tensor: tensor not in given)
+    return set(chain.from_iterable(nx.bfs_layers(nx.reverse_view(computed), ends)))
+
+
 def producers_of(graph: onnx.GraphProto, tensors: Iterable[str]) -> set[str]:
     """Names of the nodes that tensors come from, however far above."""
-    producers = {tensor: node for node in graph.node for tensor in node.output}
-    waiting, found = list(tensors), set()
-    while waiting:
-        node = producers.get(waiting.pop())
-        if node is not None and node.name not in found:
-            found.add(node.name)
-            waiting += (*node.input, *captured(node))
-    return found
+    return {graph.node[number].name for number in upstream_of(operator_graph(graph), tensors)}
 
 
 def shallow(message: M, leave_out: str) -> M:

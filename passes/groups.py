@@ -18,13 +18,15 @@ Group = tuple[str, ...]
 
 def groups_of(graph: LayerGraph, plan: Plan, together: Sequence[frozenset[str]] = ()) -> list[Group]:
     """The eligible layers in file order, those together that share their weights or that are wanted together."""
-    groups = [frozenset(group) for group in graph.tied(plan.eligible)]
-    for wanted in together:
-        joined = frozenset().union(*(group for group in groups if not group.isdisjoint(wanted)))
-        if joined:
-            groups = [joined, *(group for group in groups if group.isdisjoint(joined))]
+    import networkx as nx
+
+    joined = nx.Graph()
+    joined.add_nodes_from(plan.eligible)
+    for group in (*graph.tied(plan.eligible), *together):
+        nx.add_path(joined, [name for name in group if name in joined])
     place = {name: position for position, name in enumerate(plan.eligible)}
-    return sorted((tuple(sorted(g, key=place.__getitem__)) for g in groups), key=lambda group: place[group[0]])
+    groups = (tuple(sorted(group, key=place.__getitem__)) for group in nx.connected_components(joined))
+    return sorted(groups, key=lambda group: place[group[0]])
 
 
 def by_macs(plan: Plan, groups: Sequence[Group]) -> list[Group]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import onnx
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel, captured
+from lhc.model import OnnxModel, captured, operator_graph, upstream_of
 from lhc.onnx_io import Constants
 
 __all__ = ["Segment", "SegmentModels", "Stage", "cut_graph"]
@@ -43,30 +43,25 @@ def cut_graph(
     levels: list[list[str]] = [[] for _ in range(max(depth.values(), default=0) + 1)]
     for name in graph.order():
         levels[depth[name]].append(name)
-    readers: dict[str, list[str]] = {}
-    for layer in graph.layers:
-        for tensor in layer.inputs:
-            readers.setdefault(tensor, []).append(layer.name)
     stages: list[Stage] = []
     for here in levels:
         digital = [name for name in here if name not in analog and name not in with_analog]
-        stages.append((_segment(graph, digital, constants, readers), tuple(n for n in here if n in analog)))
+        stages.append((_segment(graph, digital, constants), tuple(n for n in here if n in analog)))
     return stages
 
 
-def _segment(
-    graph: LayerGraph, names: list[str], constants: Constants, readers: Mapping[str, list[str]]
-) -> Segment | None:
+def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segment | None:
+    import networkx as nx
+
     asked = set(graph.outputs)
     # What computes a constant belongs to every segment that reads it, and to none by itself.
     names = [n for n in names if any(t not in constants or t in asked for t in graph[n].outputs if t)]
     if not names:
         return None
-    inside = set(names)
     written = dict.fromkeys(t for name in names for t in graph[name].outputs if t)
     read = dict.fromkeys(t for name in names for t in graph[name].inputs)
-    wanted = [t for t in written if t in asked or any(name not in inside for name in readers.get(t, ()))]
-    outputs = [t for t in wanted if t not in constants or t in asked]
+    leaving = {tensor for _, _, tensor in nx.edge_boundary(graph.networkx, names, data="tensor")}
+    outputs = [t for t in written if t in asked or (t in leaving and t not in constants)]
     if not outputs:
         return None
     inputs = [t for t in read if t not in written and t not in constants]
@@ -86,7 +81,8 @@ class SegmentModels:
         """
         self._proto, self._nodes, self._types = model.proto, nodes, types
         graph = model.proto.graph
-        self._producers = {t: (i, node) for i, node in enumerate(graph.node) for t in node.output if t}
+        self._operators = operator_graph(graph)
+        self._by_name = {node.name: node for node in graph.node}
         self._stored = {tensor.name: (i, tensor) for i, tensor in enumerate(graph.initializer)}
         self._declared = {value.name: value for value in (*graph.input, *graph.output)}
 
@@ -110,16 +106,9 @@ class SegmentModels:
 
     def _constant_nodes(self, segment: Segment) -> list[onnx.NodeProto]:
         """Nodes outside that compute constants which it reads and is not given: constants cross no border."""
-        own = set(segment.layers)
-        found: dict[int, onnx.NodeProto] = {}
-        # What the segment writes itself another form of the same operator may write too.
-        given = {*segment.inputs, *(t for name in segment.layers for t in self._nodes[name].output)}
-        waiting = [t for name in segment.layers for t in (*self._nodes[name].input, *captured(self._nodes[name]))]
-        while waiting:
-            tensor = waiting.pop()
-            place, node = self._producers.get(tensor, (0, None))
-            if node is None or tensor in given or node.name in own or place in found:
-                continue
-            found[place] = node
-            waiting += (*node.input, *captured(node))
-        return [found[place] for place in sorted(found)]
+        own = [self._nodes[name] for name in segment.layers]
+        # The model may have another form of the same operator.
+        others = [self._by_name[name] for name in segment.layers if name in self._by_name]
+        given = {*segment.inputs, *(tensor for node in (*own, *others) for tensor in node.output)}
+        read = {tensor for node in own for tensor in (*node.input, *captured(node))}
+        return [self._proto.graph.node[number] for number in sorted(upstream_of(self._operators, read, given))]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph, obstacle
-from lhc.model import OnnxModel, captured, opset_of, subgraphs
+from lhc.model import OnnxModel, captured, operator_graph, opset_of, subgraphs, upstream_of
 from lhc.onnx_io import Constants, stored_array
 from lhc.onnx_io.operators import identity
 from lhc.onnx_io.product import Product
@@ -72,6 +72,7 @@ class DifferentiableModel(nn.Module):
         opset = opset_of(model.proto)
         proto = _inlined(model.proto, opset)
         self._operators = [Operator.of(node, opset, model.label) for node in proto.graph.node]
+        self._wiring = operator_graph(proto.graph)
         self._products = {layer.name: layer for layer in graph.candidates if _is_product(layer)}
         nodes = {node.name: node for node in model.proto.graph.node}
         known = [(nodes[layer.name], layer) for layer in self._products.values() if obstacle(layer) is None]
@@ -125,19 +126,17 @@ class DifferentiableModel(nn.Module):
 
     def _plan(self, wanted: tuple[str, ...]) -> list[tuple[Operator, tuple[str, ...]]]:
         given = {*self._constants, *self._parameters, *self.graph.inputs}
-        pending, seen = set(wanted) - given, set(wanted)
+        read = set(wanted)
         plan = []
-        for operator in reversed(self._operators):
-            if not pending.intersection(operator.node.output):
-                continue
+        for number in sorted(upstream_of(self._wiring, wanted, given), reverse=True):
+            operator = self._operators[number]
             _check_known(operator)
-            pending -= set(operator.node.output)
             reads = set(filter(None, (*operator.node.input, *captured(operator.node))))
-            plan.append((operator, tuple((reads | set(operator.node.output)) - seen)))
-            pending |= reads - given
-            seen |= reads
-        if pending:
-            raise ModelError(f"{self.model.label}: nothing computes {', '.join(map(repr, sorted(pending)))}")
+            plan.append((operator, tuple((reads | set(operator.node.output)) - read)))
+            read |= reads
+        missing = read - given - {tensor for operator, _ in plan for tensor in operator.node.output}
+        if missing:
+            raise ModelError(f"{self.model.label}: nothing computes {', '.join(map(repr, sorted(missing)))}")
         return plan[::-1]
 
     def _tensor(self, name: str, value: Array | Tensor) -> Tensor:

@@ -182,17 +182,18 @@ def test_import_is_light() -> None:
     assert run_python(code, ROOT).split() == []
 
 
-def test_help_is_light() -> None:
+@pytest.mark.parametrize(("option", "said"), [("--help", "Usage"), ("--version", VERSION)])
+def test_what_looks_at_no_network_is_light(option: str, said: str) -> None:
     code = f"""
 import contextlib, io, runpy, sys
-sys.argv = ["lhc", "--help"]
+sys.argv = ["lhc", {option!r}]
 shown = io.StringIO()
 try:
     with contextlib.redirect_stdout(shown):
         runpy.run_module("lhc", run_name="__main__", alter_sys=True)
 except SystemExit as stop:
     assert not stop.code, stop.code
-assert "Usage" in shown.getvalue(), shown.getvalue()
+assert {said!r} in shown.getvalue(), shown.getvalue()
 print(*sorted({HEAVY!r} & set(sys.modules)))
 """
     assert run_python(code, ROOT).split() == []

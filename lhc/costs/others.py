@@ -13,6 +13,7 @@ All others take as many elements as the larger of what they read and write; what
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.graph import Layer, LayerGraph
@@ -111,14 +112,18 @@ def _is_product(graph: LayerGraph, layer: Layer, known: frozenset[str]) -> bool:
 
 def fixed(graph: LayerGraph) -> frozenset[str]:
     """Operators whose results follow from constants and shapes, so that they are computed once and not for a sample."""
-    found: set[str] = set()
-    for name in graph.order():
-        layer = graph[name]
-        if layer.multiplies or layer.op_type in _RANDOM:
-            continue
-        if layer.op_type in ("Shape", "Size") or _is_known(graph, layer.inputs, found):
-            found.add(name)
-    return frozenset(found)
+    import networkx as nx
+
+    inputs = set(graph.inputs)
+    once = [layer.name for layer in graph.layers if layer.op_type in ("Shape", "Size")]
+    others = nx.restricted_view(graph.networkx, once, ())
+    anew = (
+        name
+        for name in others
+        if (layer := graph[name]).multiplies or layer.op_type in _RANDOM or not inputs.isdisjoint(layer.inputs)
+    )
+    reached = chain.from_iterable(nx.bfs_layers(others, anew))
+    return frozenset(graph.networkx) - frozenset(reached)
 
 
 def merged(graph: LayerGraph, known: frozenset[str]) -> frozenset[str]:

@@ -5,7 +5,6 @@ either, so conversions are put where the fewest elements pass: a least cut betwe
 A tensor is converted once, however many operators read it.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,7 +59,8 @@ def elements(graph: LayerGraph) -> Mapping[str, int]:
 def held_elements(graph: LayerGraph) -> int:
     """Most activations of a sample that wait for their readers at once, when operators run in the order of the file."""
     sizes = elements(graph)
-    waiting = Counter(producer for layer in graph.layers for producer in graph.producers(layer.name))
+    network = graph.networkx
+    waiting = {name: len(network.succ[name]) for name in network}
     held = most = 0
     for name in graph.order():
         held += sizes[name]
@@ -77,21 +77,21 @@ def hyperedges(graph: LayerGraph) -> tuple[Hyperedge, ...]:
     An operator that is no product, and alone reads the only tensor that it reads, has its producer's format: no
     other choice converts fewer elements.
     """
-    sizes = elements(graph)
-    readers: dict[str, list[str]] = {layer.name: [] for layer in graph.layers}
+    import networkx as nx
+
+    sizes, network = elements(graph), graph.networkx
+    alike = nx.Graph()
+    alike.add_nodes_from(graph.order())
     for layer in graph.layers:
-        for producer in graph.producers(layer.name):
-            if sizes[producer]:
-                readers[producer].append(layer.name)
-    leader: dict[str, str] = {}
-    for name in graph.order():
-        sources = [p for p in graph.producers(name) if sizes[p]]
-        follows = not graph[name].multiplies and len(sources) == 1 and readers[sources[0]] == [name]
-        leader[name] = leader[sources[0]] if follows else name
+        sources = [p for p in graph.producers(layer.name) if sizes[p]]
+        if not layer.multiplies and len(sources) == 1 and len(network.succ[sources[0]]) == 1:
+            alike.add_edge(sources[0], layer.name)
+    place = {name: number for number, name in enumerate(graph.order())}
+    first = {name: min(group, key=place.__getitem__) for group in nx.connected_components(alike) for name in group}
     found = []
-    for name, consumers in readers.items():
-        members = tuple(dict.fromkeys(leader[member] for member in (name, *consumers)))
-        if len(members) > 1:
+    for name in network:
+        members = tuple(dict.fromkeys(first[member] for member in (name, *network.succ[name])))
+        if sizes[name] and len(members) > 1:
             found.append(Hyperedge(name, members, sizes[name]))
     return tuple(found)
 

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 
 from lhc.graph import Layer, LayerGraph
-from lhc.model import OnnxModel, captured, tensors_read
+from lhc.model import OnnxModel, producers_of, tensors_read
 from lhc.onnx_io.constants import Array, Constants, store_constant
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.operators import identity
@@ -190,14 +190,12 @@ def _changed(reading: _Reading, node: onnx.NodeProto, number: int, by: Sequence[
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Take out operators and initializers that nothing reads."""
-    while True:
-        read = {t for node in graph.node for t in (*node.input, *captured(node))} | {v.name for v in graph.output}
-        idle = [node for node in graph.node if not read.intersection(node.output)]
-        for node in idle:
-            graph.node.remove(node)
-        if not idle:
-            break
+    """Take out operators and initializers that no output of the graph comes from."""
+    needed = producers_of(graph, [value.name for value in graph.output])
+    for index in reversed(range(len(graph.node))):
+        if graph.node[index].name not in needed:
+            del graph.node[index]
+    read = set(tensors_read(graph))
     for index in reversed(range(len(graph.initializer))):
         if graph.initializer[index].name not in read:
             del graph.initializer[index]

@@ -8,7 +8,19 @@ from hashlib import sha256
 import onnx
 
 from lhc.errors import ModelError, OpenSizesError
-from lhc.graph import COLUMNS, INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, Origin, WeightRef, Work
+from lhc.graph import (
+    COLUMNS,
+    INTEGER_OPS,
+    Elements,
+    Layer,
+    LayerGraph,
+    MatrixShape,
+    Obstacle,
+    Origin,
+    TensorType,
+    WeightRef,
+    Work,
+)
 from lhc.model import OnnxModel, captured
 from lhc.onnx_io.adapters import adapted_layer
 from lhc.onnx_io.compiled_mark import refuse_compiled
@@ -19,7 +31,7 @@ from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.modules import module_path
 from lhc.onnx_io.nested import is_product, nested_layers
 from lhc.onnx_io.operators import kind_of
-from lhc.onnx_io.shapes import Shape, infer, input_shapes, sample_axes, shape_option, tensor_shapes
+from lhc.onnx_io.shapes import Shape, element_types, infer, input_shapes, sample_axes, shape_option, tensor_shapes
 from lhc.onnx_io.weighted import found_in, may_multiply
 
 __all__ = ["read_graph"]
@@ -61,12 +73,14 @@ def read_graph(
     first = next(batches, 1)
     samples = first if isinstance(first, int) and first > 0 else 1
     reader = _Reader(model, known if sizes else None, Constants(graph), samples, bool(observed))
+    dtypes = {} if inferred is None else element_types(inferred)
     return LayerGraph(
         with_devices(reader.layer(node) for node in graph.node),
         list(input_shapes(model)),
         [value.name for value in graph.output],
         nested_layers(model, inferred, known, samples) if inferred is not None else (),
         {} if model.file is None else model.file.control,
+        {name: TensorType(known.get(name), dtypes.get(name)) for name in known.keys() | dtypes.keys()},
     )
 
 

@@ -13,7 +13,16 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, EncodeError, Message
 
 from lhc.errors import ModelError, UsageError
-from lhc.model import OnnxModel, all_nodes, in_other_file, is_external, without_annotations, without_weights
+from lhc.graph import cycle_in
+from lhc.model import (
+    OnnxModel,
+    all_nodes,
+    in_other_file,
+    is_external,
+    operator_graph,
+    without_annotations,
+    without_weights,
+)
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.foreign import foreign_format
 from lhc.onnx_io.held_weights import held_apart, whole
@@ -95,6 +104,8 @@ def _ask_onnxruntime(
     proto: onnx.ModelProto, label: str, complaint: str, runs: Callable[[onnx.ModelProto, str], None] | None
 ) -> None:
     """Refuse a model that onnxruntime refuses as onnx's checker did."""
+    if "topologically sorted" in complaint and (cycle := _cycle(proto.graph)):
+        complaint = f"its graph has a cycle: {cycle}; an operator can only read what is computed before it"
     twice = "; two values have one name: export it with other output_names" if "single static" in complaint else ""
     refused = ModelError(f"{label}: not a valid ONNX model: {complaint}{twice}")
     if runs is None:
@@ -103,6 +114,13 @@ def _ask_onnxruntime(
         runs(proto, label)
     except ModelError as error:
         raise refused from error
+
+
+def _cycle(graph: onnx.GraphProto) -> str | None:
+    """A cycle of a graph whose operators have names."""
+    import networkx as nx
+
+    return cycle_in(nx.relabel_nodes(operator_graph(graph), dict(enumerate(node.name for node in graph.node))))
 
 
 def _as_proto(source: "str | Path | onnx.ModelProto | ir.Model") -> str | Path | onnx.ModelProto:

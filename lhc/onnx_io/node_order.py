@@ -3,13 +3,9 @@
 onnxruntime runs nodes in any order, and its float16 converter writes them so; ONNX asks for a topological one.
 """
 
-from collections.abc import Iterator
-from graphlib import CycleError
-
 import onnx
 
-from lhc.graph import nearest_order
-from lhc.model import replace_nodes, subgraphs
+from lhc.model import operator_graph, replace_nodes, subgraphs
 
 __all__ = ["sort_nodes"]
 
@@ -31,17 +27,9 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
 
 def _order(graph: onnx.GraphProto) -> list[int]:
     """Numbers of the nodes in the topological order that is nearest to the file's."""
-    producer = {tensor: index for index, node in enumerate(graph.node) for tensor in node.output if tensor}
+    import networkx as nx
+
     try:
-        return nearest_order([{producer[t] for t in _reads(node) if t in producer} for node in graph.node])
-    except CycleError:
+        return list(nx.lexicographical_topological_sort(operator_graph(graph)))
+    except nx.NetworkXUnfeasible:
         return list(range(len(graph.node)))
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Tensors that a node or its bodies name."""
-    yield from node.input
-    for _, inner in subgraphs(node):
-        yield from (value.name for value in inner.output)
-        for sub in inner.node:
-            yield from _reads(sub)

@@ -14,6 +14,7 @@ __all__ = [
     "Dim",
     "Shape",
     "declared_shape",
+    "element_types",
     "example_shapes",
     "infer",
     "infer_shapes",
@@ -161,6 +162,16 @@ def tensor_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
     """The shapes that a graph is declared with."""
     values = (*graph.value_info, *graph.output, *graph.input)
     return {value.name: shape for value in values if (shape := declared_shape(value)) is not None}
+
+
+def element_types(graph: onnx.GraphProto) -> dict[str, str]:
+    """Numpy names of the element types that a graph declares for its tensors."""
+    known = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.value_info, *graph.output, *graph.input)
+        if value.type.HasField("tensor_type")
+    }
+    return {name: onnx.helper.tensor_dtype_to_np_dtype(kind).name for name, kind in known.items() if kind}
 
 
 def infer(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> onnx.GraphProto:

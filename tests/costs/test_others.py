@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import lhc
@@ -250,3 +252,26 @@ def test_costs_by_operator_add_up() -> None:
     assert [one.count for one in told] == [11, 9, 1]
     whole = sum(cost.latency_s for cost in digital.others.values())
     assert sum(one.cost.latency_s for one in told) == pytest.approx(whole)
+
+
+@st.composite
+def mixed_graphs(draw: st.DrawFn) -> LayerGraph:
+    """Operators of every kind that `fixed` tells apart, which read each other, an input and constants."""
+    layers: list[Layer] = []
+    for i in range(draw(st.integers(1, 9))):
+        sources = draw(st.lists(st.sampled_from(["x", "constant", *(f"t{j}" for j in range(i))]), max_size=3))
+        op = draw(st.sampled_from(["Add", "Shape", "Size", "MatMul", "RandomNormalLike"]))
+        layers.append(Layer(f"n{i}", op, tuple(sources), (f"t{i}",)))
+    order = draw(st.permutations(layers))
+    return LayerGraph(order, ["x"], [layers[-1].outputs[0]])
+
+
+@given(mixed_graphs())
+def test_what_is_computed_once_follows_from_constants_and_shapes(graph: LayerGraph) -> None:
+    known: set[str] = {"constant"}
+    for name in graph.order():
+        layer = graph[name]
+        alone = layer.op_type in ("Shape", "Size")
+        if alone or (layer.op_type == "Add" and known.issuperset(layer.inputs)):
+            known.update(layer.outputs)
+    assert fixed(graph) == {layer.name for layer in graph.layers if layer.outputs[0] in known}

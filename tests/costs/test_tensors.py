@@ -70,6 +70,22 @@ def test_conversions_are_a_least_cut(case: tuple[LayerGraph, frozenset[str]]) ->
     assert sum(edge.elements for edge in found) == brute_force(graph, analog)
 
 
+@given(networks())
+def test_a_follower_has_the_format_of_what_it_alone_reads(case: tuple[LayerGraph, frozenset[str]]) -> None:
+    graph, _ = case
+    sizes = elements(graph)
+    readers = {n.name: [o.name for o in graph.layers if n.name in o.inputs] for n in graph.layers}
+    leader: dict[str, str] = {}
+    for name in graph.order():
+        sources = graph.producers(name)
+        follows = not graph[name].multiplies and len(sources) == 1 and readers[sources[0]] == [name]
+        leader[name] = leader[sources[0]] if follows else name
+    members = {name: tuple(dict.fromkeys(leader[one] for one in (name, *used))) for name, used in readers.items()}
+    assert [(edge.tensor, edge.members, edge.elements) for edge in hyperedges(graph)] == [
+        (name, found, sizes[name]) for name, found in members.items() if len(found) > 1
+    ]
+
+
 def test_a_chain_converts_the_smallest_tensor_between_two_products() -> None:
     layers = [product("a", "x", 30), other("relu", "a", op="Relu"), product("b", "relu", 5), product("c", "b", 7)]
     graph = LayerGraph(layers, ["x"], ["c"])
