@@ -75,7 +75,7 @@ def others_text(plan: Plan) -> str:
 
 def tiles_text(number: int, hardware: Hardware) -> str:
     """``33 tiles of 256x255``."""
-    return f"{counted(number, 'tile')} of {hardware.tiles.rows}x{hardware.tiles.cols}"
+    return f"{counted(number, 'tile')} of {hardware.tiles.size_text}"
 
 
 def rate_text(found: "Throughput") -> str:

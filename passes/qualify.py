@@ -90,7 +90,7 @@ class Qualify(Pass):
             return "unsupported", "its matrix size is not known"
         width = f"{matrix.groups} x {matrix.cols}" if matrix.groups > 1 else f"{matrix.cols}"
         count = f"{row.tiles} tile" if row.tiles == 1 else f"{row.tiles} tiles"
-        need = f"{matrix.rows} x {width} weights take {count} of {tiles.rows}x{tiles.cols}"
+        need = f"{matrix.rows} x {width} weights take {count} of {tiles.size_text}"
         if tiles.count is not None and row.tiles > tiles.count:
             return "tiles", f"{need}, the machine has {tiles.count}"
         if plan.hardware.faults.differ and not plan.hardware.for_layer(row.name).faults.tiles:

@@ -42,8 +42,9 @@ def computed(hardware: Hardware) -> bool:
     bound = hardware.adc.bound
     devices = hardware.devices
     known = devices is None or (type(devices) is Pcm and devices.plain)
-    # Its read-outs have no currents.
-    return known and not hardware.currents.any and (bound is None or bound >= _LEAST_BOUND)
+    # Its read-outs have no currents, and no weight is greater than the full scale.
+    scaled = hardware.mapping.omega > 0
+    return known and scaled and not hardware.currents.any and (bound is None or bound >= _LEAST_BOUND)
 
 
 def takes(weights: int, hardware: Hardware) -> bool:
@@ -259,7 +260,7 @@ class LargeMatrix:
         if not self._hardware.adc.zero_skipping:
             greatest = greatest if live.any() else np.full_like(greatest, self._without_bits(place))
             live = greatest > 0
-        scales = np.where(live, greatest / np.float32(mapping.omega), 1).astype(np.float32)
+        scales = np.where(live, mapping.scales(greatest), 1).astype(np.float32)
         return block / scales[:, None], scales * live
 
     def _without_bits(self, place: _Place) -> float:

@@ -150,7 +150,7 @@ class AnalogMatrix(ProductsByUnit):
                     full = float(np.abs(weight[start : start + size, block.inputs]).max())
                     tile.tile.reads_zeros, start = True, start + size
                     if not tile.tile.weight.any():
-                        tile.set_mapping_scales(torch.tensor([block.factor * full / self.hardware.mapping.omega]))
+                        tile.set_mapping_scales(self.hardware.mapping.scales(torch.tensor([block.factor * full])))
                         tile.tile.live = None if full > 0 else torch.zeros(size)
 
     @cached_property
@@ -319,6 +319,9 @@ def _mapped(weight: np.ndarray, sign: int, factor: float, inputs: slice, copies:
     # torch draws random numbers in the order of memory: it must not show how the file stores the matrix.
     array.set_weights(torch.tensor(stacked))
     array.eval()
+    for tile in (tile for row in array.array for tile in row):
+        if tile.get_mapping_scales() is None:  # weights are not scaled
+            tile.set_mapping_scales(torch.ones(1))
     return _Block(inputs, array, sign, factor)
 
 

@@ -20,12 +20,13 @@ from lhc.hardware.faults import Faults
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.overrides import Override
 from lhc.hardware.presets import has_comments, preset_names, preset_text
-from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
+from lhc.hardware.sections import UNLIMITED, Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
 from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, scaled_programming, without
 from lhc.hardware.weight_noise import Regimes
 
 __all__ = [
     "EFFECTS",
+    "UNLIMITED",
     "Adc",
     "AlpineCosts",
     "Assumed",

@@ -1,6 +1,7 @@
 """`Hardware`: the whole description of a machine, from and to YAML and aihwkit."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from glob import escape
 from pathlib import Path
@@ -14,6 +15,8 @@ from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import nearest_presets, preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
+from lhc.hardware.sections import UNLIMITED
+from lhc.support.functions import load_object
 from lhc.support.nested_values import fields_by_path
 from lhc.support.numbers import time_text
 from lhc.support.yaml_text import read_yaml, write_yaml
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Hardware"]
 
+_OBJECT = re.compile(r"[\w.]+:\w+")
+"""``module:name``."""
 _SHOWN = 5
 """Fields of an edited preset that are named."""
 
@@ -220,6 +225,8 @@ class Hardware(Machine):
         """Why a layer of this machine has no copies of its weights; None where it may have some."""
         if not self.compensation.copies:
             return "compensation.copies is false"
+        if self.tiles.rows == UNLIMITED:
+            return "tiles.rows is null: tiles have as many rows as their layers need, and no free ones"
         if self.devices is None and not self.faults.any:
             return "its devices are perfect, so that copies bring nothing"
         if self.mapping.slices > 1:
@@ -269,27 +276,58 @@ class Hardware(Machine):
         return write_yaml(self.model_dump(mode="json"))
 
     @classmethod
-    def load(cls, where: "str | Path | Hardware") -> "Hardware":
-        """A preset by name, a YAML file by path, or a description as it is.
+    def load(cls, where: "str | Path | Hardware | InferenceRPUConfig") -> "Hardware":
+        """A machine, whatever a user names it by.
+
+        Args:
+            where: a preset by name, a YAML file by path, a description, an aihwkit configuration for inference, or
+                ``module:name`` of one of these two, or of what makes one when it is called.
 
         Raises:
-            UsageError: neither a preset nor a file.
-            ConfigError: not YAML, or a field is wrong; the message names it by its path.
+            UsageError: none of these.
+            ConfigError: not YAML, or a field is wrong; the message names it by its path. Or a configuration has
+                settings that a description cannot say, see `from_rpu_config`.
         """
-        if isinstance(where, Hardware):
-            return where
+        if not isinstance(where, str | Path):
+            return cls._of_object(where)
         if str(where) in preset_names():
             return cls.parse(preset_text(str(where)), f"preset {where}")
         path = Path(str(where))
+        if not path.is_file() and _OBJECT.fullmatch(str(where)):
+            return cls._named(str(where))
         if not path.is_file():
             raise UsageError(
-                f"unknown hardware {str(where)!r}: neither a preset nor a YAML file; {nearest_presets(str(where))}"
+                f"unknown hardware {str(where)!r}: neither a preset, a YAML file, nor module:name of an aihwkit"
+                f" configuration; {nearest_presets(str(where))}"
             )
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as text, as a machine's YAML is: {error}") from error
         return cls.parse(text, str(path))._as_edited(path)
+
+    @classmethod
+    def _named(cls, name: str) -> "Hardware":
+        """The machine that a module holds, or makes."""
+        found = load_object(name, "--hardware")
+        if callable(found):
+            try:
+                found = found()
+            except Exception as error:  # a user's function can raise anything
+                raise UsageError(f"--hardware {name}: fails: {type(error).__name__}: {error}") from error
+        return cls._of_object(found, name)
+
+    @classmethod
+    def _of_object(cls, given: object, name: str = "") -> "Hardware":
+        if isinstance(given, Hardware):
+            return given
+        kind = type(given)
+        if any(base.__module__.startswith("aihwkit.") for base in kind.__mro__):
+            return cls.from_rpu_config(given, kind.__name__, source=f"the aihwkit configuration {kind.__name__}")
+        raise UsageError(
+            f"{name or repr(given):.60} (of type {kind.__name__}) is no hardware: give a preset's name, a YAML file, an"
+            " lhc.Hardware or an aihwkit InferenceRPUConfig"
+        )
 
     def _as_edited(self, path: Path) -> "Hardware":
         """The machine of a file as what it is, where it has the description of a preset, but other numbers."""
@@ -377,7 +415,7 @@ class Hardware(Machine):
         *,
         description: str = "",
         source: str = "",
-        t_inference_s: float = 86400.0,
+        t_inference_s: float | None = None,
         leave_out: Iterable[str] = (),
     ) -> "Hardware":
         """A machine from an aihwkit configuration (`InferenceRPUConfig` and what is derived from it).
@@ -386,7 +424,7 @@ class Hardware(Machine):
             config: how a tile computes.
             name, description: of the machine.
             source: where the numbers come from.
-            t_inference_s: time of inference, in s; aihwkit's configuration has none.
+            t_inference_s: time of inference, in s, a day by default; aihwkit's configuration has none.
             leave_out: settings that lhc cannot represent and that are to be left out, each with all whose path starts
                 so (``forward.w_noise``); those that matter for inference are listed in the machine's ``left_out``.
 
@@ -395,5 +433,7 @@ class Hardware(Machine):
             UsageError: ``leave_out`` names a setting that needs not be left out.
             MissingDependencyError: aihwkit is not installed.
         """
-        fields = {"name": name, "description": description, "source": source, "t_inference_s": t_inference_s}
-        return cls.model_validate(read(config, fields, tuple(leave_out)).model_dump())
+        fields: dict[str, object] = {"name": name, "description": description, "source": source}
+        if t_inference_s is not None:
+            fields["t_inference_s"] = t_inference_s
+        return cls.model_validate(read(config, fields, tuple(leave_out)).model_dump(exclude_unset=True))

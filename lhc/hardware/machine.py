@@ -43,7 +43,7 @@ class Machine(Section):
     """What the machine's work costs in time and energy; null: not known."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: tiles of {self.tiles.rows}x{self.tiles.cols}>"
+        return f"<{type(self).__name__} {self.name}: tiles of {self.tiles.size_text}>"
 
     @property
     def output_variance(self) -> float:
@@ -101,6 +101,17 @@ class Machine(Section):
         problem = self.devices and self.devices.time_problem(self.t_inference_s)
         if problem:
             raise time_error(problem, ("t_inference_s",), self.t_inference_s)
+        return self
+
+    @model_validator(mode="after")
+    def _tiles_have_a_size(self) -> "Machine":
+        needing = {
+            "tiles.count": self.tiles.count is not None,
+            "costs (costs: null leaves them out)": self.costs is not None,
+            "faults": self.faults.any,
+        }
+        if not self.tiles.limited and (wrong := [what for what, is_so in needing.items() if is_so]):
+            raise ValueError(f"tiles.rows and tiles.cols must be numbers for {' and for '.join(wrong)}")
         return self
 
     @model_validator(mode="after")

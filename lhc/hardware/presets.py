@@ -56,5 +56,8 @@ def preset_text(name: str) -> str:
 
 
 def has_comments(where: str) -> bool:
-    """Whether the YAML of a preset, or of a file that was read before, has comments."""
-    return comments_in(preset_text(where) if where in preset_names() else Path(where).read_text(encoding="utf-8"))
+    """Whether the YAML of a preset, or of a file that was read before, has comments; an object has none."""
+    if where in preset_names():
+        return comments_in(preset_text(where))
+    path = Path(where)
+    return path.is_file() and comments_in(path.read_text(encoding="utf-8"))

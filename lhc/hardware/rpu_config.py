@@ -8,6 +8,7 @@ not know is refused, by name, also one that a later aihwkit adds; a setting that
 
 # ruff: noqa: ANN401 (aihwkit is untyped)
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from lhc.hardware.machine import Machine
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.overrides import problems
-from lhc.hardware.sections import Converter, LeftOut, Training
+from lhc.hardware.sections import UNLIMITED, Converter, LeftOut, Training
 from lhc.hardware.unit_cell import CellNoise
 from lhc.hardware.weight_noise import RegimeNoise, Regimes
 
@@ -44,6 +45,13 @@ _WARNINGS: dict[str, tuple[str, type[Warning]]] = {
 }
 _OWN: dict[type[DeviceModel], Callable[..., Any]] = {Measured: MeasuredNoise, Regimes: RegimeNoise}
 """Models that aihwkit does not have, and what stands in the place of its own."""
+_PERFECT: dict[str, Any] = {
+    "name": "perfect",
+    "dac": {"bits": None, "bound": None, "scaling": "none"},
+    "adc": {"bits": None, "bound": None, "bound_management": "none"},
+    "devices": None,
+}
+"""A tile that multiplies exactly, as aihwkit's with ``forward.is_perfect``."""
 _REMAPS = {"CHANNELWISE_SYMMETRIC": "channelwise", "LAYERWISE_SYMMETRIC": "layerwise"}
 
 
@@ -72,8 +80,8 @@ def build(machine: Machine) -> "TorchInferenceRPUConfig":
     static = dac.scaling == "static"
     config = aihwkit.configs.TorchInferenceRPUConfig(
         mapping=parameters.MappingParameter(
-            max_input_size=machine.tiles.rows,
-            max_output_size=machine.tiles.cols,
+            max_input_size=0 if machine.tiles.rows == UNLIMITED else machine.tiles.rows,
+            max_output_size=0 if machine.tiles.cols == UNLIMITED else machine.tiles.cols,
             digital_bias=True,
             weight_scaling_omega=machine.mapping.omega,
             weight_scaling_columnwise=machine.mapping.columnwise,
@@ -192,10 +200,10 @@ def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[
             f"an aihwkit configuration for inference is needed (InferenceRPUConfig), not a {type(config).__name__}"
         )
     try:
-        machine = Machine.model_validate(fields | _sections(config))
+        machine = Machine.model_validate(fields | _sections(_as_computed(config)))
     except ValidationError as error:
         raise ConfigError(f"aihwkit configuration {type(config).__name__}: {problems(error)}") from error
-    wrong = _differences(config, build(machine))
+    wrong = _differences(_as_computed(config), build(machine))
     unknown = [name for name in leave_out if not any(path.startswith(name) for path in wrong)]
     if unknown:
         needed = ", ".join(wrong) or "none"
@@ -216,13 +224,24 @@ def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[
     return machine.model_copy(update={"left_out": left_out})
 
 
+def _as_computed(config: Any) -> Any:
+    """A configuration with what aihwkit makes of a perfect product written in its settings."""
+    if not config.forward.is_perfect:
+        return config
+    perfect = copy.copy(config)
+    perfect.forward = build(Machine.model_validate(_PERFECT)).forward
+    return perfect
+
+
 def _sections(config: Any) -> dict[str, Any]:
     """The sections nearest to a configuration; whether they say all of it is seen afterwards."""
     forward, mapping, ranges = config.forward, config.mapping, config.pre_post.input_range
     scaling = "abs_max" if forward.noise_management.name == "ABS_MAX" else "none"
     omega = mapping.weight_scaling_omega
+    tiles = {"rows": _size(mapping.max_input_size), "cols": _size(mapping.max_output_size)}
     return {
-        "tiles": {"rows": _size(mapping.max_input_size), "cols": _size(mapping.max_output_size)},
+        "tiles": tiles,
+        **({"costs": None} if None in tiles.values() else {}),  # those of tiles of a size
         "dac": {
             "bits": _bits(forward.inp_res),
             "bound": forward.inp_bound if forward.inp_bound > 0 else None,
@@ -240,7 +259,7 @@ def _sections(config: Any) -> dict[str, Any]:
             "ir_drop": max(forward.ir_drop, 0.0),
             "ir_drop_g_ratio": forward.ir_drop_g_ratio if forward.ir_drop_g_ratio > 0 else Currents().ir_drop_g_ratio,
         },
-        "mapping": {"omega": omega if 0 < omega <= 1 else 1.0, "columnwise": mapping.weight_scaling_columnwise},
+        "mapping": {"omega": min(max(omega, 0.0), 1.0), "columnwise": mapping.weight_scaling_columnwise},
         "devices": _devices(config.noise_model),
         "compensation": _compensation(config.drift_compensation),
         "training": _training(config),
@@ -284,9 +303,9 @@ def _pair_of(devices: type[DeviceModel], noise_model: Any) -> dict[str, Any]:
     return {"g_min_us": getattr(converter, "g_min", 0.0), "pair": "two-sided" if two_sided else "one-sided"}
 
 
-def _size(largest: int) -> int:
-    """aihwkit's 0 means unlimited, which no tile is."""
-    return largest if largest > 0 else 512
+def _size(largest: int) -> int | None:
+    """aihwkit's 0 means unlimited."""
+    return largest if largest > 0 else None
 
 
 def _bits(resolution: float) -> int | None:
@@ -345,6 +364,10 @@ def _respelt(leaves: dict[str, Any]) -> dict[str, Any]:
     tiles = _aihwkit().tiles
     if leaves["tile_class"] is tiles.InferenceTile:  # the compiled tile computes the same
         leaves["tile_class"] = tiles.TorchInferenceTile
+    leaves = _unquantised(leaves)
+    leaves["mapping.weight_scaling_omega"] = max(leaves["mapping.weight_scaling_omega"], 0.0)
+    for name in ("mapping.max_input_size", "mapping.max_output_size"):
+        leaves[name] = max(leaves[name], 0)
     for name in ("forward.inp_res", "forward.out_res"):
         value = leaves[name]
         leaves[name] = -1.0 if value <= 0 else 1 / value if value > 1 else value
@@ -358,6 +381,19 @@ def _respelt(leaves: dict[str, Any]) -> dict[str, Any]:
     if leaves["clip.fixed_value"] <= 0:
         leaves["clip.fixed_value"] = -1.0
     return leaves
+
+
+def _unquantised(leaves: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a tile with a quantised periphery as those of a plain one, where nothing is quantised."""
+    periphery = "pre_post.periph_quant."
+    quantised = leaves.get("act_quant_config") is not None or leaves.get(f"{periphery}n_bits", 1) > 0
+    if quantised or leaves["tile_class"].__name__ != "QuantizedTorchInferenceTile":
+        return leaves
+    from aihwkit.simulator.tiles.array import TileModuleArray
+
+    plain = {"tile_class": _aihwkit().tiles.TorchInferenceTile, "tile_array_class": TileModuleArray}
+    kept = {path: v for path, v in leaves.items() if path != "act_quant_config" and not path.startswith(periphery)}
+    return kept | plain
 
 
 def _idle(leaves: dict[str, Any]) -> Iterator[str]:
@@ -379,6 +415,8 @@ def _idle(leaves: dict[str, Any]) -> Iterator[str]:
         yield "forward.w_noise_type"
     if leaves["forward.ir_drop"] <= 0:
         yield "forward.ir_drop_g_ratio"
+    if leaves["mapping.weight_scaling_omega"] == 0:
+        yield "mapping.weight_scaling_columnwise"
     if not leaves["mapping.learn_out_scaling"]:
         yield "mapping.out_scaling_columnwise"
     yield from _idle_in_training(leaves, below)

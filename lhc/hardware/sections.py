@@ -1,13 +1,25 @@
 """Sections of a hardware description, apart from the devices."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from lhc.support.numbers import GREATEST, SMALLEST, in_range
 
 __all__ = [
+    "UNLIMITED",
     "Adc",
     "Compensation",
     "Converter",
@@ -23,7 +35,14 @@ __all__ = [
 
 MOST_BITS = 16
 """Of a weight's magnitude, where it is rounded."""
+UNLIMITED = 2**30
+"""Rows or columns of a tile that is as large as its layer needs: more than any matrix has."""
+LARGEST = 65536
+"""Rows or columns of a tile that has a size."""
 DriftCompensation = Literal["global", "global-exact", "per-column", "none"]
+
+
+Array = TypeVar("Array")
 
 
 class Section(BaseModel):
@@ -56,15 +75,41 @@ def _in_range(value: object) -> bool:
     return not isinstance(value, int | float) or in_range(value)
 
 
+def _is_size(value: int) -> int:
+    if value <= 0 or LARGEST < value != UNLIMITED:
+        bound = "above 0" if value <= 0 else f"at most {LARGEST}"
+        raise ValueError(f"must be {bound}, or null: as many as a layer needs")
+    return value
+
+
+TileSize = Annotated[
+    int,
+    BeforeValidator(lambda value: UNLIMITED if value is None else value),
+    AfterValidator(_is_size),
+    PlainSerializer(lambda value: None if value == UNLIMITED else value, return_type=int | None),
+]
+"""Rows or columns of a tile; null is `UNLIMITED`."""
+
+
 class Tiles(Section):
     """Crossbar geometry, in unit cells (one differential pair of devices each)."""
 
-    rows: int = Field(default=256, gt=0, le=65536)
-    """Inputs of one tile."""
-    cols: int = Field(default=256, gt=0, le=65536)
-    """Outputs of one tile."""
+    rows: TileSize = 256
+    """Inputs of one tile; null: as many as a layer has, as aihwkit's ``max_input_size = 0``."""
+    cols: TileSize = 256
+    """Outputs of one tile; null: as many as a layer has, as aihwkit's ``max_output_size = 0``."""
     count: PositiveInt | None = None
     """Tiles of the whole machine, over all analog layers; null: no bound."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether a tile has a size, whatever layer it holds."""
+        return UNLIMITED not in (self.rows, self.cols)
+
+    @property
+    def size_text(self) -> str:
+        """Rows by columns: ``256x255``, ``512xany``."""
+        return "x".join("any" if size == UNLIMITED else str(size) for size in (self.rows, self.cols))
 
 
 class Converter(Section):
@@ -257,8 +302,10 @@ class Adc(Converter):
 class Mapping(Section):
     """How a weight matrix is scaled onto conductances."""
 
-    omega: float = Field(default=1.0, gt=0, le=1)
-    """The greatest weight of a column is mapped to omega · g_max."""
+    omega: float = Field(default=1.0, ge=0, le=1)
+    """The greatest weight of a column (or tile) is omega in the unit of DACs and ADCs. 0: weights are not scaled, and
+    that unit is a weight of 1, as aihwkit's ``weight_scaling_omega = 0``. Conductances do not depend on it: the
+    greatest weight of a tile has g_max."""
     columnwise: bool = True
     """Scale every column of a tile by its own greatest weight; otherwise one scale a tile."""
     cell_bits: int | None = Field(default=None, ge=1, le=16)
@@ -269,6 +316,20 @@ class Mapping(Section):
     code: Literal["sign-magnitude", "twos-complement"] = "sign-magnitude"
     """How slices hold a sign: each in the sign of the weight, or one bit each (``cell_bits: 1``), of which the most
     significant one counts negatively."""
+
+    def scales(self, greatest: Array) -> Array:
+        """What an output of a tile is worth where the unit is 1: aihwkit's mapping scale.
+
+        Args:
+            greatest: magnitude of the weights of a column, or of the tile; an array of any library.
+        """
+        return greatest / self.omega if self.omega > 0 else greatest * 0 + 1  # type: ignore[operator, return-value]
+
+    @model_validator(mode="after")
+    def _cells_have_a_full_scale(self) -> "Mapping":
+        if self.omega == 0 and self.cell_bits is not None:
+            raise ValueError("cell_bits round weights to shares of a full scale, which omega: 0 does not have")
+        return self
 
     @model_validator(mode="after")
     def _slices_have_bits(self) -> "Mapping":

@@ -44,6 +44,7 @@ def _layers(
             "has copies of its weights (--copies off places it without)": layer.copies > 1,
             "has weights in slices (mapping.slices, cell_bits)": machine.mapping.cell_bits is not None,
             "has one scale a tile (mapping.columnwise: false)": not machine.mapping.columnwise,
+            "has weights that are not scaled (mapping.omega: 0)": machine.mapping.omega == 0,
         }
         if wrong := [what for what, is_so in odd.items() if is_so]:
             raise ModelError(f"layer {layer.name!r} {wrong[0]}, which aihwkit's Fusion CSV does not have")

@@ -31,7 +31,7 @@ from lhc.options.subjects import (
     SomeSamples,
 )
 from lhc.options.training import Checkpointing, TrainingOptions
-from lhc.options.values import times_of
+from lhc.options.values import machines_of, times_of
 from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
@@ -221,10 +221,11 @@ class CompareOptions(PartitionOptions):
     PANEL = "Machine"
 
     hardware: "Sequence[Hardware | str | Path]" = option(  # type: ignore[assignment]  # several instead of one
-        "Preset name or YAML file. Repeat it for every machine.",
+        "Preset name, YAML file, or module:name of an aihwkit InferenceRPUConfig. Repeat it for every machine.",
         default=(),
         metavar="H",
         reads=list[str],
+        convert=machines_of,
         names="presets",
     )
     ages: Sequence[float | str] | float | str | None = option(

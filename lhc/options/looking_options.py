@@ -28,7 +28,11 @@ class HardwareOptions(Replacing):
     PANEL = "Machine"
 
     name: str | None = argument(
-        "Preset name or YAML file.", kw_only=False, default=None, metavar="NAME", names="presets"
+        "Preset name, YAML file, or module:name of an aihwkit InferenceRPUConfig.",
+        kw_only=False,
+        default=None,
+        metavar="NAME",
+        names="presets",
     )
     measured: Path | None = option(
         "Devices as measured: a CSV with target_us, time_s, conductance_us, device (and chip); everything else comes"

@@ -11,7 +11,7 @@ from lhc.errors import UsageError
 from lhc.options.data_options import Data, SampleSource, SomeSamples
 from lhc.options.declare import option, options
 from lhc.options.model_options import ExternalData, Model, ModelForm
-from lhc.options.values import Engine, bytes_of, check_times, copies_of, shapes_of, time_of, times_of
+from lhc.options.values import Engine, bytes_of, check_times, copies_of, hardware_of, shapes_of, time_of, times_of
 from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
@@ -90,7 +90,12 @@ class MachineOptions:
     PANEL = "Machine"
 
     hardware: "Hardware | str | Path | None" = option(
-        "Preset name or YAML file.", default="lionheart", metavar="H", reads=str | None, names="presets"
+        "Preset name, YAML file, or module:name of an aihwkit InferenceRPUConfig.",
+        default="lionheart",
+        metavar="H",
+        reads=str | None,
+        convert=hardware_of,
+        names="presets",
     )
 
 
@@ -99,11 +104,13 @@ class PlacedMachine(MachineOptions):
     """The hardware, where a model may carry its own."""
 
     hardware: "Hardware | str | Path | None" = option(
-        "Preset or YAML file; by default that of the annotations, else lionheart.",
+        "Preset, YAML file, or module:name of an aihwkit InferenceRPUConfig; by default that of the annotations, else"
+        " lionheart.",
         default=None,
         metavar="H",
         names="presets",
         reads=str | None,
+        convert=hardware_of,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from operator import index
+from pathlib import Path
 from string import ascii_letters
 from typing import Literal
 
@@ -13,6 +14,8 @@ __all__ = [
     "bytes_of",
     "check_times",
     "copies_of",
+    "hardware_of",
+    "machines_of",
     "metric_of",
     "shapes_of",
     "share_of",
@@ -53,6 +56,25 @@ def copies_of(text: str | int) -> str | int:
     if text in ("auto", "off") or 0 < number <= MOST_COPIES:
         return str(text) if number == 0 else number
     raise UsageError(f"{text!r}: write auto, off or a number from 1 to {MOST_COPIES:,}")
+
+
+def hardware_of(given: object) -> object:
+    """What names a machine, with an aihwkit configuration as its description.
+
+    Raises:
+        UsageError: an object that is no machine.
+        ConfigError: a configuration that a description cannot say.
+    """
+    if given is None or isinstance(given, str | Path):
+        return given
+    from lhc.hardware import Hardware
+
+    return Hardware.load(given)
+
+
+def machines_of(given: Iterable[object]) -> tuple[object, ...]:
+    """The same of several."""
+    return tuple(map(hardware_of, given))
 
 
 def metric_of(name: object) -> str:

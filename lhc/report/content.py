@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
-from lhc.hardware import Compensation
+from lhc.hardware import UNLIMITED, Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of, sensitivity_texts
@@ -317,7 +317,10 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
     """The hardware in a few lines, what heals its errors, and what that asks of it."""
     plan = report.plan
     machine = plan.hardware
-    tiles = f"{machine.tiles.rows} rows by {machine.tiles.cols} columns"
+    tiles = " by ".join(
+        f"any number of {what}" if size == UNLIMITED else f"{size} {what}"
+        for what, size in (("rows", machine.tiles.rows), ("columns", machine.tiles.cols))
+    )
     number = "any number" if machine.tiles.count is None else str(machine.tiles.count)
     facts = [
         ("hardware", f"{machine.name}: {machine.description}".removesuffix(": ")),

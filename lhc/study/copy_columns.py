@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
+from lhc.hardware import UNLIMITED, Hardware
 from lhc.model import OnnxModel, without_annotations
 from lhc.onnx_io.column_copies import copyable_columns, with_copied_columns
 from lhc.study.rewritten import RewrittenModel, data_file, store_in
@@ -60,7 +60,8 @@ def widened_model(
         chosen: products that go onto tiles.
     """
     columns = copyable_columns(model, graph)
-    copies = {n: max(1, min(most, hardware.tiles.cols // columns[n])) for n in chosen if n in columns}
+    cols = hardware.tiles.cols if hardware.tiles.cols != UNLIMITED else 0  # no free ones where tiles fit their layers
+    copies = {n: max(1, min(most, cols // columns[n])) for n in chosen if n in columns}
     data = data_file(model)
     proto = without_annotations(with_copied_columns(model, graph, copies, store_in(data)))
     matrices = {name: matrix for name in chosen if (matrix := graph[name].matrix) is not None}

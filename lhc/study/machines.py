@@ -21,7 +21,10 @@ _DESCRIBED: Mapping[str, tuple[str, ...]] = {
     "tiles": ("rows", "cols"),
     "dac": ("bits", "bound", "scaling"),
     "adc": ("bits", "bound", "noise", "bound_management"),
-    **dict.fromkeys(("devices", "compensation", "t_inference_s", "costs"), ()),
+    "devices": (),
+    "compensation": ("drift", "copies", "outputs"),
+    "t_inference_s": (),
+    "costs": (),
 }
 """Sections and fields of a machine that its figures rest on, and for which there are defaults that are not off."""
 

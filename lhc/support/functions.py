@@ -1,4 +1,4 @@
-"""A user's own functions, named ``module:function``."""
+"""A user's own functions and objects, named ``module:name``."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lhc.errors import UsageError
 
-__all__ = ["current_folder_importable", "load_function"]
+__all__ = ["current_folder_importable", "load_function", "load_object"]
 
 
 @contextmanager
@@ -25,6 +25,23 @@ def current_folder_importable() -> Iterator[None]:
             sys.path.remove(folder)
 
 
+def load_object(name: str, option: str) -> object:
+    """What has that name; modules are looked for in the current folder too.
+
+    Args:
+        name: ``module:name``.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        with current_folder_importable():
+            return getattr(import_module(module), attribute)
+    except Exception as error:  # a user's module can raise anything while it is imported
+        raise UsageError(f"{option} {name}: cannot be imported: {type(error).__name__}: {error}") from error
+
+
 def load_function(name: str, option: str) -> Callable[..., object]:
     """The function of that name; modules are looked for in the current folder too.
 
@@ -34,12 +51,7 @@ def load_function(name: str, option: str) -> Callable[..., object]:
     Raises:
         UsageError: it cannot be imported, or is no function.
     """
-    module, _, attribute = name.partition(":")
-    try:
-        with current_folder_importable():
-            function = getattr(import_module(module), attribute)
-    except Exception as error:  # a user's module can raise anything while it is imported
-        raise UsageError(f"{option} {name}: cannot be imported: {type(error).__name__}: {error}") from error
+    function = load_object(name, option)
     if not callable(function):
         raise UsageError(f"{option} {name}: not a function")
     found: Callable[..., object] = function

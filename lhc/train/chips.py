@@ -92,7 +92,7 @@ def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
     if not hardware.mapping.columnwise:
         parts = torch.split(greatest, split_sizes(len(matrix), hardware.tiles.cols))
         greatest = torch.cat([part.amax(0, keepdim=True).expand(len(part), -1) for part in parts])
-    return greatest / hardware.mapping.omega
+    return hardware.mapping.scales(greatest)
 
 
 def by_input(columns: Tensor, inputs: int, hardware: Hardware) -> Tensor:

@@ -8,6 +8,7 @@ from hypothesis import given
 
 from lhc.errors import ConfigError, UsageError
 from lhc.hardware import (
+    UNLIMITED,
     Devices,
     Hardware,
     Hermes,
@@ -16,6 +17,7 @@ from lhc.hardware import (
     ReramCmo,
     ReramWan2022,
     StateIndependent,
+    Tiles,
     preset_names,
 )
 
@@ -130,7 +132,6 @@ def refusals() -> list[Refusal]:
         Refusal("forward.w_read_asymmetry_dtod", 0.1),
         Refusal("forward.inp_sto_round", True, "forward.inp_sto_round = True"),
         Refusal("forward.inp_res", 0.01, r"forward.inp_res = 0.01 (a description says 0.0079365"),
-        Refusal("forward.is_perfect", True),
         Refusal(
             "forward.mv_type", enums.AnalogMVType.POS_NEG_SEPARATE, "POS_NEG_SEPARATE (a description says ONE_PASS)"
         ),
@@ -141,8 +142,7 @@ def refusals() -> list[Refusal]:
         Refusal("forward.nm_thres", 0.5),
         Refusal("forward.max_bm_factor", 5),
         Refusal("mapping.digital_bias", False, "mapping.digital_bias = False"),
-        Refusal("mapping.weight_scaling_omega", 0.0),
-        Refusal("mapping.max_output_size", 0, "mapping.max_output_size = 0 (a description says 512)"),
+        Refusal("mapping.weight_scaling_omega", 1.5, "weight_scaling_omega = 1.5 (a description says 1.0)"),
         Refusal("modifier.type", enums.WeightModifierType.DOREFA, "DOREFA"),
         Refusal("modifier.pdrop", 0.1),
         Refusal("clip.type", enums.WeightClipType.AVERAGE_CHANNEL_MAX),
@@ -189,14 +189,11 @@ def test_dynamic_on_top_of_static_scaling_is_refused() -> None:
 
 
 @pytest.mark.analog
-def test_rasch_preset_is_read_when_its_columns_are_bounded() -> None:
+def test_rasch_preset_is_that_of_lhc_but_for_the_columns_of_its_tiles() -> None:
     from aihwkit.simulator.presets import StandardHWATrainingPreset
 
     config = StandardHWATrainingPreset()
-    with pytest.raises(ConfigError) as caught:
-        Hardware.from_rpu_config(config)
-    assert "mapping.max_output_size = " in str(caught.value)
-    assert str(caught.value).count(" = ") == 1
+    assert Hardware.from_rpu_config(config).tiles == Tiles(rows=512, cols=UNLIMITED)
     config.mapping.max_output_size = 512
     found = Hardware.from_rpu_config(config, "rasch", t_inference_s=3600.0)
     preset = Hardware.load("standard-pcm")

@@ -222,7 +222,7 @@ def test_an_unknown_keyword_names_the_one_that_is_meant() -> None:
 def test_functions_refuse_what_they_cannot_read() -> None:
     with pytest.raises(UsageError, match=r"two machines or more .*; none is given"):
         lhc.compare("digits")
-    with pytest.raises(UsageError, match="unknown hardware '5'"):
+    with pytest.raises(UsageError, match=r"hardware` 5 \(of type int\) is no hardware"):
         lhc.compare("digits", hardware=[5])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="takes the options of a command as one object"):
         lhc.estimate("digits")  # type: ignore[arg-type]
