@@ -91,7 +91,7 @@ def _best_so_far(judge: PlacementJudge, graph: LayerGraph, plan: Plan, objective
     decisions: dict[str, Decision] = {
         name: ("analog", "budget", KEPT)
         if name in best
-        else ("digital", "budget", "not found to fit before the time was over")
+        else ("digital", "sensitivity", "not found to fit before the time was over")
         for name in plan.eligible
     }
     note = f"--timeout ended the search after {len(judge.verdicts)} placements; run again to go on"

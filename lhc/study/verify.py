@@ -11,7 +11,7 @@ from lhc.measure import Budget, Evaluator
 from lhc.measure.judge import judge_in_looks
 from lhc.passes import NOT_MET, damage_of, groups_of, kept_limits, objective_value, search_space
 from lhc.passes.search_result import too_costly
-from lhc.plan import Decision, Plan
+from lhc.plan import Decision, LayerPlan, Plan
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Verdict
 from lhc.stats import chips_needed, one_sided, two_sided
@@ -31,6 +31,7 @@ MOST_NAMED = 5
 MOST_TIMES_MORE = 100
 """Times the chips or samples of a test that a remedy may ask for."""
 NOTHING_ANALOG = "nothing is analog: no placement that was tested meets the budget"
+NOT_SHOWN = "not shown to hold the budget; of what was tested and keeps to the limits, this has the least drop"
 NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"
 LARGER = "the mean of each is over it, so a larger --max-drop allows more, and more samples or chips do not"
 
@@ -142,6 +143,8 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
         final = final.decide(
             _why_digital(final, groups_of(graph, plan, searched.options.together), judge.verdicts, tests)
         )
+        if not kept.verdict.accepted:
+            final = final.decide({row.name: ("analog", "placed", NOT_SHOWN) for row in final.layers if _is_within(row)})
     notes = (*found.notes, *_beyond(plan, kept, failed, verifier))
     if (judge.verdicts or failed) and plan.eligible and not kept.placement:
         tried = (*judge.verdicts.values(), *(one.verdict for one in failed))
@@ -161,6 +164,8 @@ def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0
     bolder = found.bolder or _judged_bolder(graph, plan, searched)
     whole = dict.fromkeys((*reversed(found.fallbacks), chosen, *bolder))
     steps = tuple(placement for placement in whole if placement != ground)
+    # A search that ran out of time, or one of the user's own, may not name what is safest.
+    grounded = ground in whole or kept_limits(graph, _moved(found.plan, ground, {}), searched.options.goal)
     known = any(layer.sensitivity is not None for layer in plan.layers)
 
     def damage(placement: frozenset[str]) -> float:
@@ -179,7 +184,7 @@ def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0
         for placement, verdict in searched.judge.verdicts.items()
     ]
     adapts = not searched.judge.budget.generalize
-    return Path(ground, steps, damages, judged, base, ground in whole, adapts)
+    return Path(ground, steps, damages, judged, base, grounded, adapts)
 
 
 def _judged_bolder(graph: LayerGraph, plan: Plan, searched: Searched) -> list[frozenset[str]]:
@@ -256,6 +261,11 @@ def _why_digital(
         for row in plan.layers
         if row.placement == "digital" and row.detail == NOT_MET
     }
+
+
+def _is_within(row: LayerPlan) -> bool:
+    """Whether a search has it analog as within the budget."""
+    return row.placement == "analog" and row.reason == "budget"
 
 
 def _named(plan: Plan, names: frozenset[str]) -> str:

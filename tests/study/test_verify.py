@@ -10,7 +10,17 @@ import pytest
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation
-from lhc.passes import NOT_MET, STRATEGIES, Goal, PassResult, SearchOptions, Strategy, decide, search_space
+from lhc.passes import (
+    NOT_MET,
+    STRATEGIES,
+    Goal,
+    PassResult,
+    SearchOptions,
+    Strategy,
+    decide,
+    objective_value,
+    search_space,
+)
 from lhc.passes.search_result import explained
 from lhc.passes.trained_walks import already_walked
 from lhc.plan import Plan
@@ -113,6 +123,50 @@ def test_what_a_search_had_accepted_when_time_was_over_is_verified_as_it_is() ->
     found = place(graph, plan, Late, PlacementJudge(select, Budget(BUDGET)), verify)
     assert found.verdict.accepted
     assert found.plan.analog == {"l1", "l2"}
+
+
+@pytest.mark.parametrize("limits", [{}, {"tiles": 1.0}], ids=["free", "on one tile"])
+def test_all_digital_is_kept_where_nothing_that_was_found_in_time_holds(limits: dict[str, float]) -> None:
+    """The search accepts a layer on its samples and runs out of time; on others that layer is far over the budget."""
+    graph, plan = network({"l0": 0.1, "l1": 0.1})
+    metric = METRICS["accuracy"]
+    select, verify = (
+        FakeEvaluator(metric, dict.fromkeys(("l0", "l1"), damage), 3, split=split)
+        for split, damage in enumerate((0.0001, 0.1))
+    )
+
+    class Late(Strategy):
+        name: ClassVar[str] = "late"
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            self.judge.within(frozenset({"l0"}))
+            raise OutOfTimeError("over")
+
+    options = SearchOptions(Goal(max_tiles=1)) if limits else None
+    found = place(graph, plan, Late, PlacementJudge(select, Budget(BUDGET)), verify, options=options)
+    assert found.verdict.accepted
+    assert found.plan.analog == frozenset()
+    (failed,) = found.failed
+    assert failed.placement == {"l0"}
+    assert {row.reason for row in found.plan.layers} == {"sensitivity"}
+
+
+def test_layers_of_a_placement_that_is_not_shown_to_hold_do_not_say_that_they_are_within_the_budget() -> None:
+    """All digital would hold, and is beyond the user's bound of energy."""
+    graph, plan = paired()
+    metric = METRICS["accuracy"]
+    select, verify = (
+        FakeEvaluator(metric, dict.fromkeys("ab", damage), 3, split=split) for split, damage in enumerate((0.0001, 0.1))
+    )
+    both, none = (objective_value(graph, plan, "energy", frozenset(names)) for names in ("ab", ""))
+    options = SearchOptions(Goal("energy", max_energy_j=(both + none) / 2))
+    found = place(
+        graph, plan, STRATEGIES["exhaustive"], PlacementJudge(select, Budget(BUDGET)), verify, options=options
+    )
+    assert not found.verdict.accepted
+    assert found.plan.analog == {"a", "b"}
+    assert {row.reason for row in found.plan.layers} == {"placed"}
+    assert not any("within" in row.detail for row in found.plan.layers)
 
 
 def test_what_was_tested_beyond_what_is_kept_is_said() -> None:
