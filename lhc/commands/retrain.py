@@ -9,7 +9,7 @@ from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.options.training import TrainingOptions
 from lhc.study.check_calibration import with_useful_calibration
-from lhc.study.earlier_tests import as_tested, failed_test
+from lhc.study.earlier_tests import as_tested, failed_test, passed_test
 from lhc.study.outcome import PartitionResult
 from lhc.study.to_train import read_to_train
 from lhc.study.train import VALIDATION_SAMPLES, check_training, trained_for
@@ -26,7 +26,8 @@ def retrain(options: RetrainOptions) -> PartitionResult:
 
     Returns:
         The better of the two models, by the upper bound of its drop, and its plan. Where the weights as they are were
-        tested by this budget before and did not pass, only trained ones can be within it.
+        tested by this budget before and did not pass, only trained ones can be within it; where they passed, that
+        verdict stays unless trained ones pass as well and have the smaller bound.
 
     Raises:
         UsageError: no layer is analog, or the same samples are to train and to judge.
@@ -42,17 +43,20 @@ def retrain(options: RetrainOptions) -> PartitionResult:
             study = with_useful_calibration(study, analog)
         elif outcome is not None:
             study = replace(study, harmful=outcome.harmful_calibration)
-        earlier = failed_test(stored, study, budget)
+        earlier, passed = failed_test(stored, study, budget), passed_test(stored, study, budget, analog)
         before = judged(study, analog, verification, budget)
         if earlier is not None and as_tested(study, analog, stored):
             before = replace(before, status="undecided")
+        elif passed is not None:
+            before = replace(before, status="accepted")
         trained, record = trained_for(study, start.training, settings, options.checkpoint, analog, validation)
         after = judged(trained, analog, verification, budget)
         kept = better((study, before, None), (trained, after, record))
         if options.explain:
             kept = with_remedies(kept, analog, validation, verification, budget)
     sizes = len(start.training), min(len(validation), VALIDATION_SAMPLES), len(verification)
-    result = result_of(kept, before, after, budget, stored, earlier)
+    result = result_of(kept, before, after, budget, stored, earlier or passed)
     notes = (samples_note(sizes, outcome), *result.notes)
-    command = made_by("retrain", replace(options, model=study.model.label), running.cut_short)
+    made = made_by("retrain", replace(options, model=study.model.label), running.cut_short)
+    command = result.plan.command or made  # a verdict that stays is that of the command before
     return replace(result, plan=result.plan.model_copy(update={"command": command}), notes=notes)

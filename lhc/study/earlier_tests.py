@@ -1,8 +1,8 @@
-"""Tests of the same weights by the same budget that earlier commands made and that did not show it.
+"""Tests of the same weights by the same budget that earlier commands made.
 
 Whoever tests until a test passes accepts wrongly more often: where tests err with the chances e1, e2, …, one of them
 errs with a chance of at most e1 + e2 + … (Bonferroni). A file says how the test of its weights went; that chance is
-added to the one of a new test.
+added to the one of a new test. A test that showed the budget to hold stands, whatever fewer samples show later.
 """
 
 from lhc.errors import ModelError
@@ -13,7 +13,7 @@ from lhc.plan import Outcome, Plan
 from lhc.stats import CONFIDENCE, one_sided
 from lhc.study.state import Study
 
-__all__ = ["as_tested", "failed_test", "plan_of_file", "with_earlier"]
+__all__ = ["as_tested", "failed_test", "passed_test", "plan_of_file", "with_earlier"]
 
 ASSUMED = one_sided(CONFIDENCE)
 """Chance of error of a test by a version of lhc that did not write it down."""
@@ -36,12 +36,8 @@ def failed_test(stored: Plan | None, study: Study, budget: Budget) -> Outcome | 
         stored: what a file says of its weights.
         study: the network and the machine that are to be tested.
     """
-    outcome = None if stored is None else stored.outcome
-    if stored is None or outcome is None or outcome.within_budget:
-        return None
-    # By its name: plans hold what was found for a machine (ranges of ADCs, tiles of layers) in its description.
-    asked = (study.model.source, study.plan.hardware.name, study.task.metric.name, budget.drop_type)
-    if (stored.source, stored.hardware.name, outcome.metric, outcome.drop_type) != asked:
+    outcome = _test_of(stored, study, budget)
+    if outcome is None or outcome.within_budget:
         return None
     stricter = (
         budget.max_drop <= outcome.max_drop
@@ -50,6 +46,41 @@ def failed_test(stored: Plan | None, study: Study, budget: Budget) -> Outcome | 
         and study.t_s >= outcome.t_s
     )
     return outcome if stricter else None
+
+
+def passed_test(stored: Plan | None, study: Study, budget: Budget, analog: frozenset[str]) -> Outcome | None:
+    """A test that this placement of these weights passed, by a budget that was no laxer; None where there was none.
+
+    Arguments as those of `failed_test`.
+    """
+    outcome = _test_of(stored, study, budget)
+    if outcome is None or not outcome.within_budget or not as_tested(study, analog, stored):
+        return None
+    laxer = (
+        budget.max_drop >= outcome.max_drop
+        and budget.generalize <= outcome.generalized
+        and (budget.share or 0) <= (outcome.yield_share or 0)
+        and study.t_s == outcome.t_s
+        and study.options.output in (None, outcome.output)
+        and (ASSUMED if outcome.error is None else outcome.error / outcome.tests) <= _error(budget)
+    )
+    return outcome if laxer else None
+
+
+def _error(budget: Budget) -> float:
+    """Chance of error of a test, give or take its rounding."""
+    return one_sided(budget.confidence) * (1 + 1e-9)
+
+
+def _test_of(stored: Plan | None, study: Study, budget: Budget) -> Outcome | None:
+    """The test that a file has of these weights on this machine, in the metric and unit of a budget."""
+    outcome = None if stored is None else stored.outcome
+    if stored is None or outcome is None:
+        return None
+    # By its name: plans hold what was found for a machine (ranges of ADCs, tiles of layers) in its description.
+    asked = (study.model.source, study.plan.hardware.name, study.task.metric.name, budget.drop_type)
+    found = (stored.source, stored.hardware.name, outcome.metric, outcome.drop_type)
+    return outcome if found == asked else None
 
 
 def as_tested(study: Study, analog: frozenset[str], stored: Plan | None) -> bool:

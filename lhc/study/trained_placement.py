@@ -17,7 +17,7 @@ from lhc.study.goal import ample_chips
 from lhc.study.outcome import PartitionResult
 from lhc.study.record import outcome_of
 from lhc.study.state import KEPT, Study
-from lhc.support.numbers import drop_text
+from lhc.support.numbers import counted_samples, drop_text
 
 __all__ = ["better", "judged", "judged_anew", "judging_chips", "placed", "result_of", "samples_note", "with_remedies"]
 
@@ -96,9 +96,17 @@ def result_of(
     """The result that is kept, with what both verifications came to.
 
     Args:
-        earlier: of a test by the same budget that the weights before training did not pass.
+        earlier: of a test of the weights before training, by the same budget. Where they passed it and are kept, its
+            verdict stays: other samples, which may be fewer, do not make it worse.
     """
     study, verdict, record = kept
+    passed = earlier is not None and earlier.within_budget
+    told = _comparison(before, after, budget, record is not None)
+    if stored is not None and earlier is not None and passed and record is None:
+        on = counted_samples(earlier.samples, earlier.documents)
+        told += f"; the verdict is that of the test which the given weights passed before, on {on}"
+        stands = earlier.model_copy(update={"training_note": told})
+        return PartitionResult(stored.model_copy(update={"outcome": stands}), study.graph, study.model, study.notes)
     placed_by = None if stored is None else stored.outcome
     # Without a placement of its own, or by a rule, no samples chose the layers.
     kind = None if placed_by is None else STRATEGIES.get(placed_by.strategy)
@@ -110,24 +118,24 @@ def result_of(
     }
     if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
         search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups", "copies")}
-    percent, drop_type = verdict.evaluation.percent, budget.drop_type
-    drops = [
-        f"{drop_text(one.evaluation.drop, percent, drop_type)} (at most {drop_text(one.bound, percent, drop_type)})"
-        for one in (before, after)
-    ]
-    which = "kept" if record is not None else "not kept"
-    decides = (
-        "the smaller bound"
-        if budget.share is None and earlier is None
-        else "holding the budget comes first, then the smaller bound"
-    )
-    mean = f"mean {outcome.drop_word} {drops[0]} before training, {drops[1]} after it"
-    told = f"trained weights {which}: {mean}; {decides} decides"
-    search |= {"retrained": record, "training_note": told}
+    first = "" if budget.share is None and earlier is None else "holding the budget comes first, then "
+    search |= {"retrained": record, "training_note": f"{told}; {first}the smaller bound decides"}
     plan = judged_anew(study.plan, verdict.accepted)
-    counted = with_earlier(outcome.model_copy(update=search), one_sided(budget.confidence), earlier)
+    failed = None if passed else earlier
+    counted = with_earlier(outcome.model_copy(update=search), one_sided(budget.confidence), failed)
     plan = plan.model_copy(update={"outcome": counted})
     return PartitionResult(plan, study.graph, study.model, study.notes, infeasibility=study.infeasibility)
+
+
+def _comparison(before: Verdict, after: Verdict, budget: Budget, trained: bool) -> str:
+    """Which weights are kept, and the drops of both."""
+    drops = [
+        f"{drop_text(one.evaluation.drop, one.evaluation.percent, budget.drop_type)}"
+        f" (at most {drop_text(one.bound, one.evaluation.percent, budget.drop_type)})"
+        for one in (before, after)
+    ]
+    word = "kept" if trained else "not kept"
+    return f"trained weights {word}: mean {before.evaluation.drop_word} {drops[0]} before training, {drops[1]} after it"
 
 
 def judged_anew(plan: Plan, accepted: bool) -> Plan:

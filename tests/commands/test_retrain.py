@@ -80,6 +80,26 @@ def test_what_holds_the_budget_goes_before_a_smaller_bound() -> None:
     assert better((study, unshown, None), (study, held, None))[1] is held
 
 
+def test_a_placement_that_was_shown_to_hold_keeps_its_verdict_where_its_weights_stay() -> None:
+    """It is judged on 40 samples that show neither weights to hold; a training at no rate makes none better."""
+    placed = lhc.partition("digits-narrow", draws=2, samples=400, max_drop="10%", strategy="first-last")
+    assert placed.plan.outcome is not None
+    assert placed.plan.outcome.within_budget
+    asked = RetrainOptions("digits-narrow", draws=2, steps=1, batch_size=8, validations=1, explain=False)
+    asked = replace(asked, model=placed.model, data="digits-narrow", samples=300, learning_rate=1e-9)
+    kept = lhc.retrain.of(asked)
+    outcome = kept.plan.outcome
+    assert outcome is not None
+    assert outcome.training_note is not None
+    assert outcome.model_copy(update={"training_note": None}) == placed.plan.outcome
+    assert kept.plan.layers == placed.plan.layers
+    assert kept.plan.command == placed.plan.command
+    assert outcome.training_note.endswith("test which the given weights passed before, on 300 samples")
+    stricter = lhc.retrain.of(replace(asked, max_drop="9%")).plan.outcome
+    assert stricter is not None
+    assert (stricter.within_budget, stricter.samples) == (False, 40), "that was not shown before"
+
+
 def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> None:
     outcome = result.plan.outcome
     assert outcome is not None

@@ -10,7 +10,7 @@ from lhc.measure import Budget
 from lhc.plan import Outcome, Plan
 from lhc.report.text import tests_text as told
 from lhc.report.text import unmet_because
-from lhc.study.earlier_tests import as_tested, failed_test, with_earlier
+from lhc.study.earlier_tests import as_tested, failed_test, passed_test, with_earlier
 from lhc.study.state import Study
 from tests.report.made_reports import judged, place, transformer
 
@@ -104,3 +104,24 @@ def test_what_narrows_the_interval_is_no_chips_where_samples_alone_decide(plan: 
     assert unmet_because(unknown).endswith("; more chips or samples narrow it")
     these = floor.model_copy(update={"generalized": False})
     assert unmet_because(these).endswith("; more chips or samples narrow it")
+
+
+def test_a_test_that_was_passed_stands_for_what_asks_no_more(plan: Plan) -> None:
+    passed = with_outcome(plan, within_budget=True)
+    same, study, analog = budget_of(passed.outcome), asked_of(passed), passed.analog
+    assert passed_test(passed, study, same, analog) is passed.outcome
+    assert passed_test(passed, study, replace(same, max_drop=2 * same.max_drop), analog) is passed.outcome, "laxer"
+    assert passed_test(passed, study, replace(same, max_drop=same.max_drop / 2), analog) is None, "stricter"
+    assert passed_test(passed, study, replace(same, generalize=True), analog) is None, "stricter"
+    assert passed_test(passed, study, replace(same, share=0.9), analog) is None, "stricter"
+    assert passed_test(passed, study, replace(same, confidence=0.99), analog) is None, "stricter"
+    assert passed_test(passed, study, same, analog - {next(iter(analog))}) is None, "another placement"
+    assert passed_test(passed, asked_of(passed, model=SimpleNamespace(source="others")), same, analog) is None
+    assert passed_test(passed, asked_of(passed, t_s=0.0), same, analog) is None, "other times were not tested"
+    assert passed_test(passed, asked_of(passed, options=SimpleNamespace(output="other")), same, analog) is None
+    assert passed_test(plan, study, same, analog) is None
+    assert passed_test(None, study, same, analog) is None
+
+
+def asked_of(plan: Plan, **differs: Any) -> Study:  # noqa: ANN401
+    return study_of(plan, **{"options": SimpleNamespace(output=None)} | differs)
