@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.runtime.differentiable import DifferentiableModel
+from lhc.runtime.differentiable import DifferentiableModel, with_samples_first
 from lhc.runtime.ort import Array
 from lhc.runtime.threads import differentiating
+from lhc.samples.sample_axis import SampleAxis
 
 __all__ = ["LayerCurvature", "loss_curvatures"]
 
@@ -52,19 +53,21 @@ def loss_curvatures(
     labels: Array,
     output: str,
     seed: int = 0,
+    sample_axis: SampleAxis = 0,
 ) -> dict[str, LayerCurvature]:
     """Curvatures of these layers; layers that share their weights have one.
 
     Args:
         labels: class of every sample, ``(samples,)``.
         output: name of the output that holds logits, ``(samples, classes)``.
+        sample_axis: of that output, where samples are not first.
 
     Raises:
         UnsupportedOperatorError: the network has operators without a gradient.
     """
     network = DifferentiableModel(model, graph)
     parameters = dict(network.named_parameters())
-    logits = network(feeds, [output])[output]
+    logits = with_samples_first(network(feeds, [output])[output], sample_axis)
     loss = functional.cross_entropy(logits, torch.as_tensor(np.asarray(labels, np.int64)))
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, LayerCurvature] = {}

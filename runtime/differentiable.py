@@ -35,8 +35,17 @@ from lhc.runtime.observed import in_groups
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors, relative_error, rounding
 from lhc.runtime.torch_device import CPU, computing_on, made_here
+from lhc.samples.sample_axis import CALL, SampleAxis
 
-__all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity", "parity_limit"]
+__all__ = [
+    "OPERATORS",
+    "DifferentiableModel",
+    "Replacement",
+    "UnsupportedOperatorError",
+    "parity",
+    "parity_limit",
+    "with_samples_first",
+]
 
 OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **SHAPES, **LAYERS, **QUANTISED}
 """Every standard operator that has a differentiable function."""
@@ -208,6 +217,11 @@ def parity(
         errors |= {name: relative_error(found[name].cpu().numpy(), tensor_of(expected[name]).numpy()) for name in names}
         del expected, found
     return errors
+
+
+def with_samples_first(tensor: Tensor, axis: SampleAxis) -> Tensor:
+    """A tensor of the network with samples on its first axis, a view."""
+    return tensor[None] if axis == CALL else tensor.movedim(axis, 0)
 
 
 def parity_limit(network: DifferentiableModel, exact: float) -> float:

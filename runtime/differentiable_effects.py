@@ -19,13 +19,20 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.onnx_io.product import Product
-from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity, parity_limit
+from lhc.runtime.differentiable import (
+    DifferentiableModel,
+    UnsupportedOperatorError,
+    parity,
+    parity_limit,
+    with_samples_first,
+)
 from lhc.runtime.differentiable_noise import NoisyProduct
 from lhc.runtime.differentiable_products import DifferentiableProduct
 from lhc.runtime.effects import Effects
 from lhc.runtime.ort import Array
 from lhc.runtime.threads import differentiating, isolated
 from lhc.runtime.torch_device import CPU, computing_on
+from lhc.samples.sample_axis import SampleAxis
 
 __all__ = ["LayerEffects"]
 
@@ -34,6 +41,8 @@ PARITY = 1e-3
 to."""
 
 _ON_CPU = "with --engine fast gradients are computed on the CPU"
+_SCORED = ""
+"""Name of the scored output with samples first, which is no name of a tensor."""
 Floats = npt.NDArray[np.float64]
 Directions = Callable[[Array], Array]
 """``output (samples, ...) -> (directions, samples, ...)``."""
@@ -50,12 +59,14 @@ class LayerEffects:
         names: Sequence[str],
         output: str,
         device: torch.device = CPU,
+        sample_axis: SampleAxis = 0,
     ) -> None:
         """Prepare the gradients; no layer has programmed tiles yet.
 
         Args:
             output: the output that is scored.
             device: that gradients, and what they are multiplied with, are computed on.
+            sample_axis: of that output, where samples are not first.
 
         Raises:
             ModelError: steps of ADCs differ.
@@ -71,6 +82,7 @@ class LayerEffects:
         self._hardware = hardware
         self._names = names
         self._output = output
+        self._sample_axis = sample_axis
         self._groups: list[tuple[NoisyProduct, ...]] = []
         self._aligned: Collection[str] = ()
 
@@ -130,7 +142,7 @@ class LayerEffects:
             return frozenset()
         products, chosen = [self._product(name) for name in self._names], samples // 2
         with self._computing():
-            tensors = self._network(feeds, self._needed(products))
+            tensors = self._tensors(feeds, products)
             output = self._differentiable(tensors)
             probe = torch.zeros_like(output)
             drawn = torch.randn(output.shape[1:], generator=torch.Generator().manual_seed(0), device=CPU)
@@ -185,7 +197,7 @@ class LayerEffects:
         """
         with self._computing():
             tensors, gradients = self._run(feeds, samples, directions)
-            size = len(tensors[self._output])
+            size = len(tensors[_SCORED])
             with torch.no_grad():
                 return {
                     group[0].product.layer.name: self._effects(group, tensors, gradients, size, samples)
@@ -196,7 +208,7 @@ class LayerEffects:
         """Effect of every output of a layer by itself, ``(outputs,)``; arguments, names and errors as of `block`."""
         with self._computing():
             tensors, gradients = self._run(feeds, samples, directions)
-            size = len(tensors[self._output])
+            size = len(tensors[_SCORED])
             found: dict[str, Floats] = {}
             with torch.no_grad():
                 for group in self._groups:
@@ -214,11 +226,16 @@ class LayerEffects:
     ) -> tuple[Mapping[str, Tensor], list[dict[str, Tensor]]]:
         """Tensors of the digital network, and the gradients at the layers' outputs, for every direction."""
         products = [noisy.product for group in self._groups for noisy in group]
-        tensors = self._network(feeds, self._needed(products))
+        tensors = self._tensors(feeds, products)
         cotangents = self._cotangents(self._differentiable(tensors), samples, directions)
         gradients = [self._gradients(products, tensors, vector) for vector in cotangents]
         # Without what gradients were taken through: tensors of all layers, of which some are needed.
         return {name: tensor.detach() for name, tensor in tensors.items()}, gradients
+
+    def _tensors(self, feeds: Mapping[str, Array], products: Sequence[DifferentiableProduct]) -> dict[str, Tensor]:
+        """What is needed of the digital network's tensors; the scored output with samples first under `_SCORED`."""
+        found = self._network(feeds, self._needed(products))
+        return {**found, _SCORED: with_samples_first(found[self._output], self._sample_axis)}
 
     def _operands(
         self, noisy: NoisyProduct, tensors: Mapping[str, Tensor], gradients: Sequence[Mapping[str, Tensor]], size: int
@@ -231,7 +248,7 @@ class LayerEffects:
 
     def _differentiable(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The scored output."""
-        output = tensors[self._output]
+        output = tensors[_SCORED]
         if not output.requires_grad:
             raise ModelError(
                 f"{self._network.model.label}: output {self._output!r} ({output.dtype}) has no gradient with"
@@ -259,7 +276,7 @@ class LayerEffects:
         """Gradients at the outputs of the layers that the answer depends on, by the layer's name."""
         outputs = {one.layer.name: tensors[one.output] for one in products}
         # The gradient of this sum is the vector, bit for bit; to check one that it is given torch imports sympy.
-        along = (tensors[self._output] * vector).sum()
+        along = (tensors[_SCORED] * vector).sum()
         found: Sequence[Tensor | None] = torch.autograd.grad(
             along, list(outputs.values()), retain_graph=True, allow_unused=True
         )

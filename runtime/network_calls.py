@@ -12,6 +12,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware.sections import Compensation
 from lhc.runtime.ort import Array
 from lhc.runtime.stream import Position
+from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import count_samples, cut
 
 __all__ = [
@@ -79,7 +80,9 @@ def calibration_count(graph: LayerGraph, compensation: Compensation) -> int:
     return min(compensation.samples, max(fitting, compensation.reads))
 
 
-def calibration_calls(inputs: Mapping[str, Array], reads: int, most: int, fixed: bool) -> list[Call]:
+def calibration_calls(
+    inputs: Mapping[str, Array], reads: int, most: int, fixed: bool, layout: SampleLayout | None = None
+) -> list[Call]:
     """Calls of the network with calibration samples, enough of them for every read to take part.
 
     Args:
@@ -87,10 +90,12 @@ def calibration_calls(inputs: Mapping[str, Array], reads: int, most: int, fixed:
         reads: of a calibration.
         most: samples of a call.
         fixed: every call has as many; the last sample is repeated where there are fewer.
+        layout: where the network has samples; on the first axis by default.
     """
     samples = count_samples(inputs)
     size = most if fixed else min(most, -(-samples // reads))
-    return [(feeds, Position(where.start, count_samples(feeds))) for where, feeds in cut(inputs, samples, size, fixed)]
+    calls = cut(inputs, samples, size, fixed, layout or SampleLayout())
+    return [(feeds, Position(where.start, size if fixed else where.stop - where.start)) for where, feeds in calls]
 
 
 def padding_masks(feeds: Mapping[str, Array], values: int) -> dict[str, npt.NDArray[np.bool_]]:

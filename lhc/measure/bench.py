@@ -106,6 +106,7 @@ class Bench:
             self.calibration,
             self.frozen,
             self.task.class_axis if self.metric.classes else None,
+            self.task.layout,
             self.running.memory,
             self.engine,
         )
@@ -364,7 +365,7 @@ class Bench:
         """
         inputs, targets = self.task.read(where.start, where.stop)
         digest = self.task.block_digest(where.start, where.stop)
-        return Block(where.start, where.stop - where.start, inputs, targets, digest)
+        return Block(where.start, where.stop - where.start, inputs, targets, digest, self.task.layout)
 
 
 def _no_samples() -> Block:

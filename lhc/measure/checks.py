@@ -14,7 +14,6 @@ from lhc.measure.scorer import Scorer
 from lhc.measure.setting import Block, Setting
 from lhc.runtime import parity_errors
 from lhc.samples.metrics import Array
-from lhc.samples.task import count_samples
 
 __all__ = ["CheckCopied", "CheckGradients", "CheckTiles", "MeasureSums", "tile_errors"]
 
@@ -33,8 +32,8 @@ class CheckTiles:
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
         """Errors, ``(names,)``: see `lhc.runtime.parity`."""
         setting = scorer.setting
-        feeds = _first(setting, block, setting.call_samples)
-        errors = parity_errors(setting.model, setting.graph, setting.hardware, self.names, feeds, count_samples(feeds))
+        samples, feeds = _calls(setting, block)[0]
+        errors = parity_errors(setting.model, setting.graph, setting.hardware, self.names, feeds, samples)
         return [np.array([errors[name] for name in self.names])]
 
 
@@ -131,7 +130,7 @@ def tile_errors(bench: Bench, names: Sequence[str], samples: int) -> dict[str, f
 def _calls(setting: Setting, block: Block) -> list[tuple[int, Mapping[str, Array]]]:
     """What the network is called with, and how many samples that are."""
     calls = block.calls(setting.call_samples, setting.batch is not None)
-    return [(count_samples(feeds), feeds) for _, feeds in calls]
+    return [(setting.taken(where), feeds) for where, feeds in calls]
 
 
 def _first(setting: Setting, block: Block, samples: int) -> Mapping[str, Array]:

@@ -45,7 +45,6 @@ from lhc.measure.gradients import (
     on_chips,
 )
 from lhc.measure.scorer import job_groups
-from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.runtime.effects import Effects
@@ -264,13 +263,13 @@ def check_gradients(bench: Bench, names: Sequence[str]) -> frozenset[str]:
     if bench.setting.is_large:  # sessions that only answer are large beside gradients
         bench.running.workers.forget()
     sizes = parity_samples(bench.graph), min(2, _block_samples(bench.graph))  # gradients of more may not fit in memory
-    aligned = bench.checked(CheckGradients(tuple(names), *sizes), static_batch(bench.model) or max(sizes))
+    aligned = bench.checked(CheckGradients(tuple(names), *sizes), bench.setting.batch or max(sizes))
     return frozenset(compress(names, aligned))
 
 
 def gradient_blocks(bench: Bench) -> Iterator[slice]:
     """Blocks of samples whose activations and gradients fit in memory, or of the batch that the model fixes."""
-    size = static_batch(bench.model) or _block_samples(bench.graph)
+    size = bench.setting.batch or _block_samples(bench.graph)
     for start in range(0, bench.samples, size):
         yield slice(start, min(start + size, bench.samples))
 

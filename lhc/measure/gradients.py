@@ -132,7 +132,8 @@ def network_of(setting: Setting, names: Sequence[str]) -> "LayerEffects":
     from lhc.runtime.torch_device import device_of
 
     device = device_of(setting.engine)
-    return LayerEffects(setting.model, setting.graph, setting.hardware, names, setting.output, device)
+    axis = setting.layout.of_output(setting.output)
+    return LayerEffects(setting.model, setting.graph, setting.hardware, names, setting.output, device, axis)
 
 
 def on_chips(

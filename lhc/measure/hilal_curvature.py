@@ -42,7 +42,9 @@ def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
             f"strategy 'hilal' takes the curvature of the cross-entropy: the labels are {labels.min()} to"
             f" {labels.max()}, the output has classes 0 to {classes - 1}"
         )
-    found = loss_curvatures(bench.model, bench.graph, names, feeds, labels, bench.output_name, bench.seed)
+    layout = bench.task.layout
+    axis, taken = layout.of_output(bench.output_name), layout.feeds(feeds)
+    found = loss_curvatures(bench.model, bench.graph, names, taken, labels, bench.output_name, bench.seed, axis)
     return {
         name: Curvature(
             0.5 * (WEIGHT_NOISE * one.largest) ** 2 * one.trace / one.parameters, one.eigenvalue / one.trace

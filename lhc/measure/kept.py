@@ -8,6 +8,7 @@ from lhc.measure.scorer import Job
 from lhc.measure.setting import Setting
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
+from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import Task
 from lhc.samples.user_scores import UserScore
 from lhc.store import Facts, JsonValue, ResultCache
@@ -94,6 +95,7 @@ class KeptResults:
                 "class_axis": setting.class_axis,
             },
             "output": setting.output,
+            **({"layout": repr(setting.layout)} if setting.layout != SampleLayout() else {}),
             "seed": setting.seed,
             "environment": environment(),
         }

@@ -22,7 +22,7 @@ from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.ort import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import Array
-from lhc.samples.task import count_samples
+from lhc.samples.sample_axis import samples_first
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
@@ -119,8 +119,8 @@ class Scorer:
                 shape = getattr(output, "shape", None)  # a sequence or a map has none
                 what = "is no tensor" if shape is None else f"has shape {shape}"
                 raise DataError(
-                    f"output {self.setting.output!r} {what}; the first axis of what is scored must count samples:"
-                    " choose another output with --output"
+                    f"output {self.setting.output!r} {what}, and {where.stop - where.start} samples went in: none of"
+                    " its axes is known to count them; say which (--sample-axis), or score another output (--output)"
                 )
             if not job.placement:
                 check_digital(output, self.setting.output)
@@ -128,10 +128,13 @@ class Scorer:
             if not job.outputs:
                 output = self._scored(output, block, where)
             results[chip].append(output)
-        return [np.concatenate(parts) for parts in results]
+        return [_joined(parts, self.setting.output) for parts in results]
 
     def run(self, job: Job, block: Block) -> Iterator[tuple[int, slice, list[Array]]]:
-        """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``."""
+        """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``.
+
+        Outputs have samples first, where the layout says where they are.
+        """
         digital, make = not job.placement, partial(self.setting.executor, job.placement)
         if not digital and job not in self._chips:
             # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
@@ -156,12 +159,17 @@ class Scorer:
                 key = (job.placement, block.digest, block.first)
                 run = partial(executor.prefix, feeds)
                 prefix = run() if digital else self._prefixes.get(key, where.start, run)
-                calls.append((prefix, Position(block.first + where.start, count_samples(feeds))))
+                calls.append((prefix, Position(block.first + where.start, self.setting.taken(where))))
             for index, number, outputs in executor.finish_calls(calls, chips):
                 where, samples = places[start + number][0], calls[number][1].samples
                 count = where.stop - where.start
+                laid_out = map(self._samples_first, self.setting.graph.outputs, outputs)
                 # What does not count the samples of the call is left whole, so that it is told from what does.
-                yield index, where, [o[:count] if counts_samples(o, samples) else o for o in outputs]
+                yield index, where, [o[:count] if counts_samples(o, samples) else o for o in laid_out]
+
+    def _samples_first(self, name: str, output: Array) -> Array:
+        axis = self.setting.layout.of_output(name)
+        return output if axis == 0 or not isinstance(output, np.ndarray) else samples_first(output, axis)
 
     def _calls_together(self, executor: HybridExecutor) -> int:
         """Calls whose tensors between layers fit in memory: what is programmed for a call serves them all."""
@@ -232,6 +240,11 @@ class Scorer:
             assert targets is not None
             return np.asarray(score(output, targets), np.float64)
         digital = self._digital_output(block, where)
+        if output.shape != digital.shape:
+            raise DataError(
+                f"output {setting.output!r} has shape {output.shape} on tiles and {digital.shape} digitally, so the two"
+                " cannot be compared; score another output (--output)"
+            )
         counted = counted_positions(output, targets)
         if counted is None:
             return np.asarray(score(output, digital), np.float64)
@@ -253,10 +266,22 @@ class Scorer:
 
         def made() -> Array:
             inputs = {name: array[where] if array.ndim else array for name, array in block.inputs.items()}
-            part = Block(block.first + where.start, where.stop - where.start, inputs, None, block.digest)
+            first, samples = block.first + where.start, where.stop - where.start
+            part = Block(first, samples, inputs, None, block.digest, block.layout)
             return self.scores(digital, part)[0]
 
         return self._references.get((block.digest, where.start), made)
+
+
+def _joined(parts: Sequence[Array], output: str) -> Array:
+    """What the calls gave, one after the other."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = " and ".join(map(str, dict.fromkeys(part.shape for part in parts)))
+        raise DataError(
+            f"output {output!r} has shapes that differ from call to call, e.g. {shapes}; score another output"
+            " (--output)"
+        )
+    return np.concatenate(parts)
 
 
 def job_groups(draws: Sequence[int], most: int) -> list[tuple[int, ...]]:

@@ -13,6 +13,7 @@ from lhc.passes.copies import Copies
 from lhc.runtime import HybridExecutor, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric
+from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import Task, cut
 
 __all__ = ["DEFAULT_MEMORY", "Block", "Setting", "calibration_block"]
@@ -53,6 +54,7 @@ class Setting:
         frozen: they are calibrated on the read noise of inference.
         class_axis: axis of the output with the scores of classes, where the metric reads classes and it is not the
             last: outputs are scored, and given, with that axis last.
+        layout: where the network has samples; outputs are scored, and given, with these first.
         memory: bytes for programmed tiles and outputs that are kept.
         engine: how products on tiles are computed, see `lhc.options.subjects.Emulating`.
     """
@@ -69,6 +71,7 @@ class Setting:
     calibration: "Block | None" = None
     frozen: bool = False
     class_axis: int | None = None
+    layout: SampleLayout = field(default_factory=SampleLayout)
     memory: int = DEFAULT_MEMORY
     engine: Engine = "fast"
 
@@ -82,17 +85,22 @@ class Setting:
         """The calls of the network that calibrate a chip."""
         assert self.calibration is not None
         reads = self.hardware.compensation.reads
-        return calibration_calls(self.calibration.inputs, reads, self.call_samples, self.batch is not None)
+        fixed = self.batch is not None
+        return calibration_calls(self.calibration.inputs, reads, self.call_samples, fixed, self.layout)
 
     @cached_property
     def batch(self) -> int | None:
-        """The batch that the model fixes, if it does."""
-        return static_batch(self.model)
+        """The batch that the model fixes, if it does; 1 where a call takes one sample."""
+        return 1 if self.layout.one_a_call else static_batch(self.model, self.layout.inputs)
 
     @cached_property
     def call_samples(self) -> int:
         """Samples in one call of the network: a power of two, fewer where its products are large."""
         return self.batch or call_samples(self.graph)
+
+    def taken(self, where: slice) -> int:
+        """How many samples a call for these has: those that fill up a fixed batch count."""
+        return self.batch or where.stop - where.start
 
     @property
     def block_samples(self) -> int:
@@ -160,6 +168,7 @@ class Block:
         inputs: input name -> ``(samples, ...)``.
         targets: ``(samples, ...)`` or None.
         digest: of their content.
+        layout: where the network has samples.
     """
 
     first: int
@@ -167,13 +176,14 @@ class Block:
     inputs: Mapping[str, Array]
     targets: Array | None
     digest: str
+    layout: SampleLayout = field(default_factory=SampleLayout)
 
     def calls(self, size: int, fill: bool) -> Iterator[tuple[slice, Mapping[str, Array]]]:
         """Feeds of at most ``size`` samples with their place in the block; ``fill``: repeat the last one up to it."""
-        return cut(self.inputs, self.samples, size, fill)
+        return cut(self.inputs, self.samples, size, fill, self.layout)
 
 
 def calibration_block(samples: Task) -> Block:
     """Samples that chips are calibrated on, without targets."""
     inputs, _ = samples.read(0, len(samples))
-    return Block(0, len(samples), inputs, None, samples.digest)
+    return Block(0, len(samples), inputs, None, samples.digest, samples.layout)

@@ -9,6 +9,7 @@ from lhc.errors import ModelError, UsageError
 from lhc.model import OnnxModel, external_entries, is_external, subgraphs, without_weights
 from lhc.onnx_io.external import SMALL
 from lhc.onnx_io.held_weights import read_in
+from lhc.samples.sample_axis import CALL, SampleAxis
 
 __all__ = [
     "Dim",
@@ -84,9 +85,16 @@ def sample_axes(model: OnnxModel) -> dict[str, int]:
     return axes
 
 
-def static_batch(model: OnnxModel) -> int | None:
-    """The batch size that the file fixes; None where the first axis of the inputs is symbolic."""
-    sizes = {shape[0] for shape in input_shapes(model).values() if shape and isinstance(shape[0], int)}
+def static_batch(model: OnnxModel, axes: Mapping[str, SampleAxis] | None = None) -> int | None:
+    """The batch size that the file fixes; None where the axis of the inputs that counts samples is symbolic.
+
+    Args:
+        axes: of inputs that have samples elsewhere than on the first axis.
+    """
+    places = axes or {}
+    declared = ((shape, places.get(name, 0)) for name, shape in input_shapes(model).items() if shape)
+    found = (shape[axis] for shape, axis in declared if axis != CALL and axis < len(shape))
+    sizes = {size for size in found if isinstance(size, int)}
     return int(sizes.pop()) if len(sizes) == 1 else None
 
 

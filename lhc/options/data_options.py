@@ -1,12 +1,13 @@
 """The options that say which samples a command reads, and how answers on them are scored."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import DataError
 from lhc.options.declare import option, options
-from lhc.options.values import metric_of
+from lhc.options.values import metric_of, sample_axes_of
 from lhc.support.numbers import counted
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ class SampleSource:
         reads=Path | None,
     )
     label_key: str = option("Key of the labels in the data.", default="labels", metavar="KEY")
+    sample_axis: "Mapping[str, int | Literal['call']] | int | str | None" = option(
+        "Axis of an input or output that counts samples, or 'call' where a call takes one sample; without NAME= of the"
+        " scored output. By default found where one axis follows the batch, else the first. Repeatable.",
+        default=None,
+        metavar="[NAME=]N|call",
+        reads=list[str],
+        convert=sample_axes_of,
+        rare=True,
+    )
     tokenizer: Path | str | None = option(
         "For a text: a tokenizer.json or its folder, a .gguf, or a name that 'lhc models' lists; a zoo model's"
         " own by default.",
@@ -45,6 +55,11 @@ class SampleSource:
         default=None,
         metavar="N",
     )
+
+    @property
+    def sample_axes(self) -> "Mapping[str, int | Literal['call']]":
+        """The axes by name; that of the scored output, where it is not named, under the empty one."""
+        return {} if self.sample_axis is None else sample_axes_of(self.sample_axis)
 
 
 @options

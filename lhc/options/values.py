@@ -17,6 +17,7 @@ __all__ = [
     "hardware_of",
     "machines_of",
     "metric_of",
+    "sample_axes_of",
     "shapes_of",
     "share_of",
     "time_of",
@@ -114,6 +115,32 @@ def shapes_of(options: Iterable[str] | Mapping[str, Iterable[int]]) -> dict[str,
             raise UsageError(f"{option!r}: write NAME=1,3,224,224; an axis of 0 is empty, as a cache is at first")
         shapes[name] = shape
     return shapes
+
+
+def sample_axes_of(options: object) -> dict[str, int | Literal["call"]]:
+    """Axes that count samples by name of the input or output, as ``NAME=1``, ``NAME=call`` or ``1`` give each.
+
+    That of the scored output, which is not named, is under the empty name.
+
+    Raises:
+        UsageError: one is not written like that.
+    """
+    if isinstance(options, Mapping):
+        given = [(str(name), axis) for name, axis in options.items()]
+    else:
+        several = options if isinstance(options, Iterable) and not isinstance(options, str) else [options]
+        given = [(name, axis) for name, _, axis in (str(one).rpartition("=") for one in several)]
+    return {name: _sample_axis(name, axis) for name, axis in given}
+
+
+def _sample_axis(name: str, axis: object) -> int | Literal["call"]:
+    if axis == "call":
+        return "call"
+    try:
+        return int(str(axis))
+    except ValueError:
+        written = f"{name}={axis}" if name else str(axis)
+        raise UsageError(f"{written!r}: write an axis such as 1, NAME=1, or NAME=call (a call is a sample)") from None
 
 
 def share_of(text: str | float, flag: str) -> float:

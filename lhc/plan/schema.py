@@ -127,6 +127,8 @@ class Outcome(PlanRecord):
     """The output that was scored; None likewise."""
     class_axis: int | None = None
     """Axis of that output with the scores of classes, counted from 0, where it is known."""
+    sample_axes: dict[str, int | Literal["call"]] = Field(default_factory=dict)
+    """Axes that count samples, by input or output, as the user named them; a call may be a sample."""
     metric_note: str | None = None
     """Why it is this metric, where the outputs alone say so."""
     percent: bool

@@ -28,7 +28,8 @@ against the digital network
 ``accuracy``, ``miou``, ``nll`` and ``perplexity`` leave out positions whose target is -100.
 
 ``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given outputs with the
-axes that the network gives them, and the targets where the data has them, else the digital network's outputs.
+axes that the network gives them, samples first, and the targets where the data has them, else the digital network's
+outputs.
 """
 
 from collections.abc import Callable, Mapping

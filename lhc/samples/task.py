@@ -7,7 +7,7 @@ Nothing here ever reads more than a block, or `PIECE_BYTES` of one array, at onc
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lhc.errors import DataError
 from lhc.samples.metrics import Array, Metric
+from lhc.samples.sample_axis import SampleLayout
 
 __all__ = ["Array", "DataSource", "Indices", "LazyArray", "Samples", "Task", "count_samples", "cut", "unequal_lengths"]
 
@@ -94,13 +95,14 @@ def count_samples(arrays: Mapping[str, Samples]) -> int:
 
 
 def cut(
-    inputs: Mapping[str, Array], samples: int, size: int, fill: bool
+    inputs: Mapping[str, Array], samples: int, size: int, fill: bool, layout: SampleLayout
 ) -> Iterator[tuple[slice, Mapping[str, Array]]]:
     """Feeds of at most ``size`` samples with their place; ``fill``: the last sample is repeated up to that number.
 
     Args:
         inputs: input name -> ``(samples, ...)``; what has no axes goes whole into every call.
         fill: every call has as many.
+        layout: where the network has samples; its feeds have them there.
     """
     for start in range(0, samples, size):
         where = slice(start, min(start + size, samples))
@@ -111,7 +113,7 @@ def cut(
                 name: np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) if a.ndim else a
                 for name, a in feeds.items()
             }
-        yield where, feeds
+        yield where, layout.feeds(feeds)
 
 
 class _Selected(LazyArray):
@@ -144,6 +146,7 @@ class Task:
             they are alike, so documents are what intervals are over, and what is dealt. None: every sample stands
             alone.
         skipped: the samples before them that ``--skip`` left out; None where there are none.
+        layout: where the network has samples, where that is not the first axis of every input and output.
 
     Args:
         finite: the values are known to be finite, so they are not read to find out.
@@ -160,6 +163,7 @@ class Task:
     class_axis: int | None = None
     documents: Indices | None = None
     skipped: "Task | None" = None
+    layout: SampleLayout = field(default_factory=SampleLayout)
 
     def __post_init__(self, finite: bool) -> None:
         if not self.inputs:
@@ -220,6 +224,10 @@ class Task:
     def with_class_axis(self, axis: int | None) -> "Task":
         """The same samples, with classes on this axis of the output."""
         return self if axis == self.class_axis else self._as_known(replace(self, class_axis=axis, finite=True))
+
+    def with_layout(self, layout: SampleLayout) -> "Task":
+        """The same samples for a network that has samples there."""
+        return self if layout == self.layout else self._as_known(replace(self, layout=layout, finite=True))
 
     def _as_known(self, same: "Task") -> "Task":
         """A task of the same samples, whose digests need not be worked out again."""

@@ -20,6 +20,7 @@ from lhc.runtime.ort import tensor_infos
 from lhc.samples.converted import Converted, converted
 from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.npy import read_npz
+from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout
 from lhc.samples.shards import read_folder
 from lhc.samples.streams import from_function
 from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
@@ -37,6 +38,7 @@ def load_task(
     label_key: str = "labels",
     samples: int | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    axes: Mapping[str, SampleAxis] | None = None,
 ) -> Task:
     """A task for this model.
 
@@ -49,6 +51,8 @@ def load_task(
             chosen. One that is not chosen itself leaves a task its own.
         samples: take the first so many; what lies behind them is not read.
         tell: is called with what the user may not have meant.
+        axes: of inputs that have samples elsewhere than on the first axis. Arrays of files and arrays by name have
+            them there too; a function and a task give samples first.
 
     Raises:
         DataError: not readable, or it does not fit the model.
@@ -58,21 +62,31 @@ def load_task(
     found = _found(source, where, samples)
     if isinstance(found, Task):
         task = found if metric is None or not metric.chosen else found.with_metric(metric)
-        inputs = _fitted(task.inputs, model, where)
+        layout = SampleLayout(axes) if axes else task.layout
+        inputs = _fitted(task.inputs, model, where, layout.inputs)
         if all(inputs.get(name) is array for name, array in task.inputs.items()):
-            return task.head(samples)
+            return task.head(samples).with_layout(layout)
         made = _task(inputs, task.targets, task.metric, samples, where, task.documents)
-        return made.with_class_axis(task.class_axis)
+        return made.with_class_axis(task.class_axis).with_layout(layout)
     arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
     named = _named(arrays, model, label_key, targets is None, where)
-    inputs = _fitted(named, model, where)
+    layout = SampleLayout(axes or {})
+    if not callable(source):
+        named = {name: _first_axis(array, layout.inputs.get(name, 0)) for name, array in named.items()}
+    inputs = _fitted(named, model, where, layout.inputs)
     for array, name in zip(arrays, named, strict=True):
         if array != name:
             tell(f"array {array!r} of {where} is taken for the only input, {name!r}")
-    return _task(
-        inputs, targets, metric or replace(get_metric(_default_metric(targets, where)), chosen=False), samples, where
-    )
+    judge = metric or replace(get_metric(_default_metric(targets, where)), chosen=False)
+    return _task(inputs, targets, judge, samples, where).with_layout(layout)
+
+
+def _first_axis(array: Samples, axis: SampleAxis) -> Samples:
+    """An array that lies as the network takes it, with samples first; all of it is read where it has them elsewhere."""
+    if axis == CALL or axis == 0 or axis >= array.ndim:
+        return array
+    return np.moveaxis(np.asarray(array), axis, 0)
 
 
 def first_samples(source: DataSource, label_key: str = "labels") -> dict[str, Array]:
@@ -174,7 +188,9 @@ def _default_metric(targets: Array | None, where: str) -> str:
     return "accuracy"
 
 
-def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict[str, Samples]:
+def _fitted(
+    arrays: Mapping[str, Samples], model: OnnxModel, where: str, axes: Mapping[str, SampleAxis]
+) -> dict[str, Samples]:
     """The inputs of a model, each in the type that it takes and checked against its shape."""
     shapes = input_shapes(model)
     infos = tensor_infos(model)
@@ -182,13 +198,18 @@ def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict
     if missing:
         raise DataError(f"{where}: no array for input {missing[0]!r}; there are {sorted(arrays)}")
     for info in infos:
-        _check_shape(info.name, arrays[info.name].shape, shapes[info.name], where)
+        _check_shape(info.name, arrays[info.name].shape, shapes[info.name], where, axes.get(info.name, 0))
     return {info.name: converted(arrays[info.name], info.name, info.type, where) for info in infos}
 
 
-def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, where: str) -> None:
+def _check_shape(
+    name: str, shape: tuple[int, ...], declared: Shape | None, where: str, samples: SampleAxis = 0
+) -> None:
+    """``shape``: with samples first."""
     if declared is None:
         return
+    if samples != 0:
+        declared = ("samples", *(size for axis, size in enumerate(declared) if axis != samples))
     fits = len(shape) == len(declared) and all(
         not isinstance(size, int) or axis == 0 or size == shape[axis] for axis, size in enumerate(declared)
     )

@@ -36,13 +36,16 @@ def mapped_outputs(study: Study, analog: frozenset[str], at: Sequence[float]) ->
         for index, name in enumerate(study.graph.outputs):
             parts = [[outputs[index] for outputs in blocks[draw]] for draw in range(draws)]
             if not all(counts_samples(part, size) for chip in parts for part, size in zip(chip, sizes, strict=True)):
-                log.warning("output %r is left out: its first axis does not count samples", name)
+                log.warning("output %r is left out: none of its axes is known to count samples (--sample-axis)", name)
+                continue
+            if len({part.shape[1:] for chip in parts for part in chip}) > 1:
+                log.warning("output %r is left out: its shape differs from call to call", name)
                 continue
             stacked = np.stack([np.concatenate(chip) for chip in parts])
             result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
     if not result:
         raise DataError(
-            f"{study.model.label}: no output counts samples on its first axis, so there is none to keep for all of"
-            " them; lhc.HybridSession gives the outputs of one call as they are"
+            f"{study.model.label}: no output counts samples, so there is none to keep for all of them; say which axis"
+            " does (--sample-axis); lhc.HybridSession gives the outputs of one call as they are"
         )
     return result

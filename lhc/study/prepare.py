@@ -11,7 +11,7 @@ from lhc.hardware import Hardware
 from lhc.measure import Bench, Running
 from lhc.measure.checks import tile_errors
 from lhc.onnx_io import read_plan
-from lhc.options.commands import Measuring, PlacedMeasuring
+from lhc.options.commands import Measuring, OutputsOptions, PlacedMeasuring
 from lhc.options.subjects import GivenPlacement
 from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.plan import Outcome, Plan
@@ -22,9 +22,11 @@ from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
 from lhc.samples.fitting_labels import check_classes, check_labels, check_values, repeat_each_other
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array
+from lhc.samples.sample_axis import CALL, moved_axis
 from lhc.samples.task import Task
 from lhc.study.cautions import FAST16, WITHOUT_GPU, beyond_memory, on_gpu
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
+from lhc.study.sample_axes import with_output_axes
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
@@ -135,6 +137,9 @@ def read(
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
     _tell_unjudged(options, opened, graph)
+    scored = options.output or graph.outputs[0]
+    looked_at = list(dict.fromkeys([scored, *graph.outputs])) if isinstance(options, OutputsOptions) else [scored]
+    task = with_output_axes(opened.model, task, looked_at, options.sample_axes, opened.warn)
     if caution := beyond_memory(opened.model, graph, machine, len(task), options.bytes):
         opened.warn(caution)
     check_machine(machine, graph)
@@ -237,6 +242,11 @@ def _looking(study: Study) -> Bench:
 def _class_axis(study: Study, output: Array, name: str) -> int | None:
     """The axis of the classes of an example of the output; None where nothing says which it is."""
     asked, metric, targets = study.options.class_axis, study.task.metric, study.task.targets
+    samples = study.task.layout.of_output(name)
+    if asked is not None and samples != 0:
+        axes = output.ndim - (samples == CALL)  # that the network gives it
+        counted = asked + axes if asked < 0 else asked
+        return check_class_axis(moved_axis(counted, samples) if counted >= 0 else asked, output.shape, name)
     if asked is not None:
         return check_class_axis(asked, output.shape, name)
     axis = class_axis(output, targets) if output.ndim > 2 else None
@@ -363,7 +373,8 @@ def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
     axis = outcome.class_axis if options.class_axis is None else options.class_axis
     if options.output not in (None, outcome.output):
         axis = options.class_axis
-    options = replace(options, output=options.output or outcome.output, class_axis=axis)
+    samples = options.sample_axes or outcome.sample_axes or None
+    options = replace(options, output=options.output or outcome.output, class_axis=axis, sample_axis=samples)
     own = isinstance(options.data, Task) and options.data.metric.chosen
     if options.metric is None and not own and outcome.metric in METRICS:
         return replace(options, metric=outcome.metric)

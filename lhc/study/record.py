@@ -9,6 +9,7 @@ from lhc.options.subjects import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
 from lhc.plan import Estimate, Outcome
 from lhc.results import Calibration, Verdict
+from lhc.samples.sample_axis import network_axis
 from lhc.stats import one_sided
 from lhc.study.earlier_tests import with_earlier
 from lhc.study.state import Study, Verification
@@ -48,11 +49,14 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
     """What a plan says about the verification of its placement."""
     found = verdict.evaluation
     within = sum(drop <= budget.max_drop for drop in found.drops)
+    scored = study.options.output or study.graph.outputs[0]
+    axis = None if study.task.metric.classes is False else study.task.class_axis
     return Outcome(
         metric=found.metric,
         higher_is_better=study.task.metric.higher_is_better,
-        output=study.options.output or study.graph.outputs[0],
-        class_axis=None if study.task.metric.classes is False else study.task.class_axis,
+        output=scored,
+        class_axis=None if axis is None else network_axis(axis, study.task.layout.of_output(scored)),
+        sample_axes={name or scored: place for name, place in study.options.sample_axes.items()},
         metric_note=study.metric_note,
         percent=found.percent,
         baseline=found.baseline,

@@ -149,13 +149,13 @@ def input_vectors(
     """
     samples = 0
     seen: dict[str, list[Floats]] = {tensor: [] for tensor in tensors}
-    for feeds, counts in _calls(model, task):
+    for feeds, counts, taken in _calls(model, task):
         inner = [tensor for tensor in tensors if tensor not in feeds]
         found = dict(feeds) | observe_tensors(model, inner, feeds)
         for tensor, vectors in seen.items():
             check_digital(found[tensor], tensor)
             vectors.append(_some(found[tensor].astype(np.float32), counts))
-        samples += count_samples(feeds)
+        samples += taken
         least = min(sum(map(len, vectors)) for vectors in seen.values())
         progress("reading samples", min(least, VECTORS), VECTORS)
         if least >= VECTORS:
@@ -163,14 +163,14 @@ def input_vectors(
     return {tensor: np.concatenate(vectors) for tensor, vectors in seen.items()}, samples
 
 
-def _calls(model: OnnxModel, task: Task) -> Iterator[tuple[Mapping[str, Array], Array | None]]:
-    """Feeds of a call, and which positions count, where the targets say that of some."""
-    batch = static_batch(model)
+def _calls(model: OnnxModel, task: Task) -> Iterator[tuple[Mapping[str, Array], Array | None, int]]:
+    """Feeds of a call, which positions count, where the targets say that of some, and how many samples it takes."""
+    batch = 1 if task.layout.one_a_call else static_batch(model, task.layout.inputs)
     inputs, targets = task.read(0, min(len(task), VECTORS))
     samples = count_samples(inputs)
-    for where, feeds in cut(inputs, samples, batch or 1, batch is not None):
+    for where, feeds in cut(inputs, samples, batch or 1, batch is not None, task.layout):
         own = None if targets is None or targets.dtype.kind not in "iu" or targets.ndim < 2 else targets[where]
-        yield feeds, None if own is None else np.not_equal(own, IGNORED)
+        yield feeds, None if own is None else np.not_equal(own, IGNORED), batch or where.stop - where.start
 
 
 def _some(activation: Array, counted: Array | None) -> Floats:
@@ -278,7 +278,7 @@ def greatest_difference(one: OnnxModel, other: OnnxModel, task: Task) -> float:
         DataError: those of the first are NaN or infinite.
         ModelError: only those of the other are.
     """
-    feeds, _ = next(_calls(one, task))
+    feeds, _, _ = next(_calls(one, task))
     names = [value.name for value in one.proto.graph.output]
     found, expected = (
         run_session(create_session(model.as_file(), model.label), names, feeds, model.label) for model in (other, one)

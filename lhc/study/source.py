@@ -33,8 +33,10 @@ from lhc.options.model_options import ModelForm
 from lhc.runtime.ort import Array, must_run, observe_tensors, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
 from lhc.samples.metrics import UNCHOSEN, Metric, get_metric
+from lhc.samples.sample_axis import CALL
 from lhc.samples.task import DataSource, Task
 from lhc.study.inputs import first_samples, load_task
+from lhc.study.sample_axes import input_axes
 from lhc.support.numbers import counted
 
 if TYPE_CHECKING:
@@ -102,7 +104,8 @@ class Opened(OpenedModel):
 
         if is_text(data):
             data = self._text(Path(str(data)), how, samples)
-        return load_task(data, self.model, metric, how.label_key, samples, self.warn).head(samples)
+        axes = input_axes(self.model, how.sample_axes)
+        return load_task(data, self.model, metric, how.label_key, samples, self.warn, axes).head(samples)
 
     def _text(self, path: Path, how: SampleSource, samples: int | None) -> Task:
         """Windows of a text."""
@@ -302,15 +305,17 @@ def _operators(names: Sequence[str], kind: str) -> str:
 
 def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
     """The first samples, as many as the model takes at once."""
-    declared, others = input_shapes(model), static_batch(model) or 1
+    declared, axes = input_shapes(model), task.layout.inputs
+    others = static_batch(model, axes) or 1
     _, first = next(task.blocks(1))
-    feeds = {}
+    samples = {}
     for name, array in first.items():
-        shape = declared[name]
-        batch = shape[0] if shape and isinstance(shape[0], int) else others
+        shape, axis = declared[name] or (), axes.get(name, 0)
+        size = shape[axis] if axis != CALL and axis < len(shape) else None
+        batch = 1 if task.layout.one_a_call else size if isinstance(size, int) else others
         refuse_giant(model.label, name, (batch, *array.shape[1:]))
-        feeds[name] = np.repeat(array, batch, axis=0) if array.ndim else array
-    return feeds
+        samples[name] = np.repeat(array, batch, axis=0) if array.ndim else array
+    return dict(task.layout.feeds(samples))
 
 
 def opened_of(options: ModelForm) -> Opened:

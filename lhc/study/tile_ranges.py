@@ -7,7 +7,6 @@ from typing import ClassVar
 from lhc.hardware import Hardware
 from lhc.measure.checks import MeasureSums
 from lhc.runtime.ort import Array
-from lhc.samples.task import count_samples
 from lhc.study.state import Study
 
 __all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated"]
@@ -82,4 +81,4 @@ class RankingBlocks:
         self.bench = replace(study.uncalibrated, fills=False).bench(samples)  # no chip is programmed
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
-        return ((count_samples(feeds), feeds) for _, feeds in self.bench.blocks())
+        return ((self.bench.setting.taken(where), feeds) for where, feeds in self.bench.blocks())

@@ -106,7 +106,7 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
         machine,
         ranges,
         study.t_s,
-        samples.with_class_axis(study.task.class_axis),
+        samples.with_class_axis(study.task.class_axis).with_layout(study.task.layout),
         settings,
         report,
         output,

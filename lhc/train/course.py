@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from lhc.canonical import nested_again, transposed_again
-from lhc.errors import DataError, ModelError
+from lhc.errors import DataError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
@@ -19,6 +19,7 @@ from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.ort import observe_tensors, relative_error, rounding
 from lhc.runtime.torch_device import gpu_name
+from lhc.samples.sample_axis import CALL, SampleLayout
 from lhc.samples.task import Array, Task, count_samples, cut
 from lhc.support.functions import load_function
 from lhc.support.source_digest import source_digest
@@ -104,7 +105,7 @@ class Course:
         names = [value.name for value in freed.proto.graph.output]
         try:
             together = observe_tensors(freed, names, feeds)
-            for where, one in cut(feeds, count_samples(feeds), batch, fill=True):
+            for where, one in cut(feeds, count_samples(feeds), batch, True, self.samples.layout):
                 apart = observe_tensors(self.model, names, one)
                 same = all(_same(together[n][where], apart[n][: where.stop - where.start]) for n in names)
                 if not same:
@@ -125,13 +126,28 @@ class Course:
         Raises:
             ModelError, DataError, UsageError: the network, the samples or the settings cannot be trained with.
         """
-        settings = self.settings
+        settings, output = self.settings, self.output or self.graph.outputs[0]
+        sample_axis = self._sample_axis(output)
         network = self.network()
         network.to(device_for(network, self._some()))
         batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
-        output = self.output or self.graph.outputs[0]
         loss = load_loss(settings.loss, self.samples.class_axis)
-        return Trainer(network, batches, loss, settings, output, horizon)
+        return Trainer(network, batches, loss, settings, output, horizon, sample_axis)
+
+    def _sample_axis(self, output: str) -> int:
+        """The axis of an output that counts samples.
+
+        Raises:
+            UsageError: batches of samples cannot be trained with.
+        """
+        layout = self.samples.layout
+        axis = layout.of_output(output)
+        if layout.inputs or axis == CALL:
+            raise UsageError(
+                f"{self.model.label}: training takes batches with samples on the first axis of every input;"
+                " --sample-axis names another one, or a call a sample"
+            )
+        return axis
 
     def check(self) -> None:
         """See that the network can be trained, with this loss and these samples: one step's loss on a few of them.
@@ -200,6 +216,7 @@ class Course:
             "t_s": self.t_s,
             "samples": self.samples.digest,
             "class_axis": self.samples.class_axis,
+            **({"layout": repr(self.samples.layout)} if self.samples.layout != SampleLayout() else {}),
             "settings": repr(self.settings),
             "output": self.output,
             "ranges": {name: list(values) for name, values in sorted(self.ranges.items())},

@@ -49,6 +49,7 @@ class Trainer:
         output: name of the output that is trained.
         horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
             torch's CosineAnnealingLR).
+        sample_axis: of that output; losses are given it with samples first.
         step: number of the next step since `begin`.
     """
 
@@ -58,6 +59,7 @@ class Trainer:
     settings: TrainingOptions
     output: str
     horizon: int
+    sample_axis: int = 0
     step: int = field(default=0, init=False)
     _first: int = field(default=0, init=False)
     _optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
@@ -88,7 +90,7 @@ class Trainer:
             DataError: the loss needs other targets, or another output.
             ModelError: the output does not depend on anything that is trained.
         """
-        loss = self.loss(self.network(feeds, self.output), self._targets(feeds, targets))
+        loss = self.loss(self._answer(feeds), self._targets(feeds, targets))
         if not loss.requires_grad:
             raise ModelError(
                 f"output {self.output!r} has no gradient with respect to any weight; it cannot be retrained"
@@ -114,7 +116,7 @@ class Trainer:
         with seeded(self.settings.seed, number), computing_on(self.network.device):
             wanted = self._targets(feeds, targets) if kept is None else kept[self.batches.chosen(number)]
             self.network.draw(strength)
-            loss = self.loss(self.network(feeds, self.output), wanted)
+            loss = self.loss(self._answer(feeds), wanted)
             loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         norm = self._gradient_norm()
@@ -131,6 +133,9 @@ class Trainer:
         self.step += 1
         return value
 
+    def _answer(self, feeds: Mapping[str, Array]) -> Tensor:
+        return self.network(feeds, self.output).movedim(self.sample_axis, 0)
+
     def _share(self) -> float:
         """Share of the starting rate that this step takes."""
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.horizon))
@@ -141,7 +146,7 @@ class Trainer:
 
     def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
         if self.settings.loss == "distillation":
-            return self.network.digital(feeds, self.output)
+            return self.network.digital(feeds, self.output).movedim(self.sample_axis, 0)
         if targets is None:
             raise DataError(f"--loss {self.settings.loss} needs labels and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
