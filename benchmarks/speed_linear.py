@@ -1,6 +1,6 @@
 """One linear layer on tiles, noise on and off: lhc against aihwkit-lightning, aihwkit's tiles and products alone.
 
-lhc is a `HybridSession` of a network of one MatMul, with the engines `fast` and, on request, `fast16`. All have tiles
+lhc is a `HybridSession` of a network of one MatMul, with the engine `fast`. All have tiles
 of 256 inputs, converters of 8 bits, ranges of ADCs of 12 and output noise of 0.06 or none; chips are programmed before,
 which aihwkit-lightning does not do. Its noise is that of training, so the layer is in training mode for it. It clips
 what leaves a range; lhc and aihwkit read such vectors again. It is timed in four forms, of which the fastest counts: a
@@ -138,10 +138,8 @@ def _ours(weight: Images, x: Images, noise: float) -> Timed:
         model, {"x": x}, hardware=static, strategy="all-analog", metric="nmse", draws=2, max_drop=1e9
     )
     every, fixed = HybridSession(model, dynamic, "all-analog"), calibrated.session()
-    integers = HybridSession(model, dynamic, "all-analog", engine="fast16")
     return {
         "a range a vector": lambda: every.run(None, {"x": x}),
-        "a range a vector, fast16": lambda: integers.run(None, {"x": x}),
         "fixed ranges": lambda: fixed.run(None, {"x": x}),
     }
 

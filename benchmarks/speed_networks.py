@@ -5,8 +5,8 @@ read again, which are more than with trained ones. Noise on, one day after progr
 not calibrated. Copies fill free rows of tiles where the hardware has them: their sums saturate more often.
 
 ``OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_networks.py FOLDER resnet50 bert-base``
-(`pip install torchvision transformers`); networks are exported once into FOLDER. ``--engines fast torch`` where PyTorch
-has a GPU: wall times count there, since the processor waits for it.
+(`pip install torchvision transformers`); networks are exported once into FOLDER. ``--engines fast aihwkit`` where
+PyTorch has a GPU: wall times count there, since the processor waits for it.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="+", choices=[*IMAGES, *SIZES])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--hardware", default="lionheart")
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["fast", "fast16"])
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["fast"])
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ from lhc.runtime.on_demand import alone_on_chips, reads_on_demand
 from lhc.runtime.ort import Array, give_back_pool
 
 if TYPE_CHECKING:
-    from lhc.runtime.engines import ChipsMatrix
+    from lhc.runtime.engines.protocol import ChipsMatrix
 
 __all__ = [
     "GREATEST_GAIN",

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lhc.errors import ModelError
+from lhc.runtime.im2col import shared
 from lhc.runtime.ort import Array
-from lhc.runtime.unfold import shared
 
 __all__ = ["ELEMENTWISE", "TORCH_DTYPES", "Function", "Operator", "UnsupportedOperatorError", "integers", "tensor_of"]
 

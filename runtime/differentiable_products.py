@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lhc.graph import Layer
 from lhc.onnx_io.product import Product
+from lhc.runtime.im2col import padded, shared, turned, window_layout
 from lhc.runtime.torch_device import CPU
-from lhc.runtime.unfold import padded, shared, turned, window_layout
 
 __all__ = ["DifferentiableProduct"]
 

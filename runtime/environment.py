@@ -12,7 +12,8 @@ __all__ = ["code_digest", "environment", "learn"]
 
 _LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
 _ROOT = Path(support.__path__[0]).parent
-_COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", Path(__file__).parent)
+_RUNTIME = tuple(sorted({path.parent for path in Path(__file__).parent.rglob("*.py")}))
+_COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", *_RUNTIME)
 """Folders of the modules that numbers come from. A version alone does not tell two checkouts apart."""
 _KNOWN: dict[str, str] = {}
 

@@ -22,7 +22,7 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.ort import Array
 
 if TYPE_CHECKING:  # compiled loops are loaded for the first analog layer
-    from lhc.runtime.output_kernels import Digital
+    from lhc.runtime.engines.protocol import Digital
 
 __all__ = ["Epilogue", "Following", "epilogues"]
 

@@ -20,7 +20,7 @@ from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
-from lhc.options.values import Engine
+from lhc.options.values import AskedEngine
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, SegmentModels, cut_graph
 from lhc.runtime.epilogue import Epilogue, epilogues
@@ -32,7 +32,7 @@ from lhc.runtime.tensor_types import tensor_types
 from lhc.support.garbage import uncollected
 
 if TYPE_CHECKING:
-    from lhc.runtime.engines import ChipsMatrix
+    from lhc.runtime.engines.protocol import ChipsMatrix
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
@@ -56,7 +56,7 @@ class HybridExecutor(PlacedNetwork):
         analog: Iterable[str],
         ranges: Mapping[str, Ranges] | None = None,
         copies: Mapping[str, int] | None = None,
-        engine: Engine = "fast",
+        engine: AskedEngine = "auto",
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
@@ -180,7 +180,7 @@ class HybridExecutor(PlacedNetwork):
         """
         if not self._layers:
             return ProgrammedLayers(tuple({} for _ in states), {})
-        from lhc.runtime.engines import matrix_on_chips
+        from lhc.runtime.engines.registry import matrix_on_chips
 
         sets = self.tile_sets()
 

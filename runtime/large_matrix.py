@@ -21,11 +21,11 @@ from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sensing import totals_of
 from lhc.hardware.weight_slices import slice_factors, slice_signs, weight_slices
+from lhc.runtime.engines.compiled.converter_constants import RowConverters
+from lhc.runtime.engines.compiled.readout_kernels import add_noise, round_codes
+from lhc.runtime.engines.counter_rng import NoiseStream, Words, normal_levels
 from lhc.runtime.faulty_tiles import ChipTile, Lines, noise_factor, on_chip
-from lhc.runtime.kernels import add_noise, round_codes
-from lhc.runtime.normals import NoiseStream, Words, normal_levels
 from lhc.runtime.pcm_kernels import STEPS, drift, program
-from lhc.runtime.rowsplit import RowConverters
 from lhc.seeds import device_entropy
 from lhc.support.held_bytes import forget_pages
 

@@ -15,16 +15,15 @@ from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import Product
+from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.epilogue import Epilogue, Following
-from lhc.runtime.fast import FastMatrix
+from lhc.runtime.im2col import turned, window_peaks
 from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
-from lhc.runtime.output_kernels import Digital
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
-from lhc.runtime.unfold import turned, window_peaks
-from lhc.runtime.unit_products import Products, ProductsByUnit
+from lhc.runtime.unit_products import ProductsByUnit
 
 __all__ = ["AnalogLayer", "analog_layer"]
 
@@ -169,7 +168,7 @@ class AnalogLayer(ABC):
     ) -> Digital | None:
         """What `completed` does, where what multiplies does it as well; None: it does not."""
         known = [c for c in corrections or () if c is not None]
-        if not isinstance(matrix, FastMatrix) or not self._takes(extra) or 0 < len(known) < matrix.chips:
+        if not matrix.completes or not self._takes(extra) or 0 < len(known) < matrix.chips:
             return None
         numbers = np.zeros((matrix.chips, 3, len(self._matrix)), np.float32)
         for chip, correction in zip(numbers, known, strict=False):
@@ -244,16 +243,14 @@ class AnalogConv(AnalogLayer):
 
     def _takes_epilogue(self, matrix: Products, x: Array, following: Following) -> bool:
         shape = (len(x), len(self._matrix), *self._geometry.output_sizes(tuple(x.shape[2:])))
-        return isinstance(matrix, FastMatrix) and matrix.stores_outputs and following.fits(shape)
+        return matrix.completes_epilogue and following.fits(shape)
 
     def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
         if 0 in x.shape:
             return x.new_zeros(
                 (matrix.chips, len(x), len(self._matrix), *self._geometry.output_sizes(tuple(x.shape[2:])))
             )
-        if isinstance(matrix, FastMatrix):
-            return matrix.convolve(x, self._geometry, position, self.use, digital)
-        return matrix.convolve(x, self._geometry, position, self.use)
+        return matrix.convolve(x, self._geometry, position, self.use, digital)
 
     def _add(self, output: Array, extra: Array | None) -> Array:
         return output if extra is None else _sum(output, self.form.per_output(extra, output.ndim))
@@ -274,10 +271,8 @@ class AnalogMatMul(AnalogLayer):
         rows = x.reshape(1, -1) if vector else turned(x, self.form.reads_columns)
         if rows.numel() == 0:
             products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
-        elif isinstance(matrix, FastMatrix):
-            products = matrix.multiply(rows, position, self.use, digital)
         else:
-            products = matrix.multiply(rows, position, self.use)
+            products = matrix.multiply(rows, position, self.use, digital)
         products = products if self.form.alpha == 1 else products * self.form.alpha
         if self._weight_axes == 1:
             return products[:, 0, 0] if vector else products[..., 0]

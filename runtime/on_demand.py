@@ -9,7 +9,7 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.programmed import OnDemand, ProgrammedLayers
 
 if TYPE_CHECKING:
-    from lhc.runtime.engines import ChipsMatrix
+    from lhc.runtime.engines.protocol import ChipsMatrix
 
 __all__ = ["alone_on_chips", "chip_on_demand", "reads_on_demand"]
 
@@ -46,7 +46,7 @@ def reads_on_demand(
     last: dict[tuple[str, int], list[ChipsMatrix]] = {}
 
     def made(tile_set: str, index: int) -> "ChipsMatrix":
-        from lhc.runtime.engines import matrix_on_chips
+        from lhc.runtime.engines.registry import matrix_on_chips
 
         size = None if room is None else executor.tile_bytes(tile_set, hardware)
         together = len(numbers) if room is None or size is None else max(1, room // max(size, 1))
@@ -81,7 +81,7 @@ def alone_on_chips(
 
     Only what it multiplies by is held, not what the tiles of more than one layer hold.
     """
-    from lhc.runtime.engines import matrix_on_chips
+    from lhc.runtime.engines.registry import matrix_on_chips
 
     found: dict[str, ChipsMatrix] = {}
     for name, layer in executor.tile_sets().items():

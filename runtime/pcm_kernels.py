@@ -10,7 +10,7 @@ g_max. In these units (aihwkit 1.1 and 1.2, ``PCMLikeNoiseModel``; Nandakumar et
 - read noise: times ``1 + q(y) √ln((t + t_read) / 2 t_read) n``, never below 0.
 
 sigma, mu, s and q are looked up in tables of `STEPS` intervals, between which values are interpolated: within 0.1 % of
-the formulas but next to a corner of theirs. Deviates n are those of `lhc.runtime.normals`.
+the formulas but next to a corner of theirs. Deviates n are those of `lhc.runtime.engines.compiled.counter_rng`.
 """
 
 from typing import Any
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import larger, lesser
-from lhc.runtime.normals import Words, draw_levels
-from lhc.runtime.spans import number, put, span
+from lhc.runtime.engines.compiled.counter_rng import draw_levels
+from lhc.runtime.engines.compiled.jit import compiled
+from lhc.runtime.engines.compiled.pointers import number, put, span
+from lhc.runtime.engines.compiled.simd import larger, lesser
+from lhc.runtime.engines.counter_rng import Words
 
 __all__ = ["STEPS", "drift", "program"]
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from lhc.conductances import Floats
 from lhc.hardware.device_model import LEAST_MAGNITUDE
-from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import larger, lesser
-from lhc.runtime.spans import number, put, seen_as, span
+from lhc.runtime.engines.compiled.jit import compiled
+from lhc.runtime.engines.compiled.pointers import number, put, seen_as, span
+from lhc.runtime.engines.compiled.simd import larger, lesser
 
 __all__ = ["PcmDevices", "drift", "program"]
 

@@ -19,8 +19,8 @@ from lhc.runtime.stages import NetworkStage, independent, read_by, release, step
 from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
+    from lhc.runtime.engines.protocol import Products
     from lhc.runtime.layers import AnalogLayer
-    from lhc.runtime.unit_products import Products
 
 __all__ = ["PlacedNetwork"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 from lhc.conductances import Correction, ProgrammedMatrix
 
 if TYPE_CHECKING:
+    from lhc.runtime.engines.protocol import Products
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.matrix import AnalogMatrix
-    from lhc.runtime.unit_products import Products
 
 __all__ = ["OnDemand", "ProgrammedChip", "ProgrammedLayers"]
 

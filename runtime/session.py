@@ -17,7 +17,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph, read_plan, static_batch
 from lhc.onnx_io.product import Product
-from lhc.options.values import Engine
+from lhc.options.values import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.network_calls import Call, calibration_calls, calibration_count, call_samples
@@ -34,15 +34,6 @@ __all__ = ["HybridSession"]
 
 log = logging.getLogger("lhc")
 
-_COMPUTED: dict[str, Engine] = {
-    "auto": "fast",
-    "fast": "fast",
-    "fast16": "fast16",
-    "torch": "torch",
-    "reference": "fast",
-}
-"""What calibrates a chip, and multiplies but for the engine reference, by the engine that is wanted."""
-
 
 class HybridSession:
     """A network whose analog layers run on emulated tiles, used like an ``onnxruntime.InferenceSession``.
@@ -53,6 +44,7 @@ class HybridSession:
 
     Attributes:
         plan: the plan that was given or that the model carries, if any.
+        engine: what computes products on tiles.
     """
 
     def __init__(
@@ -62,7 +54,7 @@ class HybridSession:
         placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
         seed: int = 0,
         t_inference: float | None = None,
-        engine: Literal["auto", "fast", "fast16", "torch", "reference"] = "auto",
+        engine: Literal["auto", "fast", "aihwkit", "reference", "torch"] = "auto",
         dequantize: bool = False,
     ) -> None:
         """Cut the network, program the tiles and let them drift.
@@ -73,9 +65,9 @@ class HybridSession:
             placement: by default the model's annotations (all digital, with a warning, where there are none); else
                 ``"all-analog"``, names of layers, or a plan.
             t_inference: seconds after the first read; the hardware's own by default.
-            engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
-                arithmetic, equal to float rounding without noise and in distribution with it, ``fast16`` that in less
-                time, with programmed weights rounded to 16 bits, ``torch`` that in PyTorch, on a GPU if it has one.
+            engine: how products are computed; ``aihwkit`` (also ``reference``, ``torch``) is aihwkit's arithmetic in
+                PyTorch, on a GPU if it has one, ``fast`` the same in compiled loops for ordinary tiles, with the same
+                noise; ``auto`` takes that where the machine allows it.
             dequantize: operators on integers can be analog too, by their dequantised weights; plans that were made so
                 need not be told.
 
@@ -83,9 +75,10 @@ class HybridSession:
             UsageError: unknown layer, hardware or engine, one that cannot stand for the hardware, or a negative time.
             ModelError: the model cannot be read or run, or a layer cannot be analog.
         """
-        if engine not in _COMPUTED:
-            raise UsageError(f"unknown engine {engine!r}; choose auto, fast, fast16, torch or reference")
-        self._reference = engine == "reference"
+        try:
+            asked = engine_of(engine)
+        except UsageError as error:
+            raise UsageError(f"unknown engine {error}") from error
         self._model = canonical(
             load_model(model, runs=must_run),
             dequantize or (isinstance(placement, Plan) and dequantises(placement)),
@@ -105,7 +98,8 @@ class HybridSession:
         self._types = {info.name: info.type for info in self.get_inputs() if info.type.startswith("tensor(")}
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
-        self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies, _COMPUTED[engine])
+        self.engine: Engine = _computing(asked, self.hardware, analog)
+        self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies, self.engine)
         self._executor.open()
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._chip: ProgrammedChip
@@ -161,7 +155,7 @@ class HybridSession:
         """Program all devices anew: another chip, not calibrated. It has not drifted until `drift_to` is called."""
         if seed < 0 or draw < 0:
             raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
-        self._chip = self._executor.program(self.hardware, seed, draw, multiplies=self._reference)
+        self._chip = self._executor.program(self.hardware, seed, draw)
         self._seed, self._draw, self._t_s = seed, draw, 0.0
         self._forget()
         self._restart()
@@ -186,8 +180,7 @@ class HybridSession:
         """Correct the outputs of this chip digitally, so that on samples they have the digital network's moments.
 
         It is calibrated when the hardware says (``compensation.when``): now, or at an earlier time that is still valid
-        now. The reads of a calibration have read noise of their own. They are computed by the fast engine on the same
-        devices, for the ``reference`` engine too; the corrections are digital in both.
+        now. The reads of a calibration have read noise of their own.
 
         Args:
             samples: inputs by name, or a task, without any use of its targets; not those that the answers are judged
@@ -252,11 +245,7 @@ class HybridSession:
     def _restart(self) -> None:
         """Take what the tiles hold now, and the noise from the start of the stream."""
         self._next_sample = 0
-        if self._reference:
-            tiles = self._chip.multiplying()
-            self._programmed = ProgrammedLayers((tiles,), tiles)
-        else:
-            self._programmed = self._executor.on_chips([self._chip.states()], self.hardware, self._seed, [self._draw])
+        self._programmed = self._executor.on_chips([self._chip.states()], self.hardware, self._seed, [self._draw])
         if self._corrections is not None:
             self._programmed = replace(self._programmed, corrections=(self._corrections,))
 
@@ -301,3 +290,12 @@ class HybridSession:
         position = Position(self._next_sample, max(samples, 1))
         self._next_sample += samples
         return next(self._executor.finish(prefix, self._programmed, position, names))
+
+
+def _computing(asked: AskedEngine, hardware: Hardware, analog: frozenset[str]) -> Engine:
+    """The engine for a placement; nothing that emulates is loaded where nothing is analog."""
+    if not analog:
+        return "fast" if asked == "auto" else asked
+    from lhc.runtime.engines.registry import choose_engine
+
+    return choose_engine(asked, hardware, analog).name

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from lhc.conductances import Floats
 from lhc.hardware.adc_mismatch import found_codes
-from lhc.runtime.compiled_code import compiled
-from lhc.runtime.spans import number, put, span
+from lhc.runtime.engines.compiled.jit import compiled
+from lhc.runtime.engines.compiled.pointers import number, put, span
 
 __all__ = ["PerVectorMVM", "PerVectorTile"]
 

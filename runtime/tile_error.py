@@ -6,7 +6,7 @@ import torch
 
 from lhc.hardware import Hardware
 from lhc.runtime.calibration import RangeRecorder
-from lhc.runtime.fast import FastMatrix
+from lhc.runtime.engines.registry import matrix_on_chips
 from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position, Unit
@@ -38,7 +38,7 @@ def tile_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed
         tiles = kind(np.ascontiguousarray(matrix), 1, hardware, devices, ranges)
         tiles.program(seed, 0)
         tiles.drift_to(t_s)
-        chip = FastMatrix([tiles.programmed()], [0], seed, hardware)
+        chip = matrix_on_chips("auto", [tiles.programmed()], [0], seed, hardware, convolves=False)
         found = chip.multiply(torch.from_numpy(np.ascontiguousarray(x)), Position(0, len(x)), 0)[0].numpy()
     exact = x.astype(np.float64) @ matrix.T
     squares = np.square(exact).sum(axis=1)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from lhc.options.values import Engine
+from lhc.options.values import AskedEngine
 
 __all__ = ["CPU", "computing_on", "device_of", "gpu_name", "made_here", "torch_device"]
 
@@ -23,9 +23,9 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def device_of(engine: Engine) -> torch.device:
+def device_of(engine: AskedEngine) -> torch.device:
     """Where gradients are computed beside an engine: with products in PyTorch where these are, else on the CPU."""
-    return torch_device() if engine == "torch" else CPU
+    return torch_device() if engine == "aihwkit" else CPU
 
 
 def computing_on(device: torch.device) -> AbstractContextManager[object]:

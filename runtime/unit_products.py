@@ -8,16 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime.engines.protocol import Digital
+from lhc.runtime.im2col import padded, window_layout
 from lhc.runtime.stream import Position, Unit
-from lhc.runtime.unfold import padded, window_layout
 
-__all__ = ["Products", "ProductsByUnit"]
+__all__ = ["ProductsByUnit"]
 
 UNIT_VECTORS = 4096
 """Aimed number of vectors in a unit: enough for noise to be drawn in large batches."""
@@ -25,32 +25,6 @@ UNIT_SAMPLES = 64
 """Most samples in a unit."""
 GROUP_VALUES = 2**18
 """Aimed number of unfolded inputs of the groups that are driven in one call, for 1024 vectors."""
-
-
-class Products(Protocol):
-    """What multiplies: the tiles of one or more chips, or something that stands in for them."""
-
-    @property
-    def chips(self) -> int:
-        """How many chips."""
-        ...
-
-    def convolve(self, x: Tensor, geometry: ConvGeometry, position: Position, use: int) -> Tensor:
-        """Convolve images.
-
-        Args:
-            x: ``(images, groups · channels, *spatial)``, none of them 0.
-            position: fixes the noise.
-            use: which of the nodes that share the devices reads them: their reads have noise of their own.
-
-        Returns:
-            ``(chips, images, groups · outputs, *positions)``.
-        """
-        ...
-
-    def multiply(self, rows: Tensor, position: Position, use: int) -> Tensor:
-        """Multiply the rows of matrices ``(items, ..., inputs)``; ``(chips, items, ..., outputs)``."""
-        ...
 
 
 def _samples_per_unit(vectors_per_sample: int) -> int:
@@ -105,6 +79,7 @@ class ProductsByUnit(ABC):
     """One chip, whose products are computed unit by unit."""
 
     chips = 1
+    completes = completes_epilogue = False
 
     @abstractmethod
     def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
@@ -119,7 +94,9 @@ class ProductsByUnit(ABC):
             ``(groups, outputs of a group, vectors)``; what is not wanted may be anything.
         """
 
-    def convolve(self, x: Tensor, geometry: ConvGeometry, position: Position, use: int) -> Tensor:
+    def convolve(
+        self, x: Tensor, geometry: ConvGeometry, position: Position, use: int, digital: Digital | None = None
+    ) -> Tensor:
         """See `Products`."""
         out = geometry.output_sizes(tuple(x.shape[2:]))
         results = []
@@ -142,7 +119,7 @@ class ProductsByUnit(ABC):
             blocks.append(self.products(windows, first, unit).flatten(0, 1))
         return torch.cat(blocks)
 
-    def multiply(self, rows: Tensor, position: Position, use: int) -> Tensor:
+    def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
         """See `Products`."""
         results = []
         for block in _in_units(rows, position, prod(rows.shape[1:-1])):

@@ -44,7 +44,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
         found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
 
         def told(one: Evaluation) -> Evaluation:
-            return told_how(one, placed.calibrated, machine, options.engine)
+            return told_how(one, placed.calibrated, machine, placed.study.engine)
 
         found = replace(
             found,
@@ -55,7 +55,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
         )
     verified = placed.verified
     if verified is not None:
-        found = replace(found, differs=tuple(differences(found, verified, placed.same, options.engine)))
+        found = replace(found, differs=tuple(differences(found, verified, placed.same, placed.study.engine)))
     return RobustnessResult(**vars(found))
 
 
@@ -69,7 +69,7 @@ def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluati
             for t in sorted(ages)
         )
         machine = placed.study.plan.hardware
-        return tuple(told_how(one, placed.calibrated, machine, options.engine) for one in found)
+        return tuple(told_how(one, placed.calibrated, machine, placed.study.engine) for one in found)
 
 
 @dataclass(frozen=True)

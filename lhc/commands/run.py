@@ -43,7 +43,7 @@ def evaluate(options: RunOptions) -> Evaluations:
         if outcome is not None and (outcome.retrained is None) == (other is None):
             warn_of_other_digital(bench, outcome)
     calibrated = study.calibrated_on if analog else 0
-    told = (told_how(one, calibrated, study.plan.hardware, options.engine) for one in found)
+    told = (told_how(one, calibrated, study.plan.hardware, study.engine) for one in found)
     found = [replace(one, data=data, skipped=skipped, against=other) for one in told]
     return Evaluations(found, own_outcome(options, stored, opened.model.source))
 

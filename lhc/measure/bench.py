@@ -21,7 +21,8 @@ from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted
 from lhc.measure.scorer import BlockWork, Job, Scorer, job_groups
 from lhc.measure.setting import Block, Setting
 from lhc.model import OnnxModel
-from lhc.options.subjects import Engine, Progress, silent
+from lhc.options.subjects import Progress, silent
+from lhc.options.values import AskedEngine
 from lhc.passes.copies import Copies
 from lhc.results import Evaluation
 from lhc.runtime import Ranges
@@ -73,7 +74,7 @@ class Bench:
     running: Running = field(default_factory=Running)
     against: "Bench | None" = None
     shift: float = 0.0
-    engine: Engine = "fast"
+    engine: AskedEngine = "auto"
 
     @property
     def metric(self) -> Metric:

@@ -60,9 +60,9 @@ class KeptResults:
             found["calibration"] = samples.digest
         if self.setting.frozen and placement:
             found["frozen"] = True
-        if self.setting.engine != "fast" and placement:
+        if self.setting.engine == "aihwkit" and placement:
             found["engine"] = self.setting.engine
-        if self.setting.engine == "torch" and placement:
+        if self.setting.engine == "aihwkit" and placement:
             found["gpu"] = self._gpu
         return found
 

@@ -26,7 +26,7 @@ from lhc.samples.sample_axis import samples_first
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
-    from lhc.runtime.engines import ChipsMatrix
+    from lhc.runtime.engines.protocol import ChipsMatrix
 
 __all__ = ["BlockWork", "Job", "Scorer", "job_groups"]
 

@@ -8,7 +8,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
-from lhc.options.subjects import Engine
+from lhc.options.values import AskedEngine
 from lhc.passes.copies import Copies
 from lhc.runtime import HybridExecutor, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
@@ -73,7 +73,7 @@ class Setting:
     class_axis: int | None = None
     layout: SampleLayout = field(default_factory=SampleLayout)
     memory: int = DEFAULT_MEMORY
-    engine: Engine = "fast"
+    engine: AskedEngine = "auto"
 
     @property
     def calibrates(self) -> bool:

@@ -11,7 +11,18 @@ from lhc.errors import UsageError
 from lhc.options.data_options import Data, SampleSource, SomeSamples
 from lhc.options.declare import option, options
 from lhc.options.model_options import ExternalData, Model, ModelForm
-from lhc.options.values import Engine, bytes_of, check_times, copies_of, hardware_of, shapes_of, time_of, times_of
+from lhc.options.values import (
+    AskedEngine,
+    Engine,
+    bytes_of,
+    check_times,
+    copies_of,
+    engine_of,
+    hardware_of,
+    shapes_of,
+    time_of,
+    times_of,
+)
 from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
@@ -301,11 +312,12 @@ class Emulating:
 
     PANEL = "Execution"
 
-    engine: Engine = option(
-        "How products on tiles are computed: fast, or fast16, which rounds programmed weights to 16 bits and takes a"
-        " third less time in large networks; about one output of a tile in 3,000 becomes another code of the ADC. Or"
-        " torch: what fast computes, in PyTorch, on a GPU where it has one.",
-        default="fast",
+    engine: AskedEngine = option(
+        "How products on tiles are computed. aihwkit is the definition: aihwkit's arithmetic in PyTorch, on a GPU where"
+        " it has one. fast computes the same for ordinary tiles in compiled loops, and is checked against it. auto"
+        " takes fast where the machine allows it.",
+        default="auto",
+        convert=engine_of,
         metavar="E",
         rare=True,
     )

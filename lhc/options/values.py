@@ -4,16 +4,19 @@ from collections.abc import Iterable, Mapping
 from operator import index
 from pathlib import Path
 from string import ascii_letters
-from typing import Literal
+from typing import Literal, get_args
 
 from lhc.errors import UsageError
 from lhc.support.numbers import MOST_COPIES
 
 __all__ = [
+    "ENGINE_ALIASES",
+    "AskedEngine",
     "Engine",
     "bytes_of",
     "check_times",
     "copies_of",
+    "engine_of",
     "hardware_of",
     "machines_of",
     "metric_of",
@@ -24,8 +27,12 @@ __all__ = [
     "times_of",
 ]
 
-Engine = Literal["fast", "fast16", "torch"]
-"""How products on tiles are computed, see `lhc.options.subjects.Emulating`."""
+Engine = Literal["fast", "aihwkit"]
+"""What computes products on tiles, see `lhc.options.subjects.Emulating`."""
+AskedEngine = Literal["auto", "fast", "aihwkit"]
+"""What a user may ask for: ``auto`` leaves the choice to the machine."""
+ENGINE_ALIASES: Mapping[str, Engine] = {"reference": "aihwkit", "torch": "aihwkit"}
+"""Names of earlier versions."""
 
 _SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _SECONDS |= {"d": 86400, "day": 86400, "y": 31536000, "year": 31536000}
@@ -76,6 +83,19 @@ def hardware_of(given: object) -> object:
 def machines_of(given: Iterable[object]) -> tuple[object, ...]:
     """The same of several."""
     return tuple(map(hardware_of, given))
+
+
+def engine_of(name: object) -> AskedEngine:
+    """The name of an engine, of its name or of one that earlier versions had for it.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    known: dict[object, AskedEngine] = {"auto": "auto", "fast": "fast", "aihwkit": "aihwkit"}
+    known.update(ENGINE_ALIASES)
+    if name not in known:
+        raise UsageError(f"{name!r}: choose {', '.join(get_args(AskedEngine))}")
+    return known[name]
 
 
 def metric_of(name: object) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
-from lhc.options.values import Engine
+from lhc.options.values import ENGINE_ALIASES
 from lhc.plan.agreement import Agreement
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.numbers import MOST_COPIES, counted, drop_word, number_text
@@ -33,6 +33,11 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+
+def _engine(name: object) -> object:
+    """The name that an engine has now."""
+    return ENGINE_ALIASES.get(name, name) if isinstance(name, str) else name
 
 
 class CurvePoint(PlanRecord):
@@ -173,8 +178,8 @@ class Outcome(PlanRecord):
     """Number of its first programming; None in plans of earlier versions, and where nothing was searched."""
     seed: int
     t_s: float
-    engine: Engine = "fast"
-    """How products on tiles were computed: fast16 rounded programmed weights to 16 bits, torch did it in PyTorch."""
+    engine: Annotated[Literal["fast", "aihwkit", "fast16"], BeforeValidator(_engine)] = "fast"
+    """How products on tiles were computed; fast16, of earlier versions, rounded programmed weights to 16 bits."""
     strategy: str
     data: str
     """SHA-256 of the samples."""

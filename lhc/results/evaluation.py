@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lhc.options.budget_options import DropType
-from lhc.options.subjects import Engine
+from lhc.options.values import Engine
 from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import by_title
 from lhc.plan.sensitivity_texts import ranking_basis

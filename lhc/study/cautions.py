@@ -22,12 +22,10 @@ from lhc.study.source import Opened
 from lhc.support.numbers import counted, counted_samples, metric_value, share_text
 
 __all__ = [
-    "FAST16",
-    "WITHOUT_GPU",
     "beyond_memory",
     "doubts",
     "doubts_of_error",
-    "on_gpu",
+    "on_engine",
     "warn_of_doubtful_labels",
     "warn_of_few_samples",
     "warn_of_gpu",
@@ -38,12 +36,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("lhc")
-
-FAST16 = (
-    "--engine fast16 rounds programmed weights to 16 bits: about one output of a tile in 3,000 becomes another code of"
-    " the ADC"
-)
-WITHOUT_GPU = "--engine torch: PyTorch has no GPU here and computes on the CPU, up to 13 times as long as fast"
 
 LIBRARIES = 900 * 2**20
 """Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 800
@@ -62,11 +54,10 @@ STANDARD_ERRORS = 3.9
 """Of a difference of means, beyond which less than `UNLIKELY` of a normal distribution lies, on both sides."""
 
 
-def on_gpu(name: str) -> str:
-    """Where the engine torch computes."""
-    return (
-        f"--engine torch computes products on {name}; lhc was tested without a GPU: compare a placement with fast once"
-    )
+def on_engine(name: str, why: str, gpu: str | None) -> str:
+    """Which engine computes, why, and where."""
+    where = "the processor" if gpu is None else f"{gpu}; lhc was tested without a GPU"
+    return f"the engine {name} computes products, {why}, on {where}"
 
 
 def warn_of_gpu(opened: Opened) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from lhc.hardware import scaled_noise
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
-from lhc.options.subjects import Engine
+from lhc.options.values import Engine
 from lhc.plan import Outcome
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
 from lhc.runtime.on_demand import chip_on_demand

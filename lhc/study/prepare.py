@@ -24,13 +24,15 @@ from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array
 from lhc.samples.sample_axis import CALL, moved_axis
 from lhc.samples.task import Task
-from lhc.study.cautions import FAST16, WITHOUT_GPU, beyond_memory, on_gpu
+from lhc.study.cautions import beyond_memory, on_engine
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.study.sample_axes import with_output_axes
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
 from lhc.support.version import VERSION
+
+Asked = TypeVar("Asked", bound=Measuring)
 
 __all__ = [
     "CheckParity",
@@ -144,7 +146,7 @@ def read(
         opened.warn(caution)
     check_machine(machine, graph)
     warn_of_left_out(machine)
-    _check_engine(options, opened, graph, machine)
+    options = _with_engine(options, opened, graph, machine)
     warn_of_defaults(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
@@ -188,23 +190,23 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
         opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
 
 
-def _check_engine(options: Measuring, opened: Opened, graph: LayerGraph, machine: Hardware) -> None:
-    """Say how products are computed where the user does not want them as by default, and the machine allows it.
+def _with_engine(options: Asked, opened: Opened, graph: LayerGraph, machine: Hardware) -> Asked:
+    """The options with the engine that computes, which is told where it is not the ordinary one.
 
     Raises:
-        UsageError: it does not.
+        UsageError: the one that is asked for cannot stand for the machine.
     """
-    if options.engine == "fast16":
-        from lhc.runtime.paired_weights import check_pairs
+    names = [layer.name for layer in graph.candidates]
+    if options.engine == "auto" and not names:
+        return replace(options, engine="fast")  # nothing is emulated, and nothing that emulates need be installed
+    from lhc.runtime.engines.registry import choose_engine
 
-        for layer in graph.candidates:
-            check_pairs(machine.for_layer(layer.name))
-        opened.warn(FAST16)
-    elif options.engine == "torch":
+    choice = choose_engine(options.engine, machine, names)
+    if choice.name != "fast":
         from lhc.runtime.torch_device import gpu_name
 
-        gpu = gpu_name()
-        opened.warn(WITHOUT_GPU if gpu is None else on_gpu(gpu))
+        opened.warn(on_engine(choice.name, choice.why, gpu_name()))
+    return replace(options, engine=choice.name)
 
 
 def _with_class_axis(study: Study) -> Study:

@@ -7,7 +7,7 @@ from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.model import ModelSource
 from lhc.options.commands import OutputsOptions, RunOptions
-from lhc.options.subjects import Engine
+from lhc.options.values import Engine
 from lhc.passes import qualified_plan
 from lhc.plan import Outcome, Plan
 from lhc.results import Evaluation

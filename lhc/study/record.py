@@ -80,7 +80,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         draws=found.draws,
         seed=study.options.seed,
         t_s=study.t_s,
-        engine=study.options.engine,
+        engine=study.engine,
         strategy=strategy,
         data=study.task.digest,
         harmful_calibration=study.harmful,

@@ -10,6 +10,7 @@ from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ra
 from lhc.measure.setting import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.options.commands import Calibrating, Measuring, RetrainOptions
+from lhc.options.values import Engine
 from lhc.passes import (
     DEFAULT_GOAL,
     Copies,
@@ -318,6 +319,12 @@ class Study:
             against=against,
             engine=self.options.engine,
         )
+
+    @property
+    def engine(self) -> Engine:
+        """What computes products on tiles; known once the study is read."""
+        assert self.options.engine != "auto"
+        return self.options.engine
 
     def judging_bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for placements, each in the network that it is run in."""

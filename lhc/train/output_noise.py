@@ -1,6 +1,6 @@
 """Normal noise on a product's output, with the gradient of its size; the noise itself is held constant.
 
-On the CPU compiled loops draw it (`lhc.runtime.noise_kernels`), in the memory of the output, and draw it again for the
+On the CPU compiled loops draw it (`lhc.runtime.engines.noise`), in the memory of the output, and draw it again for the
 gradient: torch's generator takes five times as long, and noise that is kept as much memory as the outputs. Elsewhere
 torch draws it.
 """
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.runtime.noise_kernels import add_noise_to_lines, noise_gradients
-from lhc.runtime.normals import deviate_terms
+from lhc.runtime.engines.counter_rng import deviate_terms
+from lhc.runtime.engines.noise import add_noise_to_lines, noise_gradients
 
 __all__ = ["with_noise"]
 

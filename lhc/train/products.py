@@ -37,7 +37,7 @@ from lhc.runtime.chip_calibration import GREATEST_GAIN
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_layers import convolution
 from lhc.runtime.differentiable_ops import Operator
-from lhc.runtime.unfold import turned, window_peaks
+from lhc.runtime.im2col import turned, window_peaks
 from lhc.train.chips import DrawnMatrix, KeyedMatrix, by_input, column_scales
 from lhc.train.made_again import made_again
 from lhc.train.output_noise import with_noise

@@ -1,35 +1,33 @@
 """``--engine``: said wherever its numbers are, and never mixed with those of another engine."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 import lhc
 from lhc.errors import UsageError
-from lhc.hardware import Dac, Hardware
 from lhc.report.json_documents import evaluations_document, partition_document, sensitivity_document
 from lhc.report.placement_lines import partition_head
 from lhc.runtime import HybridSession
+from lhc.runtime.engines.registry import ENGINES
 from tests.runtime.pretended_gpu import pretended_gpu
 
 pytestmark = pytest.mark.analog
 
 ASKED = {"samples": 300, "draws": 2, "max_drop": "20%", "explain": False}
+CAUTION = "the engine aihwkit computes products, as asked for, on the processor"
 
 
-CAUTIONS = {
-    "fast16": "rounds programmed weights to 16 bits",
-    "torch": "PyTorch has no GPU here and computes on the CPU",
-}
-
-
-@pytest.mark.parametrize("engine", ["fast", *CAUTIONS])
-def test_the_engine_is_said_beside_its_numbers(engine: str, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", ["auto", "fast", "aihwkit", "reference", "torch"])
+def test_the_engine_is_said_beside_its_numbers(asked: str, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     with caplog.at_level(logging.WARNING, "lhc"):
-        result = lhc.partition("digits-narrow", strategy="all-analog", engine=engine, **ASKED)  # type: ignore[arg-type]
-    assert [name for name, text in CAUTIONS.items() if text in caplog.text] == ([] if engine == "fast" else [engine])
-    assert (f"computed by the engine {engine}" in partition_head(result)) == (engine != "fast")
+        result = lhc.partition("digits-narrow", strategy="all-analog", engine=asked, **ASKED)  # type: ignore[arg-type]
+    engine = "fast" if asked in ("auto", "fast") else "aihwkit"
+    assert (CAUTION in caplog.text) == (engine == "aihwkit")
+    assert ("computed by the engine aihwkit" in partition_head(result)) == (engine == "aihwkit")
     assert partition_document(result)["engine"] == engine
     result.save(tmp_path / "placed.onnx")
     plan = HybridSession(tmp_path / "placed.onnx").plan
@@ -39,36 +37,55 @@ def test_the_engine_is_said_beside_its_numbers(engine: str, caplog: pytest.LogCa
 
 
 def test_tables_name_it() -> None:
-    found = lhc.evaluate("digits-narrow", all_analog=True, samples=40, draws=2, engine="fast16")
-    assert evaluations_document(found)["engine"] == "fast16"
-    table = lhc.sensitivity("digits-narrow", samples=40, draws=2, engine="fast16", method="measure")
-    assert sensitivity_document(table)["engine"] == "fast16"
+    found = lhc.evaluate("digits-narrow", all_analog=True, samples=40, draws=2, engine="aihwkit")
+    assert evaluations_document(found)["engine"] == "aihwkit"
+    table = lhc.sensitivity("digits-narrow", samples=40, draws=2, engine="aihwkit", method="measure")
+    assert sensitivity_document(table)["engine"] == "aihwkit"
 
 
-def test_the_engine_torch_names_the_gpu_that_it_computes_on(
+def test_the_engine_names_the_gpu_that_it_computes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = {"all_analog": True, "samples": 40, "draws": 2}
     fast = lhc.evaluate("digits-narrow", **asked)[0]  # type: ignore[arg-type]
     with caplog.at_level(logging.WARNING, "lhc"), pretended_gpu(monkeypatch) as computed:
-        found = lhc.evaluate("digits-narrow", engine="torch", **asked)[0]  # type: ignore[arg-type]
-    assert "computes products on GPU X; lhc was tested without a GPU" in caplog.text
+        found = lhc.evaluate("digits-narrow", engine="aihwkit", **asked)[0]  # type: ignore[arg-type]
+    assert "computes products, as asked for, on GPU X; lhc was tested without a GPU" in caplog.text
     assert computed["matmul"] > 0
     assert found.values == fast.values
 
 
-def test_kept_results_of_one_engine_are_not_those_of_the_other(tmp_path: Path) -> None:
-    def values(engine: str, work_dir: Path | None) -> tuple[float, ...]:
+def test_kept_results_of_one_engine_are_not_those_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = {"fast": 0, "aihwkit": 0}
+    for name, engine in ENGINES.items():
+        monkeypatch.setattr(type(engine), "matrix", _counting(name, type(engine).matrix, computed))
+
+    def values(engine: Literal["auto", "fast", "aihwkit"], work_dir: Path | None) -> tuple[float, ...]:
         asked = {"all_analog": True, "samples": 60, "draws": 3, "metric": "kl", "work_dir": work_dir}
         return lhc.evaluate("digits-narrow", engine=engine, **asked)[0].values  # type: ignore[arg-type]
 
-    fast, fast16 = (values(engine, tmp_path) for engine in ("fast", "fast16"))
-    assert fast != fast16
-    assert [values(engine, tmp_path) for engine in ("fast", "fast16")] == [fast, fast16]
-    assert [values(engine, None) for engine in ("fast", "fast16")] == [fast, fast16]
+    engines: tuple[Literal["fast"], Literal["aihwkit"]] = ("fast", "aihwkit")
+    first = [values(engine, tmp_path) for engine in engines]
+    assert computed["fast"] > 0
+    assert computed["aihwkit"] > 0
+    counted = dict(computed)
+    assert [values(engine, tmp_path) for engine in engines] == first
+    assert values("auto", tmp_path) == first[0]
+    assert computed == counted
+    assert [values(engine, None) for engine in engines] == first
 
 
-def test_a_machine_that_it_cannot_stand_for_is_refused_before_anything_is_measured() -> None:
-    machine = Hardware.load("lionheart").model_copy(update={"dac": Dac(bits=12)})
-    with pytest.raises(UsageError, match=r"its DAC has 12 bits.*choose the engine fast"):
-        lhc.partition("digits-narrow", hardware=machine, engine="fast16", samples=40, draws=2)
+def _counting(name: str, matrix: Callable[..., Any], computed: dict[str, int]) -> Callable[..., Any]:
+    def counted(*args: object) -> object:
+        computed[name] += 1
+        return matrix(*args)
+
+    return counted
+
+
+@pytest.mark.parametrize("name", ["fast16", "quick"])
+def test_an_engine_that_there_is_not_is_refused_by_name(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"^`engine` '{name}': choose auto, fast, aihwkit$"):
+        lhc.partition("digits-narrow", engine=name)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=rf"^unknown engine '{name}': choose auto, fast, aihwkit$"):
+        HybridSession("digits-narrow.onnx", engine=name)  # type: ignore[arg-type]

@@ -77,8 +77,10 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     )
     chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, seed=3)
     assert chips.differs == (f"other chips (3 of seed 3 instead of {outcome.draws} of seed 2)",)
-    rounded = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, engine="fast16")
-    assert rounded.differs == ("the engine fast16 instead of fast",)
+    aihwkit = lhc.robustness(
+        "digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, engine="aihwkit"
+    )
+    assert aihwkit.differs == ("the engine aihwkit instead of fast",)
 
 
 def test_a_margin_of_trained_weights_says_that_the_budget_is_of_the_given_ones() -> None:

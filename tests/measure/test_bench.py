@@ -32,7 +32,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution, silent
 from lhc.runtime import HybridExecutor
-from lhc.runtime.fast import FastMatrix
+from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.ort import create_session
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -290,18 +290,18 @@ def test_scores_do_not_depend_on_how_small_the_network_is_beside_its_chips(monke
 def test_sessions_are_made_before_chips_are_programmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one is made its weights are held twice; chips are as large."""
     events: list[str] = []
-    lay_out = FastMatrix.lay_out
+    lay_out = CompiledMatrix.lay_out
 
     def making(proto: onnx.ModelProto, label: str) -> object:
         events.append("session")
         return create_session(proto, label)
 
-    def laying_out(self: FastMatrix, convolves: bool) -> FastMatrix:
+    def laying_out(self: CompiledMatrix, convolves: bool) -> CompiledMatrix:
         events.append("tiles")
         return lay_out(self, convolves)
 
     monkeypatch.setattr("lhc.runtime.executor.create_session", making)
-    monkeypatch.setattr(FastMatrix, "lay_out", laying_out)
+    monkeypatch.setattr(CompiledMatrix, "lay_out", laying_out)
     one = bench(chain(), task(600, metric="nmse"))
     one.measure(frozenset({"layer1", "layer2"}), range(3))
     first = events.index("tiles")

@@ -55,7 +55,7 @@ def test_on_a_gpu_predictions_are_those_of_the_processor(
     expected = fisher_sensitivity(here, here.graph, LAYERS).table
     columns = column_damages(here, here.graph, ("stem", "head"))
     with pretended_gpu(monkeypatch) as computed:
-        there = _on_engine(here, "torch")
+        there = _on_engine(here, "aihwkit")
         assert fisher_sensitivity(there, here.graph, LAYERS).table == expected
         assert computed["conv2d"] > 0
         computed.clear()
@@ -68,17 +68,16 @@ def test_on_a_gpu_predictions_are_those_of_the_processor(
 
 
 def test_chips_that_calibrate_alone_do_so_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = _on_engine(healed(Compensation()), "torch")
+    here = _on_engine(healed(Compensation()), "aihwkit")
     expected = fisher_sensitivity(here, here.graph, LAYERS).table
     with pretended_gpu(monkeypatch):
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
 
 
-@pytest.mark.parametrize("engine", ["fast16", "torch"])
-def test_chips_that_calibrate_alone_multiply_as_chips_that_are_measured(engine: Engine) -> None:
+def test_chips_that_calibrate_alone_multiply_as_chips_that_are_measured() -> None:
     """Their corrections are those of a placement of the layer alone, on the same engine; not those of fast."""
     here = healed(Compensation(copies=False))
-    here = replace(here, engine=engine, hardware=here.hardware.model_copy(update={"dac": Dac()}))
+    here = replace(here, engine="aihwkit", hardware=here.hardware.model_copy(update={"dac": Dac()}))
     (alone,) = corrections_alone(here.setting, LAYERS, [1], here.t_s)
     (fast,) = corrections_alone(_on_engine(here, "fast").setting, LAYERS, [1], here.t_s)
     scorer = Scorer(here.setting)
@@ -87,8 +86,7 @@ def test_chips_that_calibrate_alone_multiply_as_chips_that_are_measured(engine: 
             placed = scorer.calibrated(here.setting.executor(frozenset({name})), 1, here.t_s)[name]
             np.testing.assert_array_equal(alone[name].gain, placed.gain)
             np.testing.assert_array_equal(alone[name].offset, placed.offset)
-    if engine == "fast16":
-        assert any((alone[name].offset != fast[name].offset).any() for name in LAYERS)
+    assert any((alone[name].offset != fast[name].offset).any() for name in LAYERS)
 
 
 def test_a_gpu_that_cannot_run_an_operator_says_so_and_sensitivities_are_measured(
@@ -96,7 +94,7 @@ def test_a_gpu_that_cannot_run_an_operator_says_so_and_sensitivities_are_measure
 ) -> None:
     monkeypatch.setattr(differentiable, "OPERATORS", {**differentiable.OPERATORS, "Tanh": _mixing})
     monkeypatch.setattr("lhc.study.rank.measures_all", lambda *_: False)
-    here = _on_engine(bench(samples=10, draws=2), "torch")
+    here = _on_engine(bench(samples=10, draws=2), "aihwkit")
     failed = r"Tanh 'Tanh_\d' fails in torch on cuda:0: add: expected all tensors .* same device; with --engine fast"
     with pretended_gpu(monkeypatch):
         with pytest.raises(ModelError, match=failed):
@@ -121,7 +119,7 @@ def test_what_fails_on_the_way_back_says_so_too(monkeypatch: pytest.MonkeyPatch)
         r"gradients fail in torch on cuda:0: CUDA out of memory\.; with --engine fast gradients are computed on the CPU"
     )
     for expected, words in ((torch.OutOfMemoryError, "CUDA"), (ModelError, failed)):
-        here = _on_engine(bench(samples=10, draws=2), "torch")
+        here = _on_engine(bench(samples=10, draws=2), "aihwkit")
         gpu = pretended_gpu(monkeypatch) if expected is ModelError else nullcontext()
         with gpu, pytest.raises(expected, match=words):
             fisher_sensitivity(here, here.graph, LAYERS)
@@ -137,8 +135,8 @@ def test_kept_predictions_are_those_of_the_engine_and_its_device(
             return predictions_kept(_on_engine(here, engine), LAYERS)
 
         fisher_sensitivity(here, here.graph, LAYERS)
-        assert [kept("fast"), kept("fast16"), kept("torch")] == [True, False, False]
-        fisher_sensitivity(_on_engine(here, "torch"), here.graph, LAYERS)
-        assert kept("torch")
+        assert [kept("fast"), kept("aihwkit")] == [True, False]
+        fisher_sensitivity(_on_engine(here, "aihwkit"), here.graph, LAYERS)
+        assert kept("aihwkit")
         with pretended_gpu(monkeypatch):
-            assert [kept("fast"), kept("torch")] == [True, False]
+            assert [kept("fast"), kept("aihwkit")] == [True, False]

@@ -16,7 +16,7 @@ from lhc.measure.setting import BANK_SHARE, Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution
 from lhc.passes.copies import Copies
-from lhc.runtime.fast import FastMatrix
+from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.large_matrix import LEAST_WEIGHTS
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -75,23 +75,22 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.most = self.made = 0
-        alive: list[weakref.ref[FastMatrix]] = []
-        begin = FastMatrix.__init__
+        alive: list[weakref.ref[CompiledMatrix]] = []
+        begin = CompiledMatrix.__init__
 
         def counted(
-            matrix: FastMatrix,
+            matrix: CompiledMatrix,
             chips: Sequence[ProgrammedMatrix],
             draws: Sequence[int],
             seed: int,
             hardware: Hardware,
-            pairs: bool = False,
         ) -> None:
-            begin(matrix, chips, draws, seed, hardware, pairs)
+            begin(matrix, chips, draws, seed, hardware)
             alive.append(weakref.ref(matrix))
             self.made += 1
             self.most = max(self.most, sum(one.nbytes for ref in alive if (one := ref()) is not None))
 
-        monkeypatch.setattr(FastMatrix, "__init__", counted)
+        monkeypatch.setattr(CompiledMatrix, "__init__", counted)
 
 
 @pytest.mark.parametrize("memory", [ONE_LAYER, LESS], ids=["one layer fits", "none fits"])

@@ -8,22 +8,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.fast import FastMatrix
+from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
+from lhc.runtime.engines.compiled.matrix import CompiledMatrix
+from lhc.runtime.engines.protocol import Products
 from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.paired_weights import check_pairs
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.torch_matrix import TorchMatrix
-from lhc.runtime.unit_products import Products
 
-__all__ = ["ENGINES", "FAST_AND_REFERENCE", "Engine", "multiplier", "product", "programmed", "takes_pairs"]
+__all__ = ["ENGINES", "FAST_AND_REFERENCE", "Engine", "multiplier", "product", "programmed"]
 
-Engine = Literal["fast", "fast16", "reference", "torch"]
+Engine = Literal["fast", "reference", "aihwkit"]
 FAST_AND_REFERENCE: tuple[Engine, Engine] = ("fast", "reference")
-ENGINES: tuple[Engine, ...] = (*FAST_AND_REFERENCE, "torch")
+ENGINES: tuple[Engine, ...] = (*FAST_AND_REFERENCE, "aihwkit")
 """Those that are equal to float rounding."""
 
 
@@ -50,19 +48,10 @@ def multiplier(matrix: AnalogMatrix, engine: Engine, seed: int = 0, draw: int = 
     """What computes the products of programmed tiles; seed and draw are those that they were programmed with."""
     if engine == "reference":
         return matrix
-    if engine == "torch":
+    if engine == "aihwkit":
         convolves = matrix.groups > 1
-        return TorchMatrix([matrix.programmed()], [draw], seed, matrix.hardware, convolves, torch.device("cpu"))
-    return FastMatrix([matrix.programmed()], [draw], seed, matrix.hardware, engine == "fast16")
-
-
-def takes_pairs(hardware: Hardware) -> bool:
-    """Whether the engine fast16 multiplies on a machine."""
-    try:
-        check_pairs(hardware)
-    except UsageError:
-        return False
-    return True
+        return AihwkitMatrix([matrix.programmed()], [draw], seed, matrix.hardware, convolves, torch.device("cpu"))
+    return CompiledMatrix([matrix.programmed()], [draw], seed, matrix.hardware)
 
 
 def product(

@@ -22,9 +22,9 @@ from lhc.graph import CANDIDATE_OPS, obstacle
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
-from lhc.runtime.fast import FastMatrix
+from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
+from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.torch_matrix import TorchMatrix
 from tests.runtime.official_cases import OfficialCase, official_cases
 from tests.runtime.products import ENGINES, Engine
 
@@ -129,18 +129,18 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     """Engines that computed products on tiles during the test, one entry a call."""
     seen: list[Engine] = []
 
-    def watch(kind: type[FastMatrix | TorchMatrix | AnalogMatrix], method: str, engine: Engine) -> None:
+    def watch(kind: type[CompiledMatrix | AihwkitMatrix | AnalogMatrix], method: str, engine: Engine) -> None:
         compute: Callable[..., torch.Tensor] = getattr(kind, method)
 
-        def watched(self: FastMatrix | TorchMatrix | AnalogMatrix, *args: object) -> torch.Tensor:
+        def watched(self: CompiledMatrix | AihwkitMatrix | AnalogMatrix, *args: object) -> torch.Tensor:
             seen.append(engine)
             return compute(self, *args)
 
         monkeypatch.setattr(kind, method, watched)
 
     for method in ("convolve", "multiply"):
-        watch(FastMatrix, method, "fast")
-        watch(TorchMatrix, method, "torch")
+        watch(CompiledMatrix, method, "fast")
+        watch(AihwkitMatrix, method, "aihwkit")
         watch(AnalogMatrix, method, "reference")
     return seen
 

@@ -13,8 +13,8 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.runtime.channel_places import ChannelPlaces, channel_places
-from lhc.runtime.image_places import image_cuts, image_places
+from lhc.runtime.engines.compiled.channel_layout import ChannelPlaces, channel_places
+from lhc.runtime.engines.compiled.conv_layout import image_cuts, image_places
 from lhc.runtime.layers import AnalogConv, AnalogMatMul
 from lhc.study.source import open_model
 
@@ -77,9 +77,11 @@ def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
         found = channel_places(geometry, sizes)
         return found._replace(offsets=channel_places(replace(near, pads=pads, auto_pad="NOTSET"), sizes).offsets)
 
-    monkeypatch.setattr("lhc.runtime.image_places.channel_places", places)
-    monkeypatch.setattr("lhc.runtime.image_places.image_places", image_places.__wrapped__)  # not what is remembered
-    monkeypatch.setattr("lhc.runtime.fast.image_cuts", image_cuts.__wrapped__)
+    monkeypatch.setattr("lhc.runtime.engines.compiled.conv_layout.channel_places", places)
+    monkeypatch.setattr(
+        "lhc.runtime.engines.compiled.conv_layout.image_places", image_places.__wrapped__
+    )  # not what is remembered
+    monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.image_cuts", image_cuts.__wrapped__)
 
 
 def _forgotten_bias(monkeypatch: pytest.MonkeyPatch) -> None:

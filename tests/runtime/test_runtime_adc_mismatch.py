@@ -10,7 +10,7 @@ from lhc.hardware import Adc, Dac, Hardware, Pcm, Tiles
 from lhc.hardware.adc_mismatch import found_codes
 from lhc.hardware.sections import Compensation
 from lhc.hardware.variants import without
-from lhc.runtime.fast import FastMatrix
+from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.large_matrix import LargeMatrix
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position
@@ -75,7 +75,7 @@ def test_products_are_converted_by_the_capacitors_of_their_columns(fields: dict[
 @pytest.mark.parametrize("least_by_rows", [0, 10**9])
 def test_vectors_that_saturate_are_read_again(least_by_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """By both kernels; whether a vector saturates is told as if steps were alike."""
-    monkeypatch.setattr("lhc.runtime.fast.LEAST_BY_ROWS", least_by_rows)
+    monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.LEAST_BY_ROWS", least_by_rows)
     fields = {"bound": 0.6, "bound_management": "iterative", "capacitor_mismatch": 0.06}
     x, hardware = torch.from_numpy(X), machine(adc=adc(**fields), dac=Dac(bits=None))
     fast, reference = (product(programmed(MATRIX, hardware), x, engine=engine).numpy() for engine in FAST_AND_REFERENCE)
@@ -96,7 +96,7 @@ def test_matrices_by_rows_and_several_chips_are_those_of_the_other_engine() -> N
     chips = [programmed(weight, hardware, 3600.0, draw=draw) for draw in (0, 1)]
     states = [chip.programmed() for chip in chips]
     with isolated():
-        both = FastMatrix(states, [0, 1], 0, hardware)
+        both = CompiledMatrix(states, [0, 1], 0, hardware)
         found = both.multiply(x, Position(0, 9), 0).numpy()
         alone = both.alone(1).multiply(x, Position(0, 9), 0).numpy()
     np.testing.assert_array_equal(alone[0], found[1])

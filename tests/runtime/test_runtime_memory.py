@@ -207,15 +207,15 @@ def test_what_a_session_copies_while_it_is_made_goes_back_to_the_system() -> Non
 
 
 def test_a_large_matrix_that_is_laid_out_leaves_nothing_of_its_tiles_behind() -> None:
-    from lhc.runtime.fast import FastMatrix
+    from lhc.runtime.engines.compiled.matrix import CompiledMatrix
     from lhc.runtime.large_matrix import LargeMatrix
 
     machine = Hardware.load("lionheart")
 
-    def laid_out(weights: Array) -> FastMatrix:
+    def laid_out(weights: Array) -> CompiledMatrix:
         tiles = LargeMatrix(weights, 1, machine, "ab")
         tiles.program(0, 0)
-        return FastMatrix([tiles.programmed()], [0], 0, machine).lay_out(False)
+        return CompiledMatrix([tiles.programmed()], [0], 0, machine).lay_out(False)
 
     weights = np.random.default_rng(0).normal(size=(2048, 4097)).astype(np.float32)
     laid_out(weights[:256])  # loads compiled loops

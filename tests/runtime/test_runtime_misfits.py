@@ -18,11 +18,11 @@ from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import calibrate_ranges
 from lhc.runtime.differentiable import DifferentiableModel
+from lhc.runtime.engines.compiled.matrix import CompiledMatrix
+from lhc.runtime.engines.compiled.pointers import loaded, span, stored
+from lhc.runtime.engines.compiled.readout_kernels import add_noise
+from lhc.runtime.engines.compiled.simd import LANES
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.fast import FastMatrix
-from lhc.runtime.kernels import add_noise
-from lhc.runtime.lanes import LANES
-from lhc.runtime.spans import loaded, span, stored
 from lhc.runtime.stream import Position
 from tests.conftest import older
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART, Array, by_onnxruntime, normal
@@ -192,7 +192,7 @@ def test_onnxruntime_refuses_the_same(case: Case) -> None:
 
 def test_kernels_are_not_given_vectors_that_do_not_fit() -> None:
     """Whatever asks for products: a last line of defence, in the terms of the kernel."""
-    matrix = FastMatrix([programmed(np.ones((4, 8), np.float32), LIONHEART).programmed()], [0], 0, LIONHEART)
+    matrix = CompiledMatrix([programmed(np.ones((4, 8), np.float32), LIONHEART).programmed()], [0], 0, LIONHEART)
     assert matrix.multiply(torch.zeros(5, 8), Position(0, 5), 0).shape == (1, 5, 4)
     with pytest.raises(DataError, match="vectors of 7 inputs do not fit a matrix that takes 8"):
         matrix.multiply(torch.zeros(5, 7), Position(0, 5), 0)

@@ -1,0 +1,30 @@
+"""The engine that computes as aihwkit does, on the device that PyTorch has."""
+
+from collections.abc import Sequence
+
+from lhc.conductances import ProgrammedMatrix
+from lhc.hardware import Hardware
+from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
+from lhc.runtime.torch_device import torch_device
+
+__all__ = ["AihwkitEngine"]
+
+
+class AihwkitEngine:
+    """aihwkit's arithmetic in PyTorch, with every effect of a machine."""
+
+    name = "aihwkit"
+
+    def unsupported(self, hardware: Hardware) -> None:
+        """See `lhc.runtime.engines.protocol.Engine`: it has them all."""
+
+    def matrix(
+        self,
+        chips: Sequence[ProgrammedMatrix],
+        draws: Sequence[int],
+        seed: int,
+        hardware: Hardware,
+        convolves: bool,
+    ) -> AihwkitMatrix:
+        """See `lhc.runtime.engines.protocol.Engine`."""
+        return AihwkitMatrix(chips, draws, seed, hardware, convolves, torch_device())

@@ -1,0 +1,30 @@
+"""What the compiled engine takes, and how it lays out a matrix."""
+
+from collections.abc import Sequence
+
+from lhc.conductances import ProgrammedMatrix
+from lhc.hardware import Hardware
+from lhc.runtime.engines.compiled.matrix import CompiledMatrix
+
+__all__ = ["CompiledEngine"]
+
+
+class CompiledEngine:
+    """The ordinary tile, compiled by numba."""
+
+    name = "fast"
+
+    def unsupported(self, hardware: Hardware) -> str | None:
+        """See `lhc.runtime.engines.protocol.Engine`."""
+        return None
+
+    def matrix(
+        self,
+        chips: Sequence[ProgrammedMatrix],
+        draws: Sequence[int],
+        seed: int,
+        hardware: Hardware,
+        convolves: bool,
+    ) -> CompiledMatrix:
+        """See `lhc.runtime.engines.protocol.Engine`."""
+        return CompiledMatrix(chips, draws, seed, hardware).lay_out(convolves)

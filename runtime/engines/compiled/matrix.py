@@ -1,0 +1,230 @@
+"""The fast engine: aihwkit's arithmetic on the programmed state of one or more chips, fused into one pass.
+
+Padding, greatest magnitudes, unfolding, DAC, product, noise, ADC, bound management, scaling and layout of one block of
+vectors follow each other while it lies in the first-level cache (`conv_kernel`,
+`depthwise_kernel`, `matmul_kernel`).
+Inputs are converted once for all chips. Converter steps are folded into the weights: in between, inputs and outputs
+are integer codes. Against aihwkit's order of operations this moves last bits, hence an output that lies on a rounding
+edge by one code; docs/emulation.md has the formulas, docs/engine.md what each step costs.
+
+Every value is a sum in a fixed order, and every deviate has a counter: results do not depend on what else is in a call.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lhc.conductances import Floats, ProgrammedMatrix
+from lhc.errors import DataError
+from lhc.hardware import Hardware
+from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime.engines.compiled.conv_kernel import convolve
+from lhc.runtime.engines.compiled.conv_layout import image_cuts, image_memory, image_outputs
+from lhc.runtime.engines.compiled.converter_constants import RowConverters
+from lhc.runtime.engines.compiled.depthwise_kernel import convolve_channels, takes_channels
+from lhc.runtime.engines.compiled.depthwise_layout import depthwise_memory, depthwise_places
+from lhc.runtime.engines.compiled.matmul_kernel import multiply_rows
+from lhc.runtime.engines.compiled.matmul_memory import row_memory
+from lhc.runtime.engines.compiled.packing import packed_numbers, parts_by_segment
+from lhc.runtime.engines.compiled.product_kernels import ROWS
+from lhc.runtime.engines.compiled.simd import LANES
+from lhc.runtime.engines.compiled.tile_kernels import PackedTiles
+from lhc.runtime.engines.counter_rng import NoiseStream
+from lhc.runtime.engines.digital_offset import DigitalOffset
+from lhc.runtime.engines.protocol import Digital
+from lhc.runtime.im2col import padded
+from lhc.runtime.stream import Position
+from lhc.seeds import device_entropy
+from lhc.support.held_bytes import give_back
+from lhc.support.large_arrays import large_empty
+
+__all__ = ["CompiledMatrix", "by_rows"]
+
+LEAST_BY_ROWS = 2**16
+"""Weights of a matrix for which the kernel of rows is worth compiling: convolutions often end in a small one."""
+_LARGE = 2**24
+"""Bytes of a matrix whose tiles, held in many pieces until it is laid out, are to leave nothing behind."""
+_POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
+
+
+_NOTHING = Digital(np.zeros(0, np.float32), False, False)
+
+
+def by_rows(weights: int) -> bool:
+    """Whether a matrix of so many weights has its outputs in lanes where it multiplies rows."""
+    return weights >= LEAST_BY_ROWS
+
+
+class CompiledMatrix:
+    """Products with one matrix as several chips hold it."""
+
+    completes = True
+
+    def __init__(
+        self,
+        chips: Sequence[ProgrammedMatrix],
+        draws: Sequence[int],
+        seed: int,
+        hardware: Hardware,
+    ) -> None:
+        """Prepare a matrix.
+
+        Args:
+            chips: the matrix on every chip; split alike.
+            draws: numbers of their programmings, for their noise.
+        """
+        first = chips[0]
+        self.chips = len(chips)
+        self._outputs = first.outputs
+        self._weights = sum(tile.weights.size for row in first.tiles for tile in row)
+        self._matrices: Sequence[ProgrammedMatrix] | None = chips
+        self._io = RowConverters.of(hardware)
+        reads = (first.read,) if first.read else ()
+        self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise", *reads)) for draw in draws]
+        self._inputs = np.array(
+            [(start, start + row[0].weights.shape[1]) for start, row in zip(first.starts, first.tiles, strict=True)]
+        )
+        self._converters = self._io.codes()
+        self._laid_out: PackedTiles | None = None
+        self._lanes = 0
+        self._packed: dict[int, PackedTiles] = {}
+        self._whole: tuple[CompiledMatrix, int] | None = None
+        self._subtracted = DigitalOffset.of(chips, hardware, _exact) if hardware.offset else None
+
+    @property
+    def nbytes(self) -> int:
+        """Of the weights that products take."""
+        return 4 * self._weights * self.chips if self._laid_out is None else self._laid_out.weights.nbytes
+
+    @property
+    def completes_epilogue(self) -> bool:
+        """Unless something is subtracted behind the products."""
+        return self._subtracted is None
+
+    def lay_out(self, convolves: bool) -> "CompiledMatrix":
+        """Lay out the weights as products take them, of images or of rows, and forget what the tiles hold."""
+        self._tiles(LANES if not convolves and by_rows(self._weights) else ROWS, 0)
+        return self
+
+    def alone(self, chip: int) -> "CompiledMatrix":
+        """The matrix on one of the chips, without another copy of its weights."""
+        one = copy(self)
+        one.chips, one._whole, one._packed = 1, (self, chip), {}
+        if self._subtracted is not None:
+            one._subtracted = self._subtracted.alone(chip)
+        return one
+
+    def convolve(
+        self, x: Tensor, geometry: ConvGeometry, position: Position, use: int, digital: Digital | None = None
+    ) -> Tensor:
+        """See `Products`; ``digital`` is done while outputs are at hand."""
+        tiles = self._tiles(ROWS, use)
+        images, groups, outputs = len(x), geometry.groups, self._outputs
+        out, crops = image_outputs(geometry, tuple(x.shape[2:]))
+        if crops:
+            x, geometry = padded(x, geometry), geometry.without_padding()
+        samples, first = position.of(images)
+        result = large_empty((self.chips, images, groups * outputs, *out))
+        flat, data, per_sample = result.reshape(-1), x.contiguous().numpy().reshape(-1), images // samples
+        shape, stream, after = tuple(x.shape[1:]), (first * per_sample, per_sample), digital or _NOTHING
+        self._check(shape[0] // groups * prod(geometry.kernel))
+        if takes_channels(tiles, self._converters, shape[0] // groups, outputs):
+            channel = depthwise_places(geometry, shape[1:])
+            scratch = depthwise_memory(channel, tiles)
+            convolve_channels(data, channel, tiles, self._converters, scratch, images, *stream, after, flat)
+        else:
+            for cut in image_cuts(geometry, shape, images):
+                memory, some = image_memory(geometry, shape, cut, tiles), (cut.first, cut.size)
+                convolve(data, cut.places, tiles, self._converters, memory, images, some, *stream, after, flat)
+        found = torch.from_numpy(result)
+        if self._subtracted is not None:
+            sums = self._subtracted.sums.convolve(x, geometry, position, use)[0]
+            self._subtracted.subtract(
+                found.view(self.chips, images, -1, prod(out)), sums.view(images, -1, prod(out)), after
+            )
+        return found
+
+    def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
+        """See `Products`; ``digital`` as there, which has no bias."""
+        self._check(rows.shape[-1])
+        if not by_rows(self._weights):
+            samples, first = position.of(len(rows))
+            points = self.convolve(rows.reshape(-1, rows.shape[-1], 1), _POINT, Position(first, samples), use, digital)
+            return points.view(self.chips, *rows.shape[:-1], -1)
+        tiles = self._tiles(LANES, use)
+        samples, first = position.of(len(rows))
+        vectors = prod(rows.shape[:-1])
+        per_sample = vectors // samples
+        result = large_empty((self.chips, *rows.shape[:-1], self._outputs))
+        data = rows.contiguous().numpy().reshape(-1)
+        place = (vectors, per_sample, first * per_sample)
+        after = digital or _NOTHING
+        multiply_rows(data, tiles, self._converters, row_memory(tiles), *place, after, result.reshape(-1))
+        found = torch.from_numpy(result)
+        if self._subtracted is not None:
+            sums = self._subtracted.sums.multiply(rows, position, use)[0]
+            self._subtracted.subtract(found.view(self.chips, vectors, -1, 1), sums.reshape(vectors, -1, 1), after)
+        return found
+
+    def _check(self, inputs: int) -> None:
+        """Compiled loops do not look."""
+        if inputs != self._inputs[-1, 1]:
+            raise DataError(f"vectors of {inputs} inputs do not fit a matrix that takes {self._inputs[-1, 1]}")
+
+    def _tiles(self, lanes: int, use: int) -> PackedTiles:
+        """The tiles, packed for blocks of so many outputs; by which node reads them, for noise of its own."""
+        if self._whole is not None:
+            whole, chip = self._whole
+            if use not in self._packed:
+                self._packed[use] = whole._tiles(lanes, use).of_chip(chip)
+            return self._packed[use]
+        if use not in self._packed:
+            if self._laid_out is None:
+                self._lanes, self._laid_out = lanes, self._pack(lanes)
+                if self.nbytes >= _LARGE:
+                    give_back()
+            assert self._lanes == lanes  # no operator is both a convolution and a product of matrices
+            # Bits: 12 for the use, 12 row of tiles.
+            keys = [
+                [stream.key((use << 12) + row) for row in range(len(self._io.reads) * len(self._inputs))]
+                for stream in self._streams
+            ]
+            self._packed[use] = self._laid_out._replace(keys=np.array(keys, np.uint32))
+        return self._packed[use]
+
+    def _pack(self, lanes: int) -> PackedTiles:
+        assert self._matrices is not None
+        matrices, self._matrices = self._matrices, None
+        io = self._io
+        numbers = packed_numbers(matrices, io, by_rows=lanes != ROWS)
+        counts = np.diff(numbers.segments)
+        blocks = -(-counts // lanes) * lanes  # (groups, columns of tiles)
+        heights = np.diff(self._inputs)[:, 0]
+        sizes = np.broadcast_to(heights[None, :, None, None] * blocks, (self.chips, len(heights), *blocks.shape))
+        places = np.concatenate([[0], np.cumsum(sizes)[:-1]]).reshape(sizes.shape)
+        weights = np.zeros(int(sizes.sum()), np.float32)
+        step = np.float32(io.drive_step / io.output_step)
+        for chip, matrix in enumerate(matrices):
+            for row, group, column, part in parts_by_segment(matrix, numbers.segments):
+                target = weights[places[chip, row, group, column] :][: heights[row] * blocks[group, column]]
+                _put_blocks(part, step, lanes, target)
+        by_read = np.repeat(places, len(io.reads), 1)
+        return numbers._replace(weights=weights, places=by_read)
+
+
+def _exact(matrix: ProgrammedMatrix, machine: Hardware) -> CompiledMatrix:
+    """Products with a matrix on one chip, without noise of their own."""
+    return CompiledMatrix([matrix], [0], 0, machine)
+
+
+def _put_blocks(part: Floats, step: np.float32, lanes: int, target: Floats) -> None:
+    """Weights ``(outputs, inputs)`` times a factor as ``(blocks, inputs, lanes)``; what a block has more stays 0."""
+    blocks = target.reshape(-1, part.shape[1], lanes)
+    whole = len(part) // lanes
+    np.multiply(part[: whole * lanes].reshape(whole, lanes, part.shape[1]).swapaxes(1, 2), step, out=blocks[:whole])
+    if whole < len(blocks):
+        np.multiply(part[whole * lanes :].T, step, out=blocks[whole, :, : len(part) - whole * lanes])

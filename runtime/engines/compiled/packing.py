@@ -1,0 +1,128 @@
+"""The numbers of a matrix on some chips, in the order and the units in which engines take them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.runtime.engines.compiled.converter_constants import RowConverters
+from lhc.runtime.engines.compiled.simd import LANES
+from lhc.runtime.engines.compiled.tile_kernels import Integers, PackedTiles
+
+__all__ = ["packed_numbers", "parts_by_segment"]
+
+_COUNTERS = 2**16
+"""Of noise for a segment of a matrix that is multiplied by rows."""
+
+
+def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_rows: bool) -> PackedTiles:
+    """All but what products take (weights and places, which are empty) and the keys of noise.
+
+    Args:
+        matrices: on every chip; split alike.
+        by_rows: outputs lie in lanes, and a segment's noise has counters enough for any number of them.
+    """
+    first = matrices[0]
+    rows = [(start, start + row[0].weights.shape[1]) for start, row in zip(first.starts, first.tiles, strict=True)]
+    segments = _segments(first)
+    counts = np.diff(segments)
+    used = np.full_like(counts, _COUNTERS) if by_rows else -(-counts // 4)
+    limits = np.array(
+        [[io.input_codes(r, tiles[0].input_range) for r in io.reductions] for tiles in first.tiles], np.float32
+    )
+    scales = _per_output(matrices, lambda tile: tile.scales * (tile.gain * io.output_step).astype(np.float32))
+    counted = np.tile(np.array(io.reads, np.float32), len(rows))
+    return PackedTiles(
+        np.zeros(0, np.float32),
+        np.zeros((0, 0, 0, 0), np.int64),
+        segments,
+        (np.cumsum(used) - used.reshape(-1)).reshape(used.shape),
+        _by_read(np.array(rows), io),
+        _by_read(scales, io, 1) * counted[:, None],
+        # A vector of the last outputs may reach beyond them.
+        np.append(_by_read(_per_output(matrices, partial(_offset, io)), io, 1), np.zeros(LANES, np.float32)),
+        np.zeros((0, 0, 2), np.uint32),
+        _by_read(limits[..., 0], io),
+        _by_read(limits[..., 1], io),
+        np.tile(np.array(io.slices, np.float32).reshape(-1, 2), (len(rows), 1)),
+        _by_read(_currents([stop - start for start, stop in rows], io), io),
+        _variances(first, io),
+        _shares(matrices, io),
+        _levels(matrices, io),
+    )
+
+
+def parts_by_segment(matrix: ProgrammedMatrix, segments: Integers) -> Iterator[tuple[int, int, int, Floats]]:
+    """The weights of every segment that has any, ``(outputs, inputs)``, by row of tiles, group and column of tiles."""
+    ends = np.cumsum([0, *(len(tile.weights) for tile in matrix.tiles[0])])
+    for row, tiles in enumerate(matrix.tiles):
+        for group, column in zip(*np.nonzero(np.diff(segments)), strict=True):
+            first, last = segments[group, column : column + 2] + group * matrix.outputs - ends[column]
+            yield row, int(group), int(column), tiles[column].weights[first:last]
+
+
+def _segments(first: ProgrammedMatrix) -> Integers:
+    """See `PackedTiles`."""
+    ends = np.cumsum([0, *(len(tile.weights) for tile in first.tiles[0])])
+    starts = np.arange(first.groups)[:, None] * first.outputs
+    return np.asarray(np.clip(ends - starts, 0, first.outputs))
+
+
+def _currents(heights: Sequence[int], io: RowConverters) -> Floats:
+    """See `RowConverters.in_codes`; none where products have none."""
+    found = [io.in_codes(height) for height in heights] if io.currents.by_weight else []
+    return np.array(found, np.float32).reshape(-1, 4)
+
+
+def _variances(first: ProgrammedMatrix, io: RowConverters) -> Floats:
+    """See `PackedTiles`; none where products have no constant read noise."""
+    if not io.currents.constant:
+        return np.zeros((0, 0), np.float32)
+    inputs = [row[0].weights.shape[1] for row in first.tiles]
+    found = np.zeros((len(inputs), max(inputs) + 1), np.float32)
+    for line, count, row in zip(found, inputs, first.tiles, strict=True):
+        driven = row[0].driven
+        line[: count + 1] = io.by_vector(np.ones(count, np.float32) if driven is None else driven)
+    return _by_read(found, io)
+
+
+def _shares(matrices: Sequence[ProgrammedMatrix], io: RowConverters) -> Floats:
+    """Of constant read noise in the unit of every output, as `PackedTiles` has them."""
+    if not io.currents.constant or matrices[0].tiles[0][0].unit is None:
+        return np.zeros(0, np.float32)
+    found = _per_output(matrices, lambda tile: np.asarray(1 / np.asarray(tile.unit), np.float32))
+    return np.asarray(np.append(_by_read(found, io, 1), np.zeros(LANES)), np.float32)
+
+
+def _levels(matrices: Sequence[ProgrammedMatrix], io: RowConverters) -> Floats:
+    """Of ADCs whose steps differ, as `PackedTiles` has them."""
+    first = matrices[0].tiles[0][0].levels
+    if first is None:
+        return np.zeros((0, 0), np.float32)
+    found = [_per_output(matrices, partial(_level, k)) for k in range(len(first))]
+    lines = [_by_read(one, io, 1).reshape(-1) for one in found]
+    return np.pad(np.array(lines, np.float32), ((0, 0), (0, LANES)))
+
+
+def _level(k: int, tile: ProgrammedTile) -> Floats:
+    assert tile.levels is not None
+    return np.asarray(tile.levels[k])
+
+
+def _offset(io: RowConverters, tile: ProgrammedTile) -> Floats:
+    """Of a tile's ADCs, in output codes."""
+    return np.zeros_like(tile.scales) if tile.offset is None else tile.offset / np.float32(io.output_step)
+
+
+def _by_read(values: npt.NDArray[Any], io: RowConverters, axis: int = 0) -> npt.NDArray[Any]:
+    """Numbers of rows of tiles; every read of one, with another slice of the inputs, is a row by itself."""
+    return np.repeat(values, len(io.reads), axis)
+
+
+def _per_output(matrices: Sequence[ProgrammedMatrix], of: Callable[[ProgrammedTile], Floats]) -> Floats:
+    """Numbers of all outputs, ``(chips, rows of tiles, groups · outputs)``."""
+    rows = [[np.concatenate([of(tile) for tile in row]) for row in matrix.tiles] for matrix in matrices]
+    return np.array(rows, np.float32)
