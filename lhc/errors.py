@@ -2,12 +2,13 @@
 
 Every message says what is wrong, where (file, layer, field) and what to do. The class decides the
 exit code of the command line: 2 for usage and configuration, 3 for a model or data that cannot be used, 1 where the
-time was over, 70 where a process that did part of the work died.
+time was over, 70 where a process that did part of the work died or lhc cut a network wrongly.
 """
 
 __all__ = [
     "CRASHED",
     "ConfigError",
+    "CutError",
     "DataError",
     "LhcError",
     "MissingDependencyError",
@@ -60,6 +61,12 @@ class OutOfTimeError(LhcError):
     """The time that the user gave is over; what was finished is kept."""
 
     exit_code = 1
+
+
+class CutError(LhcError):
+    """A digital part of a network that fails where the whole network runs: a mistake of lhc's."""
+
+    exit_code = CRASHED
 
 
 class WorkerError(LhcError):

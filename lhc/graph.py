@@ -22,6 +22,7 @@ __all__ = [
     "DEQUANTIZE",
     "INTEGER_OPS",
     "OPEN_COLUMNS",
+    "RANDOM_OPS",
     "RUN_TIME_OPERANDS",
     "TILES",
     "Elements",
@@ -41,6 +42,10 @@ __all__ = [
 INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
 """Products that compute on integers."""
 CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS
+RANDOM_OPS = frozenset(
+    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+"""Operators that may draw random numbers: what they write is no constant, whatever they read."""
 DEQUANTIZE = "--dequantize places it by its dequantised weights, where these, scales and zero points are stored"
 """What can be done about a product of integers."""
 COLUMNS, TILES = ".lhc_columns", ".lhc_tiles"

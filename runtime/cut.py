@@ -1,15 +1,16 @@
 """Cut a network at its analog nodes into the fewest digital segments.
 
 Segments are cut from the original model, before any optimiser sees it: a fusion across an analog node would
-change what is analog.
+change what is analog. What follows from constants alone is computed in every segment that reads it: onnxruntime's
+optimisers are then told there what they are told of the whole network.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 
 import onnx
 
-from lhc.graph import LayerGraph
+from lhc.graph import RANDOM_OPS, LayerGraph
 from lhc.model import OnnxModel, captured, operator_graph, upstream_of
 from lhc.onnx_io import Constants
 
@@ -31,6 +32,9 @@ class Segment:
     outputs: tuple[str, ...]
 
 
+_NEVER_CONSTANT = RANDOM_OPS | {"If", "Loop", "Scan"}
+"""Operators that may write something else for the same inputs; bodies may hold such ones."""
+
 Stage = tuple[Segment | None, tuple[str, ...]]
 """Of one depth: its digital segment, None where empty, then its analog layers."""
 
@@ -43,14 +47,32 @@ def cut_graph(
     levels: list[list[str]] = [[] for _ in range(max(depth.values(), default=0) + 1)]
     for name in graph.order():
         levels[depth[name]].append(name)
+    constant = _constant_tensors(graph, {*analog, *with_analog}, constants)
     stages: list[Stage] = []
     for here in levels:
         digital = [name for name in here if name not in analog and name not in with_analog]
-        stages.append((_segment(graph, digital, constants), tuple(n for n in here if n in analog)))
+        stages.append((_segment(graph, digital, constant), tuple(n for n in here if n in analog)))
     return stages
 
 
-def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segment | None:
+def _constant_tensors(graph: LayerGraph, others: Collection[str], constants: Constants) -> set[str]:
+    """Tensors that follow from constants alone.
+
+    Args:
+        others: layers in no segment; those of their inputs that `Constants` cannot compute are not among the tensors.
+    """
+    held = {tensor for layer in graph.layers for tensor in (*layer.inputs, *layer.outputs) if tensor in constants}
+    found = set(held)
+    for name in graph.order():
+        layer = graph[name]
+        if name in others or layer.op_type in _NEVER_CONSTANT or not layer.inputs:
+            continue
+        if found.issuperset(layer.inputs):
+            found.update(layer.outputs)
+    return held | found.difference(*(graph[name].inputs for name in others))
+
+
+def _segment(graph: LayerGraph, names: list[str], constants: Container[str]) -> Segment | None:
     import networkx as nx
 
     asked = set(graph.outputs)

@@ -27,6 +27,7 @@ from lhc.runtime.epilogue import Epilogue, epilogues
 from lhc.runtime.ort import create_session
 from lhc.runtime.placed_network import PlacedNetwork
 from lhc.runtime.programmed import OnDemand, ProgrammedChip, ProgrammedLayers
+from lhc.runtime.segment_failures import cut_failure
 from lhc.runtime.stages import NetworkStage
 from lhc.runtime.tensor_types import tensor_types
 from lhc.support.garbage import uncollected
@@ -99,7 +100,7 @@ class HybridExecutor(PlacedNetwork):
             # Not a method: who holds himself is freed late, and sessions are large.
             session = None if segment is None else partial(_session, model, models, segment, not self.analog)
             stages.append(NetworkStage(segment, session, tuple(self._layers[name] for name in names)))
-        super().__init__(model.label, graph, stages, constants, branches)
+        super().__init__(model, graph, stages, constants, branches)
 
     @property
     def layers(self) -> "tuple[AnalogLayer, ...]":
@@ -245,7 +246,12 @@ def _analog_layer(
 
 def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> "onnxruntime.InferenceSession":
     # All digital is the model as it is: plain onnxruntime, bit for bit.
-    return create_session(model.as_file() if whole else models.of(segment), model.label)
+    if whole:
+        return create_session(model.as_file(), model.label)
+    try:
+        return create_session(models.of(segment), model.label)
+    except ModelError as failed:
+        raise cut_failure(model, segment, failed) from failed
 
 
 def _require_emulation(label: str) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
-from lhc.model import Rewritten
+from lhc.model import OnnxModel, Rewritten
 from lhc.onnx_io import Constants
 from lhc.runtime.epilogue import Following
 from lhc.runtime.network_calls import Call, Correcting
 from lhc.runtime.ort import Array, run_session
 from lhc.runtime.programmed import ProgrammedLayers
+from lhc.runtime.segment_failures import run_failure
 from lhc.runtime.stages import NetworkStage, independent, read_by, release, steps, waiting_elements
 from lhc.runtime.stream import Position
 
@@ -33,14 +34,14 @@ class PlacedNetwork:
 
     def __init__(
         self,
-        label: str,
+        model: OnnxModel,
         graph: LayerGraph,
         stages: Sequence[NetworkStage],
         constants: Constants,
         branches: Sequence[Rewritten],
     ) -> None:
         """``branches``: that calls must take."""
-        self._label, self._graph, self._stages = label, graph, stages
+        self._model, self._graph, self._stages = model, graph, stages
         self._constants, self._branches = constants, branches
         self._small: dict[str, Array] = {}
         self._first = independent(stages[0].analog)
@@ -89,7 +90,7 @@ class PlacedNetwork:
         # What follows the last analog layer corrects nothing, but may tell of another branch.
         last = None if self._branches or self._stages[-1].analog else -1
         for stage in (NetworkStage(None, None, self._stages[0].analog), *self._stages[1:last]):
-            every = [self._segment(stage, tensors) for tensors in every]
+            every = [self._segment(stage, one, feeds) for one, (feeds, _) in zip(every, calls, strict=True)]
             for tensors, left in zip(every, waiting, strict=True):
                 release(tensors, left, stage.segment.inputs if stage.segment else ())
             for layer in stage.analog:
@@ -116,7 +117,7 @@ class PlacedNetwork:
     def prefix(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Everything that no analog layer comes before: the same for all draws."""
         self._check_branches(feeds)
-        return self._segment(self._stages[0], dict(feeds))
+        return self._segment(self._stages[0], dict(feeds), feeds)
 
     def finish(
         self,
@@ -157,7 +158,7 @@ class PlacedNetwork:
         for index, tiles in enumerate(programmed.chips):
             walks = [
                 _CallOnChip(
-                    dict(prefix) | {name: chips[index] for name, chips in found.items()}, reads.copy(), position
+                    dict(prefix) | {name: chips[index] for name, chips in found.items()}, reads.copy(), position, prefix
                 )
                 for (prefix, position), found in zip(calls, first, strict=True)
             ]
@@ -185,7 +186,7 @@ class PlacedNetwork:
     ) -> None:
         """One step of a call on one chip."""
         if isinstance(step, NetworkStage):
-            walk.tensors = self._segment(step, walk.tensors)
+            walk.tensors = self._segment(step, walk.tensors, walk.prefix)
         else:
             (walk.tensors[step.written],) = self._run_step(step, walk.tensors, products, walk.position, corrections)
         release(walk.tensors, walk.waiting, read_by(step))
@@ -194,11 +195,14 @@ class PlacedNetwork:
         """Every read of a tensor after the first analog layers."""
         return (name for step in self._steps for name in read_by(step))
 
-    def _segment(self, stage: NetworkStage, tensors: dict[str, Array]) -> dict[str, Array]:
+    def _segment(self, stage: NetworkStage, tensors: dict[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
         if stage.session is None or stage.segment is None:
             return tensors
-        feeds = {name: tensors[name] for name in stage.segment.inputs}
-        results = run_session(stage.session, stage.segment.outputs, feeds, self._label)
+        given = {name: tensors[name] for name in stage.segment.inputs}
+        try:
+            results = run_session(stage.session, stage.segment.outputs, given, self._model.label)
+        except DataError as failed:
+            raise run_failure(self._model, stage.segment, stage.session, feeds, failed) from failed
         written = dict(zip(stage.segment.outputs, results, strict=True))
         self._check_branches(written)
         return tensors | written
@@ -209,8 +213,8 @@ class PlacedNetwork:
             condition = tensors.get(placed.node.input[0])
             if condition is not None and bool(condition.reshape(-1)[0]) != (placed.branch == "then_branch"):
                 raise DataError(
-                    f"{self._label}: these samples do not take the {placed.branch} of If {placed.node.name!r}, for"
-                    " which its layers are placed; give samples that do, or place it for these by themselves"
+                    f"{self._model.label}: these samples do not take the {placed.branch} of If {placed.node.name!r},"
+                    " for which its layers are placed; give samples that do, or place it for these by themselves"
                 )
 
     def run_layer(
@@ -267,11 +271,13 @@ class _CallOnChip:
 
     Attributes:
         waiting: how often each tensor will still be read.
+        prefix: what it began with: inputs of the network among it.
     """
 
     tensors: dict[str, Array]
     waiting: Counter[str]
     position: Position
+    prefix: Mapping[str, Array]
 
 
 def _products(step: "NetworkStage | AnalogLayer", tiles: "Mapping[str, Products]") -> "dict[str, Products]":

@@ -11,6 +11,7 @@ from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import (
     COLUMNS,
     INTEGER_OPS,
+    RANDOM_OPS,
     Elements,
     Layer,
     LayerGraph,
@@ -37,7 +38,6 @@ from lhc.onnx_io.weighted import found_in, may_multiply
 __all__ = ["read_graph"]
 
 _FLOATS = ("float16", "float32", "float64")
-_DRAWN = {"Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike"}
 _FOLDED = "tiles hold constants; onnxsim writes a file in which they are folded"
 
 
@@ -100,7 +100,7 @@ def _computed(graph: onnx.GraphProto, constants: Constants) -> dict[str, str]:
     found: dict[str, str] = {}
     for node in graph.node:
         read = [name for name in (*node.input, *captured(node)) if name]
-        if read and all(name in constants or name in found for name in read) and node.op_type not in _DRAWN:
+        if read and all(name in constants or name in found for name in read) and node.op_type not in RANDOM_OPS:
             by = next((found[name] for name in read if name in found), node.op_type)
             found |= {name: by for name in node.output if name and name not in constants}
     return found

@@ -305,6 +305,43 @@ def test_sequence_between_segments_is_refused_with_the_reason() -> None:
         HybridSession(model, IDEAL, "all-analog")
 
 
+RESIZED = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 4, H, W] x) => (float[N, 6, 8] y)
+<int64[1] one = {1}, int64[2] still = {1, 8}, int64[1] two = {2}, int64[1] four = {4},
+ int64[3] rows = {0, 8, 6}, int64[3] flat = {1, 6, 8}, float[1] area = {25.0}, float[1] half = {0.5}> {
+  [conv] c = Conv (x, k)
+  shape = Shape (c)
+  columns = Reshape (c, rows)
+  tokens = Transpose <perm = [0, 2, 1]> (columns)
+  side = Pow (area, half)
+  sides = Cast <to = 7> (side)
+  channels = Slice (shape, one, two)
+  image = Concat <axis = 0> (one, sides, sides, channels)
+  table = Reshape (e, image)
+  turned = Transpose <perm = [0, 3, 1, 2]> (table)
+  spatial = Slice (shape, two, four)
+  sizes = Concat <axis = 0> (still, spatial)
+  resized = Resize <mode = "cubic"> (turned, , , sizes)
+  back = Transpose <perm = [0, 2, 3, 1]> (resized)
+  places = Reshape (back, flat)
+  y = Add (tokens, places)
+}"""
+"""onnxruntime's Resize makes an image smaller by cubic splines where channels come first. Its optimiser moves the
+transpositions past it, unless the first one is of a constant."""
+
+
+@pytest.fixture
+def resized() -> onnx.ModelProto:
+    model = onnx.parser.parse_model(RESIZED)
+    rng = np.random.default_rng(12)
+    for name, shape in {"e": (1, 25, 8), "k": (8, 4, 3, 2)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(normal(rng, shape), name))
+    return model
+
+
+def test_what_follows_from_constants_is_constant_in_every_segment(resized: onnx.ModelProto) -> None:
+    assert_equal(resized, {"x": normal(np.random.default_rng(13), (3, 4, 4, 4))}, analog=1)
+
+
 def test_the_order_of_the_feeds_changes_nothing() -> None:
     rng = np.random.default_rng(11)
     feeds = {"x": normal(rng, (6, 5)), "scale": normal(rng, (5,))}  # x has the samples: it is the model's first input

@@ -1,0 +1,64 @@
+"""Whose fault it is that a digital segment fails: the samples', the analog layers' before it, or the cut's."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lhc.errors import CutError, DataError, LhcError
+from lhc.model import OnnxModel
+from lhc.onnx_io import input_shapes
+from lhc.runtime.cut import Segment
+from lhc.runtime.ort import Array, create_session, observe_tensors, run_session
+
+if TYPE_CHECKING:
+    from lhc.runtime.onnx_runtime import onnxruntime
+
+__all__ = ["cut_failure", "run_failure"]
+
+_REPORT = "The mistake is in lhc; please report it where you got lhc, with the model if you may share it"
+
+
+def run_failure(
+    model: OnnxModel,
+    segment: Segment,
+    session: "onnxruntime.InferenceSession",
+    feeds: Mapping[str, Array],
+    failed: DataError,
+) -> LhcError:
+    """The error to raise where a segment failed: of the samples, unless the digital network runs on them.
+
+    Args:
+        session: of the segment.
+        feeds: inputs of the network, perhaps with other tensors.
+        failed: what running the segment raised.
+    """
+    asked = [value.name for value in model.proto.graph.output]
+    feeds = {name: feeds[name] for name in input_shapes(model)}
+    inner = [tensor for tensor in segment.inputs if tensor not in feeds]
+    try:
+        run_session(create_session(model.as_file(), model.label), asked, feeds, model.label)
+        digital = dict(feeds) | observe_tensors(model, inner, feeds)
+    except LhcError:
+        return failed
+    try:
+        run_session(session, segment.outputs, {name: digital[name] for name in segment.inputs}, model.label)
+    except DataError:
+        return CutError(f"{failed}. The whole network runs on the same data, {_title(segment)} does not. {_REPORT}")
+    return DataError(
+        f"{failed}. The digital network runs on it: what {_title(segment)} reads comes from analog layers, whose errors"
+        " it does not stand; keep layers before it digital (--exclude)"
+    )
+
+
+def cut_failure(model: OnnxModel, segment: Segment, failed: LhcError) -> LhcError:
+    """The error to raise where onnxruntime does not load a segment: of the model, unless it loads that."""
+    try:
+        create_session(model.as_file(), model.label)
+    except LhcError:
+        return failed
+    return CutError(f"{failed}. It loads the whole network, but not {_title(segment)}. {_REPORT}")
+
+
+def _title(segment: Segment) -> str:
+    """``the segment from 'a' to 'b'``."""
+    first, last = segment.layers[0], segment.layers[-1]
+    return f"the segment of {first!r}" if first == last else f"the segment from {first!r} to {last!r}"
