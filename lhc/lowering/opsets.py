@@ -8,7 +8,7 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.lowering.tile_read import Noise
-from lhc.model import opset_of
+from lhc.model import all_nodes, opset_of, shallow
 from lhc.onnx_io import whole
 
 __all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "with_fitting_opset"]
@@ -16,6 +16,8 @@ __all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "with_fitting_opset"]
 FIRST_OPSET = 13
 LAST_RANDOM_OPSET = 21
 """onnxruntime 1.32 on CPUs: RandomNormalLike and its kin have kernels up to this version."""
+_CONVERTED = {"", "ai.onnx", "ai.onnx.ml"}
+"""Domains whose operators onnx's converter leaves right."""
 
 
 def with_fitting_opset(proto: onnx.ModelProto, noise: Noise, label: str) -> onnx.ModelProto:
@@ -40,17 +42,29 @@ def _converted(proto: onnx.ModelProto, version: int, label: str, way_out: str) -
     what = f"{label}: cannot be converted from opset {opset_of(proto)} to {version}"
     if proto.functions:
         raise ModelError(f"{what}: onnx's converter drops the functions that the model has; {way_out}")
-    others = sorted(entry.domain for entry in proto.opset_import if entry.domain not in ("", "ai.onnx", "ai.onnx.ml"))
+    used = {node.domain for node in all_nodes(proto.graph)}
+    others = sorted(used - _CONVERTED)
     if others:
         raise ModelError(f"{what}: it has operators of {', '.join(others)}; {way_out}")
     try:
-        converted = onnx.version_converter.convert_version(whole(proto), version)
+        plain = _importing_only(whole(proto), {*used, "", "ai.onnx"})
+        converted = onnx.version_converter.convert_version(plain, version)
         onnx.checker.check_model(converted)
     except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.version_converter.ConvertError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{what}: {reason[:300]}; {way_out}") from error
     _check_kept(proto, converted, what, way_out)
     return converted
+
+
+def _importing_only(proto: onnx.ModelProto, domains: set[str]) -> onnx.ModelProto:
+    """The model without imports of other domains: onnxruntime saves those of all that it knows."""
+    kept = [entry for entry in proto.opset_import if entry.domain in domains]
+    if len(kept) == len(proto.opset_import):
+        return proto
+    copy = shallow(proto, "opset_import")
+    copy.opset_import.extend(kept)
+    return copy
 
 
 def _check_kept(proto: onnx.ModelProto, converted: onnx.ModelProto, what: str, way_out: str) -> None:

@@ -245,6 +245,18 @@ def test_models_of_opset_22_and_later_draw_noise_in_opset_21(opset: int) -> None
         assert kept.run(None, inputs(4))[0].shape == (4, 5)
 
 
+@pytest.mark.parametrize("opset", [11, 12, 22])
+def test_domains_that_a_model_merely_imports_do_not_keep_it_from_being_converted(opset: int) -> None:
+    """onnxruntime saves a model with imports of every domain that it knows."""
+    model = product_model(opset)
+    for domain, version in (("com.microsoft", 1), ("ai.onnx.ml", 2), ("ai.onnx.preview.training", 1)):
+        model.opset_import.add(domain=domain, version=version)
+    found = compile(model, placement=["layer"], hardware=machine())
+    assert {o.domain: o.version for o in found.proto.opset_import} == {"": 21 if opset > 21 else 13, "lhc.analog": 1}
+    assert found.run(None, inputs(4))[0].shape == (4, 5)
+    assert [o.domain for o in model.opset_import] == ["", "com.microsoft", "ai.onnx.ml", "ai.onnx.preview.training"]
+
+
 def test_where_that_cannot_be_converted_the_ways_out_are_named() -> None:
     model = product_model(22)
     model.graph.node[1].op_type, model.graph.node[1].domain = "Gelu", "com.microsoft"
