@@ -60,16 +60,15 @@ class _Tiles:
         offsets = any(tile.offset is not None for row in matrix.tiles for tile in row)
         saturates = offsets or any(io.can_saturate(tile.weights) for row in matrix.tiles for tile in row)
         managed = len(io.reductions) > 1 and io.adc_saturated is not None and saturates
-        splits = row_splits(matrix, apart=managed)
-        straddles = any(tile.straddles for split in splits for tile in split.tiles)
+        splits = row_splits(matrix)
+        straddles = any(split.tile.straddles for split in splits)
         units, grouped = matrix.tiles[0][0].unit is not None, matrix.groups > 1
-        levels = splits[0].tiles[0].levels
+        levels = splits[0].tile.levels
         product = TileProduct.of(io, noise, managed=managed, grouped=grouped, straddles=straddles, units=units)
-        subtracts = splits[0].tiles[0].bases is not None
+        subtracts = splits[0].tile.bases is not None
         capacitors = 0 if levels is None else len(levels)
         product = replace(product, capacitors=capacitors, offsets=offsets, subtracts=subtracts)
-        widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
-        return cls(io, TileGrid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
+        return cls(io, TileGrid(product, len(splits)), splits, matrix.groups)
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -96,32 +95,37 @@ class _Tiles:
 
     def by_output(self, shape: Callable[[Floats], Floats]) -> dict[str, Floats]:
         """Scales of outputs, and shares of read noise in their units, in a shape; from ``(groups, outputs)``."""
-        found = self.tile_arrays("scales", lambda split, tile: shape(tile.scales))
+        found = self.by_split("scales", lambda split, tile: shape(tile.scales))
         if self.grid.product.by_output:
-            found |= self.tile_arrays("shares", lambda split, tile: shape(tile.shares))
+            found |= self.by_split("shares", lambda split, tile: shape(tile.shares))
         return found
 
     def bases(self, *shape: int) -> dict[str, Floats]:
         """What is subtracted digitally, in a shape."""
         if not self.grid.product.subtracts:
             return {}
-        return self.tile_arrays("bases", lambda split, tile: tile.bases.reshape(shape))
+        return self.by_split("bases", lambda split, tile: tile.bases.reshape(shape))
 
     def of_adcs(self, *shape: int) -> dict[str, Floats]:
         """Offsets of every tile's ADCs in a shape, and what their capacitors add, ``(capacitors, *shape)``."""
         product, found = self.grid.product, dict[str, Floats]()
         if product.offsets:
-            found |= self.tile_arrays("offsets", lambda split, tile: tile.offsets.reshape(shape))
+            found |= self.by_split("offsets", lambda split, tile: tile.offsets.reshape(shape))
         if product.capacitors:
-            found |= self.tile_arrays("levels", lambda split, tile: tile.levels.reshape(len(tile.levels), *shape))
+            found |= self.by_split("levels", lambda split, tile: tile.levels.reshape(len(tile.levels), *shape))
         return found
 
-    def tile_arrays(self, name: str, of_tile: Any) -> dict[str, Floats]:
-        """An array of every tile, by the name of its input."""
+    def memberships(self, *shape: int) -> dict[str, Floats]:
+        """Which tile every output lies on, where they are read again tile by tile, in a shape and one axis more."""
+        if not self.grid.product.straddles:
+            return {}
+        return self.by_split("memberships", lambda _, tile: tile.memberships.reshape(*shape, tile.memberships.shape[2]))
+
+    def by_split(self, name: str, of_split: Any) -> dict[str, Floats]:
+        """An array of every row split, by the name of its input."""
         return {
-            self.grid.tile_name(name, row, column): np.ascontiguousarray(of_tile(split, tile), np.float32)
+            numbered(name, row, self.grid.rows): np.ascontiguousarray(of_split(split, split.tile), np.float32)
             for row, split in enumerate(self.splits)
-            for column, tile in enumerate(split.tiles)
         }
 
 
@@ -182,14 +186,14 @@ def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library
         beta="beta" in scalars,
         summand=summand is not None,
     )
-    arrays = tiles.tile_arrays("weights", lambda split, tile: tile.weights[0].T)
+    arrays = tiles.by_split("weights", lambda split, tile: tile.weights[0].T)
     scaled = tiles.grid.product.scaling == "vector"
     arrays |= tiles.by_output(lambda values: values if scaled else values[0])
     tensors = {"x": product.activation} | ({"summand": summand} if summand else {})
     return Call(
         matmul_function(library, spec),
         spec.inputs,
-        arrays | tiles.of_adcs(-1) | tiles.bases(1, -1) | tiles.ranges() | tiles.by_input(),
+        arrays | tiles.memberships(-1) | tiles.of_adcs(-1) | tiles.bases(1, -1) | tiles.ranges() | tiles.by_input(),
         tiles.numbers | scalars,
         tensors,
         reads=tiles.grid.rows * tiles.grid.product.reads,
@@ -248,11 +252,11 @@ def _geometry(window: ConvGeometry) -> tuple[dict[str, list[int]], Same | None]:
 def _image_arrays(spec: Conv, tiles: _Tiles, shape: tuple[int, ...]) -> dict[str, Floats]:
     channels, kernel = shape[1], shape[2:]
     column = (-1, *(1,) * len(kernel))
-    arrays = tiles.tile_arrays("weights", lambda split, tile: image_weights(tile.weights, split, kernel, channels))
-    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales.reshape(column)) | tiles.of_adcs(*column)
+    arrays = tiles.by_split("weights", lambda split, tile: image_weights(tile.weights, split, kernel, channels))
+    arrays |= tiles.by_split("scales", lambda split, tile: tile.scales.reshape(column)) | tiles.of_adcs(*column)
     if spec.masked:
         grouped = tiles.groups > 1
-        arrays |= tiles.tile_arrays("taps", lambda split, tile: image_taps(split, kernel, channels, grouped))
+        arrays |= tiles.by_split("taps", lambda split, tile: image_taps(split, kernel, channels, grouped))
     return arrays
 
 
@@ -266,10 +270,8 @@ def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str,
         ordered = tile.weights[:, :, orders[split.start]].swapaxes(1, 2)
         return ordered.reshape(len(ordered), *beside, *ordered.shape[1:]) if grouped else ordered[0]
 
-    arrays = tiles.tile_arrays("weights", weights) | tiles.by_input(orders)
+    arrays = tiles.by_split("weights", weights) | tiles.by_input(orders)
     arrays |= tiles.by_output(lambda values: values[:, None, None] if grouped else values)
     arrays |= tiles.of_adcs(*((tiles.groups, 1, *beside, -1) if grouped else (-1,)))
     arrays |= tiles.bases(*((tiles.groups, 1, 1, -1) if grouped else (1, -1)))
-    if tiles.grid.product.straddles:
-        arrays |= tiles.tile_arrays("tile_numbers", lambda split, tile: tile.numbers[:, None])
-    return arrays
+    return arrays | tiles.memberships(*((tiles.groups, 1, -1) if grouped else (-1,)))

@@ -71,7 +71,7 @@ class Conv:
 def conv_function(library: Library, spec: Conv) -> ir.Function:
     """The function of a Conv."""
     grid = spec.grid
-    tiles = f"_{grid.rows}x{grid.columns}" if grid.rows * grid.columns > 1 else ""
+    rows = f"_{grid.rows}" if grid.rows > 1 else ""
     build = _image if spec.form == "image" else _windows
 
     def body(op: OpBuilder, v: Values) -> Any:
@@ -83,8 +83,8 @@ def conv_function(library: Library, spec: Conv) -> ir.Function:
         bias = op.Unsqueeze(v["bias"], list(range(1, 1 + spec.axes))) if spec.bias and not spec.affine else None
         return finished(op, y, spec.element, bias)
 
-    doc = f"Products of a Conv on {grid.rows} x {grid.columns} analog tiles (row splits x columns read apart)."
-    return library.function(f"AnalogConv{tiles}", spec, spec.inputs, body, doc, (*GEOMETRY, "group"))
+    doc = f"Products of a Conv on tiles, {grid.rows} on top of each other."
+    return library.function(f"AnalogConv{rows}", spec, spec.inputs, body, doc, (*GEOMETRY, "group"))
 
 
 # --- as an image -------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def _gathered(op: OpBuilder, spec: Conv, pixels: Any, index: Any, piece: Piece |
         assert v is not None
         if index is None:
             return gathered
-        inputs = sizes(op, v[spec.grid.tile_name("weights", 0, 0)], 0, 1)
+        inputs = sizes(op, v[numbered("weights", 0, spec.grid.rows)], 0, 1)
         return op.Reshape(gathered, op.Concat([0, 0], inputs, axis=0), _outputs=["vectors"])
     taps, channels = piece.taps[1] - piece.taps[0], piece.channels[1] - piece.channels[0]
     if spec.groups == 1:

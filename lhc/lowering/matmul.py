@@ -48,11 +48,9 @@ class MatMul:
 def matmul_function(library: Library, spec: MatMul) -> ir.Function:
     """The function of a MatMul or Gemm."""
     grid = spec.grid
-    tiles = f"_{grid.rows}x{grid.columns}" if grid.rows * grid.columns > 1 else ""
-    doc = (
-        f"Products of a MatMul or Gemm on {grid.rows} x {grid.columns} analog tiles (row splits x columns read apart)."
-    )
-    return library.function(f"AnalogMatMul{tiles}", spec, spec.inputs, lambda op, v: _body(op, library, spec, v), doc)
+    rows = f"_{grid.rows}" if grid.rows > 1 else ""
+    doc = f"Products of a MatMul or Gemm on tiles, {grid.rows} on top of each other."
+    return library.function(f"AnalogMatMul{rows}", spec, spec.inputs, lambda op, v: _body(op, library, spec, v), doc)
 
 
 def _swapped(rank: int | None) -> list[int]:

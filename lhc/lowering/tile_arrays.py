@@ -1,7 +1,7 @@
 """A programmed matrix as a compiled model multiplies by it: row splits, each with arrays in the order it is driven in.
 
-A row split is the tiles that share their inputs. Where no vector can saturate, its tiles form one product, since what a
-column gives does not depend on the tile it lies on; where bound management may act, every tile is read by itself.
+A row split is the tiles that share their inputs. They form one product, since what a column gives does not depend on
+the tile it lies on; where bound management may act, it is told which columns are read again together.
 
 The inputs of a Conv's matrix run over channels, then over the taps of the kernel. A split can begin and end inside a
 channel: its *pieces* are the channels it has all taps of, and the taps it has of the one before and the one after.
@@ -62,6 +62,11 @@ class Tile:
         """Whether the outputs of a group lie on more than one tile."""
         return bool((self.numbers != self.numbers[:, :1]).any())
 
+    @property
+    def memberships(self) -> Floats:
+        """1 where an output lies on a tile, ``(groups, outputs of a group, tiles)``."""
+        return np.asarray(self.numbers[:, :, None] == np.arange(self.numbers.max() + 1), np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class LoweredRowSplit:
@@ -70,14 +75,14 @@ class LoweredRowSplit:
     Attributes:
         start, stop: their rows of the matrix.
         input_range: static range, or None.
-        tiles: what is read together, in the order of the columns.
+        tile: all of them side by side, in the order of the columns.
         driven: rows that each input drives, ``(inputs,)``.
     """
 
     start: int
     stop: int
     input_range: float | None
-    tiles: tuple[Tile, ...]
+    tile: Tile
     driven: Floats
 
     @property
@@ -86,31 +91,24 @@ class LoweredRowSplit:
         return np.asarray(1 - np.square(1 - np.arange(len(self.driven)) / len(self.driven)), np.float32)
 
 
-def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, ...]:
-    """The row splits of a matrix.
-
-    Args:
-        apart: read every tile by itself; the groups of a grouped Conv always form one product.
-    """
+def row_splits(matrix: ProgrammedMatrix) -> tuple[LoweredRowSplit, ...]:
+    """The row splits of a matrix."""
     result = []
     for start, row in zip(matrix.starts, matrix.tiles, strict=True):
-        numbered = list(enumerate(row))
-        parts = [[one] for one in numbered] if apart and matrix.groups == 1 else [numbered]
-        tiles = tuple(_joined(part, matrix.groups) for part in parts)
         inputs = row[0].weights.shape[1]
         driven = np.ones(inputs, np.float32) if row[0].driven is None else row[0].driven
-        result.append(LoweredRowSplit(start, start + inputs, row[0].input_range, tiles, driven))
+        result.append(LoweredRowSplit(start, start + inputs, row[0].input_range, _joined(row, matrix.groups), driven))
     return tuple(result)
 
 
-def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
-    weights = np.concatenate([tile.weights for _, tile in tiles])
-    scales = np.concatenate([tile.scales * tile.gain.astype(np.float32) for _, tile in tiles])
-    numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in tiles])
-    units = [tile.unit for _, tile in tiles if tile.unit is not None]
-    offsets = [tile.offset for _, tile in tiles if tile.offset is not None]
-    bases = [np.float32(tile.base) * tile.scales for _, tile in tiles if tile.base]
-    levels = [tile.levels for _, tile in tiles if tile.levels is not None]
+def _joined(tiles: Sequence[ProgrammedTile], groups: int) -> Tile:
+    weights = np.concatenate([tile.weights for tile in tiles])
+    scales = np.concatenate([tile.scales * tile.gain.astype(np.float32) for tile in tiles])
+    numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in enumerate(tiles)])
+    units = [tile.unit for tile in tiles if tile.unit is not None]
+    offsets = [tile.offset for tile in tiles if tile.offset is not None]
+    bases = [np.float32(tile.base) * tile.scales for tile in tiles if tile.base]
+    levels = [tile.levels for tile in tiles if tile.levels is not None]
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),
         scales.reshape(groups, -1).astype(np.float32),

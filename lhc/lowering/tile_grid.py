@@ -1,4 +1,4 @@
-"""The tiles of a layer inside its function: inputs of the call, partial sums over row splits, joined columns."""
+"""The tiles of a layer inside its function: inputs of the call, partial sums over row splits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,44 +27,27 @@ class TileGrid:
     """How a layer's products spread over tiles.
 
     Attributes:
-        rows: number of row splits.
-        widths: outputs of the tiles that are read apart; empty where all columns form one product.
+        rows: number of row splits; the tiles of each form one product.
     """
 
     product: TileProduct
     rows: int
-    widths: tuple[int, ...] = ()
 
     @property
-    def columns(self) -> int:
-        """How many products a row split takes."""
-        return max(len(self.widths), 1)
-
-    def tile_name(self, name: str, row: int, column: int) -> str:
-        """What an input that every tile has is called."""
-        return numbered(numbered(name, row, self.rows), column, self.columns)
+    def _own(self) -> tuple[str, ...]:
+        """What every row split has of its own."""
+        return ("weights", "scales", *(name for name in self.product.tensors if name != "deviates"))
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of all inputs that tiles need, in the order of a call."""
-        names = []
-        for row in range(self.rows):
-            for column in range(self.columns):
-                names += [self.tile_name(name, row, column) for name in ("weights", "scales")]
-                names += [self.tile_name("tile_numbers", row, column)] * self.product.straddles
-                names += [self.tile_name("shares", row, column)] * self.product.by_output
-                names += [self.tile_name("levels", row, column)] * (self.product.capacitors > 0)
-                names += [self.tile_name("offsets", row, column)] * self.product.offsets
-                names += [self.tile_name("bases", row, column)] * self.product.subtracts
-            names += [numbered("input_range", row, self.rows)] * (self.product.scaling == "range")
-            names += [numbered("driven", row, self.rows)] * self.product.by_vector
-            names += [numbered("near", row, self.rows)] * ("near" in self.product.tensors)
+        names = [numbered(name, row, self.rows) for row in range(self.rows) for name in self._own]
         return (*names, *self.product.numbers, *(["deviates"] if self.product.noise == "input" else []))
 
     def sum(
         self, op: OpBuilder, library: Library, v: Values, vectors: Sequence[Any], magnitudes: Sequence[Any] = ()
     ) -> Any:
-        """Products with the vectors of every row split, joined over columns and added over rows.
+        """Products with the vectors of every row split, added.
 
         Args:
             vectors: of every row split, ``(..., inputs)``.
@@ -74,33 +57,16 @@ class TileGrid:
         total = None
         for row, x in enumerate(vectors):
             driven = {"x": x} | ({"magnitudes": magnitudes[row]} if self.product.measured else {})
-            parts = [
-                call(op, function, {**v, **self._of_tile(op, v, row, column), **driven}, value("product"))
-                for column in range(self.columns)
-            ]
-            joined = parts[0] if len(parts) == 1 else op.Concat(*parts, axis=-1, _outputs=["joined"])
-            total = joined if total is None else op.Add(total, joined, _outputs=["partial_sum"])
+            own = {name: v[numbered(name, row, self.rows)] for name in self._own}
+            own |= {"deviates": self.deviates(op, v, row)} if self.product.noise == "input" else {}
+            product = call(op, function, {**v, **own, **driven}, value("product"))
+            total = product if total is None else op.Add(total, product, _outputs=["partial_sum"])
         return total
 
-    def _of_tile(self, op: OpBuilder, v: Values, row: int, column: int) -> dict[str, Any]:
-        """What differs from tile to tile, by the names that ``TileProduct`` has for it."""
-        own = ("weights", "scales", "tile_numbers", "shares", "levels", "offsets", "bases")
-        names = {name: self.tile_name(name, row, column) for name in own}
-        names |= {name: numbered(name, row, self.rows) for name in ("input_range", "driven", "near")}
-        given = {name: v[full] for name, full in names.items() if full in v}
-        return given | ({"deviates": self.deviates(op, v, row, column)} if self.product.noise == "input" else {})
-
-    def deviates(self, op: OpBuilder, v: Values, row: int, column: int = 0) -> Any:
-        """The deviates of one tile, ``(reads, ...)``, out of those of the layer, ``(reads of all rows, ...)``."""
+    def deviates(self, op: OpBuilder, v: Values, row: int) -> Any:
+        """The deviates of a row split, ``(reads, ...)``, out of those of the layer, ``(reads of all rows, ...)``."""
         reads = self.product.reads
-        own = v["deviates"]
-        if self.rows > 1:
-            own = op.Slice(own, [row * reads], [(row + 1) * reads], [0])
-        if not self.widths:
-            return own
-        start = sum(self.widths[:column])
-        flat = op.Reshape(own, [reads, -1, sum(self.widths)])
-        return op.Slice(flat, [start], [start + self.widths[column]], [2])
+        return v["deviates"] if self.rows == 1 else op.Slice(v["deviates"], [row * reads], [(row + 1) * reads], [0])
 
 
 def finished(op: OpBuilder, y: Any, element: Element, summand: Any = None, factor: Any = None) -> Any:

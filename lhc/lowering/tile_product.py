@@ -12,11 +12,10 @@ the codes.
 Converters are Round and Clip, not QuantizeLinear: onnxruntime takes a model with that for a quantised one, and
 quantises the weights too. Where steps of an ADC differ, its code is found bit by bit (`lhc.lowering.adc_codes`).
 
-Where a vector can saturate, a branch reads those that do again with s · 2, s · 4, …; docs/emulation.md has the
-formulas. What is constant in them is computed once, when onnxruntime loads the model.
+Where a vector can saturate, a loop reads those that do again with s · 2, s · 4, … until none does; docs/emulation.md
+has the formulas. What is constant in them is computed once, when onnxruntime loads the model.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
@@ -29,6 +28,8 @@ from lhc.lowering.product_noise import deviates_of, driven_by, weights_in_codes
 from lhc.lowering.tile_read import TileProduct, clipped, codes_of, outputs_of, read_of, scales_of_codes
 
 __all__ = ["product_function"]
+
+BOOL = ir.DataType.BOOL
 
 
 def product_function(library: Library, spec: TileProduct) -> ir.Function:
@@ -86,24 +87,48 @@ def _with_offset_subtracted(op: OpBuilder, spec: TileProduct, v: Values, y: Any,
 
 
 def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: Any, divisor: Any, weights: Any) -> Any:
-    """Output codes after bound management, in units of the first round's: a branch that is taken when it is needed."""
+    """Output codes after bound management, in units of the first round's: a loop that is left when none is pending."""
     z = op.Relu(z, _outputs=["from_zero"]) if spec.unipolar else z
     rounded = op.Round(z, _outputs=["first"]) if "adc_step" in v else z
-    over = _saturated(op, spec, v, rounded)
+    pending = _saturated(op, spec, v, rounded)
     first = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
-    count = op.ReduceSum(op.Cast(over, to=FLOAT, _outputs=["saturated_one"]), keepdims=0, _outputs=["count"])
-    again = _all_again if spec.grouped else _selected_again
+    inputs: dict[str, Any] = {"x": v["x"], "weights": weights, "divisor": divisor}
+    result = first
+    if not spec.grouped:  # vectors one below the other
+        inputs["x"] = op.Reshape(v["x"], op.Concat([-1], sizes(op, weights, 0, 1), axis=0), _outputs=["vectors"])
+        if spec.scaling == "vector":
+            inputs["divisor"] = op.Reshape(divisor, [-1], _outputs=["divisors"])
+        outputs = op.Concat([-1], sizes(op, weights, 1, 2), axis=0)
+        result = op.Reshape(first, outputs, _outputs=["flat"])
+        pending = op.Reshape(pending, outputs if spec.straddles else [-1, 1], _outputs=["flat_pending"])
+    reductions = op.Constant(value_floats=list(spec.reductions[1:]))
 
-    def read_again(op: OpBuilder) -> Any:
-        return again(op, library, spec, v, first, over, divisor, weights)
+    def one_round(op: OpBuilder, number: Any, _: Any, result: Any, pending: Any) -> Any:
+        state = {"result": result, "pending": pending}
+        reduction = op.Gather(reductions, number, _outputs=["reduction"])
+        found = _round(op, library, spec, v, {**inputs, **state, "reduction": reduction}, number)
+        return [_any(op, found[1], "still_any"), *found]
 
-    def keep(op: OpBuilder) -> Any:
-        return op.Identity(first)
+    state = [value("result"), value("pending", BOOL)]
+    body = op.builder.subgraph(
+        one_round,
+        [_scalar("round", ir.DataType.INT64), _scalar("goes_on", BOOL), *state],
+        [_scalar("goes_on_after", BOOL), value("result_after"), value("pending_after", BOOL)],
+        name="read_again",
+    )
+    any_saturated = _any(op, pending, "any_saturated")
+    read, _ = op.Loop(len(spec.reductions) - 1, any_saturated, result, pending, body=body, _outputs=["read", "left"])
+    return read if spec.grouped else op.Reshape(read, op.Shape(first), _outputs=["read_in_shape"])
 
-    then_branch = op.builder.subgraph(read_again, [], [value("managed")], name="read_again")
-    else_branch = op.builder.subgraph(keep, [], [value("kept")], name="keep")
-    any_saturated = op.Greater(count, 0.0, _outputs=["any_saturated"])
-    return op.If(any_saturated, then_branch=then_branch, else_branch=else_branch, _outputs=["read"])
+
+def _scalar(name: str, type_: ir.DataType) -> ir.Value:
+    return ir.Value(name=name, type=ir.TensorType(type_), shape=ir.Shape([]))
+
+
+def _any(op: OpBuilder, flags: Any, name: str) -> Any:
+    """Whether any flag is set."""
+    count = op.ReduceSum(op.Cast(flags, to=FLOAT), keepdims=0)
+    return op.Greater(count, 0.0, _outputs=[name])
 
 
 def _saturated(op: OpBuilder, spec: TileProduct, v: Values, codes: Any) -> Any:
@@ -113,10 +138,10 @@ def _saturated(op: OpBuilder, spec: TileProduct, v: Values, codes: Any) -> Any:
         over = op.Greater(reduce_max(op, absolute, "peaks"), v["adc_saturated"], _outputs=["over"])
         return beside(op, over, "saturated")
     beyond = op.Cast(op.Greater(absolute, v["adc_saturated"], _outputs=["beyond"]), to=FLOAT, _outputs=["beyond_one"])
-    numbers = v["tile_numbers"]
-    same = op.Equal(op.Unsqueeze(numbers, [-1]), op.Unsqueeze(numbers, [-2]), _outputs=["same_tile"])
-    beyond_tiles = op.MatMul(beyond, op.Cast(same, to=FLOAT), _outputs=["beyond_tiles"])
-    return op.Greater(beyond_tiles, 0.0, _outputs=["saturated"])
+    lies_on = v["memberships"]
+    back = op.Transpose(lies_on, perm=[0, 1, 3, 2] if spec.grouped else [1, 0], _outputs=["outputs_of_tiles"])
+    of_tiles = op.MatMul(beyond, lies_on, _outputs=["beyond_of_tiles"])
+    return op.Greater(op.MatMul(of_tiles, back, _outputs=["beyond_beside"]), 0.0, _outputs=["saturated"])
 
 
 def _read_again(library: Library, spec: TileProduct) -> ir.Function:
@@ -143,57 +168,36 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
         ("x", "weights", "result", "pending", "reduction", *tensors, *spec.numbers),
         body,
         "One round of bound management: vectors that saturated are read again, divided by a greater number.",
-        types={"pending": ir.DataType.BOOL},
+        types={"pending": BOOL},
     )
 
 
-def _rounds(
-    op: OpBuilder, library: Library, spec: TileProduct, v: Values, inputs: Values, deviates: Callable[[int], Any]
-) -> Any:
-    """All rounds after the first."""
-    function = _read_again(library, spec)
-    state: dict[str, Any] = {"result": inputs["result"], "pending": inputs["pending"]}
-    for number, reduction in enumerate(spec.reductions[1:], start=1):
-        given: dict[str, Any] = {**v, **inputs, **state, "reduction": reduction}
-        if spec.noise == "input":
-            given["deviates"] = deviates(number)
-        outputs = [value("result"), value("pending", ir.DataType.BOOL)]
-        state["result"], state["pending"] = call(op, function, given, *outputs)
-    return state["result"]
+def _round(op: OpBuilder, library: Library, spec: TileProduct, v: Values, inputs: Values, number: Any) -> list[Any]:
+    """A round after the first: codes and what is pending.
+
+    Those vectors are read that are pending; of a grouped Conv all are, and those take the result that are.
+    """
+    like, given = inputs["result"], dict(inputs)
+    if not spec.grouped:
+        waiting = op.Cast(inputs["pending"], to=FLOAT)
+        of_vectors = reduce_max(op, waiting, "pending_vectors")
+        which = op.Reshape(op.NonZero(of_vectors), [-1], _outputs=["which"])
+        picked = ["x", "result", "pending", *(["divisor"] if spec.scaling == "vector" else [])]
+        given |= {name: op.Gather(inputs[name], which, _outputs=[f"selected_{name}"]) for name in picked}
+    given["x"] = _in_range(op, spec, v, given["x"])
+    if spec.noise == "input":
+        own = deviates_of(op, v, op.Add(number, 1), like)
+        given["deviates"] = own if spec.grouped else op.Gather(own, which)
+    outputs = [value("read_codes"), value("pending_still", BOOL)]
+    codes, pending = call(op, _read_again(library, spec), {**v, **given}, *outputs)
+    if spec.grouped:
+        return [codes, pending]
+    rows = op.Unsqueeze(which, [-1], _outputs=["rows"])
+    found = op.ScatterND(inputs["result"], rows, codes, _outputs=["new_codes"])
+    return [found, op.ScatterND(inputs["pending"], rows, pending, _outputs=["new_pending"])]
 
 
 def _in_range(op: OpBuilder, spec: TileProduct, v: Values, x: Any) -> Any:
     """Inputs that end at a static range, whatever they are divided by after that; a DAC that rounds ends its codes."""
     bounded = spec.scaling == "range" and "dac_step" not in v
     return clipped(op, x, v["input_range"], spec.unsigned) if bounded else x
-
-
-def _selected_again(
-    op: OpBuilder, library: Library, spec: TileProduct, v: Values, first: Any, over: Any, divisor: Any, weights: Any
-) -> Any:
-    """Read the vectors that saturate again, and only those."""
-    which = op.Reshape(op.NonZero(op.Reshape(over, [-1])), [-1], _outputs=["which"])
-    flat = op.Reshape(first, op.Concat([-1], sizes(op, weights, 1, 2), axis=0), _outputs=["flat"])
-    rows = op.Reshape(v["x"], op.Concat([-1], sizes(op, weights, 0, 1), axis=0))
-    inputs = {
-        "x": _in_range(op, spec, v, op.Gather(rows, which, _outputs=["selected"])),
-        "weights": weights,
-        "result": op.Gather(flat, which, _outputs=["selected_codes"]),
-        "pending": op.Gather(op.Reshape(over, [-1, 1]), which, _outputs=["selected_pending"]),
-        "divisor": op.Gather(op.Reshape(divisor, [-1]), which) if spec.scaling == "vector" else divisor,
-    }
-
-    def deviates(number: int) -> Any:
-        return op.Gather(deviates_of(op, v, number, flat), which)
-
-    result = _rounds(op, library, spec, v, inputs, deviates)
-    return op.Reshape(op.ScatterND(flat, op.Unsqueeze(which, [-1]), result), op.Shape(first))
-
-
-def _all_again(
-    op: OpBuilder, library: Library, spec: TileProduct, v: Values, first: Any, over: Any, divisor: Any, weights: Any
-) -> Any:
-    """Read all vectors of a grouped Conv again and let those take the result that saturate."""
-    x = _in_range(op, spec, v, v["x"])
-    inputs = {"x": x, "weights": weights, "result": first, "pending": over, "divisor": divisor}
-    return _rounds(op, library, spec, v, inputs, lambda number: deviates_of(op, v, number, first))

@@ -26,7 +26,7 @@ class TileProduct:
         noise: drawn in the model, given to it, or none.
         reductions: by what vectors are divided in each round of bound management; 1 alone without.
         grouped: the matrices of a grouped Conv are driven side by side.
-        straddles: the outputs of a group lie on more than one tile, and saturate tile by tile.
+        straddles: outputs, those of a group, lie on more than one tile, and saturate tile by tile.
         measured: magnitudes of the vectors are given, not computed.
         by_output: read noise is another one in the unit of every output.
         capacitors: of ADCs whose steps differ; 0 where they are alike.
@@ -100,7 +100,7 @@ class TileProduct:
         """Other inputs of a call, after x, weights and scales."""
         wanted = {
             "input_range": self.scaling == "range",
-            "tile_numbers": self.straddles,
+            "memberships": self.straddles,
             "deviates": self.noise == "input",
             "driven": self.by_vector,
             "shares": self.by_output,

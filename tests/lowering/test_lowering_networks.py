@@ -1,5 +1,6 @@
 """Whole networks: compiled, they do what the emulation does."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 import lhc
 from lhc.commands.compile import compile_draws, placement_of
@@ -59,7 +62,7 @@ def test_a_planted_error_of_one_layer_is_found(agreement: Compare) -> None:
     network, _ = placement_of(options)
     (compiled,) = compile_draws(network, [0], options)
     scales = next(t for t in compiled.proto.graph.initializer if t.name == "layer1.1.conv1.weight.scales")
-    scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(1.01), scales.name))
+    scales.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scales) * np.float32(1.01), scales.name))
     assert digits.entry is not None
     found = agreement(network, compiled, first_samples(digits.entry.task(), 16))
     assert [name for name, share in found.moved.items() if share > EDGES] == ["layer1.1.conv1"]
@@ -135,6 +138,75 @@ def test_networks_of_the_zoo(name: str, preset: str, samples: int, lhc_data: Pat
     found = agreement(network, compiled, first_samples(task, samples))
     assert max(found.moved.values()) <= EDGES
     assert not significantly_more(found.flips, found.own_flips)
+
+
+def reader_of_pictures(steps: int = 20, hidden: int = 64) -> onnx.ModelProto:
+    """A network that reads text in pictures: a Conv, two LSTMs in both directions over its columns, and classes."""
+    rng, tensors = np.random.default_rng(0), dict[str, Array]()
+
+    def weights(name: str, *shape: int) -> str:
+        tensors[name] = (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
+        return name
+
+    def numbers(name: str, *values: int) -> str:
+        tensors[name] = np.array(values, np.int64)
+        return name
+
+    conv = helper.make_node("Conv", ["x", weights("w", 32, 1, 4, 4)], ["c"], "conv", strides=[4, 4])
+    nodes = [conv, helper.make_node("Relu", ["c"], ["r"], "relu")]
+    nodes += [helper.make_node("Reshape", ["r", numbers("columns", 0, 128, steps)], ["f"], "columns_of_picture")]
+    nodes += [helper.make_node("Transpose", ["f"], ["y0"], "steps_first", perm=[2, 0, 1])]
+    for number in range(2):
+        given = [f"y{number}", weights(f"W{number}", 2, 4 * hidden, 128), weights(f"R{number}", 2, 4 * hidden, hidden)]
+        state, turned, joined = f"h{number}", f"t{number}", f"y{number + 1}"
+        lstm = helper.make_node("LSTM", given, [state], f"lstm{number}", hidden_size=hidden, direction="bidirectional")
+        nodes += [lstm, helper.make_node("Transpose", [state], [turned], f"turn{number}", perm=[0, 2, 1, 3])]
+        nodes += [helper.make_node("Reshape", [turned, numbers(f"s{number}", 0, 0, -1)], [joined], f"join{number}")]
+    nodes += [helper.make_node("MatMul", ["y2", weights("classes", 2 * hidden, 560)], ["z"], "fc")]
+    nodes += [helper.make_node("Transpose", ["z"], ["y"], "samples_first", perm=[1, 0, 2])]
+    graph = helper.make_graph(
+        nodes,
+        "reader",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 1, 16, 4 * steps])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", steps, 560])],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture(scope="module")
+def reader() -> tuple[NetworkPlacement, CompiledModel, dict[str, Array]]:
+    """The reader on 133 tiles, its samples beside it."""
+    feeds = {"x": np.random.default_rng(1).normal(size=(4, 1, 16, 80)).astype(np.float32)}
+    machine = Hardware.load("lionheart").with_fields({"tiles": {"rows": 64, "cols": 32}})
+    options = CompileOptions(reader_of_pictures(), feeds, all_analog=True, hardware=machine, noise="off")
+    network, _ = placement_of(options)
+    (compiled,) = compile_draws(network, [0], options)
+    held = {layer.weight: layer.tiles for layer in network.plan.layers if layer.placement == "analog"}
+    assert sum(held.values()) == 133
+    return network, compiled, feeds
+
+
+@pytest.mark.slow
+def test_a_network_of_133_tiles_loads_in_3_seconds(
+    reader: tuple[NetworkPlacement, CompiledModel, dict[str, Array]],
+) -> None:
+    """Of processor time: its steps call the same tiles, and the tiles of a step form one product."""
+    data = reader[1].proto.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    before = time.process_time()
+    onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    assert time.process_time() - before < 3
+
+
+@pytest.mark.slow
+def test_steps_on_many_tiles_equal_the_emulation(
+    reader: tuple[NetworkPlacement, CompiledModel, dict[str, Array]], agreement: Compare
+) -> None:
+    found = agreement(*reader)
+    assert max(found.moved.values()) <= EDGES
+    assert found.flips <= 1
 
 
 def test_noise_has_the_distribution_of_the_emulation() -> None:

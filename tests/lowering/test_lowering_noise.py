@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import inliner, numpy_helper
 from scipy import stats
 
 from lhc.commands.compile import compile
@@ -19,6 +19,7 @@ from lhc.hardware import Hardware, Tiles
 from lhc.hardware.currents import Currents
 from lhc.hardware.sections import Compensation
 from lhc.lowering import CompiledModel, Noise
+from lhc.model import all_nodes
 
 pytestmark = pytest.mark.analog
 
@@ -273,6 +274,16 @@ def test_onnx_own_reference_evaluator_runs_it_too() -> None:
     (expected,) = model.run(None, feeds)
     (y,) = onnx.reference.ReferenceEvaluator(model.proto).run(None, feeds)
     np.testing.assert_allclose(np.asarray(y, np.float32), expected, atol=1e-4)
+
+
+def test_columns_of_tiles_add_no_operators() -> None:
+    """What onnxruntime has to look through when it loads a model grows with rows of tiles alone."""
+    operators = []
+    for columns in (255, 2):
+        hardware = machine(bits=8, bound=1.0).with_fields({"tiles": {"rows": 256, "cols": columns}})
+        inlined = inliner.inline_local_functions(compiled("on", hardware).proto)
+        operators.append(sum(1 for _ in all_nodes(inlined.graph)))
+    assert operators[1] - operators[0] < 8, "which columns lie on one tile is told, no more"
 
 
 def test_wrong_feeds_and_modes() -> None:
