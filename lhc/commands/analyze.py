@@ -1,14 +1,18 @@
 """What can be analog, and why not the rest. Measures nothing."""
 
+from collections.abc import Mapping
+
 from lhc.errors import ModelError, OpenSizesError
+from lhc.graph import LayerGraph
 from lhc.onnx_io import example_shapes
+from lhc.onnx_io.shapes import SMALLER_EXAMPLE
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
 from lhc.passes import ChooseCopies, PayingCopies, qualified_plan
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults
 from lhc.study.outcome import Analysis
-from lhc.study.source import opened_of
+from lhc.study.source import Opened, opened_of
 
 __all__ = ["analyze"]
 
@@ -29,13 +33,27 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     try:
         graph = opened.graph(options.shapes, task)
     except OpenSizesError as error:
-        example = example_shapes(opened.model, options.shapes or {})
-        try:
-            graph = opened.graph(dict(options.shapes or {}) | example)
-        except ModelError:
-            raise error from None
+        graph, example = _of_example(opened, options.shapes or {}, error)
     check_machine(machine, graph)
     warn_of_defaults(machine)
     plan = qualified_plan(graph, machine, opened.model.source)
     plan = PayingCopies().run(graph, ChooseCopies().run(graph, plan).plan).plan  # as 'lhc partition' does
     return Analysis(plan, graph, opened.model.renamed, example)
+
+
+def _of_example(
+    opened: Opened, given: Mapping[str, tuple[int, ...]], error: OpenSizesError
+) -> tuple[LayerGraph, dict[str, tuple[int, ...]]]:
+    """The graph with sizes that are made up, and the shapes of the inputs that have them.
+
+    Raises:
+        OpenSizesError: ``error`` with the reason why the last sizes do not fit.
+    """
+    reason: ModelError = error
+    for size in (None, SMALLER_EXAMPLE):
+        example = example_shapes(opened.model, given, size)
+        try:
+            return opened.graph({**given, **example}), example
+        except ModelError as other:
+            reason = other
+    raise OpenSizesError(f"{error} (that and larger sizes were tried and do not fit: {reason})") from reason

@@ -260,6 +260,8 @@ class _Reader:
             return matrix_shape(node, weight.operand if weight else None, first, second, out, self._samples)
         except IndexError:
             return None
+        except ModelError as error:
+            raise ModelError(f"{self._model.label}: {error}; give shapes that fit (--shape)") from error
         except Unsized as error:
             if not self._unbound and not self._final:
                 return None

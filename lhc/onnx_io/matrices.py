@@ -4,9 +4,10 @@ import math
 
 import onnx
 
+from lhc.errors import ModelError
 from lhc.graph import MatrixShape
 from lhc.onnx_io.product import is_transposed
-from lhc.onnx_io.shapes import Shape
+from lhc.onnx_io.shapes import Dim, Shape
 
 __all__ = ["Unsized", "attribute", "data_operands", "matrix_shape"]
 
@@ -37,6 +38,7 @@ def matrix_shape(
     Raises:
         Unsized: with what is not known.
         IndexError: shapes of too few axes.
+        ModelError: a Gemm whose factors do not fit, which shape inference lets pass.
     """
     group = max(attribute(node, "group", 1), 1)
     if "Transpose" in node.op_type:
@@ -46,12 +48,19 @@ def matrix_shape(
         weight, rest = _sizes(second, (out[0], *out[2:]))
         return MatrixShape(math.prod(weight[1:]), weight[0] // group, group, math.prod(rest) // samples)
     inner = first[0 if node.op_type == "Gemm" and is_transposed(node, 0) else -1]
+    if node.op_type == "Gemm":
+        _check_fit(node, inner, second[1 if is_transposed(node, 1) else 0])
     (rows,), sizes = _sizes((inner,), out)
     if operand == 0:
         cols = 1 if len(first) == 1 else sizes[-1 if len(second) == 1 else -2]
     else:
         cols = 1 if len(second) == 1 else sizes[-1]
     return MatrixShape(rows, cols, 1, math.prod(sizes) // samples // max(cols, 1))
+
+
+def _check_fit(node: onnx.NodeProto, first: Dim, second: Dim) -> None:
+    if isinstance(first, int) and isinstance(second, int) and first != second:
+        raise ModelError(f"Gemm {node.name!r} multiplies rows of {first:,} by columns of {second:,}")
 
 
 def _sizes(first: Shape, second: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -35,7 +35,9 @@ __all__ = [
 EXAMPLE = 128
 """Size of an open dimension, where one has to be named."""
 EXAMPLE_SIDE = 224
-"""The same of pictures: inputs of four axes or more whose last two are open."""
+"""The same of pictures: inputs of four axes or more whose last two are open, but for caches of past tokens."""
+SMALLER_EXAMPLE = 64
+"""Size of any open dimension where a network does not take these."""
 
 GIANT = 2**31
 """Most values of a tensor that a model may compute for one sample."""
@@ -119,13 +121,19 @@ def _fixed(
     return tuple(known)
 
 
-def example_shapes(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def example_shapes(
+    model: OnnxModel, given: Mapping[str, tuple[int, ...]], size: int | None = None
+) -> dict[str, tuple[int, ...]]:
     """Shapes for the inputs that have open sizes and are not given: one sample, and a size that is made up.
 
-    A symbol has one size everywhere; a sum of symbols is added up; what is called past has none yet.
+    A symbol has one size everywhere; a sum of symbols is added up; what is called past has none yet. Heads of a cache
+    have the size that the attention operator tells.
+
+    Args:
+        size: of every other open dimension; by default `EXAMPLE`, and `EXAMPLE_SIDE` for the sides of pictures.
     """
     inputs, axes = input_shapes(model), sample_axes(model)
-    symbols: dict[str, int] = {}
+    symbols = _head_sizes(model, inputs)
     for name, shape in given.items():
         symbols |= {d: s for d, s in zip(inputs.get(name) or (), shape, strict=False) if isinstance(d, str)}
     for name, declared in inputs.items():
@@ -137,8 +145,10 @@ def example_shapes(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> di
         if name in given or not declared or all(isinstance(dim, int) for dim in declared):
             continue
         picture = len(declared) > 3 and not any(isinstance(dim, int) for dim in declared[-2:])
+        picture = picture and not any(_is_past(dim) for dim in declared)
+        made_up = size or (EXAMPLE_SIDE if picture else EXAMPLE)
         sizes = [
-            1 if axis == axes[name] and not isinstance(dim, int) else _example(dim, symbols, picture)
+            1 if axis == axes[name] and not isinstance(dim, int) else _example(dim, symbols, made_up)
             for axis, dim in enumerate(declared)
         ]
         found[name] = tuple(sizes)
@@ -146,19 +156,43 @@ def example_shapes(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> di
 
 
 def shape_option(name: str, shape: Shape) -> str:
-    """How ``--shape`` gives the shape of an input: what is known of it, and 64 for the rest."""
-    return f"--shape {name}={','.join(str(dim) if isinstance(dim, int) else '64' for dim in shape)}"
+    """How ``--shape`` gives the shape of an input: what is known of it, and `SMALLER_EXAMPLE` for the rest."""
+    return f"--shape {name}={','.join(str(dim if isinstance(dim, int) else SMALLER_EXAMPLE) for dim in shape)}"
 
 
-def _example(dim: Dim, symbols: dict[str, int], picture: bool) -> int:
+def _is_past(dim: Dim) -> bool:
+    return isinstance(dim, str) and "past" in dim.lower()
+
+
+def _head_sizes(model: OnnxModel, inputs: Mapping[str, Shape | None]) -> dict[str, int]:
+    """Sizes of the last axis of caches that are inputs, by their symbols: those of the heads that write them.
+
+    GroupQueryAttention, as onnxruntime-genai writes it: query (sequences, tokens, heads · size), or with keys and
+    values beside it.
+    """
+    nodes = [node for node in model.proto.graph.node if node.op_type == "GroupQueryAttention" and len(node.input) > 4]
+    shapes = inferred_shapes(model) if nodes else {}
+    found: dict[str, int] = {}
+    for node in nodes:
+        attributes = {a.name: a.i for a in node.attribute}
+        heads, packed = attributes.get("num_heads", 0), not node.input[1]
+        heads += 2 * attributes.get("kv_num_heads", 0) * packed
+        width = (shapes.get(node.input[0]) or (None,))[-1]
+        for cache in filter(None, (inputs.get(name) for name in node.input[3:5])):
+            if isinstance(cache[-1], str) and isinstance(width, int) and heads:
+                found[cache[-1]] = width // heads
+    return found
+
+
+def _example(dim: Dim, symbols: dict[str, int], made_up: int) -> int:
     if isinstance(dim, int):
         return dim
     if dim is None:
-        return EXAMPLE_SIDE if picture else EXAMPLE
+        return made_up
     terms = [term.strip() for term in dim.split("+")]
     if dim not in symbols and len(terms) > 1:
-        return sum(int(term) if term.isdigit() else _example(term, symbols, picture) for term in terms)
-    return symbols.setdefault(dim, 0 if "past" in dim.lower() else EXAMPLE_SIDE if picture else EXAMPLE)
+        return sum(int(term) if term.isdigit() else _example(term, symbols, made_up) for term in terms)
+    return symbols.setdefault(dim, 0 if _is_past(dim) else made_up)
 
 
 def infer_shapes(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:

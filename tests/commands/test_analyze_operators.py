@@ -10,6 +10,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 import lhc
+from lhc.errors import OpenSizesError
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
@@ -48,6 +49,25 @@ net (float[N, 20, 16] x) => (float[N, 3] y) {
   h = Squeeze (last, axis)
   [head] y = Gemm (h, v)
 }"""
+FLAT = """
+net (float[N, 1, H, W] x) => (float[N, 3] y) {
+  [conv] c = Conv <strides = [4, 4]> (x, k)
+  f = Flatten (c)
+  [head] y = Gemm (f, v)
+}"""
+
+
+def test_sizes_that_a_file_leaves_open_are_tried_before_the_user_is_asked() -> None:
+    """A picture of 224 does not fit its Gemm; one of 64, which the message would name, does."""
+    kernel = numbers(2, 1, 4, 4)
+    found = lhc.analyze(text_model(FLAT, {"k": kernel, "v": numbers(2 * 16 * 16, 3)}))
+    assert found.example == {"x": (1, 1, 64, 64)}
+    assert "--shape x=1,1,64,64" in found.example_note
+    assert row(found, "conv").macs == 32 * 16 * 16
+    with pytest.raises(OpenSizesError, match=r"x=1,1,64,64 \(that and larger sizes were tried and do not fit"):
+        lhc.analyze(text_model(FLAT, {"k": kernel, "v": numbers(2 * 5 * 5, 3)}))
+
+
 GRU_MACS = 20 * 3 * 64 * (16 + 64)
 
 

@@ -170,3 +170,40 @@ def test_an_example_for_open_sizes_has_one_sample_and_fits_together() -> None:
     given = example_shapes(model, {"ids": (1, 9)})
     assert (given["both"], given["mask"]) == ((1, 9), (1, 128))
     assert "ids" not in given
+
+
+CACHED = """
+<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+net (float[batch, tokens, 64] x, float[batch, 2, past_sequence_length, kv_cache_dim] key,
+     float[batch, 2, past_sequence_length, kv_cache_dim] value, int32[batch] last, int32[1] total)
+  => (float[batch, tokens, 64] y)
+{
+  q = MatMul (x, wq)
+  k = MatMul (x, wk)
+  v = MatMul (x, wv)
+  y, new_key, new_value =
+    com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2> (q, k, v, key, value, last, total)
+}
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_cache_of_past_tokens_is_no_picture_and_its_heads_are_those_of_the_attention(packed: bool) -> None:
+    """As onnxruntime-genai's builder writes it."""
+    proto = parser.parse_model(CACHED)
+    for name, columns in (("wq", 128 if packed else 64), ("wk", 32), ("wv", 32)):
+        proto.graph.initializer.append(numpy_helper.from_array(np.ones((64, columns), np.float32), name))
+    if packed:
+        proto.graph.node[-1].input[1:3] = ["", ""]
+    example = example_shapes(load_model(proto), {})
+    assert example["key"] == example["value"] == (1, 2, 0, 16)
+    assert example["x"] == (1, 128, 64)
+
+
+def test_an_example_can_have_another_size() -> None:
+    picture = (
+        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2, H, W] x) => (float[N, 2, H, W] y) { y = Relu (x) }'
+    )
+    model = load_model(parser.parse_model(picture))
+    assert example_shapes(model, {}) == {"x": (1, 2, 224, 224)}
+    assert example_shapes(model, {}, 64) == {"x": (1, 2, 64, 64)}
