@@ -121,7 +121,7 @@ def peak(folder: Path, *command: str) -> int:
 def block(name: str, folder: Path) -> int:
     """Bytes of the tensors of one call, at their most."""
     path, samples = made(name, folder)
-    graph = lhc.analyze(path, samples).graph
+    graph = lhc.analyze(path, samples).facts
     return 4 * held_elements(graph) * min(call_samples(graph), USED)
 
 

@@ -71,7 +71,7 @@ def train(folder: Path, model: str, steps: int, rate: float, share: str, tiles: 
             print(f"{what}: {done}/{total}, {time.process_time() - started:.0f} CPU s", file=sys.stderr, flush=True)
 
     trains, judges = training_images()
-    names = {layer.name for layer in lhc.analyze("resnet20").graph.candidates}
+    names = {layer.name for layer in lhc.analyze("resnet20").facts.candidates}
     analog = sorted(names - set(DIGITAL[share].split()))
     result = lhc.retrain(
         model,

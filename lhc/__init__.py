@@ -36,6 +36,7 @@ _LAZY = {
     "diff": "lhc.commands.diff",
     "estimate": "lhc.commands.estimate",
     "evaluate": "lhc.commands.run",
+    "layer_graph": "lhc.commands.layer_graph",
     "pareto": "lhc.commands.pareto",
     "partition": "lhc.commands.partition",
     "reapply": "lhc.commands.reapply",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from lhc.commands.compile import compile as compile
     from lhc.commands.diff import diff as diff
     from lhc.commands.estimate import estimate as estimate
+    from lhc.commands.layer_graph import layer_graph as layer_graph
     from lhc.commands.pareto import pareto as pareto
     from lhc.commands.partition import partition as partition
     from lhc.commands.reapply import reapply as reapply

@@ -6,10 +6,15 @@ from lhc.options.looking_options import InspectOptions
 
 
 def inspect(asked: InspectOptions) -> None:
-    """Show the placement that a model carries. Measures nothing."""
+    """Show the placement that a model carries, or write it as a graph. Measures nothing."""
     from lhc.onnx_io import layer_assignment, nnpa_config, read_plan
     from lhc.study.source import open_model
 
+    if asked.out is not None:
+        from lhc.report.graph_files import check_graph_kind
+
+        check_graph_kind(asked.out)
+        check_file(asked.out, asked.force)
     opened = open_model(asked.model)
     plan = read_plan(opened.model)
     if plan is not None:  # only then is loaded what knows plans
@@ -17,7 +22,14 @@ def inspect(asked: InspectOptions) -> None:
         from lhc.study.plan_table import graph_of_plan, plan_table
 
         hints(doubts(opened.model, plan))
-    if asked.layer_assignment is not None:
+    if asked.out is not None:
+        from lhc.commands.layer_graph import graph_of
+        from lhc.report.graph_files import graph_file
+
+        if plan is None:
+            hint(f"{opened.model.label}: no lhc annotations; its layers carry no placement")
+        write(asked.out, graph_file(graph_of(opened, plan), asked.out))
+    elif asked.layer_assignment is not None:
         setting, value = layer_assignment(opened.model, asked.layer_assignment)
         say(value)
         hint(f"the value of onnxruntime's session.{setting}")

@@ -47,4 +47,4 @@ def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResu
     search = search if search.hardware is not None else replace(search, hardware="lionheart")
     result = placed_by(search, found)
     calibration = calibration_samples(found, options, result.plan)
-    return NetworkPlacement(result.source, result.graph, result.plan, *calibration), result
+    return NetworkPlacement(result.source, result.facts, result.plan, *calibration), result

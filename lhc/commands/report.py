@@ -83,7 +83,7 @@ def _made(
 ) -> Report:
     """The report, with what a result tells besides, and the front that was measured last."""
     if isinstance(source, PartitionResult):
-        graph, found["notes"] = source.graph, source.notes
+        graph, found["notes"] = source.facts, source.notes
         found["infeasibility"] = found.get("infeasibility") or source.infeasibility
     else:
         graph = _graph(opened, plan)

@@ -69,6 +69,14 @@ class HardwareOptions(Replacing):
 class InspectOptions(Printing, Replacing, Model):
     """The options of ``lhc inspect``."""
 
+    out: Path | None = option(
+        "Write the layer graph with the placement on its nodes: .graphml for yEd, Gephi and Cytoscape, or .json"
+        " (node-link).",
+        default=None,
+        short="-o",
+        metavar="OUT.graphml",
+        result="lhc.layer_graph(model)",
+    )
     layer_assignment: str | None = option(
         "Print the onnxruntime setting that sends analog layers to DEVICE (npu, …), by layer_ann or else by names.",
         default=None,

@@ -75,7 +75,7 @@ def _row(result: "PartitionResult", aged: bool) -> list[str]:
         "-" if outcome is None else time_text(outcome.t_s),
         f"{len(plan.analog)}/{plan.able}",
         share_text(plan.analog_mac_fraction),
-        str(result.plan.tiles(result.graph)),
+        str(result.plan.tiles(result.facts)),
         *drops,
         *([holding_text(result)] if aged else []),
         millionths(None if cost is None else cost.total.latency_s),

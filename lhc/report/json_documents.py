@@ -164,7 +164,7 @@ def _plan(plan: Plan) -> Document:
 
 def placement_document(result: PartitionResult) -> Document:
     """The document of ``lhc reapply``, and what those of ``lhc retrain`` and ``lhc partition`` begin with."""
-    document = {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
+    document = {"tiles": result.plan.tiles(result.facts), "summary": result.summary}
     return _plan(result.plan) | document
 
 

@@ -93,7 +93,7 @@ def analysis_footer(result: "Analysis") -> str:
 def _copies_counted(result: "Analysis") -> Iterator[str]:
     """Which copies of weights analog costs count, and which ones 'lhc partition' may make besides."""
     machine, able = result.plan.hardware, [row for row in result.rows if row.reason == "eligible"]
-    room = {row.name: matrix.rows for row in able if (matrix := result.graph[row.name].matrix) is not None}
+    room = {row.name: matrix.rows for row in able if (matrix := result.facts[row.name].matrix) is not None}
     fewer = sum(row.name in room and row.copies < machine.free_copies(row.name, room[row.name]) for row in able)
     if fewer:
         yield (
@@ -147,7 +147,7 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
         details: also what the verdict does not rest on: seed, healing, estimate, objective, throughput, power, area.
     """
     plan, outcome = result.plan, result.plan.outcome
-    lines = [verdict_sentence(plan, plan.tiles(result.graph))]
+    lines = [verdict_sentence(plan, plan.tiles(result.facts))]
     lines += [] if outcome is None or outcome.training_note is None else [f"{capitalized(outcome.training_note)}."]
     lines.append("")
     if outcome is not None and plan.layers:

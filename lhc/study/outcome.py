@@ -13,6 +13,7 @@ from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
 from lhc.plan import LayerPlan, Plan
+from lhc.plan.placed_graph import placed_graph
 from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.results import Evaluation, Infeasibility, SensitivityTable
@@ -23,6 +24,7 @@ from lhc.support.numbers import millionths, share_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
+    import networkx as nx
     import onnx_ir as ir
 
     from lhc.runtime import HybridSession
@@ -45,14 +47,20 @@ class Analysis(Tabled):
 
     Attributes:
         plan: every operator that multiplies, with its costs, undecided.
+        facts: the network's operators and the tensors between them.
         renamed: ``(old, new)`` names of nodes that had none or a duplicate.
         example: shapes of inputs that nobody gave, where MACs depend on them.
     """
 
     plan: Plan
-    graph: LayerGraph
+    facts: LayerGraph
     renamed: tuple[tuple[str, str], ...] = ()
     example: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def graph(self) -> "nx.MultiDiGraph[str]":
+        """The layer graph for networkx, with what is known of each layer on its nodes (`lhc.layer_graph`)."""
+        return placed_graph(self.facts, self.plan)
 
     @cached_property
     def rows(self) -> tuple[LayerPlan, ...]:
@@ -62,7 +70,7 @@ class Analysis(Tabled):
     @property
     def tiles(self) -> int:
         """Tiles of all eligible layers."""
-        return self.plan.tiles_of(self.graph, frozenset(self.plan.eligible))
+        return self.plan.tiles_of(self.facts, frozenset(self.plan.eligible))
 
     @property
     def eligible_mac_fraction(self) -> float:
@@ -98,12 +106,12 @@ class Analysis(Tabled):
     def costs(self) -> CostTerms | None:
         """Latency and energy of every layer, analog and digital; None where the hardware describes no costs."""
         plan, machine = self.plan, self.plan.hardware
-        return None if machine.costs is None else cost_terms(self.graph, machine, plan.copies, plan.sums)
+        return None if machine.costs is None else cost_terms(self.facts, machine, plan.copies, plan.sums)
 
     def cost(self, analog: frozenset[str]) -> SystemCost | None:
         """What a placement would cost, per sample; None where the hardware describes no costs."""
         plan, machine = self.plan, self.plan.hardware
-        return None if machine.costs is None else cost_of(self.graph, analog, machine, plan.copies, plan.sums)
+        return None if machine.costs is None else cost_of(self.facts, analog, machine, plan.copies, plan.sums)
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
         """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
@@ -112,7 +120,7 @@ class Analysis(Tabled):
     def block_tiles(self, block: str) -> int:
         """Tiles of a block's eligible layers."""
         eligible = frozenset(layer.name for layer in self.blocks()[block] if layer.reason == "eligible")
-        return self.plan.tiles_of(self.graph, eligible)
+        return self.plan.tiles_of(self.facts, eligible)
 
     def as_table(self, grouped: bool = True) -> Table:
         """One row an operator that multiplies.
@@ -202,18 +210,24 @@ class PartitionResult(Tabled):
 
     Attributes:
         plan: the decisions, and how they did on data.
+        facts: the network's operators and the tensors between them.
         ranking: the sensitivities that the search went by, where it did.
         infeasibility: where the budget is not met, why, and what would help.
         ages: the placement at other times, calibrated at the first read alone, ascending; where they were asked for.
     """
 
     plan: Plan
-    graph: LayerGraph
+    facts: LayerGraph
     source: OnnxModel
     notes: tuple[str, ...] = ()
     ranking: SensitivityTable | None = None
     infeasibility: Infeasibility | None = None
     ages: tuple[Evaluation, ...] = ()
+
+    @cached_property
+    def graph(self) -> "nx.MultiDiGraph[str]":
+        """The layer graph for networkx, with the placement on its nodes (`lhc.layer_graph`)."""
+        return placed_graph(self.facts, self.plan)
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -221,7 +235,7 @@ class PartitionResult(Tabled):
 
         Weights in other files are named as in the source; save such a model in the source's folder.
         """
-        annotated = whole(annotate(self.source, self.plan, self.graph))
+        annotated = whole(annotate(self.source, self.plan, self.facts))
         path = self.source.path
         return annotated if path is None or not self.source.external else relative(annotated, path.parent)
 
@@ -234,22 +248,22 @@ class PartitionResult(Tabled):
     @property
     def summary(self) -> str:
         """One line."""
-        return summary(self.plan, self.graph)
+        return summary(self.plan, self.facts)
 
     @cached_property
     def cost(self) -> SystemCost | None:
         """What the placement costs, per sample; None where the hardware describes no costs."""
-        return plan_cost(self.plan, self.graph)
+        return plan_cost(self.plan, self.facts)
 
     @cached_property
     def digital_cost(self) -> SystemCost | None:
         """What the all-digital network costs, per sample; None likewise."""
-        return digital_cost(self.plan, self.graph)
+        return digital_cost(self.plan, self.facts)
 
     @cached_property
     def figures(self) -> SystemFigures | None:
         """Throughput, peak power and area; None likewise."""
-        return None if self.cost is None else plan_figures(self.plan, self.graph, self.cost)
+        return None if self.cost is None else plan_figures(self.plan, self.facts, self.cost)
 
     def save(
         self,
@@ -274,7 +288,7 @@ class PartitionResult(Tabled):
         """
         where = Path(path)
         check_output(where, self.source, force, external_data)
-        annotated = annotate(self.source, self.plan, self.graph, layer_ann)
+        annotated = annotate(self.source, self.plan, self.facts, layer_ann)
         if device_configurations:
             add_device_configurations(annotated, self.plan)
         save_model(annotated, where, external_data)

@@ -1,16 +1,20 @@
-"""``lhc inspect`` starts quickly: it only reads."""
+"""``lhc inspect`` starts quickly: it only reads. It writes the placement as a graph."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import networkx as nx
 import onnx
+import pytest
 
 from lhc.commands.report import report_of
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph
 from lhc.passes import Qualify, initial_plan
+from tests.conftest import Cli
 
 COMPUTES = (
     *("aihwkit", "lhc.costs", "lhc.passes", "lhc.report.document", "lhc.results", "lhc.runtime.executor", "numba"),
@@ -70,3 +74,61 @@ def test_a_model_without_a_plan_loads_no_classes_of_plans(model_file: Path) -> N
     shown, heavy = loaded((*COMPUTES, *OF_PLANS), "inspect", str(model_file))
     assert "no lhc annotations" in shown
     assert heavy == ""
+
+
+@pytest.fixture
+def placed_file(model_file: Path) -> Path:
+    """The small network with ``hidden`` on tiles."""
+    model = load_model(model_file)
+    graph = read_graph(model)
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), model.source, "0")).plan
+    onnx.save_model(annotate(model, plan.decide({"hidden": ("analog", "forced", "")}), graph), str(model_file))
+    return model_file
+
+
+@pytest.mark.parametrize("suffix", [".graphml", ".json"])
+def test_a_placement_is_written_as_a_graph(cli: Cli, placed_file: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"net{suffix}"
+    result = cli("inspect", placed_file, "-o", path)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"written: {path}" in result.stderr
+    if suffix == ".json":
+        graph = nx.node_link_graph(json.loads(path.read_text()), edges="edges")
+    else:
+        graph = nx.read_graphml(path)
+    assert list(graph) == ["stem", "act", "pool", "flat", "hidden", "head"]
+    assert [name for name, placement in graph.nodes(data="placement") if placement == "analog"] == ["hidden"]
+    assert nx.ancestors(graph, "flat") == {"stem", "act", "pool"}
+
+
+def test_a_model_without_a_placement_is_written_with_its_facts(cli: Cli, model_file: Path, tmp_path: Path) -> None:
+    result = cli("inspect", model_file, "-o", tmp_path / "net.graphml")
+    assert result.exit_code == 0
+    assert "no lhc annotations" in result.stderr
+    graph = nx.read_graphml(tmp_path / "net.graphml")
+    assert graph.nodes["head"]["op_type"] == "Gemm"
+    assert not any("placement" in node for _, node in graph.nodes(data=True))
+
+
+def test_a_graph_replaces_no_file_unless_told_to(cli: Cli, placed_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.graphml"
+    path.write_text("mine")
+    result = cli("inspect", placed_file, "-o", path)
+    assert result.exit_code == 2
+    assert f"{path}: exists; --force replaces it" in result.stderr
+    assert path.read_text() == "mine"
+    assert cli("inspect", placed_file, "-o", path, "--force").exit_code == 0
+    assert len(nx.read_graphml(path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("net.dot", "a graph ends in .graphml"), ("missing/net.json", "not a file name in an existing folder")],
+)
+def test_a_graph_that_cannot_be_written_is_refused(
+    cli: Cli, placed_file: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    result = cli("inspect", placed_file, "-o", tmp_path / name)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [placed_file.name]

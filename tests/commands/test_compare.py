@@ -43,7 +43,7 @@ def test_every_machine_has_what_partition_finds_on_it(cli: Cli, mine: Path) -> N
     alone = lhc.partition("digits-narrow", hardware=mine, **PLACED_SO)
     assert alone.plan.outcome is not None
     assert found[1]["result"]["drop"] == alone.plan.outcome.drop
-    assert found[1]["tiles"] == alone.plan.tiles(alone.graph)
+    assert found[1]["tiles"] == alone.plan.tiles(alone.facts)
     assert found[0]["result"]["drop"] == 0
     assert found[0]["cost"]["energy_j"] > 0
     assert found[1]["cost"] is None

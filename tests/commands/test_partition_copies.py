@@ -29,7 +29,7 @@ def test_a_session_with_the_annotated_model_runs_the_chips_that_were_verified(tm
     result = _placed(max_tiles=40)
     plan, outcome = result.plan, result.plan.outcome
     assert outcome is not None
-    assert 14 < plan.tiles(result.graph) <= 40  # one tile a layer without further copies
+    assert 14 < plan.tiles(result.facts) <= 40  # one tile a layer without further copies
     assert min(row.copies for row in plan.layers if row.tiles > 1) > 3
     result.save(tmp_path / "placed.onnx")
     session = lhc.HybridSession(str(tmp_path / "placed.onnx"))
@@ -53,7 +53,7 @@ def test_a_plan_file_brings_its_copies(tmp_path: Path) -> None:
     assert result.plan.outcome.copies == 2, "what was asked for"
     again = lhc.partition("digits-narrow", plan=tmp_path / "plan.yaml", **FEW)  # type: ignore[arg-type]
     assert again.plan.copies == result.plan.copies
-    assert again.plan.tiles(again.graph) == result.plan.tiles(result.graph)
+    assert again.plan.tiles(again.facts) == result.plan.tiles(result.facts)
     with pytest.raises(UsageError, match="`copies` cannot go with `plan`"):
         lhc.partition("digits-narrow", plan=Plan.load(tmp_path / "plan.yaml"), copies=2)
 

@@ -36,7 +36,7 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
     assert found.nearest_budget == pytest.approx(max(result.plan.outcome.interval[1], 0))  # type: ignore[index]
     assert set(found.in_the_way) <= result.plan.analog
     assert found.in_the_way
-    tiles = result.plan.tiles(result.graph)
+    tiles = result.plan.tiles(result.facts)
     assert [r.change for r in found.remedies] == [
         "--t-inference 1 day -> 1 hour",
         "--t-inference 1 day -> 0 s",
@@ -140,7 +140,7 @@ def test_provenance_of_a_search_is_in_the_plan() -> None:
     assert outcome is not None
     assert outcome.limits == {"tiles": 6}
     assert ("layer1.0.conv1", "layer1.0.conv2") in outcome.groups
-    assert result.plan.tiles(result.graph) <= 6
+    assert result.plan.tiles(result.facts) <= 6
     assert outcome.estimate is not None
     assert outcome.estimate.predicted_drop == pytest.approx(outcome.estimate.factor * outcome.estimate.damage)
     for block in outcome.groups:

@@ -80,7 +80,7 @@ def test_it_computes_what_keras_does(tmp_path: Path) -> None:
     found = session.run(None, {"x": images})[0]
     wanted = expected(weights, images.transpose(0, 2, 3, 1).astype(np.float64))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3 * np.abs(wanted).max())
-    graph = lhc.analyze(model).graph
+    graph = lhc.analyze(model).facts
     assert sum(layer.matrix.macs for layer in graph.candidates if layer.matrix) == 12_501_632
     assert len(graph.candidates) == 10
 

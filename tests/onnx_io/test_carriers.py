@@ -90,11 +90,11 @@ def test_other_configurations_stay_and_lhcs_own_goes_without_a_trace(
     network.configuration.add(name="theirs", num_devices=2)
     network.graph.node[0].device_configurations.add(configuration_id="theirs", pipeline_stage=1)
     model = load_model(network)
-    before = annotate(model, placed.plan, placed.graph)
-    after = annotate(model, placed.plan, placed.graph)
+    before = annotate(model, placed.plan, placed.facts)
+    after = annotate(model, placed.plan, placed.facts)
     add_device_configurations(after, placed.plan)
     assert [one.configuration_id for one in after.graph.node[0].device_configurations] == ["theirs", "lhc.placement"]
-    again = annotate(load_model(after), placed.plan, placed.graph)
+    again = annotate(load_model(after), placed.plan, placed.facts)
     assert (after.ir_version, again) == (11, before)
 
 

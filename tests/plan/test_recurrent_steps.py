@@ -59,7 +59,7 @@ def test_steps_are_counted_in_one_row(analysis: Analysis) -> None:
 
 def test_tables_and_reports_have_that_row_and_its_whole_cost(analysis: Analysis) -> None:
     everything = analysis.plan.decide({layer.name: ("analog", "budget", "") for layer in analysis.plan.layers})
-    report = build_report("lstm", everything, analysis.graph)
+    report = build_report("lstm", everything, analysis.facts)
     assert decision(report).startswith("2 of 2 layers run on analog tiles: 100.0 %")
     assert report.summary.startswith("analog 2/2 layers, 100.0 % of MACs, 2 tiles")
     for table in (analysis.as_table(), plan_table(everything), layer_table(report)):
@@ -77,7 +77,7 @@ def test_tables_and_reports_have_that_row_and_its_whole_cost(analysis: Analysis)
 
 def test_a_report_finds_what_was_measured_of_its_steps(analysis: Analysis, tmp_path: Path) -> None:
     everything = analysis.plan.decide({layer.name: ("analog", "budget", "") for layer in analysis.plan.layers})
-    placed = PartitionResult(everything, analysis.graph, open_model(network()).model).save(tmp_path / "lstm.lhc.onnx")
+    placed = PartitionResult(everything, analysis.facts, open_model(network()).model).save(tmp_path / "lstm.lhc.onnx")
     lhc.report_of(placed, command="lhc run", work_dir=tmp_path / "results")
     assert lhc.report_of(placed, work_dir=tmp_path / "results").commands == ("lhc run",)
 
@@ -99,7 +99,7 @@ def test_the_trade_off_counts_the_damage_of_all_steps_once(analysis: Analysis) -
     }
     plan = analysis.plan.with_sensitivities(known)
     placed = plan.decide({row.name: ("analog", "budget", "") for row in plan.layers})
-    report = build_report("lstm", placed, analysis.graph)
+    report = build_report("lstm", placed, analysis.facts)
     assert report.front is not None
     first, second = steps[0].name, inputs.name
     assert [point.analog for point in report.front.points] == [(), (first,), (second, first)]
@@ -173,7 +173,7 @@ def test_sentences_count_layers_as_tables_do(analysis: Analysis) -> None:
     told = f"2 analog layers, with lstm/recurrent, {STEPS - 1} steps"
     assert _difference(analysis.plan, kept, everything) == told
     found = Infeasibility(tuple(names), evaluated(0.8), 0.1, tuple(names[1:]), evaluated(0.9), ())
-    report = build_report("lstm", analysis.plan, analysis.graph, infeasibility=found)
+    report = build_report("lstm", analysis.plan, analysis.facts, infeasibility=found)
     assert report.infeasibility is not None
     assert (report.infeasibility.analog, report.infeasibility.in_the_way) == (tuple(names[:2]), (names[1],))
 
@@ -194,7 +194,7 @@ def test_what_is_measured_of_steps_is_one_row() -> None:
     assert [row[0] for row in found.as_table().rows] == rows
     analysis = lhc.analyze(gru())
     everything = analysis.plan.decide({row.name: ("analog", "budget", "") for row in analysis.plan.layers})
-    report = build_report("gru", everything, analysis.graph, attribution=found)
+    report = build_report("gru", everything, analysis.facts, attribution=found)
     assert report.attribution is not None
     assert list(report.attribution.layers) == [row.name for row in report.plan.layers]
     assert "tiles save energy in 0 of 2 eligible layers" in analysis_footer(analysis)

@@ -40,7 +40,7 @@ def test_a_budget_that_holds_anyway_leaves_tiles_unused_for_energy_and_fills_the
             include=["layer3.*.expand"], method="measure",
         )  # fmt: skip
         assert len(found.plan.analog) == 5
-        return found.plan.tiles(found.graph)
+        return found.plan.tiles(found.facts)
 
     assert tiles("energy") == 13  # as many as five layers take with one copy each
     assert tiles("macs") > 30
@@ -54,9 +54,9 @@ def test_what_further_copies_cost_is_said_where_they_are_kept(monkeypatch: pytes
         include=["layer3.*.expand"], method="measure",
     )  # fmt: skip
     (note,) = [note for note in found.notes if "further copies" in note]
-    alone = found.plan.with_copies(found.graph, dict.fromkeys(found.plan.copies, 1))
-    assert f"fill {found.plan.tiles(found.graph) - alone.tiles(found.graph)} tiles" in note
-    costs = [plan_cost(plan, found.graph) for plan in (alone, found.plan)]
+    alone = found.plan.with_copies(found.facts, dict.fromkeys(found.plan.copies, 1))
+    assert f"fill {found.plan.tiles(found.facts) - alone.tiles(found.facts)} tiles" in note
+    costs = [plan_cost(plan, found.facts) for plan in (alone, found.plan)]
     without, with_ = (cost.energy_j for cost in costs if cost is not None)
     assert with_ > without
     assert f"add {100 * (with_ / without - 1):.1f} % to the energy" in note
