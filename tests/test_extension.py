@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 from lhc.onnx_io import load_model, read_plan
@@ -69,12 +70,13 @@ def test_the_page_shows_one_of_each() -> None:
     assert [name for name in FILES if name.startswith("mylab/")] == [
         "mylab/metrics.py",
         "mylab/passes.py",
+        "mylab/ends.py",
         "mylab/strategies.py",
         "mylab/lab-chip.yaml",
         "mylab/flat.py",
         "mylab/largest.py",
     ]
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 10
 
 
 @pytest.mark.analog
@@ -89,6 +91,15 @@ def test_a_pass(outputs: tuple[Path, dict[str, str]]) -> None:
     reasons = {layer.detail for layer in plan.layers if layer.reason == "excluded"}
     assert reasons
     assert all(re.fullmatch(r"fills \d\.\d% of its tiles", reason) for reason in reasons)
+
+
+@pytest.mark.analog
+def test_a_pass_that_asks_networkx(outputs: tuple[Path, dict[str, str]]) -> None:
+    excluded = {"no product comes before it": ["conv1"], "no product comes after it": ["linear"]}
+    graph = nx.read_graphml(outputs[0] / "ends-digital.graphml")
+    details = graph.nodes(data="detail")
+    assert {text: [name for name, detail in details if detail == text] for text in excluded} == excluded
+    assert all(graph.nodes[name]["placement"] == "digital" for names in excluded.values() for name in names)
 
 
 @pytest.mark.analog

@@ -71,7 +71,7 @@ def _panels(results: "Sequence[PartitionResult]") -> list[_Panel]:
             tuple(None if one.figures is None else one.figures.throughput.samples_per_s for one in results),
             none,
         ),
-        _Panel("tiles", tuple(float(one.plan.tiles(one.graph)) for one in results), none),
+        _Panel("tiles", tuple(float(one.plan.tiles(one.facts)) for one in results), none),
     ]
     return [panel for panel in panels if any(value is not None for value in panel.values)]
 
