@@ -55,6 +55,8 @@ OPEN_COLUMNS = ".lhc_open_columns"
 RUN_TIME_OPERANDS = "both operands are computed at run time"
 """How the detail of a product of two activations begins."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
+_LEAST_AXES = {"Conv": 3, "Gemm": 2, "MatMul": 1}
+"""Of a product's weight."""
 _BODIES = frozenset({"If", "Loop", "Scan"})
 _NO_TENSORS = ("Sequence", "Optional", "Map")
 """In the names of operators that give, or may give, something else than tensors."""
@@ -290,7 +292,11 @@ def obstacle(layer: Layer) -> Obstacle | None:
             "ConvTranspose goes on tiles as a convolution over its spread input, where its attributes tell how it is"
             " padded; here they do not",
         )
-    if layer.op_type == "MatMul" and len(layer.weight.shape) > 2:
+    axes = len(layer.weight.shape)
+    if axes < _LEAST_AXES.get(layer.op_type, 1) or (layer.op_type == "Gemm" and axes > 2):
+        shape = "x".join(map(str, layer.weight.shape)) or "a scalar"
+        return Obstacle("unsupported", f"weight {layer.weight.name} is {shape}, which {layer.op_type} does not take")
+    if layer.op_type == "MatMul" and axes > 2:
         shape = "x".join(map(str, layer.weight.shape))
         return Obstacle("unsupported", f"weight {layer.weight.name} is a stack of matrices ({shape}); one is supported")
     if 0 in layer.weight.shape or (layer.matrix is not None and layer.matrix.parameters == 0):

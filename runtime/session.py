@@ -15,7 +15,7 @@ from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph, WeightRef, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
-from lhc.onnx_io import load_model, read_graph, read_plan, static_batch
+from lhc.onnx_io import input_shapes, load_model, read_graph, read_plan, static_batch
 from lhc.onnx_io.product import Product
 from lhc.options.values import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
@@ -96,6 +96,7 @@ class HybridSession:
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)
         self._types = {info.name: info.type for info in self.get_inputs() if info.type.startswith("tensor(")}
+        self._shapes = input_shapes(self._model)
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
         self.engine: Engine = _computing(asked, self.hardware, analog)
@@ -129,7 +130,9 @@ class HybridSession:
         return {
             name: self.hardware.free_copies(name, self._rows(node, weight))
             for node in self._model.proto.graph.node
-            if (name := node.name) in analog and (weight := self._graph[name].weight) is not None
+            if (name := node.name) in analog
+            and (weight := self._graph[name].weight) is not None
+            and obstacle(self._graph[name]) is None
         }
 
     @staticmethod
@@ -254,14 +257,22 @@ class HybridSession:
             raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
 
     def _as_taken(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Arrays in the types that the inputs take, as in data files; what is no array, or for no tensor, as it is."""
-        label = self._model.label
-        return {
-            name: np.asarray(converted(array, name, self._types[name], label))
-            if isinstance(array, np.ndarray) and name in self._types
-            else array
-            for name, array in arrays.items()
-        }
+        """Arrays in the types that the inputs take, as in data files; what is for no tensor as it is."""
+        return {n: self._as_tensor(n, value) if n in self._types else value for n, value in arrays.items()}
+
+    def _as_tensor(self, name: str, value: Any) -> Array:
+        label, takes = self._model.label, self._types[name]
+        if value is None:
+            raise DataError(f"{label}: input {name!r} is None, and is not optional; give an array, {takes}")
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise DataError(f"{label}: input {name!r} is no array: {error}; give an array, {takes}") from error
+        declared = self._shapes[name]
+        if declared is not None and array.ndim != len(declared):
+            sizes = ", ".join("?" if size is None else str(size) for size in declared)
+            raise DataError(f"{label}: input {name!r} has shape {array.shape}, the model takes ({sizes})")
+        return np.asarray(converted(array, name, takes, label))
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array | list[Array] | None]) -> list[Array]:
         """Outputs for these inputs.

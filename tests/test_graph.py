@@ -268,6 +268,10 @@ def test_costs_of_a_grouped_matrix() -> None:
         ("Gemm", weight(dtype="int8"), "unsupported", "weight w is int8"),
         ("Conv", weight(dtype="bfloat16"), "unsupported", "weight w is bfloat16"),
         ("MatMul", weight(shape=(5, 4, 3)), "unsupported", "stack of matrices (5x4x3)"),
+        ("MatMul", weight(shape=()), "unsupported", "weight w is a scalar, which MatMul does not take"),
+        ("Gemm", weight(shape=(4,)), "unsupported", "weight w is 4, which Gemm does not take"),
+        ("Gemm", weight(shape=(5, 4, 3)), "unsupported", "weight w is 5x4x3, which Gemm does not take"),
+        ("Conv", weight(shape=(4, 3)), "unsupported", "weight w is 4x3, which Conv does not take"),
     ],
 )
 def test_obstacles_on_any_hardware(op: str, ref: WeightRef | None, reason: str, detail: str) -> None:

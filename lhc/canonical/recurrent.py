@@ -27,6 +27,9 @@ def rewrite(site: OperatorSite) -> bool:
         return False
     if not all(site.is_constant(index) for index in (1, 2, 3) if site.name(index)):
         return False
+    weights = [(site.value(index), axes) for index, axes in ((1, 3), (2, 3), (3, 2)) if site.name(index)]
+    if any(array.ndim != axes or len(array) != len(suffixes) for array, axes in weights):
+        return False  # onnxruntime refuses them when it runs
     if site.value(1).dtype.name not in ("float16", "float32", "float64"):
         return False
     cells = [cell_of(site, number, suffix) for number, suffix in enumerate(suffixes)]

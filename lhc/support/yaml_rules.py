@@ -21,6 +21,9 @@ _CORE = (
 )
 """Plain text that is no string, by the core schema: its kind, how it is written, and what it begins with."""
 
+_MOST_DIGITS = 100
+"""Of an integer: more than any seed has, and few enough to be printed in decimal."""
+
 
 class Loader(yaml.SafeLoader):
     """YAML 1.2, core schema, without equal keys."""
@@ -47,6 +50,9 @@ class Loader(yaml.SafeLoader):
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """Decimal, 0o octal or 0x hexadecimal."""
         text = str(self.construct_scalar(node))
+        if len(text) > _MOST_DIGITS:
+            problem = f"an integer of {len(text)} digits"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 

@@ -281,6 +281,7 @@ MISTAKES = [
     Mistake("too many rows", "name: a\ntiles: {rows: 1000000}", r" tiles\.rows: .*65536"),
     Mistake("unknown keys without end", "\n".join(f"k{i}: 1" for i in range(3000)), "and 2981 more"),
     Mistake("number without end", f"name: a\ntiles: {{rows: {'1' * 5000}}}", "not valid YAML"),
+    Mistake("hexadecimal number without end", f"name: a\ntiles: {{rows: 0x{'f' * 3600}}}", "an integer of 3602 digits"),
     Mistake("key that is no text", "1: 2\nname: a", "1: Keys should be strings"),
 ]
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from lhc import HybridSession
-from lhc.errors import DataError
+from lhc.errors import DataError, ModelError
 from lhc.models import zoo_entry
 
 EMBEDDING = """<ir_version: 8, opset_import: ["" : 17]> texts (int64[N, 3] ids, float[N, 3] mask) => (float[N, 3] y)
@@ -38,6 +38,39 @@ def test_other_widths_are_converted_as_those_of_data_files_are(session: HybridSe
 def test_what_does_not_fit_names_the_input(session: HybridSession, ids: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
         session.run(None, {"ids": ids, "mask": MASK})
+
+
+PRODUCT = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 2] x) => (float[N, 2] y)
+    <float[2, 2] w = {1.0, 2.0, 3.0, 4.0}> { [fc] y = MatMul (x, w) }"""
+
+
+@pytest.mark.parametrize("placement", [(), pytest.param("all-analog", marks=pytest.mark.analog)], ids=str)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, r"input 'x' is None, and is not optional; give an array, tensor\(float\)"),
+        ([[1.0, 2.0], [3.0]], r"input 'x' is no array: .*give an array, tensor\(float\)"),
+        ([["a", "b"]], "'x' is <U1, the model takes float32"),
+        ([np.ones((3, 2), np.float32)], r"input 'x' has shape \(1, 3, 2\), the model takes \(N, 2\)"),
+    ],
+    ids=["None", "ragged list", "text", "list of arrays"],
+)
+def test_what_is_no_array_is_refused(given: object, message: str, placement: str | tuple[str, ...]) -> None:
+    session = HybridSession(onnx.parser.parse_model(PRODUCT), "ideal", placement)
+    with pytest.raises(DataError, match=message):
+        session.run(None, {"x": given})  # type: ignore[dict-item]  # what the annotation refuses
+
+
+def test_a_list_of_numbers_is_an_array() -> None:
+    session = HybridSession(onnx.parser.parse_model(PRODUCT), placement=())
+    assert session.run(None, {"x": [[1.0, 0.0]]})[0].tolist() == [[1.0, 2.0]]  # type: ignore[list-item]
+
+
+@pytest.mark.analog
+def test_a_weight_that_its_operator_does_not_take_is_told_before_tiles_are_counted() -> None:
+    scalar = onnx.parser.parse_model(PRODUCT.replace("<float[2, 2] w = {1.0, 2.0, 3.0, 4.0}>", "<float w = {1.0}>"))
+    with pytest.raises(ModelError, match="layer 'fc' cannot be analog: weight w is a scalar"):
+        HybridSession(scalar, placement=["fc"])
 
 
 def test_a_network_without_a_placement_is_said_to_run_digital(caplog: pytest.LogCaptureFixture) -> None:
