@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from lhc.samples.fitting_labels import are_answers
 from lhc.samples.metrics import IGNORED, Array
 
 __all__ = ["counted_positions", "counts_samples"]
@@ -12,10 +13,13 @@ def counted_positions(output: Array, targets: Array | None) -> npt.NDArray[np.bo
     """Which positions of an output count, by targets of `IGNORED`; None: all of them.
 
     Args:
-        output: ``(samples, ..., classes)``.
+        output: ``(samples, ..., classes)``, or answers ``(samples, ...)``.
         targets: of the same samples, or None.
     """
-    if targets is None or targets.dtype.kind not in "iu" or targets.shape != output.shape[:-1] or output.ndim < 3:
+    if targets is None or targets.dtype.kind not in "iu":
+        return None
+    scores = output.ndim > 2 and targets.shape == output.shape[:-1]
+    if not scores and not (output.ndim > 1 and are_answers(output, targets)):
         return None
     counted: npt.NDArray[np.bool_] = targets != IGNORED
     return None if counted.all() else counted

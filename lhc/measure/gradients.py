@@ -133,7 +133,7 @@ def network_of(setting: Setting, names: Sequence[str]) -> "LayerEffects":
 
     device = device_of(setting.engine)
     axis = setting.layout.of_output(setting.output)
-    return LayerEffects(setting.model, setting.graph, setting.hardware, names, setting.output, device, axis)
+    return LayerEffects(setting.model, setting.graph, setting.hardware, names, setting.scored_tensor, device, axis)
 
 
 def on_chips(

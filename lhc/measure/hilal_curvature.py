@@ -43,8 +43,8 @@ def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
             f" {labels.max()}, the output has classes 0 to {classes - 1}"
         )
     layout = bench.task.layout
-    axis, taken = layout.of_output(bench.output_name), layout.feeds(feeds)
-    found = loss_curvatures(bench.model, bench.graph, names, taken, labels, bench.output_name, bench.seed, axis)
+    axis, taken, tensor = layout.of_output(bench.output_name), layout.feeds(feeds), bench.setting.scored_tensor
+    found = loss_curvatures(bench.model, bench.graph, names, taken, labels, tensor, bench.seed, axis)
     return {
         name: Curvature(
             0.5 * (WEIGHT_NOISE * one.largest) ** 2 * one.trace / one.parameters, one.eigenvalue / one.trace

@@ -12,6 +12,7 @@ from lhc.graph import LayerGraph
 from lhc.measure.measurement import Evaluator, evaluation, looked_at
 from lhc.plan import Sensitivity
 from lhc.results import Evaluation, SensitivityTable
+from lhc.samples.fitting_labels import are_answers
 from lhc.samples.metric_choice import shows_classes
 from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
@@ -22,7 +23,9 @@ log = logging.getLogger("lhc")
 
 
 def ranking_metric(metric: Metric | None, output: Array, targets: Array | None = None) -> Metric:
-    """What layers are ranked by: KL where the output holds classes, else normalised MSE.
+    """What layers are ranked by: KL where the output holds scores of classes, else normalised MSE.
+
+    Where it holds answers, as labels show, by their agreement with the digital network's: class numbers have no error.
 
     A single layer's accuracy drop is below what a few hundred samples resolve; both of these nearly add up over
     layers.
@@ -30,6 +33,8 @@ def ranking_metric(metric: Metric | None, output: Array, targets: Array | None =
     Args:
         metric: judges placements; where it does not say what the output holds, or is None, targets and values do.
     """
+    if targets is not None and are_answers(output, targets) and (metric is None or metric.classes is not False):
+        return get_metric("agreement")
     can_hold = output.ndim >= 2 and output.shape[-1] > 1 and output.dtype.kind == "f"
     told = None if metric is None else metric.classes
     has_classes = shows_classes(output, targets) if told is None else told

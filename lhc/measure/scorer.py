@@ -21,6 +21,7 @@ from lhc.runtime.network_calls import Call
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.ort import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
+from lhc.samples.fitting_labels import are_answers
 from lhc.samples.metrics import Array
 from lhc.samples.sample_axis import samples_first
 
@@ -125,6 +126,8 @@ class Scorer:
             if not job.placement:
                 check_digital(output, self.setting.output)
             output = classes_last(output, self.setting.class_axis)
+            if self.setting.class_axis is not None and output.dtype.kind in "iu":
+                output = output.astype(np.float32)  # scores, whatever their type, are no answers
             if not job.outputs:
                 output = self._scored(output, block, where)
             results[chip].append(output)
@@ -168,6 +171,8 @@ class Scorer:
                 yield index, where, [o[:count] if counts_samples(o, samples) else o for o in laid_out]
 
     def _samples_first(self, name: str, output: Array) -> Array:
+        if name in self.setting.class_maps and isinstance(output, list):
+            output = self.setting.class_maps[name].rows(output)
         axis = self.setting.layout.of_output(name)
         return output if axis == 0 or not isinstance(output, np.ndarray) else samples_first(output, axis)
 
@@ -245,6 +250,8 @@ class Scorer:
                 f"output {setting.output!r} has shape {output.shape} on tiles and {digital.shape} digitally, so the two"
                 " cannot be compared; score another output (--output)"
             )
+        if targets is not None and are_answers(output, targets):
+            output, digital = output.astype(np.int64), digital.astype(np.int64)  # of the type that tells answers
         counted = counted_positions(output, targets)
         if counted is None:
             return np.asarray(score(output, digital), np.float64)

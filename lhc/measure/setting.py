@@ -8,6 +8,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
+from lhc.onnx_io.class_maps import ClassMap, class_maps
 from lhc.options.values import AskedEngine
 from lhc.passes.copies import Copies
 from lhc.runtime import HybridExecutor, Ranges
@@ -97,6 +98,17 @@ class Setting:
     def call_samples(self) -> int:
         """Samples in one call of the network: a power of two, fewer where its products are large."""
         return self.batch or call_samples(self.graph)
+
+    @cached_property
+    def class_maps(self) -> Mapping[str, ClassMap]:
+        """Outputs that are lists of maps, which are scored as the tensors behind them."""
+        return class_maps(self.model)
+
+    @property
+    def scored_tensor(self) -> str:
+        """The tensor that holds what is scored."""
+        maps = self.class_maps
+        return maps[self.output].tensor if self.output in maps else self.output
 
     def taken(self, where: slice) -> int:
         """How many samples a call for these has: those that fill up a fixed batch count."""

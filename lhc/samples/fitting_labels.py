@@ -10,16 +10,46 @@ from lhc.errors import DataError
 __all__ = [
     "IGNORED",
     "Array",
+    "are_answers",
     "check_classes",
     "check_labels",
     "check_range",
     "check_values",
     "repeat_each_other",
+    "with_positions",
 ]
 
 Array = npt.NDArray[Any]
 IGNORED = -100
 """Target of a position that does not count, as in PyTorch's cross entropy."""
+
+
+def are_answers(output: Array, targets: Array | None = None) -> bool:
+    """Whether an output holds classes themselves, one a position, not scores of classes, as an ArgMax leaves them.
+
+    So do whole numbers of the labels' shape; without labels, those of the types that ArgMax gives.
+
+    Args:
+        targets: of the same samples or others, or None.
+    """
+    if output.dtype.kind not in "iu":
+        return False
+    if targets is None:
+        return output.dtype.itemsize >= 4
+    return targets.dtype.kind in "iu" and targets.shape[1:] == output.shape[1:]
+
+
+def with_positions(targets: Array, output: Array) -> Array:
+    """Labels ``(samples, ..., 1)`` without their last axis, where an output shows that they are classes of it.
+
+    Args:
+        output: scores ``(samples, ..., classes)``, or answers ``(samples, ...)``.
+    """
+    if targets.dtype.kind not in "iu" or targets.ndim < 2 or targets.shape[-1] != 1:
+        return targets
+    positions = output.shape[1:] if are_answers(output) else output.shape[1:-1]
+    fits = output.ndim > 0 and targets.shape[1:] != positions and targets.shape[1:-1] == positions
+    return targets.reshape(targets.shape[:-1]) if fits else targets
 
 
 def check_classes(metric: str, output: Array) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lhc.errors import UsageError
+from lhc.samples.fitting_labels import are_answers
 from lhc.samples.metrics import IGNORED, METRICS, Array, Metric
 from lhc.samples.probabilities import are_probabilities
 
@@ -41,10 +42,11 @@ def metric_without_targets(output: Array, name: str, classes: bool = False) -> t
         UsageError: it holds no real numbers, so that neither makes sense unasked.
     """
     if output.dtype.kind != "f":
+        holds = "it holds classes" if are_answers(output) else "the last axis holds scores of classes"
         raise UsageError(
             f"the data has no labels, and output {name!r} is {output.dtype}: lhc cannot tell classes from counts or"
-            " codes; give labels, score another output (--output), or choose: --metric agreement (the last axis holds"
-            " scores of classes), nmse (it holds values), or module:function"
+            " codes; give labels, score another output (--output), or choose: --metric agreement ("
+            f"{holds}), nmse (it holds values), or module:function"
         )
     if classes:
         return METRICS["agreement"], f"the data has no labels, and which axis of output {name!r} holds classes was said"

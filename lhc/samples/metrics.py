@@ -25,7 +25,8 @@ against the digital network
 - ``nmse``      squared error over the energy of the digital output, per sample;
 - ``cosine``    cosine of the angle between both outputs, per sample.
 
-``accuracy``, ``miou``, ``nll`` and ``perplexity`` leave out positions whose target is -100.
+``accuracy``, ``miou``, ``nll`` and ``perplexity`` leave out positions whose target is -100. ``accuracy``, ``miou`` and
+``agreement`` take outputs of whole numbers too, which are classes themselves (`are_answers`).
 
 ``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given outputs with the
 axes that the network gives them, samples first, and the targets where the data has them, else the digital network's
@@ -40,7 +41,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.fitting_labels import IGNORED, Array, check_classes, check_labels, check_range, check_values
+from lhc.samples.fitting_labels import (
+    IGNORED,
+    Array,
+    are_answers,
+    check_classes,
+    check_labels,
+    check_range,
+    check_values,
+)
 from lhc.samples.probabilities import divergences, log_likelihoods
 from lhc.samples.user_scores import UserScore
 
@@ -56,6 +65,8 @@ __all__ = [
 ]
 
 Scores = npt.NDArray[np.float64]
+MOST_CLASSES = 256
+"""That ``miou`` counts where an output holds answers, which do not say how many there are."""
 
 ScoreFunction = Callable[[Array, Array], "Scores | float"]
 
@@ -137,7 +148,6 @@ def _per_sample(values: Array) -> Scores:
 
 
 def _accuracy(output: Array, targets: Array) -> Scores:
-    check_classes("accuracy", output)
     classes, counted = _classes("accuracy", output, targets)
     if counted.all():
         return _per_sample(classes == targets)
@@ -148,16 +158,26 @@ def _accuracy(output: Array, targets: Array) -> Scores:
 
 
 def _classes(metric: str, output: Array, targets: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """The greatest class of every position, and which positions count."""
+    """The answer at every position, the greatest class where the output holds scores, and which positions count."""
+    if are_answers(output, targets):
+        return output, targets != IGNORED
+    check_classes(metric, output)
     check_labels(metric, output.shape, targets)
     return output.argmax(axis=-1), targets != IGNORED
 
 
 def _overlaps(output: Array, targets: Array) -> Array:
     """Positions of every class in answer and target, then in either, ``(samples, 2 classes)``."""
-    check_classes("miou", output)
     answers, counted = _classes("miou", output, targets)
     samples, count = len(output), output.shape[-1]
+    if are_answers(output, targets):
+        count = MOST_CLASSES
+        for values in (answers, targets[counted]):
+            if values.size and not 0 <= values.min() <= values.max() < count:
+                raise DataError(
+                    f"miou: of an output that holds answers it counts classes 0 to {count - 1}; these are"
+                    f" {values.min()} to {values.max()}"
+                )
     first = np.arange(samples).reshape(-1, *[1] * (targets.ndim - 1)) * count  # of the classes of a sample
     found, wanted = ((first + classes)[counted] for classes in (answers, targets))
     both, inside, given = (
@@ -179,6 +199,8 @@ def _of_overlaps(overlaps: Array) -> float:
 
 
 def _agreement(output: Array, digital: Array) -> Scores:
+    if are_answers(output):
+        return _per_sample(output == digital)
     check_classes("agreement", output)
     return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
 

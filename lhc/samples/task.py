@@ -229,6 +229,20 @@ class Task:
         """The same samples for a network that has samples there."""
         return self if layout == self.layout else self._as_known(replace(self, layout=layout, finite=True))
 
+    def labelled_like(self, other: "Task") -> "Task":
+        """The same samples, with labels ``(samples, ..., 1)`` without their last axis where another task's have none.
+
+        Other samples of the same data have labels alike.
+        """
+        own, wanted = self.targets, other.targets
+        if own is None or wanted is None or own.shape[1:] != (*wanted.shape[1:], 1):
+            return self
+        return self.with_targets(own.reshape(own.shape[:-1]))
+
+    def with_targets(self, targets: Array | None) -> "Task":
+        """The same inputs with other targets."""
+        return self if targets is self.targets else replace(self, targets=targets, finite=True)
+
     def _as_known(self, same: "Task") -> "Task":
         """A task of the same samples, whose digests need not be worked out again."""
         same._digests.update(self._digests)

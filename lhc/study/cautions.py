@@ -15,6 +15,7 @@ from lhc.model import OnnxModel
 from lhc.plan import Outcome, Plan
 from lhc.results import Verdict
 from lhc.runtime.network_calls import calibration_count, call_samples
+from lhc.samples.fitting_labels import are_answers
 from lhc.samples.metric_choice import shows_classes
 from lhc.samples.metrics import IGNORED, METRICS, Array
 from lhc.stats import chance_of_difference, samples_needed
@@ -231,9 +232,12 @@ def warn_of_doubtful_labels(bench: Bench) -> None:
         task = bench.task.take(counted).with_metric(METRICS["accuracy"])
         labels, bench = labels[counted], replace(bench, task=task, against=None)
     output = bench.example_output
-    if metric.name != "accuracy" and (labels.shape[1:] != output.shape[1:-1] or not shows_classes(output, labels)):
+    answers = are_answers(output, labels)
+    fits = answers or (labels.shape[1:] == output.shape[1:-1] and shows_classes(output, labels))
+    if metric.name != "accuracy" and not fits:
         return
-    caution = doubts(bench.baseline, labels, output.shape[-1])
+    classes = len(np.unique(labels[labels != IGNORED])) if answers else output.shape[-1]
+    caution = doubts(bench.baseline, labels, classes)
     if caution is not None:
         log.warning("%s", caution)
 

@@ -19,7 +19,14 @@ from lhc.runtime import parity_tolerance
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
-from lhc.samples.fitting_labels import check_classes, check_labels, check_values, repeat_each_other
+from lhc.samples.fitting_labels import (
+    are_answers,
+    check_classes,
+    check_labels,
+    check_values,
+    repeat_each_other,
+    with_positions,
+)
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array
 from lhc.samples.sample_axis import CALL, moved_axis
@@ -27,6 +34,7 @@ from lhc.samples.task import Task
 from lhc.study.cautions import beyond_memory, on_engine
 from lhc.study.machines import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.study.sample_axes import with_output_axes
+from lhc.study.scored_output import probabilities_of_answers
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
@@ -138,6 +146,8 @@ def read(
     graph = opened.graph(None, task)
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
+    if options.output is None and (output := probabilities_of_answers(opened.model, task, opened.warn)) is not None:
+        options = replace(options, output=output)
     _tell_unjudged(options, opened, graph)
     scored = options.output or graph.outputs[0]
     looked_at = list(dict.fromkeys([scored, *graph.outputs])) if isinstance(options, OutputsOptions) else [scored]
@@ -221,12 +231,19 @@ def _with_class_axis(study: Study) -> Study:
         study.task.metric,
         study.task.targets,
     )
-    labels = targets if metric.classes and metric.needs_targets else None
-    if metric.classes is False or (asked is None and axes == 2 and labels is None):  # nowhere else to be
+    needed = bool(metric.classes and metric.needs_targets)
+    may_have_axes = targets is not None and (needed or targets.ndim > 1)
+    if metric.classes is False or (asked is None and axes == 2 and not may_have_axes):  # nowhere else to be
         return study
     bench = _looking(study)
     output = bench.example_output
-    if metric.classes and metric.chosen and output.ndim < 2:
+    if targets is not None and metric.classes:
+        study = replace(study, task=study.task.with_targets(with_positions(targets, output)))
+    targets = study.task.targets
+    labels = targets if needed else None
+    if labels is not None and are_answers(output, labels):
+        return study
+    if metric.classes and metric.chosen and output.ndim < 2 and not are_answers(output, targets):
         check_classes(metric.name, output)
     found = replace(study, task=study.task.with_class_axis(_class_axis(study, output, bench.output_name)))
     if labels is not None:
@@ -252,7 +269,8 @@ def _class_axis(study: Study, output: Array, name: str) -> int | None:
     if asked is not None:
         return check_class_axis(asked, output.shape, name)
     axis = class_axis(output, targets) if output.ndim > 2 else None
-    if axis is None and output.ndim > 3 and metric.classes and metric.chosen and targets is None:
+    unshown = axis is None and output.ndim > 3 and targets is None and not are_answers(output)
+    if unshown and metric.classes and metric.chosen:
         raise UsageError(
             f"{metric.name}: output {name!r} has shape {output.shape}, and nothing shows which axis holds the classes;"
             f" say --class-axis 1 (channels first) or {output.ndim - 1} (last)"

@@ -6,12 +6,14 @@ numbers tell that, unless the file does: by the symbol of the batch, or by a bat
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from lhc.errors import LhcError, UsageError
 from lhc.model import OnnxModel
 from lhc.onnx_io import Shape, input_shapes, static_batch
+from lhc.onnx_io.class_maps import class_maps
 from lhc.runtime.ort import create_session, run_session, tensor_infos
 from lhc.samples.sample_axis import CALL, SampleAxis, axis_of_size, following_axis
 from lhc.samples.task import Task
@@ -137,15 +139,17 @@ def _observed(model: OnnxModel, task: Task, names: Sequence[str], batch: int | N
     _, first = next(task.blocks(1))
     try:
         session = create_session(model.as_file(), model.label, packs=False)
-        calls = []
+        calls: list[list[Any]] = []
         for size in sizes:
             rows = {name: np.repeat(array, size, axis=0) if array.ndim else array for name, array in first.items()}
             calls.append(run_session(session, names, task.layout.feeds(rows), model.label))
     except LhcError:
         return {}  # whoever measures says what is wrong
     found: dict[str, SampleAxis] = {}
+    maps = class_maps(model)
     for index, name in enumerate(names):
-        shapes = [np.shape(call[index]) for call in calls if isinstance(call[index], np.ndarray)]
+        given = [maps[name].rows(call[index]) if name in maps else call[index] for call in calls]
+        shapes = [one.shape for one in given if isinstance(one, np.ndarray)]
         if len(shapes) < len(sizes):
             continue
         axis = following_axis(shapes, sizes) if batch is None else axis_of_size(shapes[0], batch)

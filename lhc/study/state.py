@@ -296,7 +296,7 @@ class Study:
         After retraining, the metric that judges compares with the network as it was, without targets by its outputs;
         others, which rank layers, with the network as it is.
         """
-        task = task.with_layout(self.task.layout)
+        task = task.with_layout(self.task.layout).labelled_like(self.task)
         judges = task.metric.name == self.task.metric.name
         against = self.original.bench(task, limited) if self.original is not None and judges else None
         if against is not None and not against.setting.by_targets:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lhc.canonical import canonical
 from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
 from lhc.measure import Bench, PlacementJudge
+from lhc.onnx_io.class_maps import scored_tensor
 from lhc.options.subjects import Data
 from lhc.options.training import TrainingOptions
 from lhc.passes import STRATEGIES, PassResult, Pipeline, Strategy, initial_plan, objective_value
@@ -99,14 +100,15 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
         study.options.progress(what, done, total)
         study.running.check_time()
 
-    machine, ranges, output = study.plan.hardware, study.plan.ranges, study.options.output
+    machine, ranges = study.plan.hardware, study.plan.ranges
+    output = scored_tensor(study.model, study.options.output or study.graph.outputs[0])
     return Course(
         study.model,
         study.graph,
         machine,
         ranges,
         study.t_s,
-        samples.with_class_axis(study.task.class_axis).with_layout(study.task.layout),
+        samples.with_class_axis(study.task.class_axis).with_layout(study.task.layout).labelled_like(study.task),
         settings,
         report,
         output,
