@@ -226,7 +226,7 @@ def damage_of(
     chosen = frozenset(placement)
 
     def damage(name: str) -> float:
-        found = rows[name].sensitivity
+        found = rows[name].damage
         return 0.0 if found is None else found.mean * found.copies / copies.get(name, rows[name].copies)
 
     return sum(max(0.0, *map(damage, tie)) for tie in graph.tied(name for name in rows if name in chosen))

@@ -60,7 +60,7 @@ def node_keys(layer: "LayerPlan") -> dict[str, str]:
     if layer.activation_macs:
         keys["lhc.activation_macs"] = str(layer.activation_macs)
     if layer.sensitivity is not None:
-        keys["lhc.sensitivity"] = str(layer.sensitivity)
+        keys["lhc.sensitivity"] = layer.sensitivity_text
     if layer.input_range is not None:
         keys["lhc.input_range"] = " ".join(f"{value:.6g}" for value in layer.input_range)
     return keys

@@ -89,13 +89,21 @@ class Sensitivity(PlanRecord):
         return "measured" if self.method == "measure" else "predicted"
 
     @property
-    def figure(self) -> str:
-        """Mean, interval and metric."""
-        bounds = "" if self.interval is None else f" {bounds_text(self.interval)}"
-        return f"{number_text(self.mean)}{bounds} {self.metric}"
+    def estimate(self) -> str:
+        """Mean and interval."""
+        return (
+            number_text(self.mean)
+            if self.interval is None
+            else f"{number_text(self.mean)} {bounds_text(self.interval)}"
+        )
+
+    @property
+    def copies_text(self) -> str:
+        """With how many copies of the weights it was found."""
+        return f"with {counted(self.copies, 'copy', 'copies')}"
 
     def __str__(self) -> str:
-        return f"{self.figure} with {counted(self.copies, 'copy', 'copies')}, {self.basis}"
+        return f"{self.estimate} {self.metric} {self.copies_text}, {self.basis}"
 
 
 class LayerPlan(PlanRecord):
@@ -116,6 +124,9 @@ class LayerPlan(PlanRecord):
     copies: int = Field(default=1, ge=1, le=MOST_COPIES)
     """Times that tiles hold its weights when it is analog, each time on devices of its own."""
     sensitivity: Sensitivity | None = None
+    """With one copy of its weights; with all of them in plans of earlier versions."""
+    with_copies: Sensitivity | None = None
+    """With those that it has before a placement leaves tiles over for further ones, where these are more than one."""
     module: str | None = None
     """Path of the PyTorch module it came from, where the file tells and the name does not."""
     input_range: tuple[float, ...] | None = None
@@ -148,7 +159,18 @@ class LayerPlan(PlanRecord):
     def retrained(self, origin: Origin | None, input_range: tuple[float, ...] | None) -> "LayerPlan":
         """The layer with trained weights, in the file that holds these; it was measured with the former ones."""
         of = {"origin": origin and origin.node, "operator": origin and origin.kind}
-        return self.model_copy(update={"sensitivity": None, "digital_columns": (), "input_range": input_range, **of})
+        known = {"sensitivity": None, "with_copies": None, "digital_columns": (), "input_range": input_range}
+        return self.model_copy(update=known | of)
+
+    @property
+    def damage(self) -> Sensitivity | None:
+        """The sensitivity that is nearest to how a placement has it: what is known of most copies of its weights."""
+        return self.with_copies or self.sensitivity
+
+    @property
+    def sensitivity_text(self) -> str:
+        """Its sensitivity, and that with its copies where it has several; empty where it has none."""
+        return "; ".join(str(found) for found in (self.sensitivity, self.with_copies) if found is not None)
 
     @property
     def may_be_analog(self) -> bool:

@@ -72,12 +72,13 @@ def _one(group: Sequence[LayerPlan]) -> LayerPlan:
     first = group[0]
     if len(group) == 1:
         return first
-    measured = [layer.sensitivity for layer in group if layer.sensitivity is not None]
+    measured = next((layer for layer in group if layer.sensitivity is not None), first)
     return first.model_copy(
         update={
             "steps": len(group),
             "macs": sum(layer.macs for layer in group),
             "activation_macs": sum(layer.activation_macs for layer in group),
-            "sensitivity": measured[0] if measured else None,
+            "sensitivity": measured.sensitivity,
+            "with_copies": measured.with_copies,
         }
     )

@@ -7,6 +7,7 @@ One schema for everything that stores or exchanges decisions: it is written into
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -291,10 +292,20 @@ class Plan(PlanRecord):
         return self._with({name: dict(zip(keys, new, strict=True)) for name, new in decisions.items()})
 
     def with_sensitivities(
-        self, sensitivities: Mapping[str, Sensitivity], agreement: Agreement | None = None
+        self,
+        sensitivities: Mapping[str, Sensitivity],
+        agreement: Agreement | None = None,
+        with_copies: Mapping[str, Sensitivity] = MappingProxyType({}),
     ) -> "Plan":
-        """A plan with the sensitivities put in, and what checked those that are predicted."""
-        plan = self._with({name: {"sensitivity": found} for name, found in sensitivities.items()})
+        """A plan with the sensitivities put in, and what checked those that are predicted.
+
+        Args:
+            sensitivities: with one copy of the weights.
+            with_copies: with those that layers have, where these are more.
+        """
+        plan = self._with(
+            {name: {"sensitivity": s, "with_copies": with_copies.get(name)} for name, s in sensitivities.items()}
+        )
         return plan.model_copy(update={"agreement": agreement})
 
     def __repr__(self) -> str:

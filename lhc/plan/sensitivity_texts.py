@@ -8,21 +8,27 @@ from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.schema import Plan
 from lhc.support.numbers import counted
 
-__all__ = ["basis_words", "found_with_one_copy", "ranking_basis", "sensitivities_of", "sensitivity_texts"]
+__all__ = ["basis_words", "found_with_one_copy", "ranking_basis", "sensitivities_of", "sensitivity_columns"]
 
 
-def sensitivity_texts(layers: Sequence[LayerPlan]) -> dict[str, str]:
-    """The sensitivity of every layer that has one, and its copies where these are others than one would think.
+def sensitivity_columns(layers: Iterable[LayerPlan]) -> dict[str, dict[str, str]]:
+    """Columns of a table, by their titles: layer -> its sensitivity, and that with its copies where it has several.
 
-    That is where the layer is placed with others, and where others have more since they pay.
+    What all of a column share is in its title; nothing where no layer has a sensitivity.
     """
-    one = set(found_with_one_copy(layers))
-    texts: dict[str, str] = {}
-    for row in layers:
-        if (found := row.sensitivity) is not None:
-            unlike = row.name in one or (row.placement == "analog" and found.copies != row.copies)
-            texts[row.name] = str(found) if unlike else f"{found.figure}, {found.basis}"
-    return texts
+    rows = list(layers)
+    alone = {row.name: row.sensitivity for row in rows if row.sensitivity is not None}
+    copied = {row.name: row.with_copies for row in rows if row.with_copies is not None}
+    shared = {found.copies_text for found in alone.values()}
+    told = shared.pop() if len(shared) == 1 else ""
+    columns = {f"sensitivity {told}".strip(): {name: _cell(found, told) for name, found in alone.items()}}
+    if copied:
+        columns["with its copies"] = {name: str(found) for name, found in copied.items()}
+    return columns if alone else {}
+
+
+def _cell(found: Sensitivity, told: str) -> str:
+    return str(found).replace(f" {told},", ",") if told else str(found)
 
 
 def sensitivities_of(plan: Plan) -> list[Sensitivity]:
@@ -51,9 +57,8 @@ def ranking_basis(figures: Sequence[Sensitivity], agreement: Agreement | None) -
     return f"predicted from gradients{some}; {checked} measured to check that: {agreement.figures}{doubted}"
 
 
-def found_with_one_copy(layers: Iterable[LayerPlan]) -> tuple[str, ...]:
+def found_with_one_copy(layers: Sequence[LayerPlan]) -> tuple[str, ...]:
     """Layers that cost more on tiles than they save and so have one copy of their weights, where others have more."""
-    ranked = [row for row in layers if row.sensitivity is not None]
-    copies = {row.name: row.sensitivity.copies for row in ranked if row.sensitivity is not None}
+    copies = {row.name: row.damage.copies for row in layers if row.damage is not None}
     copied = any(number > 1 for number in copies.values())
-    return tuple(row.name for row in ranked if copied and row.reason == "cost" and copies[row.name] == 1)
+    return tuple(row.name for row in layers if copied and row.reason == "cost" and copies.get(row.name) == 1)

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from lhc.hardware import UNLIMITED, Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
-from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of, sensitivity_texts
+from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of, sensitivity_columns
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
@@ -124,8 +124,10 @@ def layer_table(report: Report) -> PageTable:
         ("Operator", False, lambda layer: as_text(layer.kind)),
         ("Runs", False, lambda layer: Value("placement", _runs(layer))),
     ]
-    if texts := sensitivity_texts(plan.layers):
-        columns.append(("Sensitivity", True, lambda layer: _sensitivity(layer, texts)))
+    columns += [
+        (title.capitalize(), True, partial(_sensitivity, texts=texts))
+        for title, texts in sensitivity_columns(plan.layers).items()
+    ]
     columns += [
         ("MACs", True, lambda layer: as_number(layer.macs, count if layer.counted else _and_more)),
         ("of all", True, lambda layer: as_number(layer.macs, lambda macs: share_text(macs / (plan.macs or 1)))),
@@ -178,10 +180,11 @@ def _and_more(macs: int) -> str:
 
 
 def _sensitivity(layer: LayerPlan, texts: Mapping[str, str]) -> Value:
+    """A cell; both figures of a layer are sorted alike."""
     found = layer.sensitivity
-    if found is None:
+    if found is None or layer.name not in texts:
         return as_number(None)
-    return Value("number", texts[layer.name].replace(f" {found.metric}", ""), found.mean)
+    return Value("number", texts[layer.name], found.mean)
 
 
 def reason_section(plan: Plan) -> PageSection:

@@ -106,7 +106,11 @@ def analysis_document(result: Analysis) -> Document:
 
 def sensitivity_document(table: SensitivityTable) -> Document:
     """The document of ``lhc sensitivity``."""
-    layers = [{"name": name, **_figure(s, exclude={"metric"})} for name, s in table.layers.items()]
+    copied = {name: _figure(s, exclude={"metric"}) for name, s in table.with_copies.items()}
+    layers = [
+        {"name": name, **_figure(s, exclude={"metric"}), "with_copies": copied.get(name)}
+        for name, s in table.layers.items()
+    ]
     known = _named(table, "metric samples documents draws seed t_s confidence calibrated engine")
     return known | {"agreement": _agreement(table.agreement), "layers": layers}
 
@@ -133,6 +137,7 @@ def _layer(layer: LayerPlan) -> Document:
         **_operator(layer),
         **_named(layer, "placement reason detail"),
         "sensitivity": None if layer.sensitivity is None else _figure(layer.sensitivity),
+        "with_copies": None if layer.with_copies is None else _figure(layer.with_copies),
         **_named(layer, "macs activation_macs counted parameters"),
         "tiles": layer.tiles if layer.placement == "analog" else 0,
         "copies": layer.copies if layer.placement == "analog" else 0,

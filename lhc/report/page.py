@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan, Plan
-from lhc.plan.sensitivity_texts import basis_words, sensitivities_of, sensitivity_texts
+from lhc.plan.sensitivity_texts import basis_words, sensitivities_of
 from lhc.report.block_grid import Kind, block_grid, kind_of
 from lhc.report.charts import Chart, RangeChart
 from lhc.report.content import MEASURING_TIMES, layer_table
@@ -147,11 +147,9 @@ def _shown(value: object) -> object:
 
 
 def _layer_texts(layers: Sequence[LayerPlan]) -> list[str]:
-    sensitivities = sensitivity_texts(layers)
-
     def text(layer: LayerPlan) -> str:
         placement = "undecided" if layer.reason == "eligible" else layer.placement
-        damage = f", sensitivity {sensitivities[layer.name]}" if layer.name in sensitivities else ""
+        damage = f", sensitivity {told}" if (told := layer.sensitivity_text) else ""
         why = layer.detail or REASONS[layer.reason]
         return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
 
@@ -173,8 +171,9 @@ def _metric(report: Report) -> str:
     if not found:
         return ""
     metric = found[0].metric
+    copies = f"{found[0].copies_text}, " if len({one.copies for one in found}) == 1 else ""
     named = {"kl": "KL divergence of the outputs", "nmse": "squared error of the outputs over their energy"}
-    return f"{named.get(metric, metric)}, {basis_words(found)}"
+    return f"{named.get(metric, metric)}, {copies}{basis_words(found)}"
 
 
 def _grid_description(report: Report) -> str:

@@ -26,7 +26,12 @@ def netron_attachment(report: Report) -> str:
     ]
     model = {"kind": "model", "target": "", "name": "lhc.summary", "value": report.summary}
     metrics = [
-        {"kind": "node", "target": layer.name, "name": f"sensitivity ({s.metric}, {s.basis})", "value": s.mean}
+        {
+            "kind": "node",
+            "target": layer.name,
+            "name": f"sensitivity {s.copies_text} ({s.metric}, {s.basis})",
+            "value": s.mean,
+        }
         for layer in report.plan.layers
         if (s := layer.sensitivity) is not None
     ]

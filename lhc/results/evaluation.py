@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from lhc.options.budget_options import DropType
 from lhc.options.values import Engine
-from lhc.plan import Agreement, Sensitivity
+from lhc.plan import Agreement, Plan, Sensitivity
 from lhc.plan.recurrent_steps import by_title
 from lhc.plan.sensitivity_texts import ranking_basis
 from lhc.support.notebook import Tabled, plotting
@@ -136,7 +136,8 @@ class SensitivityTable(Tabled):
 
     Attributes:
         metric: in whose unit damage is.
-        layers: name -> sensitivity, in file order.
+        layers: name -> sensitivity with one copy of its weights, in file order.
+        with_copies: name -> sensitivity with the copies that it has, of layers that have more than one.
         draws: programmings per layer.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals over draws; with repeated looks, at least that.
@@ -161,6 +162,11 @@ class SensitivityTable(Tabled):
     calibrated: int = 0
     documents: int | None = None
     engine: Engine = "fast"
+    with_copies: Mapping[str, Sensitivity] = field(default_factory=dict)
+
+    def put_into(self, plan: Plan) -> Plan:
+        """The plan with these figures, and what checked them."""
+        return plan.with_sensitivities(self.layers, self.agreement, self.with_copies)
 
     @property
     def basis(self) -> str:
@@ -175,26 +181,27 @@ class SensitivityTable(Tabled):
         return by_title(self.layers, self.titles)
 
     def as_table(self) -> Table:
-        """Rows in file order, with each layer's rank; copies where layers have any."""
-        rows = self._rows()
+        """Rows in file order, with each layer's rank, and with the copies that layers have where there are any."""
+        rows, copied = self._rows(), by_title(self.with_copies, self.titles)
         rank = {title: position + 1 for position, title in enumerate(_ranked(rows))}
         interval, some = f"{level_text(self.confidence)} interval", self.layers.values()
         columns: dict[str, Callable[[str, Sensitivity], str]] = {
             "layer": lambda title, _: title,
-            self.metric: lambda _, s: number_text(s.mean),
+            f"{self.metric} with 1 copy": lambda _, s: number_text(s.mean),
             "std": lambda _, s: f"{s.std:.2g}",
             interval: lambda _, s: "-" if s.interval is None else bounds_text(s.interval),
             "draws": lambda _, s: str(s.draws),
-            "copies": lambda _, s: str(s.copies),
             "rank": lambda title, _: str(rank[title]),
             "found": lambda _, s: s.basis,
             "by weights": lambda _, s: _part(s.by_weights),
             "by outputs": lambda _, s: _part(s.by_outputs),
+            "copies": lambda title, _: str(copied[title].copies) if title in copied else "1",
+            f"{self.metric} with them": lambda title, _: copied[title].estimate if title in copied else "-",
         }
         if all(s.by_weights is None for s in some):
             del columns["by weights"], columns["by outputs"]
-        if all(s.copies == 1 for s in some):
-            del columns["copies"]
+        if not copied:
+            del columns["copies"], columns[f"{self.metric} with them"]
         headers = list(columns)
         spare = ("draws", "std", "by weights", "by outputs", "copies")
         return Table(

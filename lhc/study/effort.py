@@ -27,7 +27,7 @@ from lhc.samples.task import Task
 from lhc.study.adapt import adapted
 from lhc.study.check_calibration import CHECKING, CHIPS, compared_benches
 from lhc.study.healing import DRAWS as HEALING_DRAWS
-from lhc.study.rank import CHECKED, measures_all
+from lhc.study.rank import CHECKED, copies_alone, measures_all
 from lhc.study.state import Study
 from lhc.study.to_train import ToTrain
 from lhc.study.train import course_of, validation_bench
@@ -54,7 +54,7 @@ __all__ = [
 
 PLACEMENTS = 3
 """Most placements that are timed."""
-_PREDICTING = "predicting sensitivities"
+_PREDICTING, _MEASURING = "predicting sensitivities", "measuring sensitivities"
 _FEW, _MORE = 4, 16
 """Samples of what is timed twice."""
 _TIMED = 2
@@ -244,6 +244,26 @@ def ranking_steps(
         half_width: see there; a layer may then need fewer draws.
         judged: see `_as_judged`: a prediction calibrates all layers of a chip as well.
     """
+    copied = list(copies_alone(bench, names))
+    one = replace(bench, copies=Copies()) if copied else bench
+    steps = _ranking_steps(one, names, method, half_width, judged)
+    if not copied:
+        return steps
+    if steps[0].what == _PREDICTING:
+        again = _prediction_step(bench, copied, judged)
+    else:
+        again = evaluation_step(bench, [frozenset(group) for group in bench.graph.tied(copied)], _MEASURING)
+    return (*steps, replace(again, what=f"{again.what} with copies"))
+
+
+def _ranking_steps(
+    bench: Bench,
+    names: Sequence[str],
+    method: RankingMethod,
+    half_width: float | None,
+    judged: Mapping[frozenset[str], Timed] | None,
+) -> tuple[EffortStep, ...]:
+    """What it takes with one copy of the weights of every layer."""
     placements = [frozenset(group) for group in bench.graph.tied(names)]
     if method == "fisher":
         return (_prediction_step(bench, names, judged),)
@@ -252,7 +272,7 @@ def ranking_steps(
     except ModelError:
         predicting = None
     if predicting is None:
-        return (evaluation_step(bench, placements, "measuring sensitivities"),)
+        return (evaluation_step(bench, placements, _MEASURING),)
     checked = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, CHECKED)]
     return (predicting, evaluation_step(bench, checked, "measuring some to check"))
 

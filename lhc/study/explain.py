@@ -136,10 +136,10 @@ class Case:
         """
         plan, names = self.plan, self.order(self.analog)
         if not self.ranked:
-            found = sensitivities(self.study.gradient_bench(self._rank), names).layers
-            if len(found) < len(names):
+            found = sensitivities(self.study.gradient_bench(self._rank), names)
+            if len(found.layers) < len(names):
                 raise OutOfTimeError("--timeout: not every layer was ranked")
-            plan = plan.with_sensitivities(found)
+            plan = found.put_into(plan)
         return sorted(self.graph.tied(names), key=lambda tie: -damage_of(self.graph, plan, tie))
 
     def paired(self, found: Evaluation) -> tuple[float, float] | None:

@@ -3,7 +3,7 @@
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import folded
-from lhc.plan.sensitivity_texts import sensitivity_texts
+from lhc.plan.sensitivity_texts import sensitivity_columns
 from lhc.support.tables import Table
 
 __all__ = ["graph_of_plan", "plan_table"]
@@ -12,7 +12,7 @@ __all__ = ["graph_of_plan", "plan_table"]
 def plan_table(plan: Plan) -> Table:
     """A plan, one row a layer."""
     layers = folded(plan).layers
-    sensitivities = sensitivity_texts(layers)
+    sensitivities = sensitivity_columns(layers)
     rows = [
         [
             layer.title,
@@ -22,14 +22,17 @@ def plan_table(plan: Plan) -> Table:
             f"{layer.macs:,}",
             str(layer.tiles if layer.placement == "analog" else 0),
             *([str(layer.copies) if layer.placement == "analog" else "-"] if plan.has_copies else []),
-            sensitivities.get(layer.name, "-"),
+            *(column.get(layer.name, "-") for column in sensitivities.values()),
             layer.detail,
         ]
         for layer in layers
     ]
     copies = ["copies"] if plan.has_copies else []
-    headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]
-    spare = [headers.index(name) for name in ("detail", "operator", "MACs", *copies, "sensitivity", "tiles", "reason")]
+    headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, *sensitivities, "detail"]
+    spare = [
+        headers.index(name)
+        for name in ("detail", "operator", "MACs", *copies, *reversed(sensitivities), "tiles", "reason")
+    ]
     return Table(headers, rows, right=(4, 5, *([6] if copies else [])), spare=spare)
 
 

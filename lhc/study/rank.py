@@ -5,7 +5,7 @@ in the noise. ``auto`` predicts, then measures `CHECKED` layers spread over the 
 samples. Where both agree, the prediction stands; where they do not, or where there is none, all layers are measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,8 +18,9 @@ from lhc.measure.layer_damage import measure_sensitivity
 from lhc.options.commands import SensitivityOptions
 from lhc.options.subjects import RankingMethod
 from lhc.passes import Strategy, anything_pays
+from lhc.passes.copies import Copies
 from lhc.passes.rules import AllDigital
-from lhc.plan import Agreement
+from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import SensitivityTable
 from lhc.stats import CONFIDENCE, rank_correlation
@@ -31,6 +32,7 @@ __all__ = [
     "MeasureLayers",
     "Rank",
     "agreement",
+    "copies_alone",
     "measures_all",
     "ranked",
     "sensitivities",
@@ -65,7 +67,8 @@ class Rank:
         """The study with sensitivities; those of a plan that is followed; none where nothing pays."""
         if study.follow is not None:
             known = {row.name: row.sensitivity for row in study.follow.layers if row.sensitivity is not None}
-            return replace(study, plan=study.plan.with_sensitivities(known, study.follow.agreement))
+            copied = {row.name: row.with_copies for row in study.follow.layers if row.with_copies is not None}
+            return replace(study, plan=study.plan.with_sensitivities(known, study.follow.agreement, copied))
         if self.always:
             return ranked(study, self.method) if study.plan.eligible else study
         needed = "sensitivities" in self.strategy.requires or (study.spends_tiles and self.strategy is not AllDigital)
@@ -111,7 +114,7 @@ def ranked(study: Study, method: RankingMethod) -> Study:
     if len(table.layers) < len(study.measurable):
         done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
-    return replace(study, plan=study.plan.with_sensitivities(table.layers, table.agreement), ranking=table)
+    return replace(study, plan=table.put_into(study.plan), ranking=table)
 
 
 def sensitivities(
@@ -121,7 +124,9 @@ def sensitivities(
     confidence: float = CONFIDENCE,
     half_width: float | None = None,
 ) -> SensitivityTable:
-    """Damage of every named layer when it alone is analog; layers that share their weights are one.
+    """Damage of every named layer when it alone is analog, with one copy of its weights and with those that it has.
+
+    Layers that share their weights are one.
 
     Args:
         method: ``measure``, ``fisher`` (predict), or ``auto`` (predict and check, measure where that will not do).
@@ -132,10 +137,35 @@ def sensitivities(
         ModelError: a prediction is asked for of a network that has no gradients in torch.
         OutOfTimeError: the time that the user gave was over before there was any figure.
     """
-    table = _found(bench, names, method, confidence, half_width)
-    copies = bench.copies.of(names)
-    layers = {n: s.model_copy(update={"copies": copies.get(n, 1)}) for n, s in table.layers.items()}
-    return replace(table, layers=layers)
+    copies = copies_alone(bench, names)
+    if not copies:
+        return _found(bench, names, method, confidence, half_width)
+    table = _found(replace(bench, copies=Copies()), names, method, confidence, half_width)
+    return replace(table, with_copies=_with_copies(bench, table, copies, confidence, half_width))
+
+
+def copies_alone(bench: Bench, names: Sequence[str]) -> dict[str, int]:
+    """The copies of its weights that a layer has when it alone is analog, by name; of those that have more than one."""
+    return {name: count for group in bench.graph.tied(names) for name, count in bench.copies.of(group).items()}
+
+
+def _with_copies(
+    bench: Bench, table: SensitivityTable, copies: Mapping[str, int], confidence: float, half_width: float | None
+) -> dict[str, Sensitivity]:
+    """The same figures with these copies, found as those with one copy were, as far as there is time."""
+    found: dict[str, Sensitivity] = {}
+    known = {name: s for name, s in table.layers.items() if name in copies}
+    predicted = [name for name, s in known.items() if s.method == "fisher"]
+    measured = [name for name, s in known.items() if s.method == "measure"]
+    try:
+        bench.running.check_time()
+        if predicted:
+            found |= fisher_sensitivity(bench, bench.graph, predicted, confidence).table.layers
+        if measured:
+            found |= measure_sensitivity(bench, bench.graph, measured, confidence, half_width).layers
+    except OutOfTimeError:
+        pass  # what is not known is estimated: damage falls as 1 / copies
+    return {n: found[n].model_copy(update={"copies": copies[n]}) for n in known if n in found}
 
 
 def _found(

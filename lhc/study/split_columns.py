@@ -131,13 +131,15 @@ def _extended(plan: Plan, graph: LayerGraph) -> Plan:
         if old is None or old.reason == "eligible":
             return new
         if new.reason == "columns":
-            return new.model_copy(update={"sensitivity": old.sensitivity})
+            return new.model_copy(update={"sensitivity": old.sensitivity, "with_copies": old.with_copies})
         same = old.macs == new.macs
         detail = old.detail if same or old.placement == "analog" else f"{old.detail} (without its worst columns)"
         decided = {"placement": old.placement, "reason": old.reason, "detail": detail}
         apart = known.get(columns_of(new.name))
-        sensitivity = old.sensitivity if same else _sum(old.sensitivity, None if apart is None else apart.sensitivity)
-        return new.model_copy(update={**decided, "sensitivity": sensitivity})
+        found = {name: getattr(old, name) for name in ("sensitivity", "with_copies")}
+        if not same:
+            found = {name: _sum(one, None if apart is None else getattr(apart, name)) for name, one in found.items()}
+        return new.model_copy(update=decided | found)
 
     extended = plan.model_copy(update={"layers": tuple(map(row, fresh.layers))})
     on_tiles = {row.name for row in extended.layers if row.reason != "columns"}

@@ -141,5 +141,7 @@ def test_healing_and_a_chip_of_a_prediction_are_taken_from_what_was_judged(monke
     assert step.units == 3, "neither, and each alone"
     assert step.seconds == pytest.approx(3 * 3 * (0.5 + 100 * 0.001))
     assert healing_steps(here, judged) == []
-    (predicting,) = ranking_steps(copied, names(here), "fisher", judged=judged)
+    predicting, with_copies = ranking_steps(copied, names(here), "fisher", judged=judged)
+    assert with_copies.what == "predicting sensitivities with copies"
+    assert with_copies.seconds > 6 * 0.5 * 1 / 15, "one layer"
     assert predicting.seconds > 6 * 0.5 * 16 / 15, "six chips, sixteen layers"

@@ -13,6 +13,8 @@ from lhc.hardware import Hardware
 from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Ranking
+from lhc.passes import damage_of, qualified_plan
+from lhc.passes.copies import Copies
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.samples.metrics import get_metric
@@ -192,3 +194,25 @@ def test_layers_are_spread_over_the_ranking() -> None:
     found = spread_over_ranking(table(**{f"l{i}": float(i) for i in range(9)}), 3)
     assert found == ("l8", "l4", "l0")
     assert spread_over_ranking(table(a=1, b=2), 5) == ("b", "a")
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("method", ["measure", "fisher"])
+def test_sensitivities_are_found_with_one_copy_and_with_those_that_layers_have(method: str) -> None:
+    """Whoever asks, and by either method, those with one copy are the same."""
+    here = bench()
+    chosen = names(here)[:3]
+    plain = sensitivities(here, chosen, method)  # type: ignore[arg-type]
+    copied = replace(here, copies=Copies({chosen[1]: 8}))
+    found = sensitivities(copied, chosen, method)  # type: ignore[arg-type]
+    assert found.layers == plain.layers
+    assert {figure.copies for figure in found.layers.values()} == {1}
+    assert plain.with_copies == {}
+    (with_copies,) = found.with_copies.items()
+    assert with_copies[0] == chosen[1]
+    assert (with_copies[1].copies, with_copies[1].method) == (8, method)
+    assert with_copies[1].mean < 0.5 * found.layers[chosen[1]].mean
+    plan = qualified_plan(here.graph, here.hardware, "s")
+    placed = found.put_into(plan.with_copies(here.graph, {chosen[1]: 8}))
+    damages = [damage_of(here.graph, placed, [name]) for name in chosen[:2]]
+    assert damages == [found.layers[chosen[0]].mean, with_copies[1].mean], "a search goes by the copies that there are"
