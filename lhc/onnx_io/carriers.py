@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from lhc.errors import ConfigError, UsageError
-from lhc.model import CONFIGURATION, CONFIGURED_IR, EARLIER_IR, LAYER_ANN, OnnxModel, captured
+from lhc.model import CONFIGURATION, CONFIGURED_IR, EARLIER_IR, LAYER_ANN, OnnxModel, operator_graph
 from lhc.onnx_io.annotations import keys_of_nodes, named_nodes, read_plan
 from lhc.onnx_io.nested import inner_nodes
 
@@ -57,17 +57,20 @@ def add_device_configurations(proto: onnx.ModelProto, plan: "Plan") -> None:
     Args:
         proto: a model as its file holds it, without lhc's configuration.
     """
+    import networkx as nx
+
     keys = keys_of_nodes(plan.layers)
     proto.metadata_props.add(key=EARLIER_IR, value=str(proto.ir_version))
     proto.ir_version = max(proto.ir_version, CONFIGURED_IR)
     proto.configuration.add(name=CONFIGURATION, num_devices=len(_DEVICES), device=_DEVICES)
-    stages: dict[str, int] = {}
-    for node in proto.graph.node:
+    operators = operator_graph(proto.graph)
+    stages: dict[int, int] = {}
+    for number in nx.lexicographical_topological_sort(operators):
+        node = proto.graph.node[number]
         device = _configure(node, keys.get(node.name))
-        stage = max((stages.get(tensor, 0) for tensor in (*node.input, *captured(node))), default=0)
-        stage += stage % len(_DEVICES) != device
-        node.device_configurations[-1].pipeline_stage = stage
-        stages |= dict.fromkeys(node.output, stage)
+        stage = max((stages[writer] for writer in operators.predecessors(number)), default=0)
+        stages[number] = stage + (stage % len(_DEVICES) != device)
+        node.device_configurations[-1].pipeline_stage = stages[number]
     for inner in inner_nodes(proto.graph):
         if inner.name in keys:
             _configure(inner.node, keys[inner.name])

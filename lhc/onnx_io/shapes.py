@@ -213,7 +213,8 @@ def element_types(graph: onnx.GraphProto) -> dict[str, str]:
         for value in (*graph.value_info, *graph.output, *graph.input)
         if value.type.HasField("tensor_type")
     }
-    return {name: onnx.helper.tensor_dtype_to_np_dtype(kind).name for name, kind in known.items() if kind}
+    named = onnx.helper.get_all_tensor_dtypes()
+    return {name: onnx.helper.tensor_dtype_to_np_dtype(kind).name for name, kind in known.items() if kind in named}
 
 
 def infer(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> onnx.GraphProto:

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper, parser, shape_inference
 from lhc.errors import ModelError, UsageError
 from lhc.graph import MatrixShape
 from lhc.onnx_io import example_shapes, load_model, read_graph
-from lhc.onnx_io.shapes import inferred_graph
+from lhc.onnx_io.shapes import element_types, inferred_graph
 from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer
 
 SEQUENCE = """
@@ -207,3 +207,13 @@ def test_an_example_can_have_another_size() -> None:
     model = load_model(parser.parse_model(picture))
     assert example_shapes(model, {}) == {"x": (1, 2, 224, 224)}
     assert example_shapes(model, {}, 64) == {"x": (1, 2, 64, 64)}
+
+
+def test_element_types_have_names_of_numpy_where_there_is_such_a_type() -> None:
+    graph = parser.parse_model(SEQUENCE).graph
+    half = helper.make_tensor_value_info("half", TensorProto.BFLOAT16, None)
+    text = helper.make_tensor_value_info("text", TensorProto.STRING, None)
+    none = helper.make_tensor_value_info("none", TensorProto.UNDEFINED, None)
+    later = helper.make_tensor_value_info("later", 1000, None)
+    graph.value_info.extend([half, text, none, later, helper.make_tensor_sequence_value_info("sequence", 1, None)])
+    assert element_types(graph) == {"x": "float32", "y": "float32", "half": "bfloat16", "text": "object"}
