@@ -6,7 +6,6 @@ first analog layer only: they have wheels for Linux x86-64 alone, and all-digita
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,12 +20,11 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.options.values import AskedEngine
-from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, SegmentModels, cut_graph
 from lhc.runtime.epilogue import Epilogue, epilogues
 from lhc.runtime.ort import create_session
 from lhc.runtime.placed_network import PlacedNetwork
-from lhc.runtime.programmed import OnDemand, ProgrammedChip, ProgrammedLayers
+from lhc.runtime.programmed import OnDemand, ProgrammedLayers
 from lhc.runtime.segment_failures import cut_failure
 from lhc.runtime.stages import NetworkStage
 from lhc.runtime.tensor_types import tensor_types
@@ -34,17 +32,15 @@ from lhc.support.garbage import uncollected
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import ChipsMatrix
-    from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.layers import AnalogLayer
-    from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.onnx_runtime import onnxruntime
 
-__all__ = ["HybridExecutor", "Ranges"]
+__all__ = ["LARGE_MATRIX", "HybridExecutor", "Ranges"]
 
 Ranges = tuple[float, ...]
 
-_TILES_MEMORY = 2**26
-"""Bytes of mapped tiles that an executor keeps, to program them again."""
+LARGE_MATRIX = 2**16
+"""Weights of a matrix that is programmed whenever it is asked for, where memory asks for that."""
 
 
 class HybridExecutor(PlacedNetwork):
@@ -76,7 +72,6 @@ class HybridExecutor(PlacedNetwork):
         self._ranges = ranges or {}
         self._copies = copies or {}
         self.engine = engine
-        self._tiles: Bank[AnalogMatrix | LargeMatrix] = Bank(_TILES_MEMORY)
         constants = Constants(model.proto.graph)
         branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)
@@ -107,16 +102,6 @@ class HybridExecutor(PlacedNetwork):
         """The analog layers, in topological order."""
         return tuple(self._layers.values())
 
-    def program(self, hardware: Hardware, seed: int, draw: int, multiplies: bool = False) -> ProgrammedChip:
-        """Program the tiles of all analog layers; they have not drifted. ``multiplies``: see `AnalogLayer.map_onto`."""
-        matrices: dict[str, AnalogMatrix | LargeMatrix] = {}
-        if self._layers:
-            with _isolated():
-                for layer in self.tile_sets().values():
-                    matrices[layer.tile_set] = self._mapped(layer, hardware, multiplies)
-                    matrices[layer.tile_set].program(seed, draw)
-        return ProgrammedChip(matrices)
-
     def states(self, hardware: Hardware, seed: int, draw: int, t_s: float) -> dict[str, ProgrammedMatrix]:
         """What the tiles of one programming hold after ``t_s`` seconds, by tile set."""
         return self.reads(hardware, seed, draw, t_s, (0,))[0]
@@ -138,12 +123,10 @@ class HybridExecutor(PlacedNetwork):
         for tile_set, layer in self.tile_sets().items():
             if wanted is not None and tile_set not in wanted:
                 continue
-            with _isolated():
-                # Programming starts from the mapped weights, whatever the tiles have held before.
-                tiles = self._tiles.get(self._mapping(layer, hardware), partial(self._mapped, layer, hardware))
-                tiles.program(seed, draw)
-                for found, state in zip(result, tiles.reads(t_s, numbers), strict=True):
-                    found[tile_set] = state
+            ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
+            tiles = layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
+            for found, state in zip(result, tiles.reads(seed, draw, t_s, numbers), strict=True):
+                found[tile_set] = state
         return result
 
     def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
@@ -154,12 +137,6 @@ class HybridExecutor(PlacedNetwork):
     def tile_sets(self) -> "dict[str, AnalogLayer]":
         """The first layer of every tile set."""
         return {layer.tile_set: layer for layer in reversed(self._layers.values())}
-
-    def _mapped(
-        self, layer: "AnalogLayer", hardware: Hardware, multiplies: bool = False
-    ) -> "AnalogMatrix | LargeMatrix":
-        ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
-        return layer.map_onto(hardware.for_layer(layer.name), ranges, copies, multiplies)
 
     def on_chips(
         self,
@@ -209,13 +186,11 @@ class HybridExecutor(PlacedNetwork):
         return ProgrammedLayers(tuple(chips), together)
 
     def tile_bytes(self, tile_set: str, hardware: Hardware) -> int | None:
-        """Of a programmed tile set as products take it; None where programming it anew would be slow."""
-        from lhc.runtime.large_matrix import takes
-
+        """Of a programmed tile set as products take it; None where it is too small to be made more than once."""
         layer = self.tile_sets()[tile_set]
         machine, (rows, cols) = hardware.for_layer(layer.name), layer.matrix_shape
         weights = machine.held_rows(rows, self._copies.get(layer.name, 1)) * cols * layer.groups
-        return 4 * weights if takes(rows * cols * layer.groups, machine) else None
+        return 4 * weights if rows * cols * layer.groups >= LARGE_MATRIX else None
 
     def _remade(self, hardware: Hardware, room: int) -> frozenset[str]:
         """Tile sets for which there is no room in so many bytes a chip beside the first ones."""
@@ -263,9 +238,3 @@ def _require_emulation(label: str) -> None:
             f"{label}: emulating analog layers needs aihwkit and torch, which have wheels for Linux x86-64 only:"
             f" {error}; 'lhc analyze' and 'lhc inspect' work without them"
         ) from error
-
-
-def _isolated() -> AbstractContextManager[None]:
-    from lhc.runtime.threads import isolated
-
-    return isolated()

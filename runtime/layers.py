@@ -18,12 +18,10 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.epilogue import Epilogue, Following
 from lhc.runtime.im2col import turned, window_peaks
-from lhc.runtime.large_matrix import LargeMatrix, takes
-from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
-from lhc.runtime.unit_products import ProductsByUnit
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 __all__ = ["AnalogLayer", "analog_layer"]
 
@@ -67,24 +65,17 @@ class AnalogLayer(ABC):
         """Inputs of one product, and outputs of one group."""
         return self._matrix.shape[1], len(self._matrix) // self.groups
 
-    def map_onto(
-        self, hardware: Hardware, ranges: Sequence[float] | None = None, copies: int = 1, multiplies: bool = False
-    ) -> AnalogMatrix | LargeMatrix:
-        """Tiles that hold this layer's matrix, not programmed yet.
+    def map_onto(self, hardware: Hardware, ranges: Sequence[float] | None = None, copies: int = 1) -> AnalogMatrix:
+        """This layer's matrix on tiles, of whichever chip.
 
         Args:
+            hardware: that of the layer.
             ranges: static input range of each row split, where the hardware has them.
-            multiplies: the tiles themselves are to give products, as aihwkit computes them.
+            copies: of every weight.
 
         Raises:
-            UsageError: the hardware has static input ranges and none are given, or aihwkit's tiles are to multiply and
-                cannot.
+            UsageError: the hardware has static input ranges and none are given, or other ones.
         """
-        beyond = _beyond_aihwkit(hardware) if multiplies else None
-        if beyond is not None:
-            raise UsageError(
-                f"hardware {hardware.name!r} {beyond}: the engine reference cannot multiply on it, fast can"
-            )
         if hardware.needs_calibration and ranges is None:
             raise UsageError(
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
@@ -113,9 +104,7 @@ class AnalogLayer(ABC):
                 f" {len(ranges)} static input ranges, which were calibrated on other hardware; give samples, or"
                 " partition the model for this hardware"
             )
-        large = not multiplies and takes(self._matrix.size, hardware)
-        kind = LargeMatrix if large else AnalogMatrix
-        return kind(self._matrix, self.groups, hardware, self.devices, ranges, copies)
+        return AnalogMatrix(self._matrix, self.groups, hardware, self.devices, ranges, copies)
 
     def run(
         self,
@@ -137,7 +126,7 @@ class AnalogLayer(ABC):
             DataError: the activation, or what is added, does not fit the operator.
         """
         self._operands.check(x.shape, None if extra is None else extra.shape)
-        with isolated(draws=isinstance(matrix, ProductsByUnit)):
+        with isolated():
             return self._on_chips(matrix, x, extra, position, corrections, following)
 
     def _on_chips(
@@ -287,21 +276,6 @@ class AnalogMatMul(AnalogLayer):
 def _sum(output: Array, extra: Array) -> Array:
     """The sum; in place of the output where that is of the same type."""
     return np.add(output, extra, out=output if extra.dtype == output.dtype else None)
-
-
-def _beyond_aihwkit(hardware: Hardware) -> str | None:
-    """What aihwkit's tiles cannot multiply on a machine; None where they can."""
-    has = {
-        "drives inputs in slices (dac.slice_bits), which aihwkit's tiles do not": hardware.dac.slice_bits is not None,
-        "has noise that depends on outputs (adc.cell_mismatch), which aihwkit's tiles have not": (
-            hardware.adc.cell_mismatch > 0
-        ),
-        "senses voltages (adc.sensing), which aihwkit's tiles do not": hardware.adc.sensing == "voltage",
-        "has ADCs with a range for every column (adc.range), which aihwkit's tiles have not": (
-            hardware.adc.columns is not None
-        ),
-    }
-    return next((what for what, held in has.items() if held), None)
 
 
 def analog_layer(

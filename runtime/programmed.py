@@ -4,14 +4,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from lhc.conductances import Correction, ProgrammedMatrix
+from lhc.conductances import Correction
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import Products
-    from lhc.runtime.large_matrix import LargeMatrix
-    from lhc.runtime.matrix import AnalogMatrix
 
-__all__ = ["OnDemand", "ProgrammedChip", "ProgrammedLayers"]
+__all__ = ["OnDemand", "ProgrammedLayers"]
 
 T = TypeVar("T")
 
@@ -35,37 +33,6 @@ class OnDemand(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._held) + len(self.others)
-
-
-@dataclass(frozen=True)
-class ProgrammedChip:
-    """The tiles of all analog layers of one programming.
-
-    Attributes:
-        matrices: tile set -> programmed tiles.
-    """
-
-    matrices: "Mapping[str, AnalogMatrix | LargeMatrix]"
-
-    def drift_to(self, t_s: float) -> None:
-        """Let all devices drift to ``t_s`` seconds after the first read."""
-        if not self.matrices:
-            return
-        from lhc.runtime.threads import isolated
-
-        with isolated():
-            for matrix in self.matrices.values():
-                matrix.drift_to(t_s)
-
-    def multiplying(self) -> "dict[str, AnalogMatrix]":
-        """The matrices on aihwkit's own tiles, which the reference engine multiplies with."""
-        from lhc.runtime.matrix import AnalogMatrix
-
-        return {tile_set: m for tile_set, m in self.matrices.items() if isinstance(m, AnalogMatrix)}
-
-    def states(self) -> Mapping[str, ProgrammedMatrix]:
-        """What the tiles hold when they are asked."""
-        return OnDemand({}, tuple(self.matrices), lambda tile_set: self.matrices[tile_set].programmed())
 
 
 @dataclass(frozen=True)

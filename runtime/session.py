@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,8 +22,9 @@ from lhc.options.values import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.network_calls import Call, calibration_calls, calibration_count, call_samples
+from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.ort import Array, TensorInfo, must_run, tensor_infos
-from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
+from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.stream import Position
 from lhc.samples.converted import converted
 from lhc.samples.task import LazyArray, Task, count_samples
@@ -103,13 +105,13 @@ class HybridSession:
         self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies, self.engine)
         self._executor.open()
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
-        self._chip: ProgrammedChip
         self._programmed: ProgrammedLayers
-        self._t_s = self._corrected_at = 0.0
+        self._counting = Lock()
+        self._corrected_at = 0.0
         self._corrections: Mapping[str, Correction] | None = None
         self._told = not (analog and self.hardware.corrects_outputs)
-        self.program(seed)
-        self.drift_to(t_s)
+        self.hardware.check_time(t_s)
+        self._take_chip(seed, 0, t_s)
 
     def _analog(self, placement: Plan | Iterable[str] | str | None) -> frozenset[str]:
         if placement == "all-analog":
@@ -155,11 +157,13 @@ class HybridSession:
         return tensor_infos(self._model, outputs=True)
 
     def program(self, seed: int = 0, draw: int = 0) -> None:
-        """Program all devices anew: another chip, not calibrated. It has not drifted until `drift_to` is called."""
+        """Program all devices anew: another chip, not calibrated, at its first read until `drift_to` is called."""
+        self._take_chip(seed, draw, 0.0)
+
+    def _take_chip(self, seed: int, draw: int, t_s: float) -> None:
         if seed < 0 or draw < 0:
             raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
-        self._chip = self._executor.program(self.hardware, seed, draw)
-        self._seed, self._draw, self._t_s = seed, draw, 0.0
+        self._seed, self._draw, self._t_s = seed, draw, t_s
         self._forget()
         self._restart()
 
@@ -173,7 +177,6 @@ class HybridSession:
             UsageError: a negative or infinite time, or one for which the devices are not known.
         """
         self.hardware.check_time(t_seconds)
-        self._chip.drift_to(t_seconds)
         self._t_s = t_seconds
         if self.hardware.compensation.calibrated_at(t_seconds) != self._corrected_at:
             self._forget()
@@ -248,7 +251,8 @@ class HybridSession:
     def _restart(self) -> None:
         """Take what the tiles hold now, and the noise from the start of the stream."""
         self._next_sample = 0
-        self._programmed = self._executor.on_chips([self._chip.states()], self.hardware, self._seed, [self._draw])
+        held = chip_on_demand(self._executor, self.hardware, self._seed, self._draw, self._t_s)
+        self._programmed = self._executor.on_chips([held], self.hardware, self._seed, [self._draw])
         if self._corrections is not None:
             self._programmed = replace(self._programmed, corrections=(self._corrections,))
 
@@ -298,8 +302,9 @@ class HybridSession:
         tensors = [array for name in self._graph.inputs if isinstance(array := arrays[name], np.ndarray)]
         samples = next((len(tensor) for tensor in tensors if tensor.ndim), 1)
         prefix = self._executor.prefix(arrays)
-        position = Position(self._next_sample, max(samples, 1))
-        self._next_sample += samples
+        with self._counting:  # calls may come from several threads
+            position = Position(self._next_sample, max(samples, 1))
+            self._next_sample += samples
         return next(self._executor.finish(prefix, self._programmed, position, names))
 
 

@@ -1,33 +1,67 @@
-"""One thread per process, a private random generator and whole single precision, while lhc computes.
+"""torch's settings and its global generator while lhc computes: one thread a process, and numbers that seeds alone fix.
 
-Spinning threads of numeric libraries have been seen to slow a run tenfold on two cores; lhc runs in parallel
-over processes instead. The caller's settings and generator state are restored.
+Spinning threads of numeric libraries have been seen to slow a run tenfold on two cores; lhc runs in parallel over
+processes instead. The caller's settings and the caller's random numbers are as they were afterwards.
+
+Settings and generator belong to the whole process. Sessions may compute in several threads at a time: the settings
+are kept until the last of them is done, and the generator is used by one thread at a time.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
-__all__ = ["differentiating", "isolated"]
+__all__ = ["differentiating", "isolated", "seeded_generator"]
+
+_GENERATOR = threading.RLock()
+"""Held by whoever draws from torch's global generator; training holds it while devices are programmed for its steps."""
+
+
+class _Settings:
+    """torch's number of threads and precision of products, as long as anybody computes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._here = threading.local()  # the number of threads is one of every thread
+        self._before = (1, "highest")
+
+    def take(self) -> None:
+        """One more computes."""
+        with self._lock:
+            if self._users == 0:
+                self._before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+                torch.set_float32_matmul_precision("highest")  # a caller may have chosen products of 11 or 8 bits
+            self._users += 1
+        self._here.depth = getattr(self._here, "depth", 0) + 1
+        if self._here.depth == 1:
+            torch.set_num_threads(1)
+
+    def give_back(self) -> None:
+        """One less does."""
+        self._here.depth -= 1
+        if self._here.depth == 0:
+            torch.set_num_threads(self._before[0])
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                torch.set_float32_matmul_precision(self._before[1])
+
+
+_SETTINGS = _Settings()
 
 
 @contextmanager
-def isolated(draws: bool = True) -> Iterator[None]:
-    """Run torch on one thread, without gradients, leaving the caller's generator as it was; products are exact.
-
-    Args:
-        draws: whether torch draws random numbers; to keep its generator's state takes as long as a small product.
-    """
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")  # a caller may have chosen products of 11 or 8 bits
+def isolated() -> Iterator[None]:
+    """Run torch on one thread, without gradients, with products in whole single precision."""
+    _SETTINGS.take()
     try:
-        with torch.random.fork_rng(devices=[], enabled=draws), torch.inference_mode():
+        with torch.inference_mode():
             yield
     finally:
-        torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
+        _SETTINGS.give_back()
 
 
 @contextmanager
@@ -35,3 +69,16 @@ def differentiating() -> Iterator[None]:
     """The same with gradients."""
     with isolated(), torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+@contextmanager
+def seeded_generator(devices: Sequence[torch.device] = ()) -> Iterator[Callable[[int], object]]:
+    """Draw from torch's global generator, of which no other thread's draws take part; gives what seeds it.
+
+    The caller's numbers go on behind it as if nothing had been drawn.
+
+    Args:
+        devices: GPUs whose generators are seeded too.
+    """
+    with _GENERATOR, torch.random.fork_rng(devices=list(devices)):
+        yield torch.manual_seed if devices else torch.default_generator.manual_seed

@@ -7,10 +7,9 @@ import torch
 from lhc.hardware import Hardware
 from lhc.runtime.calibration import RangeRecorder
 from lhc.runtime.engines.registry import matrix_on_chips
-from lhc.runtime.large_matrix import LargeMatrix, takes
-from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 __all__ = ["tile_error"]
 
@@ -34,11 +33,8 @@ def tile_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed
             recorder = RangeRecorder(matrix.shape[1], len(matrix), hardware.tiles.rows)
             recorder.products(torch.from_numpy(np.ascontiguousarray(x.T))[None], 0, Unit(0, range(len(x))))
             ranges = recorder.ranges(hardware.dac.range_quantile)
-        kind = LargeMatrix if takes(matrix.size, hardware) else AnalogMatrix
-        tiles = kind(np.ascontiguousarray(matrix), 1, hardware, devices, ranges)
-        tiles.program(seed, 0)
-        tiles.drift_to(t_s)
-        chip = matrix_on_chips("auto", [tiles.programmed()], [0], seed, hardware, convolves=False)
+        tiles = AnalogMatrix(np.ascontiguousarray(matrix), 1, hardware, devices, ranges)
+        chip = matrix_on_chips("auto", [tiles.read(seed, 0, t_s)], [0], seed, hardware, convolves=False)
         found = chip.multiply(torch.from_numpy(np.ascontiguousarray(x)), Position(0, len(x)), 0)[0].numpy()
     exact = x.astype(np.float64) @ matrix.T
     squares = np.square(exact).sum(axis=1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from aihwkit.inference.noise.base import BaseNoiseModel
 
 from lhc.hardware.device_model import LEAST_MAGNITUDE, Tensor
 from lhc.hardware.measured_devices import Floats, Measured
@@ -28,11 +29,12 @@ class _Cells:
     independent: Floats
 
 
-class MeasuredNoise:
-    """In the place of an aihwkit noise model; random numbers come from torch's global generator."""
+class MeasuredNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
+    """aihwkit noise model of measured devices; random numbers come from torch's global generator."""
 
     def __init__(self, devices: Measured, chip: FaultyCells | None = None) -> None:
         """Devices by their tables; those of ``chip`` on a tile with faults."""
+        super().__init__()
         self.devices = devices
         self.chip = chip
 

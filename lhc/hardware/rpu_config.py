@@ -25,11 +25,9 @@ from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.devices import DEVICE_MODELS, Pcm, ReramCmo
 from lhc.hardware.machine import Machine
 from lhc.hardware.measured_devices import Measured
-from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.overrides import problems
 from lhc.hardware.sections import UNLIMITED, Converter, LeftOut, Training
-from lhc.hardware.unit_cell import CellNoise
-from lhc.hardware.weight_noise import RegimeNoise, Regimes
+from lhc.hardware.weight_noise import Regimes
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
@@ -43,8 +41,6 @@ _WARNINGS: dict[str, tuple[str, type[Warning]]] = {
     "HermesNoiseModel": ("Using a non-tuple sequence for multidimensional indexing", UserWarning),
     "ReRamCMONoiseModel": ("__array_wrap__ must accept context", DeprecationWarning),
 }
-_OWN: dict[type[DeviceModel], Callable[..., Any]] = {Measured: MeasuredNoise, Regimes: RegimeNoise}
-"""Models that aihwkit does not have, and what stands in the place of its own."""
 _PERFECT: dict[str, Any] = {
     "name": "perfect",
     "dac": {"bits": None, "bound": None, "scaling": "none"},
@@ -70,6 +66,15 @@ def _aihwkit() -> SimpleNamespace:
     return SimpleNamespace(
         configs=configs, conductance=conductance, drift=drift, noise=noise, parameters=parameters, tiles=tiles
     )
+
+
+def _own_models() -> SimpleNamespace:
+    """Noise models that aihwkit lacks, as classes that are derived from its own."""
+    from lhc.hardware.measured_noise import MeasuredNoise
+    from lhc.hardware.regime_noise import RegimeNoise
+    from lhc.hardware.unit_cell import CellNoise
+
+    return SimpleNamespace(CellNoise=CellNoise, MeasuredNoise=MeasuredNoise, RegimeNoise=RegimeNoise)
 
 
 def build(machine: Machine) -> "TorchInferenceRPUConfig":
@@ -152,8 +157,9 @@ def _noise_model(devices: DeviceModel | None) -> Any:
         model = _noise_model(Pcm(programming_noise_scale=0, read_noise_scale=0, drift_scale=0))
         model.never_programmed = True  # tells perfect devices from programmed ones without noise
         return model
-    if type(devices) in _OWN:
-        return _OWN[type(devices)](devices)
+    if isinstance(devices, Measured | Regimes):
+        own = _own_models()
+        return own.MeasuredNoise(devices) if isinstance(devices, Measured) else own.RegimeNoise(devices)
     if devices.kind in _WARNINGS:
         warnings.filterwarnings("ignore", *_WARNINGS[devices.kind])
     attributes = devices.to_attributes()
@@ -163,7 +169,7 @@ def _noise_model(devices: DeviceModel | None) -> Any:
     if not isinstance(devices, PairedDevices) or devices.pair == "single":
         return model
     if devices.pairs_per_weight > 1 or devices.pair in ("reference-column", "digital-offset"):
-        return CellNoise(devices, model)
+        return _own_models().CellNoise(devices, model)
     model.g_converter = _pair(devices)
     return model
 
@@ -287,8 +293,10 @@ def _training(config: Any) -> dict[str, Any]:
 def _devices(noise_model: Any) -> dict[str, Any] | None:
     if getattr(noise_model, "never_programmed", False):
         return None
-    if isinstance(noise_model, MeasuredNoise | RegimeNoise | CellNoise):
-        return noise_model.devices.model_dump()
+    own = _own_models()
+    if isinstance(noise_model, own.MeasuredNoise | own.RegimeNoise | own.CellNoise):
+        described: DeviceModel = noise_model.devices
+        return described.model_dump()
     for name, devices in DEVICE_MODELS.items():
         if devices.module and type(noise_model) is _noise_class(devices):
             return {"model": name, **devices.fields_from(vars(noise_model)), **_pair_of(devices, noise_model)}

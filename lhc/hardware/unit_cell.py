@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from aihwkit.inference.noise.base import BaseNoiseModel
 
 from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices, Tensor
 
@@ -60,11 +61,12 @@ class _HeldCells:
     drift: tuple[Tensor, ...]
 
 
-class CellNoise:
-    """In the place of an aihwkit noise model; random numbers come from torch's global generator."""
+class CellNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
+    """aihwkit noise model of cells; random numbers come from torch's global generator."""
 
     def __init__(self, devices: PairedDevices, model: Any, chip: FaultyCells | None = None) -> None:  # noqa: ANN401 - aihwkit is untyped
         """Cells of devices, of which ``model`` is aihwkit's noise model; those of ``chip`` have one side a weight."""
+        super().__init__(model.g_converter)
         self.devices = devices
         self.model = model
         self.chip = chip

@@ -6,13 +6,12 @@ and the deviation s a polynomial of the magnitude in each regime; below the dead
 
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from lhc.hardware.device_model import DeviceModel, Positive, Scale, Tensor
+from lhc.hardware.device_model import DeviceModel, Positive, Scale
 from lhc.hardware.sections import Section
 
-__all__ = ["Regime", "RegimeNoise", "Regimes"]
+__all__ = ["Regime", "Regimes"]
 
 
 class Regime(Section):
@@ -52,27 +51,3 @@ class Regimes(DeviceModel):
         if bounds != sorted(set(bounds)) or bounds[-1] < self.full_scale:
             raise ValueError("regimes must ascend by up_to, the last one to full_scale or beyond")
         return self
-
-
-class RegimeNoise:
-    """In the place of an aihwkit noise model; random numbers come from torch's global generator."""
-
-    def __init__(self, devices: Regimes) -> None:
-        """Devices by their regimes."""
-        self.devices = devices
-
-    def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, None]:
-        """Program a tile's weights, ``(outputs, inputs)``."""
-        said = self.devices
-        values = weights.detach().cpu().numpy().astype(np.float64)
-        unit = float(np.abs(values).max(initial=0.0)) / said.full_scale
-        magnitudes = np.abs(values) / (unit or 1.0)
-        place = np.searchsorted([regime.up_to for regime in said.regimes[:-1]], magnitudes)
-        found = [np.polynomial.Polynomial(regime.coefficients)(magnitudes) for regime in said.regimes]
-        sigma = said.programming_noise_scale * np.maximum(np.choose(place, found), 0)
-        noisy = values + unit * sigma * weights.new_empty(weights.shape).normal_().cpu().numpy()
-        return weights.new_tensor(np.where(magnitudes < said.dead_zone, 0.0, noisy)), None
-
-    def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: None, t_inference: float) -> Tensor:
-        """What was programmed, at any time."""
-        return weights

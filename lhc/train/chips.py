@@ -1,9 +1,8 @@
 """What a chip does to a weight matrix, drawn anew for every training step.
 
-aihwkit's device model programs, drifts and reads the scaled weights, tile by tile, so that training meets exactly the
-errors that an evaluation meets: non-zero means, the dependence on conductance, and the gain of drift compensation,
-which is measured through a noisy ADC and therefore a few per cent too small. The product itself stays an ordinary one.
-Where evaluations compute its formulas by compiled loops, so does training on the CPU, whatever the matrix's size.
+`lhc.runtime.tiles` programs, drifts and reads the weights, so that training meets exactly the errors that an evaluation
+meets: non-zero means, the dependence on conductance, and the gain of drift compensation, which is measured through a
+noisy ADC and therefore a few per cent too small. The product itself stays an ordinary one.
 
 With s the scale of a column (its greatest magnitude on the tile) and w = W / s, a tile realises g·w̃ for w, g being its
 gain. Training uses W + s·e with the error e = g·w̃ - w held constant: the gradient reaches W straight through, and s,
@@ -14,16 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.hardware.device_model import LEAST_READOUT
+from lhc.hardware.faults import Faults
 from lhc.hardware.geometry import split_sizes
-from lhc.hardware.sections import DriftCompensation
 from lhc.hardware.weight_slices import slice_factors, weight_slices
 from lhc.options.training import WeightNoise
-from lhc.runtime.large_matrix import LargeMatrix, computed
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 __all__ = ["DrawnMatrix", "KeyedMatrix", "by_input", "chip_of", "column_scales", "draw_matrix"]
 
@@ -71,12 +71,12 @@ class KeyedMatrix:
 
 
 def chip_of(
-    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None, copies: int = 1
+    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, copies: int = 1
 ) -> DrawnMatrix | KeyedMatrix:
     """What `draw_matrix` draws; made later where a key is enough for that."""
-    if kind == "devices" and model is not None and _compiled(matrix, hardware):
-        return KeyedMatrix(hardware, t_s, copies, int(torch.randint(2**31, ())))
-    return draw_matrix(matrix, hardware, t_s, kind, model, copies)
+    if kind == "devices" and hardware.devices is not None:
+        return KeyedMatrix(hardware, t_s, copies, int(torch.randint(2**31, (), device="cpu")))
+    return draw_matrix(matrix, hardware, t_s, kind, copies)
 
 
 def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
@@ -101,10 +101,8 @@ def by_input(columns: Tensor, inputs: int, hardware: Hardware) -> Tensor:
     return torch.cat([columns[:, n : n + 1].expand(-1, size) for n, size in enumerate(rows)], dim=1)
 
 
-def draw_matrix(
-    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None, copies: int = 1
-) -> DrawnMatrix:
-    """Draw a chip's errors from torch's global generator.
+def draw_matrix(matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, copies: int = 1) -> DrawnMatrix:
+    """Draw a chip's errors, which torch's global generator chooses.
 
     Copies of the weights are drawn one by one; what counts is the mean of their errors. Of slices it is their sum, with
     what rounding leaves out; their gains, which output noise grows by, are added as squares.
@@ -112,72 +110,70 @@ def draw_matrix(
     Args:
         matrix: ``(outputs, inputs)``.
         hardware: geometry, mapping, converters and training noise.
-        model: aihwkit's model of the devices; None where they are perfect.
     """
-    if kind == "devices" and model is not None and _compiled(matrix, hardware):
-        return KeyedMatrix(hardware, t_s, copies, int(torch.randint(2**31, ()))).made(matrix)
+    if kind == "devices":
+        if hardware.devices is not None:
+            return KeyedMatrix(hardware, t_s, copies, int(torch.randint(2**31, (), device="cpu"))).made(matrix)
+        scales = column_scales(matrix.detach(), hardware)
+        rounded = sum(torch.from_numpy(part) for part in weight_slices(matrix.detach().cpu().numpy(), hardware))
+        unit = by_input(torch.where(scales > 0, scales, 1.0), matrix.shape[1], hardware)
+        errors = (torch.as_tensor(rounded).to(matrix) - matrix.detach()) / unit
+        return DrawnMatrix(errors, errors, torch.ones_like(scales))
     if copies > 1:
-        drawn = [draw_matrix(matrix, hardware, t_s, kind, model) for _ in range(copies)]
+        drawn = [draw_matrix(matrix, hardware, t_s, kind) for _ in range(copies)]
         parts = zip(*((one.errors, one.calibrated, one.gains) for one in drawn), strict=True)
         return DrawnMatrix(*(torch.stack(part).mean(0) for part in parts))
     if hardware.mapping.cell_bits is not None:
-        return _draw_slices(matrix.detach(), hardware, t_s, kind, model)
+        return _draw_slices(matrix.detach(), hardware, t_s, kind)
     matrix = matrix.detach().contiguous()  # random numbers are drawn in the order of memory
     scales = column_scales(matrix, hardware)
-    errors, gains = torch.zeros_like(matrix), torch.ones_like(scales)
-    calibrated = torch.zeros_like(matrix)
+    errors = torch.zeros_like(matrix)
     for index, inputs in _slices(split_sizes(matrix.shape[1], hardware.tiles.rows)):
         for _, outputs in _slices(split_sizes(len(matrix), hardware.tiles.cols)):
             scale = scales[outputs, index : index + 1]
             weights = torch.where(scale > 0, matrix[outputs, inputs] / scale, 0.0)
-            if kind == "preset":
-                errors[outputs, inputs] = calibrated[outputs, inputs] = _preset_error(weights, hardware)
-            elif model is not None:
-                (realised, gain), reads = _programmed(weights, hardware, t_s, model)
-                errors[outputs, inputs] = realised * gain - weights
-                calibrated[outputs, inputs] = torch.stack([w * g - weights for w, g in reads]).mean(0)
-                gains[outputs, index] = gain.flatten()
-    return DrawnMatrix(errors, calibrated, gains)
-
-
-def _compiled(matrix: Tensor, hardware: Hardware) -> bool:
-    """Whether the loops that program large matrices for evaluations can draw the chip."""
-    return matrix.device.type == "cpu" and computed(hardware) and not hardware.faults.any
+            errors[outputs, inputs] = _preset_error(weights, hardware)
+    return DrawnMatrix(errors, errors, torch.ones_like(scales))
 
 
 def _of_key(chip: KeyedMatrix, matrix: Tensor, calibrated: bool) -> DrawnMatrix:
+    """Program, drift and read the matrix on the CPU, as for an evaluation."""
     hardware = chip.hardware
-    tiles = LargeMatrix(matrix.numpy(), 1, hardware, "0", copies=chip.copies)
-    tiles.program(chip.key, 0)
     more = hardware.compensation.reads if calibrated and hardware.corrects_outputs else 0
-    reads = tiles.reads(chip.t_s, range(1 + more))
+    with torch.device("cpu"):
+        healthy = hardware.model_copy(update={"faults": Faults()})  # training knows of no faults
+        tiles = AnalogMatrix(matrix.cpu().numpy(), 1, healthy, "0", copies=chip.copies)
+        reads = tiles.reads(chip.key, 0, chip.t_s, range(1 + more))
+    gains = _gains(reads[0], hardware)
     scales = column_scales(matrix, hardware)
     unit = by_input(torch.where(scales > 0, scales, 1.0), matrix.shape[1], hardware)
-    first = reads[0]
-    gains = [np.concatenate([tile.gain for tile in row]) for row in first.tiles]
-    splits = [
-        np.mean([gain for gain, start in zip(gains, first.starts, strict=True) if start == split], axis=0)
-        for split in dict.fromkeys(first.starts)
-    ]
-    errors = [(torch.from_numpy(reads.pop(0).weights()) - matrix) / unit for _ in range(1 + more)]
+    errors = [(torch.from_numpy(reads.pop(0).weights()).to(matrix) - matrix) / unit for _ in range(1 + more)]
     mean = torch.stack(errors[1:] or errors).mean(0)
-    return DrawnMatrix(errors[0], mean, torch.from_numpy(np.stack(splits, axis=1)).to(scales))
+    return DrawnMatrix(errors[0], mean, torch.from_numpy(gains).to(scales))
 
 
-def _draw_slices(
-    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None
-) -> DrawnMatrix:
+def _gains(read: ProgrammedMatrix, hardware: Hardware) -> npt.NDArray[np.float64]:
+    """Of drift compensation, ``(outputs, row splits)``: mean of copies, root of the squares of slices."""
+    of_rows = [np.concatenate([tile.gain for tile in row]) for row in read.tiles]
+    factors = slice_factors(hardware)
+    splits = []
+    for split in dict.fromkeys(read.starts):
+        rows = [gain for gain, start in zip(of_rows, read.starts, strict=True) if start == split]
+        by_slice = np.reshape(rows, (len(factors), -1, len(rows[0]))).mean(axis=1)
+        splits.append(np.sqrt(np.square(by_slice * np.array(factors)[:, None]).sum(axis=0)))
+    return np.stack(splits, axis=1)
+
+
+def _draw_slices(matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise) -> DrawnMatrix:
     whole = hardware.with_whole_weights()
     parts = [torch.from_numpy(part).to(matrix) for part in weight_slices(matrix.cpu().numpy(), hardware)]
     scales = column_scales(matrix, hardware)
     unit = by_input(torch.where(scales > 0, scales, 1.0), matrix.shape[1], hardware)
     errors, gains = (sum(parts, -matrix)) / unit, torch.zeros_like(scales)
-    calibrated = errors
     for part, factor in zip(parts, slice_factors(hardware), strict=True):
-        drawn = draw_matrix(part, whole, t_s, kind, model)
+        drawn = draw_matrix(part, whole, t_s, kind)
         errors, gains = errors + factor * drawn.errors, gains + (factor * drawn.gains).square()
-        calibrated = calibrated + factor * drawn.calibrated
-    return DrawnMatrix(errors, calibrated, gains.sqrt())
+    return DrawnMatrix(errors, errors, gains.sqrt())
 
 
 def _slices(sizes: Sequence[int]) -> Iterator[tuple[int, slice]]:
@@ -192,47 +188,3 @@ def _preset_error(weights: Tensor, hardware: Hardware) -> Tensor:
     training = hardware.training
     noise = training.weight_noise * torch.randn_like(weights)
     return noise * weights if training.weight_noise_type == "multiplicative" else noise * weights.abs().max()
-
-
-_Read = tuple[Tensor, Tensor]
-"""A tile's weights at the time of inference, and the gain that compensates their drift."""
-
-
-def _programmed(weights: Tensor, hardware: Hardware, t_s: float, model: object) -> tuple[_Read, list[_Read]]:
-    """One programming of a tile: the read of inference, and those of a calibration where there is one."""
-    if not weights.any():
-        return (weights, weights.new_ones(())), [(weights, weights.new_ones(()))]
-    programmed, drift = model.apply_programming_noise(weights)  # type: ignore[attr-defined]  # aihwkit is untyped
-    live = (weights != 0).any(dim=1, keepdim=True)
-    kind = hardware.compensation.drift
-    baseline = _mean(weights * live, kind) if kind == "global-exact" else None
-    if kind in ("global", "per-column"):
-        baseline = _readout(programmed, live, hardware)
-
-    def read() -> _Read:
-        drifted = model.apply_drift_noise(programmed, drift, t_s)  # type: ignore[attr-defined]
-        gain = weights.new_ones(()) if baseline is None else baseline / _readout(drifted, live, hardware)
-        if hardware.offset:  # subtracted behind the gain of drift compensation
-            drifted = drifted - hardware.offset * weights.abs().max() / gain
-        return drifted * live, gain
-
-    first = read()
-    return first, [read() for _ in range(hardware.compensation.reads)] if hardware.corrects_outputs else [first]
-
-
-def _readout(weights: Tensor, live: Tensor, hardware: Hardware) -> Tensor:
-    """Mean magnitude when one input after the other is driven at full scale, seen through noise and ADC."""
-    adc = hardware.adc
-    seen = weights
-    if adc.noise > 0:
-        seen = seen + adc.noise * torch.randn_like(seen)
-    if adc.step is not None:
-        seen = torch.round(seen / adc.step) * adc.step
-    return _mean(seen * live, hardware.compensation.drift)
-
-
-def _mean(seen: Tensor, kind: DriftCompensation) -> Tensor:
-    """Mean magnitude of a tile's read-out, or of every column's ``(outputs, 1)``."""
-    magnitudes = seen.abs()
-    mean = magnitudes.mean(dim=1, keepdim=True) if kind == "per-column" else magnitudes.mean()
-    return mean.clamp(min=LEAST_READOUT)

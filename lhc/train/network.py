@@ -101,7 +101,6 @@ class NoisyNetwork:
         self._learns_ranges = hardware.training.learn_input_range
         self._nodes = {node.name: node for node in model.proto.graph.node}
         self._opset = opset_of(model.proto)
-        self.devices: dict[str, object | None] = {}
 
     @property
     def device(self) -> torch.device:
@@ -138,7 +137,6 @@ class NoisyNetwork:
 
     def _product(self, name: str) -> TrainingProduct:
         hardware = self._hardware.for_layer(name)
-        self.devices[name] = None if hardware.devices is None else hardware.to_rpu_config().noise_model
         layer, ranges, copies = self._graph[name], self._ranges.get(name), self._copies.get(name, 1)
         return TrainingProduct(self._nodes[name], layer, self._opset, hardware, ranges, copies)
 
@@ -156,8 +154,7 @@ class NoisyNetwork:
                 assert first.weight is not None
                 matrix = self.analog[first.name].form.matrix(weights[first.weight.name])
                 hardware = self._hardware.for_layer(first.name)
-                model, copies = self.devices[first.name], self._copies.get(first.name, 1)
-                drawn = chip_of(matrix, hardware, self._t_s, self._noise, model, copies)
+                drawn = chip_of(matrix, hardware, self._t_s, self._noise, self._copies.get(first.name, 1))
                 if len(group) > 1:
                     drawn = drawn.made(matrix)
                 for name in group:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lhc.errors import DataError, ModelError
 from lhc.options.training import TrainingOptions
+from lhc.runtime.threads import seeded_generator
 from lhc.runtime.torch_device import CPU, computing_on, torch_device
 from lhc.samples.task import Array, count_samples
 from lhc.train.batches import Batches
@@ -220,7 +221,7 @@ def device_for(network: NoisyNetwork, feeds: Mapping[str, Array]) -> torch.devic
 @contextmanager
 def seeded(seed: int, number: int) -> Iterator[None]:
     """Torch's generators seeded for one step; the caller's are restored."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(np.random.SeedSequence((seed, 2, number)).generate_state(1, np.uint64)[0]))
+    devices = [torch.device("cuda", n) for n in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    with seeded_generator(devices) as reseed:
+        reseed(int(np.random.SeedSequence((seed, 2, number)).generate_state(1, np.uint64)[0]))
         yield

@@ -150,7 +150,6 @@ def on_chip(
     scales: Floats,
     inputs: Integers,
     number: int = 0,
-    known: Lines | None = None,
 ) -> ChipTile:
     """Test a tile of a chip and choose its lines and what it is programmed to, as the hardware has it.
 
@@ -159,13 +158,12 @@ def on_chip(
         scales: what one unit of an output is worth, ``(outputs,)``.
         inputs: what drives each row; rows that are driven alike hold copies of a weight.
         number: of the tile in its layer.
-        known: lines that were chosen before.
     """
     (chip, seen), remap = drawn(hardware, entropy, number), hardware.faults.remap
     full = max(float(np.abs(mapped).max(initial=0.0)), LEAST_MAGNITUDE)
     lasting = 1.0 if hardware.devices is None else hardware.devices.lasting(hardware.t_inference_s)
     weights = mapped / np.float32(full)
-    chosen = known or lines(seen, weights, scales, lasting, remap)
+    chosen = lines(seen, weights, scales, lasting, remap)
     target = np.tile(mapped, (1, chip.pairs))
     if remap:
         each = np.tile(weights, (1, chip.pairs))

@@ -1,0 +1,167 @@
+"""What aihwkit's drift compensations read out of a tile: ``forward`` of their read-out vectors, through the ADC.
+
+DAC, noise and ADC are aihwkit's own (``AnalogMVM``). Added here are what its torch tile lacks: currents
+(`lhc.hardware.currents`), offsets and unequal steps of ADCs, unipolar ADCs, and columns that are not read. The
+read-out vectors of aihwkit's compensations are the unit matrix, whose product is the weights.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from aihwkit.simulator.parameters.enums import WeightNoiseType
+from aihwkit.simulator.parameters.io import IOParameters
+from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
+from torch import Tensor
+
+from lhc.conductances import Floats
+from lhc.hardware.adc_mismatch import found_codes
+from lhc.hardware.currents import lost_share
+
+__all__ = ["TileReadOut"]
+
+
+class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
+    """aihwkit's product of a tile, with what its torch tile lacks."""
+
+    @classmethod
+    def _compute_analog_mv(
+        cls,
+        weight: Tensor,
+        input_: Tensor,
+        trans: bool,
+        scale: Tensor | float,
+        scaling: bool,
+        is_test: bool,
+        io_pars: IOParameters,
+        **fwd_pars: Any,
+    ) -> tuple[bool, Tensor]:
+        x = cls._prepare_input(input_, scale, scaling, io_pars.inp_asymmetry != 0.0, io_pars)
+        output = cls._matmul(weight, x, trans=trans)
+        found: tuple[bool, Tensor] = cls._finalize_output(
+            out_values=cls.with_currents(output, weight, x, io_pars), io_pars=io_pars, **fwd_pars
+        )
+        return found
+
+    @classmethod
+    def of_unit_vectors(cls, weight: Tensor, io_pars: IOParameters, **fwd_pars: Any) -> Tensor:
+        """The product of the unit matrix: the weights, as DAC, currents and ADC let them be seen."""
+        code = _greatest_code(io_pars.inp_res, io_pars.inp_bound)
+        # torch draws random numbers in the order of memory, and slowly where that is not the tensor's.
+        output = weight.T.clone(memory_format=torch.contiguous_format).mul_(code)
+        if io_pars.ir_drop > 0 or io_pars.w_noise > 0:
+            output = cls.with_currents(output, weight, code * _unit(weight.shape[1]), io_pars)
+        found: Tensor = cls._finalize_output(out_values=output, io_pars=io_pars, **fwd_pars)[1]
+        return found if io_pars.out_scale == 1.0 else found * io_pars.out_scale
+
+    @staticmethod
+    def with_currents(output: Tensor, weight: Tensor, x: Tensor, io_pars: IOParameters) -> Tensor:
+        """Products, which it changes, with IR drop and read noise of `lhc.hardware.currents`."""
+        if io_pars.ir_drop > 0:
+            n = weight.shape[1]
+            a = n / io_pars.ir_drop_g_ratio * (x.abs() @ weight.abs().T)
+            near = 1 - (1 - torch.arange(n, dtype=x.dtype) / n) ** 2
+            output -= io_pars.ir_drop * lost_share(a) * ((x * near) @ weight.T)
+        if io_pars.w_noise > 0:
+            constant = io_pars.w_noise_type == WeightNoiseType.ADDITIVE_CONSTANT
+            power = x.square().sum(1, keepdim=True) if constant else x.square() @ weight.abs().T
+            output += io_pars.w_noise * power.sqrt() * torch.randn_like(output)
+        return output
+
+    @classmethod
+    def _finalize_output(
+        cls,
+        out_values: Tensor,
+        io_pars: IOParameters,
+        out_noise_values: Tensor | None = None,
+        offset: Tensor | None = None,
+        levels: Floats | None = None,
+        unipolar: bool = False,
+        **kwargs: Any,
+    ) -> tuple[bool, Tensor]:
+        if offset is not None:
+            out_values += offset
+        if levels is None and not unipolar:
+            found: tuple[bool, Tensor] = super()._finalize_output(out_values, io_pars)
+            return found
+        _, noisy = super()._finalize_output(out_values, replace(io_pars, out_res=-1.0, out_bound=0.0))
+        noisy = noisy.clamp(min=0) if unipolar else noisy
+        converted: tuple[bool, Tensor] = super()._finalize_output(noisy, replace(io_pars, out_noise=0.0))
+        if levels is None:
+            return converted
+        step = 2 * io_pars.out_bound * io_pars.out_res
+        codes = torch.from_numpy(found_codes((noisy / step).numpy(), levels))
+        return converted[0], (step * codes).clamp(-io_pars.out_bound, io_pars.out_bound)
+
+
+class TileReadOut:
+    """A tile as aihwkit's drift compensations see it: what their ``init_baseline`` asks for.
+
+    Attributes:
+        reference_combined_weights: that the devices were to be programmed to, ``(outputs, inputs)``.
+        weights: that they hold now, likewise.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        reference: Tensor,
+        read: Tensor | None,
+        offset: Tensor | None,
+        levels: Floats | None,
+        unipolar: bool,
+    ) -> None:
+        """A tile with aihwkit's configuration.
+
+        Args:
+            reference: see the class.
+            read: 1 for every column that is read, 0 for others, ``(outputs,)``; None: all are.
+            offset: of the ADCs, ``(outputs,)``.
+            levels: of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`.
+            unipolar: outputs below 0 are clipped.
+        """
+        self.rpu_config = config
+        self.reference_combined_weights = reference
+        self.weights = reference
+        self._read = read
+        self._pars = {"offset": offset, "levels": levels, "unipolar": unipolar}
+
+    def _forward_drift_readout_tensor(self, reset_if: bool = False, exact_reference: bool = False) -> Tensor:
+        """Outputs for the read-out vectors, ``(vectors, outputs)``; of the reference, as plain products, on request.
+
+        Its name is that of aihwkit's tiles, which its compensations call.
+        """
+        vectors = self.rpu_config.drift_compensation.get_readout_tensor(self.weights.shape[1])
+        if exact_reference:
+            exact: Tensor = vectors @ self.reference_combined_weights.T
+            return exact
+        forward = self.rpu_config.forward
+        if torch.equal(vectors, _unit(self.weights.shape[1])):
+            output = _ReadOutMVM.of_unit_vectors(self.weights, forward, **self._pars)
+        else:
+            output = _ReadOutMVM.matmul(self.weights, vectors, forward, is_test=True, **self._pars)
+        found: Tensor = output if self._read is None else output * self._read
+        return found
+
+    def baseline(self) -> Tensor:
+        """What the compensation remembers of a tile after programming."""
+        found: Tensor = self.rpu_config.drift_compensation.init_baseline(self)
+        return found
+
+    def gain(self, baseline: Tensor) -> Tensor:
+        """What outputs are multiplied by now, one number or ``(outputs,)``."""
+        found: Tensor = self.rpu_config.drift_compensation.apply(self._forward_drift_readout_tensor(), baseline)
+        return found
+
+
+@lru_cache(maxsize=8)
+def _unit(size: int) -> Tensor:
+    return torch.eye(size)
+
+
+@lru_cache(maxsize=8)
+def _greatest_code(resolution: float, bound: float) -> float:
+    """What a DAC makes of 1."""
+    dac = IOParameters(inp_res=resolution, inp_bound=bound)
+    return float(_ReadOutMVM._prepare_input(torch.ones(1, 1), torch.ones(1, 1), True, False, dac))
