@@ -41,13 +41,22 @@ class Bank(Generic[Value]):
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key; made where it is not kept."""
+        found = self.find(key)
+        if found is None:
+            found = make()
+            self.keep(key, found)
+        return found
+
+    def find(self, key: Hashable) -> Value | None:
+        """The value of a key, if it is kept."""
         if key in self._kept:
             self._kept.move_to_end(key)
-            return self._kept[key]
-        made = make()
-        self._kept[key] = made
-        self._bytes += made.nbytes
+        return self._kept.get(key)
+
+    def keep(self, key: Hashable, value: Value) -> None:
+        """Keep a value, and forget the least recently used ones that do not fit beside it."""
+        self._kept[key] = value
+        self._bytes += value.nbytes
         while self._bytes > self.limit:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.nbytes
-        return made

@@ -20,6 +20,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.options.values import AskedEngine
+from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, SegmentModels, cut_graph
 from lhc.runtime.epilogue import Epilogue, epilogues
 from lhc.runtime.ort import create_session
@@ -39,6 +40,8 @@ __all__ = ["LARGE_MATRIX", "HybridExecutor", "Ranges"]
 
 Ranges = tuple[float, ...]
 
+_READS_AT_LEAST = 16
+"""Of a matrix that are kept: larger ones would take each other's place."""
 LARGE_MATRIX = 2**16
 """Weights of a matrix that is programmed whenever it is asked for, where memory asks for that."""
 
@@ -54,6 +57,7 @@ class HybridExecutor(PlacedNetwork):
         ranges: Mapping[str, Ranges] | None = None,
         copies: Mapping[str, int] | None = None,
         engine: AskedEngine = "auto",
+        reads: Bank[ProgrammedMatrix] | None = None,
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
@@ -61,6 +65,7 @@ class HybridExecutor(PlacedNetwork):
             ranges: layer -> static input range of each row split, for hardware that has them.
             copies: layer -> copies of its weights on tiles; one by default.
             engine: how products on tiles are computed, see `lhc.options.subjects.Emulating`.
+            reads: of a calibration that others have made, or will ask for; none are kept by default.
 
         Raises:
             ModelError: a layer is missing or cannot be analog on any hardware.
@@ -72,6 +77,7 @@ class HybridExecutor(PlacedNetwork):
         self._ranges = ranges or {}
         self._copies = copies or {}
         self.engine = engine
+        self._kept_reads: Bank[ProgrammedMatrix] = Bank(0) if reads is None else reads
         constants = Constants(model.proto.graph)
         branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)
@@ -123,11 +129,25 @@ class HybridExecutor(PlacedNetwork):
         for tile_set, layer in self.tile_sets().items():
             if wanted is not None and tile_set not in wanted:
                 continue
-            ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
-            tiles = layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
-            for found, state in zip(result, tiles.reads(seed, draw, t_s, numbers), strict=True):
+            for found, state in zip(result, self._reads_of(layer, hardware, seed, draw, t_s, numbers), strict=True):
                 found[tile_set] = state
         return result
+
+    def _reads_of(
+        self, layer: "AnalogLayer", hardware: Hardware, seed: int, draw: int, t_s: float, numbers: Sequence[int]
+    ) -> list[ProgrammedMatrix]:
+        """Reads of one layer's tiles; those of a calibration are the same for all placements of the layer."""
+        chip = (self._mapping(layer, hardware), seed, draw, t_s)
+        known = {number: self._kept_reads.find((chip, number)) for number in numbers}
+        missing = [number for number, found in known.items() if found is None]
+        if missing:
+            ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
+            tiles = layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
+            for number, made in zip(missing, tiles.reads(seed, draw, t_s, missing), strict=True):
+                known[number] = made
+                if number and made.nbytes <= self._kept_reads.limit // _READS_AT_LEAST:
+                    self._kept_reads.keep((chip, number), made)
+        return [found for number in numbers if (found := known[number]) is not None]
 
     def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
         """What tiles before programming depend on, beside the weights of the model."""

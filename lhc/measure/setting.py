@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from lhc.conductances import ProgrammedMatrix
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
@@ -11,7 +12,7 @@ from lhc.onnx_io import static_batch
 from lhc.onnx_io.class_maps import ClassMap, class_maps
 from lhc.options.values import AskedEngine
 from lhc.passes.copies import Copies
-from lhc.runtime import HybridExecutor, Ranges
+from lhc.runtime import Bank, HybridExecutor, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric
 from lhc.samples.sample_axis import SampleLayout
@@ -162,10 +163,10 @@ class Setting:
         """Placements whose digital segments fit in memory; onnxruntime packs their weights anew for each."""
         return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // max(self._network_bytes, 1)))
 
-    def executor(self, placement: frozenset[str]) -> HybridExecutor:
-        """The network with these layers analog, as units of work run it."""
+    def executor(self, placement: frozenset[str], reads: Bank[ProgrammedMatrix] | None = None) -> HybridExecutor:
+        """The network with these layers analog, as units of work run it; ``reads``: see `HybridExecutor`."""
         copies = self.copies.of(placement)
-        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, self.engine)
+        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, self.engine, reads)
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)
