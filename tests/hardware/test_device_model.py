@@ -59,11 +59,3 @@ def test_aihwkit_s_configurations_say_pairs(preset: str, pair: dict[str, Any]) -
 def test_devices_that_cannot_be_switched_are_refused() -> None:
     with pytest.raises(ConfigError, match="g_min_us must be below g_max_us"):
         Hardware.parse("name: x\ndevices: {g_min_us: 25.0}\n", "x")
-
-
-@pytest.mark.analog
-def test_large_matrices_on_such_devices_are_programmed_by_aihwkit() -> None:
-    from lhc.runtime.large_matrix import LEAST_WEIGHTS, takes
-
-    assert takes(LEAST_WEIGHTS, Hardware(name="x", devices=Pcm()))
-    assert not any(takes(LEAST_WEIGHTS, Hardware(name="x", devices=Pcm(**pair))) for pair in PAIRS[1:])

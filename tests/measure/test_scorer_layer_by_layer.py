@@ -17,7 +17,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution
 from lhc.passes.copies import Copies
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.large_matrix import LEAST_WEIGHTS
+from lhc.runtime.executor import LARGE_MATRIX
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -95,7 +95,7 @@ class Held:
 
 @pytest.mark.parametrize("memory", [ONE_LAYER, LESS], ids=["one layer fits", "none fits"])
 def test_answers_are_those_of_a_chip_that_fits(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert SIZE * SIZE >= LEAST_WEIGHTS
+    assert SIZE * SIZE >= LARGE_MATRIX
     expected = bench(AMPLE).measure(frozenset(LAYERS), range(2)).drops
     held = Held(monkeypatch)
     found = bench(memory).measure(frozenset(LAYERS), range(2)).drops

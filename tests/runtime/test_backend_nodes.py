@@ -24,7 +24,6 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.matrix import AnalogMatrix
 from tests.runtime.official_cases import OfficialCase, official_cases
 from tests.runtime.products import ENGINES, Engine
 
@@ -129,10 +128,10 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     """Engines that computed products on tiles during the test, one entry a call."""
     seen: list[Engine] = []
 
-    def watch(kind: type[CompiledMatrix | AihwkitMatrix | AnalogMatrix], method: str, engine: Engine) -> None:
+    def watch(kind: type[CompiledMatrix | AihwkitMatrix], method: str, engine: Engine) -> None:
         compute: Callable[..., torch.Tensor] = getattr(kind, method)
 
-        def watched(self: CompiledMatrix | AihwkitMatrix | AnalogMatrix, *args: object) -> torch.Tensor:
+        def watched(self: CompiledMatrix | AihwkitMatrix, *args: object) -> torch.Tensor:
             seen.append(engine)
             return compute(self, *args)
 
@@ -141,7 +140,6 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     for method in ("convolve", "multiply"):
         watch(CompiledMatrix, method, "fast")
         watch(AihwkitMatrix, method, "aihwkit")
-        watch(AnalogMatrix, method, "reference")
     return seen
 
 

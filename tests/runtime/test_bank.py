@@ -1,6 +1,6 @@
-"""Tiles are mapped once and programmed for every chip: the same bytes as tiles that are mapped anew."""
+"""What is kept: reads of a calibration, which are the same bytes as reads that are made anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -11,8 +11,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.bank import Bank
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.threads import isolated
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog
 
@@ -30,54 +29,48 @@ def _arrays(matrix: ProgrammedMatrix) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("preset", PROGRAMMABLE)
-def test_programming_again_is_programming_anew(preset: str, groups: int) -> None:
+def test_a_chip_does_not_depend_on_chips_before_it(preset: str, groups: int) -> None:
     hardware = Hardware.load(preset)
     hardware = hardware.model_copy(update={"tiles": hardware.tiles.model_copy(update={"rows": 17, "cols": 9})})
     weight = np.random.default_rng(0).normal(size=(12, 40)).astype(np.float32)
     weight[3] = 0.0
     ranges = [1.0, 2.0, 3.0] if hardware.needs_calibration else None
 
-    def programmed(matrix: AnalogMatrix, seed: int, draw: int, t_s: float) -> list[bytes]:
-        with isolated():
-            matrix.program(seed, draw)
-            matrix.drift_to(t_s)
-        return list(_arrays(matrix.programmed()))
-
     def mapped() -> AnalogMatrix:
         return AnalogMatrix(weight, groups, hardware, "abc", ranges)
 
     again = mapped()
     for chip in CHIPS:
-        assert programmed(again, *chip) == programmed(mapped(), *chip)
+        assert list(_arrays(again.read(*chip))) == list(_arrays(mapped().read(*chip)))
 
 
-@pytest.fixture
-def mappings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Tile sets that are mapped, one entry each time."""
-    found: list[str] = []
-    original = AnalogMatrix.__init__
+def test_reads_of_a_calibration_are_made_once_for_all_placements(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    reads = AnalogMatrix.reads
 
-    def counting(self: AnalogMatrix, *arguments: object) -> None:
-        found.append(str(arguments[3]))
-        original(self, *arguments)  # type: ignore[arg-type]
+    def counting(
+        self: AnalogMatrix, seed: int, draw: int, t_s: float, numbers: Sequence[int]
+    ) -> list[ProgrammedMatrix]:
+        found = reads(self, seed, draw, t_s, numbers)
+        made.append(found[0].devices)
+        return found
 
-    monkeypatch.setattr(AnalogMatrix, "__init__", counting)
-    return found
-
-
-def test_an_executor_maps_a_layer_once_and_chips_are_those_of_executors_of_their_own(mappings: list[str]) -> None:
+    monkeypatch.setattr(AnalogMatrix, "reads", counting)
     model = load_model(zoo_entry("digits-narrow").model())
     graph = read_graph(model)
     names = [layer.name for layer in graph.candidates]
-    hardware = Hardware.load("lionheart")
-    executor = HybridExecutor(model, graph, names)
-    states = [executor.states(hardware, *chip) for chip in CHIPS]
-    assert len(mappings) == len(set(mappings)) == len(names)
-    for chip, state in zip(CHIPS, states, strict=True):
-        alone = HybridExecutor(model, graph, names).states(hardware, *chip)
-        assert {name: list(_arrays(matrix)) for name, matrix in alone.items()} == {
-            name: list(_arrays(matrix)) for name, matrix in state.items()
-        }
+    hardware, bank = Hardware.load("lionheart"), Bank[ProgrammedMatrix](2**24)
+
+    for placement in (names, names[1:], names[:-1]):
+        executor = HybridExecutor(model, graph, placement, reads=bank)
+        kept = executor.reads(hardware, 0, 1, 86400.0, (1, 2))
+        anew = HybridExecutor(model, graph, placement).reads(hardware, 0, 1, 86400.0, (1, 2))
+        for one, other in zip(kept, anew, strict=True):
+            assert {name: list(_arrays(m)) for name, m in one.items()} == {
+                n: list(_arrays(m)) for n, m in other.items()
+            }
+
+    assert len(made) == 2 * len(names) + 2 * (len(names) - 1)
 
 
 class _Sized:

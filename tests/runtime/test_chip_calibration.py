@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from lhc.conductances import Correction
 from lhc.hardware import Adc, Dac, Hardware, Pcm
@@ -238,21 +237,3 @@ def test_errors_of_devices_average_out_over_copies(copies: int) -> None:
         return float(np.var(error - common))
 
     assert variance(1) / variance(copies) == pytest.approx(copies, rel=0.1)
-
-
-def test_copies_that_are_programmed_alike_are_seen() -> None:
-    """Planted: devices of the second copy are those of the first, and nothing averages out."""
-    hardware = Hardware(name="h", tiles=Tiles(rows=256, cols=200), compensation=Compensation(drift="none"))
-    weight = np.random.default_rng(2).normal(size=(200, 100)).astype(np.float32)
-
-    def variance(copies: int, alike: bool = False) -> float:
-        matrix = programmed(weight, hardware, copies=copies)
-        with torch.inference_mode():
-            for tile in matrix._tiles if alike else ():
-                tile.tile.weight[:, 100:200] = tile.tile.weight[:, :100]
-        error = (matrix.programmed().weights() - weight).ravel()
-        common = np.polyval(np.polyfit(weight.ravel(), error, 1), weight.ravel())
-        return float(np.var(error - common))
-
-    assert variance(1) / variance(2) == pytest.approx(2, rel=0.1)
-    assert variance(1) / variance(2, alike=True) == pytest.approx(1, rel=0.1)

@@ -1,18 +1,20 @@
 """Analog layers in any wiring, at any placement, equal onnxruntime: branches, loops, shared tiles, inner outputs."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from lhc.conductances import ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.cut import SegmentModels, cut_graph
-from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from tests.runtime.models_on_tiles import (
     IDEAL,
     LIONHEART,
@@ -36,13 +38,14 @@ def _linear(rng: np.random.Generator, *names: str, inputs: int = 6, outputs: int
 def programmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The devices that were programmed, in order."""
     seen: list[str] = []
-    program: Callable[..., None] = AnalogMatrix.program
+    reads: Callable[..., list[ProgrammedMatrix]] = AnalogMatrix.reads
 
-    def watched(self: AnalogMatrix, seed: int, draw: int) -> None:
-        seen.append(self.devices)
-        program(self, seed, draw)
+    def watched(self: AnalogMatrix, *chip: Any) -> list[ProgrammedMatrix]:  # noqa: ANN401
+        found = reads(self, *chip)
+        seen.append(found[0].devices)
+        return found
 
-    monkeypatch.setattr(AnalogMatrix, "program", watched)
+    monkeypatch.setattr(AnalogMatrix, "reads", watched)
     return seen
 
 

@@ -11,11 +11,9 @@ from lhc.hardware.adc_mismatch import found_codes
 from lhc.hardware.sections import Compensation
 from lhc.hardware.variants import without
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.large_matrix import LargeMatrix
-from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
-from tests.runtime.products import ENGINES, FAST_AND_REFERENCE, Engine, product, programmed
+from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
 
@@ -78,7 +76,7 @@ def test_vectors_that_saturate_are_read_again(least_by_rows: int, monkeypatch: p
     monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.LEAST_BY_ROWS", least_by_rows)
     fields = {"bound": 0.6, "bound_management": "iterative", "capacitor_mismatch": 0.06}
     x, hardware = torch.from_numpy(X), machine(adc=adc(**fields), dac=Dac(bits=None))
-    fast, reference = (product(programmed(MATRIX, hardware), x, engine=engine).numpy() for engine in FAST_AND_REFERENCE)
+    fast, reference = (product(programmed(MATRIX, hardware), x, engine=engine).numpy() for engine in ENGINES)
     assert np.mean(np.abs(fast - reference) > 1e-4) < 0.01
     once = machine(adc=adc(**fields | {"bound_management": "none"}), dac=Dac(bits=None))
     assert np.mean(np.abs(product(programmed(MATRIX, once), x).numpy() - reference) > 0.1) > 0.5
@@ -101,7 +99,7 @@ def test_matrices_by_rows_and_several_chips_are_those_of_the_other_engine() -> N
         alone = both.alone(1).multiply(x, Position(0, 9), 0).numpy()
     np.testing.assert_array_equal(alone[0], found[1])
     for draw, chip in enumerate(chips):
-        wanted = product(chip, x, engine="reference", draw=draw).numpy()
+        wanted = product(chip, x, engine="aihwkit", draw=draw).numpy()
         assert np.mean(np.abs(found[draw] - wanted) > 1e-3) < 0.01
     first, second = states[0].tiles[0][0].levels, states[1].tiles[0][0].levels
     assert first is not None
@@ -109,18 +107,3 @@ def test_matrices_by_rows_and_several_chips_are_those_of_the_other_engine() -> N
     assert (first != second).all()
     later = programmed(weight, hardware, 86400.0).programmed().tiles[0][0].levels
     np.testing.assert_array_equal(first, later)
-
-
-def test_large_matrices_have_the_same_capacitors_and_read_out_through_them() -> None:
-
-    states = []
-    fields = {"devices": Pcm(programming_noise_scale=0, read_noise_scale=0), "compensation": Compensation()}
-    for kind in (LargeMatrix, AnalogMatrix):
-        matrix = kind(MATRIX, 1, machine(**fields), "abc")
-        matrix.program(0, 0)
-        matrix.drift_to(86400.0)
-        states.append(matrix.programmed())
-    for rows in zip(*(state.tiles for state in states), strict=True):
-        for large, small in zip(*rows, strict=True):
-            np.testing.assert_array_equal(large.levels, small.levels)
-            np.testing.assert_allclose(large.gain, small.gain, rtol=0.1)

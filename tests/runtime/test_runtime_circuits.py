@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from onnx import helper
 
 from lhc.hardware import Adc, Dac, Hardware, Mapping, Pcm, Tiles
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sections import Compensation
-from tests.runtime.products import ENGINES, FAST_AND_REFERENCE, Engine, product, programmed
+from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
 
@@ -120,7 +119,7 @@ def test_programmed_slices_are_the_same_in_both_engines() -> None:
     """With devices that err and drift, each slice on its own."""
     fields = {"devices": Pcm(), "compensation": Compensation(), "mapping": Mapping(cell_bits=3, slices=2)}
     matrix = programmed(MATRIX, machine(**fields), 86400.0)
-    found = [product(matrix, torch.from_numpy(X), engine=engine).numpy() for engine in FAST_AND_REFERENCE]
+    found = [product(matrix, torch.from_numpy(X), engine=engine).numpy() for engine in ENGINES]
     np.testing.assert_allclose(found[0], found[1], atol=8.3 / 126 * np.abs(MATRIX).max() * np.abs(X).max())
     assert np.mean(np.abs(found[0] - found[1]) > 1e-4) < 0.01
     state = matrix.programmed()
@@ -131,27 +130,10 @@ def test_programmed_slices_are_the_same_in_both_engines() -> None:
 @pytest.mark.parametrize("cell", [{"pairs_per_weight": 3}, {"pair": "reference-column", "g_min_us": 2.0}], ids=str)
 def test_unit_cells_are_the_same_in_both_engines(cell: dict[str, Any]) -> None:
     matrix = programmed(MATRIX, machine(devices=Pcm(**cell), compensation=Compensation()), 86400.0)
-    found = [product(matrix, torch.from_numpy(X), engine=engine).numpy() for engine in FAST_AND_REFERENCE]
+    found = [product(matrix, torch.from_numpy(X), engine=engine).numpy() for engine in ENGINES]
     np.testing.assert_allclose(found[0], found[1], atol=8.3 / 126 * np.abs(MATRIX).max() * np.abs(X).max())
     assert np.mean(np.abs(found[0] - found[1]) > 1e-4) < 0.01
     assert 0.01 < np.abs(matrix.programmed().weights() - MATRIX).mean() < 0.4
-
-
-def test_large_matrices_are_sliced_alike() -> None:
-    from lhc.runtime.large_matrix import LargeMatrix
-    from lhc.runtime.matrix import AnalogMatrix
-
-    hardware = machine(mapping=Mapping(cell_bits=3, slices=2), adc=Adc())
-    states = []
-    for kind in (LargeMatrix, AnalogMatrix):
-        matrix = kind(MATRIX, 1, hardware, "abc")
-        matrix.program(0, 0)
-        states.append(matrix.programmed())
-    assert states[0].starts == states[1].starts
-    for rows in zip(states[0].tiles, states[1].tiles, strict=True):
-        for large, small in zip(*rows, strict=True):
-            np.testing.assert_allclose(large.weights, small.weights, atol=1e-6)
-            np.testing.assert_allclose(large.scales, small.scales, rtol=1e-6)
 
 
 @pytest.mark.parametrize("by_rows", [False, True], ids=["windows", "rows"])
@@ -178,15 +160,3 @@ def test_noise_of_every_read_adds_up() -> None:
     expected = 0.3 * np.sqrt(1 + 4 + 16 + 64) / 15
     np.testing.assert_allclose(found.std(axis=0) / worth, expected, rtol=0.03)
     assert noisy.output_variance == pytest.approx(expected**2)
-
-
-def test_reference_refuses_slices_of_inputs() -> None:
-    from lhc.errors import UsageError
-    from lhc.runtime import HybridSession
-    from tests.runtime.models_on_tiles import model_of
-
-    node = helper.make_node("MatMul", ["x", "w"], ["y"], "product")
-    model = model_of([node], {"x": X}, {"y": 2}, {"w": MATRIX.T.copy()})
-    with pytest.raises(UsageError, match="slice_bits"):
-        HybridSession(model, machine(dac=Dac(bits=5, slice_bits=1)), "all-analog", engine="reference")
-    HybridSession(model, machine(dac=Dac(bits=5, slice_bits=1)), "all-analog").run(None, {"x": X})

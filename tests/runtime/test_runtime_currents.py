@@ -15,7 +15,7 @@ from lhc.hardware import Adc, Dac, Hardware, Tiles
 from lhc.hardware.currents import Currents
 from lhc.hardware.sections import Compensation
 from lhc.hardware.variants import effects_of, scaled_noise, without
-from tests.runtime.products import ENGINES, FAST_AND_REFERENCE, Engine, product, programmed
+from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
 
@@ -123,7 +123,7 @@ def _deviates(engine: Engine, scale: float, by_rows: bool, kind: str = "current"
 
 
 @pytest.mark.parametrize(("kind", "copies"), [("current", 1), ("constant", 1), ("constant", 3)])
-@pytest.mark.parametrize(("engine", "by_rows"), [("reference", False), ("fast", False), ("fast", True)])
+@pytest.mark.parametrize(("engine", "by_rows"), [("aihwkit", False), ("fast", False), ("fast", True)])
 def test_read_noise_has_its_deviation_and_3_percent_too_much_are_seen(
     engine: Engine, by_rows: bool, kind: str, copies: int
 ) -> None:
@@ -191,7 +191,7 @@ def test_engines_agree_with_converters_and_bound_management(static: bool) -> Non
     hardware = machine(Currents(ir_drop=1.0, ir_drop_g_ratio=G_RATIO), dac=dac, adc=adc)
     matrix, x = RNG.uniform(-1, 1, size=(30, 90)), RNG.uniform(0, 1, size=(200, 90)).astype(np.float32)
     tiles = programmed(matrix, hardware, ranges=[0.9] if static else None)
-    fast, reference = (product(tiles, torch.from_numpy(x), engine=engine).numpy() for engine in FAST_AND_REFERENCE)
+    fast, reference = (product(tiles, torch.from_numpy(x), engine=engine).numpy() for engine in ENGINES)
     off = np.abs(fast - reference)
     assert np.mean(off > 1e-5) < 0.01
     assert off.max() < 40 / 254 * 1.01

@@ -59,7 +59,7 @@ def without_noise(model: onnx.ModelProto) -> Array:
     return HybridSession(model, LIONHEART, []).run(None, {"x": X})[0]
 
 
-@pytest.mark.parametrize("engine", ["fast", "reference"])
+@pytest.mark.parametrize("engine", ["fast", "aihwkit"])
 def test_names_and_orientation_of_storage_do_not_matter(engine: str) -> None:
     expected = on_chip(network(""), engine)
     assert np.abs(expected - without_noise(network(""))).max() > 0.01

@@ -153,10 +153,9 @@ def test_training_draws_such_chips() -> None:
         devices={}, tiles=Tiles(rows=64, cols=64), compensation={"drift": "global", "outputs": "none", "copies": False}
     )
     torch.manual_seed(3)
-    model = hardware.to_rpu_config().noise_model
     errors = [
         (d.errors * torch.from_numpy(np.abs(matrix).max(1, keepdims=True))).numpy()
-        for d in (draw_matrix(torch.from_numpy(matrix), hardware, 86400.0, "devices", model) for _ in range(20))
+        for d in (draw_matrix(torch.from_numpy(matrix), hardware, 86400.0, "devices") for _ in range(20))
     ]
     chips = [
         programmed(matrix, hardware, 86400.0, ranges=[1.0], draw=draw).programmed().weights() - matrix

@@ -85,9 +85,9 @@ def test_programming_leaves_no_weights_of_a_file_in_memory(tmp_path: Path) -> No
     smaps = Path("/proc/self/smaps")
     if not smaps.exists():
         pytest.skip("what is in memory of a file is read from /proc")
-    from lhc.runtime.large_matrix import LEAST_WEIGHTS, LargeMatrix
+    from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
-    size = max(LEAST_WEIGHTS, 2**20)
+    size = 2**20
     path = tmp_path / "weights.bin"
     np.random.default_rng(0).normal(size=size).astype(np.float32).tofile(path)
     weights = np.memmap(path, np.float32, "r").reshape(1024, -1)
@@ -99,12 +99,11 @@ def test_programming_leaves_no_weights_of_a_file_in_memory(tmp_path: Path) -> No
 
     assert weights.sum() != 0
     assert held() >= size * 4 // 1024
-    matrix = LargeMatrix(weights, 1, Hardware.load("lionheart"), "ab")
-    matrix.program(0, 0)
-    before = matrix.programmed().weights()
+    matrix = AnalogMatrix(weights, 1, Hardware.load("lionheart"), "ab")
+    before = matrix.read(0, 0, 0.0).weights()
 
     assert held() == 0
-    np.testing.assert_array_equal(matrix.programmed().weights(), before)
+    np.testing.assert_array_equal(matrix.read(0, 0, 0.0).weights(), before)
 
 
 @pytest.mark.parametrize("metric", ["nll", "kl", "perplexity"])
@@ -208,14 +207,13 @@ def test_what_a_session_copies_while_it_is_made_goes_back_to_the_system() -> Non
 
 def test_a_large_matrix_that_is_laid_out_leaves_nothing_of_its_tiles_behind() -> None:
     from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-    from lhc.runtime.large_matrix import LargeMatrix
+    from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
     machine = Hardware.load("lionheart")
 
     def laid_out(weights: Array) -> CompiledMatrix:
-        tiles = LargeMatrix(weights, 1, machine, "ab")
-        tiles.program(0, 0)
-        return CompiledMatrix([tiles.programmed()], [0], 0, machine).lay_out(False)
+        tiles = AnalogMatrix(weights, 1, machine, "ab")
+        return CompiledMatrix([tiles.read(0, 0, 0.0)], [0], 0, machine).lay_out(False)
 
     weights = np.random.default_rng(0).normal(size=(2048, 4097)).astype(np.float32)
     laid_out(weights[:256])  # loads compiled loops

@@ -6,7 +6,7 @@ too large.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,6 @@ from lhc.hardware import Adc, Dac, Hardware, Pcm, ReramCmo, preset_names
 from lhc.hardware.currents import Currents
 from lhc.hardware.sections import Compensation
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime import pcm_tile
 from lhc.runtime.calibration import calibrate_adcs
 from lhc.runtime.threads import isolated
 from lhc.seeds import device_seed
@@ -83,8 +82,14 @@ def _calibrated(hardware: Hardware) -> Hardware:
     return hardware.with_adc_bounds(bounds).for_layer("a")
 
 
-def _product(hardware: Hardware, t_s: float | None, engine: Engine, draw: int = 0) -> npt.NDArray[np.float32]:
+def _product(
+    hardware: Hardware, t_s: float, engine: Engine, draw: int = 0, quiet: bool = False
+) -> npt.NDArray[np.float32]:
+    """Of devices at a time; ``quiet``: the product itself has no noise."""
     matrix = programmed(_weight(), hardware, t_s, ranges=_ranges(hardware), draw=draw)
+    if quiet:
+        silent = hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
+        matrix = replace(matrix, hardware=silent)
     return np.asarray(product(matrix, torch.from_numpy(_inputs()), unit=5, engine=engine, draw=draw).numpy())
 
 
@@ -169,15 +174,8 @@ BY_HAND: dict[str, Callable[[], TorchInferenceRPUConfig]] = {
 }
 
 
-def _seeding(seed: int) -> Callable[..., None]:
-    def hook(*_: object) -> None:
-        torch.manual_seed(seed)
-
-    return hook
-
-
-def _by_hand(name: str, t_s: float | None) -> npt.NDArray[np.float32]:
-    """The product by aihwkit alone."""
+def _by_hand(name: str, t_s: float) -> npt.NDArray[np.float32]:
+    """The product by aihwkit alone, without output noise, which the devices are read out with."""
     config = BY_HAND[name]()
     array = TileModuleArray(512, 512, config)
     array.set_weights(torch.from_numpy(_weight()))
@@ -190,16 +188,14 @@ def _by_hand(name: str, t_s: float | None) -> npt.NDArray[np.float32]:
             torch.manual_seed(device_seed(0, "abc", 0, "program", index))
             tile.program_weights()
         for index, tile in enumerate(tiles):
-            if t_s is not None:
-                torch.manual_seed(device_seed(0, "abc", 0, "drift", index, round(t_s * 1000)))
-                tile.drift_weights(t_s)
-        for index, tile in enumerate(tiles):  # one tile at a time: each is seeded by itself
-            tile.register_forward_pre_hook(_seeding(device_seed(0, "abc", 0, "noise", 5, 0, index, 0, 0)))
+            torch.manual_seed(device_seed(0, "abc", 0, "drift", index, round(t_s * 1000)))
+            tile.drift_weights(t_s)
+            tile.rpu_config.forward.out_noise = 0.0
         return np.asarray(array(torch.from_numpy(_inputs())).detach().numpy())
 
 
-def _times(name: str) -> list[float | None]:
-    return [None, 1.0, DAY] if name in ("neurram", "reram-wan2022") else [None, 0.0, 1.0, DAY]
+def _times(name: str) -> list[float]:
+    return [1.0, DAY] if name in ("neurram", "reram-wan2022") else [0.0, 1.0, DAY]
 
 
 def test_every_preset_is_compared() -> None:
@@ -209,7 +205,7 @@ def test_every_preset_is_compared() -> None:
 
 
 @pytest.mark.parametrize(("name", "t_s"), [(name, t) for name in BY_HAND for t in _times(name)])
-def test_a_preset_equals_aihwkit_set_up_by_hand_bit_for_bit(name: str, t_s: float | None) -> None:
+def test_a_preset_equals_aihwkit_set_up_by_hand(name: str, t_s: float) -> None:
     """No vector saturates here, or the presets that read again would differ: aihwkit reads the whole call again.
 
     Its torch tile has no read noise of products: `test_runtime_currents.py`.
@@ -217,7 +213,12 @@ def test_a_preset_equals_aihwkit_set_up_by_hand_bit_for_bit(name: str, t_s: floa
     machine = Hardware.load(name).model_copy(update={"currents": Currents()})
     if isinstance(machine.devices, ReramCmo):  # aihwkit has no reference: test_unit_cell.py
         machine = machine.model_copy(update={"devices": machine.devices.model_copy(update={"pair": "single"})})
-    assert _product(machine, t_s, "reference").tobytes() == _by_hand(name, t_s).tobytes()
+    expected = _by_hand(name, t_s)
+    found = _product(machine, t_s, "aihwkit", quiet=True)
+    # Sums in another order: one output in some thousands lies on a rounding edge and becomes the next code.
+    apart = np.abs(found - expected) > 1e-4 * np.abs(expected).max()
+    assert apart.mean() < 2e-3
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -273,7 +274,7 @@ class Reading:
     weight: Floats
 
 
-def _read(devices: Pcm, t_s: float | None, draw: int = 0) -> Reading:
+def _read(devices: Pcm, t_s: float, draw: int = 0) -> Reading:
     hardware = Hardware(
         name="devices",
         dac=Dac(bits=None),
@@ -306,7 +307,7 @@ def _rectified(mean: Floats, deviation: Floats) -> tuple[Floats, Floats]:
 
 
 def _programming(scale: float) -> Floats:
-    reading = _read(Pcm(programming_noise_scale=scale), None)
+    reading = _read(Pcm(programming_noise_scale=scale, drift_scale=0, read_noise_scale=0), 0.0)
 
     def sigma(x: Floats) -> Floats:
         return 0.26348 + 1.9650 * x - 1.1731 * x**2
@@ -321,7 +322,7 @@ def _programming(scale: float) -> Floats:
 def _drift_exponents(scale: float) -> Floats:
     with pytest.MonkeyPatch.context() as patch:
         if scale != 1:
-            patch.setattr(pcm_tile, "_deviates", partial(_spread_deviates, scale=scale))
+            patch.setattr(PCMLikeNoiseModel, "generate_drift_coefficients", partial(_spread_exponents, scale))
         reading = _read(Pcm(programming_noise_scale=0, read_noise_scale=0), DAY)
     exponents = -np.log(reading.weight / reading.target) / np.log((DAY + T_0) / T_0)
     mean = np.clip(-0.0155 * np.log(reading.target) + 0.0244, 0.049, 0.1)
@@ -331,11 +332,12 @@ def _drift_exponents(scale: float) -> Floats:
     return deviates
 
 
-def _spread_deviates(times: int, count: int, scale: float) -> npt.NDArray[np.float32]:
-    """Those of drift exponents are the second and the fourth that programming draws."""
-    noise = np.random.default_rng(0).normal(size=(times, count)).astype(np.float32)
-    noise[1::2] *= scale
-    return noise
+def _spread_exponents(scale: float, g_target: torch.Tensor) -> torch.Tensor:
+    """aihwkit's formula, with a deviation that is that much larger."""
+    logarithm = (g_target / Pcm().g_max_us).clamp(min=1e-7).log()
+    mean = (-0.0155 * logarithm + 0.0244).clamp(0.049, 0.1)
+    deviation = (-0.0125 * logarithm - 0.0059).clamp(0.008, 0.045)
+    return (mean + scale * deviation * torch.randn_like(g_target)).abs()
 
 
 def _read_noise(scale: float) -> Floats:
@@ -360,7 +362,7 @@ SIGMAS: dict[str, Callable[[float], Floats]] = {
     "drift exponent": _drift_exponents,
     "read noise": _read_noise,
     "output noise, fast": partial(_output_noise, engine="fast"),
-    "output noise, reference": partial(_output_noise, engine="reference"),
+    "output noise, aihwkit": partial(_output_noise, engine="aihwkit"),
 }
 
 

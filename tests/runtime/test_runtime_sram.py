@@ -1,6 +1,5 @@
 """A charge-based SRAM macro against ASiM's formula, bit by bit, in plain numpy."""
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,10 @@ import pytest
 import torch
 from scipy import stats
 
-from lhc.errors import ConfigError, UsageError
+from lhc.errors import ConfigError
 from lhc.hardware import Hardware
-from lhc.runtime import HybridSession, fast
-from lhc.runtime.large_matrix import LargeMatrix
-from lhc.runtime.matrix import AnalogMatrix
-from tests.runtime.models_on_tiles import linear
+from lhc.runtime import fast
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from tests.runtime.products import product, programmed
 
 pytestmark = pytest.mark.analog
@@ -151,25 +148,13 @@ def test_large_matrices_are_held_as_small_ones_are() -> None:
     """Also the slice of a tile without a bit: no weight of the second column of tiles is negative."""
     matrix = RNG.normal(size=(300, 300)).astype(np.float32)
     matrix[150:] = np.abs(matrix[150:])
-    tiles = [kind(matrix, 1, machine(0.0), "abc", [RANGE] * 2) for kind in (AnalogMatrix, LargeMatrix)]
-    small, large = (one.programmed() for one in tiles)
-    np.testing.assert_allclose(large.weights(), small.weights(), rtol=1e-5, atol=1e-6)
-    for one, other in zip(itertools.chain(*small.tiles), itertools.chain(*large.tiles), strict=True):
-        np.testing.assert_allclose(other.weights, one.weights, atol=1e-6)
-        np.testing.assert_allclose(other.scales, one.scales, rtol=1e-5)
-    signs = small.tiles[0]
+    signs = AnalogMatrix(matrix, 1, machine(0.0), "abc", [RANGE] * 2).read(0, 0, 0.0).tiles[0]
     assert not signs[1].weights.any()
     assert signs[1].scales.all()
     assert signs[0].weights.max() == 1
 
 
 def test_what_has_no_mismatch_of_cells_refuses() -> None:
-    model, whole = (
-        linear(np.ones((8, 4), np.float32)),
-        machine(1.0).model_copy(update={"dac": Hardware.load("ideal").dac}),
-    )
-    with pytest.raises(UsageError, match=r"noise that depends on outputs \(adc.cell_mismatch\), .* reference cannot"):
-        HybridSession(model, hardware=whole, placement=["a"], engine="reference")
     for section, wrong in (
         ({"compensation": {"drift": "global"}}, "compensation.drift: none"),
         ({"currents": {"read_noise": 0.1, "read_noise_kind": "constant"}}, "no currents"),

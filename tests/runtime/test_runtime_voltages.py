@@ -9,11 +9,10 @@ import pytest
 import torch
 
 import lhc
-from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.errors import ConfigError, ModelError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime import HybridSession
 from lhc.runtime.calibration import calibrate_adcs
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
@@ -145,8 +144,6 @@ def test_calibrated_ranges_are_those_of_voltages(columns: bool) -> None:
 def test_what_cannot_sense_voltages_refuses(tmp_path: Path) -> None:
     w, free = np.ones((8, 4), np.float32), {"bits": None, "bound": None, "scaling": "none"}
     hardware = machine(dac=free)
-    with pytest.raises(UsageError, match=r"senses voltages \(adc\.sensing\), .* the engine reference cannot multiply"):
-        HybridSession(linear(w), hardware=hardware, placement=["a"], engine="reference")
     plan = lhc.analyze(linear(w), hardware=hardware).plan.decide({"a": ("analog", "forced", "")})
     with pytest.raises(ModelError, match=r"voltages \(adc\.sensing\) have no form in the files of split"):
         lhc.split(linear(w), folder=tmp_path / "parts", placement=plan)

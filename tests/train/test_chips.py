@@ -15,28 +15,21 @@ ROWS, COLS, DRAWS = 30, 8, 120
 
 
 def realised_by_tiles(matrix: np.ndarray, hardware: Hardware, t_s: float) -> np.ndarray:
-    from lhc.runtime.matrix import AnalogMatrix
+    from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
     tiles = AnalogMatrix(matrix, 1, hardware, "ab")
-    draws = []
-    with torch.random.fork_rng(devices=[]):
-        for draw in range(DRAWS):
-            tiles.program(1, draw)
-            tiles.drift_to(t_s)
-            draws.append(tiles.programmed().weights())
-    return np.stack(draws)
+    return np.stack([tiles.read(1, draw, t_s).weights() for draw in range(DRAWS)])
 
 
 def realised_in_training(matrix: np.ndarray, hardware: Hardware, t_s: float) -> np.ndarray:
     weights = torch.tensor(matrix)
-    model = hardware.to_rpu_config().noise_model
     scales = weights.abs().amax(1, keepdim=True)
     if hardware.tiles.rows < matrix.shape[1]:
         rows = split_sizes(matrix.shape[1], hardware.tiles.rows)
         parts = torch.split(weights, rows, dim=1)
         scales = torch.cat([part.abs().amax(1, keepdim=True).expand_as(part) for part in parts], 1)
     torch.manual_seed(5)
-    draws = [weights + scales * draw_matrix(weights, hardware, t_s, "devices", model).errors for _ in range(DRAWS)]
+    draws = [weights + scales * draw_matrix(weights, hardware, t_s, "devices").errors for _ in range(DRAWS)]
     return torch.stack(draws).numpy()
 
 
@@ -75,7 +68,7 @@ def test_columns_without_weights_stay_zero_and_gains_are_one_without_compensatio
     hardware = Hardware.load("lionheart").model_copy(update={"compensation": Compensation(drift="none")})
     matrix = torch.randn(4, 6)
     matrix[1] = 0
-    drawn = draw_matrix(matrix, hardware, 86400.0, "devices", hardware.to_rpu_config().noise_model)
+    drawn = draw_matrix(matrix, hardware, 86400.0, "devices")
     assert not drawn.errors[1].any()
     assert drawn.errors[0].any()
     assert torch.equal(drawn.gains, torch.ones(4, 1))
@@ -83,7 +76,7 @@ def test_columns_without_weights_stay_zero_and_gains_are_one_without_compensatio
 
 def test_perfect_devices_make_no_errors() -> None:
     hardware = Hardware.load("ideal")
-    drawn = draw_matrix(torch.randn(4, 6), hardware, 0.0, "devices", None)
+    drawn = draw_matrix(torch.randn(4, 6), hardware, 0.0, "devices")
     assert not drawn.errors.any()
 
 

@@ -316,11 +316,11 @@ def test_noise_of_the_preset_is_relative_to_each_weight_or_to_the_tile() -> None
     hardware = Hardware.load("lionheart")
     matrix = torch.randn(5, 7)
     torch.manual_seed(0)
-    errors = torch.stack([draw_matrix(matrix, hardware, 0.0, "preset", None).errors for _ in range(1500)]).std(0)
+    errors = torch.stack([draw_matrix(matrix, hardware, 0.0, "preset").errors for _ in range(1500)]).std(0)
     weights = matrix / matrix.abs().amax(1, keepdim=True)
     torch.testing.assert_close(errors, 0.08 * weights.abs(), rtol=0.1, atol=1e-6)
     additive = hardware.model_copy(
         update={"training": hardware.training.model_copy(update={"weight_noise_type": "additive"})}
     )
-    errors = torch.stack([draw_matrix(matrix, additive, 0.0, "preset", None).errors for _ in range(1500)]).std(0)
+    errors = torch.stack([draw_matrix(matrix, additive, 0.0, "preset").errors for _ in range(1500)]).std(0)
     torch.testing.assert_close(errors, torch.full((5, 7), 0.08), rtol=0.1, atol=1e-6)

@@ -17,10 +17,9 @@ def test_errors_that_are_drawn_average_out_over_copies(copies: int) -> None:
     """Their variance beside the mean falls as 1 / copies: within 10 % at 20,000 weights."""
     torch.manual_seed(0)
     matrix = torch.randn(200, 100)
-    model = LIONHEART.to_rpu_config().noise_model
 
     def variance(count: int) -> float:
-        drawn = draw_matrix(matrix, LIONHEART, 1.0, "devices", model, count)
+        drawn = draw_matrix(matrix, LIONHEART, 1.0, "devices", count)
         values, errors = matrix.numpy().ravel(), drawn.errors.numpy()
         scaled = (matrix / matrix.abs().amax(1, keepdim=True)).numpy().ravel()
         common = np.polyval(np.polyfit(scaled, errors.ravel(), 1), scaled)
@@ -36,11 +35,10 @@ def test_corrections_come_from_reads_of_their_own() -> None:
     quiet = {"programming_noise_scale": 0.0, "drift_scale": 0.0, "read_noise_scale": 4.0}
     assert LIONHEART.devices is not None
     machine = LIONHEART.model_copy(update={"devices": LIONHEART.devices.model_copy(update=quiet)})
-    model = machine.to_rpu_config().noise_model
-    drawn = draw_matrix(torch.randn(200, 100), machine, 86400.0, "devices", model)
+    drawn = draw_matrix(torch.randn(200, 100), machine, 86400.0, "devices")
     errors, calibrated = drawn.errors.flatten(), drawn.calibrated.flatten()
     assert float(errors.std() / calibrated.std()) == pytest.approx(machine.compensation.reads**0.5, rel=0.1)
     assert abs(float(torch.corrcoef(torch.stack([errors, calibrated]))[0, 1])) < 0.1
     plain = machine.with_drift_compensation_alone()
-    alone = draw_matrix(torch.randn(200, 100), plain, 86400.0, "devices", model)
+    alone = draw_matrix(torch.randn(200, 100), plain, 86400.0, "devices")
     assert torch.equal(alone.errors, alone.calibrated)

@@ -1,7 +1,7 @@
 """Two engines, one contract: equal to float rounding without output noise, equal in distribution with it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ from lhc.hardware import Adc, Hardware, preset_names
 from lhc.hardware.faults import Faults
 from lhc.models import zoo_entry
 from lhc.runtime import HybridSession
+from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position
-from tests.runtime.products import ENGINES, Engine, product, programmed
+from tests.runtime.products import ENGINES, Chip, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
 
@@ -50,7 +50,7 @@ def _with_tiles(hardware: Hardware, rows: int, cols: int) -> Hardware:
     return hardware.model_copy(update={"tiles": hardware.tiles.model_copy(update={"rows": rows, "cols": cols})})
 
 
-def _times(hardware: Hardware) -> list[float | None]:
+def _times(hardware: Hardware) -> list[float]:
     known = [None, 1.0, 86400.0]
     return known if hardware.devices is not None else [None]
 
@@ -59,11 +59,12 @@ def _times(hardware: Hardware) -> list[float | None]:
 class _Case:
     """Tiles and vectors that are drawn from a seed: a zero vector, one of large values, at times a zero column."""
 
-    matrix: AnalogMatrix
+    matrix: Chip
     x: torch.Tensor
+    copies: int
 
     @classmethod
-    def drawn(cls, hardware: Hardware, t_s: float | None, seed: int, groups: int = 1, copies: int = 1) -> "_Case":
+    def drawn(cls, hardware: Hardware, t_s: float, seed: int, groups: int = 1, copies: int = 1) -> "_Case":
         rng = np.random.default_rng(seed)
         outputs, inputs, vectors = rng.integers(1, 9) * groups, rng.integers(2, 40), rng.integers(1, 60)
         weight = rng.normal(size=(outputs, inputs)).astype(np.float32)
@@ -73,10 +74,10 @@ class _Case:
         x[0] = 0.0
         x[-1] = 50.0
         ranges = [1.5] * -(-int(inputs) // hardware.tiles.rows) if hardware.needs_calibration else None
-        return cls(programmed(weight, hardware, t_s, groups, ranges, seed, copies=copies), torch.from_numpy(x))
+        return cls(programmed(weight, hardware, t_s, groups, ranges, seed, copies=copies), torch.from_numpy(x), copies)
 
     def products(self, engine: Engine) -> list[Floats]:
-        return [product(self.matrix, self.x, group, engine=engine).numpy() for group in range(self.matrix.groups)]
+        return [product(self.matrix, self.x, group, engine=engine).numpy() for group in range(self.matrix.held.groups)]
 
     def steps(self) -> tuple[list[Floats], npt.NDArray[np.bool_]]:
         """What one code of an ADC is worth in every product of a group, summed over row splits; who may saturate."""
@@ -101,7 +102,7 @@ class _Case:
         if input_range is not None:
             inputs = np.clip(inputs / input_range, -1, 1)
         # No weight is above 1.6 of the full scale, programming noise and read noise included.
-        greatest = np.abs(inputs).sum(axis=1) * 1.6 * self.matrix.copies / (adc.bound or np.inf)
+        greatest = np.abs(inputs).sum(axis=1) * 1.6 * self.copies / (adc.bound or np.inf)
         return scale, np.exp2(np.ceil(np.log2(np.maximum(greatest, 1)))).astype(np.float32)
 
 
@@ -115,7 +116,7 @@ def _assert_same(case: _Case) -> None:
     gain = max(tile.gain.max() for row in case.matrix.programmed().tiles for tile in row)
     rounding = 3e-6 * greatest * np.sqrt(case.x.shape[1]) * max(gain, 1)
     steps, saturating = case.steps()
-    for fast, reference, step in zip(case.products("fast"), case.products("reference"), steps, strict=True):
+    for fast, reference, step in zip(case.products("fast"), case.products("aihwkit"), steps, strict=True):
         difference = np.abs(fast - reference)
         # An input on an edge moves an output by a DAC step, where there is no ADC to hide it.
         assert (difference <= np.maximum(1.001 * step, 0.02 * greatest) + rounding).all()
@@ -167,7 +168,7 @@ NOISY = tuple(preset for preset in PRESETS if Hardware.load(preset).adc.noise > 
 REPEATS = 64
 
 
-def _reads(matrix: AnalogMatrix, x: torch.Tensor, engine: Engine) -> Floats:
+def _reads(matrix: Chip, x: torch.Tensor, engine: Engine) -> Floats:
     """The same vectors again and again, ``(repeats, vectors, outputs)``."""
     reads = [product(matrix, x, unit=unit, engine=engine).numpy() for unit in range(REPEATS)]
     return np.stack(reads).astype(np.float64)
@@ -190,7 +191,7 @@ def _same_distribution(found: Floats, expected: Floats) -> bool:
     )
 
 
-def _noisy(preset: str) -> tuple[AnalogMatrix, torch.Tensor]:
+def _noisy(preset: str) -> tuple[Chip, torch.Tensor]:
     """Three row splits, two column splits; vectors that do not saturate, in units of their greatest magnitude."""
     machine = Hardware.load(preset)
     rng = np.random.default_rng(1)
@@ -205,7 +206,7 @@ def _noisy(preset: str) -> tuple[AnalogMatrix, torch.Tensor]:
 @pytest.mark.parametrize("preset", NOISY)
 def test_engines_are_equal_in_distribution(preset: str, engine: Engine) -> None:
     matrix, x = _noisy(preset)
-    found, expected = (_reads(matrix, x, one) for one in (engine, "reference"))
+    found, expected = (_reads(matrix, x, one) for one in (engine, "aihwkit"))
     assert _same_distribution(found, expected)
 
 
@@ -213,10 +214,10 @@ def test_engines_are_equal_in_distribution(preset: str, engine: Engine) -> None:
 @pytest.mark.parametrize("factor", [0.97, 1.03])
 def test_an_output_noise_wrong_by_three_percent_is_found(factor: float, engine: Engine) -> None:
     matrix, x = _noisy("lionheart")
-    expected = _reads(matrix, x, "reference")
+    expected = _reads(matrix, x, "aihwkit")
     adc = matrix.hardware.adc
-    matrix.hardware = matrix.hardware.model_copy(update={"adc": adc.model_copy(update={"noise": adc.noise * factor})})
-    assert not _same_distribution(_reads(matrix, x, engine), expected)
+    noisy = matrix.hardware.model_copy(update={"adc": adc.model_copy(update={"noise": adc.noise * factor})})
+    assert not _same_distribution(_reads(replace(matrix, hardware=noisy), x, engine), expected)
 
 
 def test_one_of_some_chips_multiplies_as_if_it_were_the_only_one() -> None:
@@ -244,8 +245,8 @@ def test_devices_wrong_by_three_percent_are_found(field: str, factor: float) -> 
     devices = machine.devices.model_copy(update={field: getattr(machine.devices, field) * factor})
     wrong = programmed(weight, machine.model_copy(update={"devices": devices}), 3600.0)
     right = programmed(weight, machine, 3600.0)
-    assert _max_difference(product(right, x), product(right, x, engine="reference")) < 1e-4
-    assert _max_difference(product(wrong, x), product(right, x, engine="reference")) > 1e-2
+    assert _max_difference(product(right, x), product(right, x, engine="aihwkit")) < 1e-4
+    assert _max_difference(product(wrong, x), product(right, x, engine="aihwkit")) > 1e-2
 
 
 def _max_difference(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -276,16 +277,16 @@ def test_answers_of_a_whole_network_differ_by_rounding_without_noise() -> None:
         engine: HybridSession(model, _silent(bare), "all-analog", engine=engine).run(None, {"x": images})[0]
         for engine in ENGINES
     }
-    scale = np.abs(answers["reference"]).max()
+    scale = np.abs(answers["aihwkit"]).max()
     # A code that lies on an edge in one layer moves the answer by what the later layers make of it.
-    assert np.abs(answers["fast"] - answers["reference"]).max() < 0.03 * scale
-    assert np.median(np.abs(answers["fast"] - answers["reference"])) < 1e-5 * scale
+    assert np.abs(answers["fast"] - answers["aihwkit"]).max() < 0.03 * scale
+    assert np.median(np.abs(answers["fast"] - answers["aihwkit"])) < 1e-5 * scale
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often either engine multiplied."""
-    counts = {"fast": 0, "reference": 0}
+    counts = {"fast": 0, "aihwkit": 0}
 
     def counting(name: str, method: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def products(*arguments: object) -> torch.Tensor:
@@ -294,7 +295,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return products
 
-    for name, kind in (("fast", CompiledMatrix), ("reference", AnalogMatrix)):
+    for name, kind in (("fast", CompiledMatrix), ("aihwkit", AihwkitMatrix)):
         for method in ("convolve", "multiply"):
             monkeypatch.setattr(kind, method, counting(name, getattr(kind, method)))
     return counts
@@ -307,7 +308,7 @@ def test_no_preset_needs_the_reference_engine(preset: str, counted: dict[str, in
     )
     result.session().run(None, {"x": np.zeros((2, 1, 8, 8), np.float32)})
     assert counted["fast"] > 0
-    assert counted["reference"] == 0
+    assert counted["aihwkit"] == 0
 
 
 @pytest.mark.slow
@@ -326,7 +327,7 @@ def test_no_model_of_the_zoo_needs_the_reference_engine(name: str, lhc_data: Pat
     session.run(None, feeds)
     # One call for every layer and unit of samples, more where groups are driven in turn.
     assert counted["fast"] >= len(session.analog) > 1
-    assert counted["reference"] == 0
+    assert counted["aihwkit"] == 0
 
 
 def test_programmed_weights_are_those_that_the_tiles_realise() -> None:

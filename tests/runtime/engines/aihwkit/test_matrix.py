@@ -23,9 +23,9 @@ from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.counter_rng import deviate_table, deviate_terms, normal_levels, threefry
 from lhc.runtime.engines.protocol import Products
-from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from tests.runtime.pretended_gpu import GPU, GpuTensor, pretended_gpu
 
 pytestmark = pytest.mark.analog
@@ -63,13 +63,7 @@ def _states(
     mapped = AnalogMatrix(
         weight, groups, hardware, "abc", [1.5] * splits if hardware.needs_calibration else None, copies
     )
-    found = []
-    with isolated():
-        for chip in range(chips):
-            mapped.program(0, chip)
-            mapped.drift_to(86400.0, read)
-            found.append(mapped.programmed())
-    return found
+    return [mapped.read(0, chip, 86400.0, read) for chip in range(chips)]
 
 
 def _small_tiles(hardware: Hardware, rows: int, cols: int) -> Hardware:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Barrier, get_ident
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ from lhc.runtime.engines.compiled import matrix as compiled_matrix
 from lhc.runtime.engines.compiled.conv_layout import ImageCut, ImageMemory, image_memory
 from lhc.runtime.engines.compiled.tile_kernels import PackedTiles
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.stream import Position
 
 pytestmark = pytest.mark.analog
@@ -73,22 +72,16 @@ class _Conv:
         machine = hardware if rows is None else _with_rows(hardware, rows)
         return cls(model, machine, x, int(np.prod(weight.shape[1:])))
 
-    def executor(self) -> HybridExecutor:
+    def executor(self, engine: Literal["fast", "aihwkit"] = "fast") -> HybridExecutor:
         loaded = load_model(self.model)
         ranges = {"conv": (RANGE,) * -(-self.inputs // self.hardware.tiles.rows)}
-        return HybridExecutor(loaded, read_graph(loaded), ["conv"], ranges)
+        return HybridExecutor(loaded, read_graph(loaded), ["conv"], ranges, engine=engine)
 
     def outputs(self, engine: str, chips: int = 1, cuts: Sequence[int] = (), first: int = 0) -> Array:
         """``(chips, samples, outputs, ...)`` of the images in calls that are cut there."""
-        executor = self.executor()
-        programmed = [executor.program(self.hardware, 0, draw, engine == "reference") for draw in range(chips)]
-        for chip in programmed:
-            chip.drift_to(DAY)
-        tiles = programmed[0].multiplying()
-        layers = ProgrammedLayers((tiles,), tiles)
-        if engine == "fast":
-            states = [chip.states() for chip in programmed]
-            layers = executor.on_chips(states, self.hardware, 0, range(chips))
+        executor = self.executor("fast" if engine == "fast" else "aihwkit")
+        states = [executor.states(self.hardware, 0, draw, DAY) for draw in range(chips)]
+        layers = executor.on_chips(states, self.hardware, 0, range(chips))
         results, start = [], first
         for part in np.split(self.x, list(cuts)):
             results.append([chip[0] for chip in executor.finish({"x": part}, layers, Position(start, len(part)))])
@@ -97,9 +90,7 @@ class _Conv:
 
     def steps(self) -> Array:
         """What one ADC code is worth in every output, summed over row splits, ``(outputs,)``."""
-        chip = self.executor().program(self.hardware, 0, 0)
-        chip.drift_to(DAY)
-        (state,) = chip.states().values()
+        (state,) = self.executor().states(self.hardware, 0, 0, DAY).values()
         adc = self.hardware.adc
         assert adc.bits is not None
         assert adc.bound is not None
@@ -142,7 +133,7 @@ def convolutions(draw: st.DrawFn) -> _Conv:
 def test_equals_the_reference_without_noise(case: _Conv) -> None:
     """To float rounding, and where a product lies on a rounding edge by one ADC step."""
     silent = _Conv(case.model, _silent(case.hardware), case.x, case.inputs)
-    fast, reference = silent.outputs("fast"), silent.outputs("reference")
+    fast, reference = silent.outputs("fast"), silent.outputs("aihwkit")
     difference = np.abs(fast - reference)
     steps = silent.steps().reshape(-1, *(1,) * (difference.ndim - 3))
     rounding = 1e-5 * max(1.0, float(np.abs(reference).max()))
@@ -158,7 +149,7 @@ def test_groups_whose_sums_saturate_are_read_again_as_the_reference_does() -> No
     x[:, :, :, 6:] *= rng.uniform(-1, 1, size=(5, 3, 9, 5))
     weight = rng.uniform(0.8, 1, size=(3, 1, 7, 7)).astype(np.float32)
     case = _Conv.of(_silent(LIONHEART), x, weight, 49, pads=[3, 3, 3, 3], group=3)
-    fast, reference = case.outputs("fast"), case.outputs("reference")
+    fast, reference = case.outputs("fast"), case.outputs("aihwkit")
     difference, step = np.abs(fast - reference), case.steps().reshape(-1, 1, 1)
     assert (difference <= 1.001 * step + 1e-4).all()
     assert (difference > 1e-4).mean() < 0.01, "on a rounding edge"
@@ -189,7 +180,7 @@ def test_noise_is_that_of_the_reference() -> None:
     """800 outputs, 192 reads each: a pooled deviation is known to 0.18 %, the ratio of two to 0.26 %."""
     case = _noisy()
     fast = case.outputs("fast")
-    reference = np.concatenate([case.outputs("reference", first=first)[:, :64] for first in (0, 192, 384)], axis=1)
+    reference = np.concatenate([case.outputs("aihwkit", first=first)[:, :64] for first in (0, 192, 384)], axis=1)
     assert abs(np.log(_spread(fast) / _spread(reference))) < 3.3 * 0.0026
     errors = (fast[0].mean(axis=0) - reference[0].mean(axis=0)) / (_spread(reference) * np.sqrt(2 / 192))
     assert abs(errors.mean()) < 3.3 / np.sqrt(errors.size)
@@ -228,7 +219,7 @@ def test_blocks_that_meet_a_large_matrix_together_are_as_each_by_itself(channels
     assert case.outputs("fast", 2, [1, 3], first=62).tobytes() == case.outputs("fast", 2, first=62).tobytes()
     exact = _silent(LIONHEART).model_copy(update={"devices": None})
     same = _Conv(case.model, exact, case.x, case.inputs)
-    fast, reference, step = same.outputs("fast"), same.outputs("reference"), same.steps().reshape(-1, 1, 1)
+    fast, reference, step = same.outputs("fast"), same.outputs("aihwkit"), same.steps().reshape(-1, 1, 1)
     difference = np.abs(fast - reference)
     assert (difference <= 1.001 * step + 1e-3).all()
     assert (difference > 1e-3).mean() < 0.01 * -(-case.inputs // 256), "on a rounding edge of a row of tiles"
@@ -246,7 +237,7 @@ def test_vectors_are_read_again_together_as_each_by_itself() -> None:
     for cuts in ([1, 3, 8], range(1, 9)):
         assert case.outputs("fast", 2, list(cuts), first=62).tobytes() == together.tobytes()
     exact = replace(case, hardware=_silent(case.hardware).model_copy(update={"devices": None}))
-    fast, reference, step = exact.outputs("fast"), exact.outputs("reference"), exact.steps().reshape(-1, 1, 1)
+    fast, reference, step = exact.outputs("fast"), exact.outputs("aihwkit"), exact.steps().reshape(-1, 1, 1)
     difference = np.abs(fast - reference)
     assert (difference <= 4 * 1.001 * step + 1e-3).all()
     assert (difference > 1e-3).mean() < 0.02, "on a rounding edge, of outputs or of being read again"
@@ -278,7 +269,7 @@ def test_a_thread_finds_the_memory_of_its_last_call_and_of_no_other_thread() -> 
     weight = rng.normal(size=(8, 8, 3, 3)).astype(np.float32)
     conv = _Conv.of(LIONHEART, rng.normal(size=(3, 8, 16, 16)).astype(np.float32), weight, pads=[1, 1, 1, 1])
     executor = conv.executor()
-    chips = executor.on_chips([executor.program(LIONHEART, 0, 0).states()], LIONHEART, 0, (0,))
+    chips = executor.on_chips([executor.states(LIONHEART, 0, 0, 0.0)], LIONHEART, 0, (0,))
     together, found = Barrier(2), []
 
     def call(_: int) -> None:

@@ -12,8 +12,8 @@ from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog
 
@@ -25,11 +25,7 @@ def _matrix(weight: Floats, hardware: Hardware, chips: int = 1, copies: int = 1)
     """Of a group for every channel."""
     ranges = (1.5,) if hardware.dac.scaling != "abs_max" else None
     mapped = AnalogMatrix(weight, len(weight), hardware, "0", ranges, copies)
-    states = []
-    for chip in range(chips):
-        mapped.program(0, chip)
-        mapped.drift_to(86400.0)
-        states.append(mapped.programmed())
+    states = [mapped.read(0, chip, 86400.0) for chip in range(chips)]
     return CompiledMatrix(states, range(chips), 0, hardware).lay_out(convolves=True)
 
 

@@ -9,7 +9,7 @@ from lhc.conductances import Floats
 from lhc.hardware import Faults, Hardware, Tiles
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.stuck_cells import tile_text
-from lhc.runtime.faulty_tiles import ChipTile, Lines, TileFaults, drawn, lines, targets
+from lhc.runtime.tiles.faults import ChipTile, Lines, TileFaults, drawn, lines, targets
 from lhc.seeds import device_entropy
 
 pytestmark = pytest.mark.analog
@@ -33,14 +33,9 @@ def machine(pairs: int = PAIRS, noise: float = 0.0, **faults: object) -> Hardwar
 
 
 def realised(hardware: Hardware, copies: int = 1) -> Floats:
-    from lhc.runtime.matrix import AnalogMatrix
-    from lhc.runtime.threads import isolated
+    from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
-    chip = AnalogMatrix(WEIGHTS, 1, hardware, "ab", None, copies)
-    with isolated():
-        chip.program(0, 0)
-        chip.drift_to(3600.0)
-    return chip.programmed().weights()
+    return AnalogMatrix(WEIGHTS, 1, hardware, "ab", None, copies).read(0, 0, 3600.0).weights()
 
 
 def error(weights: Floats) -> float:

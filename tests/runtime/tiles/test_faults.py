@@ -1,21 +1,16 @@
 """Chips with faults: what is drawn, what tiles hold, and what a test of the chip brings back."""
 
 from itertools import permutations
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from lhc.conductances import Floats
+from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import UsageError
 from lhc.hardware import Faults, Hardware, Tiles
 from lhc.hardware.stuck_cells import tile_text
-from lhc.runtime.faulty_tiles import Lines, TileFaults, drawn, lines, noise_factor, targets
+from lhc.runtime.tiles.faults import Lines, TileFaults, drawn, lines, noise_factor, targets
 from lhc.seeds import device_entropy
-
-if TYPE_CHECKING:
-    from lhc.runtime.large_matrix import LargeMatrix
-    from lhc.runtime.matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog
 
@@ -35,21 +30,14 @@ def healthy(outputs: int, inputs: int) -> TileFaults:
     return TileFaults(none.copy(), none.copy(), np.ones(outputs, np.float32))
 
 
-def realised(hardware: Hardware, kind: str = "AnalogMatrix", draw: int = 0, copies: int = 1) -> Floats:
-    return _chip(hardware, kind, draw, copies).programmed().weights()
+def realised(hardware: Hardware, draw: int = 0, copies: int = 1) -> Floats:
+    return _chip(hardware, draw, copies).weights()
 
 
-def _chip(hardware: Hardware, kind: str, draw: int = 0, copies: int = 1) -> "AnalogMatrix | LargeMatrix":
-    from lhc.runtime.large_matrix import LargeMatrix
-    from lhc.runtime.matrix import AnalogMatrix
-    from lhc.runtime.threads import isolated
+def _chip(hardware: Hardware, draw: int = 0, copies: int = 1) -> ProgrammedMatrix:
+    from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
-    made = AnalogMatrix if kind == "AnalogMatrix" else LargeMatrix
-    chip: AnalogMatrix | LargeMatrix = made(WEIGHTS, 1, hardware, "ab", None, copies)
-    with isolated():
-        chip.program(0, draw)
-        chip.drift_to(86400.0)
-    return chip
+    return AnalogMatrix(WEIGHTS, 1, hardware, "ab", None, copies).read(0, draw, 86400.0)
 
 
 def error(weights: Floats) -> float:
@@ -146,16 +134,6 @@ def test_partners_and_copies_make_up_for_what_is_stuck() -> None:
     np.testing.assert_allclose(found, [[-0.75, 0, 0.25, -0.8]], atol=1e-6)
 
 
-@pytest.mark.parametrize("remap", [False, True], ids=["as it comes", "remapped"])
-@pytest.mark.parametrize("copies", [1, 2], ids=["once", "copies"])
-def test_large_matrices_have_the_same_faults(remap: bool, copies: int) -> None:
-    hardware = faulty(PERFECT, stuck_low=0.05, stuck_high=0.05, dead_rows=0.02, column_gain=0.1, remap=remap)
-
-    ours, theirs = (realised(hardware, kind, copies=copies) for kind in ("LargeMatrix", "AnalogMatrix"))
-
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-
-
 def plain(**faults: float) -> Hardware:
     """LionHeart's tile without converters' steps and without noise."""
     devices = {"programming_noise_scale": 0.0, "read_noise_scale": 0.0}
@@ -171,12 +149,12 @@ def plain(**faults: float) -> Hardware:
 def test_both_engines_multiply_by_the_faulty_weights() -> None:
     import torch
 
-    from tests.runtime.products import FAST_AND_REFERENCE, product, programmed
+    from tests.runtime.products import ENGINES, product, programmed
 
     hardware = plain(stuck_high=0.05, dead_columns=0.1, column_offset=0.3, remap=True)
     x = torch.from_numpy(RNG.normal(size=(9, 70)).astype(np.float32))
     made = programmed(WEIGHTS, hardware, 86400.0)
-    fast, reference = (product(made, x, engine=engine).numpy() for engine in FAST_AND_REFERENCE)
+    fast, reference = (product(made, x, engine=engine).numpy() for engine in ENGINES)
 
     np.testing.assert_allclose(fast, reference, rtol=1e-4, atol=1e-4)
     ((tile,),) = made.programmed().tiles
@@ -186,13 +164,11 @@ def test_both_engines_multiply_by_the_faulty_weights() -> None:
     assert 0.2 < np.std(tile.offset) < 0.4
 
 
-@pytest.mark.parametrize("large", [False, True], ids=["aihwkit's tiles", "compiled loops"])
-def test_offsets_are_in_the_read_out_of_drift_compensation(large: bool) -> None:
+def test_offsets_are_in_the_read_out_of_drift_compensation() -> None:
     """It sees what does not drift, so that its gain is smaller."""
-    kind = "LargeMatrix" if large else "AnalogMatrix"
 
     def gain(**faults: float) -> float:
-        found = _chip(plain(**faults), kind).programmed()
+        found = _chip(plain(**faults))
         return float(np.mean([tile.gain.mean() for row in found.tiles for tile in row]))
 
     assert 1.4 < gain() < 1.6
@@ -219,7 +195,7 @@ def test_convolutions_have_the_offsets(managed: bool) -> None:
     )
     fast, reference, exact = (
         HybridSession(model, machine, "all-analog", engine=engine).run(None, {"x": x})[0]  # type: ignore[arg-type]
-        for machine, engine in ((hardware, "fast"), (hardware, "reference"), (PERFECT, "fast"))
+        for machine, engine in ((hardware, "fast"), (hardware, "aihwkit"), (PERFECT, "fast"))
     )
 
     np.testing.assert_allclose(fast, reference, rtol=1e-4, atol=1e-4)
@@ -251,12 +227,11 @@ def test_remapping_takes_most_of_the_damage_away(base: Hardware) -> None:
     assert kept < mended < kept + 0.25 * (lost - kept)
 
 
-@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
-def test_an_exact_reference_of_drift_compensation_is_the_weights(kind: str) -> None:
+def test_an_exact_reference_of_drift_compensation_is_the_weights() -> None:
     exact = {"compensation": LIONHEART.compensation.model_copy(update={"drift": "global-exact"})}
     base = LIONHEART.model_copy(update=exact)
 
-    assert error(realised(faulty(base, stuck_high=0.05, remap=True), kind)) < error(realised(base, kind)) + 0.05
+    assert error(realised(faulty(base, stuck_high=0.05, remap=True))) < error(realised(base)) + 0.05
 
 
 RANDOM_PLANES = np.random.default_rng(8).random((3, 2, 48, 64)) < 0.1
@@ -270,9 +245,8 @@ def with_map(base: Hardware, tiles: tuple[int, ...], **faults: object) -> Hardwa
     return base.model_copy(update={"faults": known, "tiles": base.tiles.model_copy(update={"count": 3})})
 
 
-@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
-def test_a_layer_has_the_stuck_cells_of_its_tiles_on_every_draw(kind: str) -> None:
-    found = [realised(with_map(PERFECT, (2, 0)), kind, draw) for draw in (0, 1)]
+def test_a_layer_has_the_stuck_cells_of_its_tiles_on_every_draw() -> None:
+    found = [realised(with_map(PERFECT, (2, 0)), draw) for draw in (0, 1)]
 
     wanted = WEIGHTS.copy()
     for part, tile in ((slice(35), 2), (slice(35, 70), 0)):
@@ -284,9 +258,8 @@ def test_a_layer_has_the_stuck_cells_of_its_tiles_on_every_draw(kind: str) -> No
         np.testing.assert_allclose(chip, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
-def test_weights_are_mapped_around_the_cells_of_a_map(kind: str) -> None:
-    plain, mended = (error(realised(with_map(PERFECT, (2, 0), remap=remap), kind)) for remap in (False, True))
+def test_weights_are_mapped_around_the_cells_of_a_map() -> None:
+    plain, mended = (error(realised(with_map(PERFECT, (2, 0), remap=remap))) for remap in (False, True))
 
     assert mended < 0.3 * plain
 
@@ -299,15 +272,14 @@ def of_quality(tiles: tuple[int, ...], **faults: object) -> Hardware:
     return base.model_copy(update=update)
 
 
-def errors_of_tiles(hardware: Hardware, kind: str, draw: int = 0) -> Floats:
-    found = realised(hardware, kind, draw) - WEIGHTS
+def errors_of_tiles(hardware: Hardware, draw: int = 0) -> Floats:
+    found = realised(hardware, draw) - WEIGHTS
     return np.array([found[:, :35].std(), found[:, 35:].std()])
 
 
-@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
-def test_the_programming_noise_of_a_tile_has_its_factor(kind: str) -> None:
-    alike = errors_of_tiles(of_quality((2, 3), tile_noise=(1.0,) * 4), kind)
-    found = errors_of_tiles(of_quality((2, 3), tile_noise=(9.0, 9.0, 0.5, 2.0)), kind)
+def test_the_programming_noise_of_a_tile_has_its_factor() -> None:
+    alike = errors_of_tiles(of_quality((2, 3), tile_noise=(1.0,) * 4))
+    found = errors_of_tiles(of_quality((2, 3), tile_noise=(9.0, 9.0, 0.5, 2.0)))
 
     # The same numbers are drawn; conductances that would be negative are cut off.
     np.testing.assert_allclose(found / alike, [0.5, 2.0], rtol=0.06)

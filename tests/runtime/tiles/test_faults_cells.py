@@ -14,7 +14,7 @@ from lhc.hardware.device_model import PairedDevices
 from lhc.hardware.devices import Pcm
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.stuck_cells import tile_text
-from lhc.runtime.faulty_tiles import ChipTile, Lines, TileFaults, drawn, targets
+from lhc.runtime.tiles.faults import ChipTile, Lines, TileFaults, drawn, targets
 from lhc.seeds import device_entropy
 from tests.runtime.products import product, programmed
 
@@ -159,7 +159,7 @@ def test_both_engines_have_them(pair: str, g_min: float) -> None:
     for remap in (False, True):
         hardware = quiet.model_copy(update={"faults": quiet.faults.model_copy(update={"remap": remap})})
         matrix = programmed(WEIGHTS, hardware, DAY)
-        fast, reference = (product(matrix, x, engine=engine).numpy() for engine in ("fast", "reference"))
+        fast, reference = (product(matrix, x, engine=engine).numpy() for engine in ("fast", "aihwkit"))
         np.testing.assert_allclose(fast, reference, rtol=1e-4, atol=1e-4)
 
 
