@@ -51,8 +51,8 @@ def _with_tiles(hardware: Hardware, rows: int, cols: int) -> Hardware:
 
 
 def _times(hardware: Hardware) -> list[float]:
-    known = [None, 1.0, 86400.0]
-    return known if hardware.devices is not None else [None]
+    known = [1.0, 86400.0]
+    return known if hardware.devices is not None else [0.0]
 
 
 @dataclass(frozen=True)
