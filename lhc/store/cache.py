@@ -44,7 +44,7 @@ SYNC_SECONDS = 1.0
 """What is kept so long after the last sync is synced to the disk, with all before it; so is the first thing."""
 BUSY_S = 30.0
 """How long a process waits while another one writes."""
-_NAME = "results-v1-{:06}.sqlite3"
+_NAME = "results-v2-{:06}.sqlite3"
 _DOCUMENTS = "SELECT kind, name, text, digest FROM documents WHERE kind = ?1 AND"
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE"}
 _LOCK = threading.RLock()
@@ -201,7 +201,7 @@ class ResultCache(AbstractContextManager["ResultCache"]):
             self.close()
             self._after = 0
         if self._connection is None and not self._in_memory:
-            self._path = max(self.folder.glob(f"results-v1-{6 * '[0-9]'}.sqlite3"), default=None)
+            self._path = max(self.folder.glob(f"results-v2-{6 * '[0-9]'}.sqlite3"), default=None)
             if self._path is None and not make:
                 return None
             if self._path is None and any(self.folder.glob("*.lhclog")):

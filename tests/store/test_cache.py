@@ -211,7 +211,7 @@ def test_a_cache_can_be_used_after_it_was_closed(tmp_path: Path) -> None:
         cache.close()
     with cache:
         assert all(same(cache.get(facts), np.zeros(3)) for facts in FACTS[:2])
-    assert [path.name for path in tmp_path.iterdir()] == ["results-v1-000001.sqlite3"]
+    assert [path.name for path in tmp_path.iterdir()] == ["results-v2-000001.sqlite3"]
 
 
 def test_threads_share_a_cache(tmp_path: Path, unit: Unit) -> None:

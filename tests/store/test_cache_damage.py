@@ -20,7 +20,7 @@ Unit = Callable[[int], tuple[npt.NDArray[np.float64], Facts]]
 Fill = Callable[[Path, range], None]
 Query = Callable[..., list[tuple[Any, ...]]]
 
-NAME, NEXT = "results-v1-000001.sqlite3", "results-v1-000002.sqlite3"
+NAME, NEXT = "results-v2-000001.sqlite3", "results-v2-000002.sqlite3"
 COUNT = 40
 DOCUMENTS = [f"report {number} ".encode() * 300 for number in range(4)]
 

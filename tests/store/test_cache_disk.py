@@ -293,12 +293,12 @@ def test_what_an_older_lhc_left_is_not_used_and_that_is_said_once(
 
 
 def test_what_a_newer_lhc_keeps_elsewhere_is_left_alone(tmp_path: Path, unit: Unit) -> None:
-    newer = tmp_path / "results-v2-000001.sqlite3"
+    newer = tmp_path / "results-v3-000001.sqlite3"
     newer.write_bytes(b"of a newer lhc")
     with ResultCache(tmp_path) as cache:
         cache.put(*unit(1))
     assert newer.read_bytes() == b"of a newer lhc"
-    assert {path.name for path in tmp_path.iterdir()} == {newer.name, "results-v1-000001.sqlite3"}
+    assert {path.name for path in tmp_path.iterdir()} == {newer.name, "results-v2-000001.sqlite3"}
 
 
 def test_memory_that_is_full_is_told(tmp_path: Path, unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
