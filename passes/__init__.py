@@ -30,6 +30,7 @@ from lhc.passes.strategy import (
     kept_limits,
     objective_value,
 )
+from lhc.passes.unjudged import LeaveUnjudged, judged_layers
 
 __all__ = [
     "DEFAULT_GOAL",
@@ -42,6 +43,7 @@ __all__ = [
     "FollowPlan",
     "Goal",
     "Judge",
+    "LeaveUnjudged",
     "Objective",
     "ParityGate",
     "Pass",
@@ -65,6 +67,7 @@ __all__ = [
     "further_copies",
     "groups_of",
     "initial_plan",
+    "judged_layers",
     "kept_limits",
     "objective_value",
     "qualified_plan",

@@ -38,7 +38,7 @@ from lhc.study.goal import budget_of, chips_of, goal_of, with_goal, with_yield
 from lhc.study.healing import CompareHealing
 from lhc.study.machines import machine_of
 from lhc.study.outcome import PartitionResult
-from lhc.study.prepare import CheckParity, Decide, read
+from lhc.study.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.study.rank import Rank
 from lhc.study.record import Record
 from lhc.study.search import CheckBudget, Search
@@ -79,12 +79,12 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
 def preparation(options: PartitionOptions) -> Pipeline[Study]:
     """What comes before anything is ranked or searched."""
     follow = _followed(options)
-    chosen = (part(options, Select), part(options, ChooseCopies))
-    placing: tuple[Pass, ...] = chosen if follow is None else (FollowPlan(follow),)
+    placing: Pass = part(options, Select) if follow is None else FollowPlan(follow)
+    copies = () if follow is not None else (Decide(part(options, ChooseCopies)),)
     own = (Decide(_pass(one)) for one in options.passes)
     split = SplitColumns(options.columns_share, options.columns_by)
     measured = CheckParity(), CalibrateRanges(), part(options, CheckCopies), ArrangeTiles(), split
-    return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, *measured), READ)
+    return Pipeline("prepare", (Decide(Qualify()), Decide(placing), CheckJudged(), *copies, *own, *measured), READ)
 
 
 def _searching(options: PartitionOptions, kind: type[Strategy]) -> Pipeline[Study]:

@@ -9,7 +9,7 @@ from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.results import SensitivityTable
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.check_copies import CheckCopies
-from lhc.study.prepare import CheckParity, Decide, read
+from lhc.study.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.study.rank import MeasureLayers
 from lhc.study.state import READ, Study
 from lhc.study.tile_ranges import CalibrateRanges
@@ -24,8 +24,11 @@ def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
 
 def preparing(options: LayerSelection) -> Pipeline[Study]:
     """What comes before any layer is measured."""
-    decided = (Qualify(), part(options, Select), part(options, ChooseCopies))
-    return Pipeline("prepare", (*map(Decide, decided), CheckParity(), CalibrateRanges(), part(options, CheckCopies)))
+    decided, copies = (Qualify(), part(options, Select)), Decide(part(options, ChooseCopies))
+    return Pipeline(
+        "prepare",
+        (*map(Decide, decided), CheckJudged(), copies, CheckParity(), CalibrateRanges(), part(options, CheckCopies)),
+    )
 
 
 @keywords(SensitivityOptions)

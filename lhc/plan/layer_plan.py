@@ -34,6 +34,7 @@ Reason = Literal[
     "placed",  # analog as it was placed: for other hardware, or for a budget that it was not shown to hold later
     "forced",  # fixed by the user
     "excluded",  # left out by the user
+    "not-judged",  # no output that is judged depends on it
     "no-static-weight",
     "unsupported",
     "adapter",  # digital on purpose: what corrects a product on tiles

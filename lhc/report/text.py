@@ -69,6 +69,7 @@ REASONS: dict[Reason, str] = {
     "placed": "as it was placed, not shown to fit the budget",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
+    "not-judged": "that no judged output depends on",
     "no-static-weight": "no constant weights",
     "unsupported": "not supported on tiles",
     "adapter": "an adapter, digital on purpose",

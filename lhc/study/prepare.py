@@ -13,7 +13,7 @@ from lhc.measure.checks import tile_errors
 from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, OutputsOptions, PlacedMeasuring
 from lhc.options.subjects import GivenPlacement
-from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
+from lhc.passes import ChooseCopies, LeaveUnjudged, ParityGate, Pass, Qualify, initial_plan, judged_layers
 from lhc.plan import Outcome, Plan
 from lhc.runtime import parity_tolerance
 from lhc.runtime.network_calls import parity_samples
@@ -38,11 +38,13 @@ from lhc.study.scored_output import probabilities_of_answers
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
+from lhc.support.numbers import counted
 from lhc.support.version import VERSION
 
 Asked = TypeVar("Asked", bound=Measuring)
 
 __all__ = [
+    "CheckJudged",
     "CheckParity",
     "Decide",
     "analog_of",
@@ -87,6 +89,31 @@ class Decide:
         if found.plan == study.plan and not found.notes:
             return study
         return replace(study, plan=found.plan, notes=(*study.notes, *found.notes))
+
+
+@dataclass(frozen=True)
+class CheckJudged:
+    """Leave layers digital that no judged output depends on, and say so."""
+
+    name: ClassVar[str] = "check-judged"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, study: Study) -> Study:
+        """The study without the layers that nothing judges."""
+        outputs = study.judged_outputs
+        after = Decide(LeaveUnjudged(outputs)).apply(study)
+        which = " and ".join(map(repr, outputs))
+        does = f"output {which} does" if len(outputs) == 1 else f"outputs {which} do"
+        left = [row.name for row in after.plan.layers if row.reason == "not-judged"]
+        if left:
+            many = counted(study.layers_in(left), "layer stays", "layers stay")
+            study.opened.warn(f"{many} digital, since {does} not depend on {'it' if len(left) == 1 else 'them'}")
+        fixed = after.plan.analog - judged_layers(study.graph, outputs)
+        if fixed:
+            many = counted(study.layers_in(fixed), "layer is", "layers are")
+            study.opened.warn(f"{many} analog as you say, and nothing judges what that loses: {does} not depend on it")
+        return after
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,11 @@ class Study:
         return self.opened.model
 
     @property
+    def judged_outputs(self) -> tuple[str, ...]:
+        """The outputs that are judged."""
+        return (self.options.output or self.graph.outputs[0],)
+
+    @property
     def allowed(self) -> Budget:
         """The budget, in a pipeline that has one."""
         assert self.budget is not None
