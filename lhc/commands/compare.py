@@ -27,8 +27,8 @@ def compare(options: CompareOptions) -> Comparison:
         UsageError: fewer than two machines, or two of one name; an age below 0.
     """
     machines, opened = machines_of(options), opened_of(options)
-    asked = replace(part(options, PartitionOptions), model=opened)
-    results = (partition.of(replace(asked, hardware=machine)) for machine in machines)
+    asked = (part(options, PartitionOptions, model=opened, hardware=machine) for machine in machines)
+    results = map(partition.of, asked)
     return Comparison(_at_ages(result, opened, options) for result in results)
 
 
@@ -53,6 +53,6 @@ def _at_ages(result: PartitionResult, opened: Opened, options: CompareOptions) -
     if not known or plan.outcome is None or not plan.analog:
         return result
     once = plan.model_copy(update={"hardware": plan.hardware.calibrated_once})
-    given = replace(part(options, RobustnessOptions), model=replace(opened, model=result.source), hardware=None)
+    given = part(options, RobustnessOptions, model=replace(opened, model=result.source), hardware=None)
     given = replace(given, placement=once, max_drop=None, drop_type=None)
     return replace(result, ages=at_ages(given, known))

@@ -76,10 +76,10 @@ def _comparison(options: CompareOptions) -> Effort:
     """Machines one after the other; at ages, all layers that can be analog are taken to be."""
     steps, efforts, opened = list[EffortStep](), list[Effort](), opened_of(options)
     for machine in machines_of(options):
-        efforts.append(estimate(replace(part(options, PartitionOptions), model=opened, hardware=machine)))
+        efforts.append(estimate(part(options, PartitionOptions, model=opened, hardware=machine)))
         found = efforts[-1].steps
         if ages := list(filter(machine.knows, options.ages_s)):
-            aged = replace(part(options, RunOptions), model=opened, hardware=machine.calibrated_once, all_analog=True)
+            aged = part(options, RunOptions, model=opened, hardware=machine.calibrated_once, all_analog=True)
             found += tuple(replace(one, what="looking at ages") for one in estimate(replace(aged, times=ages)).steps)
         steps += [replace(one, what=f"{machine.name}: {one.what}") for one in found]
     return replace(efforts[0], layers=max(one.layers for one in efforts), steps=tuple(steps))

@@ -350,6 +350,11 @@ def taken_by(function: Callable[..., object], chosen: object) -> dict[str, Any]:
     return {one.name: value for one, value in values_of(chosen) if one.name in names}
 
 
-def part(chosen: object, kind: type[C]) -> C:
-    """The options of a class out of those of a command; what the command does not have keeps its default."""
-    return kind(**{one.name: getattr(chosen, one.name) for one in options_of(kind) if hasattr(chosen, one.name)})
+def part(chosen: object, kind: type[C], **instead: object) -> C:
+    """The options of a class out of those of a command; what the command does not have keeps its default.
+
+    Args:
+        instead: values of options that the command has otherwise, such as several machines where the class takes one.
+    """
+    found = {one.name: getattr(chosen, one.name) for one in options_of(kind) if hasattr(chosen, one.name)}
+    return kind(**(found | instead))
