@@ -29,6 +29,7 @@ from lhc.runtime.programmed import OnDemand, ProgrammedLayers
 from lhc.runtime.segment_failures import cut_failure
 from lhc.runtime.stages import NetworkStage
 from lhc.runtime.tensor_types import tensor_types
+from lhc.samples.sample_axis import SampleAxis
 from lhc.support.garbage import uncollected
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class HybridExecutor(PlacedNetwork):
         copies: Mapping[str, int] | None = None,
         engine: AskedEngine = "auto",
         reads: Bank[ProgrammedMatrix] | None = None,
+        sample_axes: Mapping[str, SampleAxis] | None = None,
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
@@ -66,6 +68,7 @@ class HybridExecutor(PlacedNetwork):
             copies: layer -> copies of its weights on tiles; one by default.
             engine: how products on tiles are computed, see `lhc.options.subjects.Emulating`.
             reads: of a calibration that others have made, or will ask for; none are kept by default.
+            sample_axes: of inputs of which the user says where they have samples.
 
         Raises:
             ModelError: a layer is missing or cannot be analog on any hardware.
@@ -83,7 +86,7 @@ class HybridExecutor(PlacedNetwork):
         nodes, placed = placed_form(model, graph, self.analog)
         behind = epilogues(placed, nodes, self.analog, constants) if self.analog else {}
         self._layers = {
-            name: _analog_layer(model.label, graph, constants, nodes[name], name, behind.get(name))
+            name: _analog_layer(model, graph, constants, nodes[name], name, behind.get(name), sample_axes)
             for name in graph.order()
             if name in self.analog
         }
@@ -224,9 +227,15 @@ class HybridExecutor(PlacedNetwork):
 
 
 def _analog_layer(
-    label: str, graph: LayerGraph, constants: Constants, node: onnx.NodeProto, name: str, epilogue: Epilogue | None
+    model: OnnxModel,
+    graph: LayerGraph,
+    constants: Constants,
+    node: onnx.NodeProto,
+    name: str,
+    epilogue: Epilogue | None,
+    sample_axes: Mapping[str, SampleAxis] | None,
 ) -> "AnalogLayer":
-    layer = graph[name]
+    layer, label = graph[name], model.label
     problem = obstacle(layer) if layer.is_candidate else None
     if not layer.is_candidate or problem is not None or layer.weight is None:
         why = problem.detail if problem else f"{layer.op_type} is not a product"
@@ -234,9 +243,11 @@ def _analog_layer(
     with uncollected(loads=True):
         _require_emulation(label)
         from lhc.runtime.layers import analog_layer
+        from lhc.runtime.sample_places import sample_places
 
     users = [c.name for c in graph.candidates if c.weight and c.weight.tile_set == layer.weight.tile_set]
-    return analog_layer(node, layer, constants.value(layer.weight.name), users.index(name), epilogue)
+    place = sample_places(model, sample_axes).get(layer.inputs[1 - layer.weight.operand])
+    return analog_layer(node, layer, constants.value(layer.weight.name), users.index(name), epilogue, place)
 
 
 def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> "onnxruntime.InferenceSession":

@@ -19,6 +19,7 @@ from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.epilogue import Epilogue, Following
 from lhc.runtime.im2col import turned, window_peaks
 from lhc.runtime.operand_shapes import OperandShapes
+from lhc.runtime.sample_places import SamplePlace
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
@@ -31,13 +32,22 @@ Array = npt.NDArray[Any]
 class AnalogLayer(ABC):
     """One operator whose product runs on tiles. Holds no programmed state."""
 
-    def __init__(self, form: Product, layer: Layer, weight: Array, use: int, epilogue: Epilogue | None = None) -> None:
+    def __init__(
+        self,
+        form: Product,
+        layer: Layer,
+        weight: Array,
+        use: int,
+        epilogue: Epilogue | None = None,
+        place: SamplePlace | None = None,
+    ) -> None:
         """Describe the operator.
 
         Args:
             layer: its facts; the weight must be known.
             use: number of this node among those that share the weight's devices.
             epilogue: digital operators that a placed network computes with it.
+            place: of the samples in its activation; one after the other on the first axis by default.
         """
         assert layer.weight is not None
         self.name = layer.name
@@ -51,6 +61,7 @@ class AnalogLayer(ABC):
         self.digital_inputs = () if form.bias is None else (form.bias,)
         self.output = layer.outputs[0]
         self.epilogue = epilogue
+        self._place = place
         self._weight_axes = weight.ndim
         self._matrix = form.matrix(weight)
         self._operands = OperandShapes(form, layer)
@@ -219,8 +230,16 @@ class AnalogLayer(ABC):
 class AnalogConv(AnalogLayer):
     """Conv: every output position is one product per group."""
 
-    def __init__(self, form: Product, layer: Layer, weight: Array, use: int, epilogue: Epilogue | None = None) -> None:
-        super().__init__(form, layer, weight, use, epilogue)
+    def __init__(
+        self,
+        form: Product,
+        layer: Layer,
+        weight: Array,
+        use: int,
+        epilogue: Epilogue | None = None,
+        place: SamplePlace | None = None,
+    ) -> None:
+        super().__init__(form, layer, weight, use, epilogue, place if place is not None and place.axis == 0 else None)
         assert form.window is not None
         self._geometry = form.window
 
@@ -232,14 +251,18 @@ class AnalogConv(AnalogLayer):
 
     def _takes_epilogue(self, matrix: Products, x: Array, following: Following) -> bool:
         shape = (len(x), len(self._matrix), *self._geometry.output_sizes(tuple(x.shape[2:])))
-        return matrix.completes_epilogue and following.fits(shape)
+        return matrix.completes_epilogue and following.fits(shape) and self._place is None
 
     def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
         if 0 in x.shape:
             return x.new_zeros(
                 (matrix.chips, len(x), len(self._matrix), *self._geometry.output_sizes(tuple(x.shape[2:])))
             )
-        return matrix.convolve(x, self._geometry, position, self.use, digital)
+        if self._place is None or not self._place.fits(x.shape, position.samples):
+            return matrix.convolve(x, self._geometry, position, self.use, digital)
+        images = self._place.samples_first(x, position.samples)
+        found = matrix.convolve(images.flatten(0, 2), self._geometry, position, self.use, digital)
+        return self._place.as_it_was(found.reshape(len(found), *images.shape[:3], *found.shape[2:]))
 
     def _add(self, output: Array, extra: Array | None) -> Array:
         return output if extra is None else _sum(output, self.form.per_output(extra, output.ndim))
@@ -261,11 +284,24 @@ class AnalogMatMul(AnalogLayer):
         if rows.numel() == 0:
             products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
         else:
-            products = matrix.multiply(rows, position, self.use, digital)
+            place = self._place_of_rows(rows, position.samples)
+            ordered = rows if place is None else place.samples_first(rows, position.samples)
+            products = matrix.multiply(ordered, position, self.use, digital)
+            products = products if place is None else place.as_it_was(products)
         products = products if self.form.alpha == 1 else products * self.form.alpha
         if self._weight_axes == 1:
             return products[:, 0, 0] if vector else products[..., 0]
         return products[:, 0] if vector else turned(products, self.form.writes_columns)
+
+    def _place_of_rows(self, rows: Tensor, samples: int) -> SamplePlace | None:
+        """The place of samples in the rows that are multiplied; None where they are first as they are."""
+        place, last = self._place, rows.ndim - 1
+        if place is None:
+            return None
+        if self.form.reads_columns and place.axis >= last - 1:
+            place = SamplePlace(2 * last - 1 - place.axis, place.before)
+        first = place == SamplePlace() or place.axis == last or not place.fits(rows.shape, samples)
+        return None if first else place
 
     def _add(self, output: Array, extra: Array | None) -> Array:
         if extra is None:
@@ -279,9 +315,14 @@ def _sum(output: Array, extra: Array) -> Array:
 
 
 def analog_layer(
-    node: onnx.NodeProto, layer: Layer, weight: Array, use: int = 0, epilogue: Epilogue | None = None
+    node: onnx.NodeProto,
+    layer: Layer,
+    weight: Array,
+    use: int = 0,
+    epilogue: Epilogue | None = None,
+    place: SamplePlace | None = None,
 ) -> AnalogLayer:
     """The analog form of a Conv, Gemm or MatMul with a constant weight."""
     form = Product.of_layer(node, layer)
     kind = AnalogMatMul if form.window is None else AnalogConv
-    return kind(form, layer, weight, use, epilogue)
+    return kind(form, layer, weight, use, epilogue, place)

@@ -18,6 +18,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import input_shapes, load_model, read_graph, read_plan, static_batch
 from lhc.onnx_io.product import Product
+from lhc.onnx_io.shapes import sample_axes
 from lhc.options.values import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
@@ -27,7 +28,8 @@ from lhc.runtime.ort import Array, TensorInfo, must_run, tensor_infos
 from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.stream import Position
 from lhc.samples.converted import converted
-from lhc.samples.task import LazyArray, Task, count_samples
+from lhc.samples.sample_axis import SampleLayout, samples_first
+from lhc.samples.task import Samples, Task, count_samples
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,7 +44,9 @@ class HybridSession:
 
     The tiles are programmed when the session is made and have drifted to ``t_inference``. Noise follows the stream
     of samples: the same samples in the same order give the same answers, however they are cut into calls;
-    running a sample again gives new noise, as on hardware.
+    running a sample again gives new noise, as on hardware. Two kinds of products have noise of their own in every call:
+    those that a call computes once for all of its samples, and those of tensors that hold samples elsewhere than on the
+    first axis where shape inference does not find that axis (`lhc.runtime.sample_places`).
 
     Attributes:
         plan: the plan that was given or that the model carries, if any.
@@ -98,7 +102,7 @@ class HybridSession:
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)
         self._types = {info.name: info.type for info in self.get_inputs() if info.type.startswith("tensor(")}
-        self._shapes = input_shapes(self._model)
+        self._axes = {name: axis for name, axis in sample_axes(self._model).items() if axis}
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
         self.engine: Engine = _computing(asked, self.hardware, analog)
@@ -214,14 +218,18 @@ class HybridSession:
 
     def _calibration_calls(self, samples: "Mapping[str, Array] | Task") -> tuple[LayerGraph, list[Call]]:
         """The layers with their sizes, and the calls with as many of these samples as calibrate a chip."""
-        given = samples.inputs if isinstance(samples, Task) else samples
-        arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in given.items()}
+        arrays: dict[str, Samples]
+        if isinstance(samples, Task):
+            layout, arrays = samples.layout, dict(samples.inputs)
+        else:
+            layout = SampleLayout(self._axes)
+            arrays = {name: samples_first(np.asarray(a), self._axes.get(name, 0)) for name, a in samples.items()}
         self._check_names(arrays)
         if not any(array.ndim and len(array) for array in arrays.values()):
             raise DataError("there are no samples to calibrate the chip on")
-        batch = static_batch(self._model)
-        shapes = {name: (batch or 1, *array.shape[1:]) if array.ndim else () for name, array in arrays.items()}
-        graph = read_graph(self._model, shapes)
+        batch = 1 if layout.one_a_call else static_batch(self._model, layout.inputs)
+        one_call = {n: np.zeros((batch or 1, *a.shape[1:])[: a.ndim], np.bool_) for n, a in arrays.items()}
+        graph = read_graph(self._model, {name: array.shape for name, array in layout.feeds(one_call).items()})
         compensation = self.hardware.compensation
         taken = min(count_samples(arrays), calibration_count(graph, compensation))
         if taken < compensation.samples:
@@ -230,7 +238,7 @@ class HybridSession:
             )
         inputs = self._as_taken({name: np.asarray(a[:taken] if a.ndim else a) for name, a in arrays.items()})
         most = batch or call_samples(graph)
-        return graph, calibration_calls(inputs, compensation.reads, most, batch is not None)
+        return graph, calibration_calls(inputs, compensation.reads, most, batch is not None, layout)
 
     def _forget(self) -> None:
         """Drop the corrections of another chip or time; that is said again when answers are asked for."""
@@ -272,11 +280,15 @@ class HybridSession:
             array = np.asarray(value)
         except ValueError as error:
             raise DataError(f"{label}: input {name!r} is no array: {error}; give an array, {takes}") from error
-        declared = self._shapes[name]
-        if declared is not None and array.ndim != len(declared):
-            sizes = ", ".join("?" if size is None else str(size) for size in declared)
-            raise DataError(f"{label}: input {name!r} has shape {array.shape}, the model takes ({sizes})")
         return np.asarray(converted(array, name, takes, label))
+
+    def _check_ranks(self, arrays: Mapping[str, Any]) -> None:
+        """As onnxruntime does, where no segment of its own reads an input."""
+        for name, declared in input_shapes(self._model).items():
+            if name in self._types and declared is not None and arrays[name].ndim != len(declared):
+                sizes = ", ".join("?" if size is None else str(size) for size in declared)
+                taken = f"has shape {arrays[name].shape}, the model takes ({sizes})"
+                raise DataError(f"{self._model.label}: input {name!r} {taken}")
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array | list[Array] | None]) -> list[Array]:
         """Outputs for these inputs.
@@ -298,9 +310,10 @@ class HybridSession:
         arrays: dict[str, Any] = {n: a if a is None or isinstance(a, list) else np.asarray(a) for n, a in feeds.items()}
         self._check_names(arrays)
         arrays = self._as_taken(arrays)
+        self._check_ranks(arrays)
         self._tell_uncalibrated()
-        tensors = [array for name in self._graph.inputs if isinstance(array := arrays[name], np.ndarray)]
-        samples = next((len(tensor) for tensor in tensors if tensor.ndim), 1)
+        given = ((self._axes.get(name, 0), arrays[name]) for name in self._graph.inputs)
+        samples = next((a.shape[axis] for axis, a in given if isinstance(a, np.ndarray) and axis < a.ndim), 1)
         prefix = self._executor.prefix(arrays)
         with self._counting:  # calls may come from several threads
             position = Position(self._next_sample, max(samples, 1))

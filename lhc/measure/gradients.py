@@ -162,7 +162,9 @@ def _feeds(setting: Setting, block: Block) -> Mapping[str, Array]:
 def _executor(setting: Setting, names: Sequence[str]) -> HybridExecutor:
     alone = (setting.copies.of(group) for group in setting.graph.tied(names))
     copies = {name: count for found in alone for name, count in found.items()}
-    return HybridExecutor(setting.model, setting.graph, names, setting.ranges, copies, setting.engine)
+    return HybridExecutor(
+        setting.model, setting.graph, names, setting.ranges, copies, setting.engine, setting.layout.inputs
+    )
 
 
 def _corrected(setting: Setting, names: Sequence[str]) -> list[str]:

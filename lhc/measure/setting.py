@@ -166,7 +166,8 @@ class Setting:
     def executor(self, placement: frozenset[str], reads: Bank[ProgrammedMatrix] | None = None) -> HybridExecutor:
         """The network with these layers analog, as units of work run it; ``reads``: see `HybridExecutor`."""
         copies = self.copies.of(placement)
-        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, self.engine, reads)
+        axes = self.layout.inputs
+        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, self.engine, reads, axes)
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)

@@ -14,6 +14,7 @@ from lhc.samples.sample_axis import CALL, SampleAxis
 __all__ = [
     "Dim",
     "Shape",
+    "batch_shapes",
     "declared_shape",
     "element_types",
     "example_shapes",
@@ -301,6 +302,35 @@ def _forget_stale_shapes(graph: onnx.GraphProto, symbols: Mapping[str, int]) -> 
     for node in graph.node:
         for _, inner in subgraphs(node):
             _forget_stale_shapes(inner, symbols)
+
+
+def batch_shapes(model: OnnxModel, samples: int, axes: Mapping[str, SampleAxis] | None = None) -> dict[str, Shape]:
+    """Shapes of the tensors of the main graph in a call of so many samples, as far as inference finds them.
+
+    Args:
+        axes: of inputs that have samples elsewhere than `sample_axes` says.
+
+    Returns:
+        By name; nothing where the file fixes how many samples a call has, or contradicts itself.
+    """
+    proto, inputs = outline(model.proto), input_shapes(model)
+    places: dict[str, SampleAxis] = {**sample_axes(model), **(axes or {})}
+    symbols: dict[str, int] = {}
+    fixed: dict[str, Shape] = {}
+    for name, declared in inputs.items():
+        axis = places[name]
+        if declared and axis != CALL and axis < len(declared) and not isinstance(declared[axis], int):
+            fixed[name] = (*declared[:axis], samples, *declared[axis + 1 :])
+            symbols |= {symbol: samples} if isinstance(symbol := declared[axis], str) else {}
+    if not fixed:
+        return {}
+    for value in proto.graph.input:
+        declared = fixed.get(value.name, inputs.get(value.name))
+        if declared is not None:
+            _bind(value, None, tuple(symbols.get(d, d) if isinstance(d, str) else d for d in declared), symbols)
+    del proto.graph.value_info[:]  # exporters leave sizes of their own example there
+    _forget_stale_shapes(proto.graph, symbols)
+    return tensor_shapes(inferred_graph(proto))
 
 
 def inlined(proto: onnx.ModelProto, label: str) -> onnx.ModelProto:
