@@ -163,7 +163,13 @@ def _executor(setting: Setting, names: Sequence[str]) -> HybridExecutor:
     alone = (setting.copies.of(group) for group in setting.graph.tied(names))
     copies = {name: count for found in alone for name, count in found.items()}
     return HybridExecutor(
-        setting.model, setting.graph, names, setting.ranges, copies, setting.engine, setting.layout.inputs
+        setting.model,
+        setting.graph,
+        names,
+        setting.ranges,
+        copies,
+        setting.engine,
+        sample_axes=setting.layout.inputs,
     )
 
 
