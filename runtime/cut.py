@@ -7,12 +7,12 @@ optimisers are then told there what they are told of the whole network.
 
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import onnx
 
-from lhc.graph import RANDOM_OPS, LayerGraph
+from lhc.graph import RANDOM_OPS, Layer, LayerGraph
 from lhc.model import OnnxModel, captured, operator_graph, upstream_of
-from lhc.onnx_io import Constants
 
 __all__ = ["Segment", "SegmentModels", "Stage", "cut_graph"]
 
@@ -40,7 +40,7 @@ Stage = tuple[Segment | None, tuple[str, ...]]
 
 
 def cut_graph(
-    graph: LayerGraph, analog: frozenset[str], constants: Constants, with_analog: Collection[str] = ()
+    graph: LayerGraph, analog: frozenset[str], constants: Container[str], with_analog: Collection[str] = ()
 ) -> list[Stage]:
     """Execution order of a placement, depth by depth; digital operators ``with_analog`` are in no segment."""
     depth = graph.depths(analog)
@@ -55,21 +55,27 @@ def cut_graph(
     return stages
 
 
-def _constant_tensors(graph: LayerGraph, others: Collection[str], constants: Constants) -> set[str]:
+def _constant_tensors(graph: LayerGraph, others: Collection[str], constants: Container[str]) -> set[str]:
     """Tensors that follow from constants alone.
 
     Args:
         others: layers in no segment; those of their inputs that `Constants` cannot compute are not among the tensors.
     """
+    import networkx as nx
+
     held = {tensor for layer in graph.layers for tensor in (*layer.inputs, *layer.outputs) if tensor in constants}
-    found = set(held)
-    for name in graph.order():
-        layer = graph[name]
-        if name in others or layer.op_type in _NEVER_CONSTANT or not layer.inputs:
-            continue
-        if found.issuperset(layer.inputs):
-            found.update(layer.outputs)
-    return held | found.difference(*(graph[name].inputs for name in others))
+    told = nx.DiGraph((u, v) for u, v, tensor in graph.networkx.edges(data="tensor") if tensor not in held)
+    told.add_nodes_from(graph.networkx)
+    varying = [layer.name for layer in graph.layers if layer.name in others or _varies(layer, graph, held)]
+    reached = set(chain.from_iterable(nx.bfs_layers(told, varying)))
+    found = {tensor for layer in graph.layers if layer.name not in reached for tensor in layer.outputs}
+    return held | found.difference(*(layer.inputs for layer in graph.layers if layer.name in others))
+
+
+def _varies(layer: Layer, graph: LayerGraph, held: Container[str]) -> bool:
+    """Whether an operator does not follow from constants, whatever those before it do."""
+    given = any(tensor not in held and graph.producer(tensor) is None for tensor in layer.inputs)
+    return given or not layer.inputs or layer.op_type in _NEVER_CONSTANT
 
 
 def _segment(graph: LayerGraph, names: list[str], constants: Container[str]) -> Segment | None:
