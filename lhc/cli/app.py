@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from lhc.cli.command_groups import Commands
-from lhc.cli.crash import tell_crash
+from lhc.cli.crash import reporting, tell_crash
 from lhc.errors import CRASHED
 from lhc.support.plain_text import plain
 from lhc.support.version import VERSION
@@ -48,8 +48,25 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    trusted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Import a module whose device classes a hardware description or an annotated model names; lhc imports"
+            " none of these by itself. Repeat it for several.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if trusted:
+        _import(trusted)
+
+
+@reporting
+def _import(modules: list[str]) -> None:
+    from lhc.hardware.external import import_modules
+
+    import_modules(modules, "--import")
 
 
 class _Plain(logging.Formatter):

@@ -16,18 +16,28 @@ from lhc.hardware.devices import (
     ReramWan2022,
     StateIndependent,
 )
+from lhc.hardware.external import AihwkitDevices
 from lhc.hardware.faults import Faults
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.overrides import Override
 from lhc.hardware.presets import has_comments, preset_names, preset_text
 from lhc.hardware.sections import UNLIMITED, Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
-from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, scaled_programming, without
+from lhc.hardware.variants import (
+    EFFECTS,
+    Effect,
+    effects_of,
+    fixed_devices,
+    scaled_noise,
+    scaled_programming,
+    without,
+)
 from lhc.hardware.weight_noise import Regimes
 
 __all__ = [
     "EFFECTS",
     "UNLIMITED",
     "Adc",
+    "AihwkitDevices",
     "AlpineCosts",
     "Assumed",
     "Compensation",
@@ -55,6 +65,7 @@ __all__ = [
     "Tiles",
     "Training",
     "effects_of",
+    "fixed_devices",
     "has_comments",
     "preset_names",
     "preset_text",

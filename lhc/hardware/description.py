@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
+from lhc.hardware.external import loaded_classes
 from lhc.hardware.geometry import free_copies, held_rows, tile_rows
 from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
@@ -50,36 +51,37 @@ class Hardware(Machine):
     def _with(self, override: Override, number: int) -> "Hardware":
         return self.model_copy(update=override.apply(self, ("overrides", number)) | {"overrides": ()})
 
-    def _variants(self) -> "tuple[Hardware, ...]":
+    def variants(self) -> "tuple[Hardware, ...]":
+        """The machine, and with each of its overrides."""
         return (self, *(self._with(override, number) for number, override in enumerate(self.overrides)))
 
     @property
     def most_cells(self) -> int:
         """Unit cells of a tile, of the layers that need most."""
-        return max(machine.cells for machine in self._variants())
+        return max(machine.cells for machine in self.variants())
 
     @property
     def is_stochastic(self) -> bool:
         """Whether two draws can differ, in any layer."""
         return any(
             m.devices is not None or m.draws_outputs or m.faults.any or m.adc.capacitor_mismatch
-            for m in self._variants()
+            for m in self.variants()
         )
 
     @property
     def has_mismatch(self) -> bool:
         """Whether steps of an ADC differ from each other, in any layer."""
-        return any(machine.adc.capacitor_mismatch > 0 for machine in self._variants())
+        return any(machine.adc.capacitor_mismatch > 0 for machine in self.variants())
 
     @property
     def needs_calibration(self) -> bool:
         """Whether input ranges must be calibrated on data, for any layer."""
-        return any(machine.dac.scaling == "static" for machine in self._variants())
+        return any(machine.dac.scaling == "static" for machine in self.variants())
 
     @property
     def calibrates_adcs(self) -> bool:
         """Whether ranges of ADCs are calibrated on data, for any layer; layers may be calibrated already."""
-        return any(machine.adc.to_calibrate for machine in self._variants())
+        return any(machine.adc.to_calibrate for machine in self.variants())
 
     def with_adc_bounds(
         self, bounds: Mapping[str, float], columns: Mapping[str, tuple[float, ...]] | None = None
@@ -131,12 +133,12 @@ class Hardware(Machine):
 
     def any_layer(self, has: Callable[[Machine], bool]) -> bool:
         """Whether any layer's machine has something."""
-        return any(map(has, self._variants()))
+        return any(map(has, self.variants()))
 
     @property
     def corrects_outputs(self) -> bool:
         """Whether outputs of chips are corrected on calibration samples, in any layer."""
-        return self.is_stochastic and any(machine.compensation.outputs != "none" for machine in self._variants())
+        return self.is_stochastic and any(machine.compensation.outputs != "none" for machine in self.variants())
 
     @property
     def geometry(self) -> "Hardware":
@@ -211,14 +213,14 @@ class Hardware(Machine):
         """
         if not 0 <= t_s < float("inf"):
             raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_s}")
-        for machine in self._variants():
+        for machine in self.variants():
             problem = machine.devices and machine.devices.time_problem(t_s)
             if problem:
                 raise UsageError(f"hardware {self.name!r} after {time_text(t_s)}: {problem}")
 
     def knows(self, t_s: float) -> bool:
         """Whether the devices of every layer are known at a time, in seconds counted as ``t_inference_s``."""
-        return not any(machine.devices and machine.devices.time_problem(t_s) for machine in self._variants())
+        return not any(machine.devices and machine.devices.time_problem(t_s) for machine in self.variants())
 
     @property
     def copies_obstacle(self) -> str | None:
@@ -270,6 +272,11 @@ class Hardware(Machine):
     def held_rows(self, rows: int, copies: int = 1) -> int:
         """Weights that products with one output of such a matrix take, at most, all slices counted."""
         return self.mapping.slices * held_rows(rows, self.tiles.rows, copies)
+
+    @property
+    def user_classes(self) -> dict[str, type]:
+        """Classes of modules of the user's that it names (``module:Class``), those that are imported here."""
+        return loaded_classes(self.model_dump(include={"devices", "compensation", "overrides"}))
 
     def to_yaml(self) -> str:
         """The whole description as YAML that ``Hardware.load`` reads back."""
@@ -436,4 +443,5 @@ class Hardware(Machine):
         fields: dict[str, object] = {"name": name, "description": description, "source": source}
         if t_inference_s is not None:
             fields["t_inference_s"] = t_inference_s
-        return cls.model_validate(read(config, fields, tuple(leave_out)).model_dump(exclude_unset=True))
+        machine = read(config, fields, tuple(leave_out))
+        return cls.model_validate({field: getattr(machine, field) for field in machine.model_fields_set})

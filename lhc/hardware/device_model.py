@@ -1,6 +1,6 @@
 """What every model of devices has."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -47,6 +47,11 @@ class DeviceModel(Section):
     def fields_from(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Fields from the attributes of an aihwkit noise model."""
         return {field: attributes[attribute] for attribute, field in cls.attributes.items() if attribute in attributes}
+
+    def scaled(self, fields: Iterable[str], value: Callable[[float], float]) -> dict[str, object]:
+        """Fields that change where factors of these names do, as far as the model has such."""
+        known = [field for field in fields if field in type(self).model_fields]
+        return {field: value(float(getattr(self, field))) for field in known}
 
     def time_problem(self, t_s: float) -> str | None:
         """Why the model says nothing about a time of inference (seconds), if so."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from lhc.hardware.device_model import DeviceModel, Pair, PairedDevices, Positive, Scale
+from lhc.hardware.external import AihwkitDevices
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.weight_noise import Regimes
 
@@ -284,6 +285,7 @@ DEVICE_MODELS: Mapping[str, type[DeviceModel]] = {
     "state_independent": StateIndependent,
     "measured": Measured,
     "regimes": Regimes,
+    "aihwkit": AihwkitDevices,
 }
 
 
@@ -300,7 +302,8 @@ Devices = Annotated[
     | Annotated[ReramWan2022, Tag("reram_wan2022")]
     | Annotated[StateIndependent, Tag("state_independent")]
     | Annotated[Measured, Tag("measured")]
-    | Annotated[Regimes, Tag("regimes")],
+    | Annotated[Regimes, Tag("regimes")]
+    | Annotated[AihwkitDevices, Tag("aihwkit")],
     Discriminator(
         _model_of,
         custom_error_type="device_model",

@@ -7,6 +7,7 @@ from lhc.hardware.costs import AlpineCosts, Costs
 from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import PairedDevices
 from lhc.hardware.devices import Devices, Pcm
+from lhc.hardware.external import AihwkitDevices
 from lhc.hardware.faults import Faults
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Section, Tiles, Training
 from lhc.hardware.stuck_cells import stuck_count
@@ -112,6 +113,15 @@ class Machine(Section):
         }
         if not self.tiles.limited and (wrong := [what for what, is_so in needing.items() if is_so]):
             raise ValueError(f"tiles.rows and tiles.cols must be numbers for {' and for '.join(wrong)}")
+        return self
+
+    @model_validator(mode="after")
+    def _faults_are_of_known_cells(self) -> "Machine":
+        if isinstance(self.devices, AihwkitDevices) and (self.faults.any or self.faults.differ):
+            raise ValueError(
+                f"faults are those of cells that lhc knows, and {self.devices.noise_model} programs whole weights:"
+                " leave out the faults, or take another device model"
+            )
         return self
 
     @model_validator(mode="after")

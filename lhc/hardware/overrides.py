@@ -21,7 +21,11 @@ Partial = dict[str, object]
 _LONGEST = 1000
 _SHOWN = 20
 """Most problems that a message lists."""
-_KINDS: dict[str, Callable[[], tuple[str, ...]]] = {"devices": lambda: (*DEVICE_MODELS,), "costs": cost_models}
+_KINDS: dict[str, Callable[[], tuple[str, ...]]] = {
+    "devices": lambda: (*DEVICE_MODELS,),
+    "costs": cost_models,
+    "drift": lambda: ("kind", "object"),
+}
 
 
 class Override(Section):

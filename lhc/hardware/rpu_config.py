@@ -17,16 +17,17 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
 from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import DeviceModel, PairedDevices
-from lhc.hardware.devices import DEVICE_MODELS, Pcm, ReramCmo
+from lhc.hardware.devices import DEVICE_MODELS, Devices, Pcm, ReramCmo
+from lhc.hardware.external import AihwkitDevices, compensation_of, devices_of, equal, made
 from lhc.hardware.machine import Machine
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.overrides import problems
-from lhc.hardware.sections import UNLIMITED, Converter, LeftOut, Training
+from lhc.hardware.sections import UNLIMITED, Converter, LeftOut, Training, UserObject
 from lhc.hardware.weight_noise import Regimes
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ _REMAPS = {"CHANNELWISE_SYMMETRIC": "channelwise", "LAYERWISE_SYMMETRIC": "layer
 
 def _aihwkit() -> SimpleNamespace:
     try:
-        from aihwkit.inference.compensation import drift
+        from aihwkit.inference.compensation import base, drift
         from aihwkit.inference.converter import conductance
         from aihwkit.inference.noise import custom, hermes, pcm, reram
+        from aihwkit.inference.noise.base import BaseNoiseModel
         from aihwkit.simulator import configs, parameters, tiles
     except ImportError as error:
         raise MissingDependencyError(
@@ -64,7 +66,14 @@ def _aihwkit() -> SimpleNamespace:
         ) from error
     noise = {"custom": custom, "hermes": hermes, "pcm": pcm, "reram": reram}
     return SimpleNamespace(
-        configs=configs, conductance=conductance, drift=drift, noise=noise, parameters=parameters, tiles=tiles
+        BaseDriftCompensation=base.BaseDriftCompensation,
+        BaseNoiseModel=BaseNoiseModel,
+        configs=configs,
+        conductance=conductance,
+        drift=drift,
+        noise=noise,
+        parameters=parameters,
+        tiles=tiles,
     )
 
 
@@ -124,15 +133,22 @@ _DRIFT_COMPENSATIONS = {
 }
 
 
-def _drift_compensation(kind: str) -> Any:
+def _drift_compensation(kind: str | UserObject) -> Any:
+    if isinstance(kind, UserObject):
+        return made(kind, "drift_compensation")
     return None if kind == "none" else getattr(_aihwkit().drift, _DRIFT_COMPENSATIONS[kind])()
 
 
-def _compensation(given: Any) -> dict[str, object]:
+def _compensation(given: Any, own: bool) -> dict[str, object]:
     """aihwkit's configurations say nothing of other compensations, which are as they are by default."""
-    kinds = {name: kind for kind, name in _DRIFT_COMPENSATIONS.items()}
-    drift = "none" if given is None else kinds.get(type(given).__name__, "global")
-    return {"drift": drift}
+    if given is None:
+        return {"drift": "none"}
+    for kind, name in _DRIFT_COMPENSATIONS.items():
+        if type(given) is getattr(_aihwkit().drift, name) and not vars(given):
+            return {"drift": kind}
+    return {
+        "drift": compensation_of(given) if own and isinstance(given, _aihwkit().BaseDriftCompensation) else "global"
+    }
 
 
 def _build_training(config: Any, training: Training, parameters: Any) -> None:
@@ -157,6 +173,8 @@ def _noise_model(devices: DeviceModel | None) -> Any:
         model = _noise_model(Pcm(programming_noise_scale=0, read_noise_scale=0, drift_scale=0))
         model.never_programmed = True  # tells perfect devices from programmed ones without noise
         return model
+    if isinstance(devices, AihwkitDevices):
+        return devices.made()
     if isinstance(devices, Measured | Regimes):
         own = _own_models()
         return own.MeasuredNoise(devices) if isinstance(devices, Measured) else own.RegimeNoise(devices)
@@ -206,7 +224,7 @@ def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[
             f"an aihwkit configuration for inference is needed (InferenceRPUConfig), not a {type(config).__name__}"
         )
     try:
-        machine = Machine.model_validate(fields | _sections(_as_computed(config)))
+        machine = Machine.model_validate(fields | _sections(_as_computed(config), leave_out))
     except ValidationError as error:
         raise ConfigError(f"aihwkit configuration {type(config).__name__}: {problems(error)}") from error
     wrong = _differences(_as_computed(config), build(machine))
@@ -239,8 +257,13 @@ def _as_computed(config: Any) -> Any:
     return perfect
 
 
-def _sections(config: Any) -> dict[str, Any]:
-    """The sections nearest to a configuration; whether they say all of it is seen afterwards."""
+def _sections(config: Any, leave_out: tuple[str, ...]) -> dict[str, Any]:
+    """The sections nearest to a configuration; whether they say all of it is seen afterwards.
+
+    Args:
+        leave_out: settings that are to be left out; of an object it may be the class.
+    """
+    own = {name: not any(one.startswith(name) for one in leave_out) for name in ("noise_model", "drift_compensation")}
     forward, mapping, ranges = config.forward, config.mapping, config.pre_post.input_range
     scaling = "abs_max" if forward.noise_management.name == "ABS_MAX" else "none"
     omega = mapping.weight_scaling_omega
@@ -266,8 +289,8 @@ def _sections(config: Any) -> dict[str, Any]:
             "ir_drop_g_ratio": forward.ir_drop_g_ratio if forward.ir_drop_g_ratio > 0 else Currents().ir_drop_g_ratio,
         },
         "mapping": {"omega": min(max(omega, 0.0), 1.0), "columnwise": mapping.weight_scaling_columnwise},
-        "devices": _devices(config.noise_model),
-        "compensation": _compensation(config.drift_compensation),
+        "devices": _devices(config.noise_model, own["noise_model"]),
+        "compensation": _compensation(config.drift_compensation, own["drift_compensation"]),
         "training": _training(config),
     }
 
@@ -290,17 +313,35 @@ def _training(config: Any) -> dict[str, Any]:
     }
 
 
-def _devices(noise_model: Any) -> dict[str, Any] | None:
+def _devices(noise_model: Any, own: bool) -> dict[str, Any] | DeviceModel | None:
+    """The device model nearest to a noise model; the noise model itself where it says more, if it is the user's own."""
     if getattr(noise_model, "never_programmed", False):
         return None
-    own = _own_models()
-    if isinstance(noise_model, own.MeasuredNoise | own.RegimeNoise | own.CellNoise):
+    lhcs = _own_models()
+    if isinstance(noise_model, lhcs.MeasuredNoise | lhcs.RegimeNoise | lhcs.CellNoise):
         described: DeviceModel = noise_model.devices
         return described.model_dump()
+    known = _known_devices(noise_model)
+    if not own or not isinstance(noise_model, _aihwkit().BaseNoiseModel) or (known and _says(known, noise_model)):
+        return known or {"model": "pcm"}
+    return devices_of(noise_model)
+
+
+def _known_devices(noise_model: Any) -> dict[str, Any]:
     for name, devices in DEVICE_MODELS.items():
         if devices.module and type(noise_model) is _noise_class(devices):
             return {"model": name, **devices.fields_from(vars(noise_model)), **_pair_of(devices, noise_model)}
-    return {"model": "pcm"}
+    return {}
+
+
+def _says(known: dict[str, Any], noise_model: Any) -> bool:
+    """Whether fields of a device model say all of a noise model, or one of them is out of its range."""
+    try:
+        devices: DeviceModel = TypeAdapter(Devices).validate_python(known)
+    except ValidationError:
+        return True
+    ours, theirs = dict(_leaves(_noise_model(devices))), dict(_leaves(noise_model))
+    return ours.keys() == theirs.keys() and all(_same(value, ours[path]) for path, value in theirs.items())
 
 
 def _pair_of(devices: type[DeviceModel], noise_model: Any) -> dict[str, Any]:
@@ -358,7 +399,7 @@ def _same(one: Any, other: Any) -> bool:
         return one is other
     if isinstance(one, int | float) and isinstance(other, int | float):
         return math.isclose(one, other, rel_tol=1e-12)
-    return bool(one == other)
+    return equal(one, other)
 
 
 def _shown(value: Any) -> str:

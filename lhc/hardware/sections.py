@@ -7,34 +7,43 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    JsonValue,
     PlainSerializer,
     PositiveInt,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from lhc.support.nested_values import holds_more
 from lhc.support.numbers import GREATEST, SMALLEST, in_range
 
 __all__ = [
     "UNLIMITED",
     "Adc",
+    "ClassName",
     "Compensation",
     "Converter",
     "Dac",
     "DriftCompensation",
     "LeftOut",
     "Mapping",
+    "Parameters",
     "Section",
     "Tiles",
     "Training",
+    "UserObject",
     "moved",
 ]
 
 MOST_BITS = 16
 """Of a weight's magnitude, where it is rounded."""
+MOST_VALUES = 2**16
+"""Of the attributes of an object: plans and annotated models hold them."""
 UNLIMITED = 2**30
 """Rows or columns of a tile that is as large as its layer needs: more than any matrix has."""
 LARGEST = 65536
@@ -342,13 +351,42 @@ class Mapping(Section):
         return self
 
 
+def _few(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if holds_more(values, MOST_VALUES):
+        raise ValueError(f"more than {MOST_VALUES} values; let the class read a file of its own")
+    return values
+
+
+ClassName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", max_length=500)]
+"""``module:Class``."""
+Parameters = Annotated[dict[str, JsonValue], AfterValidator(_few)]
+"""By name of an argument or attribute; tuples, arrays and tensors are mappings of ``$tuple``, ``$array``, ``$tensor``.
+"""
+
+
+class UserObject(Section):
+    """An object of aihwkit's, or of the user's, by its class."""
+
+    type: ClassName
+    """Its class, ``module:Class``."""
+    parameters: Parameters = Field(default_factory=dict)
+    """Arguments of the constructor, and attributes that are set afterwards."""
+
+
+def _kind_of_drift(value: object) -> str:
+    return "object" if isinstance(value, dict | UserObject) else "kind"
+
+
 class Compensation(Section):
     """What makes up for the errors of devices without training; docs/healing.md."""
 
-    drift: DriftCompensation = "global"
+    drift: Annotated[
+        Annotated[DriftCompensation, Tag("kind")] | Annotated[UserObject, Tag("object")], Discriminator(_kind_of_drift)
+    ] = "global"
     """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time of
     inference (Joshi et al., Nat. Commun. 2020). ``global-exact``: over the read-out that ideal devices would give.
-    ``per-column``: one gain a column."""
+    ``per-column``: one gain a column. An object of aihwkit's interface (`BaseDriftCompensation`), by its class:
+    ``{type: module:Class, parameters: {…}}``."""
     copies: bool = True
     """Whether inputs may drive further rows of tiles that hold the same weights on devices of their own."""
     outputs: Literal["affine", "offset", "none"] = "affine"

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
+from lhc.errors import UsageError
 from lhc.hardware.description import Hardware
 from lhc.hardware.device_model import DeviceModel
+from lhc.hardware.external import AihwkitDevices
 from lhc.hardware.faults import Faults
 from lhc.hardware.overrides import Override
 from lhc.hardware.sections import Adc
 
-__all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "scaled_programming", "without"]
+__all__ = ["EFFECTS", "Effect", "effects_of", "fixed_devices", "scaled_noise", "scaled_programming", "without"]
 
 Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults", "weights", "wires"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
@@ -88,8 +90,24 @@ def scaled_programming(hardware: Hardware, factor: float) -> Hardware:
     return _changed(hardware, {}, {}, ("programming_noise_scale", "noise_scale"), lambda value: factor * value)
 
 
+def fixed_devices(hardware: Hardware) -> tuple[str, ...]:
+    """Noise models of a user's whose effects have no factors: they can neither be switched off nor scaled."""
+    own = (one.devices for one in hardware.variants() if isinstance(one.devices, AihwkitDevices))
+    fields = [field for fields in _DEVICE_FIELDS.values() for field in fields]
+    return tuple(dict.fromkeys(one.noise_model for one in own if not one.scaled(fields, lambda value: value)))
+
+
 def scaled_noise(hardware: Hardware, factor: float) -> Hardware:
-    """The machine with the deviations of programming, read and output noise multiplied by a factor."""
+    """The machine with the deviations of programming, read and output noise multiplied by a factor.
+
+    Raises:
+        UsageError: noise of its devices cannot be scaled.
+    """
+    if fixed := fixed_devices(hardware):
+        raise UsageError(
+            f"hardware {hardware.name!r}: noise of {', '.join(fixed)} cannot be scaled: there is no prog_noise_scale,"
+            " noise_scale, drift_scale or read_noise_scale, aihwkit's factors"
+        )
     noisy = _changed(_with_currents(hardware, ("read_noise",), factor), {}, {}, _NOISE, lambda value: factor * value)
     overrides = tuple(
         o.model_copy(update={"adc": o.adc | {"noise": factor * _number(o.adc["noise"])}}) if "noise" in o.adc else o
@@ -105,7 +123,7 @@ def _changed(
     """A machine with fields replaced; an override is changed where it sets something of the same section."""
     devices = hardware.devices
     if devices is not None:
-        devices = devices.model_copy(update=_values(devices, device_fields, value))
+        devices = devices.model_copy(update=devices.scaled(device_fields, value))
     overrides = tuple(
         override.model_copy(
             update={
@@ -125,11 +143,6 @@ def _changed(
     return hardware.model_copy(update=changed)
 
 
-def _values(devices: DeviceModel, fields: tuple[str, ...], value: Callable[[float], float]) -> Fields:
-    known = [field for field in fields if field in type(devices).model_fields]
-    return {field: value(_number(getattr(devices, field))) for field in known}
-
-
 def _partial(
     hardware: Hardware, override: Override, fields: tuple[str, ...], value: Callable[[float], float]
 ) -> Fields | None:
@@ -140,8 +153,8 @@ def _partial(
     applied = override.apply(hardware)["devices"]
     assert isinstance(applied, DeviceModel)
     fresh = hardware.devices is None or type(applied) is not type(hardware.devices)
-    named = tuple(field for field in fields if fresh or field in partial)
-    return partial | _values(applied, named, value)
+    named = tuple(field for field in fields if fresh or field in partial or "parameters" in partial)
+    return partial | applied.scaled(named, value)
 
 
 def _number(value: object) -> float:

@@ -21,6 +21,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from lhc.errors import UsageError, WorkerError
+from lhc.hardware.external import import_modules
 from lhc.measure.desk import Desk, WorkUnit
 from lhc.measure.scorer import BlockWork, Scorer
 from lhc.measure.setting import Block, Setting
@@ -175,7 +176,7 @@ def packed(setting: Setting) -> bytes:
         UsageError: the metric exists in this process alone.
     """
     try:
-        return pickle.dumps(setting)
+        return pickle.dumps((setting.device_code, pickle.dumps(setting)))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UsageError(
             f"metric {setting.metric.name!r} cannot be given to other processes ({error}); define it in a module and"
@@ -258,5 +259,10 @@ def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:
     """That of a setting; a process keeps the last one. ``payload``: as our parent or the user's scheduler packed it."""
     if name not in _SCORERS:
         _SCORERS.clear()
-        _SCORERS[name] = Scorer(pickle.loads(payload()))
+        code, packed_setting = pickle.loads(payload())
+        import_modules({kind.partition(":")[0] for kind in code}, "hardware: module")
+        setting: Setting = pickle.loads(packed_setting)
+        if setting.device_code != code:
+            raise UsageError(f"hardware: another version of {', '.join(code)} is loaded here; restart the workers")
+        _SCORERS[name] = Scorer(setting)
     return _SCORERS[name]

@@ -324,6 +324,7 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         f"any number of {what}" if size == UNLIMITED else f"{size} {what}"
         for what, size in (("rows", machine.tiles.rows), ("columns", machine.tiles.cols))
     )
+    drift = machine.compensation.drift
     number = "any number" if machine.tiles.count is None else str(machine.tiles.count)
     facts = [
         ("hardware", f"{machine.name}: {machine.description}".removesuffix(": ")),
@@ -332,7 +333,7 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("cells", cells_text(machine)),
         ("converters", converters_text(machine)),
         ("faults of chips", faults_text(machine)),
-        ("drift compensation", machine.compensation.drift),
+        ("drift compensation", drift if isinstance(drift, str) else drift.type),
         *_healing_facts(report),
         *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
         ("model", f"SHA-256 {plan.source} of graph and weights"),

@@ -1,6 +1,6 @@
 """A machine in words: its cells, its converters, the faults of its chips."""
 
-from lhc.hardware import Hardware
+from lhc.hardware import AihwkitDevices, Hardware
 from lhc.hardware.device_model import PairedDevices
 from lhc.support.numbers import count, counted, share_text
 
@@ -11,6 +11,8 @@ def cells_text(machine: Hardware) -> str:
     """What holds a weight, where that is more than one pair of devices; nothing elsewhere."""
     devices, mapping = machine.devices, machine.mapping
     found = []
+    if isinstance(devices, AihwkitDevices):
+        found.append(f"aihwkit noise model {devices.noise_model}")
     if isinstance(devices, PairedDevices):
         if devices.pair == "reference-column":
             found.append("one device a weight and a reference column a tile")

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.errors import OutOfTimeError
-from lhc.hardware import EFFECTS, Effect, effects_of, without
+from lhc.hardware import EFFECTS, Effect, effects_of, fixed_devices, without
 from lhc.measure.bench import Bench
 from lhc.measure.measurement import finite
 from lhc.plan import Sensitivity
@@ -38,6 +38,8 @@ def measure_attribution(bench: Bench, names: Sequence[str], confidence: float = 
         bench: samples, metric (damage is in its unit), hardware, draws.
     """
     effects = effects_of(bench.hardware)
+    if fixed := fixed_devices(bench.hardware):
+        log.warning("effects of %s cannot be switched off: what they do is in the rest", ", ".join(fixed))
     benches: dict[Effect | None, Bench] = {effect: _bench(bench, [effect]) for effect in effects}
     benches[None] = bench
     perfect = _bench(bench, EFFECTS)

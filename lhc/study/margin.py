@@ -41,6 +41,7 @@ def measure_robustness(
         bench: samples, metric, hardware, draws; its time of inference is that of chips and noise.
         chips: programmings for the spread over chips.
     """
+    scaled_noise(bench.hardware, 1.0)  # refuses what cannot be scaled before anything is measured
 
     def evaluated(bench: Bench, what: str, count: int, t_s: float | None = None) -> Evaluation:
         return bench.evaluate(placement, budget.relative, what, t_s, budget.confidence, range(first, first + count))

@@ -1,0 +1,8 @@
+"""Lock on torch's global generator: held by whoever seeds it and draws from it."""
+
+import threading
+
+__all__ = ["GENERATOR_LOCK"]
+
+GENERATOR_LOCK = threading.RLock()
+"""Sessions in several threads program their chips one at a time."""
