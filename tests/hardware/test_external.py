@@ -22,7 +22,7 @@ from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog
 
-SessionEngine = Literal["auto", "fast", "fast16", "torch", "reference"]
+SessionEngine = Literal["auto", "fast", "aihwkit"]
 
 MODULE = '''
 import numpy as np
@@ -175,7 +175,7 @@ def held(config: object, engine: SessionEngine = "auto", seed: int = 0) -> npt.N
     return np.asarray(found).T
 
 
-@pytest.mark.parametrize("engine", ["fast", "reference"])
+@pytest.mark.parametrize("engine", ["fast", "aihwkit"])
 @pytest.mark.parametrize("g_max", [10.0, 40.0])
 def test_noise_and_converter_are_the_users_own(
     own: ModuleType, calls: dict[str, int], g_max: float, engine: SessionEngine
