@@ -13,10 +13,9 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["differentiating", "isolated", "seeded_generator"]
+from lhc.support.generator_lock import GENERATOR_LOCK
 
-_GENERATOR = threading.RLock()
-"""Held by whoever draws from torch's global generator; training holds it while devices are programmed for its steps."""
+__all__ = ["differentiating", "isolated", "seeded_generator"]
 
 
 class _Settings:
@@ -80,5 +79,5 @@ def seeded_generator(devices: Sequence[torch.device] = ()) -> Iterator[Callable[
     Args:
         devices: GPUs whose generators are seeded too.
     """
-    with _GENERATOR, torch.random.fork_rng(devices=list(devices)):
+    with GENERATOR_LOCK, torch.random.fork_rng(devices=list(devices)):
         yield torch.manual_seed if devices else torch.default_generator.manual_seed

@@ -5,4 +5,4 @@ import threading
 __all__ = ["GENERATOR_LOCK"]
 
 GENERATOR_LOCK = threading.RLock()
-"""Sessions in several threads program their chips one at a time."""
+"""Training holds it too, while devices are programmed for its steps."""
