@@ -15,6 +15,7 @@ import typer
 from lhc.cli.command_groups import Commands
 from lhc.cli.crash import reporting, tell_crash
 from lhc.errors import CRASHED
+from lhc.support.log_levels import NOTE
 from lhc.support.plain_text import plain
 from lhc.support.version import VERSION
 
@@ -102,6 +103,7 @@ def main() -> None:
     handler.setFormatter(_Plain("%(message)s"))
     handler.addFilter(_Once())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("lhc").setLevel(NOTE)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _end)

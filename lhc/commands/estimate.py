@@ -55,7 +55,7 @@ def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | R
         raise UsageError("lhc.estimate takes the options of a command as one object: lhc.PartitionOptions(model, …)")
     if isinstance(options, CompareOptions):
         return _comparison(options)
-    with Running(options) as running:
+    with Running(options, looks_only=True) as running:
         if isinstance(options, RunOptions):
             study, analog, at = read_run(options, running)
             bench, layers = study.bench(study.splits.judged), analog

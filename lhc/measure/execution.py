@@ -1,5 +1,6 @@
 """How measuring is carried out: by how many processes, with how much memory and time, and where results are kept."""
 
+import logging
 import time
 from copy import copy
 from types import TracebackType
@@ -9,15 +10,22 @@ from lhc.errors import OutOfTimeError
 from lhc.measure.workers import ProcessWorkers, SerialWorkers, Workers
 from lhc.options.subjects import Execution
 from lhc.store import ResultCache
+from lhc.support.log_levels import NOTE
+from lhc.support.numbers import counted
 
 __all__ = ["Running"]
+
+log = logging.getLogger("lhc")
 
 
 class Running:
     """Workers, the result cache and the clock of one command."""
 
-    def __init__(self, execution: Execution | None = None) -> None:
+    def __init__(self, execution: Execution | None = None, looks_only: bool = False) -> None:
         """Start workers and open the cache.
+
+        Args:
+            looks_only: nothing is measured, and results of earlier runs are looked up to say how many there are.
 
         Raises:
             UsageError: the scheduler cannot be used.
@@ -28,6 +36,7 @@ class Running:
         self._stops: list[float] = []  # shared with copies
         self.cache = None if chosen.work_dir is None else ResultCache(chosen.work_dir, fresh=chosen.fresh)
         self.workers = _workers(chosen)
+        self._looks_only = looks_only
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +47,9 @@ class Running:
         self.workers.close()
         if self.cache is not None:
             self.cache.close()
+            if self.cache.earlier and error is None and not self._looks_only:
+                told = counted(self.cache.earlier, "result")
+                log.log(NOTE, "note: %s of an earlier run taken as they are (--fresh measures anew)", told)
 
     @property
     def bounded(self) -> bool:

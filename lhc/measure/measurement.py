@@ -269,9 +269,12 @@ def evaluation(
     step = measured.step
     value = summarize(measured.values, confidence, step)
     drop = summarize(measured.drops * scale, confidence, step * scale)
-    # No drop is below these: what an interval says of others is no finding. Decisions rest on the upper bounds.
+    # No drop is beyond these: what an interval of a few chips says of others is no finding.
     metric = evaluator.metric
-    here, anywhere = (min(scale * metric.least_damage(b), drop.mean) for b in (evaluator.baseline, None))
+    here, anywhere = (
+        (min(scale * metric.least_damage(b), drop.mean), max(scale * metric.most_damage(b), drop.mean))
+        for b in (evaluator.baseline, None)
+    )
     return Evaluation(
         metric=metric.name,
         percent=metric.percent,
@@ -281,8 +284,8 @@ def evaluation(
         std=value.std,
         interval=clipped(value.interval, *metric.bounds),
         drop=drop.mean,
-        drop_interval=clipped(drop.interval, here, np.inf),
-        sample_interval=clipped(sample_interval(measured, evaluator, relative, confidence), anywhere, np.inf),
+        drop_interval=clipped(drop.interval, *here),
+        sample_interval=clipped(sample_interval(measured, evaluator, relative, confidence), *anywhere),
         drops=tuple((measured.drops * scale).tolist()),
         samples=evaluator.samples,
         documents=None if measured.documents is None else len(members(measured.documents)),

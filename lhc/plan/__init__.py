@@ -2,7 +2,17 @@
 
 from lhc.plan.agreement import Agreement
 from lhc.plan.layer_plan import Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
-from lhc.plan.schema import SCHEMA_VERSION, CurvePoint, Estimate, HarmfulCalibration, Healing, Outcome, Plan, Retrained
+from lhc.plan.schema import (
+    SCHEMA_VERSION,
+    CurvePoint,
+    Estimate,
+    HarmfulCalibration,
+    Healing,
+    Outcome,
+    Plan,
+    Retrained,
+    TestedPlacement,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -21,4 +31,5 @@ __all__ = [
     "Reason",
     "Retrained",
     "Sensitivity",
+    "TestedPlacement",
 ]

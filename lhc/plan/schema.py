@@ -31,6 +31,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Retrained",
+    "TestedPlacement",
 ]
 
 SCHEMA_VERSION = 1
@@ -103,6 +104,21 @@ class Healing(PlanRecord):
     calibration_samples: int = 0
     reads: int = 0
     """Reads that the calibration samples of every chip are spread over."""
+
+
+class TestedPlacement(PlanRecord):
+    """A placement that was tested on samples and chips of its own, whatever came of it."""
+
+    __test__ = False  # nothing for pytest
+    layers: int = Field(ge=0)
+    """That are analog, as tables count them."""
+    analog_mac_fraction: float = Field(ge=0, le=1)
+    """Share of all MACs by stored weights."""
+    drop: float
+    interval: tuple[float, float] | None
+    """Of the mean drop: the one that decides."""
+    draws: int = Field(ge=1)
+    within_budget: bool
 
 
 class HarmfulCalibration(PlanRecord):
@@ -200,6 +216,9 @@ class Outcome(PlanRecord):
     """Copies of weights that the user asked for; None in plans of earlier versions, and where nothing was searched."""
     evaluations: int | None = None
     """Placements that the search judged."""
+    tested: tuple[TestedPlacement, ...] | None = None
+    """All placements that were tested, the one that is kept last; None in plans of earlier versions, and where nothing
+    was searched."""
     estimate: Estimate | None = None
     """None where nothing was estimated or judged."""
     healing: Healing | None = None

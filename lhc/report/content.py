@@ -13,7 +13,16 @@ from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
 from lhc.report.machine_text import cells_text, converters_text, faults_text
-from lhc.report.text import REASONS, estimate_basis, interval_text, intervals, nothing_lost, other_chips, points
+from lhc.report.text import (
+    REASONS,
+    estimate_basis,
+    interval_text,
+    intervals,
+    nothing_lost,
+    other_chips,
+    points,
+    tested_text,
+)
 from lhc.support.numbers import amount, count, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
@@ -299,6 +308,8 @@ def _search_facts(outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
     """How the placement was found."""
     judged = "" if outcome.evaluations is None else f", {counted(outcome.evaluations, 'placement')} judged"
     yield "strategy", f"{outcome.strategy}, for {outcome.objective}{judged}"
+    if tested := tested_text(outcome):
+        yield "tested", tested
     if basis := ranking_basis(sensitivities_of(plan), plan.agreement):
         yield "sensitivities", basis
     if outcome.limits:

@@ -297,7 +297,8 @@ def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
 
 
 def _outcome(plan: Plan) -> dict[str, object]:
-    return {} if plan.outcome is None else plan.outcome.model_dump(mode="json")
+    # What else was tested says how a placement was found, not how it does.
+    return {} if plan.outcome is None else plan.outcome.model_dump(mode="json", exclude={"tested"})
 
 
 def _changes(before: dict[str, object], after: dict[str, object], rounding: float = 0.0) -> dict[str, Change]:

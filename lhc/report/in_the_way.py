@@ -10,7 +10,7 @@ from lhc.support.numbers import counted
 if TYPE_CHECKING:  # words of a plan alone need nothing that was measured
     from lhc.results import Evaluation, Infeasibility
 
-__all__ = ["in_the_way"]
+__all__ = ["explained_layers", "in_the_way"]
 
 
 def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
@@ -21,10 +21,9 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
     if found.all_in_the_way:
         analog = list(layers_among(plan, found.analog))
         if len(analog) == 1:
-            return f"{analog[0]}, the only analog layer"
-        return (
-            f"all {len(analog)} analog layers: with fewer of them digital, the others were not found to hold the budget"
-        )
+            return f"{analog[0]}, the only {explained_layers(found, plan, 1)}"
+        which = explained_layers(found, plan, len(analog))
+        return f"all {len(analog)} {which}: with fewer of them digital, the others were not found to hold the budget"
     if found.without is None:
         return ""
     names = layers_among(plan, found.in_the_way)
@@ -35,6 +34,14 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
         return f"{number}{order}: {listed}; with {them} digital {drop}"
     none = "no set of layers was found whose digital execution is shown to bring the rest within the budget"
     return f"{none}; with {number} digital{order}, {drop}: {listed}"
+
+
+def explained_layers(found: "Infeasibility", plan: Plan, number: int) -> str:
+    """What the layers of the placement that is explained are: it may have been tested, and another one placed."""
+    layers = "layer" if number == 1 else "layers"
+    if frozenset(found.analog) == plan.analog:
+        return f"analog {layers}"
+    return f"{layers} that {'was' if number == 1 else 'were'} tested on tiles"
 
 
 def _holds(outcome: Outcome, found: "Evaluation") -> bool:

@@ -108,7 +108,12 @@ def sensitivity_document(table: SensitivityTable) -> Document:
     """The document of ``lhc sensitivity``."""
     copied = {name: _figure(s, exclude={"metric"}) for name, s in table.with_copies.items()}
     layers = [
-        {"name": name, **_figure(s, exclude={"metric"}), "with_copies": copied.get(name)}
+        {
+            "name": name,
+            **_figure(s, exclude={"metric"}),
+            "with_copies": copied.get(name),
+            "title": table.titles.get(name, name),
+        }
         for name, s in table.layers.items()
     ]
     known = _named(table, "metric samples documents draws seed t_s confidence calibrated engine")
@@ -141,6 +146,7 @@ def _layer(layer: LayerPlan) -> Document:
         **_named(layer, "macs activation_macs counted parameters"),
         "tiles": layer.tiles if layer.placement == "analog" else 0,
         "copies": layer.copies if layer.placement == "analog" else 0,
+        "title": layer.title,
     }
 
 
@@ -158,6 +164,7 @@ def _plan(plan: Plan) -> Document:
         **_named(outcome, "within_budget held_out chips_within max_drop drop_type strategy confidence generalized"),
         **_named(outcome, "yield_share yield_shown"),
         **_named(outcome, "objective limits limits_kept groups evaluations"),
+        "tested": None if outcome.tested is None else [one.model_dump(mode="json") for one in outcome.tested],
         "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
         "healing": None if outcome.healing is None else outcome.healing.model_dump(),
         "harmful_calibration": outcome.harmful_calibration and outcome.harmful_calibration.model_dump(),

@@ -21,7 +21,7 @@ from lhc.report.content import (
 )
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, own_drop, own_point, training_chart
-from lhc.report.in_the_way import in_the_way
+from lhc.report.in_the_way import explained_layers, in_the_way
 from lhc.report.margin_text import budget_of_margin, fails_text, held_at, margin_text, unlike_decision
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
 from lhc.report.system_lines import system_lines
@@ -328,7 +328,8 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     share = percent or drop_type == "relative"
     unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
-    layers = f"the {counted(len(found.analog), 'analog layer')} {'holds' if len(found.analog) == 1 else 'hold'}"
+    number = len(found.analog)
+    layers = f"the {number} {explained_layers(found, plan, number)} {'holds' if number == 1 else 'hold'}"
     facts = [
         (f"least {word} of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
         ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what {layers}"),

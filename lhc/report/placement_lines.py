@@ -9,7 +9,7 @@ from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded, layers_among
 from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of
-from lhc.report.in_the_way import in_the_way
+from lhc.report.in_the_way import explained_layers, in_the_way
 from lhc.report.remedies import left_digital, not_tried
 from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
 from lhc.report.text import (
@@ -30,6 +30,7 @@ from lhc.report.text import (
     samples_text,
     share_of_digital,
     shares_error,
+    tested_text,
     tests_text,
     unmet_because,
 )
@@ -229,6 +230,8 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
             yield f"mean {outcome.drop_word} {healing}"
         if outcome.harmful_calibration is not None:
             yield outcome.harmful_calibration.text
+        if tested := tested_text(outcome):
+            yield f"tested {tested}"
         found = outcome.estimate
         if found is not None:
             predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
@@ -265,7 +268,7 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
     yield f"least {outcome.drop_word} of the placements that were measured, {where}: {least}"
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
     number = len(layers_among(plan, found.analog))
-    hold = f"the {counted(number, 'analog layer')} {'holds' if number == 1 else 'hold'}"
+    hold = f"the {number} {explained_layers(found, plan, number)} {'holds' if number == 1 else 'hold'}"
     yield f"nearest budget that {hold}: --max-drop {nearest}"
     if ways := in_the_way(found, outcome, plan):
         yield f"in the way: {ways}"

@@ -7,7 +7,7 @@ from lhc.options.budget_options import DropType
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
-from lhc.report.in_the_way import in_the_way
+from lhc.report.in_the_way import explained_layers, in_the_way
 from lhc.report.margin_text import budget_of_margin, margin_cause, margin_text, unlike_decision
 from lhc.report.remedies import what_brings_more, what_helps
 from lhc.report.text import (
@@ -140,10 +140,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
         ways, verified = in_the_way(report.infeasibility, outcome, plan), len(report.infeasibility.analog)
         nearest, hold = points(outcome, report.infeasibility.nearest_budget), "holds" if verified == 1 else "hold"
-        yield (
-            "In the way",
-            f"{ways}. The nearest budget that the {counted(verified, 'analog layer')} {hold}: {nearest}.",
-        )
+        which = f"{verified} {explained_layers(report.infeasibility, plan, verified)}"
+        yield "In the way", f"{ways}. The nearest budget that the {which} {hold}: {nearest}."
     if helps := what_helps(report.infeasibility, plan):
         yield "What helps", capitalized(helps)
     if report.over_time and outcome is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lhc.options.budget_options import DropType
-from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity
+from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity, TestedPlacement
 from lhc.plan.sensitivity_texts import found_with_one_copy
 from lhc.support.numbers import (
     counted,
@@ -55,6 +55,7 @@ __all__ = [
     "share_of_digital",
     "shown_damage",
     "shown_kind",
+    "tested_text",
     "tests_text",
     "unmet_because",
     "with_one_copy",
@@ -185,6 +186,21 @@ def tests_text(outcome: Outcome) -> str | None:
         f"tested by {outcome.tests} commands, and only the last one shows it: that one of them accepts in error has a"
         f" chance of up to {level_text(outcome.error)} (one 'lhc partition --retrain' makes both tests within its own)"
     )
+
+
+def tested_text(outcome: Outcome) -> str | None:
+    """All placements that were tested, in that order, and what each came to; None where nothing was searched."""
+    if not outcome.tested:
+        return None
+
+    def told(one: TestedPlacement) -> str:
+        upper = "" if one.interval is None else f", at most {points(outcome, one.interval[1])}"
+        size = f"{counted(one.layers, 'analog layer')} ({share_text(one.analog_mac_fraction)} of MACs)"
+        chips = counted(one.draws, draws_word(outcome))
+        drop = f"{points(outcome, one.drop)}{upper}, {chips}, " if one.layers else ""
+        return f"{size} {drop}{budget_word(one.within_budget)}"
+
+    return f"{counted(len(outcome.tested), 'placement')}: {'; '.join(map(told, outcome.tested))}"
 
 
 def shares_error(outcome: Outcome) -> bool:

@@ -101,6 +101,7 @@ class Metric:
             axes that the network gives them; False: they hold no classes, None: that is not known, as of a function
             of the user's.
         best: the best score that there can be, where it is no share (of which 1 is); None: there is no such.
+        worst: the worst score that there can be, where it is no share (of which 0 is); None: there is no such.
         summary: of a set metric that takes a few numbers of every sample: outputs need not be kept for it.
         chosen: somebody chose it; False: taken for want of a choice, so that one made elsewhere goes before it.
     """
@@ -112,6 +113,7 @@ class Metric:
     percent: bool = False
     classes: bool | None = None
     best: float | None = None
+    worst: float | None = None
     summary: SampleNumbers | None = None
     chosen: bool = True
 
@@ -130,9 +132,8 @@ class Metric:
         """Between which its values lie."""
         if self.percent:
             return 0.0, 1.0
-        if self.best is None:
-            return -np.inf, np.inf
-        return (-np.inf, self.best) if self.higher_is_better else (self.best, np.inf)
+        least, most = (self.worst, self.best) if self.higher_is_better else (self.best, self.worst)
+        return -np.inf if least is None else least, np.inf if most is None else most
 
     def least_damage(self, baseline: float | None) -> float:
         """Below which no damage can be: on samples of that digital value, or on any (None)."""
@@ -140,6 +141,12 @@ class Metric:
         if METRICS.get(self.name, self).needs_targets is False and best is not None:
             return 0.0  # scored against the digital network, which is best; after training, against the one before
         return -np.inf if best is None or baseline is None else float(self.damage(baseline, best))
+
+    def most_damage(self, baseline: float | None) -> float:
+        """Above which no damage can be: on samples of that digital value, or on any (None)."""
+        best, worst = (1.0, 0.0) if self.percent else (self.best, self.worst)
+        start = best if baseline is None else baseline
+        return np.inf if start is None or worst is None else float(self.damage(start, worst))
 
 
 def _per_sample(values: Array) -> Scores:
@@ -316,7 +323,9 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("kl", higher_is_better=False, needs_targets=False, score=_kl, classes=True, best=0.0),
         Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse, classes=False, best=0.0),
-        Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False, best=1.0),
+        Metric(
+            "cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False, best=1.0, worst=-1.0
+        ),
         Metric(
             "miou",
             higher_is_better=True,
@@ -339,7 +348,9 @@ METRICS: Mapping[str, Metric] = {
             best=1.0,
             summary=SampleNumbers(_surprises, _of_surprises),
         ),
-        Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman, classes=False, best=1.0),
+        Metric(
+            "spearman", higher_is_better=True, needs_targets=True, score=_spearman, classes=False, best=1.0, worst=-1.0
+        ),
     )
 }
 

@@ -45,6 +45,8 @@ __all__ = [
 
 CONFIDENCE = 0.90
 """Two-sided; each bound one-sided at 95 %."""
+DIGITS = 15
+"""Behind the point, of chances: what is behind these is rounding of binary numbers."""
 
 Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
@@ -52,12 +54,12 @@ Floats = npt.NDArray[np.float64]
 
 def one_sided(confidence: float) -> float:
     """Chance of error of one bound of a two-sided interval."""
-    return (1 - confidence) / 2
+    return round((1 - confidence) / 2, DIGITS)
 
 
 def two_sided(error: float) -> float:
     """Confidence of the two-sided interval whose bounds err with that chance each."""
-    return 1 - 2 * error
+    return round(1 - 2 * error, DIGITS)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ class ResultCache(AbstractContextManager["ResultCache"]):
         self._in_memory = self._began_anew = False
         self._synced = -SYNC_SECONDS
         self._after = 0
+        self._kept, self._earlier = set[str](), set[str]()
         _CACHES.add(self)
         _close_before_forks()
         if fresh:
@@ -109,10 +110,13 @@ class ResultCache(AbstractContextManager["ResultCache"]):
     def get(self, *facts: Facts) -> Array | None:
         """The result of facts, each within those before it; None where there is none that is sound."""
         query = "SELECT ?1, within, facts, type, shape, data, digest FROM results WHERE key = ?1 AND id > ?2"
-        for *_, kind, shape, data in self._sound(self._select(query, fingerprint(*facts), self._after)):
+        key = fingerprint(*facts)
+        for *_, kind, shape, data in self._sound(self._select(query, key, self._after)):
             with suppress(ValueError):  # a forged row may say anything
                 if kind.decode() in TYPES:
                     array = np.frombuffer(data, kind.decode()).reshape([int(length) for length in shape.split()])
+                    if key not in self._kept:
+                        self._earlier.add(key)
                     return array.astype(array.dtype.newbyteorder("="))
         return None
 
@@ -134,6 +138,12 @@ class ResultCache(AbstractContextManager["ResultCache"]):
             connection.execute("REPLACE INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", (*row, _checksum(*row)))
 
         self._write(insert)
+        self._kept.add(own[0])
+
+    @property
+    def earlier(self) -> int:
+        """How many results were got that this object was not given: those of an earlier run, or of one beside it."""
+        return len(self._earlier)
 
     def documents(self, kind: str, name: str = "") -> list[bytes]:
         """Documents of a kind whose names begin so, the one that was kept last first."""

@@ -119,12 +119,15 @@ def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
     documents = verify.task.document_count
     count, what = (verify.samples, "samples") if documents is None else (documents, "documents")
     if count < needed:
+        if budget.generalize:
+            told = f"--generalize: {count} {what} may be too few to decide for others of their kind"
+        else:
+            told = f"a test on {count} {what} decides for these {what}; for others of their kind (--generalize)"
+            told += " more may be needed"
         log.warning(
-            "a test on %d %s decides for these %s; to decide for others of their kind as well (--generalize) takes"
-            " about %d at this budget, if noise costs nothing and changes %s of the answers",
-            count,
-            what,
-            what,
+            "%s: about %d at this budget if noise costs nothing and changes %s of the answers, fewer where it changes"
+            " fewer",
+            told,
             needed,
             share_text(changed),
         )

@@ -11,6 +11,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
 from lhc.plan import Outcome, Plan
 from lhc.stats import CONFIDENCE, one_sided
+from lhc.stats.intervals import DIGITS
 from lhc.study.state import Study
 
 __all__ = ["as_tested", "failed_test", "passed_test", "plan_of_file", "with_earlier"]
@@ -102,4 +103,4 @@ def with_earlier(outcome: Outcome, error: float, earlier: Outcome | None) -> Out
     before = ASSUMED if earlier.error is None else earlier.error
     if all(getattr(outcome, name) == getattr(earlier, name) for name in _SAME):
         return outcome.model_copy(update={"error": before, "tests": earlier.tests})
-    return outcome.model_copy(update={"error": min(before + error, 1.0), "tests": earlier.tests + 1})
+    return outcome.model_copy(update={"error": min(round(before + error, DIGITS), 1.0), "tests": earlier.tests + 1})

@@ -7,10 +7,11 @@ from lhc.measure import Budget
 from lhc.options.declare import part
 from lhc.options.subjects import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
-from lhc.plan import Estimate, Outcome
+from lhc.plan import Estimate, Outcome, TestedPlacement
 from lhc.results import Calibration, Verdict
 from lhc.samples.sample_axis import network_axis
 from lhc.stats import one_sided
+from lhc.study.climb import Verified
 from lhc.study.earlier_tests import with_earlier
 from lhc.study.state import Study, Verification
 
@@ -96,8 +97,23 @@ def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dic
         "groups": tuple(tuple(sorted(group)) for group in options.together),
         "copies": part(study.options, CopiesOptions).copies,
         "evaluations": len(kept.judged),
+        "tested": tuple(_tested(study, one) for one in kept.tested),
         "estimate": _estimate(study, kept, options),
     }
+
+
+def _tested(study: Study, one: Verified) -> TestedPlacement:
+    """What is written down of a test."""
+    macs = sum(layer.macs for layer in study.plan.layers if layer.name in one.placement)
+    found = one.verdict.evaluation
+    return TestedPlacement(
+        layers=study.layers_in(one.placement),
+        analog_mac_fraction=macs / study.plan.macs if study.plan.macs else 0.0,
+        drop=found.drop,
+        interval=study.allowed.interval(found),
+        draws=found.draws,
+        within_budget=one.verdict.accepted,
+    )
 
 
 def _estimate(study: Study, kept: Verification, options: SearchOptions) -> Estimate | None:

@@ -66,6 +66,7 @@ class Verification:
         plan: the placement that is kept: the best that was shown to hold the budget, else the one with the least drop.
         judged: what the search had judged by then.
         failed: what else was tested and not shown to hold, in that order.
+        tested: all that was tested, the placement that is kept last.
         chips: numbers of the programmings that the placement was tested on.
     """
 
@@ -74,6 +75,7 @@ class Verification:
     notes: tuple[str, ...]
     judged: Mapping[frozenset[str], Verdict]
     failed: tuple[Verified, ...] = ()
+    tested: tuple[Verified, ...] = ()
     chips: range = range(0)
 
 

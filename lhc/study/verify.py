@@ -150,7 +150,7 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
         tried = (*judge.verdicts.values(), *(one.verdict for one in failed))
         missed = any(one.evaluation.drop <= budget.max_drop for one in tried if not one.accepted)
         notes += (f"{NOTHING_ANALOG}; {NARROWER if missed else LARGER}",)
-    return Verification(final, kept.verdict, notes, dict(judge.verdicts), failed, kept.chips)
+    return Verification(final, kept.verdict, notes, dict(judge.verdicts), failed, (*others, kept), kept.chips)
 
 
 def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0) -> Path:

@@ -61,7 +61,8 @@ def test_no_interval_reaches_below_what_can_be(name: str, digital: float, least:
     assert found.sample_interval is not None
     assert whole is not None
     assert whole[0] < 0, "what the test rests on"
-    assert found.drop_interval == (max(whole[0], least), whole[1])
+    most = metric.most_damage(digital)
+    assert found.drop_interval == (max(whole[0], least), min(whole[1], most))
     assert found.sample_interval[0] >= least_of_others
 
 
@@ -78,6 +79,28 @@ def test_no_interval_reaches_below_zero_after_training(name: str) -> None:
     assert whole is not None
     assert whole[0] < 0, "what the test rests on"
     assert found.sample_interval == (0.0, whole[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "digital", "here", "anywhere"),
+    [("accuracy", 0.9, 0.9, 1.0), ("spearman", 0.5, 1.5, 2.0), ("cosine", 1.0, 2.0, 2.0), ("mse", 0.1, None, None)],
+)
+def test_no_interval_reaches_beyond_what_the_metric_can_be(
+    name: str, digital: float, here: float | None, anywhere: float | None
+) -> None:
+    """Two chips that differ by far: Student's interval is many times as wide as what can be lost."""
+    metric = replace(get_metric(name), summary=None)
+    baseline = np.full(40, digital)
+    scores = np.stack([baseline, baseline - 0.4 if metric.higher_is_better else baseline + 0.4])
+    for relative, scale in ((False, 1.0), (True, 1 / digital)):
+        evaluator = SimpleNamespace(metric=metric, baseline=digital, samples=40, seed=0, t_s=0.0)
+        found = evaluation(SampleScores(metric, scores, baseline), evaluator, relative, 0.95)
+        assert found.drop_interval is not None
+        assert found.sample_interval is not None
+        whole = scale * (0.2 + 12.7062 * 0.2)
+        assert found.drop_interval[1] == pytest.approx(whole if here is None else scale * here, rel=1e-4)
+        assert found.sample_interval[1] >= found.drop_interval[1]
+        assert anywhere is None or found.sample_interval[1] == pytest.approx(scale * anywhere)
 
 
 def test_what_was_seen_in_no_document_may_be_in_three() -> None:

@@ -115,9 +115,12 @@ def test_all_layers_in_the_way_are_no_finding(full: Report) -> None:
     assert dict(statements(report))["In the way"].startswith(f"{told}. The nearest budget")
     assert dict(next(section.facts for section in sections(report) if section.id == "infeasible"))["in the way"] == told
     only = everything.analog[:1]
-    lines = list(infeasibility_lines(replace(everything, analog=only, in_the_way=only), full.plan))
-    assert f"in the way: {full.plan.titles[only[0]]}, the only analog layer" in lines
-    assert "nearest budget that the 1 analog layer holds: --max-drop 5%" in lines
+    for analog, what in ((only, "analog layer"), ((), "layer that was tested on tiles")):
+        decided = dict.fromkeys(full.plan.analog.difference(analog), ("digital", "sensitivity", ""))
+        plan = full.plan.decide(decided)  # type: ignore[arg-type]
+        lines = list(infeasibility_lines(replace(everything, analog=only, in_the_way=only), plan))
+        assert f"in the way: {full.plan.titles[only[0]]}, the only {what}" in lines
+        assert f"nearest budget that the 1 {what} holds: --max-drop 5%" in lines
 
 
 @pytest.mark.parametrize(("most", "held"), [(0.5, True), (2.0, False)])

@@ -15,11 +15,13 @@ from lhc.stats import (
     chips_needed,
     clipped,
     hull,
+    one_sided,
     over_draws,
     over_draws_and_samples,
     samples_needed,
     split_level,
     summarize,
+    two_sided,
 )
 
 
@@ -185,3 +187,8 @@ def test_the_chance_of_two_shares_is_that_of_scipy(right: int, samples: int, oth
 def test_shares_that_a_forged_file_may_say_are_the_nearest_that_there_are() -> None:
     assert chance_of_difference(0.5, 12, -3.0, 40) == chance_of_difference(0.5, 12, 0.0, 40)
     assert chance_of_difference(0.5, 12, 1e300, 40) == chance_of_difference(0.5, 12, 1.0, 40)
+
+
+def test_chances_of_error_have_no_rounding_of_binary_numbers() -> None:
+    assert [one_sided(level) for level in (0.9, 0.95, 0.99)] == [0.05, 0.025, 0.005]
+    assert [two_sided(error) for error in (0.05, 0.025, 0.0475)] == [0.9, 0.95, 0.905]

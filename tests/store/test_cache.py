@@ -334,3 +334,23 @@ def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
         assert cache.documents("report") == [b"sound"]
         cache.update("report", "one", lambda before: (before or b"") + b" still")
         assert cache.documents("report") == [b"sound still"]
+
+
+def test_results_of_an_earlier_run_are_counted_once_each(tmp_path: Path) -> None:
+    """Those of this run are no earlier ones, whoever asks for them how often."""
+    with ResultCache(tmp_path) as first:
+        first.put(np.ones(2), FACTS[0])
+        first.put(np.ones(2), FACTS[1])
+        assert first.get(FACTS[0]) is not None
+        assert first.earlier == 0
+    with ResultCache(tmp_path) as second:
+        assert second.get(FACTS[5]) is None
+        assert second.earlier == 0
+        for number in (0, 0, 1):
+            assert second.get(FACTS[number]) is not None
+        second.put(np.ones(2), FACTS[2])
+        assert second.get(FACTS[2]) is not None
+        assert second.earlier == 2
+    with ResultCache(tmp_path, fresh=True) as third:
+        assert third.get(FACTS[0]) is None
+        assert third.earlier == 0

@@ -156,8 +156,13 @@ def test_no_more_than_all_answers_are_said_to_change(caplog: pytest.LogCaptureFi
     bench = SimpleNamespace(
         metric=METRICS["accuracy"], baseline=0.9, samples=2, task=SimpleNamespace(document_count=None)
     )
+    needed = "about 11 at this budget if noise costs nothing and changes 100.0 % of the answers, fewer where it changes"
     warn_of_few_samples(cast(Bench, bench), Budget(max_drop=0.5))
-    assert "takes about 11 at this budget, if noise costs nothing and changes 100.0 % of the answers" in caplog.text
+    assert needed in caplog.text
+    assert "for others of their kind (--generalize) more may be needed" in caplog.text
+    caplog.clear()
+    warn_of_few_samples(cast(Bench, bench), Budget(max_drop=0.5, generalize=True))
+    assert "--generalize: 2 samples may be too few to decide for others of their kind: " + needed in caplog.text
 
 
 @pytest.mark.analog

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
-from lhc.options.subjects import Ranking
+from lhc.options.subjects import Execution, Ranking
 from lhc.passes import damage_of, qualified_plan
 from lhc.passes.copies import Copies
 from lhc.plan import Sensitivity
@@ -20,6 +21,7 @@ from lhc.results import SensitivityTable
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.rank import CHECKED, agreement, sensitivities, spread_over_ranking
+from lhc.support.log_levels import NOTE
 
 LAYERS = 15
 
@@ -216,3 +218,17 @@ def test_sensitivities_are_found_with_one_copy_and_with_those_that_layers_have(m
     placed = found.put_into(plan.with_copies(here.graph, {chosen[1]: 8}))
     damages = [damage_of(here.graph, placed, [name]) for name in chosen[:2]]
     assert damages == [found.layers[chosen[0]].mean, with_copies[1].mean], "a search goes by the copies that there are"
+
+
+def test_results_of_an_earlier_run_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a note: whoever asks twice wants to know that nothing was measured anew."""
+    caplog.set_level(NOTE, "lhc")
+    for told in ("", "note: 9 results of an earlier run taken as they are (--fresh measures anew)"):
+        with Running(Execution(work_dir=tmp_path)) as running:
+            here = replace(bench(), running=running)
+            sensitivities(here, names(here)[:2], "measure")
+        assert caplog.text.count("earlier run") == bool(told)
+        assert told in caplog.text
+    with Running(Execution(work_dir=tmp_path), looks_only=True) as running:
+        sensitivities(replace(bench(), running=running), names(here)[:2], "measure")
+    assert caplog.text.count("earlier run") == 1
