@@ -65,7 +65,7 @@ def test_results_are_kept_in_the_cache_unless_told_otherwise(
     count = written(tmp_path / "cache")
     assert count > 3
     estimated = json.loads(lhc(*command, "--dry-run").stdout)
-    assert estimated["kept"] == estimated["units"] == 3, "one unit a layer"
+    assert estimated["kept"] == estimated["units"] == 6, "one unit a layer, and one with its copies"
     assert estimated["seconds"] == 0
     assert lhc(*command).stdout == first.stdout
     assert written(tmp_path / "cache") == count, "nothing was measured again"

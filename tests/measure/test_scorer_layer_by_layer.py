@@ -122,10 +122,9 @@ def test_what_is_programmed_serves_all_calls_for_which_there_is_memory(monkeypat
     assert held.made == 3 * 5, "five layers for at most three of eight calls together"
 
 
-def test_tiles_that_are_slow_to_program_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    """aihwkit's own devices take as long as thousands of vectors."""
+def test_tiles_of_any_devices_are_made_again_where_memory_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(monkeypatch)
-    slow = MACHINE.with_fields({"devices": {"model": "reram_wan2022"}})
-    bench(LESS, samples=64, machine=slow).measure(frozenset(LAYERS), range(1))
+    other = MACHINE.with_fields({"devices": {"model": "reram_wan2022"}})
+    bench(LESS, samples=64, machine=other).measure(frozenset(LAYERS), range(1))
 
-    assert held.most >= 4 * LAYER_BYTES
+    assert held.most <= 2 * LAYER_BYTES

@@ -44,7 +44,7 @@ CASES = [
     Case(
         "several tiles",
         "Conv",
-        weight(),
+        weight(shape=(1200, 512, 1, 1)),
         MatrixShape(512, 1200, 1, 49),
         "eligible",
         "512 x 1200 weights take 10 tiles of 256x255",
@@ -55,7 +55,7 @@ CASES = [
     Case(
         "groups are packed",
         "Conv",
-        weight(),
+        weight(shape=(300, 1, 3, 3)),
         MatrixShape(9, 1, 300, 196),
         "eligible",
         "9 x 300 x 1 weights take 2 tiles of 256x255",

@@ -49,7 +49,8 @@ def resnet20() -> tuple[LayerGraph, Plan]:
     layers, tensor = [], "x"
     for name, matrix in shapes.items():
         op = "Gemm" if name == "linear" else "Conv"
-        weight = WeightRef(f"{name}.w", 1, (matrix.cols, matrix.rows), "float32", name)
+        kernel = () if name == "linear" else (1, 1)
+        weight = WeightRef(f"{name}.w", 1, (matrix.cols, matrix.rows, *kernel), "float32", name)
         layers.append(Layer(name, op, (tensor, f"{name}.w"), (f"{name}.out",), weight, matrix))
         tensor = f"{name}.out"
     graph = LayerGraph(layers, ["x"], [tensor])

@@ -24,5 +24,13 @@ def test_the_emulation_and_all_libraries_that_compute_are_in_it() -> None:
     from lhc.runtime import environment as module
 
     names = {path.name for folder in module._COMPUTING for path in folder.glob("*.py")}
-    assert {"kernels.py", "fast.py", "tile.py", "seeds.py", "scorer.py", "devices.py", "fold.py"} <= names
+    assert {
+        "conv_kernel.py",
+        "matrix.py",
+        "analog_matrix.py",
+        "seeds.py",
+        "scorer.py",
+        "devices.py",
+        "fold.py",
+    } <= names
     assert {"lhc", "torch", "numba", "instructions"} <= environment().keys()

@@ -1,11 +1,13 @@
 """The engine that computes as aihwkit does, on the device that PyTorch has."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
-from lhc.runtime.torch_device import torch_device
+
+if TYPE_CHECKING:
+    from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 
 __all__ = ["AihwkitEngine"]
 
@@ -25,6 +27,9 @@ class AihwkitEngine:
         seed: int,
         hardware: Hardware,
         convolves: bool,
-    ) -> AihwkitMatrix:
+    ) -> "AihwkitMatrix":
         """See `lhc.runtime.engines.protocol.Engine`."""
+        from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
+        from lhc.runtime.torch_device import torch_device
+
         return AihwkitMatrix(chips, draws, seed, hardware, convolves, torch_device())

@@ -1,10 +1,13 @@
 """What the compiled engine takes, and how it lays out a matrix."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.runtime.engines.compiled.matrix import CompiledMatrix
+
+if TYPE_CHECKING:
+    from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 
 __all__ = ["CompiledEngine"]
 
@@ -25,6 +28,8 @@ class CompiledEngine:
         seed: int,
         hardware: Hardware,
         convolves: bool,
-    ) -> CompiledMatrix:
+    ) -> "CompiledMatrix":
         """See `lhc.runtime.engines.protocol.Engine`."""
+        from lhc.runtime.engines.compiled.matrix import CompiledMatrix
+
         return CompiledMatrix(chips, draws, seed, hardware).lay_out(convolves)
