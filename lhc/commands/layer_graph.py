@@ -35,7 +35,12 @@ def layer_graph(model: ModelSource, shapes: Mapping[str, tuple[int, ...]] | None
         UsageError: a shape that contradicts the model.
     """
     opened = open_model(model)
-    return graph_of(opened, read_plan(opened.model), shapes)
+    plan = read_plan(opened.model)
+    if plan is not None and plan.source != opened.model.source:
+        opened.warn(
+            "the network has changed since lhc placed it; the placement in its graph is that of the earlier one"
+        )
+    return graph_of(opened, plan, shapes)
 
 
 def graph_of(

@@ -5,6 +5,7 @@ what is not known is left out.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -47,12 +48,14 @@ def flat_graph(graph: "nx.MultiDiGraph[str]") -> "nx.MultiDiGraph[str]":
     import networkx as nx
 
     found = nx.MultiDiGraph(**_told({key: _flat(value) for key, value in graph.graph.items()}))
+    shown = Counter(map(one_line, graph))
+    names = {name: repr(name) if shown[one_line(name)] > 1 else one_line(name) for name in graph}
     for name, node in graph.nodes(data=True):
         decided = {key: _flat(value) for key, value in node.items() if key != "layer"}
-        found.add_node(one_line(name), **_told(_facts(node["layer"]) | decided))
+        found.add_node(names[name], **_told(_facts(node["layer"]) | decided))
     for number, (writer, reader, edge) in enumerate(graph.edges(data=True)):
         facts = _told({key: _flat(value) for key, value in edge.items()})
-        found.add_edge(one_line(writer), one_line(reader), key=f"e{number}", **facts)
+        found.add_edge(names[writer], names[reader], key=f"e{number}", **facts)
     return found
 
 

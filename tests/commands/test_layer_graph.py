@@ -69,6 +69,17 @@ def test_an_annotated_file_has_the_placement_of_the_result_on_its_nodes(tmp_path
     assert nx.ancestors(of_result, *analog) == {"first", "square"}
 
 
+def test_a_changed_file_is_said_to_be_changed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = result().save(tmp_path / "net.lhc.onnx")
+    model = onnx.load(path)
+    model.graph.node[0].op_type = "Gemm"
+    onnx.save(model, path)
+    with caplog.at_level(logging.WARNING, "lhc"):
+        graph = lhc.layer_graph(path)
+    assert "has changed since lhc placed it" in caplog.text
+    assert graph.nodes["second"]["placement"] == "analog"
+
+
 def test_an_analysis_has_its_plan_on_the_nodes() -> None:
     analysis = lhc.analyze("digits-narrow")
     tiles = dict(analysis.graph.nodes(data="tiles"))

@@ -104,6 +104,12 @@ def test_names_that_no_xml_holds_are_spelt_out(suffix: str) -> None:
     assert next(iter(found)) == r"a\x1b]0;title\x07\ufffe <&>"
 
 
+def test_names_that_are_shown_alike_stay_apart() -> None:
+    layers = [Layer("a\x07", "Relu", ("x",), ("y",)), Layer(r"a\x07", "Relu", ("y",), ("z",))]
+    flat = flat_graph(placed_graph(LayerGraph(layers, ["x"], ["z"]), None))
+    assert list(flat.edges()) == [(r"'a\x07'", r"'a\\x07'")]
+
+
 @pytest.mark.parametrize("name", ["net.dot", "net", "net.graphml.gz", ".graphml"])
 def test_another_end_of_the_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=r"a graph ends in \.graphml .* or \.json"):
