@@ -46,6 +46,7 @@ ON_REQUEST: dict[tuple[str, str], str] = {
     ("", "MatMulInteger"): "lhc.canonical.integer_products:rewrite",
     ("", "QLinearConv"): "lhc.canonical.quantised_products:rewrite",
     ("", "QLinearMatMul"): "lhc.canonical.quantised_products:rewrite",
+    ("com.microsoft", "DynamicQuantizeLSTM"): "lhc.canonical.recurrent:rewrite_quantised",
     ("com.microsoft", "DynamicQuantizeMatMul"): "lhc.canonical.integer_products:rewrite_with_scales",
     ("com.microsoft", "MatMulIntegerToFloat"): "lhc.canonical.integer_products:rewrite_with_scales",
     ("com.microsoft", "QAttention"): "lhc.canonical.packed_attention:rewrite_quantised",

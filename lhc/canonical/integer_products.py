@@ -11,7 +11,7 @@ their own largest anyway.
 
 from onnx import TensorProto
 
-from lhc.canonical.integer_values import float_codes, matrix_values, may_be_one
+from lhc.canonical.integer_values import codes_of_own_range, float_codes, matrix_values, may_be_one
 from lhc.canonical.site import OperatorSite
 
 __all__ = ["rewrite", "rewrite_with_scales"]
@@ -49,19 +49,12 @@ def rewrite_with_scales(site: OperatorSite) -> bool:
     matrix = matrix_values(site, 1, scale, zero, 1)
     if matrix is None:
         return False
-    codes, of_codes, nothing = _quantised(site) if dynamic else (site.name(0), site.name(2), site.name(4))
+    codes, of_codes, nothing = (
+        codes_of_own_range(site, site.name(0)) if dynamic else (site.name(0), site.name(2), site.name(4))
+    )
     x, last = float_codes(site, codes, nothing, of_codes), site.node.output[0]
     held = site.store(f"{site.name(1)}/dequantised", matrix)
     y = site.product("", "MatMul", x, held, output=None if site.name(bias) else last)
     if site.name(bias):
         site.add("Add", y, site.name(bias), output=last)
     return True
-
-
-def _quantised(site: OperatorSite) -> tuple[str, str, str]:
-    """The activation as integers of its own range, their scale and zero point."""
-    codes = site.add("DynamicQuantizeLinear", site.name(0))
-    scale, zero = f"{codes}/scale", f"{codes}/zero"
-    site.taken.update((scale, zero))
-    site.nodes[-1].output.extend((scale, zero))
-    return codes, scale, zero

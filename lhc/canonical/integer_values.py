@@ -6,7 +6,16 @@ from onnx import TensorProto
 from lhc.canonical.site import OperatorSite
 from lhc.onnx_io.constants import Array
 
-__all__ = ["float_codes", "floats_of", "is_one", "matrix_values", "may_be_one", "quantised_output", "unpacked"]
+__all__ = [
+    "codes_of_own_range",
+    "float_codes",
+    "floats_of",
+    "is_one",
+    "matrix_values",
+    "may_be_one",
+    "quantised_output",
+    "unpacked",
+]
 
 
 def is_one(site: OperatorSite, *indices: int) -> bool:
@@ -66,6 +75,15 @@ def float_codes(site: OperatorSite, codes: str, zero: str, scale: str = "") -> s
     if zero:
         x = site.add("Sub", x, site.add("Cast", zero, to=TensorProto.FLOAT))
     return site.add("Mul", x, scale) if scale else x
+
+
+def codes_of_own_range(site: OperatorSite, x: str) -> tuple[str, str, str]:
+    """A tensor as integers of its own range, their scale and zero point."""
+    codes = site.add("DynamicQuantizeLinear", x)
+    scale, zero = f"{codes}/scale", f"{codes}/zero"
+    site.taken.update((scale, zero))
+    site.nodes[-1].output.extend((scale, zero))
+    return codes, scale, zero
 
 
 def quantised_output(site: OperatorSite, y: str, scale: int, zero: int) -> None:

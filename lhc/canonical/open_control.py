@@ -14,7 +14,8 @@ from lhc.onnx_io.shapes import inferred_shapes
 __all__ = ["OPEN", "OpenQuestion", "open_control"]
 
 _RECURRENT = frozenset({("", "GRU"), ("", "LSTM"), ("", "RNN")})
-OPEN = _RECURRENT | {("", "If"), ("", "Loop"), ("", "Scan")}
+_ON_REQUEST = frozenset({("com.microsoft", "DynamicQuantizeLSTM")})
+OPEN = _RECURRENT | _ON_REQUEST | {("", "If"), ("", "Loop"), ("", "Scan")}
 """Operators that a file may leave something open of."""
 
 
@@ -46,7 +47,7 @@ class OpenQuestion:
         return ("then_branch" if value else "else_branch") if self.is_condition else str(int(value))
 
 
-def open_control(model: OnnxModel) -> dict[str, OpenQuestion]:
+def open_control(model: OnnxModel, dequantize: bool = False) -> dict[str, OpenQuestion]:
     """What is asked of samples, by the name of the operator.
 
     Conditions of those If that hold products, and of those that a recurrent operator reads from, since its number of
@@ -54,14 +55,16 @@ def open_control(model: OnnxModel) -> dict[str, OpenQuestion]:
 
     Args:
         model: in its canonical form.
+        dequantize: whether operators on integers are rewritten too.
     """
+    recurrent_kinds = _RECURRENT | _ON_REQUEST if dequantize else _RECURRENT
     graph = model.proto.graph
     known = {} if model.file is None else model.file.control
     nodes = [node for node in graph.node if identity(node) in OPEN and node.name not in known]
     if not nodes:
         return {}
     constants = Constants(graph)
-    recurrent = [node for node in nodes if identity(node) in _RECURRENT and node.input[1] in constants]
+    recurrent = [node for node in nodes if identity(node) in recurrent_kinds and node.input[1] in constants]
     held = [node for node in nodes if holds_products(node)]
     asked = {node.name: _of_holder(node) for node in held}
     if recurrent:

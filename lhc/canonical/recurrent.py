@@ -2,48 +2,87 @@
 
     gates(t) = (x W)(t) + b + h(t - 1) R
 
+DynamicQuantizeLSTM is com.microsoft's (onnxruntime, docs/ContribOperators.md): W (directions, inputs, gates · hidden)
+and R are integers, and x and h are rounded to 8 bits of their own range before each product.
+
 The steps are written out, all by the same recurrent weights, which are programmed once. Parts are ``input`` and
 ``recurrent_T``, with ``_reverse`` behind for the other direction. Where the file leaves the number of steps open and
 samples tell it, a Reshape to that number comes first, which fails for any other. Operators of more than `MOST_TURNS`
 steps, of sequences of different lengths, with peepholes, clipping or unusual activations stay as they are.
 """
 
+from collections.abc import Callable
+
+import numpy as np
+
+from lhc.canonical.integer_values import codes_of_own_range, float_codes
 from lhc.canonical.recurrent_cells import RecurrentCell, cell_of
 from lhc.canonical.site import OperatorSite
 from lhc.canonical.turns import MOST_TURNS
+from lhc.onnx_io.constants import Array
 
-__all__ = ["rewrite"]
+__all__ = ["rewrite", "rewrite_quantised"]
 
 _SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
 
 
 def rewrite(site: OperatorSite) -> bool:
     """Rewrite where weights are constant and the number of steps is known and small."""
+    if not site.is_constant(1) or not site.is_constant(2):
+        return False
+    weights = site.value(1), site.value(2)
+    return weights[0].dtype.name in ("float16", "float32", "float64") and _written_out(site, *weights, lambda x: x)
+
+
+def rewrite_quantised(site: OperatorSite) -> bool:
+    """Rewrite a DynamicQuantizeLSTM likewise."""
+    if not all(site.is_constant(index) for index in (1, 2, 8, 9, 10, 11)):
+        return False
+
+    def rounded(x: str) -> str:
+        codes, scale, zero = codes_of_own_range(site, x)
+        return float_codes(site, codes, zero, scale)
+
+    return _written_out(site, _dequantised(site, 1, 8), _dequantised(site, 2, 10), rounded)
+
+
+def _dequantised(site: OperatorSite, weight: int, scale: int) -> Array:
+    """Weights as an LSTM has them, (directions, gates · hidden, inputs); zero points follow scales.
+
+    Both are one for a direction, or one for every output of it.
+    """
+    codes = site.value(weight).astype(np.float32)
+    scales, zeros = (site.value(index).astype(np.float32).reshape(len(codes), 1, -1) for index in (scale, scale + 1))
+    values: Array = ((codes - zeros) * scales).swapaxes(1, 2)
+    return values
+
+
+def _written_out(site: OperatorSite, w: Array, r: Array, driven: Callable[[str], str]) -> bool:
+    """Rewrite for these input and recurrent weights; ``driven`` gives what a tensor is before it is multiplied."""
     suffixes = _SUFFIXES.get(site.text("direction", "forward").lower())
     steps = _steps(site)
     is_open = bool(site.control)
     unusual = any(a.name in ("clip", "activation_alpha", "activation_beta") for a in site.node.attribute)
     if suffixes is None or steps is None or unusual or site.integer("input_forget") or site.name(4) or site.name(7):
         return False
-    if not all(site.is_constant(index) for index in (1, 2, 3) if site.name(index)):
+    if site.name(3) and not site.is_constant(3):
         return False
-    weights = [(site.value(index), axes) for index, axes in ((1, 3), (2, 3), (3, 2)) if site.name(index)]
-    if any(array.ndim != axes or len(array) != len(suffixes) for array, axes in weights):
+    held = [(w, 3), (r, 3), *([(site.value(3), 2)] if site.name(3) else [])]
+    if any(array.ndim != axes or len(array) != len(suffixes) for array, axes in held):
         return False  # onnxruntime refuses them when it runs
-    if site.value(1).dtype.name not in ("float16", "float32", "float64"):
-        return False
-    cells = [cell_of(site, number, suffix) for number, suffix in enumerate(suffixes)]
+    cells = [cell_of(site, number, suffix, w[number], r[number], driven) for number, suffix in enumerate(suffixes)]
     if any(found is None for found in cells):
         return False
     x = site.name(0)
     if site.integer("layout"):
         x = site.add("Transpose", x, perm=[1, 0, 2])
     if is_open:
-        sizes = [steps, 0, site.value(1).shape[2]]
+        sizes = [steps, 0, w.shape[2]]
         x = site.add("Reshape", x, site.numbers(sizes))
         site.nodes[-1].name = f"{site.node.name}/only_{steps}_steps"
     states: list[list[str]] = []
     last: list[tuple[str, str | None]] = []
+    x = driven(x)
     for number, (found, suffix) in enumerate(zip(cells, suffixes, strict=True)):
         assert found is not None
         cell, matrix, bias = found

@@ -4,6 +4,7 @@
 it is 0: then no product is computed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from lhc.onnx_io.constants import Array
 __all__ = ["RecurrentCell", "cell_of"]
 
 Kind = Literal["LSTM", "GRU", "RNN"]
+_KINDS: dict[str, Kind] = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "RNN", "DynamicQuantizeLSTM": "LSTM"}
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
@@ -29,6 +31,7 @@ class RecurrentCell:
         activation: of an RNN.
         weights: recurrent matrices ``(hidden, outputs)`` by name: ``r``, or ``r_gates`` and ``r_new`` of a GRU that
             resets before it multiplies.
+        driven: what the state is before it is multiplied.
         bias: of the recurrent product, ``(hidden,)``, which a GRU adds that resets after it multiplies.
     """
 
@@ -37,6 +40,7 @@ class RecurrentCell:
     hidden: int
     activation: str
     weights: dict[str, str]
+    driven: Callable[[str], str]
     bias: str = ""
 
     def step(self, part: str, x: str, h: str | None, c: str | None) -> tuple[str, str | None]:
@@ -57,7 +61,10 @@ class RecurrentCell:
     def _with(self, part: str, weight: str, x: str, h: str | None) -> str:
         if h is None:
             return x
-        return self.site.add("Add", x, self.site.product(part, "MatMul", h, self.weights[weight]))
+        return self.site.add("Add", x, self._product(part, weight, h))
+
+    def _product(self, part: str, weight: str, h: str) -> str:
+        return self.site.product(part, "MatMul", self.driven(h), self.weights[weight])
 
     def _gate(self, x: str, number: int, activation: str) -> str:
         size = self.hidden
@@ -78,7 +85,7 @@ class RecurrentCell:
             new = add("Tanh", add("Add", x_new, add("Mul", r, self.bias)) if self.bias else x_new)
             return add("Sub", new, add("Mul", z, new))
         if "r" in self.weights:
-            of_state = self.site.product(part, "MatMul", h, self.weights["r"])
+            of_state = self._product(part, "r", h)
             gates = add("Add", x_gates, cut(of_state, 0, 2 * size, 1))
             z, r = self._gate(gates, 0, "Sigmoid"), self._gate(gates, 1, "Sigmoid")
             recurrent = cut(of_state, 2 * size, 3 * size, 1)
@@ -91,10 +98,17 @@ class RecurrentCell:
         return add("Add", add("Sub", new, add("Mul", z, new)), add("Mul", z, h))
 
 
-def cell_of(site: OperatorSite, direction: int, suffix: str) -> tuple[RecurrentCell, Array, Array | None] | None:
-    """A direction's cell, its input matrix ``(inputs, gates · hidden)`` and its bias; None for unusual ones."""
-    kind: Kind = site.node.op_type  # type: ignore[assignment]  # the table of rules says so
-    w, r = site.value(1)[direction], site.value(2)[direction]
+def cell_of(
+    site: OperatorSite, direction: int, suffix: str, w: Array, r: Array, driven: Callable[[str], str]
+) -> tuple[RecurrentCell, Array, Array | None] | None:
+    """A direction's cell, its input matrix ``(inputs, gates · hidden)`` and its bias; None for unusual ones.
+
+    Args:
+        w: input weights ``(gates · hidden, inputs)``.
+        r: recurrent weights ``(gates · hidden, hidden)``.
+        driven: what a tensor is before it is multiplied.
+    """
+    kind: Kind = _KINDS[site.node.op_type]
     hidden, gates = r.shape[1], _GATES[kind]
     if len(w) != gates * hidden or len(r) != gates * hidden:
         return None
@@ -113,4 +127,4 @@ def cell_of(site: OperatorSite, direction: int, suffix: str) -> tuple[RecurrentC
     elif kind == "GRU":
         weights = {"r_gates": r[: 2 * hidden].T, "r_new": r[2 * hidden :].T}
     held = {key: site.store(f"{name}/{key}", matrix) for key, matrix in weights.items()}
-    return RecurrentCell(site, kind, hidden, own[0], held, after), w.T, bias if site.name(3) else None
+    return RecurrentCell(site, kind, hidden, own[0], held, driven, after), w.T, bias if site.name(3) else None

@@ -361,8 +361,15 @@ def inferred_graph(proto: onnx.ModelProto) -> onnx.GraphProto:
 
 
 def outline(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy for inference: large weights have their shape and type, but no values."""
+    """A copy for inference: large weights have their shape and type, but no values.
+
+    DynamicQuantizeLSTM, of which onnx infers nothing, is the LSTM that it is the shapes of.
+    """
     copy = without_weights(proto)
+    for node in copy.graph.node:
+        if node.op_type == "DynamicQuantizeLSTM" and node.domain == "com.microsoft":
+            node.op_type, node.domain = "LSTM", ""
+            del node.input[8:]
     for tensor in proto.graph.initializer:
         if tensor.ByteSize() <= SMALL and not is_external(tensor):
             copy.graph.initializer.append(tensor)

@@ -187,7 +187,14 @@ RULES: Mapping[tuple[str, str], Rule] = {
 """By domain (empty for ONNX's own) and name."""
 _DEQUANTISED = frozenset(
     ("com.microsoft", name)
-    for name in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention", "QGemm", "QLinearConv")
+    for name in (
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+        "QAttention",
+        "QGemm",
+        "QLinearConv",
+    )
 )
 """Operators of other domains that are placed on request."""
 

@@ -175,7 +175,7 @@ class Opened(OpenedModel):
         Others are refused when they are measured.
         """
         opened, before = self, self.control
-        while asked := open_control(opened.model):
+        while asked := open_control(opened.model, self.dequantize):
             feeds = _first_sample(opened.model, task)
             tensors = {question.tensor for question in asked.values()} - feeds.keys()
             try:

@@ -212,6 +212,22 @@ def dynamic_attention(folder: Path) -> onnx.ModelProto:
     return onnx.load(folder / "integers.onnx")
 
 
+def dynamic_recurrent(bidirectional: bool, by_channel: bool) -> Callable[[Path], onnx.ModelProto]:
+    """DynamicQuantizeLSTM and MatMulInteger, by onnxruntime's quantiser."""
+
+    def made(folder: Path) -> onnx.ModelProto:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        onnx.save(recurrent("LSTM", bidirectional=bidirectional)(folder), folder / "float.onnx")
+        quantize_dynamic(
+            folder / "float.onnx", folder / "integers.onnx", weight_type=QuantType.QInt8, reduce_range=True,
+            per_channel=by_channel,
+        )  # fmt: skip
+        return onnx.load(folder / "integers.onnx")
+
+    return made
+
+
 def optimised_integers(folder: Path) -> onnx.ModelProto:
     """DynamicQuantizeMatMul and MatMulIntegerToFloat, by onnxruntime's quantiser and, after it, its optimiser."""
     from onnxruntime.quantization import QuantType, quantize_dynamic

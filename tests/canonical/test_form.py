@@ -51,6 +51,7 @@ PAST = {
 }
 IMAGES = (3, 8, 8)
 QLINEAR = ("QLinearConv", "QLinearMatMul", "QGemm")
+DYNAMIC_LSTM = ("DynamicQuantizeLSTM", "MatMulInteger", "DynamicQuantizeMatMul")
 OPTIMISED = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 CASES = [
     Case("4 bits", lambda f: made.few_bits(f, is_symmetric=True), ("MatMulNBits",), 2, (5, 64)),
@@ -70,6 +71,10 @@ CASES = [
     Case("optimised", made.optimised_integers, OPTIMISED, 3, (5, 64), dequantize=True),
     Case("LSTM", made.recurrent("LSTM"), ("LSTM",), 1 + 7 + 1, (7, 12)),
     Case("LSTM, both ways", made.recurrent("LSTM", bidirectional=True), ("LSTM",), 2 * (1 + 7) + 1, (7, 12)),
+    Case("LSTM on integers", made.dynamic_recurrent(True, False), DYNAMIC_LSTM, 2 * (1 + 7) + 1, (7, 12), {}, True),
+    Case(
+        "LSTM on integers by channel", made.dynamic_recurrent(False, True), DYNAMIC_LSTM, 1 + 7 + 1, (7, 12), {}, True
+    ),
     Case("GRU", made.recurrent("GRU"), ("GRU",), 1 + 7 + 1, (7, 12)),
     Case("RNN", made.recurrent("RNN", nonlinearity="relu"), ("RNN",), 1 + 7 + 1, (7, 12)),
 ]
