@@ -1,7 +1,6 @@
 """Values that a model holds as constants.
 
-Initializers (in the file, in another file, or sparse), Constant nodes, and what a short chain of the operators of
-`fold` computes from them.
+Initializers (in the file, in another file, or sparse), Constant nodes, and what operators compute from them (`fold`).
 """
 
 import math
@@ -23,7 +22,7 @@ from lhc.onnx_io.held_weights import PACKED, bytes_needed, pieces_of, read_in
 
 __all__ = ["Array", "Constants", "free_name", "store_constant", "stored_array"]
 
-_DEEPEST = 16
+_DEEPEST = 64
 """Most operators between what is stored and what is used."""
 
 _UNUSED = "/unused"

@@ -1,13 +1,16 @@
 """Operators that are computed while a model is read, so that a weight behind them is known.
 
-A closed list: those that exporters and quantisers put between a stored weight and the product that uses it. They
-move values about, convert them, or scale them as parametrizations do (weight_norm: g · v / ‖v‖)::
+Those that exporters and quantisers put between a stored weight and the product that uses it are computed here, without
+copies where that can be. They move values about, convert them, or scale them as parametrizations do
+(weight_norm: g · v / ‖v‖)::
 
     Identity Cast ConstantOfShape Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat
     QuantizeLinear DequantizeLinear
     Abs Add Div Max Mul Neg Pow Reciprocal ReduceL2 ReduceSum Sqrt Sub
 
-The last line is computed for floats alone, in their own type: shapes are counted in integers, and no weights.
+The last line is computed for floats alone, in their own type. All other operators of constants are computed by onnx's
+reference implementation (`lhc.onnx_io.constant_evaluation`).
+
 y = (x - zero_point) * scale, and y = saturate(round_half_even(x / scale) + zero_point), as the ONNX operators of these
 names; scale and zero point are one for all, one per index of ``axis``, or one per block of ``block_size`` along it.
 """
@@ -19,9 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lhc.errors import ModelError
+from lhc.onnx_io.constant_evaluation import evaluated, evaluated_type
 
 __all__ = ["FOLD_LIMIT", "MOVES", "fold", "folded_type"]
 
@@ -69,6 +73,16 @@ def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None
     Args:
         types: ONNX element types of its inputs, which are constants; None for inputs left out.
     """
+    listed = _listed_type(node, types)
+    if listed is not None:
+        return listed
+    known = types and all(t is None or t in _NUMBERS for t in types)
+    found = evaluated_type(node, types) if known else None
+    return found if found in _NUMBERS else None
+
+
+def _listed_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None:
+    """The same of the operators that are computed here."""
     if len(node.output) != 1 and node.op_type != "Split":
         return None
     if not types or any(t is not None and t not in _NUMBERS for t in types):
@@ -114,6 +128,9 @@ def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int, outp
     try:
         if node.op_type == "Split":
             return _parts(node, inputs)[output]
+        types = [None if array is None else helper.np_dtype_to_tensor_dtype(array.dtype) for array in inputs]
+        if _listed_type(node, types) is None:
+            return evaluated(node, inputs, FOLD_LIMIT)
         return _fold(node, inputs, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(result)))
     except (ValueError, IndexError, TypeError, OverflowError) as error:
         raise ModelError(f"{node.op_type} {node.name!r} of constants cannot be computed: {error}") from error

@@ -156,20 +156,26 @@ def model_of(case: Folded) -> onnx.ModelProto:
     return model
 
 
-@pytest.mark.parametrize("case", FOLDED, ids=lambda case: case.id)
-def test_values_are_those_of_onnxruntime(case: Folded) -> None:
-    model = model_of(case)
-    constants = Constants(load_model(model).proto.graph)
-    assert "w" in constants
-    found = constants.value("w")
+def by_onnxruntime(model: onnx.ModelProto) -> np.ndarray:
+    """The tensor ``w``."""
     model.graph.output.append(onnx.ValueInfoProto(name="w"))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # The optimiser of onnxruntime before 1.32 aborts on some of these.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (expected,) = session.run(["w"], {"input": np.zeros(1, np.float32)})
-    assert isinstance(expected, np.ndarray)
+    (found,) = session.run(["w"], {"input": np.zeros(1, np.float32)})
+    assert isinstance(found, np.ndarray)
+    return found
+
+
+@pytest.mark.parametrize("case", FOLDED, ids=lambda case: case.id)
+def test_values_are_those_of_onnxruntime(case: Folded) -> None:
+    model = model_of(case)
+    constants = Constants(load_model(model).proto.graph)
+    assert "w" in constants
+    found = constants.value("w")
+    expected = by_onnxruntime(model)
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     assert constants.shape("w") == expected.shape
     assert constants.dtype("w") == expected.dtype.name
@@ -185,15 +191,53 @@ def test_bfloat16_behind_a_cast_is_a_weight() -> None:
     assert found.dtype == np.float32
 
 
-NOT_FOLDED = [
-    Folded("computed", ("w = Sin(a)",)),
-    Folded("of an input", ("w = Reshape(input, s)",), {"s": ints(1)}),
+STANDARDISED = (
+    "m = ReduceMean <keepdims = 1> (a, x)",
+    "d = Sub(a, m)",
+    "q = Mul(d, d)",
+    "v = ReduceMean <keepdims = 1> (q, x)",
+    "e = Constant <value_float = 0.00001> ()",
+    "p = Add(v, e)",
+    "r = Sqrt(p)",
+    "w = Div(d, r)",
+)
+EVALUATED = [
+    Folded("Sin", ("w = Sin(a)",)),
     Folded("of a sine", ("b = Sin(a)", "w = Transpose(b)")),
-    Folded("a sum of integers", ("b = Add(s, s)", "w = Reshape(s, b)"), {"s": ints(1)}),
+    Folded("weight standardisation", STANDARDISED, {"a": W, "x": ints(1)}),
+    Folded("mean by an attribute", ("w = ReduceMean <axes = [1]> (a)",), {"a": W}, 13),
+    Folded("a sum of integers", ("b = Add(s, s)", "w = Reshape(a, b)"), {"a": W, "s": ints(6, 1)}),
     Folded("Cast to integers", ("w = Cast <to = 7> (a)",)),
+    Folded("Gather by a Range", ("n = Range(z, o, t)", "w = Gather <axis = 1> (a, n)"),
+           {"a": W, "z": np.array(0), "o": np.array(6), "t": np.array(2)}),
+    Folded("product of factors", ("w = MatMul(a, b)",), {"a": W, "b": W.T}),
+    Folded("mask", ("z = Greater(a, o)", "w = Where(z, a, o)"), {"a": W, "o": np.array(0.1, np.float32)}),
+    Folded("Clip, older", ("w = Clip <min = -0.5, max = 0.5> (a)",), {"a": W}, 10),
+    Folded("softmax of the last axis", ("w = Softmax <axis = -1> (a)",)),
+    Folded("20 steps", (*(f"t{i + 1} = Neg(t{i})" for i in range(20)), "w = Neg(t20)"), {"t0": W}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EVALUATED, ids=lambda case: case.id)
+def test_any_operator_of_constants_is_computed(case: Folded) -> None:
+    model = model_of(case)
+    constants = Constants(load_model(model).proto.graph)
+    assert "w" in constants
+    expected = by_onnxruntime(model)
+    assert (constants.shape("w"), constants.dtype("w")) == (expected.shape, expected.dtype.name)
+    np.testing.assert_allclose(constants.value("w"), expected, rtol=1e-5, atol=1e-6)  # sums in another order
+
+
+BRANCH = "g () => (float[4, 6] t) { t = Sin(a) }"
+TRUE = np.array(True)
+NOT_FOLDED = [
+    Folded("of an input", ("w = Reshape(input, s)",), {"s": ints(1)}),
     Folded("a string", ("w = Identity(a)",), {"a": np.array(["x"], object)}),
-    Folded("17 steps", (*(f"t{i + 1} = Identity(t{i})" for i in range(16)), "w = Identity(t16)"), {"t0": W}),
-]
+    Folded("drawn", ("b = RandomNormalLike(a)", "w = Sin(b)")),
+    Folded("softmax of what the opset decides", ("w = Softmax <axis = 0> (a)",)),
+    Folded("a branch", (f"w = If (c) <then_branch = {BRANCH}, else_branch = {BRANCH}>",), {"a": W, "c": TRUE}),
+    Folded("66 steps", (*(f"t{i + 1} = Identity(t{i})" for i in range(65)), "w = Identity(t65)"), {"t0": W}),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", NOT_FOLDED, ids=lambda case: case.id)
@@ -243,9 +287,27 @@ WEIGHTS = [
     ),
     Weight("too large", ("w = ConstantOfShape(s)",), {"s": BIG}, "no-static-weight", f"at most {FOLD_LIMIT}"),
     Weight("nonsense", ("w = Reshape(a, s)",), {"a": W, "s": ints(5, 5)}, "no-static-weight", "cannot be computed"),
-    Weight("computed", ("w = Sin(a)",), {"a": W}, "no-static-weight", "computed from constants by Sin, which lhc"),
+    Weight("standardised", STANDARDISED, {"a": W, "x": ints(1)}),
     Weight(
-        "from afar", ("s = Sin(a)", "t = Sign(s)", "w = Identity(t)"), {"a": W}, "no-static-weight", "by Sin, which"
+        "expanded too far",
+        ("w = Expand(a, s)",),
+        {"a": W[:1, :1], "s": BIG},
+        "no-static-weight",
+        f"at most {FOLD_LIMIT}",
+    ),
+    Weight(
+        "split by another operator",
+        ("w, i = TopK <axis = 1> (a, k)",),
+        {"a": W, "k": ints(6)},
+        "no-static-weight",
+        "computed from constants by TopK, which lhc",
+    ),
+    Weight(
+        "from afar",
+        ("s, i = TopK <axis = 1> (a, k)", "t = Sign(s)", "w = Identity(t)"),
+        {"a": W, "k": ints(6)},
+        "no-static-weight",
+        "by TopK, which",
     ),
     Weight(
         "drawn", ("w = RandomNormalLike(a)",), {"a": W}, "no-static-weight", "both operands are computed at run time"
