@@ -1,9 +1,17 @@
 """What a plan says of one operator that multiplies: where it is placed, why, and the numbers that this rests on."""
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from lhc.graph import RUN_TIME_OPERANDS, Origin
 from lhc.support.numbers import MOST_COPIES, bounds_text, counted, number_text
@@ -107,6 +115,13 @@ class Sensitivity(PlanRecord):
         return f"{self.estimate} {self.metric} {self.copies_text}, {self.basis}"
 
 
+class IfAnalog(PlanRecord):
+    """What a digital layer would take if it were analog."""
+
+    tiles: int = Field(ge=0)
+    copies: int = Field(ge=1, le=MOST_COPIES)
+
+
 class LayerPlan(PlanRecord):
     """The decision about one operator that multiplies. ``weight`` and ``output`` find it again without its name."""
 
@@ -121,9 +136,11 @@ class LayerPlan(PlanRecord):
     """By stored weights, per sample."""
     parameters: int = Field(ge=0)
     tiles: int = Field(ge=0)
-    """Tiles the layer needs when it is analog, with all copies of its weights."""
-    copies: int = Field(default=1, ge=1, le=MOST_COPIES)
-    """Times that tiles hold its weights when it is analog, each time on devices of its own."""
+    """Tiles the layer needs when it is analog, with all copies of its weights; written as 0 where it is digital."""
+    copies: int = Field(default=1, ge=0, le=MOST_COPIES)
+    """Times that tiles hold its weights when it is analog, each time on devices of its own; written likewise."""
+    if_analog: IfAnalog | None = None
+    """Where a digital layer is written, what both would be; None in memory."""
     sensitivity: Sensitivity | None = None
     """With one copy of its weights; with all of them in plans of earlier versions."""
     with_copies: Sensitivity | None = None
@@ -156,6 +173,39 @@ class LayerPlan(PlanRecord):
         if not str(data.get("detail", "")).startswith(RUN_TIME_OPERANDS):
             return data
         return data | {"macs": 0, "activation_macs": data.get("macs", 0)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object) -> object:
+        """Digital layers are written with what they would take beside 0; earlier plans wrote just that."""
+        if not isinstance(data, dict):
+            return data
+        found = dict(data)
+        would = found.pop("if_analog", None)
+        if would is not None and not isinstance(would, IfAnalog):
+            would = IfAnalog.model_validate(would)
+        if would is None and found.get("placement") == "digital":
+            would = IfAnalog(tiles=0, copies=1)
+        known = {} if would is None else would.model_dump()
+        return found | {name: value for name, value in known.items() if found.get(name) == 0}
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        if self.copies < 1:
+            raise ValueError("copies must be at least 1 where a layer is analog")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, written: SerializerFunctionWrapHandler) -> dict[str, object]:
+        found: dict[str, object] = written(self)
+        if self.placement == "digital":
+            would = {name: found[name] for name in IfAnalog.model_fields if name in found}
+            found |= dict.fromkeys(would, 0)
+            if "if_analog" in found:
+                found["if_analog"] = would
+        elif "if_analog" in found:
+            del found["if_analog"]
+        return found
 
     def retrained(self, origin: Origin | None, input_range: tuple[float, ...] | None) -> "LayerPlan":
         """The layer with trained weights, in the file that holds these; it was measured with the former ones."""

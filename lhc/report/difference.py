@@ -292,8 +292,7 @@ def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
     if layer is None:
         return None
     kept = {"placement", "reason", "sensitivity", "macs", "parameters", "tiles", "copies"}
-    none = {} if layer.placement == "analog" else {"tiles": 0, "copies": 0}
-    return layer.model_dump(mode="json", include=kept) | none
+    return layer.model_dump(mode="json", include=kept)
 
 
 def _outcome(plan: Plan) -> dict[str, object]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from lhc.costs import Cost, gains
 from lhc.errors import ConfigError
@@ -298,3 +299,26 @@ def test_a_share_says_what_it_is_of() -> None:
     line = summary(plan, graph_of(plan))
     assert line.startswith("analog 1/3 layers, 100.0 % of known MACs (1 operator not counted), 1,234 MACs of activ")
     assert plan.uncounted == ("odd",)
+
+
+def test_digital_layers_take_no_tiles_in_files_and_say_what_they_would_take() -> None:
+    """In memory a placement may still put them on tiles; a plan may be edited, and earlier ones are read."""
+    plan = plan_of(row("a", "analog", tiles=3, copies=2), row("b", tiles=4, copies=5))
+    written = json.loads(plan.model_dump_json())["layers"]
+    assert [(one["tiles"], one["copies"], one.get("if_analog")) for one in written] == [
+        (3, 2, None),
+        (0, 0, {"tiles": 4, "copies": 5}),
+    ]
+    assert "if_analog" not in written[0]
+    again = Plan.parse(plan.model_dump_json(), "here")
+    assert again == plan
+    assert [(one.tiles, one.copies) for one in again.layers] == [(3, 2), (4, 5)]
+    edited = LayerPlan.model_validate(written[1] | {"placement": "analog", "reason": "forced"})
+    assert (edited.tiles, edited.copies) == (4, 5)
+    before = {name: value for name, value in written[1].items() if name != "if_analog"}
+    assert LayerPlan.model_validate(before | {"tiles": 4, "copies": 5}) == plan.layers[1]
+    assert LayerPlan.model_validate(before).copies == 1
+    with pytest.raises(ValidationError, match="copies must be at least 1"):
+        LayerPlan.model_validate(before | {"placement": "analog"})
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        LayerPlan.model_validate(written[1] | {"if_analog": {"tiles": 1, "copies": 0}})
