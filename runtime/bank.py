@@ -1,8 +1,9 @@
-"""Programmed matrices and mapped tiles, kept as long as they fit: many placements share those of a layer."""
+"""Programmed matrices, kept as long as they fit: many placements share those of a layer."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Bank"]
@@ -27,6 +28,7 @@ class Bank(Generic[Value]):
     limit: int
     _kept: OrderedDict[Hashable, Value] = field(default_factory=OrderedDict)
     _bytes: int = 0
+    _lock: RLock = field(default_factory=RLock)
 
     def keeps(self, more: int) -> bool:
         """Whether so many bytes more would make it forget nothing."""
@@ -49,14 +51,17 @@ class Bank(Generic[Value]):
 
     def find(self, key: Hashable) -> Value | None:
         """The value of a key, if it is kept."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
 
     def keep(self, key: Hashable, value: Value) -> None:
         """Keep a value, and forget the least recently used ones that do not fit beside it."""
-        self._kept[key] = value
-        self._bytes += value.nbytes
-        while self._bytes > self.limit:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= oldest.nbytes
+        with self._lock:
+            before = self._kept.pop(key, None)
+            self._kept[key] = value
+            self._bytes += value.nbytes - (0 if before is None else before.nbytes)
+            while self._bytes > self.limit:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.nbytes

@@ -140,15 +140,17 @@ class HybridExecutor(PlacedNetwork):
         self, layer: "AnalogLayer", hardware: Hardware, seed: int, draw: int, t_s: float, numbers: Sequence[int]
     ) -> list[ProgrammedMatrix]:
         """Reads of one layer's tiles; those of a calibration are the same for all placements of the layer."""
-        chip = (self._mapping(layer, hardware), seed, draw, t_s)
+        chip = (self._mapping(layer, hardware), layer.groups, seed, draw, t_s)
         known = {number: self._kept_reads.find((chip, number)) for number in numbers}
         missing = [number for number, found in known.items() if found is None]
+        if missing and self._kept_reads.limit > 0 and 0 not in missing:
+            missing.append(0)  # a chip that is calibrated will be asked for its answers
         if missing:
             ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
             tiles = layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
             for number, made in zip(missing, tiles.reads(seed, draw, t_s, missing), strict=True):
                 known[number] = made
-                if number and made.nbytes <= self._kept_reads.limit // _READS_AT_LEAST:
+                if made.nbytes <= self._kept_reads.limit // _READS_AT_LEAST:
                     self._kept_reads.keep((chip, number), made)
         return [found for number in numbers if (found := known[number]) is not None]
 

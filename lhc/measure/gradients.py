@@ -169,7 +169,8 @@ def _executor(setting: Setting, names: Sequence[str]) -> HybridExecutor:
         setting.ranges,
         copies,
         setting.engine,
-        sample_axes=setting.layout.inputs,
+        setting.kept_reads,
+        setting.layout.inputs,
     )
 
 

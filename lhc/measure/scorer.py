@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from lhc.conductances import Correction, ProgrammedMatrix
+from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.measure.counted import counted_positions, counts_samples
 from lhc.measure.recently_used import CallTensors, RecentlyUsed
@@ -84,8 +84,6 @@ class Scorer:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.setting = setting
         self._bank: Bank[ChipsMatrix] = Bank(setting.tile_bytes)
-        # Candidates are calibrated on the same chips.
-        self._reads: Bank[ProgrammedMatrix] = Bank(0 if setting.is_large else setting.tile_bytes)
         self._executors = RecentlyUsed(setting.kept_placements)
         self._chips = RecentlyUsed(1)
         self._corrections = RecentlyUsed(_KEPT_CORRECTIONS)
@@ -140,7 +138,7 @@ class Scorer:
 
         Outputs have samples first, where the layout says where they are.
         """
-        digital, make = not job.placement, partial(self.setting.executor, job.placement, self._reads)
+        digital, make = not job.placement, partial(self.setting.executor, job.placement)
         if not digital and job not in self._chips:
             # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
             # digital network answered is kept where that fits.

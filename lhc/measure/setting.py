@@ -41,6 +41,8 @@ LEAST_KEPT = 2**27
 beside computing with them."""
 _LARGE = 2**24
 """Bytes of weights that may go on tiles."""
+_READS: Bank[ProgrammedMatrix] = Bank(2**28)
+"""Of chips: the candidates of all stages of a command are judged on the same ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,11 +171,18 @@ class Setting:
         """Placements whose digital segments fit in memory; onnxruntime packs their weights anew for each."""
         return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // max(self._network_bytes, 1)))
 
-    def executor(self, placement: frozenset[str], reads: Bank[ProgrammedMatrix] | None = None) -> HybridExecutor:
-        """The network with these layers analog, as units of work run it; ``reads``: see `HybridExecutor`."""
+    @property
+    def kept_reads(self) -> Bank[ProgrammedMatrix] | None:
+        """Reads of chips that were made before; none of large networks, or where memory is short."""
+        return None if self.is_large or self.memory < BANK_SHARE * _READS.limit else _READS
+
+    def executor(self, placement: frozenset[str]) -> HybridExecutor:
+        """The network with these layers analog, as units of work run it."""
         copies = self.copies.of(placement)
         axes = self.layout.inputs
-        return HybridExecutor(self.model, self.graph, placement, self.ranges, copies, self.engine, reads, axes)
+        return HybridExecutor(
+            self.model, self.graph, placement, self.ranges, copies, self.engine, self.kept_reads, axes
+        )
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)
