@@ -28,7 +28,7 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     opened = opened_of(asked)
     plan = read_plan(opened.model)
     own = plan is not None and (asked.hardware is None or plan.hardware == Hardware.load(asked.hardware))
-    own = own and is_judged_output(plan, asked.output)
+    own = own and is_judged_output(plan, asked.scored)
     check_report(shown.report, shown.force, own)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         found = run.of(watching)

@@ -26,7 +26,7 @@ def measures_own(asked: Asking, model: "OnnxModel") -> bool:
     own = has_annotations(model) and asked.hardware is None
     if isinstance(asked, GivenPlacement):
         own = own and not asked.all_analog
-    return own and is_judged_output(read_plan(model), asked.output)
+    return own and is_judged_output(read_plan(model), asked.scored)
 
 
 def check_report(path: Path | None, force: bool, own: bool = True) -> None:

@@ -33,7 +33,8 @@ def attribute(options: AttributeOptions) -> AttributionResult:
     t_inference = options.t_s
     if t_inference is None and stored is not None and stored.outcome is not None:
         t_inference = stored.outcome.t_s
-    asked = replace(options, output=options.output or (None if outcome is None else outcome.output))
+    known = None if outcome is None or outcome.output is None else (outcome.output,)
+    asked = replace(options, output=options.output or known)
     machine = machine_of(options, stored)
     with Running(options) as running:
         study = read(asked, running, t_inference, opened=opened, ranks=True, machine=machine)

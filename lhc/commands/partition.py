@@ -34,6 +34,7 @@ from lhc.study.check_copies import CheckCopies
 from lhc.study.earlier_tests import failed_test, plan_of_file
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
+from lhc.study.further_outputs import with_further_outputs
 from lhc.study.goal import budget_of, chips_of, goal_of, with_goal, with_yield
 from lhc.study.healing import CompareHealing
 from lhc.study.machines import machine_of
@@ -154,6 +155,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     failed = (failed_test(plan, study, budget) for plan in (follow, stored))
     earlier = next((one for one in failed if one is not None), None)
     study = replace(study, budget=budget, training=training, follow=follow, fills=fills, earlier=earlier)
+    study = with_further_outputs(study)
     if follow is not None and follow.outcome is not None:
         study = replace(study, harmful=follow.outcome.harmful_calibration)
     searched = options.columns_share is None and options.objective is None

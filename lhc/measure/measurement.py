@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,6 +67,15 @@ class Measurement(Protocol):
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
         """Interval of the mean drop over other draws and other samples: other documents where there are such."""
+        ...
+
+
+@runtime_checkable
+class OfOutputs(Protocol):
+    """A measurement of several outputs (`lhc.measure.joint_bench`)."""
+
+    def of_outputs(self, relative: bool, confidence: float, t_s: float | None) -> tuple[Evaluation, ...]:
+        """What was seen of every output by itself."""
         ...
 
 
@@ -265,6 +274,7 @@ def evaluation(
         DataError: the mapped network gives values that are not finite.
     """
     measured = finite(measured)
+    outputs = measured.of_outputs(relative, confidence, t_s) if isinstance(measured, OfOutputs) else ()
     scale = 1 / abs(evaluator.baseline) if relative else 1.0
     step = measured.step
     value = summarize(measured.values, confidence, step)
@@ -293,4 +303,5 @@ def evaluation(
         t_s=evaluator.t_s if t_s is None else t_s,
         confidence=confidence,
         higher_is_better=metric.higher_is_better,
+        outputs=outputs,
     )

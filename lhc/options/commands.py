@@ -174,6 +174,8 @@ class PartitionOptions(
     def __post_init__(self) -> None:
         if self.plan is not None:
             self._check_beside_plan()
+        if self.further:
+            self._check_beside_outputs()
         if self.columns_share is None:
             self._check_searched_columns()
         of_training = {one.name for kind in (TrainingOptions, Checkpointing) for one in options_of(kind)}
@@ -186,6 +188,14 @@ class PartitionOptions(
         given = [str(one.flag) for one, value in values_of(self) if one.name in of_training and value != one.default]
         if given and not self.retrain:
             raise UsageError(f"{', '.join(given)}: options of training need --retrain")
+
+    def _check_beside_outputs(self) -> None:
+        if self.retrain:
+            raise UsageError("--retrain trains for one output: several --output cannot go with it")
+        if self.columns_share is None:
+            raise UsageError("--digital-columns auto goes by one output: several --output cannot go with it")
+        if self.strategy == "hilal":
+            raise UsageError("strategy 'hilal' goes by one output: several --output cannot go with it")
 
     def _check_searched_columns(self) -> None:
         if self.retrain:

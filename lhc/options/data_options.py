@@ -1,6 +1,6 @@
 """The options that say which samples a command reads, and how answers on them are scored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -109,8 +109,13 @@ class Data(SomeSamples):
     higher_is_better: bool | None = option(
         "Direction of a metric given as module:function.", default=None, off="--lower-is-better", rare=True
     )
-    output: str | None = option(
-        "The output that is scored; the first by default.", default=None, metavar="NAME", rare=True
+    output: Sequence[str] | str | None = option(
+        "The output that is scored; the first by default. With 'partition' repeatable: every further one,"
+        " NAME[,METRIC[,MAX_DROP]], has to hold its own budget too.",
+        default=None,
+        metavar="NAME",
+        reads=list[str],
+        rare=True,
     )
     class_axis: int | None = option(
         "Axis of the scored output that holds the scores of classes. By default found by the labels, else by"
@@ -119,3 +124,17 @@ class Data(SomeSamples):
         metavar="N",
         rare=True,
     )
+
+    @property
+    def scored(self) -> str | None:
+        """The output that is scored; None: the first."""
+        return next(iter(self._outputs), None)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """What is said of the outputs that are judged beside it."""
+        return self._outputs[1:]
+
+    @property
+    def _outputs(self) -> tuple[str, ...]:
+        return (self.output,) if isinstance(self.output, str) else tuple(self.output or ())

@@ -29,6 +29,7 @@ __all__ = [
     "HarmfulCalibration",
     "Healing",
     "Outcome",
+    "OutputOutcome",
     "Plan",
     "Retrained",
     "TestedPlacement",
@@ -139,6 +140,23 @@ class HarmfulCalibration(PlanRecord):
         )
 
 
+class OutputOutcome(PlanRecord):
+    """How a placement did at an output that was judged beside the first, on the same samples and chips."""
+
+    output: str
+    metric: str
+    higher_is_better: bool | None = None
+    percent: bool
+    max_drop: float = Field(gt=0)
+    """Its own budget, in the unit of its metric."""
+    baseline: float
+    value: float
+    drop: float
+    interval: tuple[float, float] | None
+    """Of the mean drop: the one that decides."""
+    within_budget: bool
+
+
 class Outcome(PlanRecord):
     """How the placement did on data: what the decision rests on."""
 
@@ -149,8 +167,10 @@ class Outcome(PlanRecord):
     """The output that was scored; None likewise."""
     class_axis: int | None = None
     """Axis of that output with the scores of classes, counted from 0, where it is known."""
-    sample_axes: dict[str, int | Literal["call"]] = Field(default_factory=dict)
+    sample_axes: dict[str, Annotated[int, Field(ge=-64, le=64)] | Literal["call"]] = Field(default_factory=dict)
     """Axes that count samples, by input or output, as the user named them; a call may be a sample."""
+    further: tuple[OutputOutcome, ...] = ()
+    """Outputs that had to hold budgets of their own too; the numbers here are of the first one."""
     metric_note: str | None = None
     """Why it is this metric, where the outputs alone say so."""
     percent: bool

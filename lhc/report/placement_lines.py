@@ -20,6 +20,7 @@ from lhc.report.text import (
     draws_word,
     engine_text,
     estimate_basis,
+    further_text,
     healing_text,
     interval_text,
     intervals,
@@ -212,6 +213,7 @@ def _basis_lines(outcome: Outcome) -> Iterator[str]:
     on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
     after = f"{time_text(outcome.t_s)} after programming{engine_text(outcome)}"
     yield f"digital {outcome.metric} {baseline}, mapped {value} {on}, {after}"
+    yield from map(further_text, outcome.further)
     yield budget_of_chips(outcome)
     tests = tests_text(outcome)
     if tests is not None:

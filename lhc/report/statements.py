@@ -17,6 +17,7 @@ from lhc.report.text import (
     capitalized,
     comparable,
     engine_text,
+    further_text,
     healing_text,
     interval_text,
     intervals,
@@ -125,6 +126,7 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         yield outcome.metric.capitalize(), _quality(plan, outcome)
         if not nothing_lost(plan):
             yield "Certainty", _certainty(outcome)
+            yield from (("Further output", f"{capitalized(further_text(one))}.") for one in outcome.further)
         healing = healing_text(outcome)
         if healing is not None:
             yield "Healing", f"mean {outcome.drop_word} {healing}."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lhc.options.budget_options import DropType
-from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity, TestedPlacement
+from lhc.plan import Estimate, LayerPlan, Outcome, OutputOutcome, Plan, Reason, Sensitivity, TestedPlacement
 from lhc.plan.sensitivity_texts import found_with_one_copy
 from lhc.support.numbers import (
     counted,
@@ -14,8 +14,10 @@ from lhc.support.numbers import (
     drop_interval,
     drop_text,
     drop_value,
+    drop_word,
     enough,
     level_text,
+    metric_value,
     number_text,
     share_text,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "engine_text",
     "estimate_basis",
     "fixed",
+    "further_text",
     "gain_text",
     "healing_text",
     "interval_text",
@@ -160,9 +163,24 @@ def unmet_because(outcome: Outcome) -> str:
     if outcome.interval[1] > outcome.max_drop:
         more = f"{_narrowing(outcome)} narrow it"
         return f", but the interval reaches {points(outcome, outcome.interval[1])}; {more}"
+    if over := [repr(one.output) for one in outcome.further if not one.within_budget]:
+        return f", but output {' and '.join(over)} is not shown to hold its own"
+    if outcome.further:
+        return ", but all outputs together are not shown to hold theirs"
     if outcome.yield_shown is False:
         return f", but {100 * (outcome.yield_share or 0):g} % of all {draws_word(outcome)}s are not shown to hold it"
     return ", but an earlier test of the same weights did not show it, and another one does not make up for that"
+
+
+def further_text(one: OutputOutcome) -> str:
+    """How a placement did at an output that was judged beside the first."""
+    value, baseline = (metric_value(v, one.percent) for v in (one.value, one.baseline))
+    drop, allowed = (drop_text(v, one.percent, "absolute", one.max_drop) for v in (one.drop, one.max_drop))
+    between = drop_interval(one.interval, one.percent, "absolute", one.max_drop)
+    return (
+        f"output {one.output!r} beside it: digital {one.metric} {baseline}, mapped {value}; mean"
+        f" {drop_word(one.higher_is_better)} {drop} ({between}), {allowed} allowed: {budget_word(one.within_budget)}"
+    )
 
 
 def _narrowing(outcome: Outcome) -> str:

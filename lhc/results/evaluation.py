@@ -40,6 +40,8 @@ class Evaluation:
         against: SHA-256 of the network that drops are against, as `Retrained.source`; None: the placed one's own.
         engine: how products on tiles were computed.
         calibrated_at_s: when chips were last calibrated, in seconds; None where they were not, or it is not known.
+        outputs: of every output by itself, where several are judged; drops here are the greatest of theirs then, each
+            as a share of its budget, in the unit of the first.
     """
 
     metric: str
@@ -65,6 +67,7 @@ class Evaluation:
     against: str | None = None
     engine: Engine = "fast"
     calibrated_at_s: float | None = None
+    outputs: "tuple[Evaluation, ...]" = ()
 
     @property
     def drop_word(self) -> str:

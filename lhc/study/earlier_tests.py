@@ -62,7 +62,7 @@ def passed_test(stored: Plan | None, study: Study, budget: Budget, analog: froze
         and budget.generalize <= outcome.generalized
         and (budget.share or 0) <= (outcome.yield_share or 0)
         and study.t_s == outcome.t_s
-        and study.options.output in (None, outcome.output)
+        and study.options.scored in (None, outcome.output)
         and (ASSUMED if outcome.error is None else outcome.error / outcome.tests) <= _error(budget)
     )
     return outcome if laxer else None

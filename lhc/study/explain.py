@@ -44,6 +44,8 @@ class Explain:
         unexplained, searched = _unexplained(study), study.searched
         if not unexplained:
             return study
+        if study.further:
+            return study.noted("several outputs are judged: what stands in the way of their budgets is not explained")
         assert searched is not None
         verify, rank = study.judging_bench(study.splits.verify), study.splits.rank
         return explained(Case(study, unexplained, searched.judge, searched.options, verify, rank))

@@ -33,7 +33,7 @@ class CompareHealing:
         if outcome is None or not placement:
             return study
         assert study.found is not None
-        bench = study.judging_bench(study.splits.verify)
+        bench = replace(study, further=()).judging_bench(study.splits.verify)  # of the first output
         try:
             healing = compared(bench, placement, study.found.chips[:DRAWS], study.allowed.relative)
         except OutOfTimeError:

@@ -11,7 +11,7 @@ from lhc.hardware import Hardware
 from lhc.measure import Bench, Running
 from lhc.measure.checks import tile_errors
 from lhc.onnx_io import read_plan
-from lhc.options.commands import Measuring, OutputsOptions, PlacedMeasuring
+from lhc.options.commands import Measuring, OutputsOptions, PartitionOptions, PlacedMeasuring
 from lhc.options.subjects import GivenPlacement
 from lhc.passes import ChooseCopies, LeaveUnjudged, ParityGate, Pass, Qualify, initial_plan, judged_layers
 from lhc.plan import Outcome, Plan
@@ -28,7 +28,7 @@ from lhc.samples.fitting_labels import (
     with_positions,
 )
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
-from lhc.samples.metrics import METRICS, UNCHOSEN, Array
+from lhc.samples.metrics import METRICS, UNCHOSEN, Array, Metric
 from lhc.samples.sample_axis import CALL, moved_axis
 from lhc.samples.task import Task
 from lhc.study.cautions import beyond_memory, on_engine
@@ -49,6 +49,7 @@ __all__ = [
     "Decide",
     "analog_of",
     "as_judged",
+    "of_another_output",
     "read",
     "read_placed",
     "stored_plan",
@@ -171,13 +172,17 @@ def read(
     if options.class_axis is None and task.class_axis is not None:
         options = replace(options, class_axis=task.class_axis)
     graph = opened.graph(None, task)
-    if options.output is not None and options.output not in graph.outputs:
-        raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
-    if options.output is None and (output := probabilities_of_answers(opened.model, task, opened.warn)) is not None:
-        options = replace(options, output=output)
+    if options.further and not isinstance(options, PartitionOptions):
+        raise UsageError("several --output are for 'lhc partition'; this command looks at one")
+    if options.scored is not None and options.scored not in graph.outputs:
+        raise UsageError(f"--output {options.scored!r}: the model's outputs are {', '.join(graph.outputs)}")
+    if options.scored is None and not isinstance(options, OutputsOptions):
+        output = probabilities_of_answers(opened.model, task, opened.warn)
+        options = options if output is None else replace(options, output=(output,))
     _tell_unjudged(options, opened, graph)
-    scored = options.output or graph.outputs[0]
-    looked_at = list(dict.fromkeys([scored, *graph.outputs])) if isinstance(options, OutputsOptions) else [scored]
+    scored = options.scored or graph.outputs[0]
+    every = isinstance(options, OutputsOptions) or bool(options.further)
+    looked_at = list(dict.fromkeys([scored, *graph.outputs])) if every else [scored]
     task = with_output_axes(opened.model, task, looked_at, options.sample_axes, opened.warn)
     if caution := beyond_memory(opened.model, graph, machine, len(task), options.bytes):
         opened.warn(caution)
@@ -221,7 +226,7 @@ def _check_score(study: Study) -> None:
 def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> None:
     """Say once that one output judges and the others do not, where nobody chose it."""
     others = graph.outputs[1:]
-    if options.output is None and others:
+    if options.scored is None and others:
         which = repr(others[0]) if len(others) == 1 else f"{len(others)} others, e.g. {others[0]!r},"
         verb = "is" if len(others) == 1 else "are"
         opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
@@ -312,9 +317,22 @@ def _class_axis(study: Study, output: Array, name: str) -> int | None:
     return axis
 
 
+def of_another_output(study: Study, name: str, metric: Metric | None) -> Study:
+    """The study of another output, judged against the digital network.
+
+    Args:
+        metric: by default what its values show.
+    """
+    options = replace(study.options, output=(name,), class_axis=None)
+    judge = metric or replace(METRICS["agreement"], chosen=False)
+    task = replace(study.task, targets=None, metric=judge, class_axis=None, finite=True)
+    found = _with_class_axis(replace(study, options=options, task=task))
+    return found if metric is not None else _with_metric(found)
+
+
 def _declared_axes(study: Study) -> int | None:
     """Axes of the scored output as the model declares them."""
-    name = study.options.output or study.graph.outputs[0]
+    name = study.options.scored or study.graph.outputs[0]
     info = next(info for info in tensor_infos(study.model, outputs=True) if info.name == name)
     return len(info.shape) or None
 
@@ -418,10 +436,11 @@ def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
     if outcome is None:
         return options
     axis = outcome.class_axis if options.class_axis is None else options.class_axis
-    if options.output not in (None, outcome.output):
+    if options.scored not in (None, outcome.output):
         axis = options.class_axis
     samples = options.sample_axes or outcome.sample_axes or None
-    options = replace(options, output=options.output or outcome.output, class_axis=axis, sample_axis=samples)
+    output = options.output or (outcome.output and (outcome.output,))
+    options = replace(options, output=output, class_axis=axis, sample_axis=samples)
     own = isinstance(options.data, Task) and options.data.metric.chosen
     if options.metric is None and not own and outcome.metric in METRICS:
         return replace(options, metric=outcome.metric)

@@ -23,6 +23,7 @@ from lhc.passes.rules import AllDigital
 from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import SensitivityTable
+from lhc.samples.metrics import get_metric
 from lhc.stats import CONFIDENCE, rank_correlation
 from lhc.study.goal import search_options
 from lhc.study.state import Study
@@ -109,12 +110,62 @@ def ranked(study: Study, method: RankingMethod) -> Study:
         OutOfTimeError: the time was over before that.
     """
     samples = study.splits.rank
-    metric = study.told_ranking_metric(samples, study.task.metric)
-    table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
+    if study.further:
+        table = _of_outputs(study, method)
+    else:
+        metric = study.told_ranking_metric(samples, study.task.metric)
+        table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
     if len(table.layers) < len(study.measurable):
         done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
     return replace(study, plan=table.put_into(study.plan), ranking=table)
+
+
+def _of_outputs(study: Study, method: RankingMethod) -> SensitivityTable:
+    """The sensitivities by all judged outputs: the sum of their errors, each as a share of its output's energy."""
+    samples = study.splits.rank.with_metric(get_metric("nmse"))
+    tasks = [replace(one.task_of(samples), metric=samples.metric, class_axis=None) for one in study.further]
+    others = (study.of_output(one).bench(task) for one, task in zip(study.further, tasks, strict=True))
+    tables = [sensitivities(bench, study.measurable, method) for bench in (study.bench(samples), *others)]
+    which = ", ".join(map(repr, study.judged_outputs))
+    study.opened.warn(f"layers are ranked by the sum of the nmse of {which}, since several outputs are judged")
+    return joint_table(tables)
+
+
+def joint_table(tables: Sequence[SensitivityTable]) -> SensitivityTable:
+    """The sum of several tables in one metric; what is predicted in one is predicted in the sum."""
+    first, *_ = tables
+    layers = {name: _summed([t.layers[name] for t in tables]) for name in first.layers if _in_all(name, tables)}
+    copied = {name for table in tables for name in table.with_copies if name in layers}
+    with_copies = {
+        name: _summed([table.with_copies.get(name, table.layers[name]) for table in tables])
+        for name in first.layers
+        if name in copied
+    }
+    checked = [table.agreement for table in tables if table.agreement is not None]
+    worst = min(checked, key=lambda one: -1.0 if one.correlation is None else one.correlation, default=None)
+    notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
+    return replace(first, layers=layers, with_copies=with_copies, agreement=worst, notes=notes)
+
+
+def _in_all(name: str, tables: Sequence[SensitivityTable]) -> bool:
+    return all(name in table.layers for table in tables)
+
+
+def _summed(figures: Sequence[Sensitivity]) -> Sensitivity:
+    """Damage at several outputs together. Bounds add up to no less than those of the sum, and so do deviations."""
+    bounds = [one.interval for one in figures if one.interval is not None]
+    interval = (sum(b[0] for b in bounds), sum(b[1] for b in bounds)) if len(bounds) == len(figures) else None
+    return figures[0].model_copy(
+        update={
+            "mean": sum(one.mean for one in figures),
+            "std": sum(one.std for one in figures),
+            "interval": interval,
+            "method": "fisher" if any(one.method == "fisher" for one in figures) else "measure",
+            "by_weights": None,
+            "by_outputs": None,
+        }
+    )
 
 
 def sensitivities(

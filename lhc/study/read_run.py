@@ -112,7 +112,7 @@ def own_outcome(options: RunOptions, stored: Plan | None, source: str) -> Outcom
     """
     if stored is None or stored.source != source or options.hardware is not None or options.names_layers:
         return None
-    return stored.outcome if is_judged_output(stored, options.output) else None
+    return stored.outcome if is_judged_output(stored, options.scored) else None
 
 
 def is_judged_output(plan: Plan | None, output: str | None) -> bool:

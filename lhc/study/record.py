@@ -7,8 +7,8 @@ from lhc.measure import Budget
 from lhc.options.declare import part
 from lhc.options.subjects import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
-from lhc.plan import Estimate, Outcome, TestedPlacement
-from lhc.results import Calibration, Verdict
+from lhc.plan import Estimate, Outcome, OutputOutcome, TestedPlacement
+from lhc.results import Calibration, Evaluation, Verdict
 from lhc.samples.sample_axis import network_axis
 from lhc.stats import one_sided
 from lhc.study.climb import Verified
@@ -48,9 +48,10 @@ class Record:
 
 def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, strategy: str) -> Outcome:
     """What a plan says about the verification of its placement."""
-    found = verdict.evaluation
-    within = sum(drop <= budget.max_drop for drop in found.drops)
-    scored = study.options.output or study.graph.outputs[0]
+    joint = verdict.evaluation
+    found = joint.outputs[0] if joint.outputs else joint
+    within = sum(drop <= budget.max_drop for drop in joint.drops)
+    scored = study.options.scored or study.graph.outputs[0]
     axis = None if study.task.metric.classes is False else study.task.class_axis
     return Outcome(
         metric=found.metric,
@@ -58,6 +59,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         output=scored,
         class_axis=None if axis is None else network_axis(axis, study.task.layout.of_output(scored)),
         sample_axes={name or scored: place for name, place in study.options.sample_axes.items()},
+        further=_of_outputs(study, joint, budget),
         metric_note=study.metric_note,
         percent=found.percent,
         baseline=found.baseline,
@@ -88,6 +90,26 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
     )
 
 
+def _of_outputs(study: Study, joint: Evaluation, budget: Budget) -> tuple[OutputOutcome, ...]:
+    """How the outputs did that were judged beside the first."""
+    return tuple(
+        OutputOutcome(
+            output=one.name,
+            metric=found.metric,
+            higher_is_better=found.higher_is_better,
+            percent=found.percent,
+            max_drop=one.max_drop,
+            baseline=found.baseline,
+            value=found.mean,
+            drop=found.drop,
+            interval=interval,
+            within_budget=interval is not None and interval[1] <= one.max_drop,
+        )
+        for one, found in zip(study.further, joint.outputs[1:], strict=True)
+        for interval in (budget.interval(found),)
+    )
+
+
 def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dict[str, object]:
     """What an outcome says about the search."""
     return {
@@ -105,7 +127,8 @@ def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dic
 def _tested(study: Study, one: Verified) -> TestedPlacement:
     """What is written down of a test."""
     macs = sum(layer.macs for layer in study.plan.layers if layer.name in one.placement)
-    found = one.verdict.evaluation
+    joint = one.verdict.evaluation
+    found = joint.outputs[0] if joint.outputs else joint  # whether it holds is told by all outputs together
     return TestedPlacement(
         layers=study.layers_in(one.placement),
         analog_mac_fraction=macs / study.plan.macs if study.plan.macs else 0.0,

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ranking_metric
+from lhc.measure.joint_bench import JointBench
 from lhc.measure.setting import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.options.commands import Calibrating, Measuring, RetrainOptions
@@ -32,7 +33,7 @@ from lhc.study.climb import Verified
 from lhc.study.source import Opened
 from lhc.support.numbers import counted
 
-__all__ = ["KEPT", "READ", "Searched", "Study", "Verification", "measurable"]
+__all__ = ["KEPT", "READ", "FurtherOutput", "Searched", "Study", "Verification", "measurable"]
 
 log = logging.getLogger("lhc")
 
@@ -79,6 +80,25 @@ class Verification:
     chips: range = range(0)
 
 
+@dataclass(frozen=True)
+class FurtherOutput:
+    """An output that is judged beside the first, against the digital network.
+
+    Attributes:
+        max_drop: its budget, in the unit of its metric.
+        class_axis: as `Task.class_axis`.
+    """
+
+    name: str
+    metric: Metric
+    max_drop: float
+    class_axis: int | None = None
+
+    def task_of(self, task: Task) -> Task:
+        """The same samples, judged by this output."""
+        return replace(task, targets=None, metric=self.metric, class_axis=self.class_axis, finite=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """The state that the steps of a pipeline work on.
@@ -107,6 +127,7 @@ class Study:
         front: the trade-off of accuracy against the goal.
         whole: the network before layers were split by their columns; None where none is.
         parts: whether a placement may have the columns of a layer on tiles too, which is whole then.
+        further: outputs that are judged beside the one that is scored.
     """
 
     options: Measuring
@@ -137,6 +158,7 @@ class Study:
     front: Front | None = None
     whole: Opened | None = None
     parts: bool = False
+    further: tuple[FurtherOutput, ...] = ()
 
     @property
     def model(self) -> OnnxModel:
@@ -146,7 +168,7 @@ class Study:
     @property
     def judged_outputs(self) -> tuple[str, ...]:
         """The outputs that are judged."""
-        return (self.options.output or self.graph.outputs[0],)
+        return (self.options.scored or self.graph.outputs[0], *(one.name for one in self.further))
 
     @property
     def allowed(self) -> Budget:
@@ -317,7 +339,7 @@ class Study:
             seed=self.options.seed,
             draws=self.options.draws,
             t_s=self.t_s,
-            output=self.options.output,
+            output=self.options.scored,
             ranges=self.plan.ranges,
             copies=self.copies,
             calibration=self.calibration,
@@ -333,9 +355,23 @@ class Study:
         assert self.options.engine != "auto"
         return self.options.engine
 
+    def of_output(self, one: "FurtherOutput") -> "Study":
+        """The study of an output that is judged beside the first."""
+        options = replace(self.options, output=(one.name,), class_axis=None)
+        return replace(self, options=options, task=one.task_of(self.task), further=())
+
+    def _joint(self, bench: Bench, task: Task, limited: bool) -> Bench:
+        """A bench that judges the further outputs beside the first."""
+        others = tuple(self.of_output(one).bench(one.task_of(task), limited) for one in self.further)
+        allowed = self.allowed.max_drop * (abs(bench.baseline) if self.allowed.relative else 1.0)
+        own = {one.name: getattr(bench, one.name) for one in fields(Bench)}
+        return JointBench(**own, others=others, scales=tuple(allowed / one.max_drop for one in self.further))
+
     def judging_bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for placements, each in the network that it is run in."""
         bench = self.bench(task, limited)
+        if self.further:
+            return self._joint(bench, task, limited)
         if not self.parts:
             return bench
         assert self.whole is not None

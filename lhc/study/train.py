@@ -101,7 +101,7 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
         study.running.check_time()
 
     machine, ranges = study.plan.hardware, study.plan.ranges
-    output = scored_tensor(study.model, study.options.output or study.graph.outputs[0])
+    output = scored_tensor(study.model, study.options.scored or study.graph.outputs[0])
     return Course(
         study.model,
         study.graph,

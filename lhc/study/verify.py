@@ -31,6 +31,10 @@ MOST_NAMED = 5
 MOST_TIMES_MORE = 100
 """Times the chips or samples of a test that a remedy may ask for."""
 NOTHING_ANALOG = "nothing is analog: no placement that was tested meets the budget"
+SEVERAL = (
+    "several outputs are judged: a drop in these notes is the greatest of theirs, each as a share of its budget, in the"
+    " unit of the first"
+)
 NOT_SHOWN = "not shown to hold the budget; of what was tested and keeps to the limits, this has the least drop"
 NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"
 LARGER = "the mean of each is over it, so a larger --max-drop allows more, and more samples or chips do not"
@@ -70,6 +74,7 @@ class Verify:
         if study.original is None:  # training may improve a network by far
             warn_of_wrong_direction(found.verdict, budget)
         final = found.plan.with_copies(study.graph, study.copies.of(found.plan.analog))
+        study = study.noted(SEVERAL) if study.further else study
         return replace(study, found=replace(found, plan=final)).noted(*found.notes)
 
 

@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
+from lhc.errors import UsageError
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 6] x) => (float[N, 4] prob, float[N, 3] box) {
@@ -45,3 +46,66 @@ def test_layers_that_nothing_judges_stay_digital(caplog: pytest.LogCaptureFixtur
     forced = lhc.partition(two_heads(), {"x": X}, force_analog=["corner"], **OPTIONS)
     assert reasons(forced)["corner"] == "forced"
     assert "1 layer is analog as you say, and nothing judges what that loses" in caplog.text
+
+
+def judged(result: lhc.PartitionResult) -> dict[str, tuple[float, float, bool]]:
+    """Drop, budget and whether it holds, by output."""
+    outcome = result.plan.outcome
+    assert outcome is not None
+    assert outcome.output is not None
+    first = {outcome.output: (outcome.drop, outcome.max_drop, outcome.within_budget)}
+    return first | {one.output: (one.drop, one.max_drop, one.within_budget) for one in outcome.further}
+
+
+@pytest.mark.analog
+def test_several_outputs_hold_their_own_budgets() -> None:
+    """All layers are judged; with a budget that the second output cannot hold, what it depends on stays digital."""
+    result = lhc.partition(two_heads(), {"x": X}, output=["prob", "box,nmse,0.5"], **OPTIONS)
+    assert set(reasons(result).values()) == {"budget"}
+    assert {row.sensitivity.metric for row in result.plan.layers if row.sensitivity} == {"nmse"}
+    assert all(row.sensitivity is not None and row.sensitivity.mean > 0 for row in result.plan.layers)
+    found = judged(result)
+    assert found.keys() == {"prob", "box"}
+    assert all(0 < drop < allowed and held for drop, allowed, held in found.values())
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.further[0].metric == "nmse"
+    strict = lhc.partition(two_heads(), {"x": X}, output=["prob", "box,nmse,1e-7"], **OPTIONS)
+    placed = {row.name for row in strict.plan.layers if row.placement == "analog"}
+    assert placed <= {"class"}
+    assert judged(strict)["box"] == (0.0, 1e-7, True)
+
+
+@pytest.mark.analog
+def test_a_further_output_is_measured_as_it_would_be_by_itself() -> None:
+    """The same chips and samples: what the plan says of it is what a partition by it alone says."""
+    both = lhc.partition(two_heads(), {"x": X}, output=["prob", "box,nmse,0.5"], **OPTIONS)
+    options = OPTIONS | {"max_drop": 0.5}
+    alone = lhc.partition(two_heads(), {"x": X}, output="box", metric="nmse", plan=both.plan, **options)
+    assert alone.plan.outcome is not None
+    assert both.plan.outcome is not None
+    further = both.plan.outcome.further[0]
+    assert further.baseline == alone.plan.outcome.baseline
+    assert further.drop == pytest.approx(alone.plan.outcome.drop, rel=0.5)  # on other chips
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no such output": ({"output": ["prob", "bow"]}, "'bow': the model's outputs are prob, box"),
+    "labels": ({"output": ["prob", "box,mse,1"]}, "labels are those of the first output"),
+    "no budget": ({"output": ["prob", "box,nmse,0"]}, "a budget of 0 cannot go with several outputs"),
+    "a percentage": ({"output": ["prob", "box,nmse,5%"]}, "percentages are points of a share"),
+    "no budget of the first": ({"output": ["prob", "box"], "max_drop": 0}, "0 cannot go with several"),
+    "training": ({"output": ["prob", "box"], "retrain": True}, "trains for one output"),
+    "columns": ({"output": ["prob", "box"], "digital_columns": "auto"}, "goes by one output"),
+}
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize(("said", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_go_with_several_outputs_is_refused(said: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        lhc.partition(two_heads(), {"x": X}, **OPTIONS | said)
+
+
+def test_other_commands_look_at_one_output() -> None:
+    with pytest.raises(UsageError, match="are for 'lhc partition'"):
+        lhc.sensitivity(two_heads(), {"x": X}, draws=2, output=["prob", "box"])
