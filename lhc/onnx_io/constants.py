@@ -162,7 +162,7 @@ class Constants:
         if kind is not None and depth <= _DEEPEST:
             self._known.update((name, _Constant(node, kind, depth)) for name in node.output if name)
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._known
 
     def is_stored(self, name: str) -> bool:
