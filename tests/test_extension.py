@@ -73,10 +73,11 @@ def test_the_page_shows_one_of_each() -> None:
         "mylab/ends.py",
         "mylab/strategies.py",
         "mylab/lab-chip.yaml",
+        "mylab/devices.py",
         "mylab/flat.py",
         "mylab/largest.py",
     ]
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
 
 
 @pytest.mark.analog
@@ -117,8 +118,13 @@ def test_a_machine(outputs: tuple[Path, dict[str, str]]) -> None:
     assert "accuracy" in printed_by(outputs, "--hardware mine.yaml")
 
 
+@pytest.mark.analog
+def test_a_device_model(outputs: tuple[Path, dict[str, str]]) -> None:
+    assert "accuracy" in printed_by(outputs, "--all-analog --hardware lab-chip")
+
+
 def test_a_preset_with_a_cost_model(outputs: tuple[Path, dict[str, str]]) -> None:
-    table = printed_by(outputs, "--hardware lab-chip")
+    table = printed_by(outputs, "analyze digits-narrow --hardware lab-chip")
     assert "estimated cost, all digital:" in table
     assert "0 J" in table
 

@@ -20,6 +20,7 @@ from lhc.hardware.sections import UNLIMITED
 from lhc.support.functions import load_object
 from lhc.support.nested_values import fields_by_path
 from lhc.support.numbers import time_text
+from lhc.support.source_digest import source_digest
 from lhc.support.yaml_text import read_yaml, write_yaml
 
 if TYPE_CHECKING:
@@ -274,9 +275,10 @@ class Hardware(Machine):
         return self.mapping.slices * held_rows(rows, self.tiles.rows, copies)
 
     @property
-    def user_classes(self) -> dict[str, type]:
-        """Classes of modules of the user's that it names (``module:Class``), those that are imported here."""
-        return loaded_classes(self.model_dump(include={"devices", "compensation", "overrides"}))
+    def user_code(self) -> dict[str, str | None]:
+        """Digests of the source of the classes of users' modules that it names, those that are imported here."""
+        classes = loaded_classes(self.model_dump(include={"devices", "compensation", "overrides"}))
+        return {name: source_digest(kind) for name, kind in sorted(classes.items())}
 
     def to_yaml(self) -> str:
         """The whole description as YAML that ``Hardware.load`` reads back."""

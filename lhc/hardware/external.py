@@ -6,8 +6,9 @@ the constructor takes under the name of an attribute it gets, and then every att
 same object is checked when it is written.
 
 A description may come from anywhere, an annotated model too, and importing a module runs its code. So lhc imports no
-module that a description names, but aihwkit's own. The user's must be imported already: by ``--hardware module:name``,
-by ``lhc --import module``, or by an ``import`` in Python. `import_modules` hands the names on to worker processes.
+module that a description names, but aihwkit's own and those of classes that an installed package offers, by entry
+points in the group ``lhc.devices``. Others must be imported already: by ``--hardware module:name``, by
+``lhc --import module``, or by an ``import`` in Python. `import_modules` hands the names on to worker processes.
 """
 
 # ruff: noqa: ANN401 (aihwkit is untyped)
@@ -28,11 +29,13 @@ from lhc.hardware.device_model import DeviceModel
 from lhc.hardware.sections import ClassName, Parameters, UserObject
 from lhc.support.functions import current_folder_importable
 from lhc.support.generator_lock import GENERATOR_LOCK
+from lhc.support.installed import installed_values
 
 __all__ = ["AihwkitDevices", "compensation_of", "devices_of", "equal", "import_modules", "loaded_classes", "made"]
 
 _OWN = "aihwkit.inference."
 """Modules of aihwkit's that a description may name: they define classes and do nothing else."""
+_GROUP = "lhc.devices"
 _TRIED = (4, 3)
 """Outputs and inputs of the tile that a noise model is tried on."""
 _BASES = {
@@ -113,7 +116,7 @@ def made(said: UserObject, role: Role, more: Mapping[str, object] | None = None)
     kind = _imported(said.type, role)
     values = {name: _read(value) for name, value in said.parameters.items()} | dict(more or {})
     try:
-        taken = inspect.signature(kind).parameters
+        taken = _arguments(kind)
         found = kind(**{name: value for name, value in values.items() if name in taken})
         for name, value in values.items():
             setattr(found, name, value)
@@ -123,6 +126,19 @@ def made(said: UserObject, role: Role, more: Mapping[str, object] | None = None)
             f" {error}; keep every argument of the constructor in an attribute of the same name"
         ) from error
     return found
+
+
+def _arguments(kind: type) -> frozenset[str]:
+    """What a constructor takes by name, also what it hands on to that of its base by ``**others``."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        names |= {one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            break
+    return frozenset(names - {"self"})
 
 
 def described(given: object, role: Role) -> UserObject:
@@ -214,13 +230,14 @@ def _class_name(kind: type, role: Role) -> str:
 
 
 def _imported(name: str, role: Role) -> Any:
-    """A class by its name; nothing is imported but aihwkit."""
+    """A class by its name; nothing is imported but aihwkit, and what an installed package offers."""
     where, _, attribute = name.partition(":")
     try:
-        module = import_module(where) if where.startswith(_OWN) else sys.modules.get(where)
+        offered = where.startswith(_OWN) or name in installed_values(_GROUP)
+        module = import_module(where) if offered else sys.modules.get(where)
         base = getattr(import_module(_BASES[role][0]), _BASES[role][1])
-    except ImportError as error:
-        raise ConfigError(f"{role}: {name} cannot be imported: {error}") from error
+    except Exception as error:  # a package can raise anything while it is imported
+        raise ConfigError(f"{role}: {name} cannot be imported: {type(error).__name__}: {error}") from error
     if module is None:
         raise ConfigError(
             f"{role}: the description names the class {name}, and lhc imports no code that a file names. If you trust"
@@ -360,8 +377,8 @@ def _problem_of(model: Any, t_s: float | None = None) -> str | None:
         first, again = (_weights_of(model, t_s) for _ in range(2))
     except Exception as error:  # a user's class can raise anything
         return f"fails: {type(error).__name__}: {error}"
-    if np.shape(first) != _TRIED or not np.isfinite(first).all():
-        return f"gives no finite weights of shape {_TRIED}"
+    if first.shape != _TRIED or first.dtype != np.float32 or not np.isfinite(first).all():
+        return f"gives no finite weights of shape {_TRIED} in single precision, as it was given"
     if not np.array_equal(first, again):
         return (
             "gives other numbers from the same seed, so that a chip is never the same again (draw from torch's global"
@@ -377,7 +394,11 @@ def _weights_of(model: Any, t_s: float | None) -> Any:
     weights = torch.linspace(-1, 1, _TRIED[0] * _TRIED[1]).reshape(_TRIED)
     with GENERATOR_LOCK, torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
-        held, drift = model.apply_programming_noise(weights)
+        given = weights.clone()
+        held, drift = model.apply_programming_noise(given)
         if t_s is not None:
-            held = model.apply_drift_noise(held, drift, t_s)
+            weights, given = held.clone(), held
+            held = model.apply_drift_noise(given, drift, t_s)
+    if not torch.equal(given, weights):
+        raise ValueError("it changes the weights that it is given, which are needed again; make new ones")
     return held.numpy()

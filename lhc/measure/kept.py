@@ -94,7 +94,7 @@ class KeptResults:
                 "code": metric.score.code if isinstance(metric.score, UserScore) else source_digest(metric.score),
                 "class_axis": setting.class_axis,
             },
-            **({"device_code": setting.device_code} if setting.hardware.user_classes else {}),
+            **({"device_code": code} if (code := setting.hardware.user_code) else {}),
             "output": setting.output,
             **({"layout": repr(setting.layout)} if setting.layout != SampleLayout() else {}),
             "seed": setting.seed,

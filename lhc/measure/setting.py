@@ -17,7 +17,6 @@ from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric
 from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import Task, cut
-from lhc.support.source_digest import source_digest
 
 __all__ = ["DEFAULT_MEMORY", "Block", "Setting", "calibration_block"]
 
@@ -79,11 +78,6 @@ class Setting:
     layout: SampleLayout = field(default_factory=SampleLayout)
     memory: int = DEFAULT_MEMORY
     engine: AskedEngine = "auto"
-
-    @property
-    def device_code(self) -> dict[str, str | None]:
-        """What the user's own classes compute that the hardware names: digests of their source, by name."""
-        return {name: source_digest(kind) for name, kind in sorted(self.hardware.user_classes.items())}
 
     @property
     def calibrates(self) -> bool:

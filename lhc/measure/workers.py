@@ -176,7 +176,7 @@ def packed(setting: Setting) -> bytes:
         UsageError: the metric exists in this process alone.
     """
     try:
-        return pickle.dumps((setting.device_code, pickle.dumps(setting)))
+        return pickle.dumps((setting.hardware.user_code, pickle.dumps(setting)))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UsageError(
             f"metric {setting.metric.name!r} cannot be given to other processes ({error}); define it in a module and"
@@ -262,7 +262,7 @@ def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:
         code, packed_setting = pickle.loads(payload())
         import_modules({kind.partition(":")[0] for kind in code}, "hardware: module")
         setting: Setting = pickle.loads(packed_setting)
-        if setting.device_code != code:
+        if setting.hardware.user_code != code:
             raise UsageError(f"hardware: another version of {', '.join(code)} is loaded here; restart the workers")
         _SCORERS[name] = Scorer(setting)
     return _SCORERS[name]

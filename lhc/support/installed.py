@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
-__all__ = ["installed", "installed_names", "package_of", "version_of"]
+__all__ = ["installed", "installed_names", "installed_values", "package_of", "version_of"]
 
 
 @cache
@@ -19,6 +19,11 @@ def installed(group: str, name: str) -> EntryPoint | None:
 def installed_names(group: str) -> tuple[str, ...]:
     """What there is in a group; nothing of it is imported."""
     return tuple(sorted(_group(group)))
+
+
+def installed_values(group: str) -> frozenset[str]:
+    """Where what there is in a group lies, ``module:name``; nothing of it is imported."""
+    return frozenset(entry.value for entry in _group(group).values())
 
 
 def package_of(entry: EntryPoint) -> str:

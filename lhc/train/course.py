@@ -221,7 +221,8 @@ class Course:
             "output": self.output,
             "ranges": {name: list(values) for name, values in sorted(self.ranges.items())},
             "copies": dict(sorted(self.copies.items())),
-            "functions": {
+            "functions": self.hardware.user_code
+            | {
                 name: source_digest(load_function(name, option), name.partition(":")[0])
                 for name, option in ((self.settings.loss, "--loss"), (self.settings.augment, "--augment"))
                 if ":" in name

@@ -15,7 +15,7 @@ import pytest
 
 import lhc
 from lhc.errors import ConfigError, UsageError
-from lhc.hardware import AihwkitDevices, Hardware, Pcm, effects_of, scaled_noise, without
+from lhc.hardware import AihwkitDevices, Hardware, Pcm, effects_of, external, scaled_noise, without
 from lhc.hardware.external import equal, import_modules
 from tests.conftest import Cli
 from tests.runtime.models_on_tiles import linear
@@ -115,6 +115,18 @@ class Broken(Noise):
 class Flat(Noise):
     def apply_programming_noise(self, weights):
         return weights.flatten(), []
+
+
+class Double(Noise):
+    def apply_programming_noise_to_conductance(self, g_target):
+        return g_target.double()
+
+
+class Greedy(Noise):
+    """Writes into the weights that it is given."""
+
+    def apply_programming_noise(self, weights):
+        return weights.mul_(2.0).clone(), []
 
 
 class Forgetful(Noise):
@@ -241,6 +253,9 @@ def test_a_description_by_hand_gives_arguments_of_the_constructor(own: ModuleTyp
     yaml = "name: a\ndevices: {model: aihwkit, noise_model: 'own_device_classes:Noise', parameters: {sigma: 0.25}}"
     model = Hardware.parse(yaml, "a.yaml").to_rpu_config().noise_model
     assert (model.sigma, model.left) == (0.25, 0.5)
+    yaml = yaml.replace("Noise', parameters: {sigma: 0.25}", "Warm', parameters: {temperature: 20, g_max: 30}")
+    warm = Hardware.parse(yaml, "a.yaml").to_rpu_config().noise_model
+    assert (warm.temperature, warm.g_max, warm.g_converter.g_max) == (20, 30, 30)
 
 
 def test_aihwkits_models_with_other_converters_are_taken_and_plain_ones_are_lhcs(own: ModuleType) -> None:
@@ -254,7 +269,7 @@ def test_aihwkits_models_with_other_converters_are_taken_and_plain_ones_are_lhcs
     for model in (of_pairs, of_another_range, warm):
         machine = Hardware.load(own.config(model))
         assert isinstance(machine.devices, AihwkitDevices)
-        assert machine.user_classes == {}
+        assert machine.user_code == {}
         assert equal(machine.to_rpu_config().noise_model, model)
 
 
@@ -285,6 +300,8 @@ REFUSED: dict[str, tuple[Callable[[ModuleType], object], str]] = {
     "unseeded": (lambda own: own.Unseeded(0.1), "other numbers from the same seed.*torch.randn_like"),
     "broken": (lambda own: own.Broken(0.1), r"own_device_classes:Broken fails: KeyError: 'no table'"),
     "shape": (lambda own: own.Flat(0.1), r"Flat gives no finite weights of shape \(4, 3\)"),
+    "precision": (lambda own: own.Double(0.1), "Double gives no finite weights .* in single precision"),
+    "in place": (lambda own: own.Greedy(0.1), "Greedy fails: ValueError: it changes the weights that it is given"),
     "large": (lambda own: with_attribute(own.Noise(0.1), t=[0.0] * 70_000), "more than 65536 values"),
 }
 
@@ -360,7 +377,7 @@ def test_overrides_may_have_devices_of_the_users_own(own: ModuleType) -> None:
     machine = Hardware.parse(yaml, "a.yaml")
     assert machine.for_layer("b").to_rpu_config().noise_model.temperature == 350
     assert type(machine.for_layer("c").to_rpu_config().drift_compensation) is own.Gain
-    assert set(machine.user_classes) == {"own_device_classes:Warm", "own_device_classes:Gain"}
+    assert set(machine.user_code) == {"own_device_classes:Warm", "own_device_classes:Gain"}
 
 
 MISTAKES = {
@@ -405,6 +422,27 @@ def test_names_of_modules_are_no_code_but_attributes_of_them(own: ModuleType, mo
     with pytest.raises(ConfigError, match="is no class derived"):
         machine.to_rpu_config()
     assert asked == []
+
+
+def test_what_an_installed_package_offers_may_be_named_by_anybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry in the group ``lhc.devices`` is one class; others of its module are none of it."""
+    (tmp_path / "offered_devices.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    offered = {"lhc.devices": frozenset({"offered_devices:Noise"})}
+    monkeypatch.setattr(external, "installed_values", offered.__getitem__)
+    machines = {
+        name: Hardware.parse(
+            f"name: a\ndevices: {{model: aihwkit, noise_model: 'offered_devices:{name}', parameters: {{sigma: 0.1}}}}",
+            "a",
+        )
+        for name in ("Noise", "Unseeded")
+    }
+    with pytest.raises(ConfigError, match="lhc imports no code that a file names"):
+        machines["Unseeded"].to_rpu_config()
+    assert machines["Noise"].to_rpu_config().noise_model.sigma == 0.1
+    sys.modules.pop("offered_devices", None)
 
 
 def test_modules_that_fail_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,8 +500,8 @@ def test_an_annotated_model_is_not_reason_enough_to_import_anything(
     (tmp_path / "harmful_module.py").write_text(f"open({str(harm)!r}, 'w').close()")
     monkeypatch.chdir(tmp_path)
     data = ["--data", placed.parent / "data.npz"]
-    for command in ("inspect", "analyze", "report"):
-        cli(command, hostile, *(["-o", "report.html"] if command == "report" else []))
+    for command in (["inspect", hostile], ["analyze", hostile], ["report", hostile, "-o", "report.html"]):
+        assert cli(*command).exit_code == 0
     run = ["run", hostile, *data, "--draws", 2]
     for arguments in (run, [*run, "--jobs", 2], ["compile", hostile]):
         done = cli(*arguments)
