@@ -31,7 +31,16 @@ from lhc.support.functions import current_folder_importable
 from lhc.support.generator_lock import GENERATOR_LOCK
 from lhc.support.installed import installed_values
 
-__all__ = ["AihwkitDevices", "compensation_of", "devices_of", "equal", "import_modules", "loaded_classes", "made"]
+__all__ = [
+    "AihwkitDevices",
+    "compensation_made",
+    "compensation_of",
+    "devices_of",
+    "equal",
+    "import_modules",
+    "loaded_classes",
+    "made",
+]
 
 _OWN = "aihwkit.inference."
 """Modules of aihwkit's that a description may name: they define classes and do nothing else."""
@@ -175,8 +184,18 @@ def compensation_of(given: object) -> UserObject:
         ConfigError: as of `devices_of`.
     """
     found = described(given, "drift_compensation")
-    _check_same(given, made(found, "drift_compensation"), "drift_compensation")
+    _check_same(given, compensation_made(found), "drift_compensation")
     return found
+
+
+def compensation_made(said: UserObject) -> Any:
+    """A drift compensation, which was tried on a small tile.
+
+    Raises:
+        ConfigError: as of `made`; or it fails on a read-out, or gives no gains.
+    """
+    _compensation_tried(said.model_dump_json())
+    return made(said, "drift_compensation")
 
 
 def _check_same(given: object, again: object, role: Role) -> None:
@@ -361,6 +380,32 @@ def _tried(text: str) -> None:
     problem = _problem_of(devices._untried())
     if problem is not None:
         raise ConfigError(f"noise_model: {devices.noise_model} {problem}, tried on a tile of 4 outputs and 3 inputs")
+
+
+@lru_cache(maxsize=64)
+def _compensation_tried(text: str) -> None:
+    """Try a drift compensation on a small tile whose devices keep half of what they were programmed to.
+
+    Args:
+        text: of a `UserObject`, as JSON.
+    """
+    import torch
+
+    said = UserObject.model_validate_json(text)
+    compensation = made(said, "drift_compensation")
+    weights = torch.linspace(-1, 1, _TRIED[0] * _TRIED[1]).reshape(_TRIED)
+    try:
+        outputs = compensation.get_readout_tensor(_TRIED[1]) @ weights.T
+        gain = np.asarray(compensation.apply(outputs / 2, compensation.readout(outputs)))
+    except Exception as error:  # a user's class can raise anything
+        raise ConfigError(
+            f"drift_compensation: {said.type} fails on the read-out of a small tile: {type(error).__name__}: {error}"
+        ) from error
+    if gain.shape not in ((), (1,), _TRIED[:1]) or not np.isfinite(gain).all():
+        raise ConfigError(
+            f"drift_compensation: {said.type} gives {gain.tolist()!r:.60} for a tile of {_TRIED[0]} outputs:"
+            " one gain is wanted, or one an output"
+        )
 
 
 @lru_cache(maxsize=256)

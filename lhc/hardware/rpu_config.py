@@ -23,7 +23,7 @@ from lhc.errors import ConfigError, MissingDependencyError, UsageError
 from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.devices import DEVICE_MODELS, Devices, Pcm, ReramCmo
-from lhc.hardware.external import AihwkitDevices, compensation_of, devices_of, equal, made
+from lhc.hardware.external import AihwkitDevices, compensation_made, compensation_of, devices_of, equal
 from lhc.hardware.machine import Machine
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.overrides import problems
@@ -135,7 +135,7 @@ _DRIFT_COMPENSATIONS = {
 
 def _drift_compensation(kind: str | UserObject) -> Any:
     if isinstance(kind, UserObject):
-        return made(kind, "drift_compensation")
+        return compensation_made(kind)
     return None if kind == "none" else getattr(_aihwkit().drift, _DRIFT_COMPENSATIONS[kind])()
 
 

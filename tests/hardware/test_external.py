@@ -82,6 +82,16 @@ class Gain(GlobalDriftCompensation):
         return self.factor * super().apply(forward_output, ref_value)
 
 
+class Stuck(GlobalDriftCompensation):
+    def readout(self, out_tensor):
+        raise KeyError("no column")
+
+
+class Wide(GlobalDriftCompensation):
+    def apply(self, forward_output, ref_value):
+        return forward_output
+
+
 class Values(Noise):
     """Has attributes of every kind that can be written."""
 
@@ -316,6 +326,18 @@ def test_what_cannot_be_written_or_made_again_says_what_to_do(own: ModuleType, c
     make, message = REFUSED[case]
     with pytest.raises(ConfigError, match=message):
         Hardware.load(own.config(make(own)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Stuck", "Stuck fails on the read-out of a small tile: KeyError: 'no column'"),
+        ("Wide", "Wide gives .* one gain is wanted, or one an output"),
+    ],
+)
+def test_a_compensation_is_tried(own: ModuleType, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Hardware.load(own.config(own.Noise(0.1), getattr(own, name)()))
 
 
 def test_an_object_that_is_made_again_as_another_one_is_refused(own: ModuleType) -> None:
