@@ -73,7 +73,7 @@ def test_products_are_converted_by_the_capacitors_of_their_columns(fields: dict[
 @pytest.mark.parametrize("least_by_rows", [0, 10**9])
 def test_vectors_that_saturate_are_read_again(least_by_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """By both kernels; whether a vector saturates is told as if steps were alike."""
-    monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.LEAST_BY_ROWS", least_by_rows)
+    monkeypatch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", least_by_rows)
     fields = {"bound": 0.6, "bound_management": "iterative", "capacitor_mismatch": 0.06}
     x, hardware = torch.from_numpy(X), machine(adc=adc(**fields), dac=Dac(bits=None))
     fast, reference = (product(programmed(MATRIX, hardware), x, engine=engine).numpy() for engine in ENGINES)

@@ -93,7 +93,7 @@ def test_inputs_without_signs_and_sums_from_zero(engine: Engine, zero_skipping: 
 @pytest.mark.parametrize("by_rows", [False, True], ids=["windows", "rows"])
 @pytest.mark.parametrize(("bits", "size", "code"), [(5, 1, "unsigned"), (8, 3, "unsigned"), (5, 2, "signed")])
 def test_slices_of_inputs(bits: int, size: int, code: str, by_rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.LEAST_BY_ROWS", 0 if by_rows else 2**16)
+    monkeypatch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", 0 if by_rows else 2**16)
     code = "twos-complement" if code == "signed" else code
     hardware = machine(dac={"bits": bits, "slice_bits": size, "scaling": "static", "code": code})
     found = product(programmed(MATRIX, hardware, ranges=RANGES), torch.from_numpy(X)).numpy()

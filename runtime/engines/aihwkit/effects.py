@@ -1,89 +1,96 @@
-"""What converters, and currents between them, do to blocks of vectors: the compiled loops' formulas on tensors.
+"""What circuits do to a product beside DAC, weights and ADC of aihwkit's torch tile: every effect, once.
 
-Products are ``(chips, groups, outputs, vectors)``, codes ``(groups, inputs, vectors)``. Numbers are those of
-`RowConverters` and `PackedTiles`; what is no number stays none, as there.
+Tensors are in units of the full scale: inputs x as the DAC makes them, ``(groups, inputs, vectors)``; weights w,
+``(chips, groups, outputs, inputs)``; products, ``(chips, groups, outputs, vectors)``. What is no number stays none.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.runtime.engines.compiled.tile_kernels import ConverterCodes
+from lhc.conductances import Floats
+from lhc.hardware.adc_mismatch import found_codes
+from lhc.hardware.converters import InputSlices
+from lhc.hardware.currents import Currents
 
-__all__ = ["adc_codes", "dac_codes", "kept_slice", "widened", "with_currents"]
+__all__ = ["driven_slice", "ir_drop_loss", "mismatched", "read_noise_deviation", "widened"]
 
 
-def dac_codes(inputs: Tensor, peaks: Tensor, factor: float, limit: float, io: ConverterCodes) -> Tensor:
-    """Inputs as codes.
+def driven_slice(x: Tensor, read: int, slices: InputSlices, step: float) -> Tensor:
+    """The inputs of one read of several, each of which drives some bits of the codes, see `lhc.hardware.sections.Dac`.
+
+    Sign and magnitude: the bits of the magnitude, with the sign. Two's complement: the bits of the code, and in a read
+    of its own, the last one, the signs, for which negative inputs are driven fully.
 
     Args:
-        peaks: greatest magnitude of every vector, ``(groups, 1, vectors)``.
-        factor: of a round of bound management, see `PackedTiles`.
-        limit: greatest code.
+        x: multiples of a step of the DAC.
+        read: number of the read.
+        slices: of the codes.
+        step: of the DAC.
     """
-    factors = 1 / (torch.where(peaks == 0, 1, peaks) * factor) if io.scales_vectors else factor
-    codes = inputs * factors
-    codes = (codes.round_() if io.input_shift else codes).clamp_(-limit, limit)
-    return codes.clamp_(min=0) if io.unsigned else codes
-
-
-def kept_slice(codes: Tensor, low: float, high: float, io: ConverterCodes) -> Tensor:
-    """The bits of codes that a read is driven with, see `RowConverters.slices`."""
+    codes = (x / step).round()
     negative = (codes < 0).to(codes.dtype)
-    if low == 0:
-        return negative * high
-    sizes = codes + negative * float(io.signed_from) if io.signed_from > 0 else codes.abs()
+    if read == len(slices.lows):
+        return negative * (slices.greatest * slices.step)
+    low, high = 0.5 ** slices.lows[read], 0.5 ** (slices.lows[read] + slices.bits)
+    sizes = codes + negative * slices.signed_from if slices.signed_from else codes.abs()
     digits = (sizes * low).floor_() - (sizes * high).floor_() * (low / high)
-    return digits if io.signed_from > 0 else torch.copysign(digits, codes)
+    return (digits if slices.signed_from else torch.copysign(digits, codes)) * slices.step
 
 
-def with_currents(
-    products: Tensor, weights: Tensor, codes: Tensor, numbers: tuple[float, ...]
-) -> tuple[Tensor, Tensor]:
-    """What is left of products behind what is lost along wires; the deviation of their noise.
+def ir_drop_loss(x: Tensor, weights: Tensor, currents: Currents) -> Tensor:
+    """What is lost of products along the wires of columns, of which row 0 is the farthest from the ADC.
+
+    ``ir_drop · c(a) · Σ w_j x_j (1 - (1 - j / n)²)`` with ``a = n / ir_drop_g_ratio · Σ |w_j| |x_j|`` and
+    ``c(a) = a (0.5 + a (0.05 a - 0.2))``: the steady state of Rasch et al., Nat. Commun. 14, 5282 (2023), as aihwkit's
+    compiled tile has it (``forward.ir_drop``).
+    """
+    n = weights.shape[-1]
+    far = 1 - torch.arange(n, device=weights.device) / n
+    lost = weights @ (x * (1 - far * far)[:, None])
+    a = weights.abs() @ x.abs() * (n / currents.ir_drop_g_ratio)
+    return lost.mul_(((a * 0.05 - 0.2) * a + 0.5) * a * currents.ir_drop)
+
+
+def read_noise_deviation(
+    x: Tensor, weights: Tensor, currents: Currents, driven: Tensor | None, unit: Tensor | None
+) -> Tensor:
+    """Deviation of the read noise of products (Rasch et al., as above; aihwkit's ``forward.w_noise``).
+
+    ``read_noise · √(Σ |w_j| x_j²)`` (PCM_READ), or, where it is constant, ``read_noise · √(Σ x_j²)``
+    (ADDITIVE_CONSTANT).
 
     Args:
-        weights: ``(chips, groups, outputs, inputs)``.
-        numbers: of the row of tiles, see `RowConverters.in_codes`.
+        driven: rows that each input drives, ``(inputs,)``; None: one each. Of constant noise.
+        unit: what one unit of an output is, ``(chips, groups, outputs, 1)``; None: 1. Of constant noise.
     """
-    constant, by_products, to_current, drop = numbers
-    inputs = weights.shape[-1]
-    far = 1 - torch.arange(inputs, device=weights.device) / inputs
-    lost = weights @ (codes * (1 - far * far)[:, None])
-    sizes = weights.abs()
-    current = sizes @ codes.abs() * to_current
-    dropped = ((current * 0.05 - 0.2) * current + 0.5) * current * drop
-    return products - dropped * lost, (sizes @ codes.square() * by_products + constant).sqrt_()
+    squares = x.square()
+    if not currents.constant:
+        return (weights.abs() @ squares).sqrt_().mul_(currents.read_noise)
+    power = squares.sum(1, keepdim=True) if driven is None else (driven @ squares)[:, None]
+    deviation = power.sqrt_().mul_(currents.read_noise).expand(len(weights), *power.shape)
+    return deviation if unit is None else deviation / unit
 
 
-def widened(noise: Tensor, products: Tensor, io: ConverterCodes) -> Tensor:
-    """Noise of products, in output codes, with what mismatch of cells adds, see `lhc.hardware.Adc.cell_mismatch`."""
-    return noise * (1 + float(io.cell_mismatch) / (products.abs() * float(io.output_step) + 1)).sqrt_()
+def widened(noise: Tensor, products: Tensor, cell_mismatch: float) -> Tensor:
+    """Noise with what the mismatch of charge-based cells adds: the less the more ones there are, see `Adc`.
+
+    Its variance grows by ``cell_mismatch² / (1 + |product|)``, from ASiM's README and code.
+    """
+    return noise * (1 + cell_mismatch**2 / (products.abs() + 1)).sqrt_()
 
 
-def adc_codes(exact: Tensor, levels: Tensor | None, io: ConverterCodes) -> tuple[Tensor, Tensor]:
-    """Codes between their bounds, and whether each lies beyond the limit.
+def mismatched(products: Tensor, step: float, levels: list[list[Floats]]) -> Tensor:
+    """What ADCs give whose capacitors are not all alike, see `lhc.hardware.adc_mismatch`.
 
     Args:
-        exact: products with noise, in output codes.
-        levels: what every capacitor adds, the least significant first, ``(capacitors, chips, groups, outputs, 1)``;
-            None where steps are alike.
+        products: with noise.
+        step: of the ADCs.
+        levels: of every chip, by group, ``(capacitors, outputs)``.
     """
-    value = exact.round() if io.output_shift else exact
-    value = value.clamp(min=0) if io.unipolar else value
-    saturated = value.abs() > float(io.output_limit)
-    if levels is not None:
-        found = _found(exact, levels)
-        value = torch.where(saturated, value, found) if len(io.reductions) > 1 else found
-    clip = float(io.output_clip)
-    return value.clamp(-clip, clip), saturated
-
-
-def _found(exact: Tensor, levels: Tensor) -> Tensor:
-    """Codes of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`."""
-    size = exact.abs() + 0.5
-    reached, code = torch.zeros_like(exact), torch.zeros_like(exact)
-    for k in range(len(levels) - 1, -1, -1):
-        level = reached + levels[k]
-        low = level > size
-        code, reached = torch.where(low, code, code + (1 << k)), torch.where(low, reached, level)
-    return torch.where(size > 0, code.copysign(exact), exact)
+    exact = (products / step).transpose(-1, -2).cpu().numpy()
+    found = [
+        [found_codes(np.ascontiguousarray(values), level) for values, level in zip(chip, of_chip, strict=True)]
+        for chip, of_chip in zip(exact, levels, strict=True)
+    ]
+    return torch.from_numpy(np.array(found)).to(products.device).transpose(-1, -2) * step

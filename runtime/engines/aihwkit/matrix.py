@@ -1,94 +1,102 @@
-"""The engine torch: the arithmetic of the fast engine in PyTorch, on a GPU where it has one.
+"""Products as aihwkit's torch tile computes them, each vector by itself, on any device of PyTorch.
 
-Every row of tiles multiplies blocks of vectors at once. Noise is that of the fast engine, deviate by deviate, whatever
-the device and however samples are cut into calls; products are summed in another order. So an output that lies on a
-rounding edge may become the next code, and nothing else differs (docs/emulation.md).
+Of a row of tiles, with `AnalogMVM` aihwkit's own class and its `IOParameters`:
+
+    x = _prepare_input(inputs, 1 / scale / reduction)        DAC
+    z = _matmul(x, weights)
+    z = z + effects + noise                                  `effects`; deviates of `lhc.runtime.engines.noise`
+    y = _finalize_output(z) · scale · reduction              ADC and bounds
+    y = y · column scale · drift compensation
+
+aihwkit draws its noise within `_finalize_output` from PyTorch's generator. Here its parameters have none, and deviates
+of a counter are added right before, so that a chip is the same chip under every engine and on every device. Bound
+management acts on each vector: it takes the first round in which no output of its tile saturates, or the last.
 """
 
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
+from aihwkit.simulator.parameters.enums import WeightNoiseType
+from aihwkit.simulator.parameters.io import IOParameters
+from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
+from aihwkit.simulator.tiles.utils import UniformQuantize
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix
+from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
 from lhc.hardware import Hardware
+from lhc.hardware.converters import Converters
 from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.engines.aihwkit.effects import adc_codes, dac_codes, kept_slice, widened, with_currents
-from lhc.runtime.engines.compiled.converter_constants import RowConverters
-from lhc.runtime.engines.compiled.matmul_kernel import COUNTERS
-from lhc.runtime.engines.compiled.matrix import by_rows
-from lhc.runtime.engines.compiled.packing import packed_numbers
-from lhc.runtime.engines.compiled.tile_kernels import Integers, PackedTiles
-from lhc.runtime.engines.counter_rng import NoiseStream, deviate_table, threefry
-from lhc.runtime.engines.digital_offset import DigitalOffset
+from lhc.runtime.engines.aihwkit.effects import (
+    driven_slice,
+    ir_drop_loss,
+    mismatched,
+    read_noise_deviation,
+    widened,
+)
+from lhc.runtime.engines.noise import standard_deviates
+from lhc.runtime.engines.noise_addresses import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.im2col import padded, window_layout
 from lhc.runtime.stream import Position
-from lhc.seeds import device_entropy
 
 __all__ = ["AihwkitMatrix"]
 
 _VALUES = {"cpu": 2**20, "cuda": 2**25}
 """Aimed number of values in a block: where the caches hold some such tensors, and a GPU's memory some dozens."""
-_LOW = 0xFFFFFFFF
+_POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Vectors:
-    """Where vectors of a block stand.
+    """Where vectors of a block stand in the stream: number of their sample, and their place in it."""
 
-    Attributes:
-        samples: numbers of their samples.
-        places: numbers of them in their sample.
-        within: of which samples some are the block's.
-    """
-
-    samples: Tensor
-    places: Tensor
-    within: range
+    samples: np.ndarray
+    places: np.ndarray
 
     @classmethod
-    def of(cls, images: range, per_sample: int, places: int, device: torch.device) -> "_Vectors":
+    def of(cls, images: range, per_sample: int, places: int) -> "_Vectors":
         """Of images of the stream, of which so many are a sample, with so many vectors each."""
-        image = torch.arange(images.start, images.stop, device=device)[:, None]
-        return cls(
-            (image // per_sample).expand(-1, places).reshape(-1),
-            (image % per_sample * places + torch.arange(places, device=device)).reshape(-1),
-            range(images.start // per_sample, (images.stop - 1) // per_sample + 1),
-        )
+        image = np.arange(images.start, images.stop)
+        place = (image % per_sample * places)[:, None] + np.arange(places)
+        return cls(np.repeat(image // per_sample, places), place.reshape(-1).astype(np.uint32))
 
     def some(self, which: Tensor) -> "_Vectors":
         """Some of them."""
-        return _Vectors(self.samples[which], self.places[which], self.within)
+        chosen = which.cpu().numpy()
+        return _Vectors(self.samples[chosen], self.places[chosen])
 
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """A row of tiles on some chips; where inputs are driven in slices, one of its reads.
+    """A row of tiles on some chips.
 
     Attributes:
         inputs: of the matrix.
-        weights: output codes by code of an input, ``(chips, groups, outputs, inputs)``.
-        scales, offsets, shares: of outputs, ``(chips, groups, outputs, 1)``, and all else as in `PackedTiles`.
+        weights: ``(chips, groups, outputs, inputs)``.
+        scales: digital factors of outputs, drift compensation included, ``(chips, groups, outputs, 1)``.
+        input_range: static one, or None.
+        offsets: of the ADCs, as scales; None where there are none.
+        unit: what one unit of every output is, likewise.
+        base: what is subtracted for each unit of the inputs' sum, likewise.
+        driven: rows of tiles that every input drives; None: one each.
+        levels: of ADCs whose steps differ, by chip and group; None where they are alike.
     """
 
     inputs: slice
     weights: Tensor
     scales: Tensor
-    offsets: Tensor
-    shares: Tensor | None
-    levels: Tensor | None
-    factors: tuple[float, ...]
-    limits: tuple[float, ...]
-    slice_: tuple[float, float] | None
-    currents: tuple[float, ...] | None
-    variances: Tensor | None
+    input_range: float | None
+    offsets: Tensor | None
+    unit: Tensor | None
+    base: Tensor | None
+    driven: Tensor | None
+    levels: list[list[Floats]] | None
 
     def alone(self, chip: int) -> "_Row":
         """That of one of the chips."""
@@ -97,55 +105,15 @@ class _Row:
             self,
             weights=self.weights[one],
             scales=self.scales[one],
-            offsets=self.offsets[one],
-            shares=None if self.shares is None else self.shares[one],
-            levels=None if self.levels is None else self.levels[:, one],
+            offsets=None if self.offsets is None else self.offsets[one],
+            unit=None if self.unit is None else self.unit[one],
+            base=None if self.base is None else self.base[one],
+            levels=None if self.levels is None else self.levels[one],
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Segments:
-    """What a group has on one column of tiles, on which a vector saturates, and where noise of outputs is drawn.
-
-    Attributes:
-        held: whether a segment holds an output, ``(groups, outputs, columns of tiles)``; None: one column holds all.
-        counters: that noise is drawn from.
-        drawn: of every output, its place in the quarters of the words of all counters, ``(groups · outputs,)``.
-    """
-
-    held: Tensor | None
-    counters: Tensor
-    drawn: Tensor
-
-    @classmethod
-    def of(cls, numbers: PackedTiles, in_lanes: bool, device: torch.device) -> "_Segments":
-        """Those of a matrix, on a device; ``in_lanes``: compiled loops have its outputs there."""
-        group, output, column = _outputs(numbers.segments)
-        place = output - numbers.segments[group, column]
-        # Words have quarters: the upper halves of both, then the lower ones.
-        apart = COUNTERS if in_lanes else 1
-        counter = numbers.counters[group, column] + place // (4 * apart) * apart + place % apart
-        counters, which = np.unique(counter, return_inverse=True)
-        drawn = place // apart % 4 * len(counters) + which
-        columns = numbers.segments.shape[1] - 1
-        held = np.zeros((len(numbers.segments), numbers.segments[0, -1], columns), np.float32)
-        held[group, output, column] = 1
-        return cls(
-            None if columns == 1 else torch.from_numpy(held).to(device),
-            torch.from_numpy(counters).to(device),
-            torch.from_numpy(drawn).to(device),
-        )
-
-    def any_of(self, saturated: Tensor) -> Tensor:
-        """Whether any output saturates that lies on the same tile, ``(chips, groups, outputs, vectors)``."""
-        if self.held is None:
-            return saturated.any(2, keepdim=True).expand_as(saturated)
-        tiles = self.held.mT @ saturated.to(torch.float32) > 0
-        return self.held @ tiles.to(torch.float32) > 0
 
 
 class AihwkitMatrix:
-    """Products with one matrix as several chips hold it."""
+    """Products with one matrix as several chips hold it, by aihwkit's functions."""
 
     completes = completes_epilogue = False
 
@@ -158,29 +126,17 @@ class AihwkitMatrix:
         convolves: bool,
         device: torch.device,
     ) -> None:
-        """Lay out a matrix on a device.
-
-        Args:
-            chips: the matrix on every chip; split alike.
-            draws: numbers of their programmings, for their noise.
-            convolves: whether it multiplies images, or rows.
-        """
-        first, io = chips[0], RowConverters.of(hardware)
+        """Lay out a matrix on a device; the other arguments are those of `lhc.runtime.engines.protocol.Engine`."""
+        first = chips[0]
         self.chips = len(chips)
-        self._device, self._io = device, io.codes()
+        self._device, self._hardware, self._converters = device, hardware, Converters.of(hardware)
+        self._io = _quiet(hardware)
+        self._groups, self._outputs = first.groups, first.outputs
         size = sum(tile.weights.size for row in first.tiles for tile in row)
-        in_lanes = not convolves and by_rows(size)
-        numbers = packed_numbers(chips, io, in_lanes)
-        self._rows = tuple(_rows(chips, numbers, io, device))
-        self._segments = _Segments.of(numbers, in_lanes, device)
-        reads = (first.read,) if first.read else ()
-        self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise", *reads)) for draw in draws]
-        self._deviates = _table(self._io.deviation.tobytes(), device) if len(self._io.deviation) else None
-        self._subtracted: DigitalOffset | None = None
-        if hardware.offset:
-            self._subtracted = DigitalOffset.of(
-                chips, hardware, lambda matrix, machine: AihwkitMatrix([matrix], [0], 0, machine, convolves, device)
-            )
+        self._places = OutputPlaces.of(first, not convolves and by_rows(size))
+        self._held = torch.from_numpy(self._places.held).to(device)
+        self._streams = noise_streams(first, seed, draws)
+        self._rows = tuple(_rows(chips, device))
 
     @property
     def nbytes(self) -> int:
@@ -192,7 +148,6 @@ class AihwkitMatrix:
         one = copy(self)
         one.chips, one._streams = 1, self._streams[chip : chip + 1]
         one._rows = tuple(row.alone(chip) for row in self._rows)
-        one._subtracted = None if self._subtracted is None else self._subtracted.alone(chip)
         return one
 
     def convolve(
@@ -203,22 +158,19 @@ class AihwkitMatrix:
         per_sample, places = images // samples, prod(out)
         self._check(x.shape[1] // geometry.groups * prod(geometry.kernel))
         found: Tensor | None = None
-        together = self._together(places * geometry.groups)
+        together = self._together(places)
         for start in range(0, images, together):
             image = padded(x[start : start + together].to(self._device), geometry)
             vectors = image.as_strided(*window_layout(image, geometry)).reshape(
                 geometry.groups, -1, len(image) * places
             )
             stream = start + first * per_sample
-            where = _Vectors.of(range(stream, stream + len(image)), per_sample, places, self._device)
+            where = _Vectors.of(range(stream, stream + len(image)), per_sample, places)
             products = self._products(vectors, where, use).reshape(self.chips, -1, len(image), *out).transpose(1, 2)
             if found is None:
                 found = torch.empty((self.chips, images, *products.shape[2:]))
-            found[:, start : start + len(image)] = products.cpu()
+            found[:, start : start + len(image)] = products
         assert found is not None
-        if self._subtracted is not None:
-            sums = self._subtracted.sums.convolve(x, geometry, position, use)[0]
-            self._subtracted.subtract(found.view(self.chips, images, -1, places), sums.reshape(images, -1, places))
         return found
 
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
@@ -232,133 +184,193 @@ class AihwkitMatrix:
         if inputs != self._rows[-1].inputs.stop:
             raise DataError(f"vectors of {inputs} inputs do not fit a matrix that takes {self._rows[-1].inputs.stop}")
 
-    def _together(self, vectors: int) -> int:
-        """Images of so many vectors whose tensors a block may hold."""
-        weights = self._rows[0].weights
-        values = vectors * max(self._rows[-1].inputs.stop, self.chips * weights.shape[2])
+    def _together(self, places: int) -> int:
+        """Images of so many vectors a group whose tensors a block may hold."""
+        longest = max(row.inputs.stop - row.inputs.start for row in self._rows)
+        values = places * self._groups * max(longest, self.chips * self._outputs)
         return int(max(1, _VALUES[self._device.type] // values))
 
     def _products(self, vectors: Tensor, where: _Vectors, use: int) -> Tensor:
         """Of vectors ``(groups, inputs, vectors)``, over all rows of tiles, ``(chips, groups, outputs, vectors)``."""
+        counts = self._hardware.dac.reads
         total: Tensor | None = None
         for number, row in enumerate(self._rows):
-            inputs = vectors[:, row.inputs]
-            peaks = inputs.abs().amax(1, keepdim=True)
-            codes = self._read(row, (use << 12) + number, inputs, peaks, where)  # bits: 12 for the use, 12 for the row
-            scales = peaks if self._io.scales_vectors else _read_vectors(peaks, self._io.reads_zeros)
-            summand = codes * row.scales * scales
-            total = summand if total is None else total.add_(summand)
+            x = vectors[:, row.inputs]
+            peaks = x.abs().amax(1, keepdim=True)
+            scales = torch.where(peaks == 0, 1.0, peaks) if self._converters.scaling == "vector" else None
+            x = self._limited(x, row)
+            read: Tensor | None = None
+            for index, count in enumerate(counts):
+                address = row_address(use, number * len(counts) + index)
+                part = self._read(row, index, address, x, scales, where)
+                part = part if count == 1 else part.mul_(count)
+                read = part if read is None else read.add_(part)
+            assert read is not None
+            output = read.mul_(row.scales)
+            if row.base is not None:
+                output -= row.base * self._sums(x, scales)
+            if not self._converters.reads_zeros and bool((peaks == 0).any()):
+                output = torch.where(peaks == 0, 0.0, output)
+            total = output if total is None else total.add_(output)
         assert total is not None
         return total
 
-    def _read(self, row: _Row, address: int, inputs: Tensor, peaks: Tensor, where: _Vectors) -> Tensor:
-        """Codes of the ADC: of the first round in which a tile's outputs do not saturate, or of the last."""
-        codes, saturated = self._round(row, address, inputs, peaks, where, 0)
-        rounds = len(self._io.reductions)
-        if rounds == 1:
-            return codes
-        pending = self._segments.any_of(saturated)
-        for round_ in range(1, rounds):
+    def _limited(self, x: Tensor, row: _Row) -> Tensor:
+        """Inputs in a static range, as aihwkit's tile has them before its product; without those below 0."""
+        if row.input_range is not None:
+            x = x.clamp(-row.input_range, row.input_range) / row.input_range
+        return x.clamp(min=0) if self._converters.unsigned else x
+
+    def _sums(self, x: Tensor, scales: Tensor | None) -> Tensor:
+        """Of the inputs as the DAC makes them, ``(groups, 1, vectors)``."""
+        sums = self._prepared(x, scales, 1.0).sum(1, keepdim=True)
+        return sums if scales is None else sums * scales
+
+    def _prepared(self, x: Tensor, scales: Tensor | None, reduction: float) -> Tensor:
+        scale, scaling = _factor(scales, reduction)
+        prepared: Tensor = AnalogMVM._prepare_input(x, scale, scaling, False, self._io)
+        return prepared
+
+    def _read(self, row: _Row, index: int, address: int, x: Tensor, scales: Tensor | None, where: _Vectors) -> Tensor:
+        """What a read gives behind the ADC: of the first round in which a tile does not saturate, or of the last."""
+        output, saturated = self._round(row, index, address, x, scales, where, 0)
+        if saturated is None or len(self._converters.reductions) == 1:
+            return output
+        pending = self._any_of_tile(saturated)
+        for round_ in range(1, len(self._converters.reductions)):
             some = pending.flatten(0, 2).any(0).nonzero()[:, 0]
             if len(some) == 0:
                 break
-            again, saturated = self._round(row, address, inputs[..., some], peaks[..., some], where.some(some), round_)
-            again, waits = again.mul_(float(self._io.reductions[round_])), pending[..., some]
-            codes[..., some] = torch.where(waits, again, codes[..., some])
+            of_some = None if scales is None else scales[..., some]
+            again, saturated = self._round(row, index, address, x[..., some], of_some, where.some(some), round_)
+            waits = pending[..., some]
+            output[..., some] = torch.where(waits, again, output[..., some])
             pending = torch.zeros_like(pending)
-            pending[..., some] = waits & self._segments.any_of(saturated)
-        return codes
+            if saturated is not None:
+                pending[..., some] = waits & self._any_of_tile(saturated)
+        return output
+
+    def _any_of_tile(self, saturated: Tensor) -> Tensor:
+        """Whether any output saturates that lies on the same tile, ``(chips, groups, outputs, vectors)``."""
+        if self._held.shape[2] == 1:
+            return saturated.any(2, keepdim=True).expand_as(saturated)
+        tiles = self._held.mT @ saturated.to(torch.float32) > 0
+        return self._held @ tiles.to(torch.float32) > 0
 
     def _round(
-        self, row: _Row, address: int, inputs: Tensor, peaks: Tensor, where: _Vectors, round_: int
-    ) -> tuple[Tensor, Tensor]:
-        """A round of bound management: codes between their bounds, and which saturate."""
-        io = self._io
-        codes = dac_codes(inputs, peaks, row.factors[round_], row.limits[round_], io)
-        if row.slice_ is not None:
-            codes = kept_slice(codes, *row.slice_, io)
-        products = row.weights @ codes
-        noise = self._noise(address, where, round_)
+        self,
+        row: _Row,
+        index: int,
+        address: int,
+        x: Tensor,
+        scales: Tensor | None,
+        where: _Vectors,
+        round_: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        """A round of bound management: outputs, and which saturate; None where none does."""
+        converters, currents, reduction = self._converters, self._hardware.currents, self._converters.reductions[round_]
+        driven = self._prepared(x, scales, reduction)
+        if converters.slices is not None:
+            assert converters.dac_step is not None
+            driven = driven_slice(driven, index, converters.slices, converters.dac_step)
+        z = self._matmul(driven, row.weights)
+        noise = self._noise(row, address, driven, z, where, round_)
+        if currents.ir_drop > 0:
+            z -= ir_drop_loss(driven, row.weights, currents)
+        if row.offsets is not None:
+            z += row.offsets
         if noise is not None:
-            if row.variances is not None:
-                noise *= (row.variances[1:] @ codes.square() + row.variances[0]).sqrt_()[:, None]
-            noise = noise if row.shares is None else noise.mul_(row.shares)
-            noise = widened(noise, products, io) if io.cell_mismatch > 0 else noise
-        if row.currents is not None:
-            products, deviation = with_currents(products, row.weights, codes, row.currents)
-            noise = None if noise is None else noise.mul_(deviation)
-        added = row.offsets if noise is None else noise.add_(row.offsets)
-        return adc_codes(products + added, row.levels, io)
+            z += noise
+        if converters.unipolar:
+            z.clamp_(min=0)
+        output, saturated = self._converted(z, row)
+        scale, scaling = _factor(scales, reduction)
+        return output.div_(scale) if scaling else output, saturated
 
-    def _noise(self, address: int, where: _Vectors, round_: int) -> Tensor | None:
-        """Deviates of a round, ``(chips, groups, outputs, vectors)``, as compiled loops draw them."""
-        if self._deviates is None:
+    def _matmul(self, x: Tensor, weights: Tensor) -> Tensor:
+        """``(chips, groups, outputs, vectors)``."""
+        if self._groups == 1:
+            products: Tensor = AnalogMVM._matmul(x[0], weights.flatten(0, 2), trans=True)
+            return products.view(len(weights), 1, weights.shape[2], -1)
+        return torch.stack([AnalogMVM._matmul(x, chip, trans=True) for chip in weights])
+
+    def _converted(self, z: Tensor, row: _Row) -> tuple[Tensor, Tensor | None]:
+        """What ADCs give, and which outputs saturate, told as if steps were alike."""
+        io, bound = self._io, self._io.out_bound or float("inf")
+        within, output = AnalogMVM._finalize_output(z, io)
+        saturated = None
+        if len(self._converters.reductions) > 1 and not within:
+            exact = UniformQuantize.apply(z, io.out_res, io.out_bound) if io.out_res > 0 else z
+            saturated = exact.abs() > bound
+        if row.levels is not None:
+            assert self._converters.adc_step is not None
+            output = mismatched(z, self._converters.adc_step, row.levels).clamp_(-bound, bound)
+        return output, saturated
+
+    def _noise(
+        self, row: _Row, address: int, driven: Tensor, products: Tensor, where: _Vectors, round_: int
+    ) -> Tensor | None:
+        """Of products, read noise of devices included."""
+        converters, currents = self._converters, self._hardware.currents
+        if converters.noise_sigma == currents.read_noise == 0:
             return None
-        samples = torch.arange(where.within.start, where.within.stop, device=self._device)
-        keys = np.array([stream.key(address) for stream in self._streams], np.int64).T[..., None]
-        of_chips = torch.from_numpy(keys.copy()).to(self._device)
-        high, low = samples >> 32, samples & _LOW
-        of_samples = threefry(*threefry(of_chips[0], of_chips[1], round_, high), low, 0)
-        k0, k1 = (key[:, None, where.samples - where.within.start] for key in of_samples)
-        words = threefry(k0, k1, where.places, self._segments.counters[:, None])
-        quarters = torch.cat([*(word >> 16 for word in words), *(word & 0xFFFF for word in words)], 1)
-        groups, outputs = self._rows[0].weights.shape[1:3]
-        drawn = self._deviates[quarters[:, self._segments.drawn]]
-        return drawn.view(self.chips, groups, outputs, -1)
+        noise = self._deviates(address, where, round_)
+        if currents.read_noise > 0:
+            deviation = read_noise_deviation(driven, row.weights, currents, row.driven, row.unit)
+            if converters.noise_sigma > 0:
+                deviation = (deviation.square() + converters.noise_sigma**2).sqrt_()
+            noise = noise.mul_(deviation)
+        else:
+            noise = noise.mul_(converters.noise_sigma)
+        return widened(noise, products, converters.cell_mismatch) if converters.cell_mismatch > 0 else noise
+
+    def _deviates(self, address: int, where: _Vectors, round_: int) -> Tensor:
+        """Standard deviates of a round, ``(chips, groups, outputs, vectors)``."""
+        samples, of_vectors = np.unique(where.samples, return_inverse=True)
+        rows = np.array([stream.key(address) for stream in self._streams], np.int64).T[..., None]
+        keys = sample_keys(rows[0], rows[1], round_, samples, samples >> 32)
+        k0, k1 = (key[:, of_vectors].astype(np.uint32) for key in keys)
+        found = standard_deviates(k0, k1, where.places, self._places, self._groups * self._outputs, self._device)
+        return found.view(self.chips, self._groups, self._outputs, -1)
 
 
-_POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
+def _factor(scales: Tensor | None, reduction: float) -> tuple[Any, bool]:
+    """What inputs are multiplied by, as aihwkit computes it, in this order, and whether they are."""
+    scale = 1.0 if scales is None else 1.0 / scales
+    return (scale if reduction == 1 else scale / reduction), scales is not None or reduction != 1
 
 
-@lru_cache(maxsize=16)
-def _table(terms: bytes, device: torch.device) -> Tensor:
-    return torch.from_numpy(deviate_table(np.frombuffer(terms, np.float32))).to(device)
+def _quiet(hardware: Hardware) -> IOParameters:
+    """aihwkit's parameters of a layer's converters; noise and currents are computed beside them."""
+    forward: IOParameters = hardware.to_rpu_config().forward
+    return replace(forward, out_noise=0.0, w_noise=0.0, w_noise_type=WeightNoiseType.NONE, ir_drop=0.0)
 
 
-def _read_vectors(peaks: Tensor, reads_zeros: bool) -> Tensor:
-    """1 for every vector that is read, 0 for others."""
-    return torch.ones_like(peaks) if reads_zeros else (peaks != 0).to(peaks.dtype)
+def _rows(chips: Sequence[ProgrammedMatrix], device: torch.device) -> Iterator[_Row]:
+    first = chips[0]
 
+    def on_device(values: Any, *shape: int) -> Tensor:
+        return torch.from_numpy(np.array(values, np.float32).reshape(len(chips), first.groups, -1, *shape)).to(device)
 
-def _outputs(segments: Integers) -> tuple[Integers, Integers, Integers]:
-    """Group, output and column of tiles of all outputs, in order."""
-    counts = np.diff(segments)
-    group, column = np.nonzero(counts)
-    sizes = counts[group, column]
-    outputs = np.concatenate(
-        [np.arange(segments[g, c], segments[g, c + 1]) for g, c in zip(group, column, strict=True)]
-    )
-    return np.repeat(group, sizes), outputs, np.repeat(column, sizes)
+    for number, start in enumerate(first.starts):
+        rows = [chip.tiles[number] for chip in chips]
+        one = rows[0][0]
 
+        def joined(values: Any, rows: Sequence[Sequence[ProgrammedTile]] = rows) -> list[Floats]:
+            """Of every chip, over the outputs of its tiles."""
+            return [np.concatenate([np.asarray(values(tile)) for tile in row], axis=-1) for row in rows]
 
-def _rows(
-    chips: Sequence[ProgrammedMatrix], numbers: PackedTiles, io: RowConverters, device: torch.device
-) -> Iterator[_Row]:
-    reads, size = len(io.reads), numbers.scales.size
-    step, shape = np.float32(io.drive_step / io.output_step), (*numbers.scales.shape[:2], chips[0].groups, -1, 1)
-
-    def per_output(values: Floats) -> Tensor:
-        return torch.from_numpy(values[..., :size].reshape(*values.shape[:-1], *shape).copy()).to(device)
-
-    scales, offsets = per_output(numbers.scales.reshape(-1)), per_output(numbers.offsets)
-    shares = per_output(numbers.shares) if len(numbers.shares) else None
-    levels = per_output(numbers.levels) if len(numbers.levels) else None
-    for row, (start, stop) in enumerate(numbers.inputs.tolist()):
-        if row % reads == 0:
-            held = [np.concatenate([tile.weights for tile in chip.tiles[row // reads]]) * step for chip in chips]
-            weights = torch.from_numpy(np.stack(held).reshape(len(chips), chips[0].groups, -1, stop - start)).to(device)
+        weights = [np.concatenate([tile.weights for tile in row]) for row in rows]
         yield _Row(
-            slice(start, stop),
-            weights,
-            scales[:, row],
-            offsets[:, row],
-            None if shares is None else shares[:, row],
-            None if levels is None else levels[:, :, row],
-            tuple(numbers.factors[row].tolist()),
-            tuple(numbers.limits[row].tolist()),
-            tuple(numbers.slices[row].tolist()) if len(numbers.slices) else None,
-            tuple(numbers.currents[row].tolist()) if len(numbers.currents) else None,
-            torch.from_numpy(numbers.variances[row, : stop - start + 1].copy()).to(device)
-            if len(numbers.variances)
+            slice(start, start + one.weights.shape[1]),
+            on_device(weights, one.weights.shape[1]),
+            on_device(joined(lambda tile: tile.scales * tile.gain.astype(np.float32)), 1),
+            one.input_range,
+            None if one.offset is None else on_device(joined(lambda tile: tile.offset), 1),
+            None if one.unit is None else on_device(joined(lambda tile: tile.unit), 1),
+            on_device(joined(lambda tile: tile.base * tile.scales), 1)
+            if any(t.base for r in rows for t in r)
             else None,
+            None if one.driven is None else torch.from_numpy(np.array(one.driven, np.float32)).to(device),
+            None if one.levels is None else [np.split(of, first.groups, axis=-1) for of in joined(lambda t: t.levels)],
         )

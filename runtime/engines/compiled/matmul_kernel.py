@@ -29,12 +29,10 @@ from lhc.runtime.engines.compiled.simd import (
 )
 from lhc.runtime.engines.compiled.slice_kernels import keep_slice
 from lhc.runtime.engines.compiled.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
+from lhc.runtime.engines.noise_addresses import COUNTERS
 from lhc.runtime.engines.protocol import Digital
 
-__all__ = ["COUNTERS", "multiply_rows"]
-
-COUNTERS = 32
-"""Of noise, that are used together: four outputs each, so many apart."""
+__all__ = ["multiply_rows"]
 
 
 class RowSpans(NamedTuple):

@@ -33,30 +33,22 @@ from lhc.runtime.engines.compiled.packing import packed_numbers, parts_by_segmen
 from lhc.runtime.engines.compiled.product_kernels import ROWS
 from lhc.runtime.engines.compiled.simd import LANES
 from lhc.runtime.engines.compiled.tile_kernels import PackedTiles
-from lhc.runtime.engines.counter_rng import NoiseStream
 from lhc.runtime.engines.digital_offset import DigitalOffset
+from lhc.runtime.engines.noise_addresses import by_rows, noise_streams, row_address
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.im2col import padded
 from lhc.runtime.stream import Position
-from lhc.seeds import device_entropy
 from lhc.support.held_bytes import give_back
 from lhc.support.large_arrays import large_empty
 
-__all__ = ["CompiledMatrix", "by_rows"]
+__all__ = ["CompiledMatrix"]
 
-LEAST_BY_ROWS = 2**16
-"""Weights of a matrix for which the kernel of rows is worth compiling: convolutions often end in a small one."""
 _LARGE = 2**24
 """Bytes of a matrix whose tiles, held in many pieces until it is laid out, are to leave nothing behind."""
 _POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
 _NOTHING = Digital(np.zeros(0, np.float32), False, False)
-
-
-def by_rows(weights: int) -> bool:
-    """Whether a matrix of so many weights has its outputs in lanes where it multiplies rows."""
-    return weights >= LEAST_BY_ROWS
 
 
 class CompiledMatrix:
@@ -83,8 +75,7 @@ class CompiledMatrix:
         self._weights = sum(tile.weights.size for row in first.tiles for tile in row)
         self._matrices: Sequence[ProgrammedMatrix] | None = chips
         self._io = RowConverters.of(hardware)
-        reads = (first.read,) if first.read else ()
-        self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise", *reads)) for draw in draws]
+        self._streams = noise_streams(first, seed, draws)
         self._inputs = np.array(
             [(start, start + row[0].weights.shape[1]) for start, row in zip(first.starts, first.tiles, strict=True)]
         )
@@ -188,9 +179,8 @@ class CompiledMatrix:
                 if self.nbytes >= _LARGE:
                     give_back()
             assert self._lanes == lanes  # no operator is both a convolution and a product of matrices
-            # Bits: 12 for the use, 12 row of tiles.
             keys = [
-                [stream.key((use << 12) + row) for row in range(len(self._io.reads) * len(self._inputs))]
+                [stream.key(row_address(use, row)) for row in range(len(self._io.reads) * len(self._inputs))]
                 for stream in self._streams
             ]
             self._packed[use] = self._laid_out._replace(keys=np.array(keys, np.uint32))

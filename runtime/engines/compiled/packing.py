@@ -11,11 +11,9 @@ from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.compiled.converter_constants import RowConverters
 from lhc.runtime.engines.compiled.simd import LANES
 from lhc.runtime.engines.compiled.tile_kernels import Integers, PackedTiles
+from lhc.runtime.engines.noise_addresses import counters_of, segments_of
 
 __all__ = ["packed_numbers", "parts_by_segment"]
-
-_COUNTERS = 2**16
-"""Of noise for a segment of a matrix that is multiplied by rows."""
 
 
 def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_rows: bool) -> PackedTiles:
@@ -27,9 +25,7 @@ def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_r
     """
     first = matrices[0]
     rows = [(start, start + row[0].weights.shape[1]) for start, row in zip(first.starts, first.tiles, strict=True)]
-    segments = _segments(first)
-    counts = np.diff(segments)
-    used = np.full_like(counts, _COUNTERS) if by_rows else -(-counts // 4)
+    segments = segments_of(first)
     limits = np.array(
         [[io.input_codes(r, tiles[0].input_range) for r in io.reductions] for tiles in first.tiles], np.float32
     )
@@ -39,7 +35,7 @@ def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_r
         np.zeros(0, np.float32),
         np.zeros((0, 0, 0, 0), np.int64),
         segments,
-        (np.cumsum(used) - used.reshape(-1)).reshape(used.shape),
+        counters_of(segments, by_rows),
         _by_read(np.array(rows), io),
         _by_read(scales, io, 1) * counted[:, None],
         # A vector of the last outputs may reach beyond them.
@@ -62,13 +58,6 @@ def parts_by_segment(matrix: ProgrammedMatrix, segments: Integers) -> Iterator[t
         for group, column in zip(*np.nonzero(np.diff(segments)), strict=True):
             first, last = segments[group, column : column + 2] + group * matrix.outputs - ends[column]
             yield row, int(group), int(column), tiles[column].weights[first:last]
-
-
-def _segments(first: ProgrammedMatrix) -> Integers:
-    """See `PackedTiles`."""
-    ends = np.cumsum([0, *(len(tile.weights) for tile in first.tiles[0])])
-    starts = np.arange(first.groups)[:, None] * first.outputs
-    return np.asarray(np.clip(ends - starts, 0, first.outputs))
 
 
 def _currents(heights: Sequence[int], io: RowConverters) -> Floats:
