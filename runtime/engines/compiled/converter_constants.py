@@ -27,16 +27,9 @@ class RowConverters:
         output_limit: greatest magnitude in codes that does not count as saturated.
         input_shift, output_shift: what rounds codes, 0 where nothing is quantised.
         noise: standard deviation of the output noise, in output codes.
-        cell_mismatch: of that noise's variance, by 1 over 1 and the output, a share.
-        drive_step: what a code stands for in a read, which drives a slice of it where inputs are sliced.
-        slices: of codes, by read: ``(2^-l, 2^-h)``, the bits from l to h - 1; none where they are driven at once. That
-            of signs is ``(0, code)``, which negative inputs drive it with.
-        signed_from: what is added to negative codes in two's complement; 0 for other codes.
-        reads: what an output of each read counts.
         scales_vectors: every vector is divided by its greatest magnitude.
         reductions: of the inputs, by round of bound management.
         currents: what they do to products.
-        unsigned, unipolar, reads_zeros: see `Converters`.
     """
 
     input_step: float
@@ -47,27 +40,14 @@ class RowConverters:
     output_limit: float
     output_shift: np.float32
     noise: float
-    cell_mismatch: float
-    drive_step: float
-    slices: tuple[tuple[float, float], ...]
-    signed_from: float
-    reads: tuple[float, ...]
     scales_vectors: bool
     reductions: tuple[float, ...]
     currents: Currents
-    unsigned: bool
-    unipolar: bool
-    reads_zeros: bool
 
     @classmethod
     def of(cls, hardware: Hardware) -> "RowConverters":
         io, clip = Converters.of(hardware), hardware.dac.clip
         input_step, output_step = io.dac_step or 1.0, io.adc_step or 1.0
-        dac = hardware.dac
-        bits = dac.slice_bits
-        driven = input_step if bits is None else (dac.bound or 1.0) / (2**bits - 1)
-        slices = [(0.5**low, 0.5 ** (low + (bits or 0))) for low in dac.lows]
-        signed_from = 2.0 ** ((dac.bits or 0) - 1) if dac.code == "twos-complement" else 0.0
         return cls(
             input_step=input_step,
             input_clip=INFINITE if clip is None else np.float32(clip / input_step),
@@ -77,17 +57,9 @@ class RowConverters:
             output_limit=float(INFINITE) if io.adc_saturated is None else io.adc_saturated,
             output_shift=np.float32(0) if io.adc_step is None else ROUNDS,
             noise=io.noise_sigma / output_step,
-            cell_mismatch=hardware.adc.cell_mismatch**2,
-            drive_step=driven,
-            slices=(*slices, (0.0, 2.0 ** (bits or 0) - 1)) if signed_from else tuple(slices),
-            signed_from=signed_from,
-            reads=dac.reads,
             scales_vectors=io.scaling == "vector",
             reductions=io.reductions,
             currents=hardware.currents,
-            unsigned=io.unsigned,
-            unipolar=io.unipolar,
-            reads_zeros=io.reads_zeros,
         )
 
     def codes(self) -> ConverterCodes:
@@ -103,12 +75,6 @@ class RowConverters:
             np.float32(self.output_clip),
             np.array(self.reductions, np.float32),
             deviate_terms(deviation) if deviation > 0 else np.zeros(0, np.float32),
-            np.float32(self.cell_mismatch),
-            np.float32(self.output_step),
-            np.float32(self.signed_from),
-            self.unsigned,
-            self.unipolar,
-            self.reads_zeros,
         )
 
     def in_codes(self, inputs: int) -> tuple[float, float, float, float]:
@@ -120,7 +86,7 @@ class RowConverters:
         current = inputs * self.output_step / self.currents.ir_drop_g_ratio
         if self.currents.constant:
             return 1.0, 0.0, current, self.currents.ir_drop
-        read = self.currents.read_noise**2 * self.drive_step / self.output_step
+        read = self.currents.read_noise**2 * self.input_step / self.output_step
         return self.noise**2, read, current, self.currents.ir_drop
 
     def by_vector(self, driven: Floats) -> Floats:
@@ -129,17 +95,17 @@ class RowConverters:
         Args:
             driven: rows of the tile that each input drives, ``(inputs,)``.
         """
-        read = (self.currents.read_noise * self.drive_step / self.output_step) ** 2
+        read = (self.currents.read_noise * self.input_step / self.output_step) ** 2
         return np.append(self.noise**2, read * driven).astype(np.float32)
 
     def input_codes(self, reduction: float, input_range: float | None) -> tuple[np.float32, np.float32]:
         """From inputs to codes in a round of bound management, and the greatest code.
 
-        The first is a factor where the DAC's range is the same for all vectors, else what a code is worth.
+        Where every vector has a scale of its own, the first is from inputs that it has scaled.
         """
         step, limit = np.float32(reduction * self.input_step), self.input_clip
         if self.scales_vectors:
-            return step, limit
+            return np.float32(1 / (reduction * self.input_step)), limit
         if input_range is not None:
             full_scale = np.float32(1) / step
             limit = min(limit, np.rint(full_scale) if self.input_shift else full_scale)

@@ -1,4 +1,4 @@
-"""What currents and mismatch of cells do to the products of a block, see `lhc.hardware.currents` and `Adc`.
+"""What currents do to the products of a block: `lhc.runtime.engines.aihwkit.effects`, fused and in codes.
 
 Numbers are as `RowConverters` gives them.
 """
@@ -12,7 +12,7 @@ from lhc.runtime.engines.compiled.pointers import item, loaded, number, stored
 from lhc.runtime.engines.compiled.simd import LANES, fused, magnitude, root, spread
 from lhc.runtime.engines.compiled.tile_kernels import TileSpans
 
-__all__ = ["vector_noise", "widened", "with_currents"]
+__all__ = ["vector_noise", "with_currents"]
 
 
 @compiled(inner=True)
@@ -70,11 +70,3 @@ def vector_noise(tiles: TileSpans, row: int, inputs: int, codes: Any, codes0: in
         code = loaded(codes, codes0 + k * LANES)
         variance = fused(code * code, spread(number(tiles.variances, first + 1 + k)), variance)
     return root(variance)
-
-
-@compiled(inner=True)
-def widened(tiles: TileSpans, noise: Any, z: Any) -> Any:
-    """Noise of products ``z``, in output codes, with what mismatch of cells adds, see `Adc.cell_mismatch`."""
-    one = spread(np.float32(1))
-    size = fused(magnitude(z), spread(tiles.output_step), one)
-    return noise * root(one + spread(tiles.cell_mismatch) / size)

@@ -53,9 +53,9 @@ from lhc.runtime.engines.protocol import Digital
 __all__ = ["convolve_channels", "takes_channels"]
 
 
-def takes_channels(tiles: PackedTiles, io: ConverterCodes, channels: int, outputs: int) -> bool:
-    """Whether groups of so many channels and outputs are single ones, read at once, with noise of one size."""
-    plain = len(tiles.slices) == len(tiles.currents) == len(tiles.variances) == 0 and io.cell_mismatch == 0
+def takes_channels(tiles: PackedTiles, channels: int, outputs: int) -> bool:
+    """Whether groups of so many channels and outputs are single ones with noise of one size."""
+    plain = len(tiles.currents) == len(tiles.variances) == 0
     return plain and channels == outputs == 1 and tiles.places.shape[1] == 1 < tiles.places.shape[2]
 
 
@@ -155,13 +155,12 @@ def _read(
     """
     factor, limit, shift = item(tiles.factors, round_), item(tiles.limits, round_), spread(tiles.input_shift)
     nothing = spread(np.float32(0))
+    scale = spread(np.float32(1))
     if tiles.scales_vectors:
-        one_ = spread(np.float32(1))
-        factor = one_ / (unless_zero(top, top, one_) * factor)
+        scale = scale / unless_zero(top, top, scale)
     total = nothing
     for k in range(one.taps):
-        code = clipped((loaded(inputs, place + number(offsets, k)) * factor + shift) - shift, limit)
-        code = greater(nothing, code) if tiles.unsigned else code
+        code = clipped((loaded(inputs, place + number(offsets, k)) * scale * factor + shift) - shift, limit)
         total = fused(item(tiles.weights, own.weights + k * ROWS), code, total)
     stored(one.z, 0, total)
     noise = item(tiles.offsets, own.output)
@@ -170,7 +169,7 @@ def _read(
         k0, k1 = loaded(one.keys, keys), loaded(one.keys, keys + LANES)
         w0, _ = threefry_lanes(k0, k1, counters, spread_word(np.uint32(own.counter)))
         noise = deviates(tiles.deviation, w0) + noise
-    return noisy(one.z, 0, noise, tiles, own.output, False)
+    return noisy(one.z, 0, noise, tiles)
 
 
 @compiled(inner=True, within=True)
@@ -178,8 +177,7 @@ def _output(tiles: TileSpans, own: Filter, after: AfterSpans, code: Any, top: An
     """What a code is worth, and the rest of the operator, up to where something is added."""
     vectors = top
     if not tiles.scales_vectors:
-        ones = spread(np.float32(1))
-        vectors = ones if tiles.reads_zeros else unless_zero(top, ones, spread(np.float32(0)))
+        vectors = unless_zero(top, spread(np.float32(1)), spread(np.float32(0)))
     value = completed(code * item(tiles.scales, own.output) * vectors, after, own.after)
     return value if after.adds else within(value, after)
 

@@ -21,7 +21,6 @@ from lhc.runtime.engines.compiled.pointers import (
     stored,
 )
 from lhc.runtime.engines.compiled.simd import LANES, clipped, greater, larger, magnitude, spread, unless_zero
-from lhc.runtime.engines.compiled.slice_kernels import keep_slice
 from lhc.runtime.engines.compiled.tile_kernels import TileSpans
 
 __all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare", "slot"]
@@ -218,9 +217,9 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
     one = spread(np.float32(1))
     if tiles.scales_vectors:
         stored(block.scales, slot(n), top)
-        stored(block.factors, slot(n), unless_zero(top, top, one))
+        stored(block.factors, slot(n), one / unless_zero(top, top, one))
     else:
-        stored(block.scales, slot(n), one if tiles.reads_zeros else unless_zero(top, one, spread(np.float32(0))))
+        stored(block.scales, slot(n), unless_zero(top, one, spread(np.float32(0))))
 
 
 @compiled(inner=True, within=True)
@@ -236,10 +235,9 @@ def _input(block: BlockSpans, place: int, n: int, kind: int) -> Any:
 
 
 @compiled(inner=True, within=True)
-def _code(value: Any, factor: Any, shift: Any, limit: Any, unsigned: bool) -> Any:
-    """What the DAC makes of inputs."""
-    code = clipped((value * factor + shift) - shift, limit)
-    return greater(spread(np.float32(0)), code) if unsigned else code
+def _code(value: Any, scale: Any, factor: Any, shift: Any, limit: Any) -> Any:
+    """What the DAC makes of inputs, which are multiplied in aihwkit's order: the greatest one often lies on an edge."""
+    return clipped((value * scale * factor + shift) - shift, limit)
 
 
 @compiled(inner=True, within=True)
@@ -256,10 +254,8 @@ def convert(
 ) -> None:
     """Unfold the inputs of a row of tiles and convert them."""
     which = row * tiles.rounds + round_
-    factor = item(tiles.factors, which)
-    if tiles.scales_vectors:
-        factor = spread(np.float32(1)) / (loaded(block.factors, slot(n)) * factor)
-    range_ = (factor, spread(tiles.input_shift), item(tiles.limits, which), tiles.unsigned)
+    scale = loaded(block.factors, slot(n)) if tiles.scales_vectors else spread(np.float32(1))
+    range_ = (scale, item(tiles.factors, which), spread(tiles.input_shift), item(tiles.limits, which))
     start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
     # A loop for each kind: in one for all the compiler would ask for every input.
     if image.channels == 1:
@@ -282,8 +278,6 @@ def convert(
         for k in range(start, stop):
             value = gathered(block.data, block.origin + number(image.offsets, k), loaded(block.starts, n))
             stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
-    if tiles.sliced:
-        keep_slice(tiles, row, codes, codes0, (stop - start) * LANES)
 
 
 @compiled(inner=True)

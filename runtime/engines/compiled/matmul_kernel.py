@@ -10,7 +10,7 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.engines.compiled.counter_rng import deviates, threefry_lanes
-from lhc.runtime.engines.compiled.current_kernels import widened, with_currents
+from lhc.runtime.engines.compiled.current_kernels import with_currents
 from lhc.runtime.engines.compiled.epilogue_kernels import AfterSpans, finished
 from lhc.runtime.engines.compiled.jit import compiled
 from lhc.runtime.engines.compiled.matmul_memory import BLOCK, RowMemory
@@ -27,7 +27,6 @@ from lhc.runtime.engines.compiled.simd import (
     spread,
     spread_word,
 )
-from lhc.runtime.engines.compiled.slice_kernels import keep_slice
 from lhc.runtime.engines.compiled.tile_kernels import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 from lhc.runtime.engines.noise_addresses import COUNTERS
 from lhc.runtime.engines.protocol import Digital
@@ -76,24 +75,23 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
     """The inputs of a row of tiles as codes; the vector's scale is known."""
     which = row * tiles.rounds + round_
     factor, limit, shift = number(tiles.factors, which), number(tiles.limits, which), tiles.input_shift
+    scale = np.float32(1)
     if tiles.scales_vectors:
         peak = number(rows.scales, place)
-        factor = np.float32(1) / ((peak if peak != 0 else np.float32(1)) * factor)
+        scale = np.float32(1) / (peak if peak != 0 else np.float32(1))
     start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
     source, target, k = vector * rows.inputs + start, place * rows.pitch, 0
-    factors, shifts, limits = spread(factor), spread(shift), spread(limit)
+    scales, factors, shifts, limits = spread(scale), spread(factor), spread(shift), spread(limit)
     while k + LANES <= stop - start:
-        value = clipped((loaded(rows.x, source + k) * factors + shifts) - shifts, limits)
-        stored(codes, target + k, greater(spread(np.float32(0)), value) if tiles.unsigned else value)
+        # In this order, see `im2col_quantise`.
+        value = clipped((loaded(rows.x, source + k) * scales * factors + shifts) - shifts, limits)
+        stored(codes, target + k, value)
         k += LANES
     while k < stop - start:
-        one = (number(rows.x, source + k) * factor + shift) - shift
+        one = (number(rows.x, source + k) * scale * factor + shift) - shift
         one = limit if one > limit else one
-        least = np.float32(0) if tiles.unsigned else -limit
-        put(codes, target + k, least if one < least else one)
+        put(codes, target + k, -limit if one < -limit else one)
         k += 1
-    if tiles.sliced:
-        keep_slice(tiles, row, codes, target, stop - start)
 
 
 @compiled(inner=True, within=True)
@@ -116,7 +114,7 @@ def _noise(
         for m in range(0, outputs, LANES):
             if tiles.has_currents:
                 _with_currents(rows, tiles, row, weights, place, m, codes, z)
-            saturated += noisy(z, z0 + m, loaded(tiles.offsets, output + m), tiles, output + m, True)
+            saturated += noisy(z, z0 + m, loaded(tiles.offsets, output + m), tiles)
         return saturated
     k0 = spread_word(number(rows.keys, place))
     k1 = spread_word(number(rows.keys, BLOCK + place))
@@ -130,14 +128,10 @@ def _noise(
                 noise = deviates(tiles.deviation, w0)
                 if tiles.by_vector:
                     noise = noise * deviation
-                if tiles.by_output:
-                    noise = noise * loaded(tiles.shares, output + m)
-                if tiles.cell_mismatch > 0:
-                    noise = widened(tiles, noise, loaded(z, z0 + m))
                 if tiles.has_currents:
                     noise = noise * _with_currents(rows, tiles, row, weights, place, m, codes, z)
                 noise = noise + loaded(tiles.offsets, output + m)
-                saturated += noisy(z, z0 + m, noise, tiles, output + m, True)
+                saturated += noisy(z, z0 + m, noise, tiles)
                 w0, w1 = w1, w0 << half
     return saturated
 
@@ -308,7 +302,7 @@ def _segment(
             _keys(rows, tiles, stream, np.int64(0), place // LANES * LANES, place + 1)
         scale = number(rows.scales, place)
         if not tiles.scales_vectors and scale == scale:
-            scale = np.float32(scale != 0 or tiles.reads_zeros)
+            scale = np.float32(scale != 0)
         target = out0 + place * tiles.outputs + first
         after0 = 3 * chip * tiles.outputs + first if row == tiles.rows - 1 else -1
         _store(rows, tiles, place * rows.width, output, scale, row > 0, outputs, out, target, after, after0)

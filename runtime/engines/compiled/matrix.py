@@ -33,7 +33,6 @@ from lhc.runtime.engines.compiled.packing import packed_numbers, parts_by_segmen
 from lhc.runtime.engines.compiled.product_kernels import ROWS
 from lhc.runtime.engines.compiled.simd import LANES
 from lhc.runtime.engines.compiled.tile_kernels import PackedTiles
-from lhc.runtime.engines.digital_offset import DigitalOffset
 from lhc.runtime.engines.noise_addresses import by_rows, noise_streams, row_address
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.im2col import padded
@@ -54,7 +53,7 @@ _NOTHING = Digital(np.zeros(0, np.float32), False, False)
 class CompiledMatrix:
     """Products with one matrix as several chips hold it."""
 
-    completes = True
+    completes = completes_epilogue = True
 
     def __init__(
         self,
@@ -84,17 +83,11 @@ class CompiledMatrix:
         self._lanes = 0
         self._packed: dict[int, PackedTiles] = {}
         self._whole: tuple[CompiledMatrix, int] | None = None
-        self._subtracted = DigitalOffset.of(chips, hardware, _exact) if hardware.offset else None
 
     @property
     def nbytes(self) -> int:
         """Of the weights that products take."""
         return 4 * self._weights * self.chips if self._laid_out is None else self._laid_out.weights.nbytes
-
-    @property
-    def completes_epilogue(self) -> bool:
-        """Unless something is subtracted behind the products."""
-        return self._subtracted is None
 
     def lay_out(self, convolves: bool) -> "CompiledMatrix":
         """Lay out the weights as products take them, of images or of rows, and forget what the tiles hold."""
@@ -105,8 +98,6 @@ class CompiledMatrix:
         """The matrix on one of the chips, without another copy of its weights."""
         one = copy(self)
         one.chips, one._whole, one._packed = 1, (self, chip), {}
-        if self._subtracted is not None:
-            one._subtracted = self._subtracted.alone(chip)
         return one
 
     def convolve(
@@ -123,7 +114,7 @@ class CompiledMatrix:
         flat, data, per_sample = result.reshape(-1), x.contiguous().numpy().reshape(-1), images // samples
         shape, stream, after = tuple(x.shape[1:]), (first * per_sample, per_sample), digital or _NOTHING
         self._check(shape[0] // groups * prod(geometry.kernel))
-        if takes_channels(tiles, self._converters, shape[0] // groups, outputs):
+        if takes_channels(tiles, shape[0] // groups, outputs):
             channel = depthwise_places(geometry, shape[1:])
             scratch = depthwise_memory(channel, tiles)
             convolve_channels(data, channel, tiles, self._converters, scratch, images, *stream, after, flat)
@@ -131,13 +122,7 @@ class CompiledMatrix:
             for cut in image_cuts(geometry, shape, images):
                 memory, some = image_memory(geometry, shape, cut, tiles), (cut.first, cut.size)
                 convolve(data, cut.places, tiles, self._converters, memory, images, some, *stream, after, flat)
-        found = torch.from_numpy(result)
-        if self._subtracted is not None:
-            sums = self._subtracted.sums.convolve(x, geometry, position, use)[0]
-            self._subtracted.subtract(
-                found.view(self.chips, images, -1, prod(out)), sums.view(images, -1, prod(out)), after
-            )
-        return found
+        return torch.from_numpy(result)
 
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
         """See `Products`; ``digital`` as there, which has no bias."""
@@ -155,11 +140,7 @@ class CompiledMatrix:
         place = (vectors, per_sample, first * per_sample)
         after = digital or _NOTHING
         multiply_rows(data, tiles, self._converters, row_memory(tiles), *place, after, result.reshape(-1))
-        found = torch.from_numpy(result)
-        if self._subtracted is not None:
-            sums = self._subtracted.sums.multiply(rows, position, use)[0]
-            self._subtracted.subtract(found.view(self.chips, vectors, -1, 1), sums.reshape(vectors, -1, 1), after)
-        return found
+        return torch.from_numpy(result)
 
     def _check(self, inputs: int) -> None:
         """Compiled loops do not look."""
@@ -179,10 +160,7 @@ class CompiledMatrix:
                 if self.nbytes >= _LARGE:
                     give_back()
             assert self._lanes == lanes  # no operator is both a convolution and a product of matrices
-            keys = [
-                [stream.key(row_address(use, row)) for row in range(len(self._io.reads) * len(self._inputs))]
-                for stream in self._streams
-            ]
+            keys = [[stream.key(row_address(use, row)) for row in range(len(self._inputs))] for stream in self._streams]
             self._packed[use] = self._laid_out._replace(keys=np.array(keys, np.uint32))
         return self._packed[use]
 
@@ -197,18 +175,12 @@ class CompiledMatrix:
         sizes = np.broadcast_to(heights[None, :, None, None] * blocks, (self.chips, len(heights), *blocks.shape))
         places = np.concatenate([[0], np.cumsum(sizes)[:-1]]).reshape(sizes.shape)
         weights = np.zeros(int(sizes.sum()), np.float32)
-        step = np.float32(io.drive_step / io.output_step)
+        step = np.float32(io.input_step / io.output_step)
         for chip, matrix in enumerate(matrices):
             for row, group, column, part in parts_by_segment(matrix, numbers.segments):
                 target = weights[places[chip, row, group, column] :][: heights[row] * blocks[group, column]]
                 _put_blocks(part, step, lanes, target)
-        by_read = np.repeat(places, len(io.reads), 1)
-        return numbers._replace(weights=weights, places=by_read)
-
-
-def _exact(matrix: ProgrammedMatrix, machine: Hardware) -> CompiledMatrix:
-    """Products with a matrix on one chip, without noise of their own."""
-    return CompiledMatrix([matrix], [0], 0, machine)
+        return numbers._replace(weights=weights, places=places)
 
 
 def _put_blocks(part: Floats, step: np.float32, lanes: int, target: Floats) -> None:

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.compiled.converter_constants import RowConverters
@@ -30,24 +28,20 @@ def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_r
         [[io.input_codes(r, tiles[0].input_range) for r in io.reductions] for tiles in first.tiles], np.float32
     )
     scales = _per_output(matrices, lambda tile: tile.scales * (tile.gain * io.output_step).astype(np.float32))
-    counted = np.tile(np.array(io.reads, np.float32), len(rows))
     return PackedTiles(
         np.zeros(0, np.float32),
         np.zeros((0, 0, 0, 0), np.int64),
         segments,
         counters_of(segments, by_rows),
-        _by_read(np.array(rows), io),
-        _by_read(scales, io, 1) * counted[:, None],
+        np.array(rows),
+        scales,
         # A vector of the last outputs may reach beyond them.
-        np.append(_by_read(_per_output(matrices, partial(_offset, io)), io, 1), np.zeros(LANES, np.float32)),
+        np.append(_per_output(matrices, partial(_offset, io)), np.zeros(LANES, np.float32)),
         np.zeros((0, 0, 2), np.uint32),
-        _by_read(limits[..., 0], io),
-        _by_read(limits[..., 1], io),
-        np.tile(np.array(io.slices, np.float32).reshape(-1, 2), (len(rows), 1)),
-        _by_read(_currents([stop - start for start, stop in rows], io), io),
+        np.ascontiguousarray(limits[..., 0]),
+        np.ascontiguousarray(limits[..., 1]),
+        _currents([stop - start for start, stop in rows], io),
         _variances(first, io),
-        _shares(matrices, io),
-        _levels(matrices, io),
     )
 
 
@@ -75,40 +69,12 @@ def _variances(first: ProgrammedMatrix, io: RowConverters) -> Floats:
     for line, count, row in zip(found, inputs, first.tiles, strict=True):
         driven = row[0].driven
         line[: count + 1] = io.by_vector(np.ones(count, np.float32) if driven is None else driven)
-    return _by_read(found, io)
-
-
-def _shares(matrices: Sequence[ProgrammedMatrix], io: RowConverters) -> Floats:
-    """Of constant read noise in the unit of every output, as `PackedTiles` has them."""
-    if not io.currents.constant or matrices[0].tiles[0][0].unit is None:
-        return np.zeros(0, np.float32)
-    found = _per_output(matrices, lambda tile: np.asarray(1 / np.asarray(tile.unit), np.float32))
-    return np.asarray(np.append(_by_read(found, io, 1), np.zeros(LANES)), np.float32)
-
-
-def _levels(matrices: Sequence[ProgrammedMatrix], io: RowConverters) -> Floats:
-    """Of ADCs whose steps differ, as `PackedTiles` has them."""
-    first = matrices[0].tiles[0][0].levels
-    if first is None:
-        return np.zeros((0, 0), np.float32)
-    found = [_per_output(matrices, partial(_level, k)) for k in range(len(first))]
-    lines = [_by_read(one, io, 1).reshape(-1) for one in found]
-    return np.pad(np.array(lines, np.float32), ((0, 0), (0, LANES)))
-
-
-def _level(k: int, tile: ProgrammedTile) -> Floats:
-    assert tile.levels is not None
-    return np.asarray(tile.levels[k])
+    return found
 
 
 def _offset(io: RowConverters, tile: ProgrammedTile) -> Floats:
     """Of a tile's ADCs, in output codes."""
     return np.zeros_like(tile.scales) if tile.offset is None else tile.offset / np.float32(io.output_step)
-
-
-def _by_read(values: npt.NDArray[Any], io: RowConverters, axis: int = 0) -> npt.NDArray[Any]:
-    """Numbers of rows of tiles; every read of one, with another slice of the inputs, is a row by itself."""
-    return np.repeat(values, len(io.reads), axis)
 
 
 def _per_output(matrices: Sequence[ProgrammedMatrix], of: Callable[[ProgrammedTile], Floats]) -> Floats:

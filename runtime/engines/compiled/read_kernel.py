@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.runtime.engines.compiled.compress import stored_packed, unpacked
-from lhc.runtime.engines.compiled.current_kernels import vector_noise, widened, with_currents
+from lhc.runtime.engines.compiled.current_kernels import vector_noise, with_currents
 from lhc.runtime.engines.compiled.im2col_quantise import BlockSpans, ImageSpans, convert, slot
 from lhc.runtime.engines.compiled.jit import compiled
 from lhc.runtime.engines.compiled.pointers import LINE, fetched, item, loaded, number, put, stored
@@ -134,7 +134,7 @@ def read(
             place, output = to + line * LANES, one.output + m + line
             drawn_here = loaded(block.noise, line * LANES)
             noise = _noise(tiles, one, some, weights + line, output, drawn_here, deviation, z, place)
-            top = greater(rounded(z, place, noise, tiles, output, False), top)
+            top = greater(rounded(z, place, noise, tiles), top)
         if beyond(top, stop) == LANES:
             put(block.begins, round_, m)
             break
@@ -154,10 +154,6 @@ def _noise(
         return item(tiles.offsets, output)
     if tiles.by_vector:
         noise = noise * deviation
-    if tiles.by_output:
-        noise = noise * item(tiles.shares, output)
-    if tiles.cell_mismatch > 0:
-        noise = widened(tiles, noise, loaded(z, place))
     if tiles.has_currents:
         noise = noise * _with_currents(tiles, one.row, weights, one.inputs, some.codes, some.first, z, place)
     return noise + item(tiles.offsets, output)
