@@ -1,6 +1,7 @@
 """Decisions: which products run on analog tiles, why, and what that rests on."""
 
 from lhc.plan.agreement import Agreement
+from lhc.plan.conformance import Conformance, LayerConformance
 from lhc.plan.layer_plan import Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
 from lhc.plan.schema import (
     SCHEMA_VERSION,
@@ -19,11 +20,13 @@ __all__ = [
     "SCHEMA_VERSION",
     "Agreement",
     "Basis",
+    "Conformance",
     "CurvePoint",
     "Decision",
     "Estimate",
     "HarmfulCalibration",
     "Healing",
+    "LayerConformance",
     "LayerPlan",
     "Method",
     "Outcome",

@@ -4,14 +4,11 @@ Bits come from Threefry-2x32 with 13 rounds (J. K. Salmon et al., "Parallel rand
 2011): a bijection of a counter under a key, which passes BigCrush and vectorises. The key of a place is made by the
 same function from the stream's key and the place's address, as JAX splits its keys.
 
-A deviate is one of 16,384 levels, chosen by 14 bits: the means of the normal distribution between its quantiles
-k / 16,384, scaled to unit variance. Its distribution function differs from the normal one by at most 2^-15, and no
-deviate lies beyond 4.1 standard deviations.
-
-Output noise of products has 65,536 levels, by 16 bits, and ends at 4.4. They would not fit in the first-level cache
-beside a tile's vectors, so they come from polynomials: one of degree 4 for every octave of the share of the
-distribution that lies further out, whose coefficients are 16 numbers in a register. They go through levels, and lie
-within 4e-5 standard deviations of the others; the distribution function differs by at most 2^-15.
+A deviate is one of 65,536 levels, chosen by 16 bits: the means of the normal distribution between its quantiles
+k / 65,536, scaled to unit variance. None lies beyond 4.4 standard deviations. The levels come from polynomials, one of
+degree 4 for every octave of the share of the distribution that lies further out, whose coefficients are 16 numbers in a
+register. They go through some levels, and lie within 4e-5 standard deviations of the others; the distribution function
+differs from the normal one by at most 2^-15.
 """
 
 from functools import lru_cache
@@ -24,7 +21,7 @@ import scipy
 from lhc.conductances import Floats
 
 __all__ = [
-    "LEVEL_SHIFT",
+    "LEVELS",
     "OCTAVES",
     "NoiseStream",
     "Words",
@@ -38,15 +35,13 @@ Words = npt.NDArray[np.uint32]
 
 _WORD = 0xFFFFFFFF
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
-_LEVELS = 2**14
-LEVEL_SHIFT = 2
-"""Of the 16 bits drawn for a deviate, the lowest ones are left out."""
+LEVELS = 2**16
 OCTAVES, _TERMS = 16, 5
 """Parts of the half of a distribution, and coefficients of the polynomial of each."""
 
 
 @lru_cache(maxsize=64)
-def normal_levels(std: float, count: int = _LEVELS) -> Floats:
+def normal_levels(std: float, count: int = LEVELS) -> Floats:
     """The levels of a standard deviation, ``(count,)``."""
     quantiles = scipy.special.ndtri(np.linspace(0, 1, count + 1))
     # The mean between two quantiles is the difference of the densities there over the share between them.
@@ -57,7 +52,7 @@ def normal_levels(std: float, count: int = _LEVELS) -> Floats:
 @lru_cache(maxsize=64)
 def deviate_terms(std: float) -> Floats:
     """What `deviates` takes for a standard deviation: coefficients of its polynomials, ``(5 · 16,)``."""
-    levels = -normal_levels(1.0, 2**16)[: 2**15].astype(np.float64)
+    levels = -normal_levels(1.0)[: 2**15].astype(np.float64)
     terms = np.zeros((_TERMS, OCTAVES))
     for octave in range(OCTAVES):
         size, count = 2**octave, min(_TERMS, max(1, 2**octave // 2))

@@ -12,10 +12,12 @@ from lhc.hardware import Hardware
 from lhc.options.values import AskedEngine
 from lhc.options.values import Engine as EngineName
 from lhc.runtime.engines.aihwkit.engine import AihwkitEngine
+from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.engine import CompiledEngine
 from lhc.runtime.engines.protocol import ChipsMatrix, Engine
+from lhc.runtime.torch_device import CPU
 
-__all__ = ["ENGINES", "EngineChoice", "choose_engine", "matrix_on_chips"]
+__all__ = ["ENGINES", "EngineChoice", "choose_engine", "defining_matrix", "matrix_on_chips"]
 
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (CompiledEngine(), AihwkitEngine())}
 
@@ -76,6 +78,11 @@ def matrix_on_chips(
     """
     name = choose_engine(engine, hardware).name
     return ENGINES[name].matrix(chips, draws, seed, hardware, convolves)
+
+
+def defining_matrix(chip: ProgrammedMatrix, draw: int, seed: int, hardware: Hardware, convolves: bool) -> AihwkitMatrix:
+    """A matrix on one chip by the engine that is the definition, on the processor; see `matrix_on_chips`."""
+    return AihwkitMatrix([chip], [draw], seed, hardware, convolves, CPU)
 
 
 def _refusal(hardware: Hardware, lacking: str) -> str:

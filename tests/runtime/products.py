@@ -15,14 +15,16 @@ from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Products
+from lhc.runtime.engines.registry import choose_engine
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 __all__ = ["ENGINES", "Chip", "Engine", "multiplier", "product", "programmed"]
 
-Engine = Literal["fast", "aihwkit"]
+Engine = Literal["auto", "fast", "aihwkit"]
 ENGINES: tuple[Engine, Engine] = ("fast", "aihwkit")
+"""Of machines without rare effects; elsewhere ``aihwkit`` alone, which ``auto`` takes there."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def programmed(
 
 def multiplier(chip: Chip, engine: Engine, seed: int = 0, draw: int = 0) -> Products:
     """What computes the products of programmed tiles; seed and draw are those that they were programmed with."""
-    if engine == "aihwkit":
+    if choose_engine(engine, chip.hardware).name == "aihwkit":
         return AihwkitMatrix([chip.held], [draw], seed, chip.hardware, chip.held.groups > 1, torch.device("cpu"))
     return CompiledMatrix([chip.held], [draw], seed, chip.hardware)
 
@@ -63,7 +65,7 @@ def product(
     x: Tensor,
     group: int = 0,
     unit: int = 0,
-    engine: Engine = "fast",
+    engine: Engine = "auto",
     seed: int = 0,
     draw: int = 0,
 ) -> Tensor:

@@ -17,7 +17,7 @@ from lhc.runtime.calibration import calibrate_adcs
 from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
 from lhc.support.yaml_text import write_yaml
-from tests.runtime.products import ENGINES, Engine, multiplier, product, programmed
+from tests.runtime.products import multiplier, product, programmed
 
 pytestmark = pytest.mark.analog
 
@@ -61,13 +61,12 @@ def by_hand(x: Array, matrix: Array, ranges: list[float], step: float | None) ->
     return total
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("bits", [None, 9])
-def test_products_are_those_of_the_formula(engine: Engine, bits: int | None) -> None:
+def test_products_are_those_of_the_formula(bits: int | None) -> None:
     matrix = RNG.normal(size=(18, 70)).astype(np.float32)
     x, ranges = RNG.normal(size=(60, 70)).astype(np.float32), [2.0, 1.5]
     adc = Adc(bits=bits, bound=None if bits is None else 120.0, noise=0.0, bound_management="none")
-    found = product(programmed(matrix, machine(adc), 3600.0, ranges=ranges), torch.from_numpy(x), engine=engine).numpy()
+    found = product(programmed(matrix, machine(adc), 3600.0, ranges=ranges), torch.from_numpy(x)).numpy()
     step = None if bits is None else 2 * 120 / (2**bits - 2)
     wanted = by_hand(x, matrix, ranges, step)
     off = np.abs(found - wanted)
@@ -86,22 +85,20 @@ def test_large_products_and_every_vector_scaled_by_itself(by_rows: bool) -> None
     np.testing.assert_allclose(found, x @ matrix.T, atol=2e-4 * np.abs(x @ matrix.T).max())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_grouped_convolutions(engine: Engine) -> None:
+def test_grouped_convolutions() -> None:
     weight = RNG.normal(size=(6, 4, 3, 3)).astype(np.float32)
     x = torch.from_numpy(RNG.uniform(0.1, 1, size=(3, 8, 6, 6)).astype(np.float32))
     hardware = machine(dac=Dac(bits=None, bound=None, scaling="none"), tiles=Tiles(rows=20, cols=5))
     geometry = ConvGeometry((3, 3), (1, 1), (1, 1), ((0, 0), (0, 0)), "NOTSET", 2)
     tiles = programmed(weight.reshape(6, -1), hardware, 3600.0, groups=2)
     with isolated():
-        found = multiplier(tiles, engine).convolve(x, geometry, Position(0, 3), 0)[0]
+        found = multiplier(tiles, "auto").convolve(x, geometry, Position(0, 3), 0)[0]
     wanted = torch.nn.functional.conv2d(x, torch.from_numpy(weight), groups=2)
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=2e-5)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("drift", ["global", "per-column"])
-def test_drift_is_compensated_before_the_offset_is_subtracted(engine: Engine, drift: str) -> None:
+def test_drift_is_compensated_before_the_offset_is_subtracted(drift: str) -> None:
     """Where all devices keep the same share, nothing is lost; without compensation the offset would be."""
     alike = {"drift_g_us": (0.0, 25.0), "drift_nu_mean": (0.05, 0.05), "drift_nu_std": (0.0, 0.0)}
     fields = {"model": "pcm_custom_drift", "programming_noise_scale": 0.0, "read_noise_scale": 0.0, **alike}
@@ -110,7 +107,7 @@ def test_drift_is_compensated_before_the_offset_is_subtracted(engine: Engine, dr
     for kind in (drift, "none"):
         hardware = machine(devices=fields, compensation={"drift": kind, "outputs": "none"})
         hardware = hardware.model_copy(update={"dac": Dac(bits=None, bound=None, scaling="none")})
-        found = product(programmed(matrix, hardware, 86400.0), torch.from_numpy(x), engine=engine).numpy()
+        found = product(programmed(matrix, hardware, 86400.0), torch.from_numpy(x)).numpy()
         errors.append(np.abs(found - x @ matrix.T).max())
     assert errors[0] < 1e-3 < 1 < errors[1]
 

@@ -20,7 +20,6 @@ from lhc.runtime.calibration import calibrate_ranges
 from lhc.runtime.differentiable import DifferentiableModel
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.compiled.pointers import loaded, span, stored
-from lhc.runtime.engines.compiled.readout_kernels import add_noise
 from lhc.runtime.engines.compiled.simd import LANES
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.stream import Position
@@ -211,14 +210,3 @@ def test_bounds_are_checked_in_compiled_code() -> None:
     compiled: Any = numba.njit(read)
     with pytest.raises(IndexError):
         compiled(np.zeros(LANES, np.float32))
-    with pytest.raises(IndexError):
-        add_noise(
-            np.zeros((1, LANES), np.float32),
-            np.zeros(1, np.uint32),
-            np.zeros(2**14, np.float32),
-            0,
-            0,
-            LANES,
-            np.float32(0),
-            np.float32(1),
-        )

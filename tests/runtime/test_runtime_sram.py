@@ -11,7 +11,6 @@ from scipy import stats
 
 from lhc.errors import ConfigError
 from lhc.hardware import Hardware
-from lhc.runtime.engines.compiled import matrix as compiled
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from tests.runtime.products import product, programmed
 
@@ -119,7 +118,7 @@ def test_noise_is_that_of_the_formula(x: Array, noise: float, kernel: str, monke
     """
     signed = bool((x < 0).any())
     if kernel == "of rows":
-        monkeypatch.setattr(compiled, "LEAST_BY_ROWS", 0)
+        monkeypatch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", 0)
     found = lhc_products(np.repeat(x, READS, axis=0), machine(noise, signed))
 
     def fits(law: dict[str, Any]) -> bool:

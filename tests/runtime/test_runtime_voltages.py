@@ -88,7 +88,7 @@ def test_convolutions_with_groups() -> None:
     geometry = ConvGeometry((3, 3), (1, 1), (1, 1), ((0, 0), (0, 0)), "NOTSET", 2)
     tiles = programmed(weight.reshape(6, -1), hardware, 3600.0, groups=2)
     with isolated():
-        found = multiplier(tiles, "fast").convolve(x, geometry, Position(0, 3), 0)[0]
+        found = multiplier(tiles, "auto").convolve(x, geometry, Position(0, 3), 0)[0]
     wanted = torch.nn.functional.conv2d(x, torch.from_numpy(weight), groups=2)
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=2e-5)
 
@@ -118,7 +118,7 @@ def test_noise_of_the_adc_grows_with_the_column_and_that_of_currents_does_not(
         with isolated():
             geometry = ConvGeometry((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)), "NOTSET", 1)
             image = x.T.reshape(1, 4, 200, 100).contiguous()
-            found = multiplier(tiles, "fast").convolve(image, geometry, Position(0, 1), 0)[0, 0].flatten(1).T.numpy()
+            found = multiplier(tiles, "auto").convolve(image, geometry, Position(0, 1), 0)[0, 0].flatten(1).T.numpy()
     assert found.mean(axis=0) == pytest.approx(WEIGHTS @ INPUTS, abs=3.9 * found.std() / np.sqrt(len(x)))
     assert found.std(axis=0) == pytest.approx(wanted, rel=0.0165)
     assert np.abs(found.std(axis=0) / wanted - 1.03).min() > 0.0165

@@ -154,10 +154,22 @@ class AihwkitMatrix:
         self, x: Tensor, geometry: ConvGeometry, position: Position, use: int, digital: Digital | None = None
     ) -> Tensor:
         """See `lhc.runtime.engines.protocol.Products`."""
+        return self._convolve(x, geometry, position, use, False)[0]
+
+    def convolve_with_steps(
+        self, x: Tensor, geometry: ConvGeometry, position: Position, use: int
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs, and what one step of the ADC is in each, the greatest over rows of tiles; 0 where nothing rounds."""
+        return self._convolve(x, geometry, position, use, True)
+
+    def _convolve(
+        self, x: Tensor, geometry: ConvGeometry, position: Position, use: int, steps: bool
+    ) -> tuple[Tensor, Tensor]:
         out, images, (samples, first) = geometry.output_sizes(tuple(x.shape[2:])), len(x), position.of(len(x))
         per_sample, places = images // samples, prod(out)
         self._check(x.shape[1] // geometry.groups * prod(geometry.kernel))
-        found: Tensor | None = None
+        found = torch.empty((self.chips, images, self._groups * self._outputs, *out))
+        worth = torch.empty_like(found) if steps else found
         together = self._together(places)
         for start in range(0, images, together):
             image = padded(x[start : start + together].to(self._device), geometry)
@@ -166,12 +178,12 @@ class AihwkitMatrix:
             )
             stream = start + first * per_sample
             where = _Vectors.of(range(stream, stream + len(image)), per_sample, places)
-            products = self._products(vectors, where, use).reshape(self.chips, -1, len(image), *out).transpose(1, 2)
-            if found is None:
-                found = torch.empty((self.chips, images, *products.shape[2:]))
-            found[:, start : start + len(image)] = products
-        assert found is not None
-        return found
+            products, step = self._products(vectors, where, use, steps)
+            for whole, part in ((found, products), (worth, step)):
+                if part is not None:
+                    laid_out = part.reshape(self.chips, -1, len(image), *out).transpose(1, 2)
+                    whole[:, start : start + len(image)] = laid_out
+        return found, worth
 
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
         """See `lhc.runtime.engines.protocol.Products`."""
@@ -190,10 +202,14 @@ class AihwkitMatrix:
         values = places * self._groups * max(longest, self.chips * self._outputs)
         return int(max(1, _VALUES[self._device.type] // values))
 
-    def _products(self, vectors: Tensor, where: _Vectors, use: int) -> Tensor:
-        """Of vectors ``(groups, inputs, vectors)``, over all rows of tiles, ``(chips, groups, outputs, vectors)``."""
+    def _products(self, vectors: Tensor, where: _Vectors, use: int, steps: bool) -> tuple[Tensor, Tensor | None]:
+        """Of vectors ``(groups, inputs, vectors)``, over all rows of tiles, ``(chips, groups, outputs, vectors)``.
+
+        With them, on request, what one step of the ADC is in each.
+        """
         counts = self._hardware.dac.reads
         total: Tensor | None = None
+        worth: Tensor | None = None
         for number, row in enumerate(self._rows):
             x = vectors[:, row.inputs]
             peaks = x.abs().amax(1, keepdim=True)
@@ -202,7 +218,11 @@ class AihwkitMatrix:
             read: Tensor | None = None
             for index, count in enumerate(counts):
                 address = row_address(use, number * len(counts) + index)
-                part = self._read(row, index, address, x, scales, where)
+                part, taken = self._read(row, index, address, x, scales, where)
+                if steps:
+                    step = row.scales.abs() * (taken * abs(count) * (self._converters.adc_step or 0.0))
+                    step = (step if scales is None else step * scales).expand_as(part)
+                    worth = step if worth is None else torch.maximum(worth, step)
                 part = part if count == 1 else part.mul_(count)
                 read = part if read is None else read.add_(part)
             assert read is not None
@@ -213,7 +233,7 @@ class AihwkitMatrix:
                 output = torch.where(peaks == 0, 0.0, output)
             total = output if total is None else total.add_(output)
         assert total is not None
-        return total
+        return total, worth
 
     def _limited(self, x: Tensor, row: _Row) -> Tensor:
         """Inputs in a static range, as aihwkit's tile has them before its product; without those below 0."""
@@ -231,12 +251,17 @@ class AihwkitMatrix:
         prepared: Tensor = AnalogMVM._prepare_input(x, scale, scaling, False, self._io)
         return prepared
 
-    def _read(self, row: _Row, index: int, address: int, x: Tensor, scales: Tensor | None, where: _Vectors) -> Tensor:
-        """What a read gives behind the ADC: of the first round in which a tile does not saturate, or of the last."""
+    def _read(
+        self, row: _Row, index: int, address: int, x: Tensor, scales: Tensor | None, where: _Vectors
+    ) -> tuple[Tensor, Tensor | float]:
+        """What a read gives behind the ADC: of the first round in which a tile does not saturate, or of the last.
+
+        With it by what inputs were divided in that round.
+        """
         output, saturated = self._round(row, index, address, x, scales, where, 0)
         if saturated is None or len(self._converters.reductions) == 1:
-            return output
-        pending = self._any_of_tile(saturated)
+            return output, 1.0
+        pending, taken = self._any_of_tile(saturated), torch.ones_like(output)
         for round_ in range(1, len(self._converters.reductions)):
             some = pending.flatten(0, 2).any(0).nonzero()[:, 0]
             if len(some) == 0:
@@ -245,10 +270,11 @@ class AihwkitMatrix:
             again, saturated = self._round(row, index, address, x[..., some], of_some, where.some(some), round_)
             waits = pending[..., some]
             output[..., some] = torch.where(waits, again, output[..., some])
+            taken[..., some] = torch.where(waits, self._converters.reductions[round_], taken[..., some])
             pending = torch.zeros_like(pending)
             if saturated is not None:
                 pending[..., some] = waits & self._any_of_tile(saturated)
-        return output
+        return output, taken
 
     def _any_of_tile(self, saturated: Tensor) -> Tensor:
         """Whether any output saturates that lies on the same tile, ``(chips, groups, outputs, vectors)``."""

@@ -8,13 +8,14 @@ from lhc.conductances import Floats
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.hardware.currents import Currents
-from lhc.runtime.engines.compiled.readout_kernels import ROUNDS
 from lhc.runtime.engines.compiled.tile_kernels import ConverterCodes
 from lhc.runtime.engines.counter_rng import deviate_terms
 
 __all__ = ["RowConverters"]
 
 INFINITE = np.float32(np.inf)
+ROUNDS = np.float32(1.5 * 2**23)
+"""Added and taken away again in float32, this rounds half to even below 2^22, as the processor's rounding mode does."""
 
 
 @dataclass(frozen=True)

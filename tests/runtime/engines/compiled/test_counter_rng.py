@@ -1,32 +1,32 @@
-"""Noise and rounding under both engines, against plain numpy and the published generator."""
+"""Deviates and the generator that they come from, against the normal distribution and the published words."""
 
 from typing import Any
 
 import numba
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from lhc.runtime.engines.compiled.counter_rng import deviates, fill_words
+from lhc.runtime.engines.compiled.counter_rng import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.pointers import loaded, span, stored
-from lhc.runtime.engines.compiled.readout_kernels import ROUNDS, add_noise, round_codes
 from lhc.runtime.engines.compiled.simd import LANES
 from lhc.runtime.engines.counter_rng import NoiseStream, Words, deviate_terms, normal_levels, threefry
+from lhc.runtime.engines.noise import standard_deviates
+from lhc.runtime.engines.noise_addresses import OutputPlaces
 
 pytestmark = pytest.mark.analog
 
 
-def test_rounding_is_half_to_even_and_keeps_what_is_not_finite() -> None:
-    z = np.array([[0.5, 1.5, -2.5, 126.49999, np.nan, np.inf]], np.float32)
-    assert round_codes(z, ROUNDS, np.float32(100)) == 2
-    assert z[0].tolist() == pytest.approx([0, 2, -2, 126, np.nan, np.inf], nan_ok=True)
-
-
-def _deviates(key: Words, lines: int, values: int, first: int = 0) -> np.ndarray:
-    """Noise of unit variance, ``(lines, values)``."""
-    z = np.zeros((lines, values), np.float32)
-    add_noise(z, key, normal_levels(1.0), first, 0, values, np.float32(0), np.float32(np.inf))
-    return z
+def _deviates(key: Words, vectors: int, lines: int = 4) -> np.ndarray:
+    """Noise of unit variance, ``(lines, vectors)``."""
+    keys = np.repeat(key[:, None], vectors, 1)
+    outputs = OutputPlaces(
+        np.arange(-(-lines // 4)), np.arange(-(-lines // 4) * 4).reshape(-1, 4), np.zeros((0, 0, 0), np.float32)
+    )
+    places = np.arange(vectors, dtype=np.uint32)
+    found = standard_deviates(keys[:1], keys[1:], places, outputs, 4 * len(outputs.counters), torch.device("cpu"))
+    return found[0].numpy()
 
 
 def test_levels_of_noise_are_normal() -> None:
@@ -34,7 +34,7 @@ def test_levels_of_noise_are_normal() -> None:
     assert levels.mean() == pytest.approx(0, abs=1e-6)
     assert levels.std() == pytest.approx(1, abs=1e-6)
     assert np.mean(levels.astype(float) ** 4) == pytest.approx(3, abs=0.005)
-    drawn = _deviates(NoiseStream(np.random.SeedSequence(0)).key(3), 4, 100_000)
+    drawn = _deviates(NoiseStream(np.random.SeedSequence(0)).key(3), 100_000)
     assert stats.kstest(drawn.ravel(), "norm").pvalue > 0.001
     for shift in (1, 2, 4, 1024, 4096):
         assert abs(np.mean(drawn[:, shift:] * drawn[:, :-shift])) < 4 / np.sqrt(drawn.size)
@@ -51,7 +51,7 @@ def test_deviates_of_output_noise_are_normal_out_to_their_tails() -> None:
     words, out = (np.arange(2**16, dtype=np.uint32) << 16) | np.uint32(0xABCD), np.empty(2**16, np.float32)
     compiled: Any = numba.njit(_every)
     compiled(words, deviate_terms(0.5), out)
-    half, exact = 2 * out[: 2**15], -normal_levels(1.0, 2**16)[: 2**15]
+    half, exact = 2 * out[: 2**15], -normal_levels(1.0)[: 2**15]
     assert (2 * out[2**15 :] == -half).all()
     assert (np.diff(half) < 0).all()  # word by word from the tail to the middle, none twice
     np.testing.assert_allclose(half, exact, atol=4e-5)
@@ -64,8 +64,10 @@ def test_deviates_of_output_noise_are_normal_out_to_their_tails() -> None:
     assert np.abs(2 * planted[: 2**15] - exact).max() > 0.1
 
 
-def _fill(key: Words, line: int, first: int, words: Words) -> None:
-    fill_words(span(key), line, first, span(words), len(words) // 2)
+def _words(k0: Words, k1: Words, x: Words, y: Words, out: Words) -> None:
+    w0, w1 = threefry_lanes(loaded(span(k0), 0), loaded(span(k1), 0), loaded(span(x), 0), loaded(span(y), 0))
+    stored(span(out), 0, w0)
+    stored(span(out), LANES, w1)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +84,12 @@ def test_threefry_gives_the_published_words(
 ) -> None:
     """Known answers of Random123, the authors' own library, for 13 rounds."""
     assert threefry(*key, *counter) == expected
-    compiled: Any = numba.njit(_fill)
-    for count in (1, 4, 32, 50, 97):  # compiled, many at once, and what is left over
-        words = np.empty(2 * count, np.uint32)
-        compiled(np.array(key, np.uint32), counter[1], counter[0], words)
-        for n in {0, count // 2, count - 1}:
-            pair = threefry(*key, (counter[0] + n) % 2**32, counter[1])
-            assert (int(words[n]), int(words[count + n])) == pair
+    compiled: Any = numba.njit(_words)
+    out, first = np.empty(2 * LANES, np.uint32), (counter[0] + np.arange(LANES)) % 2**32
+    lanes = [np.full(LANES, word, np.uint32) for word in (*key, counter[1])]
+    compiled(lanes[0], lanes[1], first.astype(np.uint32), lanes[2], out)
+    expected_words = [threefry(*key, int(one), counter[1]) for one in first]
+    assert list(zip(out[:LANES].tolist(), out[LANES:].tolist(), strict=True)) == expected_words
 
 
 def test_a_place_of_the_stream_holds_the_same_numbers_whenever_it_is_asked_for() -> None:
@@ -97,10 +98,5 @@ def test_a_place_of_the_stream_holds_the_same_numbers_whenever_it_is_asked_for()
     keys = [stream.key(place).tolist() for place in places]
     assert [stream.key(place).tolist() for place in places[::-1]] == keys[::-1]
     assert len({tuple(key) for key in keys}) == len(places)
-    lines = _deviates(stream.key(1), 3, 5000)
-    assert (_deviates(stream.key(1), 2, 5000, first=1) == lines[1:]).all()
-    z = np.zeros((3, 9000), np.float32)
-    add_noise(z, stream.key(1), normal_levels(1.0), 0, 3000, 8000, np.float32(0), np.float32(np.inf))
-    assert (z[:, 3000:8000] == lines).all()
-    assert not z[:, :3000].any()
-    assert not z[:, 8000:].any()
+    assert (_deviates(stream.key(1), 70)[:, :33] == _deviates(stream.key(1), 33)).all()
+    assert (_deviates(stream.key(1), 70, 12)[:4] == _deviates(stream.key(1), 70)).all()
