@@ -182,7 +182,7 @@ class AihwkitMatrix:
             for whole, part in ((found, products), (worth, step)):
                 if part is not None:
                     laid_out = part.reshape(self.chips, -1, len(image), *out).transpose(1, 2)
-                    whole[:, start : start + len(image)] = laid_out
+                    whole[:, start : start + len(image)] = laid_out.cpu()
         return found, worth
 
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
