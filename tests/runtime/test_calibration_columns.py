@@ -73,7 +73,7 @@ def test_columns_with_half_the_range_answer_as_a_tile_with_half_the_bound(size: 
     model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
     half = QUIET.model_copy(update={"adc": QUIET.adc.model_copy(update={"bound": 7.0})})
     found = [
-        HybridSession(model, hardware=hardware, placement=["a"]).run(None, {"x": x})[0]
+        HybridSession(model, hardware=hardware, placement=["a"], engine="aihwkit").run(None, {"x": x})[0]
         for hardware in (with_columns(QUIET, size, 0.5), half, QUIET)
     ]
 

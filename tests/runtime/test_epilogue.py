@@ -98,7 +98,7 @@ def _answers(
     model: onnx.ModelProto,
     feeds: Mapping[str, Array],
     hardware: Hardware,
-    engine: str = "fast",
+    engine: str = "auto",
     calibrated: bool = False,
 ) -> list[bytes]:
     session = HybridSession(model, hardware, "all-analog", engine=engine)  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def _both(
     model: onnx.ModelProto,
     feeds: Mapping[str, Array],
     hardware: Hardware,
-    engine: str = "fast",
+    engine: str = "auto",
     calibrated: bool = False,
 ) -> tuple[list[bytes], list[bytes]]:
     """With epilogues, and by onnxruntime behind the products."""

@@ -229,7 +229,7 @@ def test_ideal_is_the_digital_product(engine: Engine) -> None:
     assert np.abs(_product(Hardware.load("ideal"), DAY, engine) - exact).max() / np.abs(exact).max() < 1e-6
 
 
-def _error(name: str, t_s: float, engine: Engine = "fast") -> float:
+def _error(name: str, t_s: float, engine: Engine = "auto") -> float:
     """Relative error of the product in percent, over 5 programmings."""
     exact = _inputs() @ _weight().T
     hardware = _calibrated(Hardware.load(name))
