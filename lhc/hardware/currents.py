@@ -11,20 +11,13 @@ that are used, and row 0 the farthest from the ADC, an output of a tile is
 5282 (2023).
 """
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 
 from lhc.hardware.sections import Section
 
-__all__ = ["Currents", "lost_share"]
-
-Array = TypeVar("Array")
-
-
-def lost_share(a: Array) -> Array:
-    """c(a) of the module's formula: what IR drop takes of a product at the far end of a column, by its currents."""
-    return a * (a * (0.05 * a - 0.2) + 0.5)  # type: ignore[operator, return-value]  # an array of any library
+__all__ = ["Currents"]
 
 
 class Currents(Section):

@@ -189,7 +189,8 @@ class AnalogMatrix:
         # The reference is the weights, not what devices are programmed to around faults.
         reference = torch.from_numpy(mapped.target)
         unipolar = self._hardware.adc.polarity == "unipolar"
-        read_out = TileReadOut(self._config, reference, read, offset, levels, unipolar)
+        currents = self._hardware.currents if self._hardware.currents.any else None
+        read_out = TileReadOut(self._config, reference, read, offset, levels, unipolar, currents)
         read_out.weights = torch.from_numpy(self._held(weights, chip))
         return _Programmed(mapped, weights, drift, read_out, read_out.baseline())
 

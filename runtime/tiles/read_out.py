@@ -10,14 +10,14 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from aihwkit.simulator.parameters.enums import WeightNoiseType
 from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from torch import Tensor
 
 from lhc.conductances import Floats
 from lhc.hardware.adc_mismatch import found_codes
-from lhc.hardware.currents import lost_share
+from lhc.hardware.currents import Currents
+from lhc.runtime.tiles.circuit_effects import ir_drop_loss, read_noise_deviation
 
 __all__ = ["TileReadOut"]
 
@@ -35,39 +35,28 @@ class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         scaling: bool,
         is_test: bool,
         io_pars: IOParameters,
+        currents: Currents | None = None,
         **fwd_pars: Any,
     ) -> tuple[bool, Tensor]:
         x = cls._prepare_input(input_, scale, scaling, io_pars.inp_asymmetry != 0.0, io_pars)
         output = cls._matmul(weight, x, trans=trans)
         found: tuple[bool, Tensor] = cls._finalize_output(
-            out_values=cls.with_currents(output, weight, x, io_pars), io_pars=io_pars, **fwd_pars
+            out_values=_with_currents(output, weight, x, currents), io_pars=io_pars, **fwd_pars
         )
         return found
 
     @classmethod
-    def of_unit_vectors(cls, weight: Tensor, io_pars: IOParameters, **fwd_pars: Any) -> Tensor:
+    def of_unit_vectors(
+        cls, weight: Tensor, io_pars: IOParameters, currents: Currents | None, **fwd_pars: Any
+    ) -> Tensor:
         """The product of the unit matrix: the weights, as DAC, currents and ADC let them be seen."""
         code = _greatest_code(io_pars.inp_res, io_pars.inp_bound)
         # torch draws random numbers in the order of memory, and slowly where that is not the tensor's.
         output = weight.T.clone(memory_format=torch.contiguous_format).mul_(code)
-        if io_pars.ir_drop > 0 or io_pars.w_noise > 0:
-            output = cls.with_currents(output, weight, code * _unit(weight.shape[1]), io_pars)
+        if currents is not None:
+            output = _with_currents(output, weight, code * _unit(weight.shape[1]), currents)
         found: Tensor = cls._finalize_output(out_values=output, io_pars=io_pars, **fwd_pars)[1]
         return found if io_pars.out_scale == 1.0 else found * io_pars.out_scale
-
-    @staticmethod
-    def with_currents(output: Tensor, weight: Tensor, x: Tensor, io_pars: IOParameters) -> Tensor:
-        """Products, which it changes, with IR drop and read noise of `lhc.hardware.currents`."""
-        if io_pars.ir_drop > 0:
-            n = weight.shape[1]
-            a = n / io_pars.ir_drop_g_ratio * (x.abs() @ weight.abs().T)
-            near = 1 - (1 - torch.arange(n, dtype=x.dtype) / n) ** 2
-            output -= io_pars.ir_drop * lost_share(a) * ((x * near) @ weight.T)
-        if io_pars.w_noise > 0:
-            constant = io_pars.w_noise_type == WeightNoiseType.ADDITIVE_CONSTANT
-            power = x.square().sum(1, keepdim=True) if constant else x.square() @ weight.abs().T
-            output += io_pars.w_noise * power.sqrt() * torch.randn_like(output)
-        return output
 
     @classmethod
     def _finalize_output(
@@ -95,6 +84,24 @@ class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         return converted[0], (step * codes).clamp(-io_pars.out_bound, io_pars.out_bound)
 
 
+def _with_currents(output: Tensor, weight: Tensor, x: Tensor, currents: Currents | None) -> Tensor:
+    """Products, which it changes, with what currents do to them.
+
+    Args:
+        output: ``(vectors, outputs)``.
+        x: ``(vectors, inputs)``.
+    """
+    if currents is None:
+        return output
+    vectors, weights = x.T[None], weight[None, None]
+    if currents.ir_drop > 0:
+        output -= ir_drop_loss(vectors, weights, currents)[0, 0].T
+    if currents.read_noise > 0:
+        deviation = read_noise_deviation(vectors, weights, currents, None, None)[0, 0].T
+        output += deviation * torch.randn_like(output)
+    return output
+
+
 class TileReadOut:
     """A tile as aihwkit's drift compensations see it: what their ``init_baseline`` asks for.
 
@@ -111,6 +118,7 @@ class TileReadOut:
         offset: Tensor | None,
         levels: Floats | None,
         unipolar: bool,
+        currents: Currents | None,
     ) -> None:
         """A tile with aihwkit's configuration.
 
@@ -120,12 +128,14 @@ class TileReadOut:
             offset: of the ADCs, ``(outputs,)``.
             levels: of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`.
             unipolar: outputs below 0 are clipped.
+            currents: what they do to products; None: nothing.
         """
         self.rpu_config = config
         self.reference_combined_weights = reference
         self.weights = reference
         self._read = read
-        self._pars = {"offset": offset, "levels": levels, "unipolar": unipolar}
+        self._currents = currents
+        self._pars: dict[str, Any] = {"offset": offset, "levels": levels, "unipolar": unipolar}
 
     def _forward_drift_readout_tensor(self, reset_if: bool = False, exact_reference: bool = False) -> Tensor:
         """Outputs for the read-out vectors, ``(vectors, outputs)``; of the reference, as plain products, on request.
@@ -138,9 +148,11 @@ class TileReadOut:
             return exact
         forward = self.rpu_config.forward
         if torch.equal(vectors, _unit(self.weights.shape[1])):
-            output = _ReadOutMVM.of_unit_vectors(self.weights, forward, **self._pars)
+            output = _ReadOutMVM.of_unit_vectors(self.weights, forward, self._currents, **self._pars)
         else:
-            output = _ReadOutMVM.matmul(self.weights, vectors, forward, is_test=True, **self._pars)
+            output = _ReadOutMVM.matmul(
+                self.weights, vectors, forward, is_test=True, currents=self._currents, **self._pars
+            )
         found: Tensor = output if self._read is None else output * self._read
         return found
 

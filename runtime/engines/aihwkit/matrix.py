@@ -32,18 +32,18 @@ from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.engines.aihwkit.effects import (
+from lhc.runtime.engines.noise import standard_deviates
+from lhc.runtime.engines.noise_addresses import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
+from lhc.runtime.engines.protocol import Digital
+from lhc.runtime.im2col import padded, window_layout
+from lhc.runtime.stream import Position
+from lhc.runtime.tiles.circuit_effects import (
     driven_slice,
     ir_drop_loss,
     mismatched,
     read_noise_deviation,
     widened,
 )
-from lhc.runtime.engines.noise import standard_deviates
-from lhc.runtime.engines.noise_addresses import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
-from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.im2col import padded, window_layout
-from lhc.runtime.stream import Position
 
 __all__ = ["AihwkitMatrix"]
 
