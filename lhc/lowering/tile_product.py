@@ -90,7 +90,7 @@ def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: A
     """Output codes after bound management, in units of the first round's: a loop that is left when none is pending."""
     z = op.Relu(z, _outputs=["from_zero"]) if spec.unipolar else z
     rounded = op.Round(z, _outputs=["first"]) if "adc_step" in v else z
-    pending = _saturated(op, spec, v, rounded)
+    pending = _beyond(op, spec, v, rounded)
     first = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
     inputs: dict[str, Any] = {"x": v["x"], "weights": weights, "divisor": divisor}
     result = first
@@ -131,21 +131,26 @@ def _any(op: OpBuilder, flags: Any, name: str) -> Any:
     return op.Greater(count, 0.0, _outputs=[name])
 
 
-def _saturated(op: OpBuilder, spec: TileProduct, v: Values, codes: Any) -> Any:
-    """Which vectors saturate, ``(..., 1)``; where outputs lie on several tiles, whose tile does, ``(..., outputs)``."""
+def _beyond(op: OpBuilder, spec: TileProduct, v: Values, codes: Any) -> Any:
+    """Which vectors saturate, ``(..., 1)``; which outputs where they lie on several tiles, ``(..., outputs)``."""
     absolute = op.Abs(codes, _outputs=["absolute_codes"])
+    if spec.straddles:
+        return op.Greater(absolute, v["adc_saturated"], _outputs=["beyond"])
+    return beside(op, op.Greater(reduce_max(op, absolute, "peaks"), v["adc_saturated"], _outputs=["over"]), "saturated")
+
+
+def _whole_tiles(op: OpBuilder, spec: TileProduct, v: Values, beyond: Any) -> Any:
+    """What lies on a tile that saturates, ``(..., outputs)``; vectors as they are where all outputs lie on one."""
     if not spec.straddles:
-        over = op.Greater(reduce_max(op, absolute, "peaks"), v["adc_saturated"], _outputs=["over"])
-        return beside(op, over, "saturated")
-    beyond = op.Cast(op.Greater(absolute, v["adc_saturated"], _outputs=["beyond"]), to=FLOAT, _outputs=["beyond_one"])
+        return beyond
     lies_on = v["memberships"]
     back = op.Transpose(lies_on, perm=[0, 1, 3, 2] if spec.grouped else [1, 0], _outputs=["outputs_of_tiles"])
-    of_tiles = op.MatMul(beyond, lies_on, _outputs=["beyond_of_tiles"])
-    return op.Greater(op.MatMul(of_tiles, back, _outputs=["beyond_beside"]), 0.0, _outputs=["saturated"])
+    of_tiles = op.MatMul(op.Cast(beyond, to=FLOAT), lies_on, _outputs=["beyond_of_tiles"])
+    return op.Greater(op.MatMul(of_tiles, back, _outputs=["beyond_beside"]), 0.0, _outputs=["saturated_tiles"])
 
 
 def _read_again(library: Library, spec: TileProduct) -> ir.Function:
-    """``ReadAgain``: one more round; what is pending takes its codes, and stays pending where it saturates again.
+    """``ReadAgain``: one more round; tiles with what is pending take its codes, and what saturates again stays pending.
 
     Outputs: codes in units of the first round's, and what is pending.
     """
@@ -153,14 +158,15 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
     tensors = [*(["divisor"] if per_vector else []), *(name for name in spec.tensors if name != "input_range")]
 
     def body(op: OpBuilder, v: Values) -> Any:
+        pending = _whole_tiles(op, spec, v, v["pending"])
         codes = codes_of(op, spec, v, v["x"], v.get("divisor"), v["reduction"])
         z = read_of(op, spec, v, codes, v["weights"], deviates=v.get("deviates"))
         z = op.Relu(z, _outputs=["from_zero"]) if spec.unipolar else z
         rounded = op.Round(z, _outputs=["reread"]) if "adc_step" in v else z
         read = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
         reread = op.Mul(clipped(op, read, v["adc_limit"]), v["reduction"], _outputs=["in_first_codes"])
-        result = op.Where(v["pending"], reread, v["result"], _outputs=["new_result"])
-        return [result, op.And(v["pending"], _saturated(op, spec, v, rounded), _outputs=["still_pending"])]
+        result = op.Where(pending, reread, v["result"], _outputs=["new_result"])
+        return [result, op.And(pending, _beyond(op, spec, v, rounded), _outputs=["still_pending"])]
 
     return library.function(
         "ReadAgain",
