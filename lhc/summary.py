@@ -22,6 +22,7 @@ __all__ = [
     "share_of",
     "summary",
     "tiles_text",
+    "without_text",
 ]
 
 
@@ -59,6 +60,12 @@ def share_of(plan: Plan) -> str:
     if not left:
         return "MACs"
     return f"known MACs ({counted(left, 'operator')} not counted)"
+
+
+def without_text(plan: Plan) -> str:
+    """What cost figures leave out: `` (without 2 operators that are not counted)``; empty where all are."""
+    left = len(plan.uncounted)
+    return f" (without {counted(left, 'operator')} that {'is' if left == 1 else 'are'} not counted)" if left else ""
 
 
 def layers_text(plan: Plan, between: str = " of ") -> str:
@@ -120,4 +127,4 @@ def _gain(plan: Plan, graph: LayerGraph) -> str:
         return ""
     figures = plan_figures(plan, graph, placed)
     rate = "" if figures.throughput.schedule == "one after the other" else f", {rate_text(figures.throughput)}"
-    return f"estimated {gains(placed.total, digital.total)}{rate}"
+    return f"estimated {gains(placed.total, digital.total)}{without_text(plan)}{rate}"

@@ -9,13 +9,14 @@ from lhc.errors import DataError
 from lhc.model import OnnxModel, producers_of
 from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.operators import identity
-from lhc.onnx_io.shapes import inferred_shapes
+from lhc.onnx_io.recurrent_form import kept_whole
+from lhc.onnx_io.shapes import Shape, inferred_shapes
+from lhc.onnx_io.weighted import STEPWISE
 
 __all__ = ["OPEN", "OpenQuestion", "open_control"]
 
-_RECURRENT = frozenset({("", "GRU"), ("", "LSTM"), ("", "RNN")})
 _ON_REQUEST = frozenset({("com.microsoft", "DynamicQuantizeLSTM")})
-OPEN = _RECURRENT | _ON_REQUEST | {("", "If"), ("", "Loop"), ("", "Scan")}
+OPEN = STEPWISE | _ON_REQUEST | {("", "If"), ("", "Loop"), ("", "Scan")}
 """Operators that a file may leave something open of."""
 
 
@@ -32,6 +33,11 @@ class OpenQuestion:
     tensor: str
     axis: int | None = None
     is_condition: bool = False
+
+    def size_in(self, shape: Shape | None) -> int | None:
+        """The size, where a shape of the tensor tells it."""
+        size = shape[self.axis] if shape is not None and self.axis is not None and self.axis < len(shape) else None
+        return size if isinstance(size, int) else None
 
     def answer(self, array: Array) -> str:
         """As in `lhc.plan.Plan.control`.
@@ -57,14 +63,16 @@ def open_control(model: OnnxModel, dequantize: bool = False) -> dict[str, OpenQu
         model: in its canonical form.
         dequantize: whether operators on integers are rewritten too.
     """
-    recurrent_kinds = _RECURRENT | _ON_REQUEST if dequantize else _RECURRENT
+    recurrent_kinds = STEPWISE | _ON_REQUEST if dequantize else STEPWISE
     graph = model.proto.graph
     known = {} if model.file is None else model.file.control
     nodes = [node for node in graph.node if identity(node) in OPEN and node.name not in known]
     if not nodes:
         return {}
     constants = Constants(graph)
-    recurrent = [node for node in nodes if identity(node) in recurrent_kinds and node.input[1] in constants]
+    recurrent = [
+        node for node in nodes if identity(node) in recurrent_kinds and kept_whole(node, constants.__contains__) is None
+    ]
     held = [node for node in nodes if holds_products(node)]
     asked = {node.name: _of_holder(node) for node in held}
     if recurrent:

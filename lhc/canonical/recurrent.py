@@ -7,7 +7,7 @@ and R are integers, and x and h are rounded to 8 bits of their own range before 
 
 The steps are written out, all by the same recurrent weights, which are programmed once. Parts are ``input`` and
 ``recurrent_T``, with ``_reverse`` behind for the other direction. Where the file leaves the number of steps open and
-samples tell it, a Reshape to that number comes first, which fails for any other. Operators of more than `MOST_TURNS`
+samples tell it, a Reshape to that number comes first, which fails for any other. Operators of more than `MOST_STEPS`
 steps, of sequences of different lengths, with peepholes, clipping or unusual activations stay as they are.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 from lhc.canonical.integer_values import codes_of_own_range, float_codes
 from lhc.canonical.recurrent_cells import RecurrentCell, cell_of
 from lhc.canonical.site import OperatorSite
-from lhc.canonical.turns import MOST_TURNS
 from lhc.onnx_io.constants import Array
+from lhc.onnx_io.recurrent_form import kept_whole, steps_of
 
 __all__ = ["rewrite", "rewrite_quantised"]
 
@@ -62,10 +62,7 @@ def _written_out(site: OperatorSite, w: Array, r: Array, driven: Callable[[str],
     suffixes = _SUFFIXES.get(site.text("direction", "forward").lower())
     steps = _steps(site)
     is_open = bool(site.control)
-    unusual = any(a.name in ("clip", "activation_alpha", "activation_beta") for a in site.node.attribute)
-    if suffixes is None or steps is None or unusual or site.integer("input_forget") or site.name(4) or site.name(7):
-        return False
-    if site.name(3) and not site.is_constant(3):
+    if suffixes is None or steps is None or kept_whole(site.node, site.constants.__contains__) is not None:
         return False
     held = [(w, 3), (r, 3), *([(site.value(3), 2)] if site.name(3) else [])]
     if any(array.ndim != axes or len(array) != len(suffixes) for array, axes in held):
@@ -99,12 +96,13 @@ def _written_out(site: OperatorSite, w: Array, r: Array, driven: Callable[[str],
 def _steps(site: OperatorSite) -> int | None:
     """How many steps there are, where these are few."""
     shape = site.shape(site.name(0))
-    steps = None if shape is None or len(shape) != 3 else shape[1 if site.integer("layout") else 0]
-    if isinstance(steps, int):
+    axis = 1 if site.integer("layout") else 0
+    if shape is not None and len(shape) == 3 and isinstance(shape[axis], int):
         site.control = ""
     elif site.control:
-        steps = int(site.control)
-    return steps if isinstance(steps, int) and 0 < steps <= MOST_TURNS else None
+        shape = (int(site.control),) * 3
+    steps = steps_of(site.node, shape)
+    return steps if isinstance(steps, int) else None
 
 
 def _run(

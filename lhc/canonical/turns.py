@@ -17,11 +17,12 @@ from onnx import helper, numpy_helper
 from lhc.onnx_io import Shape
 from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.matrices import attribute
+from lhc.onnx_io.recurrent_form import MOST_STEPS
 
 __all__ = ["MOST_TURNS", "Turns", "turns_of"]
 
-MOST_TURNS = 256
-"""Turns, and steps of recurrent operators, that are written out."""
+MOST_TURNS = MOST_STEPS
+"""Turns that are written out."""
 ANY_TURNS = 64
 """Turns of any body."""
 MOST_NODES = 2**14

@@ -22,7 +22,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     """Which layers can be analog on this hardware, and what they cost. Measures nothing.
 
     A PyTorch module needs samples, to be exported on; sizes are taken from them. Where MACs depend on sizes that are
-    not given, those of an example are taken, and named.
+    not given, those of an example are taken, and named; a recurrent operator takes as many steps as these have.
     """
     machine = machine_of(options)
     opened = opened_of(options)
@@ -30,10 +30,10 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     opened = opened if task is None else opened.seen(task)
     opened.caution(measured=task is not None)
     example: dict[str, tuple[int, ...]] = {}
-    try:
+    if task is not None:
         graph = opened.graph(options.shapes, task)
-    except OpenSizesError as error:
-        graph, example = _of_example(opened, options.shapes or {}, error)
+    else:
+        graph, example = _of_shapes(opened, options.shapes or {})
     check_machine(machine, graph)
     warn_of_defaults(machine)
     plan = qualified_plan(graph, machine, opened.model.source)
@@ -41,19 +41,22 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     return Analysis(plan, graph, opened.model.renamed, example)
 
 
-def _of_example(
-    opened: Opened, given: Mapping[str, tuple[int, ...]], error: OpenSizesError
-) -> tuple[LayerGraph, dict[str, tuple[int, ...]]]:
-    """The graph with sizes that are made up, and the shapes of the inputs that have them.
+def _of_shapes(opened: Opened, given: Mapping[str, tuple[int, ...]]) -> tuple[LayerGraph, dict[str, tuple[int, ...]]]:
+    """The graph with sizes that are given, else made up where MACs depend on them; the shapes of the latter inputs.
 
     Raises:
-        OpenSizesError: ``error`` with the reason why the last sizes do not fit.
+        OpenSizesError: no sizes that are made up fit; the reason is told for the last ones.
     """
+    try:
+        return opened.stepped(given).graph(given), {}
+    except OpenSizesError as raised:
+        error = raised
     reason: ModelError = error
     for size in (None, SMALLER_EXAMPLE):
         example = example_shapes(opened.model, given, size)
+        shapes = {**given, **example}
         try:
-            return opened.graph({**given, **example}), example
+            return opened.stepped(shapes).graph(shapes), example
         except ModelError as other:
             reason = other
     raise OpenSizesError(f"{error} (that and larger sizes were tried and do not fit: {reason})") from reason

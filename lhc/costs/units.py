@@ -33,6 +33,20 @@ def total(costs: Iterable[Cost]) -> Cost:
     return sum(costs, NOTHING)
 
 
+def added_up(costs: Mapping[str, "LayerCost"], rows: Mapping[str, str]) -> dict[str, "LayerCost"]:
+    """Costs of layers by the rows that people read; ``rows``: by the names of layers, its own where it has none."""
+    parts: dict[str, dict[str, Cost]] = {}
+    busy: dict[str, dict[Unit, float]] = {}
+    for name, layer in costs.items():
+        row = rows.get(name, name)
+        of_row, of_units = parts.setdefault(row, {}), busy.setdefault(row, {})
+        for part, cost in layer.parts.items():
+            of_row[part] = of_row.get(part, NOTHING) + cost
+        for unit, seconds in layer.busy.items():
+            of_units[unit] = of_units.get(unit, 0.0) + seconds
+    return {row: LayerCost(found, busy[row]) for row, found in parts.items()}
+
+
 @dataclass(frozen=True)
 class LayerCost:
     """Of one operator and sample.

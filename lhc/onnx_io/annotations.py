@@ -67,9 +67,10 @@ def node_keys(layer: "LayerPlan") -> dict[str, str]:
 
 
 def keys_of_nodes(layers: "Iterable[LayerPlan]") -> dict[str, dict[str, str]]:
-    """What is written onto each node of the file, by its name; a node that stands for several products has their sums.
+    """What is written onto each node of the file, by its name.
 
-    Its placement is ``mixed`` where its products' differ.
+    A node that stands for several products has the sums of their MACs and tiles, and what each has of its own by its
+    part. Its placement is ``mixed`` where its products' differ.
     """
     nodes: dict[str, list[LayerPlan]] = {}
     for layer in layers:
@@ -78,26 +79,30 @@ def keys_of_nodes(layers: "Iterable[LayerPlan]") -> dict[str, dict[str, str]]:
 
 
 def _keys_of_parts(node: str, parts: "Sequence[LayerPlan]") -> dict[str, str]:
-    held: dict[str | None, LayerPlan] = {}
-    for part in (part for part in parts if part.macs):
-        held.setdefault(part.weight, part)  # steps by the same weights are placed alike
-    products = list(held.values()) or parts
+    from lhc.plan.recurrent_steps import folded_rows
+
     if len(parts) == 1:
-        return node_keys(products[0])
-    found = {part.name.removeprefix(f"{node}/"): node_keys(part) for part in products}
+        return node_keys(parts[0])
+    # Steps by the same weights are placed alike.
+    products = folded_rows([part for part in parts if part.macs] or parts)
+    found = {row.name.removeprefix(f"{node}/"): node_keys(row) for row in products}
 
     def told(key: str, differing: str) -> str:
         values = {keys[key] for keys in found.values()}
         return values.pop() if len(values) == 1 else differing
 
-    reasons = "; ".join(f"{part}: {keys['lhc.detail']}" for part, keys in found.items())
-    return {
+    def by_part(key: str) -> str:
+        return "; ".join(f"{part}: {keys[key]}" for part, keys in found.items() if key in keys)
+
+    sums = {
         "lhc.placement": told("lhc.placement", "mixed"),
         "lhc.reason": told("lhc.reason", "mixed"),
-        "lhc.detail": told("lhc.detail", reasons),
+        "lhc.detail": told("lhc.detail", by_part("lhc.detail")),
         "lhc.macs": str(sum(part.macs for part in parts)),
         "lhc.tiles": str(sum(int(keys["lhc.tiles"]) for keys in found.values())),
     }
+    apart = {key: by_part(key) for key in ("lhc.copies", "lhc.sensitivity", "lhc.input_range")}
+    return sums | {key: value for key, value in apart.items() if value}
 
 
 def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:

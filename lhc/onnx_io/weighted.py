@@ -17,6 +17,7 @@ from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.matrices import Unsized
 from lhc.onnx_io.operands import ATTRIBUTES, Operands, Part
 from lhc.onnx_io.operators import OPAQUE, WEIGHTLESS, identity, kind_of
+from lhc.onnx_io.recurrent_form import kept_whole, steps_of
 from lhc.onnx_io.shapes import Shape
 
 __all__ = ["LARGE", "NO_SIZES", "RULES", "Rule", "found_in", "may_multiply"]
@@ -74,6 +75,8 @@ _RUN_TIME = Rule(
     _nothing, note="how many products its cache asks for is only known when it runs; counted as none", open=True
 )
 _CLASSICAL = Rule(c.classical, (ATTRIBUTES,))
+STEPWISE = frozenset({("", "GRU"), ("", "LSTM"), ("", "RNN")})
+"""Recurrent operators that are written out as products, one for every step."""
 _GPU = "onnxruntime has no kernel for it on CPUs, on which lhc runs networks"
 _LONG = "counted as if every token attended globally"
 
@@ -230,7 +233,7 @@ def found_in(
         why = Obstacle("no-static-weight", f"{kind} multiplies what is computed at run time; tiles hold constants")
     else:
         more = f"; {DEQUANTIZE}" if identity(node) in _DEQUANTISED else _BLOCKED if node.domain == _NCHWC else ""
-        why = Obstacle("unsupported", f"lhc places Conv, Gemm and MatMul on tiles, not {kind}{more}")
+        why = Obstacle("unsupported", f"{_why_not(operands, kind)}{more}")
     try:
         parts = list(rule.count(operands))
         note = rule.note if isinstance(rule.note, str) else rule.note(operands)
@@ -245,6 +248,17 @@ def found_in(
     if not parts and not rule.open:
         return None
     return work, Obstacle(why.reason, "; ".join(filter(None, (why.detail, note))))
+
+
+def _why_not(operands: Operands, kind: str) -> str:
+    """Why an operator that multiplies by weights is none of the products that go on tiles."""
+    node = operands.node
+    if identity(node) not in STEPWISE:
+        return f"lhc places Conv, Gemm and MatMul on tiles, not {kind}"
+    reason = kept_whole(node, operands.constants.__contains__)
+    steps = steps_of(node, operands.known(node.input[0]))
+    reason = reason or (steps if isinstance(steps, str) else "its weights or activations are unusual")
+    return f"lhc places {kind} on tiles step by step, and not this one: {reason}"
 
 
 def _counted(parts: list[Part], operands: Operands, weights: tuple[str, ...], samples: int) -> Work:

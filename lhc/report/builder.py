@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypedDict, TypeVar, Unpack
 
 from lhc.costs import Cost, by_operator
+from lhc.costs.units import added_up
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.passes import damage_of
@@ -104,15 +105,9 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
         return None
     if placed is None or digital is None:
         return None
-    first = first_steps(plan.layers)
-    rows: dict[str, dict[str, Cost]] = {}
-    for name, layer in placed.layers.items():
-        parts = rows.setdefault(first.get(name, name), {})
-        for part, cost in layer.parts.items():
-            parts[part] = parts.get(part, Cost()) + cost
     layers = tuple(
-        LayerCosts(name=name, parts=tuple(_item(part, cost) for part, cost in parts.items()))
-        for name, parts in rows.items()
+        LayerCosts(name=name, parts=tuple(_item(part, cost) for part, cost in row.parts.items()))
+        for name, row in added_up(placed.layers, first_steps(plan.layers)).items()
     )
     return Costs(
         layers=layers,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lhc.costs import gains
 from lhc.options.python_words import python_words
 from lhc.plan.recurrent_steps import folded
-from lhc.summary import rate_value
+from lhc.summary import rate_value, without_text
 from lhc.support.notebook import Tabled
 from lhc.support.numbers import drop_range, drop_unit, drop_value, level_text, millionths, share_text, time_text
 from lhc.support.tables import Table
@@ -140,7 +140,12 @@ def comparison_footer(results: "Sequence[PartitionResult]") -> str:
     lines = [f"layers: analog ones, of those that can be; {ESTIMATED}", *unlike(results)]
     for result in results:
         machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
-        told = ["costs are not known"] if cost is None or digital is None else [gains(cost.total, digital.total)]
+        left_out = without_text(result.plan)
+        told = (
+            ["costs are not known"]
+            if cost is None or digital is None
+            else [f"{gains(cost.total, digital.total)}{left_out}"]
+        )
         told += [f"leaves out {', '.join(one.name for one in machine.left_out)}"] if machine.left_out else []
         lines.append(f"{machine.name}: {'; '.join(told)}")
     if pairs := alike(results):

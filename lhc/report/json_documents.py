@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
+from lhc.costs.units import added_up
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
 from lhc.plan import Agreement, LayerPlan, Plan, Sensitivity
+from lhc.plan.recurrent_steps import first_steps, folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.comparison import alike
 from lhc.report.kept_fronts import Answer
@@ -64,8 +66,8 @@ def _named(source: object, names: str) -> Document:
 
 def analysis_document(result: Analysis) -> Document:
     """The document of ``lhc analyze``."""
-    plan = result.plan
-    known = "module block reason detail macs activation_macs counted parameters tiles"
+    plan, rows = result.plan, result.rows
+    known = "module block reason detail macs activation_macs counted parameters tiles steps"
     layers = [
         {
             "eligible": layer.reason == "eligible",
@@ -73,7 +75,7 @@ def analysis_document(result: Analysis) -> Document:
             **_named(layer, known),
             "mac_fraction": layer.macs / (plan.macs or 1),
         }
-        for layer in plan.layers
+        for layer in rows
     ]
     blocks = [
         {
@@ -90,8 +92,8 @@ def analysis_document(result: Analysis) -> Document:
         **_named(plan, "macs activation_macs"),
         "eligible_mac_fraction": result.eligible_mac_fraction,
         "uncounted": plan.uncounted,
-        "candidates": len(plan.layers),
-        "eligible": len(plan.eligible),
+        "candidates": len(rows),
+        "eligible": sum(row.reason == "eligible" for row in rows),
         "tiles": result.tiles,
     }
     return {
@@ -147,11 +149,12 @@ def _layer(layer: LayerPlan) -> Document:
         "tiles": layer.tiles if layer.placement == "analog" else 0,
         "copies": layer.copies if layer.placement == "analog" else 0,
         "title": layer.title,
+        "steps": layer.steps,
     }
 
 
 def _plan(plan: Plan) -> Document:
-    document: Document = {"hardware": plan.hardware.name, "layers": [_layer(layer) for layer in plan.layers]}
+    document: Document = {"hardware": plan.hardware.name, "layers": [_layer(row) for row in folded_rows(plan.layers)]}
     document |= _named(plan, "analog_mac_fraction macs activation_macs uncounted")
     document |= {"agreement": _agreement(plan.agreement)}
     outcome = plan.outcome
@@ -187,7 +190,7 @@ def retraining_document(result: PartitionResult) -> Document:
 
 def partition_document(result: PartitionResult) -> Document:
     """The document of ``lhc partition``."""
-    cost = _system_cost(result.cost, result.digital_cost, result.figures)
+    cost = _system_cost(result.plan, result.cost, result.digital_cost, result.figures)
     return placement_document(result) | {"cost": cost} | _explanation(result)
 
 
@@ -273,11 +276,15 @@ def _layer_costs(result: Analysis) -> Document | None:
     """Of every layer, digital and analog; None where the hardware describes no costs."""
     if result.costs is None:
         return None
-    digital, analog, others = result.costs.digital, result.costs.analog, result.costs.others
+    first = first_steps(result.plan.layers)
+    digital, analog = (added_up(costs, first) for costs in (result.costs.digital, result.costs.analog))
+    others = result.costs.others
     return {"digital": _parts(digital), "analog": _parts(analog), "operators": _operators(others)}
 
 
-def _system_cost(cost: SystemCost | None, digital: SystemCost | None, figures: SystemFigures | None) -> Document | None:
+def _system_cost(
+    plan: Plan, cost: SystemCost | None, digital: SystemCost | None, figures: SystemFigures | None
+) -> Document | None:
     """Of a placement, beside all digital; None where the hardware describes no costs."""
     if cost is None or digital is None or figures is None:
         return None
@@ -285,7 +292,7 @@ def _system_cost(cost: SystemCost | None, digital: SystemCost | None, figures: S
         **_cost(cost.total),
         "all_digital": _cost(digital.total),
         "system": fields_of(figures),
-        "layers": _parts(cost.layers),
+        "layers": _parts(added_up(cost.layers, first_steps(plan.layers))),
         "others": _parts(cost.others),
         "operators": _operators(cost.others),
         "crossings": {name: _cost(value) for name, value in cost.crossings.items()},
@@ -302,6 +309,6 @@ def _stored_cost(opened: "Opened", plan: Plan) -> Document | None:
         graph = opened.graph()
         placed = plan_cost(plan, graph)
         figures = None if placed is None else plan_figures(plan, graph, placed)
-        return _system_cost(placed, digital_cost(plan, graph), figures)
+        return _system_cost(plan, placed, digital_cost(plan, graph), figures)
     except LhcError:
         return None

@@ -19,12 +19,15 @@ from pathlib import Path
 
 from lhc.errors import MissingDependencyError
 from lhc.model import OnnxModel
-from lhc.plan import Placement, Plan
+from lhc.onnx_io.annotations import keys_of_nodes
+from lhc.plan import Plan
+from lhc.plan.recurrent_steps import folded
 from lhc.support.plain_text import html_text
 
 __all__ = ["COLOURS", "Site", "css_escape", "css_rules", "netron_folder", "netron_site"]
 
-COLOURS: Mapping[Placement, str] = {"analog": "#d9730d", "digital": "#1f6feb"}
+COLOURS: Mapping[str, str] = {"analog": "#d9730d", "digital": "#1f6feb", "mixed": "#8250df"}
+"""Of a node; ``mixed``: of an operator that stands for several products, some of them analog."""
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -79,15 +82,17 @@ def _code(character: str) -> str:
 
 
 def css_rules(plan: Plan) -> str:
-    """Colours of the plan's layers, and a legend with their numbers in the corner."""
+    """Colours of the nodes that hold the plan's layers, and a legend with the numbers of layers in the corner."""
+    colours = {name: COLOURS[keys["lhc.placement"]] for name, keys in keys_of_nodes(plan.layers).items()}
     rules = [
-        f"#node-name-{css_escape(layer.name)} .node-item-type:not(:hover) path {{ fill: {COLOURS[layer.placement]} }}"
-        for layer in plan.layers
+        f"#node-name-{css_escape(name)} .node-item-type:not(:hover) path {{ fill: {colour} }}"
+        for name, colour in colours.items()
     ]
-    analog = len(plan.analog)
+    shown = folded(plan)
+    analog = len(shown.analog)
     legend = [
         f'#toolbar::before {{ content: "analog {analog}"; background: {COLOURS["analog"]} }}',
-        f'#toolbar::after {{ content: "digital {len(plan.layers) - analog}"; background: {COLOURS["digital"]} }}',
+        f'#toolbar::after {{ content: "digital {shown.size - analog}"; background: {COLOURS["digital"]} }}',
     ]
     return _LEGEND + "\n".join([*legend, *rules, ""])
 

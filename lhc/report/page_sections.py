@@ -52,6 +52,7 @@ from lhc.results import (
     Remedy,
     Robustness,
 )
+from lhc.summary import without_text
 from lhc.support.numbers import (
     amount,
     counted,
@@ -252,7 +253,8 @@ def _costs(report: Report, costs: Costs) -> PageSection:
     whole, digital = costs.total, costs.all_digital
     text = (
         f"One sample takes {amount(whole.latency_s, 's')} ({faster}; {amount(digital.latency_s, 's')} all digital) and"
-        f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} all digital)."
+        f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} all digital)"
+        f"{without_text(report.plan)}."
     )
     more = () if costs.system is None else (f"{capitalized('; '.join(system_lines(costs.system, report.plan)))}.",)
     note = (

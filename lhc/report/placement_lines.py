@@ -35,6 +35,7 @@ from lhc.report.text import (
     tests_text,
     unmet_because,
 )
+from lhc.summary import without_text
 from lhc.support.documentation import page
 from lhc.support.numbers import (
     amount,
@@ -84,6 +85,7 @@ def analysis_footer(result: "Analysis") -> str:
     if digital is not None and analog is not None and result.plan.layers:
         lines.append(
             f"estimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
+            f"{without_text(result.plan)}"
         )
         if digital.energy_j < analog.energy_j:
             lines.append(_saving_layers(result))
@@ -157,7 +159,8 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     if not _has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
-        lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
+        costs = f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}"
+        lines.append(f"{costs}{without_text(plan)}")
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
         lines.append(f"{counted(len(digital), 'digital layer')}{never_text(digital)}: {reasons(digital)}")

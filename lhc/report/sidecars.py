@@ -7,29 +7,30 @@ and colours nodes by it; nodes are named as its ONNX adapter names them, by the 
 
 import json
 
-from lhc.onnx_io import node_keys
+from lhc.onnx_io.annotations import keys_of_nodes
+from lhc.plan import LayerPlan
 from lhc.report.document import Report
 from lhc.support.plain_text import json_text
 
 __all__ = ["model_explorer_data", "netron_attachment"]
 
-COLOURS = {"analog": ("#f28e2b", "#1c1100"), "digital": ("#4e79a7", "#ffffff")}
-"""Of a node and of its text."""
+COLOURS = {"analog": ("#f28e2b", "#1c1100"), "digital": ("#4e79a7", "#ffffff"), "mixed": ("#b07aa1", "#ffffff")}
+"""Of a node and of its text; ``mixed``: of one that stands for several products, some of them analog."""
 
 
 def netron_attachment(report: Report) -> str:
     """JSON for Netron: lhc's keys as metadata of every node, the sensitivity also as a metric."""
     nodes = [
-        {"kind": "node", "target": layer.name, "name": key, "value": value}
-        for layer in report.plan.layers
-        for key, value in node_keys(layer).items()
+        {"kind": "node", "target": name, "name": key, "value": value}
+        for name, keys in keys_of_nodes(report.plan.layers).items()
+        for key, value in keys.items()
     ]
     model = {"kind": "model", "target": "", "name": "lhc.summary", "value": report.summary}
     metrics = [
         {
             "kind": "node",
-            "target": layer.name,
-            "name": f"sensitivity {s.copies_text} ({s.metric}, {s.basis})",
+            "target": layer.origin or layer.name,
+            "name": f"{_part_of(layer)}sensitivity {s.copies_text} ({s.metric}, {s.basis})",
             "value": s.mean,
         }
         for layer in report.plan.layers
@@ -39,10 +40,17 @@ def netron_attachment(report: Report) -> str:
     return json_text(json.dumps(document, indent=1, ensure_ascii=False)) + "\n"
 
 
+def _part_of(layer: LayerPlan) -> str:
+    """Which part of its operator a product is: ``input: ``; empty where it is all of it."""
+    part = "" if layer.origin is None else layer.name.removeprefix(layer.origin).removeprefix("/")
+    return f"{part}: " if part else ""
+
+
 def model_explorer_data(report: Report) -> str:
-    """JSON for Model Explorer: every product by its placement."""
+    """JSON for Model Explorer: every node that holds products by its placement."""
     results = {}
-    for layer in report.plan.layers:
-        ground, text = COLOURS[layer.placement]
-        results[layer.name] = {"value": layer.placement, "bgColor": ground, "textColor": text}
+    for name, keys in keys_of_nodes(report.plan.layers).items():
+        placement = keys["lhc.placement"]
+        ground, text = COLOURS[placement]
+        results[name] = {"value": placement, "bgColor": ground, "textColor": text}
     return json_text(json.dumps({"name": "lhc placement", "results": results}, indent=1, ensure_ascii=False)) + "\n"

@@ -31,7 +31,7 @@ from lhc.report.text import (
     tests_text,
     unmet_because,
 )
-from lhc.summary import layers_text, rate_text, tiles_text
+from lhc.summary import layers_text, rate_text, tiles_text, without_text
 from lhc.support.numbers import (
     amount,
     counted,
@@ -156,7 +156,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
         system = report.costs.system
         rate = "" if system is None else f"; {rate_text(system.throughput)}"
-        yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model{rate}."
+        left_out = without_text(report.plan)
+        yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model{left_out}{rate}."
 
 
 def _retraining(outcome: Outcome, plan: Plan) -> str:

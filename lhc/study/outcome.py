@@ -96,10 +96,12 @@ class Analysis(Tabled):
         """What sizes the numbers are of, where nobody gave them, and how to give them; else empty."""
         if not self.example:
             return ""
+        steps = any(taken.isdigit() for taken in self.plan.control.values())
         shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in self.example.items()]
+        samples = ", or samples, which tell how many steps there are: --data" if steps else ""
         return (
             f"the file leaves sizes open, so the numbers are of an example, {' '.join(shapes)}; give yours in its"
-            f" place: --shape {' --shape '.join(shapes)}"
+            f" place: --shape {' --shape '.join(shapes)}{samples}"
         )
 
     @cached_property
@@ -115,7 +117,7 @@ class Analysis(Tabled):
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
         """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
-        return _by_block(self.plan.layers)
+        return _by_block(self.rows)
 
     def block_tiles(self, block: str) -> int:
         """Tiles of a block's eligible layers."""

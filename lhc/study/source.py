@@ -194,6 +194,25 @@ class Opened(OpenedModel):
             self.warn(f"placed for calls that take {', '.join(ways[:3])}{more}, as the first samples do")
         return opened
 
+    def stepped(self, shapes: Mapping[str, tuple[int, ...]]) -> "Opened":
+        """The network written out for as many steps as inputs of these shapes have, where the file leaves them open.
+
+        Without shapes, those of its entry in the zoo are taken. What only values tell stays open.
+        """
+        opened = self
+        sizes = dict(shapes) or ({} if self.entry is None else dict(self.entry.shapes()))
+        while asked := {n: q for n, q in open_control(opened.model, self.dequantize).items() if q.axis is not None}:
+            try:
+                known = infer_shapes(opened.model, sizes)
+            except ModelError:
+                break  # the graph says so
+            found = {n: q.size_in(known.get(q.tensor)) for n, q in asked.items()}
+            further = opened.with_control({n: str(size) for n, size in found.items() if size is not None})
+            if further.control == opened.control:
+                break
+            opened = further
+        return opened
+
     @property
     def control(self) -> dict[str, str]:
         """What calls that it is for take, where the file leaves it open (`Plan.control`)."""

@@ -1,6 +1,7 @@
 """Networks whose work is in operators other than Conv, Gemm and MatMul: all of it is listed, and nothing is 100 %."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import LayerPlan
+from lhc.report.placement_lines import analysis_footer
 from lhc.study.outcome import Analysis
+from lhc.summary import summary
 from tests.conftest import Cli
 
 RNG = np.random.default_rng(3)
@@ -83,7 +86,7 @@ def test_a_network_that_is_mostly_a_gru_is_not_told_to_be_analog(gru: onnx.Model
     assert [layer.name for layer in analysis.plan.layers] == ["gru", "head"]
     layer = row(analysis, "gru")
     assert (layer.macs, layer.parameters, layer.reason) == (GRU_MACS, 3 * 64 * 80, "unsupported")
-    assert layer.detail.startswith("lhc places Conv, Gemm and MatMul on tiles, not GRU")
+    assert layer.detail.startswith("lhc places GRU on tiles step by step, and not this one: it clips")
     assert analysis.eligible_mac_fraction == 192 / (GRU_MACS + 192)
     assert analysis.totals.startswith(
         "1 of 2 layers can be analog: 0.1 % of MACs, 307,392 per sample in all; 1 tile of 256x255"
@@ -98,7 +101,7 @@ def test_the_json_of_analyze_has_every_operator(cli: Cli, gru: onnx.ModelProto, 
     document = json.loads(result.stdout)
     assert document["layers"][0] | {"detail": ""} == {
         "name": "gru", "op_type": "GRU", "module": None, "block": "", "eligible": False, "reason": "unsupported",
-        "detail": "", "macs": GRU_MACS, "activation_macs": 0, "counted": True, "parameters": 15360, "tiles": 0,
+        "detail": "", "macs": GRU_MACS, "activation_macs": 0, "counted": True, "parameters": 15360, "tiles": 0, "steps": 1,
         "mac_fraction": pytest.approx(GRU_MACS / (GRU_MACS + 192)),
     }  # fmt: skip
     totals = document["totals"]
@@ -391,3 +394,73 @@ def test_a_report_of_an_earlier_plan_says_what_its_shares_leave_out(gru: onnx.Mo
 
     assert "shares of MACs leave out what multiplies in other operators, e.g. gru" in warning
     assert lhc.report_of(annotate(model, plan, graph)).warnings == ()
+
+
+OPEN_STEPS = """
+net (float[N, T, 16] x) => (float[N, T, 3] y) {
+  steps = Transpose <perm = [1, 0, 2]> (x)
+  [lstm] all, last, cell = LSTM <hidden_size = 32> (steps, w, r)
+  axis = Constant <value_ints = [1]> ()
+  h = Squeeze (all, axis)
+  back = Transpose <perm = [1, 0, 2]> (h)
+  [head] y = MatMul (back, v)
+}"""
+
+
+@pytest.fixture
+def open_steps() -> onnx.ModelProto:
+    """An LSTM over as many steps as samples have."""
+    return text_model(OPEN_STEPS, {"w": numbers(1, 128, 16), "r": numbers(1, 128, 32), "v": numbers(32, 3)})
+
+
+def test_a_recurrent_operator_of_open_steps_is_counted_with_those_of_the_example(open_steps: onnx.ModelProto) -> None:
+    found = lhc.analyze(open_steps)
+    assert [layer.name for layer in found.rows] == ["lstm/input", "lstm/recurrent_1", "head"]
+    assert found.rows[1].steps == 127
+    assert found.eligible_mac_fraction == 1
+    assert "or samples, which tell how many steps there are: --data" in found.example_note
+    given = lhc.analyze(open_steps, shapes={"x": (1, 20, 16)})
+    assert given.rows[1].steps == 19
+    assert not given.example_note
+    samples = lhc.analyze(open_steps, data={"x": numbers(2, 20, 16)})
+    assert [layer.macs for layer in samples.rows] == [layer.macs for layer in given.rows]
+    assert samples.cost(frozenset(samples.plan.eligible)) == given.cost(frozenset(given.plan.eligible))
+
+
+def test_too_many_steps_are_the_reason(open_steps: onnx.ModelProto) -> None:
+    found = row(lhc.analyze(open_steps, shapes={"x": (1, 300, 16)}), "lstm")
+    assert "it takes 300 steps, and at most 256 are written out" in found.detail
+
+
+REASONS = {
+    "lengths": ("(s, w, r, b, n)", "its sequences may differ in length (sequence_lens is n)"),
+    "peepholes": ("(s, w, r, b, , , , p)", "it has peepholes"),
+    "weights": ("(s, w, rr, b)", "its weights are computed at run time"),
+    "activations": ("(s, w, r, b)", "its weights or activations are unusual"),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_why_a_recurrent_operator_stays_whole(case: str) -> None:
+    inputs, reason = REASONS[case]
+    how = ', activations = ["Sigmoid", "Tanh", "Relu"]' if case == "activations" else ""
+    text = f"""
+    net (float[N, 5, 16] x, int32[N] n, float[1, 32, 8] rr) => (float[5, 1, N, 8] y) {{
+      s = Transpose <perm = [1, 0, 2]> (x)
+      [lstm] y, h, c = LSTM <hidden_size = 8{how}> {inputs}
+    }}"""
+    stored = {"w": numbers(1, 32, 16), "r": numbers(1, 32, 8), "b": numbers(1, 64), "p": numbers(1, 24)}
+    found = row(lhc.analyze(text_model(text, stored)), "lstm")
+    assert found.reason == "unsupported"
+    assert f"lhc places LSTM on tiles step by step, and not this one: {reason};" in found.detail
+
+
+def test_costs_say_in_the_same_line_what_is_not_counted(open_steps: onnx.ModelProto) -> None:
+    found = lhc.analyze(open_steps, shapes={"x": (1, 4, 16)})
+    layers = tuple(layer.model_copy(update={"counted": layer.name != "head"}) for layer in found.plan.layers)
+    partly = replace(found, plan=found.plan.model_copy(update={"layers": layers}))
+    (line,) = (line for line in analysis_footer(partly).splitlines() if line.startswith("estimated cost"))
+    assert line.endswith("a sample (without 1 operator that is not counted)")
+    placed = partly.plan.decide({layer.name: ("analog", "budget", "") for layer in layers})
+    assert "(without 1 operator that is not counted)" in summary(placed, found.facts)
+    assert "without" not in analysis_footer(found) + summary(found.plan, found.facts)

@@ -1,5 +1,6 @@
 """Steps of a recurrent operator are one row for people, and rows of their own in the plan."""
 
+import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -12,13 +13,17 @@ from onnx import numpy_helper, parser
 import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_plan
+from lhc.onnx_io.annotations import keys_of_nodes
 from lhc.options.commands import RetrainOptions, SensitivityOptions
 from lhc.plan import Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_among
 from lhc.report.builder import build_report
 from lhc.report.content import layer_table
 from lhc.report.figures import own_point
+from lhc.report.json_documents import analysis_document, placement_document
+from lhc.report.netron import COLOURS, css_rules
 from lhc.report.placement_lines import analysis_footer
+from lhc.report.sidecars import model_explorer_data, netron_attachment
 from lhc.report.statements import decision
 from lhc.results import Infeasibility
 from lhc.study.outcome import Analysis, PartitionResult
@@ -73,6 +78,43 @@ def test_tables_and_reports_have_that_row_and_its_whole_cost(analysis: Analysis)
     assert [cost.name for cost in costs.layers] == ["lstm/input", "lstm/recurrent_1"]
     parts = costs.others.latency_s + costs.crossings.latency_s + sum(cost.latency_s for cost in costs.layers)
     assert parts == pytest.approx(costs.total.latency_s)
+
+
+def test_every_view_counts_the_same_layers(analysis: Analysis) -> None:
+    """Terminal, JSON, Netron's colours and files for other viewers: two layers on the node of the file."""
+    mixed = {
+        layer.name: ("digital", "forced", "") if layer.name == "lstm/input" else ("analog", "budget", "")
+        for layer in analysis.plan.layers
+    }
+    sensitivities = {
+        layer.name: Sensitivity(
+            metric="kl", mean=1.0 + layer.name.endswith("input"), std=0.1, interval=None, method="fisher"
+        )
+        for layer in analysis.plan.layers
+    }
+    placed = analysis.plan.decide(mixed).with_sensitivities(sensitivities)
+    report = build_report("lstm", placed, analysis.facts)
+    rows = placement_document(PartitionResult(placed, analysis.facts, open_model(network()).model))["layers"]
+    assert isinstance(rows, list)
+    assert [row["name"] for row in rows] == ["lstm/input", "lstm/recurrent_1"]
+    assert [row["steps"] for row in rows] == [1, STEPS - 1]
+    assert sum(row["tiles"] for row in rows) == placed.tiles(analysis.facts) == 1
+    totals = analysis_document(analysis)["totals"]
+    assert isinstance(totals, dict)
+    assert (totals["candidates"], totals["eligible"], totals["tiles"]) == (2, 2, 2)
+    css = css_rules(placed)
+    assert 'content: "analog 1"' in css
+    assert 'content: "digital 1"' in css
+    assert f"#node-name-lstm .node-item-type:not(:hover) path {{ fill: {COLOURS['mixed']} }}" in css
+    assert css.count("#node-name-") == 1
+    assert list(json.loads(model_explorer_data(report))["results"]) == ["lstm"]
+    attachment = json.loads(netron_attachment(report))
+    assert {row["target"] for row in (*attachment["metadata"], *attachment["metrics"])} == {"", "lstm"}
+    assert len(attachment["metrics"]) == 2
+    keys = keys_of_nodes(placed.layers)["lstm"]
+    assert keys["lhc.placement"] == "mixed"
+    assert keys["lhc.sensitivity"].startswith("input: 2 kl")
+    assert "recurrent_1: 1 kl" in keys["lhc.sensitivity"]
 
 
 def test_a_report_finds_what_was_measured_of_its_steps(analysis: Analysis, tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_hostile_names_add_no_rule(digits: Digits) -> None:
     _, plan = digits
     layers = tuple(plan.layers[0].model_copy(update={"name": name}) for name in HOSTILE)
     css = css_rules(plan.model_copy(update={"layers": layers}))
-    plain = css_rules(plan.model_copy(update={"layers": plan.layers[:1] * len(HOSTILE)}))
+    named = tuple(plan.layers[0].model_copy(update={"name": f"layer{i}"}) for i in range(len(HOSTILE)))
+    plain = css_rules(plan.model_copy(update={"layers": named}))
     for character in "{}<>;*/\"'":
         assert css.count(character) == plain.count(character)
     assert len(css.splitlines()) == len(plain.splitlines())
