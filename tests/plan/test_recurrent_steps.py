@@ -16,6 +16,7 @@ from lhc.onnx_io import load_model, read_plan
 from lhc.onnx_io.annotations import keys_of_nodes
 from lhc.options.commands import RetrainOptions, SensitivityOptions
 from lhc.plan import Sensitivity
+from lhc.plan.layer_plan import Decision
 from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_among
 from lhc.report.builder import build_report
 from lhc.report.content import layer_table
@@ -82,7 +83,7 @@ def test_tables_and_reports_have_that_row_and_its_whole_cost(analysis: Analysis)
 
 def test_every_view_counts_the_same_layers(analysis: Analysis) -> None:
     """Terminal, JSON, Netron's colours and files for other viewers: two layers on the node of the file."""
-    mixed = {
+    mixed: dict[str, Decision] = {
         layer.name: ("digital", "forced", "") if layer.name == "lstm/input" else ("analog", "budget", "")
         for layer in analysis.plan.layers
     }
