@@ -238,9 +238,9 @@ def _whose_index(why: str, feeds: Mapping[str, object]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """What it says first; of sizes that do not fit also which, which stands below."""
+    """What it says first, and what stands below: a list that it announces, or which sizes do not fit."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    line = " ".join([lines[0], *(one for one in lines[1:] if one.startswith("index: "))])
+    line = " ".join([lines[0], *(one for one in lines[1:] if lines[0].endswith(":") or one.startswith("index: "))])
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", line)[:500]
 
 

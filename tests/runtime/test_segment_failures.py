@@ -36,6 +36,15 @@ def test_samples_that_the_whole_network_does_not_take() -> None:
     assert "digital network" not in str(caught.value)
 
 
+def test_a_list_that_onnxruntime_announces_is_told() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 4, 4, 4] x, float[4] s) => (float[N, A, B, C] y) {
+      y = Resize <mode = "cubic"> (x, , s)
+    }"""
+    feeds = {"x": np.ones((1, 4, 4, 4), np.float32), "s": np.array([1, 0.5, 0.5, 0.5], np.float32)}
+    with pytest.raises(DataError, match=r"mode only supports: \* 2-D inputs"):
+        HybridSession(onnx.parser.parse_model(text), IDEAL, ()).run(None, feeds)
+
+
 def test_what_errors_of_analog_layers_do_is_told_from_samples() -> None:
     """4.98 of at most 5: noise makes it 5 in some of 200 samples, for which there is no entry."""
     many = {"x": np.repeat(samples(0.98)["x"], 200, axis=0)}
