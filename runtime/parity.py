@@ -19,7 +19,8 @@ from lhc.runtime.cut import Segment, SegmentModels
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.observed import Observed, in_groups
 from lhc.runtime.on_demand import reads_on_demand
-from lhc.runtime.ort import Array, create_session, observe_tensors, relative_error, run_session
+from lhc.runtime.ort import Array, observe_tensors, relative_error
+from lhc.runtime.segment_failures import answers_of
 from lhc.runtime.stream import Position
 from lhc.runtime.tensor_types import tensor_types
 
@@ -56,6 +57,7 @@ def parity_errors(
     Raises:
         ModelError: a layer cannot be analog.
         DataError: the model does not run on these feeds.
+        CutError: a part of it does not, where the whole model does.
     """
     executor = HybridExecutor(model, graph, names)
     machine = hardware.geometry
@@ -103,8 +105,7 @@ def form_errors(
         given = {tensor: tensors[tensor] for tensor in inputs}
         answers = []
         for layers, models in (((name,), file_models), (own, form_models)):
-            session = create_session(models.of(Segment(layers, inputs, outputs)), model.label)
-            answers.append(run_session(session, outputs, given, model.label))
+            answers.append(answers_of(model, models, Segment(layers, inputs, outputs), given, feeds))
         found[name] = max(_error(ours, files) for files, ours in zip(*answers, strict=True))
     return {part: error for name, error in found.items() for part in wanted[name].made.intersection(names)}
 

@@ -3,18 +3,40 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lhc.errors import CutError, DataError, LhcError
+from lhc.errors import CutError, DataError, LhcError, ModelError
 from lhc.model import OnnxModel
 from lhc.onnx_io import input_shapes
-from lhc.runtime.cut import Segment
+from lhc.runtime.cut import Segment, SegmentModels
 from lhc.runtime.ort import Array, create_session, observe_tensors, run_session
 
 if TYPE_CHECKING:
     from lhc.runtime.onnx_runtime import onnxruntime
 
-__all__ = ["cut_failure", "run_failure"]
+__all__ = ["answers_of", "cut_failure", "run_failure"]
 
 _REPORT = "The mistake is in lhc; please report it where you got lhc, with the model if you may share it"
+
+
+def answers_of(
+    model: OnnxModel, models: SegmentModels, segment: Segment, given: Mapping[str, Array], feeds: Mapping[str, Array]
+) -> list[Array]:
+    """Outputs of a segment by itself.
+
+    Args:
+        given: its inputs.
+        feeds: inputs of the network, which runs on them.
+
+    Raises:
+        CutError: it cannot be loaded, or fails.
+    """
+    try:
+        session = create_session(models.of(segment), model.label)
+    except ModelError as failed:
+        raise cut_failure(model, segment, failed) from failed
+    try:
+        return run_session(session, segment.outputs, given, model.label)
+    except DataError as failed:
+        raise run_failure(model, segment, session, feeds, failed) from failed
 
 
 def run_failure(

@@ -5,8 +5,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from lhc.canonical import canonical
 from lhc.errors import CRASHED, CutError, DataError
-from lhc.runtime import HybridSession
+from lhc.onnx_io import load_model, read_graph
+from lhc.runtime import HybridSession, parity_errors
 from lhc.runtime.cut import Segment, SegmentModels
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART
 
@@ -81,3 +83,23 @@ def test_a_segment_that_does_not_load_is_a_mistake_of_lhc_s(monkeypatch: pytest.
     monkeypatch.setattr(SegmentModels, "of", lossy)
     with pytest.raises(CutError, match="It loads the whole network, but not the segment from 'cut' to 'look'"):
         HybridSession(model(), IDEAL, "all-analog")
+
+
+def test_a_canonical_form_that_does_not_run_is_a_mistake_of_lhc_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 2] x) => (float[N, 2] y)
+    <float[2, 2] w = {1, 2, 3, 4}> { r = Relu (x) [sum] y = Einsum <equation = "nf,fo->no"> (r, w) }"""
+    network = canonical(load_model(onnx.parser.parse_model(text)))
+    whole = SegmentModels.of
+
+    def lossy(self: SegmentModels, segment: Segment) -> onnx.ModelProto:
+        found = whole(self, segment)
+        for tensor in found.graph.initializer:
+            tensor.CopyFrom(numpy_helper.from_array(np.ones((3, 2), np.float32), tensor.name))
+        return found
+
+    graph, feeds = read_graph(network), {"x": np.ones((3, 2), np.float32)}
+    (name,) = (layer.name for layer in graph.candidates)
+    assert parity_errors(network, graph, IDEAL, [name], feeds, 3)[name] < 1e-5
+    monkeypatch.setattr(SegmentModels, "of", lossy)
+    with pytest.raises(CutError, match="The mistake is in lhc"):
+        parity_errors(network, graph, IDEAL, [name], feeds, 3)
