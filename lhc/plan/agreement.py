@@ -1,5 +1,8 @@
 """Agreement: predicted sensitivities of some layers beside those that were measured to check them."""
 
+from pydantic import Field
+
+from lhc.plan.bounds import Name
 from lhc.plan.layer_plan import PlanRecord
 
 __all__ = ["Agreement"]
@@ -8,11 +11,11 @@ __all__ = ["Agreement"]
 class Agreement(PlanRecord):
     """Predicted against measured sensitivities of the same layers."""
 
-    layers: dict[str, tuple[float, float]]
+    layers: dict[Name, tuple[float, float]]
     """Name -> (predicted, measured) damage."""
-    correlation: float | None
+    correlation: float | None = Field(ge=-1, le=1)
     """Of the ranks (Spearman); None where it is undefined."""
-    ratio: float | None
+    ratio: float | None = Field(gt=0)
     """Geometric mean of predicted over measured damage; None where none was seen."""
     good: bool
     """Both are close enough to one for the prediction to be used."""

@@ -1,7 +1,8 @@
 """What a plan says of one operator that multiplies: where it is placed, why, and the numbers that this rests on."""
 
 import re
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -14,6 +15,7 @@ from pydantic import (
 )
 
 from lhc.graph import RUN_TIME_OPERANDS, Origin
+from lhc.plan.bounds import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
 from lhc.support.numbers import MOST_COPIES, bounds_text, counted, number_text
 
 __all__ = [
@@ -70,20 +72,29 @@ class PlanRecord(BaseModel):
     @field_validator("*")
     @classmethod
     def _bounded(cls, value: object) -> object:
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and abs(number) > GREATEST:
+        for number in _numbers(value):
+            if abs(number) > GREATEST:
                 raise ValueError(f"{number} is beyond {GREATEST:g}, which no measured number is")
         return value
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """Those in a value of a field."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(inner)
 
 
 class Sensitivity(PlanRecord):
     """Damage that one analog layer does: mean over draws, in the unit of the metric. Larger is worse."""
 
-    metric: str
+    metric: Name
     mean: float
     std: float = Field(ge=0)
-    interval: tuple[float, float] | None
-    draws: int = Field(default=1, ge=1)
+    interval: Interval | None
+    draws: Chips = 1
     method: Method = "measure"
     by_weights: float | None = None
     """Part by programmed weights and the DAC; predictions alone tell it from the rest."""
@@ -91,6 +102,11 @@ class Sensitivity(PlanRecord):
     """Part by output noise and the ADC's rounding."""
     copies: int = Field(default=1, ge=1, le=MOST_COPIES)
     """Times that tiles held its weights."""
+
+    @model_validator(mode="after")
+    def _lies_in_its_interval(self) -> Self:
+        check_interval("interval", self.interval, self.mean, "mean")
+        return self
 
     @property
     def basis(self) -> Basis:
@@ -118,24 +134,24 @@ class Sensitivity(PlanRecord):
 class IfAnalog(PlanRecord):
     """What a digital layer would take if it were analog."""
 
-    tiles: int = Field(ge=0)
+    tiles: Count
     copies: int = Field(ge=1, le=MOST_COPIES)
 
 
 class LayerPlan(PlanRecord):
     """The decision about one operator that multiplies. ``weight`` and ``output`` find it again without its name."""
 
-    name: str
-    op_type: str
+    name: Name
+    op_type: Name
     weight: str | None
     output: str
     placement: Placement
     reason: Reason
     detail: str
-    macs: int = Field(ge=0)
+    macs: Count
     """By stored weights, per sample."""
-    parameters: int = Field(ge=0)
-    tiles: int = Field(ge=0)
+    parameters: Count
+    tiles: Count
     """Tiles the layer needs when it is analog, with all copies of its weights; written as 0 where it is digital."""
     copies: int = Field(default=1, ge=0, le=MOST_COPIES)
     """Times that tiles hold its weights when it is analog, each time on devices of its own; written likewise."""
@@ -147,19 +163,19 @@ class LayerPlan(PlanRecord):
     """With those that it has before a placement leaves tiles over for further ones, where these are more than one."""
     module: str | None = None
     """Path of the PyTorch module it came from, where the file tells and the name does not."""
-    input_range: tuple[float, ...] | None = None
+    input_range: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     """Calibrated static input range of each row split of its tiles, where the hardware has them."""
-    sums: tuple[float, ...] | None = None
+    sums: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     """How great sums in its columns are, where that was measured (`lhc.hardware.converters.repeated_reads`)."""
     origin: str | None = None
     """Operator of the file that it is a part of, by name, where that is written otherwise (`lhc.canonical`)."""
     operator: str | None = None
     """What that operator is."""
-    digital_columns: tuple[int, ...] = ()
+    digital_columns: tuple[Number, ...] = ()
     """Outputs of the product that the row ``NAME/columns`` computes; the numbers here are of the others."""
-    activation_macs: int = Field(default=0, ge=0)
+    activation_macs: Count = 0
     """Of two activations, per sample; no part of ``macs``."""
-    steps: int = Field(default=1, ge=1)
+    steps: Samples = 1
     """Products by its weights, one after the other, that the row stands for (`lhc.plan.recurrent_steps`)."""
     counted: bool = True
     """Whether all that it multiplies is in these numbers; what is not known counts nothing."""
@@ -190,9 +206,13 @@ class LayerPlan(PlanRecord):
         return found | {name: value for name, value in known.items() if found.get(name) == 0}
 
     @model_validator(mode="after")
-    def _held(self) -> Self:
+    def _is_one_layer(self) -> Self:
         if self.copies < 1:
-            raise ValueError("copies must be at least 1 where a layer is analog")
+            raise ValueError("copies: must be at least 1 where a layer is analog")
+        if self.placement == "analog" and self.tiles == 0:
+            raise ValueError("tiles: must be at least 1 where a layer is analog")
+        if (column := first_double(self.digital_columns)) is not None:
+            raise ValueError(f"digital_columns: {column} is there twice")
         return self
 
     @model_serializer(mode="wrap")

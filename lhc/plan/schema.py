@@ -5,12 +5,13 @@ One schema for everything that stores or exchanges decisions: it is written into
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
@@ -18,6 +19,25 @@ from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
 from lhc.options.values import ENGINE_ALIASES
 from lhc.plan.agreement import Agreement
+from lhc.plan.bounds import (
+    Chips,
+    Count,
+    Digest,
+    Interval,
+    Level,
+    Name,
+    Number,
+    Samples,
+    Seconds,
+    Seed,
+    Share,
+    Version,
+    alike,
+    check_drop,
+    check_interval,
+    check_verdict,
+    first_double,
+)
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.numbers import MOST_COPIES, counted, drop_word, number_text
 from lhc.support.yaml_text import read_yaml, write_yaml
@@ -46,7 +66,7 @@ def _engine(name: object) -> object:
 class CurvePoint(PlanRecord):
     """One point of a learning curve."""
 
-    step: int = Field(ge=0)
+    step: Count
     loss: float | None
     """Mean since the point before; none before the first step."""
     drop: float
@@ -56,45 +76,60 @@ class CurvePoint(PlanRecord):
 class Retrained(PlanRecord):
     """How the weights were trained under the noise of tiles."""
 
-    source: str
+    source: Digest
     """SHA-256 of the model that training began with, and that drops are against."""
-    layers: tuple[str, ...]
+    layers: tuple[Name, ...]
     """Layers that were analog while it was trained."""
-    steps: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    loss: str
-    seed: int
-    samples: int = Field(ge=1)
-    data: str
+    steps: Count
+    batch_size: Samples
+    loss: Name
+    seed: Seed
+    samples: Samples
+    data: Digest
     """SHA-256 of the training samples."""
     curve: tuple[CurvePoint, ...] = ()
-    adapters: int | None = Field(default=None, ge=1)
+    adapters: Samples | None = None
     """Rank of the adapters that were trained instead of the weights; None where the weights were."""
-    learning_rate: float | None = None
+    learning_rate: float | None = Field(default=None, gt=0)
     """At the start, of the weights of analog layers."""
+
+    @model_validator(mode="after")
+    def _steps_are_in_order(self) -> Self:
+        steps = [point.step for point in self.curve]
+        if steps != sorted(set(steps)):
+            raise ValueError("curve: its steps must ascend")
+        if steps and steps[-1] > self.steps:
+            raise ValueError(f"curve: step {steps[-1]:,} of {self.steps:,}")
+        return self
 
 
 class Estimate(PlanRecord):
     """What sensitivities said of the placement: their sum, and the drop that measured placements make of such sums."""
 
-    metric: str
+    metric: Name
     """Unit of the damage."""
-    damage: float
+    damage: float = Field(ge=0)
     predicted_drop: float
     """The damage times the factor."""
-    factor: float
+    factor: float = Field(gt=0)
     """Measured drops over estimated damages, over the placements that the search judged."""
-    spread: float
+    spread: float = Field(ge=0)
     """Mean deviation of a measured drop from its prediction, as a share of the mean drop's magnitude."""
-    placements: int
+    placements: Samples
+
+    @model_validator(mode="after")
+    def _predicted_by_the_factor(self) -> Self:
+        if not alike(self.predicted_drop, self.factor * self.damage):
+            raise ValueError(f"predicted_drop: {self.predicted_drop:g} is not the damage times the factor")
+        return self
 
 
 class Healing(PlanRecord):
     """Mean drops of the placement without healing, and with what of it there is, on the samples that verify."""
 
-    draws: int
+    draws: Chips
     """Chips, the same for all figures."""
-    samples: int
+    samples: Samples
     neither: float
     copies: float | None = None
     """With copies of weights alone; None where no layer has more than one."""
@@ -102,33 +137,48 @@ class Healing(PlanRecord):
     """With outputs calibrated alone; None where the machine does not correct them."""
     both: float | None = None
     """None where there is but one of them."""
-    calibration_samples: int = 0
-    reads: int = 0
+    calibration_samples: Count = 0
+    reads: Count = 0
     """Reads that the calibration samples of every chip are spread over."""
+
+    @model_validator(mode="after")
+    def _of_what_there_is(self) -> Self:
+        if self.copies is None and self.calibration is None:
+            raise ValueError("copies: neither they nor a calibration")
+        if (self.both is None) == (self.copies is not None and self.calibration is not None):
+            raise ValueError("both: given where there are copies and a calibration, and only there")
+        if (self.calibration is None) != (self.calibration_samples == 0):
+            raise ValueError("calibration_samples: given where there is a calibration, and only there")
+        return self
 
 
 class TestedPlacement(PlanRecord):
     """A placement that was tested on samples and chips of its own, whatever came of it."""
 
     __test__ = False  # nothing for pytest
-    layers: int = Field(ge=0)
+    layers: Count
     """That are analog, as tables count them."""
-    analog_mac_fraction: float = Field(ge=0, le=1)
+    analog_mac_fraction: Share
     """Share of all MACs by stored weights."""
     drop: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     """Of the mean drop: the one that decides."""
-    draws: int = Field(ge=1)
+    draws: Chips
     within_budget: bool
+
+    @model_validator(mode="after")
+    def _lies_in_its_interval(self) -> Self:
+        check_interval("interval", self.interval, self.drop, "drop")
+        return self
 
 
 class HarmfulCalibration(PlanRecord):
     """Errors of the same chips with every layer on tiles that may be (nmse), which made lhc correct no outputs."""
 
-    calibrated: float
-    uncalibrated: float
-    chips: int
-    samples: int
+    calibrated: float = Field(ge=0)
+    uncalibrated: float = Field(ge=0)
+    chips: Chips
+    samples: Samples
 
     @property
     def text(self) -> str:
@@ -143,8 +193,8 @@ class HarmfulCalibration(PlanRecord):
 class OutputOutcome(PlanRecord):
     """How a placement did at an output that was judged beside the first, on the same samples and chips."""
 
-    output: str
-    metric: str
+    output: Name
+    metric: Name
     higher_is_better: bool | None = None
     percent: bool
     max_drop: float = Field(gt=0)
@@ -152,20 +202,26 @@ class OutputOutcome(PlanRecord):
     baseline: float
     value: float
     drop: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     """Of the mean drop: the one that decides."""
     within_budget: bool
+
+    @model_validator(mode="after")
+    def _is_what_can_be_measured(self) -> Self:
+        check_drop(self.baseline, self.value, self.drop, self.higher_is_better, self.percent)
+        check_verdict(self.within_budget, self.drop, self.interval, self.max_drop)
+        return self
 
 
 class Outcome(PlanRecord):
     """How the placement did on data: what the decision rests on."""
 
-    metric: str
+    metric: Name
     higher_is_better: bool | None = None
     """Direction of the metric; None in plans of earlier versions."""
-    output: str | None = None
+    output: Name | None = None
     """The output that was scored; None likewise."""
-    class_axis: int | None = None
+    class_axis: Number | None = None
     """Axis of that output with the scores of classes, counted from 0, where it is known."""
     sample_axes: dict[str, Annotated[int, Field(ge=-64, le=64)] | Literal["call"]] = Field(default_factory=dict)
     """Axes that count samples, by input or output, as the user named them; a call may be a sample."""
@@ -177,48 +233,48 @@ class Outcome(PlanRecord):
     baseline: float
     value: float
     drop: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     """Of the mean drop: the one that decides."""
-    chip_interval: tuple[float, float] | None = None
+    chip_interval: Interval | None = None
     """Over chips, on these samples."""
-    sample_interval: tuple[float, float] | None = None
+    sample_interval: Interval | None = None
     """Over chips and samples."""
     generalized: bool = False
     """Whether the second decides."""
-    confidence: float
+    confidence: Level
     """Two-sided level of the intervals; a part of the chance of error is kept for safer placements."""
     one_chip: bool = False
     """Whether every draw is a programming of one chip whose stuck cells are known, so that others are not judged."""
-    chips_within: float
+    chips_within: Share
     """Share of draws whose own drop is within the budget."""
-    yield_share: float | None = None
+    yield_share: Level | None = None
     """Of all chips, that was to be shown to hold the budget one by one; None: their mean alone."""
     yield_shown: bool | None = None
     """Whether it was; None likewise."""
-    max_drop: float
+    max_drop: float = Field(ge=0)
     drop_type: Literal["absolute", "relative"]
     within_budget: bool
-    error: float | None = None
+    error: Share | None = None
     """Chance that a placement over the budget is accepted, by this test or by those of earlier commands that these
     weights, or those they were trained from, did not pass; None in plans of earlier versions."""
-    tests: int = Field(default=1, ge=1)
+    tests: Samples = 1
     """Commands that made these tests."""
     held_out: bool
     """Whether the samples took no part in the search."""
     samples_note: str | None = None
     """What they took part in, where there is more to it."""
-    samples: int
-    documents: int | None = None
+    samples: Samples
+    documents: Samples | None = None
     """That the samples are of; None where every sample stands alone."""
-    draws: int
-    first_draw: int | None = None
+    draws: Chips
+    first_draw: Number | None = None
     """Number of its first programming; None in plans of earlier versions, and where nothing was searched."""
-    seed: int
-    t_s: float
+    seed: Seed
+    t_s: Seconds
     engine: Annotated[Literal["fast", "aihwkit", "fast16"], BeforeValidator(_engine)] = "fast"
     """How products on tiles were computed; fast16, of earlier versions, rounded programmed weights to 16 bits."""
-    strategy: str
-    data: str
+    strategy: Name
+    data: Digest
     """SHA-256 of the samples."""
     retrained: Retrained | None = None
     """None where the weights are those of the model that was given."""
@@ -226,7 +282,7 @@ class Outcome(PlanRecord):
     """What became of a training, in a sentence or two; None where there was none."""
     objective: Literal["macs", "latency", "energy"] = "macs"
     """What the search was after."""
-    limits: dict[str, float] = Field(default_factory=dict)
+    limits: dict[Literal["tiles", "latency", "energy"], Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Bounds that the user set: tiles, latency (s), energy (J)."""
     limits_kept: bool = True
     """Whether the placement keeps to them."""
@@ -234,7 +290,7 @@ class Outcome(PlanRecord):
     """Layers that the user wanted to move together."""
     copies: Literal["auto", "off"] | Annotated[int, Field(ge=1, le=MOST_COPIES)] | None = None
     """Copies of weights that the user asked for; None in plans of earlier versions, and where nothing was searched."""
-    evaluations: int | None = None
+    evaluations: Count | None = None
     """Placements that the search judged."""
     tested: tuple[TestedPlacement, ...] | None = None
     """All placements that were tested, the one that is kept last; None in plans of earlier versions, and where nothing
@@ -246,6 +302,26 @@ class Outcome(PlanRecord):
     harmful_calibration: HarmfulCalibration | None = None
     """Why chips are not calibrated though the machine that was asked for does it; None elsewhere."""
 
+    @model_validator(mode="after")
+    def _is_what_can_be_measured(self) -> Self:
+        relative = self.drop_type == "relative"
+        check_drop(self.baseline, self.value, self.drop, self.higher_is_better, self.percent, relative)
+        check_verdict(self.within_budget, self.drop, self.interval, self.max_drop)
+        for name in ("chip_interval", "sample_interval"):
+            check_interval(name, getattr(self, name), self.drop, "drop")
+        deciding = self.sample_interval if self.generalized else self.chip_interval
+        if deciding is not None and deciding != self.interval:
+            raise ValueError("interval: not the one that decides (generalized)")
+        if self.documents is not None and self.documents > self.samples:
+            raise ValueError(f"documents: {self.documents:,} of {self.samples:,} samples")
+        if self.yield_share is None and self.yield_shown is not None:
+            raise ValueError("yield_shown: no share of chips was to be shown (yield_share)")
+        if self.within_budget and self.yield_shown is False:
+            raise ValueError("within_budget: the share of chips was not shown to hold it (yield_shown)")
+        if self.within_budget and not all(one.within_budget for one in self.further):
+            raise ValueError("within_budget: a further output does not hold its budget (further)")
+        return self
+
     @property
     def drop_word(self) -> str:
         """What the metric does when it gets worse, as people say it."""
@@ -256,12 +332,14 @@ class Plan(PlanRecord):
     """Decisions about every operator of a model that multiplies, in the order of the file."""
 
     schema_version: Literal[1] = 1
-    lhc_version: str
-    source: str
+    lhc_version: Version
+    source: Digest
     """SHA-256 of graph and weights without lhc's own metadata."""
     hardware: Hardware
     layers: tuple[LayerPlan, ...]
-    control: dict[str, str] = Field(default_factory=dict)
+    control: dict[str, Annotated[str, Field(pattern=r"^(then_branch|else_branch|[0-9]{1,9})$")]] = Field(
+        default_factory=dict
+    )
     """What calls that it is for take: by the name of an If, ``then_branch`` or ``else_branch``; of a Loop, a Scan or a
     recurrent operator whose length the file leaves open, its turns."""
     agreement: Agreement | None = None
@@ -269,6 +347,12 @@ class Plan(PlanRecord):
     outcome: Outcome | None = None
     command: str = ""
     """That made it, with file names instead of paths; empty in plans of earlier versions."""
+
+    @model_validator(mode="after")
+    def _names_layers_once(self) -> Self:
+        if (name := first_double(layer.name for layer in self.layers)) is not None:
+            raise ValueError(f"layers: {name!r} is there twice")
+        return self
 
     @property
     def analog(self) -> frozenset[str]:
@@ -454,6 +538,8 @@ def _not_a_plan(where: str, error: Exception) -> ConfigError:
     what = str(error)
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        where_in = ".".join(map(str, first["loc"])) or "the whole document"
-        what = f"{where_in}: {problem(first, Plan.model_json_schema())}"
+        where_in, told = ".".join(map(str, first["loc"])), problem(first, Plan.model_json_schema())
+        # What fields set for each other is told of the record that holds them, with the field's name.
+        named = re.match(r"\w+: ", told) is not None and isinstance(first["input"], dict)
+        what = f"{where_in}{'.' if where_in else ''}{told}" if named else f"{where_in or 'the whole document'}: {told}"
     return ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {what}")

@@ -74,7 +74,7 @@ def answers(model: onnx.ModelProto, case: Case) -> np.ndarray:
 
 
 def planned(graph: LayerGraph) -> Plan:
-    return Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "source", "0")).plan
+    return Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "", "0")).plan
 
 
 def test_both_parts_together_are_the_product(case: Case) -> None:

@@ -40,7 +40,7 @@ def product(name: str, source: str, rows: int, cols: int, positions: int, tile_s
 
 def planned(layers: list[Layer], damages: dict[str, float], machine: Hardware = MACHINE) -> tuple[LayerGraph, Plan]:
     graph = LayerGraph(layers, ["x"], [layers[-1].outputs[0]])
-    plan = Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan
     figures = {n: Sensitivity(metric="kl", mean=d, std=0, interval=None) for n, d in damages.items()}
     return graph, plan.with_sensitivities(figures)
 

@@ -62,7 +62,7 @@ def network(products: Sequence[Product], tiles: int | None = None) -> tuple[Laye
         tensor = f"{p.name}.out"
     graph = LayerGraph(layers, ["x"], [tensor])
     hardware = Hardware(name="fake", tiles=Tiles(rows=TILE, cols=TILE, count=tiles))
-    plan = Qualify().run(graph, initial_plan(graph, hardware, "source", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, hardware, "", "0")).plan
     figures = {p.name: Sensitivity(metric="kl", mean=p.damage, std=0, interval=None) for p in products}
     return graph, plan.with_sensitivities(figures)
 

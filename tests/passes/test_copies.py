@@ -28,7 +28,7 @@ def network(machine: Hardware = MACHINE, tile_sets: str = "abc") -> tuple[LayerG
     sets = dict(zip(rows, tile_sets, strict=True))
     layers = [product(name, "x", size, 10, 4, sets[name]) for name, size in rows.items()]
     graph = LayerGraph(layers, ["x"], ["split"])
-    return graph, Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan
 
 
 def test_free_cells_are_filled_and_take_no_tile() -> None:

@@ -21,7 +21,7 @@ def network(shared: bool = False) -> tuple[LayerGraph, Plan]:
     if shared:
         layers.append(product("again", "x", 20, 4, 100, "a"))
     graph = LayerGraph(layers, ["x"], ["few"])
-    return graph, Qualify().run(graph, initial_plan(graph, MACHINE, "source", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, MACHINE, "", "0")).plan
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,6 @@ def test_what_is_no_share_is_refused_by_name(given: float | str) -> None:
 def test_a_layer_whose_stated_shapes_make_it_cost_nothing_keeps_its_columns() -> None:
     layers = [product("many", "x", 20, 4, 0, "a"), product("few", "x", 40, 2, 1, "b")]
     graph = LayerGraph(layers, ["x"], ["few"])
-    plan = Qualify().run(graph, initial_plan(graph, MACHINE, "source", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, MACHINE, "", "0")).plan
     chosen = ChooseDigitalColumns(0.9, "macs", DAMAGES).run(graph, plan).plan
     assert chosen.digital_columns == {"few": (0,)}

@@ -39,7 +39,7 @@ def network(machine: Hardware = MACHINE, cols: int = 10, sets: str = "ab") -> tu
     """Products of 30 and 64 rows, with sensitivities for the copies that they have anyway: two, and one."""
     layers = [product("few", "x", 30, cols, 4, sets[0]), product("many", "x", 64, cols, 4, sets[1])]
     graph = LayerGraph(layers, ["x"], ["many"])
-    plan = Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan
     plan = ChooseCopies().run(graph, plan).plan
     figures = {
         name: Sensitivity(metric="kl", mean=mean, std=0, interval=None, copies=plan.copies.get(name, 1))
@@ -102,7 +102,7 @@ def test_programs_find_what_all_placements_with_their_copies_show(
     machine = Hardware(name="even", tiles=Tiles(rows=8, cols=8), compensation=Compensation(copies=True))
     products = [product(f"l{n}", "x", 8, 8 * wide, 1, f"s{n}") for n, (wide, _) in enumerate(layers)]
     graph = LayerGraph(products, ["x"], [products[-1].name])
-    plan = Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan
     plan = plan.with_sensitivities(
         {f"l{n}": Sensitivity(metric="kl", mean=d / 8, std=0, interval=None) for n, (_, d) in enumerate(layers)}
     )
@@ -136,7 +136,7 @@ def test_large_networks_are_searched_with_the_copies_of_all_layers_together() ->
     machine = Hardware(name="even", tiles=Tiles(rows=8, cols=8), compensation=Compensation(copies=True))
     layers = [product(f"l{n}", "x", 8, 8, 1 + n % 7, f"s{n}") for n in range(MOST_STEPPED + 1)]
     graph = LayerGraph(layers, ["x"], [layers[-1].name])
-    plan = Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan
     figure = Sensitivity(metric="kl", mean=1.0, std=0, interval=None)
     plan = plan.with_sensitivities(dict.fromkeys(plan.eligible, figure))
     goal = Goal(max_tiles=2 * len(layers))
@@ -186,7 +186,7 @@ def test_shared_tiles_are_one_decision() -> None:
     machine = MACHINE.model_copy(update={"tiles": Tiles(rows=64, cols=64, count=4)})
     layers = [product(name, "x", 64, 10, 4, "same") for name in ("one", "other")]
     graph = LayerGraph(layers, ["x"], ["other"])
-    plan = Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan
     plan = plan.with_sensitivities({"one": Sensitivity(metric="kl", mean=1.0, std=0, interval=None)})
     assert further_copies(graph, plan, Goal()).of(["one", "other"]) == {"one": 4, "other": 4}
 

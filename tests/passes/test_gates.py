@@ -17,7 +17,7 @@ def network(*names: str) -> tuple[LayerGraph, Plan]:
         for n in names
     ]
     graph = LayerGraph(layers, ["x"], [f"{n}.out" for n in names])
-    return graph, Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "source", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "", "0")).plan
 
 
 @dataclass(frozen=True)

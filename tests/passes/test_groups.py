@@ -27,7 +27,7 @@ def network(tile_sets: list[int]) -> LayerGraph:
 )
 def test_groups_are_joined_until_no_two_overlap(tile_sets: list[int], together: list[frozenset[str]]) -> None:
     graph = network(tile_sets)
-    plan = qualified_plan(graph, LIONHEART, "source")
+    plan = qualified_plan(graph, LIONHEART, "")
     assert plan.eligible
     joined = {frozenset(tie) for tie in graph.tied(plan.eligible)}
     for wanted in together:

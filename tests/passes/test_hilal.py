@@ -32,7 +32,7 @@ def chain(names: str) -> tuple[LayerGraph, Plan]:
     ]
     graph = LayerGraph(layers, ["x"], [f"{names[-1]}.out"])
     hardware = Hardware(name="fake", tiles=Tiles(rows=8, cols=8))
-    return graph, Qualify().run(graph, initial_plan(graph, hardware, "s", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, hardware, "", "0")).plan
 
 
 CURVATURES = {"a": Curvature(9.0, 0.1), "b": Curvature(1.0, 0.3), "c": Curvature(1.0, 0.2), "d": Curvature(8.5, 0.2)}

@@ -138,7 +138,7 @@ def qualified(case: Case) -> LayerPlan:
     layer = Layer("layer", case.op, ("x", "w"), ("y",), case.weight, case.matrix)
     graph = LayerGraph([layer, Layer("relu", "Relu", ("y",), ("z",))], ["x"], ["z"])
     hardware = Hardware(name="fake", tiles=Tiles(rows=256, cols=255, count=case.count))
-    before = initial_plan(graph, hardware, "source", "0.1.0")
+    before = initial_plan(graph, hardware, "", "0.1.0")
     (row,) = Qualify().run(graph, before).plan.layers
     assert [layer.reason for layer in before.layers] == ["eligible"]
     return row
@@ -162,8 +162,8 @@ def test_costs_of_a_candidate(case: Case) -> None:
 def test_the_plan_names_what_it_was_made_from() -> None:
     graph = LayerGraph([Layer("relu", "Relu", ("x",), ("y",))], ["x"], ["y"])
     hardware = Hardware.load("lionheart")
-    plan = initial_plan(graph, hardware, "abcd", "0.1.0")
-    assert (plan.source, plan.lhc_version, plan.hardware, plan.layers) == ("abcd", "0.1.0", hardware, ())
+    plan = initial_plan(graph, hardware, "ab" * 32, "0.1.0")
+    assert (plan.source, plan.lhc_version, plan.hardware, plan.layers) == ("ab" * 32, "0.1.0", hardware, ())
     assert Qualify().run(graph, plan).plan == plan
 
 
@@ -180,6 +180,6 @@ def test_layers_with_one_matrix_say_with_whom_they_share_tiles() -> None:
         for i, (name, tiles) in enumerate({"a": "w", "b": "v", "c": "w", "d": "w"}.items())
     ]
     graph = LayerGraph(layers, ["x0"], ["x4"])
-    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "source", "0.1.0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "", "0.1.0")).plan
     need = "4 x 4 weights take 1 tile of 256x255"
     assert [row.detail for row in plan.layers] == [need, need, f"{need}, shared with a", f"{need}, shared with a"]

@@ -86,7 +86,7 @@ def network(weights: Mapping[str, str | None], tiles: int | None = None) -> tupl
     ]
     graph = LayerGraph(layers, ["x"], [f"{name}.out" for name in weights])
     hardware = Hardware(name="fake", tiles=Tiles(rows=100, cols=100, count=tiles))
-    return graph, Qualify().run(graph, initial_plan(graph, hardware, "source", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, hardware, "", "0")).plan
 
 
 PLAIN = {name: name for name in NAMES}

@@ -273,7 +273,7 @@ def test_groups_by_block_input_and_pattern() -> None:
 
     qkv = [matmul(f"layers.0.{n}", "x") for n in ("query", "key", "value")]
     graph = LayerGraph([*qkv, matmul("layers.1.fc", "layers.0.query.out")], ["x"], ["layers.1.fc.out"])
-    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "s", "0")).plan
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "", "0")).plan
     attention = frozenset(layer.name for layer in qkv)
     assert wanted_together(graph, plan, ["block"]) == (attention,)
     assert wanted_together(graph, plan, ["input"]) == (attention,)

@@ -54,7 +54,7 @@ def resnet20() -> tuple[LayerGraph, Plan]:
         layers.append(Layer(name, op, (tensor, f"{name}.w"), (f"{name}.out",), weight, matrix))
         tensor = f"{name}.out"
     graph = LayerGraph(layers, ["x"], [tensor])
-    return graph, Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "s", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "", "0")).plan
 
 
 def test_resnet20_costs_what_the_reference_says() -> None:

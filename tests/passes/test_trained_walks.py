@@ -75,7 +75,7 @@ def network(macs: Mapping[str, int], count: int | None = None, shared: str = "")
         tensor = f"{name}.y"
     graph = LayerGraph(layers, ["x"], [tensor])
     hardware = Hardware(name="fake", tiles=Tiles(rows=TILE, cols=TILE, count=count))
-    return graph, Qualify().run(graph, initial_plan(graph, hardware, "source", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, hardware, "", "0")).plan
 
 
 FOUR = {"d": 1, "a": 4, "b": 3, "c": 3}

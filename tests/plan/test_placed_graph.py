@@ -32,7 +32,7 @@ def graph() -> LayerGraph:
 @pytest.fixture
 def plan(graph: LayerGraph) -> Plan:
     measured = Sensitivity(metric="accuracy", mean=0.25, std=0.1, interval=None, draws=3)
-    undecided = qualified_plan(graph, Hardware.load("lionheart"), "source").with_sensitivities({"a": measured})
+    undecided = qualified_plan(graph, Hardware.load("lionheart"), "").with_sensitivities({"a": measured})
     return undecided.with_copies(graph, {"a": 2, "b": 3})
 
 

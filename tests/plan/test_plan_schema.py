@@ -1,6 +1,8 @@
 """Plans: decisions, tiles, the summary line, and JSON both ways."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -18,13 +20,14 @@ from lhc.report.statements import decision_of
 from lhc.summary import format_outcome, layers_text, summary
 
 
-def outcome(**changes: object) -> Outcome:
+def outcome(drop: object = 0.006, **changes: object) -> Outcome:
+    assert isinstance(drop, float)
     fields = {
         "metric": "accuracy",
         "percent": True,
         "baseline": 0.917,
-        "value": 0.911,
-        "drop": 0.006,
+        "value": 0.917 - drop * (0.917 if changes.get("drop_type") == "relative" else 1),
+        "drop": drop,
         "interval": (0.002, 0.010),
         "confidence": 0.9,
         "chips_within": 0.8,
@@ -211,12 +214,21 @@ def test_layers_that_share_weights_share_tiles() -> None:
 names = st.text(min_size=1, max_size=6)
 numbers = st.floats(-GREATEST, GREATEST)
 reasons: st.SearchStrategy[Reason] = st.sampled_from(["eligible", "budget", "forced", "tiles", "parity"])
-figures = st.none() | st.builds(
-    Sensitivity,
-    metric=st.just("kl"),
-    mean=numbers,
-    std=st.floats(0, 1e9),
-    interval=st.none() | st.tuples(numbers, numbers),
+figures = (
+    st.none()
+    | st.builds(
+        Sensitivity,
+        metric=st.just("kl"),
+        mean=numbers,
+        std=st.floats(0, 1e9),
+        interval=st.none(),
+    )
+    | st.builds(
+        lambda low, mean, high: Sensitivity(metric="kl", mean=mean, std=0.0, interval=(low, high)),
+        st.floats(-GREATEST, -1e9),
+        st.floats(-1e9, 1e9),
+        st.floats(1e9, GREATEST),
+    )
 )
 rows = st.builds(
     LayerPlan,
@@ -229,14 +241,15 @@ rows = st.builds(
     detail=names,
     macs=st.integers(0, 2**60),
     parameters=st.integers(0, 2**40),
-    tiles=st.integers(0, 10**6),
+    tiles=st.integers(1, 10**6),
     sensitivity=figures,
 )
 
 
-@given(st.lists(rows, max_size=3), st.booleans(), numbers)
-def test_json_gives_the_same_plan_back(layers: list[LayerPlan], measured: bool, value: float) -> None:
-    plan = plan_of(*layers, result=outcome(value=value, interval=None) if measured else None)
+@given(st.lists(rows, max_size=3, unique_by=lambda layer: layer.name), st.booleans(), numbers)
+def test_json_gives_the_same_plan_back(layers: list[LayerPlan], measured: bool, drop: float) -> None:
+    result = outcome(drop, interval=None, percent=False, within_budget=False) if measured else None
+    plan = plan_of(*layers, result=result)
     assert Plan.parse(plan.model_dump_json(), "text") == plan
 
 
@@ -273,6 +286,160 @@ def test_a_wrong_field_is_named(case: Wrong) -> None:
     holder[case.path[-1]] = case.value
     with pytest.raises(ConfigError, match=rf"plan\.json: not a plan of schema 1: {case.field}"):
         Plan.parse(json.dumps(document), "plan.json")
+
+
+def whole_plan() -> Plan:
+    """A plan that says something in every field."""
+    curve = ({"step": 0, "loss": None, "drop": 0.1}, {"step": 5, "loss": 1.0, "drop": 0.05})
+    tested = {"layers": 1, "analog_mac_fraction": 0.5, "drop": 0.006, "interval": (0.002, 0.010), "draws": 10}
+    further = {"output": "z", "metric": "mse", "percent": False, "max_drop": 0.2, "baseline": 0.0, "value": 0.1}
+    result = outcome(
+        higher_is_better=True,
+        output="y",
+        class_axis=1,
+        chip_interval=(0.002, 0.010),
+        sample_interval=(0.001, 0.012),
+        yield_share=0.9,
+        yield_shown=True,
+        error=0.05,
+        documents=20,
+        first_draw=10_000,
+        limits={"tiles": 9.0, "energy": 1e-6},
+        copies=2,
+        evaluations=3,
+        retrained={
+            "source": "0" * 64,
+            "layers": ("a",),
+            "steps": 5,
+            "batch_size": 2,
+            "loss": "mse",
+            "seed": 0,
+            "samples": 9,
+            "data": "1" * 64,
+            "curve": curve,
+            "adapters": 2,
+            "learning_rate": 0.1,
+        },
+        estimate={
+            "metric": "kl",
+            "damage": 0.5,
+            "predicted_drop": 0.25,
+            "factor": 0.5,
+            "spread": 0.1,
+            "placements": 3,
+        },
+        healing={
+            "draws": 3,
+            "samples": 500,
+            "neither": 0.03,
+            "copies": 0.02,
+            "calibration": 0.01,
+            "both": 0.006,
+            "calibration_samples": 8,
+            "reads": 8,
+        },
+        further=(further | {"drop": 0.1, "interval": (0.05, 0.15), "within_budget": True},),
+        tested=(tested | {"within_budget": True},),
+        sample_axes={"y": 1, "x": "call"},
+        harmful_calibration={"calibrated": 2.0, "uncalibrated": 1.0, "chips": 4, "samples": 8},
+    )
+    figure = {"metric": "kl", "mean": 1.0, "std": 0.1, "interval": (0.9, 1.1), "draws": 4, "copies": 2}
+    first = row("a", "analog", copies=2, sensitivity=figure, input_range=(1.0,), sums=(0.1,), digital_columns=(0, 2))
+    return plan_of(first, row("b"), result=result).model_copy(update={"control": {"if": "then_branch"}})
+
+
+Place = tuple[str | int, ...]
+
+
+def leaves(value: object, path: Place = ()) -> Iterator[tuple[Place, object]]:
+    """Values of a document that hold no others; what the hardware says has a schema of its own."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inner is None:
+        yield path, value
+        return
+    for key, one in inner:
+        if key != "hardware":
+            yield from leaves(one, (*path, key))
+
+
+def changed(plan: Plan, changes: dict[Place, object]) -> str:
+    """The plan as a document, some of its values forged."""
+    document = json.loads(plan.model_dump_json())
+    for path, value in changes.items():
+        holder = document
+        for key in path[:-1]:
+            holder = holder[key]
+        holder[path[-1]] = value
+    return json.dumps(document)
+
+
+WHOLE_NUMBERS = [path for path, value in leaves(json.loads(whole_plan().model_dump_json())) if type(value) is int]
+
+
+@pytest.mark.parametrize("path", WHOLE_NUMBERS, ids=lambda path: ".".join(map(str, path)))
+def test_every_whole_number_has_bounds(path: Place) -> None:
+    assert Plan.parse(changed(whole_plan(), {}), "plan.json") == whole_plan()
+    for forged in (-(10**30), 10**30):
+        if path[-1] == "seed" and forged > 0:
+            continue  # numpy takes any
+        with pytest.raises(ConfigError, match=rf"\b{path[-1]}[.:]"):
+            Plan.parse(changed(whole_plan(), {path: forged}), "plan.json")
+
+
+OUTCOME, LAYER = ("outcome",), ("layers", 0)
+FORGED: list[tuple[dict[Place, object], str]] = [
+    ({(*OUTCOME, "samples"): 0}, "outcome.samples: must be at least 1"),
+    ({(*OUTCOME, "documents"): 501}, "outcome.documents: 501 of 500 samples"),
+    ({(*OUTCOME, "confidence"): 2}, "outcome.confidence: must be below 1"),
+    ({(*OUTCOME, "draws"): 10**18}, "outcome.draws: must be at most 1000000"),
+    ({(*OUTCOME, "chips_within"): 50}, "outcome.chips_within: must be at most 1"),
+    ({(*OUTCOME, "error"): 5}, "outcome.error: must be at most 1"),
+    ({(*OUTCOME, "yield_share"): 1.5}, "outcome.yield_share: must be below 1"),
+    ({(*OUTCOME, "yield_share"): None}, "outcome.yield_shown: no share of chips was to be shown"),
+    ({(*OUTCOME, "yield_shown"): False}, "outcome.within_budget: the share of chips was not shown"),
+    ({(*OUTCOME, "t_s"): -1}, "outcome.t_s: must be at least 0"),
+    ({(*OUTCOME, "max_drop"): -0.01}, "outcome.max_drop: must be at least 0"),
+    ({(*OUTCOME, "max_drop"): 0.001}, "outcome.within_budget: the drop may be 0.01, and 0.001 is allowed (max_drop)"),
+    ({(*OUTCOME, "value"): 1.5}, "outcome.value: 1.5, and 0.917 digital, of a metric that is a share"),
+    ({(*OUTCOME, "baseline"): -0.1}, "outcome.value: 0.911, and -0.1 digital, of a metric that is a share"),
+    ({(*OUTCOME, "drop"): 0.005}, "outcome.drop: 0.005 is not that of 0.911 from 0.917 digital"),
+    ({(*OUTCOME, "drop"): -0.006}, "outcome.drop: -0.006 is not that of 0.911 from 0.917 digital"),
+    ({(*OUTCOME, "drop_type"): "relative"}, "outcome.drop: 0.006 is not that of 0.911 from 0.917 digital"),
+    ({(*OUTCOME, "interval"): [0.2, 0.1]}, "outcome.interval: its lower bound 0.2 is above its upper bound 0.1"),
+    ({(*OUTCOME, "sample_interval"): [0.1, 0.2]}, "outcome.sample_interval: [0.1, 0.2] does not hold the drop, 0.006"),
+    ({(*OUTCOME, "interval"): [0.001, 0.009]}, "outcome.interval: not the one that decides"),
+    ({(*OUTCOME, "generalized"): True}, "outcome.interval: not the one that decides"),
+    ({(*OUTCOME, "data"): "no digest"}, "outcome.data: write a SHA-256"),
+    ({(*OUTCOME, "limits"): {"watts": 1}}, "outcome.limits.watts"),
+    ({(*OUTCOME, "limits"): {"tiles": -1}}, "outcome.limits.tiles: must be at least 0"),
+    ({(*OUTCOME, "metric"): ""}, "outcome.metric: "),
+    ({(*OUTCOME, "further", 0, "within_budget"): False}, "outcome.within_budget: a further output does not hold"),
+    ({(*OUTCOME, "further", 0, "drop"): 0.3}, "outcome.further.0.drop: 0.3 is not that of 0.1 from 0 digital"),
+    ({(*OUTCOME, "further", 0, "max_drop"): 0.01}, "outcome.further.0.within_budget: the drop may be 0.15"),
+    ({(*OUTCOME, "tested", 0, "drop"): 0.5}, "outcome.tested.0.interval: [0.002, 0.01] does not hold the drop, 0.5"),
+    ({(*OUTCOME, "estimate", "factor"): -1}, "outcome.estimate.factor: must be above 0"),
+    ({(*OUTCOME, "estimate", "predicted_drop"): 9}, "outcome.estimate.predicted_drop: 9 is not the damage times"),
+    ({(*OUTCOME, "healing", "both"): None}, "outcome.healing.both: given where there are copies and a calibration"),
+    ({(*OUTCOME, "healing", "calibration_samples"): 0}, "outcome.healing.calibration_samples: given where"),
+    ({(*OUTCOME, "harmful_calibration", "calibrated"): -1}, "outcome.harmful_calibration.calibrated: must be at least"),
+    ({(*OUTCOME, "retrained", "steps"): 4}, "outcome.retrained.curve: step 5 of 4"),
+    ({(*OUTCOME, "retrained", "curve", 0, "step"): 5}, "outcome.retrained.curve: its steps must ascend"),
+    ({(*OUTCOME, "retrained", "learning_rate"): 0}, "outcome.retrained.learning_rate: must be above 0"),
+    ({(*LAYER, "sensitivity", "mean"): 5}, "layers.0.sensitivity.interval: [0.9, 1.1] does not hold the mean, 5"),
+    ({(*LAYER, "input_range", 0): -1}, "layers.0.input_range.0: must be at least 0"),
+    ({(*LAYER, "digital_columns", 1): 0}, "layers.0.digital_columns: 0 is there twice"),
+    ({(*LAYER, "tiles"): 0}, "layers.0.tiles: must be at least 1 where a layer is analog"),
+    ({(*LAYER, "name"): "b"}, "layers: 'b' is there twice"),
+    ({("lhc_version",): "}, evil = {"}, "lhc_version: write a version such as 0.1.0"),
+    ({("source",): "../x"}, "source: write a SHA-256"),
+    ({("control", "if"): "\u00b2"}, "control.if: "),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), FORGED, ids=[message for _, message in FORGED])
+def test_what_no_measurement_gives_is_refused_with_the_field(changes: dict[Place, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"plan.json: not a plan of schema 1: {message}")):
+        Plan.parse(changed(whole_plan(), changes), "plan.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"schema_version": 1}'])
@@ -318,7 +485,7 @@ def test_digital_layers_take_no_tiles_in_files_and_say_what_they_would_take() ->
     before = {name: value for name, value in written[1].items() if name != "if_analog"}
     assert LayerPlan.model_validate(before | {"tiles": 4, "copies": 5}) == plan.layers[1]
     assert LayerPlan.model_validate(before).copies == 1
-    with pytest.raises(ValidationError, match="copies must be at least 1"):
+    with pytest.raises(ValidationError, match="copies: must be at least 1"):
         LayerPlan.model_validate(before | {"placement": "analog"})
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         LayerPlan.model_validate(written[1] | {"if_analog": {"tiles": 1, "copies": 0}})

@@ -96,7 +96,7 @@ def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(ful
     plan = full.plan
     assert plan.outcome is not None
     moved = plan.decide({sorted(plan.analog)[0]: ("digital", "sensitivity", "…")})
-    estimate = Estimate(metric="kl", damage=1 / 3, predicted_drop=0.01, factor=0.1, spread=0.2, placements=7)
+    estimate = Estimate(metric="kl", damage=1 / 3, predicted_drop=0.01, factor=0.03, spread=0.2, placements=7)
     changes = {"interval": (1 / 300, 2 / 300), "estimate": estimate}
     found = compare(plan, moved.model_copy(update={"outcome": plan.outcome.model_copy(update=changes)}))
     lines = found.lines()
@@ -108,7 +108,7 @@ def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(ful
 
 def test_one_thing_has_one_word_and_intervals_that_read_the_same_are_one(full: Report) -> None:
     assert full.plan.outcome is not None
-    estimate = Estimate(metric="nmse", damage=0.2, predicted_drop=0.01, factor=0.1, spread=0.2, placements=7)
+    estimate = Estimate(metric="nmse", damage=0.2, predicted_drop=0.01, factor=0.05, spread=0.2, placements=7)
     error = {"metric": "mse", "percent": False, "higher_is_better": False, "drop_type": "relative"}
     outcome = full.plan.outcome.model_copy(update=error | {"estimate": estimate, "generalized": False})
 

@@ -104,14 +104,14 @@ def test_drops_against_the_given_network_are_the_table_of_trained_weights(
     full: Report, make_evaluated: Callable[..., Evaluation]
 ) -> None:
     """Those against the trained weights, more though they are, are said beside them, also those of a robustness."""
-    trained = Retrained(source="s", layers=("a",), steps=5, batch_size=2, loss="hard", seed=0, samples=9, data="t")
+    trained = Retrained(source="a" * 64, layers=("a",), steps=5, batch_size=2, loss="hard", seed=0, samples=9, data="")
     assert full.plan.outcome is not None
     outcome = full.plan.outcome.model_copy(update={"retrained": trained})
     full = full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})})
     assert full.robustness is not None
     assert all(point.evaluation.against is None for point in full.robustness.times)
     own = over_time(make_evaluated(0.88, t) for t in (0.0, 60.0, 3600.0))
-    given = over_time(replace(make_evaluated(0.87, t), against="s") for t in (0.0, 60.0))
+    given = over_time(replace(make_evaluated(0.87, t), against="a" * 64) for t in (0.0, 60.0))
     old = full.model_copy(update={"times": own})
     assert [level.kind for level in time_chart(old.over_time, outcome).levels] == ["digital"]
     both = merged(old, full.model_copy(update={"times": given}))

@@ -37,7 +37,7 @@ def network(name: str = "fc") -> LayerGraph:
 
 
 def placed(graph: LayerGraph) -> "nx.MultiDiGraph[str]":
-    plan = qualified_plan(graph, Hardware.load("lionheart"), "source")
+    plan = qualified_plan(graph, Hardware.load("lionheart"), "")
     name = graph.layers[0].name
     measured = Sensitivity(metric="accuracy", mean=0.125, std=0.0, interval=None, draws=2)
     plan = plan.with_sensitivities({name: measured}).decide({name: ("analog", "budget", "within it")})

@@ -116,13 +116,13 @@ def test_a_run_says_at_which_times_the_budget_is_held() -> None:
 
 
 def test_a_run_of_trained_weights_says_what_drops_are_against() -> None:
-    trained = Retrained(source="s", layers=("a",), steps=5, batch_size=2, loss="hard", seed=0, samples=9, data="t")
+    trained = Retrained(source="a" * 64, layers=("a",), steps=5, batch_size=2, loss="hard", seed=0, samples=9, data="")
     outcome = outcome_of(retrained=trained)
     assert within_budget(evaluated(0.01), outcome) is None
     told = evaluation_footer([evaluated(0.01)], outcome)
     assert "drops are against the weights of this file, which were trained" in told
     assert "a drop of 1.00 points on 60 samples, is against the network as it was given (95.00 % there)" in told
-    given = replace(evaluated(0.01), against="s")
+    given = replace(evaluated(0.01), against="a" * 64)
     assert within_budget(given, outcome)
     told = evaluation_footer([given], outcome)
     assert "digital accuracy of the network that drops are against 90.00 %" in told

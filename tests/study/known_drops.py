@@ -62,7 +62,7 @@ def network(damages: dict[str, float]) -> tuple[LayerGraph, Plan]:
         layers.append(Layer(name, "MatMul", (tensor, f"{name}.w"), (f"{name}.y",), weight, MatrixShape(8, 8, 1, 1)))
         tensor = f"{name}.y"
     graph = LayerGraph(layers, ["x"], [tensor])
-    return graph, Qualify().run(graph, initial_plan(graph, MACHINE, "s", "0")).plan
+    return graph, Qualify().run(graph, initial_plan(graph, MACHINE, "", "0")).plan
 
 
 def place(

@@ -25,7 +25,7 @@ def _analysis(names: tuple[str, ...] = NAMES) -> Analysis:
     ]
     graph = LayerGraph(layers, ["x"], [f"{name}.out" for name in names])
     machine = Hardware.load("lionheart").model_copy(update={"costs": None})
-    return Analysis(Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan, graph)
+    return Analysis(Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan, graph)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_sensitivities_are_found_with_one_copy_and_with_those_that_layers_have(m
     assert with_copies[0] == chosen[1]
     assert (with_copies[1].copies, with_copies[1].method) == (8, method)
     assert with_copies[1].mean < 0.5 * found.layers[chosen[1]].mean
-    plan = qualified_plan(here.graph, here.hardware, "s")
+    plan = qualified_plan(here.graph, here.hardware, "")
     placed = found.put_into(plan.with_copies(here.graph, {chosen[1]: 8}))
     damages = [damage_of(here.graph, placed, [name]) for name in chosen[:2]]
     assert damages == [found.layers[chosen[0]].mean, with_copies[1].mean], "a search goes by the copies that there are"

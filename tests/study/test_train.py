@@ -59,7 +59,7 @@ class _Trial(Train):
         return _found(study, found), _RECORD
 
 
-_RECORD = Retrained(source="s", layers=(), steps=1, batch_size=1, loss="mse", seed=0, samples=1, data="d", curve=())
+_RECORD = Retrained(source="", layers=(), steps=1, batch_size=1, loss="mse", seed=0, samples=1, data="", curve=())
 
 
 def _found(study: Study, analog: frozenset[str]) -> Study:
