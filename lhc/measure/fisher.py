@@ -145,7 +145,7 @@ def _figure(bench: Bench, by_weights: Floats, by_outputs: Floats, confidence: fl
         metric=bench.metric.name,
         mean=found.mean,
         std=found.std,
-        interval=clipped(found.interval, bench.metric.least_damage(None), np.inf),
+        interval=clipped(found.interval, min(bench.metric.least_damage(None), found.mean), np.inf),
         draws=bench.draws,
         method="fisher",
         by_weights=float(by_weights.mean()),
