@@ -31,6 +31,7 @@ from lhc.stats import one_sided
 from lhc.study.arrange_tiles import ArrangeTiles
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.check_copies import CheckCopies
+from lhc.study.check_emulation import CheckEmulation
 from lhc.study.earlier_tests import failed_test, plan_of_file
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
@@ -96,7 +97,7 @@ def _searching(options: PartitionOptions, kind: type[Strategy]) -> Pipeline[Stud
 def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[Study]:
     """Test what was found, on samples and chips of its own; ``share``: part of the chance of error for it."""
     explain: tuple[Step[Study], ...] = (Explain(),) if options.explain else ()
-    return Pipeline("test", (Verify(_most_draws(options), share), *explain, Record()))
+    return Pipeline("test", (Verify(_most_draws(options), share), *explain, Record(), CheckEmulation()))
 
 
 def _most_draws(options: PartitionOptions) -> int:

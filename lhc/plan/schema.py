@@ -38,6 +38,7 @@ from lhc.plan.bounds import (
     check_verdict,
     first_double,
 )
+from lhc.plan.conformance import Conformance
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.numbers import MOST_COPIES, counted, drop_word, number_text
 from lhc.support.yaml_text import read_yaml, write_yaml
@@ -345,6 +346,8 @@ class Plan(PlanRecord):
     agreement: Agreement | None = None
     """Of predicted sensitivities with those that were measured to check them; None where none were."""
     outcome: Outcome | None = None
+    conformance: Conformance | None = None
+    """The emulation by the engine fast, checked; None where it was not, as where another engine computed all."""
     command: str = ""
     """That made it, with file names instead of paths; empty in plans of earlier versions."""
 

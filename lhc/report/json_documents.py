@@ -10,7 +10,7 @@ from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
 from lhc.costs.units import added_up
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
-from lhc.plan import Agreement, LayerPlan, Plan, Sensitivity
+from lhc.plan import Agreement, Conformance, LayerPlan, Plan, Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.comparison import alike
@@ -156,7 +156,7 @@ def _layer(layer: LayerPlan) -> Document:
 def _plan(plan: Plan) -> Document:
     document: Document = {"hardware": plan.hardware.name, "layers": [_layer(row) for row in folded_rows(plan.layers)]}
     document |= _named(plan, "analog_mac_fraction macs activation_macs uncounted")
-    document |= {"agreement": _agreement(plan.agreement)}
+    document |= {"agreement": _agreement(plan.agreement), "conformance": _conformance(plan.conformance)}
     outcome = plan.outcome
     if outcome is None:
         return document
@@ -175,6 +175,14 @@ def _plan(plan: Plan) -> Document:
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
         "training_note": outcome.training_note,
     }
+
+
+def _conformance(found: Conformance | None) -> Document | None:
+    """How the engine that computed agrees with the one that defines it, layer by layer."""
+    if found is None:
+        return None
+    layers = [layer.model_dump() | {"conforms": layer.conforms} for layer in found.layers]
+    return {**_named(found, "outputs apart further greatest"), "conforms": not found.wrong, "layers": layers}
 
 
 def placement_document(result: PartitionResult) -> Document:

@@ -17,6 +17,7 @@ from lhc.report.text import (
     budget_text,
     budget_word,
     capitalized,
+    conformance_text,
     draws_word,
     engine_text,
     estimate_basis,
@@ -169,6 +170,8 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     if left := left_digital(plan):
         lines.append(f"{left}; when each pays: {page('budget-not-met')}")
     lines += _columns_lines(plan)
+    if checked := conformance_text(plan):
+        lines.append(checked)
     more = list(_detail_lines(result))
     return "\n".join([*lines, *(more if details else [DETAILS] if more else [])])
 

@@ -16,6 +16,7 @@ from lhc.report.text import (
     budget_word,
     capitalized,
     comparable,
+    conformance_text,
     engine_text,
     further_text,
     healing_text,
@@ -127,6 +128,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         if not nothing_lost(plan):
             yield "Certainty", _certainty(outcome)
             yield from (("Further output", f"{capitalized(further_text(one))}.") for one in outcome.further)
+        if checked := conformance_text(plan):
+            yield "Emulation", f"{capitalized(checked)}."
         healing = healing_text(outcome)
         if healing is not None:
             yield "Healing", f"mean {outcome.drop_word} {healing}."

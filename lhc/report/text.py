@@ -37,6 +37,7 @@ __all__ = [
     "calibrations",
     "capitalized",
     "comparable",
+    "conformance_text",
     "draws_word",
     "effect_share",
     "engine_text",
@@ -353,6 +354,27 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
     shows = "shows" if found.yield_shown else "does not show"
     share = f"{100 * found.yield_share:g} %"
     return f"the budget is of the mean over {over} and of {share} of them; {one_by_one}, which {shows} {share} of all"
+
+
+def conformance_text(plan: Plan) -> str | None:
+    """How the emulation agrees with its definition; None where it was not checked."""
+    found = plan.conformance
+    if found is None:
+        computed = plan.outcome is not None and plan.outcome.engine == "aihwkit" and bool(plan.analog)
+        return "emulation: aihwkit computed every product" if computed else None
+    if found.wrong:
+        worst = found.wrong[0]
+        return (
+            f"error: the emulation does not agree with aihwkit in {counted(len(found.wrong), 'layer')}:"
+            f" {100 * worst.apart / worst.outputs:.2g} % of {worst.outputs:,} outputs of {worst.name!r} differ, by up"
+            f" to {worst.greatest:.3g} ADC steps; use --engine aihwkit, and report it"
+        )
+    counts = f"{counted(len(found.layers), 'layer')}, {found.outputs:,} outputs"
+    if not found.apart:
+        return f"emulation checked against aihwkit: {counts}, none an ADC step apart"
+    within, share = found.apart - found.further, 100 / found.outputs
+    more = f"{found.further * share:.2g} % more" if found.further else "none more"
+    return f"emulation checked against aihwkit: {counts}, {within * share:.2g} % one ADC step apart, {more}"
 
 
 def engine_text(found: Outcome) -> str:

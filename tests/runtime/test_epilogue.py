@@ -159,7 +159,7 @@ def test_bytes_are_those_of_the_operators_behind(name: str, hardware: Hardware) 
 
 
 @pytest.mark.parametrize(("engine", "hardware", "calibrated"), [
-    ("aihwkit", LIONHEART, False), ("fast", LIONHEART, True), ("fast", OFFSET, False),
+    ("aihwkit", LIONHEART, False), ("fast", LIONHEART, True), ("auto", OFFSET, False),
 ], ids=["reference", "calibrated chips", "digital offset"])  # fmt: skip
 @pytest.mark.parametrize("case", [_Case(RELU), _Case(BOTH), _Case(BOTH, group=12)], ids=["Relu", "sum", "channels"])
 def test_whatever_multiplies(engine: str, hardware: Hardware, calibrated: bool, case: _Case) -> None:
