@@ -49,7 +49,7 @@ class Running:
             self.cache.close()
             if self.cache.earlier and error is None and not self._looks_only:
                 told = counted(self.cache.earlier, "result")
-                log.log(NOTE, "note: %s of an earlier run taken as they are (--fresh measures anew)", told)
+                log.log(NOTE, "note: %s of an earlier run reused (--fresh measures anew)", told)
 
     @property
     def bounded(self) -> bool:

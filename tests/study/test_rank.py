@@ -223,7 +223,7 @@ def test_sensitivities_are_found_with_one_copy_and_with_those_that_layers_have(m
 def test_results_of_an_earlier_run_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As a note: whoever asks twice wants to know that nothing was measured anew."""
     caplog.set_level(NOTE, "lhc")
-    for told in ("", "note: 9 results of an earlier run taken as they are (--fresh measures anew)"):
+    for told in ("", "note: 9 results of an earlier run reused (--fresh measures anew)"):
         with Running(Execution(work_dir=tmp_path)) as running:
             here = replace(bench(), running=running)
             sensitivities(here, names(here)[:2], "measure")
