@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import example_shapes
-from lhc.onnx_io.shapes import SMALLER_EXAMPLE
+from lhc.onnx_io.shapes import SECOND_OF_SOUND, SMALLER_EXAMPLE
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
 from lhc.passes import ChooseCopies, PayingCopies, qualified_plan
@@ -52,8 +52,10 @@ def _of_shapes(opened: Opened, given: Mapping[str, tuple[int, ...]]) -> tuple[La
     except OpenSizesError as raised:
         error = raised
     reason: ModelError = error
-    for size in (None, SMALLER_EXAMPLE):
+    for size in (None, SMALLER_EXAMPLE, SECOND_OF_SOUND):
         example = example_shapes(opened.model, given, size)
+        if size == SECOND_OF_SOUND and any(len(shape) > 2 for shape in example.values()):
+            continue  # no waveforms, and a picture of that side would not fit in memory
         shapes = {**given, **example}
         try:
             return opened.stepped(shapes).graph(shapes), example

@@ -39,6 +39,8 @@ EXAMPLE_SIDE = 224
 """The same of pictures: inputs of four axes or more whose last two are open, but for caches of past tokens."""
 SMALLER_EXAMPLE = 64
 """Size of any open dimension where a network does not take these."""
+SECOND_OF_SOUND = 16_000
+"""The same of waveforms: the windows of a spectrogram are longer than the other examples."""
 
 GIANT = 2**31
 """Most values of a tensor that a model may compute for one sample."""

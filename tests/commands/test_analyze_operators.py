@@ -71,6 +71,25 @@ def test_sizes_that_a_file_leaves_open_are_tried_before_the_user_is_asked() -> N
         lhc.analyze(text_model(FLAT, {"k": kernel, "v": numbers(2 * 5 * 5, 3)}))
 
 
+WAVEFORM = """
+net (float[N, samples] sound) => (float[1, 8, frames] y) {
+  same = Equal (sound, sound)
+  places = NonZero (same)
+  one = Constant <value_ints = [1]> ()
+  row = Gather <axis = 0> (places, one)
+  line = Cast <to = 1> (row)
+  x = Unsqueeze (line, one)
+  [spectrum] y = Conv <strides = [160]> (x, windows)
+}"""
+
+
+def test_a_waveform_gets_an_example_that_its_windows_fit_into() -> None:
+    """Windows of 400 samples fit into none of the other examples; how many there are only running it tells."""
+    found = lhc.analyze(text_model(WAVEFORM, {"windows": numbers(8, 1, 400)}))
+    assert found.example == {"sound": (1, 16_000)}
+    assert row(found, "spectrum").macs == 8 * 400 * 98
+
+
 GRU_MACS = 20 * 3 * 64 * (16 + 64)
 
 
