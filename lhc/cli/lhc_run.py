@@ -52,7 +52,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
         if only_outputs and (metric := own_metric(asked, opened)) is not None:
             hint(f"note: no table: the placement was judged by a function, which --metric {metric} names")
     if not only_outputs:
-        footer = evaluation_footer(evaluations, evaluations.outcome)
+        footer = evaluation_footer(evaluations, evaluations.outcome, evaluations.conformance)
         emit(evaluations_document(evaluations), evaluations.as_table(), footer, shown.chosen)
         if own:
             report_measured(partial(report_of, opened, times=evaluations), watching.work_dir, shown.report)

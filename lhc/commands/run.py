@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.measure import Running
+from lhc.measure.emulation import placement_conformance
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.signature import keywords
 from lhc.report.measured_results import Evaluations
@@ -42,10 +43,11 @@ def evaluate(options: RunOptions) -> Evaluations:
         other = None if study.original is None else study.original.model.source
         if outcome is not None and (outcome.retrained is None) == (other is None):
             warn_of_other_digital(bench, outcome)
+        checked = placement_conformance(bench, analog) if analog and study.engine == "fast" else None
     calibrated = study.calibrated_on if analog else 0
     told = (told_how(one, calibrated, study.plan.hardware, study.engine) for one in found)
     found = [replace(one, data=data, skipped=skipped, against=other) for one in told]
-    return Evaluations(found, own_outcome(options, stored, opened.model.source))
+    return Evaluations(found, own_outcome(options, stored, opened.model.source), checked)
 
 
 @keywords(OutputsOptions)

@@ -121,6 +121,8 @@ def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:
     }
     if plan.agreement is not None:
         keys["lhc.agreement"] = plan.agreement.model_dump_json()
+    if plan.conformance is not None:
+        keys["lhc.conformance"] = plan.conformance.model_dump_json()
     if plan.outcome is not None:
         keys["lhc.result"] = plan.outcome.model_dump_json()
     if plan.control:
@@ -209,6 +211,7 @@ def read_plan(model: OnnxModel) -> "Plan | None":
             "layers": json.loads(keys["lhc.plan"]),
             "control": json.loads(keys.get("lhc.control", "{}")),
             "agreement": json.loads(keys.get("lhc.agreement", "null")),
+            "conformance": json.loads(keys.get("lhc.conformance", "null")),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
             "command": keys.get("lhc.command", ""),
         }
@@ -226,7 +229,7 @@ def _check_size(fields: Mapping[str, object], nodes: int) -> None:
     if isinstance(layers, list) and len(layers) > nodes + _NESTED:
         raise ValueError(f"{len(layers)} layers planned, {nodes} in the model")
     most = _ENTRIES * (nodes + _NESTED)
-    if holds_more([layers, fields["agreement"], fields["outcome"]], most):
+    if holds_more([layers, fields["agreement"], fields["conformance"], fields["outcome"]], most):
         raise ValueError(f"more than {most} values for {nodes} layers")
     if len(json.dumps(fields["hardware"])) > _HARDWARE:
         raise ValueError(f"a hardware description of more than {_HARDWARE >> 10} KiB")

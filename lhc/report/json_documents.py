@@ -234,6 +234,7 @@ def evaluations_document(results: Evaluations) -> Document:
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
         **_named(first, "samples documents draws seed calibrated against engine"),
+        "conformance": _conformance(results.conformance),
         "times": [
             _named(found, "t_s mean std interval drop drop_interval sample_interval")
             | {"within_budget": within_budget(found, results.outcome)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lhc.options.python_words import python_words
-from lhc.plan import Outcome
+from lhc.plan import Conformance, Outcome
 from lhc.report.measured_tables import (
     attribution_footer,
     attribution_table,
@@ -39,13 +39,17 @@ class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple ho
 
     Attributes:
         outcome: how the placement that was run was judged when it was placed; None where another one is run.
+        conformance: of the emulation with its definition; None where nothing was checked.
     """
 
     outcome: Outcome | None
+    conformance: Conformance | None
 
-    def __new__(cls, found: Iterable[Evaluation], outcome: Outcome | None = None) -> Self:
+    def __new__(
+        cls, found: Iterable[Evaluation], outcome: Outcome | None = None, conformance: Conformance | None = None
+    ) -> Self:
         made = super().__new__(cls, found)
-        made.outcome = outcome
+        made.outcome, made.conformance = outcome, conformance
         return made
 
     def as_table(self) -> Table:
@@ -55,7 +59,7 @@ class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple ho
     @property
     def summary(self) -> str:
         """What the figures rest on, and what they say beside the verdict of the placement."""
-        return python_words(evaluation_footer(self, self.outcome))
+        return python_words(evaluation_footer(self, self.outcome, self.conformance))
 
     def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
         """The metric over time, that of the digital network and the budget; see `lhc.SensitivityTable.plot`."""

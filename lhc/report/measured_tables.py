@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from lhc.passes import STRATEGIES
-from lhc.plan import Outcome
+from lhc.plan import Conformance, Outcome
 from lhc.plan.recurrent_steps import by_title
 from lhc.report.margin_text import (
     fails_text,
@@ -17,6 +17,7 @@ from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
     SHARES_NOTE,
+    agreement_text,
     budget_for,
     budget_of_chips,
     calibrations,
@@ -108,8 +109,10 @@ def within_budget(found: Evaluation, outcome: Outcome | None, drop_type: str = "
     return interval is not None and interval[1] <= budget_for(found, outcome, drop_type)
 
 
-def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = None) -> str:
-    """The lines under the table of ``lhc run``."""
+def evaluation_footer(
+    results: Sequence[Evaluation], outcome: Outcome | None = None, checked: Conformance | None = None
+) -> str:
+    """The lines under the table of ``lhc run``; ``checked``: how the emulation agrees with its definition."""
     first = results[0]
     of = f" of the network that {first.drop_word}s are against" if first.against else ""
     digital = f"digital {first.metric}{of} {metric_value(first.baseline, first.percent)}"
@@ -120,6 +123,8 @@ def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = N
         lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")
     if outcome is not None and outcome.metric == first.metric:
         lines += _beside_verdict(first, outcome)
+    if emulation := agreement_text(checked, first.engine == "aihwkit"):
+        lines.append(emulation)
     return "\n".join(lines)
 
 

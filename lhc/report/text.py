@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lhc.options.budget_options import DropType
-from lhc.plan import Estimate, LayerPlan, Outcome, OutputOutcome, Plan, Reason, Sensitivity, TestedPlacement
+from lhc.plan import (
+    Conformance,
+    Estimate,
+    LayerPlan,
+    Outcome,
+    OutputOutcome,
+    Plan,
+    Reason,
+    Sensitivity,
+    TestedPlacement,
+)
 from lhc.plan.sensitivity_texts import found_with_one_copy
 from lhc.support.numbers import (
     counted,
@@ -30,6 +40,7 @@ __all__ = [
     "EFFECTS",
     "REASONS",
     "SHARES_NOTE",
+    "agreement_text",
     "budget_for",
     "budget_of_chips",
     "budget_text",
@@ -357,10 +368,14 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
 
 
 def conformance_text(plan: Plan) -> str | None:
-    """How the emulation agrees with its definition; None where it was not checked."""
-    found = plan.conformance
+    """How the emulation of a placement agrees with its definition; None where it was not checked."""
+    computed = plan.outcome is not None and plan.outcome.engine == "aihwkit" and bool(plan.analog)
+    return agreement_text(plan.conformance, computed)
+
+
+def agreement_text(found: Conformance | None, computed: bool) -> str | None:
+    """The same of what a check found; ``computed``: by the engine aihwkit, which needs none."""
     if found is None:
-        computed = plan.outcome is not None and plan.outcome.engine == "aihwkit" and bool(plan.analog)
         return "emulation: aihwkit computed every product" if computed else None
     if found.wrong:
         worst = found.wrong[0]

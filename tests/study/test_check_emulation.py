@@ -1,11 +1,14 @@
 """What is written down, and said, of the emulation of a placement."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 import lhc
+from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Conformance, LayerConformance
-from lhc.report.json_documents import partition_document
+from lhc.report.json_documents import evaluations_document, partition_document
 from lhc.report.placement_lines import partition_head
 
 pytestmark = pytest.mark.analog
@@ -13,12 +16,15 @@ pytestmark = pytest.mark.analog
 ASKED = {"samples": 60, "draws": 2, "max_drop": 0.9, "strategy": "all-analog", "explain": False}
 
 
-def test_a_placement_carries_the_evidence_of_its_emulation() -> None:
+def test_a_placement_carries_the_evidence_of_its_emulation(tmp_path: Path) -> None:
     result = lhc.partition("digits-narrow", **ASKED)  # type: ignore[arg-type]
     found = result.plan.conformance
     assert found is not None
     assert {layer.name for layer in found.layers} == result.plan.analog
     assert found.wrong == ()
+    stored = read_plan(load_model(result.save(tmp_path / "placed.onnx")))
+    assert stored is not None
+    assert stored.conformance == found
     document = partition_document(result)["conformance"]
     assert isinstance(document, dict)
     assert document["outputs"] == found.outputs
@@ -67,3 +73,17 @@ def test_an_error_is_not_hidden() -> None:
 def test_counts_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValidationError, match="5 of 4 of 1000 outputs"):
         _layer(apart=4, further=5)
+
+
+def test_a_run_of_a_placement_is_checked_too() -> None:
+    asked = {"all_analog": True, "samples": 40, "draws": 2}
+    found = lhc.evaluate("digits-narrow", **asked)  # type: ignore[arg-type]
+    assert found.conformance is not None
+    assert found.conformance.wrong == ()
+    document = evaluations_document(found)["conformance"]
+    assert isinstance(document, dict)
+    assert document["conforms"] is True
+    assert "emulation checked against aihwkit: " in found.summary
+    defined = lhc.evaluate("digits-narrow", engine="aihwkit", **asked)  # type: ignore[arg-type]
+    assert defined.conformance is None
+    assert "emulation: aihwkit computed every product" in defined.summary
