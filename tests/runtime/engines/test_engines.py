@@ -345,3 +345,18 @@ def test_programmed_weights_are_those_that_the_tiles_realise() -> None:
     for engine in ENGINES:
         assert product(matrix, torch.from_numpy(x), engine=engine).numpy() == pytest.approx(x @ realised.T, abs=1e-4)
     assert 0.05 < np.linalg.norm(realised - weight) / np.linalg.norm(weight) < 0.3
+
+
+def test_engines_round_alike_where_vectors_are_read_again() -> None:
+    """With copies many vectors saturate, and their greatest input, halved, lies on half a step of the DAC."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(10, 20)).astype(np.float32)
+    silent = _silent(LIONHEART)
+    x = torch.from_numpy(rng.normal(size=(2000, 20)).astype(np.float32))
+    chip = programmed(weight, silent, 3600.0, copies=silent.free_copies("a", 20))
+    fast, aihwkit = (product(chip, x, engine=engine).numpy() for engine in ENGINES)
+
+    saturating = np.abs(x.numpy() @ weight.T).max(axis=1) * 12 > 12 * np.abs(x.numpy()).max(axis=1)
+    assert saturating.mean() > 0.5
+    apart = np.abs(fast - aihwkit) > 1e-4 * np.abs(aihwkit).max()
+    assert apart.any(axis=1).mean() < 2e-3
