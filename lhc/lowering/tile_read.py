@@ -124,6 +124,10 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
     They are divided by ``divisor``, which has one number for every vector or is one number, and by a round's reduction
     (None: 1).
     """
+    if spec.scaling == "vector":
+        return _codes_of_scaled(op, v, x, divisor, reduction)
+    if "dac_step" in v and (spec.slices is not None or spec.unsigned):  # which the engine aihwkit emulates
+        return _codes_by_division(op, spec, v, x, divisor, reduction)
     parts = [part for part in (v.get("dac_step"), reduction) if part is not None]
     unit = divisor
     if parts:
@@ -136,10 +140,7 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
     # Reciprocal, not 1 / unit: onnxruntime makes x / unit of that, whose last bits are others.
     codes = x
     if unit is not None:
-        factor = op.Reciprocal(unit, _outputs=["factor"])
-        if spec.scaling == "vector":
-            factor = beside(op, factor, "factor_beside")
-        codes = op.Mul(x, factor, _outputs=["in_steps"])
+        codes = op.Mul(x, op.Reciprocal(unit, _outputs=["factor"]), _outputs=["in_steps"])
     if "dac_step" in v and spec.scaling == "range" and reduction is not None:
         # Half the greatest code lies on a rounding edge: all inputs beyond the range have one code, whatever the range.
         full_scale = op.Round(op.Reciprocal(step, _outputs=["codes_of_range"]), _outputs=["code_of_range"])
@@ -148,6 +149,35 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
     if "dac_limit" in v and not of_inputs:
         codes = clipped(op, codes, v["dac_limit"])
     return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
+
+
+def _codes_of_scaled(op: OpBuilder, v: Values, x: Any, divisor: Any, reduction: Any) -> Any:
+    """The same where every vector has a scale, in aihwkit's order: other orders round half a step another way."""
+    factor = beside(op, op.Reciprocal(divisor, _outputs=["factor"]), "factor_beside")
+    codes = op.Mul(x, factor, _outputs=["scaled"])
+    if "dac_step" in v:
+        per_unit = op.Reciprocal(v["dac_step"], _outputs=["codes_of_full_scale"])
+        if reduction is not None:
+            per_unit = op.Div(per_unit, reduction, _outputs=["codes_of_reduced_scale"])
+        codes = op.Mul(codes, per_unit, _outputs=["in_steps"])
+    elif reduction is not None:
+        codes = op.Div(codes, reduction, _outputs=["reduced"])
+    if "dac_limit" in v:
+        codes = clipped(op, codes, v["dac_limit"])
+    return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
+
+
+def _codes_by_division(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, reduction: Any) -> Any:
+    """The same in the order of aihwkit's own tile, which divides by the range, and then by a step."""
+    scaled = x
+    if divisor is not None:
+        scaled = clipped(op, op.Div(x, divisor, _outputs=["of_range"]), op.Constant(value_float=1.0), spec.unsigned)
+    if reduction is not None:
+        scaled = op.Div(scaled, reduction, _outputs=["reduced"])
+    codes = op.Div(scaled, v["dac_step"], _outputs=["in_steps"])
+    if "dac_limit" in v:
+        codes = clipped(op, codes, v["dac_limit"], spec.unsigned)
+    return op.Round(codes, _outputs=["codes"])
 
 
 def scales_of_codes(op: OpBuilder, v: Values) -> Any:

@@ -241,7 +241,8 @@ def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, er
 def test_inputs_without_signs_and_sums_from_zero_are_compiled(kind: str, management: str, bits: int | None) -> None:
     """Weights in two's complement, whose first slice is subtracted; zeros are read."""
     drawn = drawn_layer(kind)
-    adc = {"bits": bits, "bound": 4.0, "bound_management": management, "polarity": "unipolar", "zero_skipping": False}
+    # Sums of bits are whole numbers of a step: with a round bound many would lie just between two codes of the ADC.
+    adc = {"bits": bits, "bound": 4.137, "bound_management": management, "polarity": "unipolar", "zero_skipping": False}
     mapping = {"cell_bits": 1, "slices": 4, "code": "twos-complement", "columnwise": False}
     fields = {"adc": adc, "dac": {"bits": bits, "scaling": "static", "code": "unsigned"}, "mapping": mapping}
     bare = {"devices": None, "costs": None, "compensation": {"drift": "none"}, "tiles": {"rows": 12, "cols": 4}}

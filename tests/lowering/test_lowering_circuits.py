@@ -32,7 +32,8 @@ CIRCUITS: dict[str, dict[str, Any]] = {
     },
     "two's complement": {
         "dac": {"bits": 5, "slice_bits": 2, "scaling": "static", "code": "twos-complement"},
-        "adc": {"bits": 5, "bound": 6.0, "polarity": "unipolar", "zero_skipping": False},
+        # with a round bound sums of bits would lie just between two codes
+        "adc": {"bits": 5, "bound": 6.137, "polarity": "unipolar", "zero_skipping": False},
         "mapping": BITS,
     },
     "unsigned slices": {
