@@ -156,8 +156,9 @@ class HybridExecutor(PlacedNetwork):
 
     def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
         """What tiles before programming depend on, beside the weights of the model."""
-        machine = hardware.for_layer(layer.name).model_dump_json()
-        return layer.tile_set, machine, self._ranges.get(layer.name), self._copies.get(layer.name, 1)
+        machine = hardware.for_layer(layer.name)
+        described = machine.model_dump_json(), tuple(machine.user_code.items())
+        return layer.tile_set, described, self._ranges.get(layer.name), self._copies.get(layer.name, 1)
 
     def tile_sets(self) -> "dict[str, AnalogLayer]":
         """The first layer of every tile set."""

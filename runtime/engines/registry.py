@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.errors import UsageError
@@ -12,10 +13,11 @@ from lhc.hardware import Hardware
 from lhc.options.values import AskedEngine
 from lhc.options.values import Engine as EngineName
 from lhc.runtime.engines.aihwkit.engine import AihwkitEngine
-from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.engine import CompiledEngine
 from lhc.runtime.engines.protocol import ChipsMatrix, Engine
-from lhc.runtime.torch_device import CPU
+
+if TYPE_CHECKING:
+    from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 
 __all__ = ["ENGINES", "EngineChoice", "choose_engine", "defining_matrix", "matrix_on_chips"]
 
@@ -80,8 +82,13 @@ def matrix_on_chips(
     return ENGINES[name].matrix(chips, draws, seed, hardware, convolves)
 
 
-def defining_matrix(chip: ProgrammedMatrix, draw: int, seed: int, hardware: Hardware, convolves: bool) -> AihwkitMatrix:
+def defining_matrix(
+    chip: ProgrammedMatrix, draw: int, seed: int, hardware: Hardware, convolves: bool
+) -> "AihwkitMatrix":
     """A matrix on one chip by the engine that is the definition, on the processor; see `matrix_on_chips`."""
+    from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
+    from lhc.runtime.torch_device import CPU
+
     return AihwkitMatrix([chip], [draw], seed, hardware, convolves, CPU)
 
 

@@ -391,7 +391,8 @@ def test_a_metric_of_the_user_goes_to_other_processes(tmp_path: Path, monkeypatc
     metric = get_metric("own_metric_b:size", higher_is_better=False)
     payload = packed(bench(chain(layers=1), task(20).with_metric(metric)).setting)
     output = np.ones((3, 16), np.float32)
-    np.testing.assert_array_equal(pickle.loads(payload).metric.score(output, output), [16, 16, 16])
+    _, setting = pickle.loads(payload)
+    np.testing.assert_array_equal(pickle.loads(setting).metric.score(output, output), [16, 16, 16])
     Path("own_metric_b.py").write_text("def size(output, targets):\n    return abs(output).max(axis=1)\n")
     with pytest.raises(UsageError, match="another version is loaded here"):
-        pickle.loads(payload)
+        pickle.loads(setting)

@@ -118,10 +118,13 @@ def test_a_test_that_was_passed_stands_for_what_asks_no_more(plan: Plan) -> None
     assert passed_test(passed, study, same, analog - {next(iter(analog))}) is None, "another placement"
     assert passed_test(passed, asked_of(passed, model=SimpleNamespace(source="others")), same, analog) is None
     assert passed_test(passed, asked_of(passed, t_s=0.0), same, analog) is None, "other times were not tested"
-    assert passed_test(passed, asked_of(passed, options=SimpleNamespace(output="other")), same, analog) is None
+    assert (
+        passed_test(passed, asked_of(passed, options=SimpleNamespace(output="other", scored="other")), same, analog)
+        is None
+    )
     assert passed_test(plan, study, same, analog) is None
     assert passed_test(None, study, same, analog) is None
 
 
 def asked_of(plan: Plan, **differs: Any) -> Study:  # noqa: ANN401
-    return study_of(plan, **{"options": SimpleNamespace(output=None)} | differs)
+    return study_of(plan, **{"options": SimpleNamespace(output=None, scored=None)} | differs)
