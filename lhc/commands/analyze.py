@@ -58,7 +58,12 @@ def _of_shapes(opened: Opened, given: Mapping[str, tuple[int, ...]]) -> tuple[La
             continue  # no waveforms, and a picture of that side would not fit in memory
         shapes = {**given, **example}
         try:
-            return opened.stepped(shapes).graph(shapes), example
+            graph = opened.stepped(shapes).graph(shapes)
         except ModelError as other:
             reason = other
+            continue
+        empty = next((layer for layer in graph.candidates if layer.matrix and layer.matrix.positions < 1), None)
+        if empty is None:
+            return graph, example
+        reason = ModelError(f"layer {empty.name!r} has no output then: its window is larger than its input")
     raise OpenSizesError(f"{error} (that and larger sizes were tried and do not fit: {reason})") from reason

@@ -90,6 +90,21 @@ def test_a_waveform_gets_an_example_that_its_windows_fit_into() -> None:
     assert row(found, "spectrum").macs == 8 * 400 * 98
 
 
+STATIC_WAVEFORM = """
+net (float[N, samples] sound) => (float[N, 8, frames] y) {
+  one = Constant <value_ints = [1]> ()
+  x = Unsqueeze (sound, one)
+  [spectrum] y = Conv <strides = [160]> (x, windows)
+}"""
+
+
+def test_an_example_that_leaves_a_layer_without_outputs_is_not_taken() -> None:
+    """Shape inference takes windows that are larger than their input, and counts nothing."""
+    found = lhc.analyze(text_model(STATIC_WAVEFORM, {"windows": numbers(8, 1, 400)}))
+    assert found.example == {"sound": (1, 16_000)}
+    assert row(found, "spectrum").macs == 8 * 400 * 98
+
+
 GRU_MACS = 20 * 3 * 64 * (16 + 64)
 
 
