@@ -25,7 +25,9 @@ def _as_error(found: Any) -> Any:  # noqa: ANN401
         return [_as_error(one) for one in found]
     if not isinstance(found, dict):
         return found
-    error = {"metric": "nmse", "percent": False, "higher_is_better": False}
+    error: dict[str, Any] = {"metric": "nmse", "percent": False, "higher_is_better": False}
+    if {"baseline", "value"} <= found.keys():  # what fell rises by as much
+        error["value"] = 2 * found["baseline"] - found["value"]
     return {name: _as_error(one) for name, one in found.items()} | (error if "percent" in found else {})
 
 
