@@ -46,7 +46,6 @@ class _Programmed:
         baseline: of that.
     """
 
-    mapped: MappedTile
     weights: Tensor
     drift: Any
     read_out: TileReadOut | None
@@ -183,7 +182,7 @@ class AnalogMatrix:
                 " weights are all equal: aihwkit's model divides by their range"
             )
         if self._config.drift_compensation is None:
-            return _Programmed(mapped, weights, drift, None, None)
+            return _Programmed(weights, drift, None, None)
         offset = None if chip is None or chip.faults.offset is None else torch.from_numpy(chip.faults.offset)
         read = None if mapped.read.all() else torch.from_numpy(mapped.read.astype(np.float32))
         # The reference is the weights, not what devices are programmed to around faults.
@@ -192,7 +191,7 @@ class AnalogMatrix:
         currents = self._hardware.currents if self._hardware.currents.any else None
         read_out = TileReadOut(self._config, reference, read, offset, levels, unipolar, currents)
         read_out.weights = torch.from_numpy(self._held(weights, chip))
-        return _Programmed(mapped, weights, drift, read_out, read_out.baseline())
+        return _Programmed(weights, drift, read_out, read_out.baseline())
 
     def _held(self, weights: Tensor, chip: ChipTile | None) -> Floats:
         """What a tile holds whose healthy devices hold these weights."""
