@@ -5,8 +5,7 @@ The graph is interpreted: its operators run one after the other as torch functio
 parameters under the names that the file gives them; what nodes share, they share here. Operators that the ONNX standard
 defines by others, and functions of the model itself, are inlined first.
 
-onnx2pytorch was tried instead (docs/decisions.md): it computes the same numbers, but keeps weights and outputs of
-products to itself.
+onnx2pytorch computes the same numbers, but keeps weights and outputs of products to itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -81,6 +81,7 @@ def test_a_repeated_name_is_found() -> None:
     assert repeated(iter(["a.py", "b.py", "a.py"])) == ["a.py"]
 
 
+RECORD = ["Context", "Decision", "Consequence"]
 SUITES = ("fuzz", "trials")
 """Folders of tests whose subject is the whole of lhc, beside the files of tests/ itself."""
 
@@ -146,10 +147,14 @@ def test_no_test_file_imports_another() -> None:
     assert lines == set()
 
 
-def test_decisions_are_numbered_one_after_the_other_and_each_fits_on_a_screen() -> None:
-    parts = re.split(r"^### ", (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    assert [int(part.partition(".")[0]) for part in parts] == list(range(1, len(parts) + 1))
-    assert [part.partition("\n")[0] for part in parts if part.count("\n") > 40] == []
+def test_decisions_are_numbered_and_indexed_and_say_why() -> None:
+    page = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    index, *records = re.split(r"^## ", page, flags=re.MULTILINE)
+    titles = [record.partition("\n")[0] for record in records]
+    assert re.findall(r"^\| (\d+) \| \[(.*?)\]", index, re.MULTILINE) == [tuple(t.split(". ", 1)) for t in titles]
+    assert [title.partition(".")[0] for title in titles] == [str(number + 1) for number in range(len(titles))]
+    parts = [re.findall(r"^\*\*(\w+)\.\*\*", record, re.MULTILINE) for record in records]
+    assert [title for title, found in zip(titles, parts, strict=True) if found != RECORD] == []
 
 
 def test_pages_name_tests_that_are_there() -> None:

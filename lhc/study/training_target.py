@@ -25,7 +25,7 @@ LEFT = 0.45
 1,000 steps and fewer (docs/retraining.md)."""
 FALLS_SHORT = 0.3
 """Part of what was trained for that may be missed without a second training: other targets brought a layer of fourteen
-at most where the first one was not hopeless (docs/decisions.md)."""
+at most where the first one was not hopeless."""
 
 
 def proposed(searched: Study) -> frozenset[str]:
