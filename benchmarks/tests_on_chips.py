@@ -3,7 +3,9 @@
     python benchmarks/tests_on_chips.py [--runs 2000] [--deviation 0.3]
 
 Chips are numbers: normal; Student's with 3 degrees of freedom; or one in twenty of them fails badly, by eight times the
-budget at a mean drop of the budget. Drops are in budgets. What each test is: docs/statistics.md.
+budget at a mean drop of the budget. Drops are in budgets. Tests: Student's at ten chips; the looks of lhc
+(docs/statistics.md); an anytime-valid t (Wang and Ramdas 2025); bets on a drop between -1 and 1 (Waudby-Smith and
+Ramdas 2024).
 """
 
 import argparse
