@@ -5,7 +5,7 @@ vectors follow each other while it lies in the first-level cache (`conv_kernel`,
 `depthwise_kernel`, `matmul_kernel`).
 Inputs are converted once for all chips. Converter steps are folded into the weights: in between, inputs and outputs
 are integer codes. Against aihwkit's order of operations this moves last bits, hence an output that lies on a rounding
-edge by one code; docs/emulation.md has the formulas, docs/engine.md what each step costs.
+edge by one code; docs/emulation.md has the formulas, docs/performance.md what each step costs.
 
 Every value is a sum in a fixed order, and every deviate has a counter: results do not depend on what else is in a call.
 """
