@@ -9,6 +9,7 @@ from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.options.training import TrainingOptions
 from lhc.study.check_calibration import with_useful_calibration
+from lhc.study.check_emulation import CheckEmulation
 from lhc.study.earlier_tests import as_tested, failed_test, passed_test
 from lhc.study.outcome import PartitionResult
 from lhc.study.to_train import read_to_train
@@ -54,9 +55,10 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         kept = better((study, before, None), (trained, after, record))
         if options.explain:
             kept = with_remedies(kept, analog, validation, verification, budget)
+        result = result_of(kept, before, after, budget, stored, earlier or passed)
+        plan = CheckEmulation().apply(replace(kept[0], plan=result.plan)).plan
     sizes = len(start.training), min(len(validation), VALIDATION_SAMPLES), len(verification)
-    result = result_of(kept, before, after, budget, stored, earlier or passed)
     notes = (samples_note(sizes, outcome), *result.notes)
     made = made_by("retrain", replace(options, model=study.model.label), running.cut_short)
-    command = result.plan.command or made  # a verdict that stays is that of the command before
-    return replace(result, plan=result.plan.model_copy(update={"command": command}), notes=notes)
+    command = plan.command or made  # a verdict that stays is that of the command before
+    return replace(result, plan=plan.model_copy(update={"command": command}), notes=notes)

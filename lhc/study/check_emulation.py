@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from lhc.measure.emulation import placement_conformance
+from lhc.measure.emulation import SAMPLES, placement_conformance
 from lhc.study.state import Study
 
 __all__ = ["CheckEmulation"]
@@ -21,6 +21,6 @@ class CheckEmulation:
         """The study whose plan says how engines agree."""
         if study.engine != "fast" or not study.plan.analog:
             return study
-        bench = study.bench(study.splits.judged, limited=False)
+        bench = study.bench(study.splits.judged.head(SAMPLES), limited=False)
         found = placement_conformance(bench, study.plan.analog)
         return replace(study, plan=study.plan.model_copy(update={"conformance": found}))

@@ -93,11 +93,21 @@ def test_a_placement_that_was_shown_to_hold_keeps_its_verdict_where_its_weights_
     assert outcome.training_note is not None
     assert outcome.model_copy(update={"training_note": None}) == placed.plan.outcome
     assert kept.plan.layers == placed.plan.layers
+    assert placed.plan.conformance is not None
+    assert kept.plan.conformance == placed.plan.conformance, "of the same chip, weights and samples"
     assert kept.plan.command == placed.plan.command
     assert outcome.training_note.endswith("test which the given weights passed before, on 300 samples")
     stricter = lhc.retrain.of(replace(asked, max_drop="9%")).plan.outcome
     assert stricter is not None
     assert (stricter.within_budget, stricter.samples) == (False, 40), "that was not shown before"
+
+
+def test_the_kept_network_carries_its_own_check_of_the_emulation(result: lhc.PartitionResult) -> None:
+    found = result.plan.conformance
+    assert found is not None
+    assert {layer.name for layer in found.layers} == result.plan.analog
+    assert found.wrong == ()
+    assert "emulation checked against aihwkit: " in partition_head(result)
 
 
 def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> None:
