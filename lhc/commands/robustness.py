@@ -44,7 +44,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
         found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
 
         def told(one: Evaluation) -> Evaluation:
-            return told_how(one, placed.calibrated, machine, placed.study.engine)
+            return told_how(one, placed.calibrated, placed.study)
 
         found = replace(
             found,
@@ -68,8 +68,7 @@ def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluati
             bench.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
             for t in sorted(ages)
         )
-        machine = placed.study.plan.hardware
-        return tuple(told_how(one, placed.calibrated, machine, placed.study.engine) for one in found)
+        return tuple(told_how(one, placed.calibrated, placed.study) for one in found)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def evaluate(options: RunOptions) -> Evaluations:
             warn_of_other_digital(bench, outcome)
         checked = placement_conformance(bench, analog) if analog and study.engine == "fast" else None
     calibrated = study.calibrated_on if analog else 0
-    told = (told_how(one, calibrated, study.plan.hardware, study.engine) for one in found)
+    told = (told_how(one, calibrated, study) for one in found)
     found = [replace(one, data=data, skipped=skipped, against=other) for one in told]
     return Evaluations(found, own_outcome(options, stored, opened.model.source), checked)
 

@@ -274,6 +274,8 @@ class Outcome(PlanRecord):
     t_s: Seconds
     engine: Annotated[Literal["fast", "aihwkit", "fast16"], BeforeValidator(_engine)] = "fast"
     """How products on tiles were computed; fast16, of earlier versions, rounded programmed weights to 16 bits."""
+    engine_reason: str | None = None
+    """Why that engine, as a clause; None where it is the default one, and in plans of earlier versions."""
     strategy: Name
     data: Digest
     """SHA-256 of the samples."""

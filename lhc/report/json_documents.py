@@ -118,7 +118,7 @@ def sensitivity_document(table: SensitivityTable) -> Document:
         }
         for name, s in table.layers.items()
     ]
-    known = _named(table, "metric samples documents draws seed t_s confidence calibrated engine")
+    known = _named(table, "metric samples documents draws seed t_s confidence calibrated engine engine_reason")
     return known | {"agreement": _agreement(table.agreement), "layers": layers}
 
 
@@ -171,7 +171,7 @@ def _plan(plan: Plan) -> Document:
         "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
         "healing": None if outcome.healing is None else outcome.healing.model_dump(),
         "harmful_calibration": outcome.harmful_calibration and outcome.harmful_calibration.model_dump(),
-        **_named(outcome, "samples documents draws seed t_s engine"),
+        **_named(outcome, "samples documents draws seed t_s engine engine_reason"),
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
         "training_note": outcome.training_note,
     }
@@ -233,7 +233,7 @@ def evaluations_document(results: Evaluations) -> Document:
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
-        **_named(first, "samples documents draws seed calibrated against engine"),
+        **_named(first, "samples documents draws seed calibrated against engine engine_reason"),
         "conformance": _conformance(results.conformance),
         "times": [
             _named(found, "t_s mean std interval drop drop_interval sample_interval")

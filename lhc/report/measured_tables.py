@@ -123,7 +123,7 @@ def evaluation_footer(
         lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")
     if outcome is not None and outcome.metric == first.metric:
         lines += _beside_verdict(first, outcome)
-    if emulation := agreement_text(checked, first.engine == "aihwkit"):
+    if emulation := agreement_text(checked, first.engine, first.engine_reason):
         lines.append(emulation)
     return "\n".join(lines)
 

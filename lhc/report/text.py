@@ -369,14 +369,17 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
 
 def conformance_text(plan: Plan) -> str | None:
     """How the emulation of a placement agrees with its definition; None where it was not checked."""
-    computed = plan.outcome is not None and plan.outcome.engine == "aihwkit" and bool(plan.analog)
-    return agreement_text(plan.conformance, computed)
+    outcome = plan.outcome
+    if outcome is None or not plan.analog:
+        return agreement_text(plan.conformance, "fast", None)
+    return agreement_text(plan.conformance, outcome.engine, outcome.engine_reason)
 
 
-def agreement_text(found: Conformance | None, computed: bool) -> str | None:
-    """The same of what a check found; ``computed``: by the engine aihwkit, which needs none."""
+def agreement_text(found: Conformance | None, engine: str, reason: str | None) -> str | None:
+    """The same of what a check found, or by which engine and why all was computed; aihwkit needs no check."""
     if found is None:
-        return "emulation: aihwkit computed every product" if computed else None
+        why = "" if reason is None else f", {reason}"
+        return f"emulation: aihwkit computed every product{why}" if engine == "aihwkit" else None
     if found.wrong:
         worst = found.wrong[0]
         return (

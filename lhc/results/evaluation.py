@@ -39,6 +39,7 @@ class Evaluation:
         higher_is_better: direction of the metric; None in those of earlier versions.
         against: SHA-256 of the network that drops are against, as `Retrained.source`; None: the placed one's own.
         engine: how products on tiles were computed.
+        engine_reason: why so, as a clause; None where that is the default.
         calibrated_at_s: when chips were last calibrated, in seconds; None where they were not, or it is not known.
         outputs: of every output by itself, where several are judged; drops here are the greatest of theirs then, each
             as a share of its budget, in the unit of the first.
@@ -68,6 +69,7 @@ class Evaluation:
     engine: Engine = "fast"
     calibrated_at_s: float | None = None
     outputs: "tuple[Evaluation, ...]" = ()
+    engine_reason: str | None = None
 
     @property
     def drop_word(self) -> str:
@@ -150,6 +152,7 @@ class SensitivityTable(Tabled):
         calibrated: samples that every chip was calibrated on; 0: no chip was.
         documents: that the samples are of; None where every sample stands alone.
         engine: how products on tiles were computed.
+        engine_reason: why so, as a clause; None where that is the default.
     """
 
     metric: str
@@ -166,6 +169,7 @@ class SensitivityTable(Tabled):
     documents: int | None = None
     engine: Engine = "fast"
     with_copies: Mapping[str, Sensitivity] = field(default_factory=dict)
+    engine_reason: str | None = None
 
     def put_into(self, plan: Plan) -> Plan:
         """The plan with these figures, and what checked them."""

@@ -13,6 +13,7 @@ from lhc.measure.checks import tile_errors
 from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, OutputsOptions, PartitionOptions, PlacedMeasuring
 from lhc.options.subjects import GivenPlacement
+from lhc.options.values import Engine
 from lhc.passes import ChooseCopies, LeaveUnjudged, ParityGate, Pass, Qualify, initial_plan, judged_layers
 from lhc.plan import Outcome, Plan
 from lhc.runtime import parity_tolerance
@@ -40,8 +41,6 @@ from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
 from lhc.support.numbers import counted
 from lhc.support.version import VERSION
-
-Asked = TypeVar("Asked", bound=Measuring)
 
 __all__ = [
     "CheckJudged",
@@ -188,10 +187,12 @@ def read(
         opened.warn(caution)
     check_machine(machine, graph)
     warn_of_left_out(machine)
-    options = _with_engine(options, opened, graph, machine)
+    engine, reason = _chosen_engine(options, opened, graph, machine)
+    options = replace(options, engine=engine)
     warn_of_defaults(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
-    study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
+    begun = Study(options, running, opened, graph, plan, task, float(t_s), engine_reason=reason)
+    study = _with_class_axis(begun)
     if not ranks:
         _check_score(study)
     if ranks or task.targets is not None or task.metric.chosen:
@@ -232,23 +233,25 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
         opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
 
 
-def _with_engine(options: Asked, opened: Opened, graph: LayerGraph, machine: Hardware) -> Asked:
-    """The options with the engine that computes, which is told where it is not the ordinary one.
+def _chosen_engine(
+    options: Measuring, opened: Opened, graph: LayerGraph, machine: Hardware
+) -> tuple[Engine, str | None]:
+    """The engine that computes, and why that one where it is not the ordinary one, which is told.
 
     Raises:
         UsageError: the one that is asked for cannot stand for the machine.
     """
     names = [layer.name for layer in graph.candidates]
     if options.engine == "auto" and not names:
-        return replace(options, engine="fast")  # nothing is emulated, and nothing that emulates need be installed
+        return "fast", None  # nothing is emulated, and nothing that emulates need be installed
     from lhc.runtime.engines.registry import choose_engine
 
     choice = choose_engine(options.engine, machine, names)
-    if choice.name != "fast":
+    if choice.why is not None:
         from lhc.runtime.torch_device import gpu_name
 
         opened.warn(on_engine(choice.name, choice.why, gpu_name()))
-    return replace(options, engine=choice.name)
+    return choice.name, choice.why
 
 
 def _with_class_axis(study: Study) -> Study:

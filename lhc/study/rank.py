@@ -96,7 +96,8 @@ class MeasureLayers:
         task = study.splits.judged if asked.metric is not None else study.ranking_task()
         bench, names = study.bench(task), study.measurable
         table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
-        table = replace(table, calibrated=study.calibrated_on, documents=task.document_count, engine=study.engine)
+        table = replace(table, calibrated=study.calibrated_on, documents=task.document_count)
+        table = replace(table, engine=study.engine, engine_reason=study.engine_reason)
         return replace(study, ranking=replace(table, titles=folded_titles(study.plan)))
 
 

@@ -3,11 +3,9 @@
 from dataclasses import replace
 
 from lhc.errors import UsageError
-from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.model import ModelSource
 from lhc.options.commands import OutputsOptions, RunOptions
-from lhc.options.values import Engine
 from lhc.passes import qualified_plan
 from lhc.plan import Outcome, Plan
 from lhc.results import Evaluation
@@ -121,14 +119,15 @@ def is_judged_output(plan: Plan | None, output: str | None) -> bool:
     return output is None or outcome is None or outcome.output in (None, output)
 
 
-def told_how(found: Evaluation, calibrated: int, machine: Hardware, engine: Engine) -> Evaluation:
+def told_how(found: Evaluation, calibrated: int, study: Study) -> Evaluation:
     """An evaluation that says on what and when chips were calibrated, and how their products were computed.
 
     Args:
         calibrated: samples that every chip was calibrated on.
     """
-    at = machine.compensation.calibrated_at(found.t_s) if calibrated else None
-    return replace(found, calibrated=calibrated, calibrated_at_s=at, engine=engine)
+    at = study.plan.hardware.compensation.calibrated_at(found.t_s) if calibrated else None
+    told = replace(found, calibrated=calibrated, calibrated_at_s=at)
+    return replace(told, engine=study.engine, engine_reason=study.engine_reason)
 
 
 def skipped_digest(task: Task) -> str | None:

@@ -84,6 +84,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         seed=study.options.seed,
         t_s=study.t_s,
         engine=study.engine,
+        engine_reason=study.engine_reason,
         strategy=strategy,
         data=study.task.digest,
         harmful_calibration=study.harmful,

@@ -112,6 +112,7 @@ class Study:
         group: the user's wishes of what moves together.
         fills: whether tiles that a placement leaves over hold further copies of weights.
         filled: tiles that are enough for the placement with further copies; None: as many as there are.
+        engine_reason: why products on tiles are computed by that engine; None where it is the default one.
         original: the state before retraining, which drops are against; None where nothing was retrained.
         metric_note: why it is judged by this metric, where the outputs alone say so.
         training: samples that train, apart from those that judge.
@@ -143,6 +144,7 @@ class Study:
     fills: bool = False
     filled: int | None = None
     notes: tuple[str, ...] = ()
+    engine_reason: str | None = None
     original: "Study | None" = None
     metric_note: str | None = None
     training: Task | None = None

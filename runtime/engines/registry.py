@@ -30,11 +30,11 @@ class EngineChoice:
 
     Attributes:
         name: of the engine.
-        why: a clause; empty where it is the default one.
+        why: a clause; None where it is the default one.
     """
 
     name: EngineName
-    why: str = ""
+    why: str | None = None
 
 
 def choose_engine(asked: AskedEngine, hardware: Hardware, layers: Iterable[str] = ()) -> EngineChoice:
@@ -56,7 +56,7 @@ def choose_engine(asked: AskedEngine, hardware: Hardware, layers: Iterable[str] 
         return EngineChoice("fast")
     if asked == "fast":
         raise UsageError(_refusal(hardware, lacking))
-    return EngineChoice("aihwkit", f"the machine {lacking}, which the engine fast leaves out")
+    return EngineChoice("aihwkit", f"since the machine {lacking}, which the engine fast leaves out")
 
 
 def matrix_on_chips(

@@ -9,8 +9,12 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
+from lhc.hardware import Hardware
+from lhc.onnx_io import load_model, read_plan
+from lhc.report.builder import build_report
 from lhc.report.json_documents import evaluations_document, partition_document, sensitivity_document
 from lhc.report.placement_lines import partition_head
+from lhc.report.statements import statements
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.registry import ENGINES
 from tests.runtime.pretended_gpu import pretended_gpu
@@ -18,6 +22,7 @@ from tests.runtime.pretended_gpu import pretended_gpu
 pytestmark = pytest.mark.analog
 
 ASKED = {"samples": 300, "draws": 2, "max_drop": "20%", "explain": False}
+LIONHEART = Hardware.load("lionheart")
 CAUTION = "the engine aihwkit computes products, as asked for, on the processor"
 
 
@@ -38,9 +43,29 @@ def test_the_engine_is_said_beside_its_numbers(asked: str, caplog: pytest.LogCap
 
 def test_tables_name_it() -> None:
     found = lhc.evaluate("digits-narrow", all_analog=True, samples=40, draws=2, engine="aihwkit")
-    assert evaluations_document(found)["engine"] == "aihwkit"
+    document = evaluations_document(found)
+    assert (document["engine"], document["engine_reason"]) == ("aihwkit", "as asked for")
     table = lhc.sensitivity("digits-narrow", samples=40, draws=2, engine="aihwkit", method="measure")
-    assert sensitivity_document(table)["engine"] == "aihwkit"
+    document = sensitivity_document(table)
+    assert (document["engine"], document["engine_reason"]) == ("aihwkit", "as asked for")
+
+
+def test_why_a_machine_needs_the_engine_aihwkit_is_written_down(tmp_path: Path) -> None:
+    reason = (
+        "since the machine has ADCs whose capacitors differ (adc.capacitor_mismatch), which the engine fast leaves out"
+    )
+    adc = LIONHEART.adc.model_copy(update={"kind": "sar", "capacitor_mismatch": 0.01})
+    machine = LIONHEART.with_fields({"adc": adc})
+    result = lhc.partition("digits-narrow", hardware=machine, strategy="all-analog", **ASKED)  # type: ignore[arg-type]
+    document = partition_document(result)
+    assert (document["engine"], document["engine_reason"], document["conformance"]) == ("aihwkit", reason, None)
+    assert f"\nemulation: aihwkit computed every product, {reason}" in partition_head(result)
+    stored = read_plan(load_model(result.save(tmp_path / "placed.onnx")))
+    assert stored is not None
+    assert stored.outcome is not None
+    assert stored.outcome.engine_reason == reason
+    report = build_report("digits-narrow", result.plan, result.facts)
+    assert dict(statements(report))["Emulation"] == f"Emulation: aihwkit computed every product, {reason}."
 
 
 def test_the_engine_names_the_gpu_that_it_computes_on(

@@ -252,7 +252,7 @@ def test_a_planted_error_is_found(wrong: str) -> None:
 def test_of_the_presets_two_have_effects_that_the_engine_fast_leaves_out() -> None:
     chosen = {name: choose_engine("auto", Hardware.load(name)) for name in preset_names()}
     assert {name for name, choice in chosen.items() if choice.name == "aihwkit"} == {"neurram", "sram-asim"}
-    assert "senses voltages (adc.sensing)" in chosen["neurram"].why
+    assert "senses voltages (adc.sensing)" in str(chosen["neurram"].why)
 
 
 @pytest.mark.parametrize("name", [name for name in MACHINES if name not in ORDINARY])
