@@ -75,7 +75,7 @@ def _corrected(hardware: Hardware, names: list[str], draw: int = 0) -> tuple[Hyb
 
 
 def _expected_weights(vectors: Array) -> Array:
-    """As docs/healing.md has them, ``(vectors,)``."""
+    """As `lhc.runtime.chip_calibration` has them, ``(vectors,)``."""
     peaks = np.abs(vectors.astype(np.float64)).max(axis=-1)
     return np.asarray(1 / (peaks**2 + peaks.mean() ** 2))
 
