@@ -9,6 +9,7 @@ from lhc.passes.digital_columns import ChooseDigitalColumns
 from lhc.passes.further_copies import fills_tiles, further_copies
 from lhc.passes.gates import ParityGate
 from lhc.passes.groups import groups_of, wanted_together
+from lhc.passes.pass_text import pass_of, strategy_class
 from lhc.passes.paying_copies import PayingCopies
 from lhc.passes.qualify import Qualify, initial_plan, qualified_plan
 from lhc.passes.search_front import front
@@ -70,8 +71,10 @@ __all__ = [
     "judged_layers",
     "kept_limits",
     "objective_value",
+    "pass_of",
     "qualified_plan",
     "search_space",
+    "strategy_class",
     "strategy_of",
     "wanted_together",
 ]

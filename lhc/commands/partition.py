@@ -23,7 +23,8 @@ from lhc.passes import (
     Select,
     Step,
     Strategy,
-    strategy_of,
+    pass_of,
+    strategy_class,
 )
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
@@ -50,7 +51,6 @@ from lhc.study.state import READ, Study
 from lhc.study.tile_ranges import CalibrateRanges
 from lhc.study.train import BEFORE, Train, samples_apart
 from lhc.study.verify import Verify
-from lhc.support.functions import load_function
 
 __all__ = ["begin", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
 
@@ -83,7 +83,7 @@ def preparation(options: PartitionOptions) -> Pipeline[Study]:
     follow = _followed(options)
     placing: Pass = part(options, Select) if follow is None else FollowPlan(follow)
     copies = () if follow is not None else (Decide(part(options, ChooseCopies)),)
-    own = (Decide(_pass(one)) for one in options.passes)
+    own = (Decide(pass_of(one)) for one in options.passes)
     split = SplitColumns(options.columns_share, options.columns_by)
     measured = CheckParity(), CalibrateRanges(), part(options, CheckCopies), ArrangeTiles(), split
     return Pipeline("prepare", (Decide(Qualify()), Decide(placing), CheckJudged(), *copies, *own, *measured), READ)
@@ -169,11 +169,7 @@ def strategy_for(options: PartitionOptions) -> type[Strategy]:
     if options.retrain:
         _check_retraining(options)
         named = untrained(str(named))
-    if isinstance(named, str) and ":" in named:
-        named = load_function(named, "--strategy")
-    if not isinstance(named, str) and not (isinstance(named, type) and issubclass(named, Strategy)):
-        raise UsageError(f"--strategy {options.strategy}: not a strategy; derive a class from lhc.passes.Strategy")
-    kind = strategy_of(named)
+    kind = strategy_class(named)
     goal_of(options, kind)
     return kind
 
@@ -182,19 +178,6 @@ def _followed(options: PartitionOptions) -> Plan | None:
     """The plan that is verified instead of searching one."""
     plan = options.plan
     return plan if plan is None or isinstance(plan, Plan) else Plan.load(Path(str(plan)))
-
-
-def _pass(named: object) -> Pass:
-    """A pass of the user's own."""
-    found = load_function(named, "--pass") if isinstance(named, str) else named
-    if isinstance(found, type):
-        try:
-            found = found()
-        except TypeError as error:
-            raise UsageError(f"--pass {named}: its fields need defaults: {error}") from error
-    if not isinstance(found, Pass):
-        raise UsageError(f"--pass {named}: not a pass; derive it from lhc.passes.Pass")
-    return found
 
 
 def _check_retraining(options: PartitionOptions) -> None:

@@ -132,7 +132,7 @@ class PartitionOptions(
 
     strategy: "str | type[object]" = option(
         "sensitivity, milp, lionheart, hilal, exhaustive, random, all-analog, all-digital, first-last, with --retrain"
-        " also lionheart-original, or module:Class.",
+        " also lionheart-original, or module:Class, or one of an installed package; with options as --pass has them.",
         default="sensitivity",
         metavar="S",
         reads=str,
@@ -144,7 +144,8 @@ class PartitionOptions(
         metavar="N",
     )
     passes: Sequence[object] = option(
-        "A pass of your own as module:Class, run after the layers are selected. Repeatable.",
+        "A pass of your own, run after the layers are selected: module:Class, or one of an installed package, with its"
+        " options in braces: 'mylab.passes:KeepSmall{least=0.02}'. Repeatable; passes run in this order.",
         default=(),
         flag="--pass",
         metavar="P",

@@ -11,7 +11,10 @@ from lhc.options.commands import PartitionOptions
         (PartitionOptions("m.onnx", strategy="json:dumps"), "--strategy json:dumps: not a strategy"),
         (PartitionOptions("m.onnx", strategy="pathlib:Path"), "--strategy pathlib:Path: not a strategy"),
         (PartitionOptions("m.onnx", passes=("json:dumps",)), "--pass json:dumps: not a pass"),
-        (PartitionOptions("m.onnx", passes=("lhc.passes.gates:ParityGate",)), "its fields need defaults"),
+        (
+            PartitionOptions("m.onnx", passes=("lhc.passes.gates:ParityGate",)),
+            "errors, tolerance must be given: write NAME{errors=…, tolerance=…}",
+        ),
     ],
 )
 def test_what_is_no_strategy_or_pass_is_refused_by_name(options: PartitionOptions, message: str) -> None:
