@@ -20,8 +20,10 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
     from lhc.model import in_other_file
-    from lhc.report.compiled_text import compiled_text
+    from lhc.report.compiled_text import compiled_text, emulation_text
+    from lhc.report.json_documents import conformance_document
     from lhc.report.placement_lines import doubts
+    from lhc.study.check_emulation import checked_emulation
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
@@ -31,6 +33,8 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         check_compiled_output(path, opened.model, shown.force)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         placed, result = placement_of(watching)
+        emulation = checked_emulation(placed, watching)
+    placed = replace(placed, plan=emulation.put_into(placed.plan))
     if result is not None:
         notes(result.notes)
         hint(result.summary)
@@ -44,11 +48,15 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     if shown.json:
         analog = len(placed.plan.analog)
         calibrated = 0 if placed.calibration is None else placed.calibration.samples
-        chips = {"seed": asked.seed, "calibrated": calibrated}
-        emit_json({"files": files, "noise": asked.noise, **chips, "t_s": t_s, "analog": analog})
+        chips = {"seed": asked.seed, "calibrated": calibrated, "t_s": t_s, "analog": analog}
+        engine = {"engine": emulation.engine, "engine_reason": emulation.engine_reason}
+        found = conformance_document(emulation.conformance)
+        emit_json({"files": files, "noise": asked.noise, **chips, **engine, "conformance": found})
     else:
         chosen = (asked.noise, range(shown.draws), asked.seed, asked.data is not None)
         say(compiled_text(placed, t_s, *chosen))
+        if placed.plan.analog:
+            say(emulation_text(emulation, searched=result is not None))
     hints(written)
     end_by(None if result is None else result.plan.outcome, "files were")
 

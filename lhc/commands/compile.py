@@ -9,9 +9,10 @@ from lhc.lowering import CompiledModel, compile_chips
 from lhc.options.commands import CompileOptions, PartitionOptions, PlacingFirst
 from lhc.options.declare import part
 from lhc.options.signature import keywords
+from lhc.study.check_emulation import checked_emulation
 from lhc.study.outcome import PartitionResult
 from lhc.study.placement import NetworkPlacement, calibration_samples, given_placement
-from lhc.study.source import Opened
+from lhc.study.source import Opened, opened_of
 
 __all__ = ["compile", "compile_draws", "placement_of"]
 
@@ -27,8 +28,10 @@ def compile(options: CompileOptions) -> CompiledModel:
         UsageError: an option that makes no sense; samples are needed and not given.
         ModelError: the model cannot be read or placed, or not converted as its noise needs it.
     """
+    options = replace(options, model=opened_of(options))
     found, _ = placement_of(options)
-    return next(compile_draws(found, [options.draw], options))
+    checked = replace(found, plan=checked_emulation(found, options).put_into(found.plan))
+    return next(compile_draws(checked, [options.draw], options))
 
 
 def compile_draws(found: NetworkPlacement, draws: Sequence[int], options: CompileOptions) -> Iterator[CompiledModel]:

@@ -8,11 +8,9 @@ from lhc.conductances import Correction
 from lhc.graph import LayerGraph
 from lhc.measure.setting import Block, Setting
 from lhc.model import OnnxModel
-from lhc.passes.copies import Copies
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.network_calls import Call
-from lhc.samples.metrics import get_metric
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
@@ -52,9 +50,7 @@ class ChipCalibration:
         """Run the digital network on the samples of ``block``; ``t_s``: time of inference."""
         from lhc.runtime.chip_calibration import digital_moments
 
-        metric, output, copies = get_metric("nmse"), graph.outputs[0], Copies(plan.copies)  # nothing is scored
-        setting = Setting(model, graph, plan.hardware, plan.ranges, metric, False, output, seed, copies, block)
-        calls = setting.calibration_calls
+        calls = Setting.unscored(model, graph, plan, seed, block).calibration_calls
         digital = digital_moments(model, graph, executor.layers, calls)
         return cls(executor, plan, digital, block, calls, seed, plan.hardware.compensation.calibrated_at(t_s))
 

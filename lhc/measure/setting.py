@@ -12,9 +12,10 @@ from lhc.onnx_io import static_batch
 from lhc.onnx_io.class_maps import ClassMap, class_maps
 from lhc.options.values import AskedEngine
 from lhc.passes.copies import Copies
+from lhc.plan import Plan
 from lhc.runtime import Bank, HybridExecutor, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
-from lhc.samples.metrics import Array, Metric
+from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import Task, cut
 
@@ -78,6 +79,16 @@ class Setting:
     layout: SampleLayout = field(default_factory=SampleLayout)
     memory: int = DEFAULT_MEMORY
     engine: AskedEngine = "auto"
+
+    @classmethod
+    def unscored(
+        cls, model: OnnxModel, graph: LayerGraph, plan: Plan, seed: int, calibration: "Block | None" = None
+    ) -> "Setting":
+        """Of a placed network that is run without scoring what it answers."""
+        copies, output = Copies(plan.copies), graph.outputs[0]
+        return cls(
+            model, graph, plan.hardware, plan.ranges, get_metric("nmse"), False, output, seed, copies, calibration
+        )
 
     @property
     def calibrates(self) -> bool:

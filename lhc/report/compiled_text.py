@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from lhc.report.text import agreement_text
 from lhc.summary import layers_text, others_text
 from lhc.support.numbers import counted, time_text
 
 if TYPE_CHECKING:
+    from lhc.study.check_emulation import CheckedEmulation
     from lhc.study.placement import NetworkPlacement
 
-__all__ = ["compiled_text"]
+__all__ = ["compiled_text", "emulation_text"]
 
 _NOISE = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}
 
@@ -31,6 +33,14 @@ def compiled_text(
     return "\n".join([*lines, _calibration(placed, data)] if placed.plan.analog else lines)
 
 
+def emulation_text(found: "CheckedEmulation", searched: bool) -> str:
+    """How the emulation agrees with its definition, or why it was not checked; ``searched``: by this command."""
+    told = agreement_text(found.conformance, "fast", None)
+    if told is not None:
+        return told if searched or not found.carried else f"when it was placed: {told}"
+    return f"emulation not compared with aihwkit: {found.engine_reason or 'no samples are given (--data)'}"
+
+
 def _calibration(placed: "NetworkPlacement", data: bool) -> str:
     """On how many samples chips are calibrated, or why they are not; ``data``: samples were given."""
     machine, outcome = placed.plan.hardware, placed.plan.outcome
@@ -42,7 +52,6 @@ def _calibration(placed: "NetworkPlacement", data: bool) -> str:
         return f"calibrated on {counted(found, 'sample')}{drawn}{fewer}"
     if machine.corrects_outputs:
         return "not calibrated: too few samples" if data else "not calibrated: no samples are given (--data)"
-    unused = "; --data has no use here" if data else ""
     if outcome is not None and outcome.harmful_calibration is not None:
-        return f"not calibrated: the plan found that it does harm{unused}"
-    return f"not calibrated: the plan's machine corrects no outputs (compensation.outputs: none){unused}"
+        return "not calibrated: the plan found that it does harm"
+    return "not calibrated: the plan's machine corrects no outputs (compensation.outputs: none)"

@@ -32,6 +32,7 @@ __all__ = [
     "analysis_document",
     "answer_document",
     "comparison_document",
+    "conformance_document",
     "effort_document",
     "evaluations_document",
     "fields_of",
@@ -156,7 +157,7 @@ def _layer(layer: LayerPlan) -> Document:
 def _plan(plan: Plan) -> Document:
     document: Document = {"hardware": plan.hardware.name, "layers": [_layer(row) for row in folded_rows(plan.layers)]}
     document |= _named(plan, "analog_mac_fraction macs activation_macs uncounted")
-    document |= {"agreement": _agreement(plan.agreement), "conformance": _conformance(plan.conformance)}
+    document |= {"agreement": _agreement(plan.agreement), "conformance": conformance_document(plan.conformance)}
     outcome = plan.outcome
     if outcome is None:
         return document
@@ -177,7 +178,7 @@ def _plan(plan: Plan) -> Document:
     }
 
 
-def _conformance(found: Conformance | None) -> Document | None:
+def conformance_document(found: Conformance | None) -> Document | None:
     """How the engine that computed agrees with the one that defines it, layer by layer."""
     if found is None:
         return None
@@ -234,7 +235,7 @@ def evaluations_document(results: Evaluations) -> Document:
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
         **_named(first, "samples documents draws seed calibrated against engine engine_reason"),
-        "conformance": _conformance(results.conformance),
+        "conformance": conformance_document(results.conformance),
         "times": [
             _named(found, "t_s mean std interval drop drop_interval sample_interval")
             | {"within_budget": within_budget(found, results.outcome)}

@@ -1,12 +1,19 @@
-"""Check the emulation of the placement that is kept, and write down in the plan what was found."""
+"""Check the emulation of a placement, and write down in its plan what was found."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from lhc.measure.emulation import SAMPLES, placement_conformance
+from lhc.measure.emulation import SAMPLES, conformance_on, placement_conformance
+from lhc.measure.setting import Block, Setting, calibration_block
+from lhc.options.commands import PlacingFirst
+from lhc.options.values import Engine
+from lhc.plan import Conformance, Plan
+from lhc.study.placement import NetworkPlacement
+from lhc.study.source import opened_of
 from lhc.study.state import Study
+from lhc.support.version import VERSION
 
-__all__ = ["CheckEmulation"]
+__all__ = ["CheckEmulation", "CheckedEmulation", "checked_emulation"]
 
 
 @dataclass(frozen=True)
@@ -24,3 +31,54 @@ class CheckEmulation:
         bench = study.bench(study.splits.judged.head(SAMPLES), limited=False)
         found = placement_conformance(bench, study.plan.analog)
         return replace(study, plan=study.plan.model_copy(update={"conformance": found}))
+
+
+@dataclass(frozen=True)
+class CheckedEmulation:
+    """How the emulation of a network that is placed already agrees with its definition.
+
+    Attributes:
+        conformance: None where nothing was compared: by the engine ``aihwkit``, or without samples.
+        engine: that the machine takes.
+        engine_reason: why that one; None where it is the default one.
+        carried: the figure is that of the plan, which was written for this network by this version of lhc.
+    """
+
+    conformance: Conformance | None = None
+    engine: Engine = "fast"
+    engine_reason: str | None = None
+    carried: bool = False
+
+    def put_into(self, plan: Plan) -> Plan:
+        """The plan with this figure."""
+        return plan.model_copy(update={"conformance": self.conformance})
+
+
+def checked_emulation(placed: NetworkPlacement, options: PlacingFirst) -> CheckedEmulation:
+    """The figure that the plan carries, or a new one where that is of another network or version, or missing.
+
+    Args:
+        options: say which samples there are, and which chip is looked at.
+    """
+    plan = placed.plan
+    if not plan.analog:
+        return CheckedEmulation()
+    from lhc.runtime.engines.registry import choose_engine
+
+    choice = choose_engine("auto", plan.hardware, plan.analog)
+    if plan.conformance is not None and (plan.source, plan.lhc_version) == (placed.model.source, VERSION):
+        return CheckedEmulation(plan.conformance, choice.name, choice.why, carried=True)
+    samples = _first_samples(options) if choice.name == "fast" else None
+    if samples is None:
+        return CheckedEmulation(None, choice.name, choice.why)
+    t_s = plan.hardware.t_inference_s if options.t_s is None else options.t_s
+    setting = Setting.unscored(placed.model, placed.graph, plan, options.seed)
+    return CheckedEmulation(conformance_on(samples, setting, plan.analog, t_s), choice.name, choice.why)
+
+
+def _first_samples(options: PlacingFirst) -> Block | None:
+    """Some samples; None where there are none."""
+    opened = opened_of(options)
+    if options.data is None and opened.entry is None:
+        return None
+    return calibration_block(opened.chosen(options).head(SAMPLES))

@@ -15,11 +15,14 @@ from typer.testing import CliRunner
 
 import lhc
 from lhc.cli.app import app
+from lhc.hardware import Hardware
 from lhc.lowering import Noise
 from lhc.onnx_io import load_model, read_plan
+from lhc.plan import Conformance
 
 pytestmark = pytest.mark.analog
 
+LIONHEART = Hardware.load("lionheart")
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 small (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
   [stem] c = Conv <pads = [1, 1, 1, 1]> (image, w, b)
@@ -69,10 +72,11 @@ def test_a_plain_model_with_data_is_partitioned_first(model_file: Path, data_fil
     assert "no layer pays on this machine" in told
     code, out, _ = run(*command, "--objective", "macs", "--force")
     assert code == 0
-    layers, chip, calibrated = out.splitlines()
+    layers, chip, calibrated, emulation = out.splitlines()
     assert layers == "analog 2/2 layers, 1 day after programming, output noise left out"
     assert chip == "chip 0 of seed 0"
     assert calibrated.startswith("calibrated on ")
+    assert emulation.startswith("emulation checked against aihwkit: 2 layers, ")
     compiled = onnx.load(str(model_file.with_name("small.sim.onnx")))
     onnx.checker.check_model(compiled, full_check=True)
     assert {n.domain for n in compiled.graph.node if n.name in ("stem", "head")} == {"lhc.analog"}
@@ -83,6 +87,8 @@ def test_a_plain_model_with_data_is_partitioned_first(model_file: Path, data_fil
     assert plan is not None
     assert plan.outcome is not None
     assert plan.analog == {"stem", "head"}
+    assert plan.conformance is not None
+    assert {layer.name for layer in plan.conformance.layers} == plan.analog
 
 
 def test_samples_say_what_calibrates_a_given_placement(model_file: Path, data_file: Path, tmp_path: Path) -> None:
@@ -93,7 +99,7 @@ def test_samples_say_what_calibrates_a_given_placement(model_file: Path, data_fi
     for options in (("--data", data_file, "--skip", 4, "--samples", 12), ("--data", tmp_path / "part.npz")):
         code, out, told = run(*command, *options)
         assert code == 0, told
-        made.append((out.splitlines()[-1], (tmp_path / "chip.sim.onnx").read_bytes()))
+        made.append((out.splitlines()[2], (tmp_path / "chip.sim.onnx").read_bytes()))
     told = "calibrated on 12 samples, drawn from samples {} of the data; the hardware asks for 256"
     assert [line for line, _ in made] == [told.format("4 to 15"), told.format("0 to 11")]
     assert made[0][1] == made[1][1]
@@ -113,6 +119,61 @@ def test_an_annotated_model_needs_no_data(model_file: Path, data_file: Path, tmp
     assert not (tmp_path / "y.sim.onnx").exists()
     about = {e.key: e.value for e in onnx.load(str(tmp_path / "small.sim.onnx")).metadata_props}["lhc.compiled"]
     assert json.loads(about) == {"noise": "on", "seed": 4, "draw": 0, "t_s": 0.0}
+
+
+def _stored_conformance(path: Path) -> Conformance | None:
+    plan = read_plan(load_model(path))
+    assert plan is not None
+    return plan.conformance
+
+
+def test_the_emulation_of_a_given_placement_is_checked_where_there_are_samples(
+    model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    command = ("compile", model_file, "--all-analog", "-o", tmp_path / "chip.sim.onnx", "--force")
+    code, out, _ = run(*command)
+    assert code == 0
+    assert out.splitlines()[-1] == "emulation not compared with aihwkit: no samples are given (--data)"
+    assert _stored_conformance(tmp_path / "chip.sim.onnx") is None
+    code, out, _ = run(*command, "--data", data_file)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("emulation checked against aihwkit: 2 layers, ")
+    found = _stored_conformance(tmp_path / "chip.sim.onnx")
+    assert found is not None
+    assert found.wrong == ()
+    document = json.loads(run(*command, "--data", data_file, "--json")[1])
+    assert (document["engine"], document["engine_reason"]) == ("fast", None)
+    assert (document["conformance"]["outputs"], document["conformance"]["conforms"]) == (found.outputs, True)
+
+
+def test_a_machine_that_needs_the_engine_aihwkit_is_not_compared_with_it(model_file: Path, tmp_path: Path) -> None:
+    adc = LIONHEART.adc.model_copy(update={"kind": "sar", "capacitor_mismatch": 0.01})
+    (tmp_path / "sar.yaml").write_text(LIONHEART.with_fields({"adc": adc}).to_yaml())
+    command = ("compile", model_file, "--all-analog", "--hardware", tmp_path / "sar.yaml", "--force")
+    why = (
+        "since the machine has ADCs whose capacitors differ (adc.capacitor_mismatch), which the engine fast leaves out"
+    )
+    assert run(*command)[1].splitlines()[-1] == f"emulation not compared with aihwkit: {why}"
+    document = json.loads(run(*command, "--json")[1])
+    assert (document["engine"], document["engine_reason"], document["conformance"]) == ("aihwkit", why, None)
+
+
+def test_a_plan_that_carries_the_check_of_its_emulation_is_not_checked_again(
+    model_file: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placing = ("--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)
+    assert run("partition", model_file, *placing)[0] == 0
+    placed = model_file.with_name("small.lhc.onnx")
+    carried = _stored_conformance(placed)
+    assert carried is not None
+    code, out, _ = run("compile", placed, "-o", tmp_path / "chip.sim.onnx")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("when it was placed: emulation checked against aihwkit: 2 layers, ")
+    assert _stored_conformance(tmp_path / "chip.sim.onnx") == carried
+    monkeypatch.setattr("lhc.study.check_emulation.VERSION", "0.0.1")
+    code, out, _ = run("compile", placed, "-o", tmp_path / "chip.sim.onnx", "--force")
+    assert out.splitlines()[-1] == "emulation not compared with aihwkit: no samples are given (--data)", "of other code"
+    assert _stored_conformance(tmp_path / "chip.sim.onnx") is None
 
 
 def test_a_budget_that_is_not_met_is_exit_code_1_and_written(model_file: Path, data_file: Path) -> None:
