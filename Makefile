@@ -28,7 +28,7 @@ test-slow:  ## the long tests: wheels for every Python, whole networks
 
 docs:  ## the pages, into build/docs; a link that leads nowhere, or a page that is not there, is an error
 	PYTHONPATH=. $(PYTHON) docs/option_tables.py
-	PYTHONPATH=. $(PYTHON) docs/device_table.py
+	PYTHONPATH=. $(PYTHON) docs/hardware_tables.py
 	sphinx-build -W --keep-going -q -b html docs build/docs
 	$(PYTHON) docs/check_site.py build/docs
 

@@ -1,6 +1,6 @@
 """Models of the devices: programming noise, drift, read noise; aihwkit's own, with its defaults, and measured ones.
 
-Formulas, units and sources are in ``docs/hardware.md``. ``x = g / g_max``, conductances in µS, times in s.
+Formulas, units and sources are in ``docs/hardware-fields.md``. ``x = g / g_max``, conductances in µS, times in s.
 """
 
 from collections.abc import Mapping

@@ -378,7 +378,7 @@ def _kind_of_drift(value: object) -> str:
 
 
 class Compensation(Section):
-    """What makes up for the errors of devices without training; docs/healing.md."""
+    """What makes up for the errors of devices without training."""
 
     drift: Annotated[
         Annotated[DriftCompensation, Tag("kind")] | Annotated[UserObject, Tag("object")], Discriminator(_kind_of_drift)

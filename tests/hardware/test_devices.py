@@ -1,4 +1,4 @@
-"""Fields of devices: what docs/hardware.md says of them."""
+"""Fields of devices, and what the pages say of them."""
 
 import re
 import subprocess
@@ -12,8 +12,8 @@ from lhc.hardware import Hardware, StateIndependent
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_of_fields_is_what_the_models_say() -> None:
-    command = [sys.executable, "docs/device_table.py"]
+def test_the_tables_of_fields_are_what_the_sections_say() -> None:
+    command = [sys.executable, "docs/hardware_tables.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
