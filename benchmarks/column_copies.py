@@ -18,11 +18,11 @@ import lhc
 from benchmarks.healing import CALIBRATION, CHIPS, IMAGES
 from lhc.costs import cost_of
 from lhc.measure import Running
-from lhc.measure.setting import calibration_block
-from lhc.options.commands import RunOptions
+from lhc.measure.work_context import calibration_block
+from lhc.options.by_command import RunOptions
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.steps.read import read_placed
 from lhc.stats import summarize
-from lhc.study.prepare import read_placed
-from lhc.study.source import open_model
 from lhc.support.files import write_file
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.commands.compile import compile_draws, placement_of
-from lhc.options.commands import CompileOptions
+from lhc.options.by_command import CompileOptions
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.inputs.placement_source import NetworkPlacement
 from lhc.runtime import HybridExecutor
-from lhc.runtime.stream import Position
+from lhc.runtime.sample_position import Position
 from lhc.samples.task import Task
-from lhc.study.placement import NetworkPlacement
-from lhc.study.source import open_model
 from lhc.support.tables import Table
 
 Predictions = npt.NDArray[np.int64]

@@ -15,11 +15,11 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.commands.compile import compile_draws, placement_of
-from lhc.options.commands import CompileOptions
+from lhc.options.by_command import CompileOptions
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.inputs.placement_source import NetworkPlacement
 from lhc.runtime import HybridSession
-from lhc.runtime.ort import create_session
-from lhc.study.placement import NetworkPlacement
-from lhc.study.source import open_model
+from lhc.runtime.onnxruntime.sessions import create_session
 from lhc.support.tables import Table
 
 Feeds = Mapping[str, np.ndarray]

@@ -19,11 +19,11 @@ import numpy as np
 
 from lhc.hardware import EFFECTS, without
 from lhc.measure import Running
-from lhc.measure.setting import calibration_block
-from lhc.options.commands import RunOptions
-from lhc.passes.copies import Copies
+from lhc.measure.work_context import calibration_block
+from lhc.options.by_command import RunOptions
+from lhc.passes.decide.copies import Copies
+from lhc.pipeline.steps.read import read_placed
 from lhc.samples.metrics import get_metric
-from lhc.study.prepare import read_placed
 from lhc.support.files import write_file
 
 CHIPS = 60

@@ -24,8 +24,8 @@ from lhc.hardware import Hardware
 from lhc.models.cifar10 import load
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor
-from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges
-from lhc.runtime.stream import Position
+from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_ranges
+from lhc.runtime.sample_position import Position
 
 Array = npt.NDArray[Any]
 CALIBRATION = 200

@@ -13,11 +13,11 @@ from pathlib import Path
 from lhc.commands.partition import begin, preparation
 from lhc.hardware import Hardware
 from lhc.measure import Running
-from lhc.options.columns_options import ColumnsBy
-from lhc.options.commands import PartitionOptions
-from lhc.study.source import open_model
-from lhc.study.split_columns import damages_of_columns
-from lhc.study.state import Study
+from lhc.options.by_command import PartitionOptions
+from lhc.options.digital_columns import ColumnsBy
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.rewrites.column_split import damages_of_columns
 from lhc.support.files import write_file
 
 CHIPS = 10

@@ -16,11 +16,11 @@ import numpy as np
 from benchmarks.healing import copies_in
 from lhc.hardware import Faults
 from lhc.measure import Running
-from lhc.measure.setting import calibration_block
-from lhc.options.commands import RunOptions
-from lhc.passes.copies import Copies
+from lhc.measure.work_context import calibration_block
+from lhc.options.by_command import RunOptions
+from lhc.passes.decide.copies import Copies
+from lhc.pipeline.steps.read import read_placed
 from lhc.stats import summarize
-from lhc.study.prepare import read_placed
 from lhc.support.files import write_file
 
 CHIPS = 5

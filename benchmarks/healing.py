@@ -24,13 +24,13 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import copies_on
 from lhc.measure import Running
-from lhc.measure.setting import calibration_block
-from lhc.options.commands import RunOptions
-from lhc.passes.copies import Copies
+from lhc.measure.work_context import calibration_block
+from lhc.options.by_command import RunOptions
+from lhc.passes.decide.copies import Copies
+from lhc.pipeline.steps.read import read_placed
 from lhc.plan import Plan
 from lhc.samples.task import Task
 from lhc.stats import summarize
-from lhc.study.prepare import read_placed
 from lhc.support.files import write_file
 
 CHIPS = 10

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.healing import CALIBRATION, CHIPS, IMAGES
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Running
-from lhc.measure.setting import calibration_block
-from lhc.options.commands import RunOptions
+from lhc.measure.work_context import calibration_block
+from lhc.options.by_command import RunOptions
+from lhc.pipeline.steps.read import read_placed
 from lhc.stats import summarize
-from lhc.study.prepare import read_placed
 from lhc.support.files import write_file
 
 YEAR = 365 * 86400.0

@@ -24,7 +24,7 @@ import torch
 
 import lhc
 from lhc.costs.tensors import held_elements
-from lhc.runtime.network_calls import call_samples
+from lhc.runtime.onnxruntime.batched_calls import call_samples
 
 SAMPLES, USED, TOKENS, VOCABULARY = 16, 6, 64, 30_522
 """Samples of a file, and those that are used."""

@@ -19,10 +19,10 @@ import numpy as np
 from lhc.commands.partition import placed_by, preparation
 from lhc.hardware import Hardware
 from lhc.measure import Running, ranking_metric
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
 from lhc.passes import damage_of
-from lhc.study.prepare import read
-from lhc.study.rank import sensitivities
+from lhc.pipeline.steps.rank import sensitivities
+from lhc.pipeline.steps.read import read
 
 BUDGET = 0.01
 FIRST = 10

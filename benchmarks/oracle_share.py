@@ -23,10 +23,10 @@ from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge, SampleScores
 from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES, Qualify, SearchOptions, damage_of, initial_plan
+from lhc.pipeline.steps.search import search
+from lhc.pipeline.steps.verify import Verifier, path_of, verified
 from lhc.plan import Plan, Sensitivity
 from lhc.samples.metrics import METRICS, Metric
-from lhc.study.search import search
-from lhc.study.verify import Verifier, path_of, verified
 
 SUMS = (0.0005, 0.0031, 0.0062, 0.0102, 0.0156, 0.0220, 0.0292, 0.0374, 0.0461, 0.0554,
         0.0648, 0.0744, 0.0840, 0.0939, 0.1063, 0.1218, 0.1297, 0.1457, 0.1917, 0.1999)  # fmt: skip

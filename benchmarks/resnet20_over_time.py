@@ -18,9 +18,9 @@ import numpy as np
 
 from lhc.hardware import Hardware, preset_names
 from lhc.measure import Running
-from lhc.options.commands import RunOptions
-from lhc.study.prepare import read_placed
-from lhc.study.state import Study
+from lhc.options.by_command import RunOptions
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.read import read_placed
 from lhc.support.files import write_file
 
 CHIPS = 10

@@ -28,12 +28,12 @@ import lhc
 from benchmarks.healing import plan_within
 from lhc.measure import Running
 from lhc.models import cifar10, zoo_entry
-from lhc.options.commands import RunOptions
-from lhc.passes.copies import Copies
+from lhc.options.by_command import RunOptions
+from lhc.passes.decide.copies import Copies
+from lhc.pipeline.steps.read import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.stats import summarize
-from lhc.study.prepare import read_placed
 from lhc.support.files import write_file
 
 CHIPS, IMAGES = 10, 1000

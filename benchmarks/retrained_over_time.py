@@ -16,11 +16,11 @@ from benchmarks.minilm_retraining import DRAWS, PAIRS, short
 from benchmarks.retraining_walks import JUDGING, others
 from lhc.measure import Running
 from lhc.models import zoo_entry
-from lhc.options.commands import RunOptions
+from lhc.options.by_command import RunOptions
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.read import read_placed
 from lhc.samples.task import Task
 from lhc.stats import summarize
-from lhc.study.prepare import read_placed
-from lhc.study.state import Study
 from lhc.support.tables import Table
 
 DAY = 86400.0

@@ -20,12 +20,12 @@ import lhc
 from lhc.measure import Running
 from lhc.models import cifar10, zoo_entry
 from lhc.models.resnet8 import pixels
-from lhc.options.commands import RunOptions
-from lhc.passes.trained_walks import RETRAINING_STRATEGIES
+from lhc.options.by_command import RunOptions
+from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES
+from lhc.pipeline.steps.read import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.stats import summarize
-from lhc.study.prepare import read_placed
 from lhc.support.files import write_file
 
 CHIPS, JUDGING = 10, 2000

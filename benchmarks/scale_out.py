@@ -2,10 +2,10 @@
 
 ``lhc partition resnet20`` runs in one process, with units of one chip each, which notes what every unit takes: what its
 placement, its chip and its samples cost whoever is at them first, and the rest. Then the same units are handed out by
-the same `lhc.measure.desk.Desk` to workers that count seconds instead of computing. The search takes as long between
-units as it did, samples have to be read, sent and unpacked, and workers load libraries while the first process reads.
-Times are processor seconds: processes that slow each other down, by memory or by fewer cores than processes, are left
-out.
+the same `lhc.measure.workers.scheduler.Desk` to workers that count seconds instead of computing. The search takes as
+long between units as it did, samples have to be read, sent and unpacked, and workers load libraries while the first
+process reads. Times are processor seconds: processes that slow each other down, by memory or by fewer cores than
+processes, are left out.
 
 At last ``lhc partition`` runs once with ``--jobs 1``, once with ``--jobs 2``, and twice at once with ``--jobs 1``: what
 two processes that share nothing take longer than one is the machine's doing. These are wall times: two cores must be
@@ -31,11 +31,11 @@ from unittest.mock import patch
 
 import lhc
 from benchmarks.timing import options, write
-from lhc.measure.desk import Desk, WorkUnit
-from lhc.measure.gradients import CalibrateAlone
-from lhc.measure.scorer import Scorer
-from lhc.measure.setting import Block, Setting
-from lhc.measure.workers import SerialWorkers, _load, packed
+from lhc.measure.scoring import Scorer
+from lhc.measure.sensitivity.gradient_worker import CalibrateAlone
+from lhc.measure.work_context import Block, Setting
+from lhc.measure.workers.processes import SerialWorkers, _load, packed
+from lhc.measure.workers.scheduler import Desk, WorkUnit
 from lhc.runtime import HybridExecutor
 from lhc.samples.metrics import Array
 
@@ -275,7 +275,10 @@ class Starts:
     @classmethod
     def measured(cls) -> "Starts":
         """Of this machine."""
-        command, worker = "import lhc.cli.app, lhc.commands.partition", "from lhc.measure.workers import _load; _load()"
+        command, worker = (
+            "import lhc.cli.framework.app, lhc.commands.partition",
+            "from lhc.measure.workers.processes import _load; _load()",
+        )
         return cls(*map(cls._seconds, (command, worker, f"{command}; {worker}")))
 
     @staticmethod

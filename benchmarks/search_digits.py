@@ -22,12 +22,12 @@ import lhc
 from lhc.commands.partition import preparation
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Running, evaluation, measure_sensitivity, ranking_metric
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
 from lhc.passes import Goal, SearchOptions, damage_of, strategy_of, wanted_together
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.read import read
 from lhc.plan import Plan
 from lhc.results import Evaluation, Verdict
-from lhc.study.prepare import read
-from lhc.study.state import Study
 from lhc.support.tables import Table
 
 BUDGETS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06)

@@ -21,7 +21,7 @@ import numpy as np
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import AlpineCosts, Hardware, Tiles
 from lhc.passes import Goal, Qualify, SearchOptions, initial_plan, search_space
-from lhc.passes.milp import Milp
+from lhc.passes.strategies.milp import Milp
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
 from lhc.support.tables import Table

@@ -18,11 +18,11 @@ from lhc.commands.partition import preparation
 from lhc.costs import cost_of
 from lhc.hardware import Hardware
 from lhc.measure import Running, ranking_metric
-from lhc.measure.hilal_curvature import curvatures
-from lhc.options.commands import PartitionOptions
+from lhc.measure.sensitivity.hilal_curvature import curvatures
+from lhc.options.by_command import PartitionOptions
 from lhc.passes import Goal, SearchOptions, strategy_of
-from lhc.study.prepare import read
-from lhc.study.rank import sensitivities
+from lhc.pipeline.steps.rank import sensitivities
+from lhc.pipeline.steps.read import read
 from lhc.support.tables import Table
 
 CASES = (

@@ -19,7 +19,7 @@ import onnx
 
 from benchmarks.memory import IMAGES, SIZES, made
 from benchmarks.timing import best_in_turn, plain_session
-from lhc.options.values import Engine
+from lhc.options.declaration.value_parsing import Engine
 from lhc.runtime import HybridSession
 
 ENGINES: tuple[Engine, ...] = get_args(Engine)

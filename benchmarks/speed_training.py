@@ -15,8 +15,8 @@ from lhc.hardware import Hardware
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.training import TrainingOptions
-from lhc.train.course import Course
 from lhc.train.losses import distillation
+from lhc.train.training_plan import Course
 
 __all__ = ["main"]
 

@@ -16,10 +16,10 @@ import numpy as np
 from lhc.commands.partition import begin, preparation
 from lhc.hardware import Hardware
 from lhc.measure import Running
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
+from lhc.pipeline.inputs.model_source import open_model
 from lhc.samples.metrics import get_metric
 from lhc.stats import summarize
-from lhc.study.source import open_model
 from lhc.support.files import write_file
 
 SPREADS = (0.3, 0.6)

@@ -29,7 +29,7 @@ from lhc.models import cifar10, zoo_entry
 from lhc.models.entry import data_folder
 from lhc.models.resnet20 import ResNet20, build
 from lhc.models.weights import read_weights
-from lhc.runtime.onnx_runtime import onnxruntime
+from lhc.runtime.onnxruntime.library import onnxruntime
 
 __all__ = [
     "Images",

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 
 import lhc
+from lhc.pipeline.inputs.model_source import Opened, open_model
 from lhc.samples.metrics import get_metric
 from lhc.samples.splits import split_task
-from lhc.study.source import Opened, open_model
 from lhc.support.tables import Table
 
 DRAWS = 5

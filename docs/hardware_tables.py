@@ -13,14 +13,14 @@ from made_part import MadePart
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from lhc.hardware.currents import Currents
-from lhc.hardware.device_model import PairedDevices
-from lhc.hardware.devices import DEVICE_MODELS
-from lhc.hardware.faults import Faults
-from lhc.hardware.overrides import Override
-from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Tiles, Training
-from lhc.hardware.sections import Mapping as WeightMapping
-from lhc.hardware.weight_noise import Regime
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.circuits.faults import Faults
+from lhc.hardware.description.overrides import Override
+from lhc.hardware.description.sections import Adc, Compensation, Dac, LeftOut, Tiles, Training
+from lhc.hardware.description.sections import Mapping as WeightMapping
+from lhc.hardware.devices.aihwkit_models import DEVICE_MODELS
+from lhc.hardware.devices.device_model import PairedDevices
+from lhc.hardware.devices.weight_regimes import Regime
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "tiles": Tiles,

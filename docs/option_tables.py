@@ -6,10 +6,10 @@ python docs/option_tables.py --write  write it anew
 
 from made_part import MadePart
 
-from lhc.cli.build import classes
-from lhc.cli.command_groups import NAMES
-from lhc.cli.help import HEADINGS
-from lhc.options.declare import Option, options_of
+from lhc.cli.framework.command_builder import classes
+from lhc.cli.framework.command_groups import NAMES
+from lhc.cli.framework.help import HEADINGS
+from lhc.options.declaration.option_fields import Option, options_of
 
 
 def tables() -> str:

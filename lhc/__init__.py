@@ -12,20 +12,20 @@ from lhc.support.version import VERSION
 __version__ = VERSION
 
 _LAZY = {
-    "CompareOptions": "lhc.options.commands",
+    "CompareOptions": "lhc.options.by_command",
     "CompiledModel": "lhc.lowering",
     "Evaluation": "lhc.results",
     "Hardware": "lhc.hardware",
     "HybridSession": "lhc.runtime",
     "LhcError": "lhc.errors",
     "Metric": "lhc.samples.metrics",
-    "PartitionOptions": "lhc.options.commands",
-    "PartitionResult": "lhc.study.outcome",
+    "PartitionOptions": "lhc.options.by_command",
+    "PartitionResult": "lhc.pipeline.results",
     "Plan": "lhc.plan",
-    "RetrainOptions": "lhc.options.commands",
-    "RunOptions": "lhc.options.commands",
+    "RetrainOptions": "lhc.options.by_command",
+    "RunOptions": "lhc.options.by_command",
     "Select": "lhc.passes",
-    "SensitivityOptions": "lhc.options.commands",
+    "SensitivityOptions": "lhc.options.by_command",
     "SensitivityTable": "lhc.results",
     "Task": "lhc.samples.task",
     "analog_outputs": "lhc.commands.run",
@@ -74,19 +74,19 @@ if TYPE_CHECKING:
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
     from lhc.lowering import CompiledModel as CompiledModel
-    from lhc.options.commands import CompareOptions as CompareOptions
-    from lhc.options.commands import PartitionOptions as PartitionOptions
-    from lhc.options.commands import RetrainOptions as RetrainOptions
-    from lhc.options.commands import RunOptions as RunOptions
-    from lhc.options.commands import SensitivityOptions as SensitivityOptions
+    from lhc.options.by_command import CompareOptions as CompareOptions
+    from lhc.options.by_command import PartitionOptions as PartitionOptions
+    from lhc.options.by_command import RetrainOptions as RetrainOptions
+    from lhc.options.by_command import RunOptions as RunOptions
+    from lhc.options.by_command import SensitivityOptions as SensitivityOptions
     from lhc.passes import Select as Select
+    from lhc.pipeline.results import PartitionResult as PartitionResult
     from lhc.plan import Plan as Plan
     from lhc.results import Evaluation as Evaluation
     from lhc.results import SensitivityTable as SensitivityTable
     from lhc.runtime import HybridSession as HybridSession
     from lhc.samples.metrics import Metric as Metric
     from lhc.samples.task import Task as Task
-    from lhc.study.outcome import PartitionResult as PartitionResult
 
 __getattr__ = names_from(__name__, _LAZY)
 

@@ -2,7 +2,7 @@
 
 Weights are in memory once, or not at all. Those that a file keeps in other files stay there: such a tensor names its
 file by an absolute path as long as the model is in memory, and its values are mapped, never copied. The large ones of
-the file itself lie in one piece beside the model (`lhc.onnx_io.held_weights`), and their tensors name that.
+the file itself lie in one piece beside the model (`lhc.onnx_io.read.shared_weights`), and their tensors name that.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from google.protobuf.message import Message
 
-from lhc.support.held_bytes import HELD, HeldBytes
+from lhc.support.shared_bytes import HELD, HeldBytes
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -326,7 +326,7 @@ class OnnxModel:
         label: how it is called in messages.
         complaint: what ``onnx.checker`` has against it, though onnxruntime runs it; None where it has nothing.
         file: what the file holds, where ``proto`` is its canonical form; None where that is what the file holds.
-        held: values of large weights, which ``proto`` names (`lhc.onnx_io.held_weights`).
+        held: values of large weights, which ``proto`` names (`lhc.onnx_io.read.shared_weights`).
     """
 
     proto: onnx.ModelProto
@@ -394,7 +394,7 @@ class OnnxModel:
 
 
 class OpenedModel:
-    """A model that was opened before: `lhc.study.source.Opened`."""
+    """A model that was opened before: `lhc.pipeline.inputs.model_source.Opened`."""
 
 
 class TorchModule(Protocol):

@@ -7,7 +7,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
-from lhc.support.numbers import counted, counted_samples, drop_value, share_text
+from lhc.support.number_formatting import counted, counted_samples, drop_value, share_text
 
 if TYPE_CHECKING:
     from lhc.costs import Throughput

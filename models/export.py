@@ -19,7 +19,7 @@ import onnx
 from lhc.errors import MissingDependencyError, ModelError, UsageError
 from lhc.model import TorchModule
 from lhc.models.entry import require
-from lhc.onnx_io.nested import free_name
+from lhc.onnx_io.read.subgraphs import free_name
 
 if TYPE_CHECKING:
     import numpy.typing as npt

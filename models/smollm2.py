@@ -25,8 +25,8 @@ from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
 from lhc.models.hugging_face import folder_decoder
 from lhc.models.squad import read_questions
 from lhc.models.weights import digest_of
-from lhc.samples.documents import text_task
 from lhc.samples.task import Task
+from lhc.samples.text_documents import text_task
 from lhc.support.files import default_work_dir
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from lhc.errors import ModelError, UsageError
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder, require
 from lhc.support.files import default_work_dir, write_file
-from lhc.support.installed import version_of
+from lhc.support.installed_packages import version_of
 
 if TYPE_CHECKING:
     import onnx

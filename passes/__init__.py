@@ -4,21 +4,20 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 """
 
 from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step
-from lhc.passes.copies import ChooseCopies, Copies
-from lhc.passes.digital_columns import ChooseDigitalColumns
-from lhc.passes.further_copies import fills_tiles, further_copies
-from lhc.passes.gates import ParityGate
-from lhc.passes.groups import groups_of, wanted_together
+from lhc.passes.decide.copies import ChooseCopies, Copies
+from lhc.passes.decide.digital_columns import ChooseDigitalColumns
+from lhc.passes.decide.extra_copies import fills_tiles, further_copies
+from lhc.passes.decide.layer_groups import groups_of, wanted_together
+from lhc.passes.decide.parity_gate import ParityGate
+from lhc.passes.decide.profitable_copies import PayingCopies
+from lhc.passes.decide.qualify import Qualify, initial_plan, qualified_plan
+from lhc.passes.decide.select import FollowPlan, Select
+from lhc.passes.decide.unjudged_layers import LeaveUnjudged, judged_layers
 from lhc.passes.pass_text import pass_of, strategy_class
-from lhc.passes.paying_copies import PayingCopies
-from lhc.passes.qualify import Qualify, initial_plan, qualified_plan
-from lhc.passes.search_front import front
-from lhc.passes.search_space import SearchSpace
-from lhc.passes.search_terms import search_space
-from lhc.passes.select import FollowPlan, Select
-from lhc.passes.sensitivity_order import anything_pays, by_worth
-from lhc.passes.strategies import STRATEGIES, check_goal, default_objective, strategy_of
-from lhc.passes.strategy import (
+from lhc.passes.search.front import front
+from lhc.passes.search.space import SearchSpace
+from lhc.passes.search.terms import search_space
+from lhc.passes.strategies.base import (
     DEFAULT_GOAL,
     NOT_MET,
     Curvature,
@@ -31,7 +30,8 @@ from lhc.passes.strategy import (
     kept_limits,
     objective_value,
 )
-from lhc.passes.unjudged import LeaveUnjudged, judged_layers
+from lhc.passes.strategies.registry import STRATEGIES, check_goal, default_objective, strategy_of
+from lhc.passes.strategies.sensitivity_order import anything_pays, by_worth
 
 __all__ = [
     "DEFAULT_GOAL",

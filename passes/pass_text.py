@@ -14,12 +14,12 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from lhc.errors import UsageError
-from lhc.options.declare import nearest
+from lhc.options.declaration.option_fields import nearest
 from lhc.passes.base import Pass
-from lhc.passes.strategies import STRATEGIES, strategy_of
-from lhc.passes.strategy import Strategy
-from lhc.support.functions import load_object
-from lhc.support.installed import installed, installed_names
+from lhc.passes.strategies.base import Strategy
+from lhc.passes.strategies.registry import STRATEGIES, strategy_of
+from lhc.support.installed_packages import installed, installed_names
+from lhc.support.user_objects import load_object
 
 __all__ = ["pass_of", "strategy_class"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from lhc.support.lazy_names import names_from
 
 _ROOMS = {
-    "Bank": "lhc.runtime.bank",
+    "Bank": "lhc.runtime.lru_cache",
     "HybridExecutor": "lhc.runtime.executor",
     "HybridSession": "lhc.runtime.session",
     "PARITY_TOLERANCE": "lhc.runtime.parity",
-    "Position": "lhc.runtime.stream",
-    "ProgrammedLayers": "lhc.runtime.programmed",
+    "Position": "lhc.runtime.sample_position",
+    "ProgrammedLayers": "lhc.runtime.programmed_layers",
     "Ranges": "lhc.runtime.executor",
-    "observe_tensors": "lhc.runtime.ort",
+    "observe_tensors": "lhc.runtime.onnxruntime.sessions",
     "parity_errors": "lhc.runtime.parity",
     "parity_tolerance": "lhc.runtime.parity",
 }
@@ -23,15 +23,15 @@ _ROOMS = {
 __all__ = [*_ROOMS]
 
 if TYPE_CHECKING:
-    from lhc.runtime.bank import Bank as Bank
     from lhc.runtime.executor import HybridExecutor as HybridExecutor
     from lhc.runtime.executor import Ranges as Ranges
-    from lhc.runtime.ort import observe_tensors as observe_tensors
+    from lhc.runtime.lru_cache import Bank as Bank
+    from lhc.runtime.onnxruntime.sessions import observe_tensors as observe_tensors
     from lhc.runtime.parity import PARITY_TOLERANCE as PARITY_TOLERANCE
     from lhc.runtime.parity import parity_errors as parity_errors
     from lhc.runtime.parity import parity_tolerance as parity_tolerance
-    from lhc.runtime.programmed import ProgrammedLayers as ProgrammedLayers
+    from lhc.runtime.programmed_layers import ProgrammedLayers as ProgrammedLayers
+    from lhc.runtime.sample_position import Position as Position
     from lhc.runtime.session import HybridSession as HybridSession
-    from lhc.runtime.stream import Position as Position
 
 __getattr__ = names_from(__name__, _ROOMS)

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lhc import support
-from lhc.support.installed import version_of
+from lhc.support.installed_packages import version_of
 from lhc.support.version import VERSION
 
 __all__ = ["code_digest", "environment", "learn"]
 
 _LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
 _ROOT = Path(support.__path__[0]).parent
-_RUNTIME = tuple(sorted({path.parent for path in Path(__file__).parent.rglob("*.py")}))
-_COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", *_RUNTIME)
+_PACKAGES = (Path(__file__).parent, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io")
+_COMPUTING = (_ROOT, *sorted({path.parent for package in _PACKAGES for path in package.rglob("*.py")}))
 """Folders of the modules that numbers come from. A version alone does not tell two checkouts apart."""
 _KNOWN: dict[str, str] = {}
 

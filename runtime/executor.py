@@ -19,23 +19,23 @@ from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
-from lhc.options.values import AskedEngine
-from lhc.runtime.bank import Bank
-from lhc.runtime.cut import Segment, SegmentModels, cut_graph
-from lhc.runtime.epilogue import Epilogue, epilogues
-from lhc.runtime.ort import create_session
+from lhc.options.declaration.value_parsing import AskedEngine
+from lhc.runtime.lru_cache import Bank
+from lhc.runtime.onnxruntime.segment_errors import cut_failure
+from lhc.runtime.onnxruntime.sessions import create_session
+from lhc.runtime.onnxruntime.tensor_types import tensor_types
+from lhc.runtime.operators.epilogue import Epilogue, epilogues
 from lhc.runtime.placed_network import PlacedNetwork
-from lhc.runtime.programmed import OnDemand, ProgrammedLayers
-from lhc.runtime.segment_failures import cut_failure
-from lhc.runtime.stages import NetworkStage
-from lhc.runtime.tensor_types import tensor_types
+from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
+from lhc.runtime.segment_order import NetworkStage
+from lhc.runtime.segments import Segment, SegmentModels, cut_graph
 from lhc.samples.sample_axis import SampleAxis
-from lhc.support.garbage import uncollected
+from lhc.support.memory.garbage import uncollected
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import ChipsMatrix
-    from lhc.runtime.layers import AnalogLayer
-    from lhc.runtime.onnx_runtime import onnxruntime
+    from lhc.runtime.onnxruntime.library import onnxruntime
+    from lhc.runtime.operators.analog_layers import AnalogLayer
 
 __all__ = ["LARGE_MATRIX", "HybridExecutor", "Ranges"]
 
@@ -66,7 +66,7 @@ class HybridExecutor(PlacedNetwork):
         Args:
             ranges: layer -> static input range of each row split, for hardware that has them.
             copies: layer -> copies of its weights on tiles; one by default.
-            engine: how products on tiles are computed, see `lhc.options.subjects.Emulating`.
+            engine: how products on tiles are computed, see `lhc.options.shared.Emulating`.
             reads: of a calibration that others have made, or will ask for; none are kept by default.
             sample_axes: of inputs of which the user says where they have samples.
 
@@ -245,8 +245,8 @@ def _analog_layer(
         raise ModelError(f"{label}: layer {name!r} cannot be analog: {why}")
     with uncollected(loads=True):
         _require_emulation(label)
-        from lhc.runtime.layers import analog_layer
-        from lhc.runtime.sample_places import sample_places
+        from lhc.runtime.operators.analog_layers import analog_layer
+        from lhc.runtime.operators.sample_axes import sample_places
 
     users = [c.name for c in graph.candidates if c.weight and c.weight.tile_set == layer.weight.tile_set]
     place = sample_places(model, sample_axes).get(layer.inputs[1 - layer.weight.operand])

@@ -15,17 +15,17 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
-from lhc.runtime.cut import Segment, SegmentModels
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.observed import Observed, in_groups
-from lhc.runtime.on_demand import reads_on_demand
-from lhc.runtime.ort import Array, observe_tensors, relative_error
-from lhc.runtime.segment_failures import answers_of
-from lhc.runtime.stream import Position
-from lhc.runtime.tensor_types import tensor_types
+from lhc.runtime.lazy_programming import reads_on_demand
+from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
+from lhc.runtime.onnxruntime.segment_errors import answers_of
+from lhc.runtime.onnxruntime.sessions import Array, observe_tensors, relative_error
+from lhc.runtime.onnxruntime.tensor_types import tensor_types
+from lhc.runtime.sample_position import Position
+from lhc.runtime.segments import Segment, SegmentModels
 
 if TYPE_CHECKING:
-    from lhc.runtime.layers import AnalogLayer
+    from lhc.runtime.operators.analog_layers import AnalogLayer
 
 __all__ = ["PARITY_TOLERANCE", "parity_errors", "parity_tolerance"]
 

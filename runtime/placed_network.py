@@ -11,17 +11,17 @@ from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel, Rewritten
 from lhc.onnx_io import Constants
-from lhc.runtime.epilogue import Following
-from lhc.runtime.network_calls import Call, Correcting
-from lhc.runtime.ort import Array, run_session
-from lhc.runtime.programmed import ProgrammedLayers
-from lhc.runtime.segment_failures import run_failure
-from lhc.runtime.stages import NetworkStage, independent, read_by, release, steps, waiting_elements
-from lhc.runtime.stream import Position
+from lhc.runtime.onnxruntime.batched_calls import Call, Correcting
+from lhc.runtime.onnxruntime.segment_errors import run_failure
+from lhc.runtime.onnxruntime.sessions import Array, run_session
+from lhc.runtime.operators.epilogue import Following
+from lhc.runtime.programmed_layers import ProgrammedLayers
+from lhc.runtime.sample_position import Position
+from lhc.runtime.segment_order import NetworkStage, independent, read_by, release, steps, waiting_elements
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import Products
-    from lhc.runtime.layers import AnalogLayer
+    from lhc.runtime.operators.analog_layers import AnalogLayer
 
 __all__ = ["PlacedNetwork"]
 

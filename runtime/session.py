@@ -17,17 +17,17 @@ from lhc.graph import LayerGraph, WeightRef, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import input_shapes, load_model, read_graph, read_plan, static_batch
-from lhc.onnx_io.product import Product
-from lhc.onnx_io.shapes import sample_axes
-from lhc.options.values import AskedEngine, Engine, engine_of
+from lhc.onnx_io.operators.matrix_product import Product
+from lhc.onnx_io.read.shapes import sample_axes
+from lhc.options.declaration.value_parsing import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.network_calls import Call, calibration_calls, calibration_count, call_samples
-from lhc.runtime.on_demand import chip_on_demand
-from lhc.runtime.ort import Array, TensorInfo, must_run, tensor_infos
-from lhc.runtime.programmed import ProgrammedLayers
-from lhc.runtime.stream import Position
-from lhc.samples.converted import converted
+from lhc.runtime.lazy_programming import chip_on_demand
+from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, calibration_count, call_samples
+from lhc.runtime.onnxruntime.sessions import Array, TensorInfo, must_run, tensor_infos
+from lhc.runtime.programmed_layers import ProgrammedLayers
+from lhc.runtime.sample_position import Position
+from lhc.samples.input_types import converted
 from lhc.samples.sample_axis import SampleLayout, samples_first
 from lhc.samples.task import Samples, Task, count_samples
 
@@ -46,7 +46,7 @@ class HybridSession:
     of samples: the same samples in the same order give the same answers, however they are cut into calls;
     running a sample again gives new noise, as on hardware. Two kinds of products have noise of their own in every call:
     those that a call computes once for all of its samples, and those of tensors that hold samples elsewhere than on the
-    first axis where shape inference does not find that axis (`lhc.runtime.sample_places`).
+    first axis where shape inference does not find that axis (`lhc.runtime.operators.sample_axes`).
 
     Attributes:
         plan: the plan that was given or that the model carries, if any.
@@ -206,7 +206,7 @@ class HybridSession:
             )
         if not self.analog:
             return
-        from lhc.runtime.chip_calibration import calibrated, digital_moments
+        from lhc.runtime.calibration.chip_outputs import calibrated, digital_moments
 
         compensation = self.hardware.compensation
         graph, calls = self._calibration_calls(samples)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from lhc.options.values import AskedEngine
+from lhc.options.declaration.value_parsing import AskedEngine
 
 __all__ = ["CPU", "computing_on", "device_of", "gpu_name", "made_here", "torch_device"]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.models import zoo_entry
 from lhc.samples.task import Task
 from tests.fuzz.tiny_gguf import write_tiny_gguf

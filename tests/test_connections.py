@@ -97,7 +97,7 @@ def test_what_onnxruntime_keeps_by_default_is_seen(tmp_path: Path) -> None:
 
 
 def test_telemetry_is_off_for_this_process_and_its_children(tmp_path: Path) -> None:
-    code = "import os, lhc.runtime.onnx_runtime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = "import os, lhc.runtime.onnxruntime.library; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     command = [sys.executable, "-c", code]
     environ = environment(tmp_path) | {"ORT_DISABLE_TELEMETRY": "0"}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)

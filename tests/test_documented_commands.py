@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

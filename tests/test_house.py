@@ -30,7 +30,7 @@ def test_no_two_classes_share_a_name() -> None:
 
 
 def test_how_a_product_is_written_is_known_to_onnx_io_and_the_table_of_operators_alone() -> None:
-    """Engines ask `lhc.onnx_io.product.Product`, never a node; the canonical rules rewrite nodes."""
+    """Engines ask `lhc.onnx_io.operators.matrix_product.Product`, never a node; the canonical rules rewrite nodes."""
     readers = [path for path in modules() if path.parent.name not in ("onnx_io", "canonical")]
     asking = {path.stem for path in readers if '"transA"' in path.read_text()}
     assert asking == {"differentiable_layers"}
@@ -68,12 +68,12 @@ def test_imports_for_types_alone_run_downward_too() -> None:
     linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     assert not linter.get("exclude_type_checking_imports", False)
     assert [name for one in linter["contracts"] for name in one.get("ignore_imports", [])] == [
-        "lhc.hardware.description -> aihwkit",
-        "lhc.hardware.external -> torch",
-        "lhc.hardware.measured_noise -> aihwkit",
-        "lhc.hardware.regime_noise -> aihwkit",
-        "lhc.hardware.rpu_config -> aihwkit",
-        "lhc.hardware.unit_cell -> aihwkit",
+        "lhc.hardware.description.hardware -> aihwkit",
+        "lhc.hardware.aihwkit_config.user_objects -> torch",
+        "lhc.hardware.devices.measured_noise -> aihwkit",
+        "lhc.hardware.devices.regime_noise -> aihwkit",
+        "lhc.hardware.aihwkit_config.rpu_config -> aihwkit",
+        "lhc.hardware.devices.unit_cell -> aihwkit",
     ]
 
 

@@ -4,11 +4,11 @@ Whoever computes with a network, counts it or trains it sees products alone; the
 not analog runs as the file has it.
 """
 
-from lhc.canonical.columns import splittable, with_digital_columns
-from lhc.canonical.conv_transpose import transposed_again
-from lhc.canonical.form import canonical, dequantises
-from lhc.canonical.open_control import open_control
-from lhc.canonical.placed import nested_again, placed_form, placed_proto, written_branches
+from lhc.canonical.canonicalize import canonical, dequantises
+from lhc.canonical.column_split import splittable, with_digital_columns
+from lhc.canonical.control_flow.unresolved import open_control
+from lhc.canonical.placed_form import nested_again, placed_form, placed_proto, written_branches
+from lhc.canonical.rules.conv_transpose import transposed_again
 
 __all__ = [
     "canonical",

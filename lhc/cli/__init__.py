@@ -12,7 +12,7 @@ def main() -> None:
     gc.disable()  # what is loaded stays; with `reporter` garbage is looked for
     atexit.register(gc.freeze)  # as it ends Python would walk all objects three times
     try:
-        from lhc.cli.app import main as loaded
+        from lhc.cli.framework.app import main as loaded
 
         loaded()
     except KeyboardInterrupt:

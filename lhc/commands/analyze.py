@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import example_shapes
-from lhc.onnx_io.shapes import SECOND_OF_SOUND, SMALLER_EXAMPLE
-from lhc.options.commands import AnalyzeOptions
-from lhc.options.signature import keywords
+from lhc.onnx_io.read.shapes import SECOND_OF_SOUND, SMALLER_EXAMPLE
+from lhc.options.by_command import AnalyzeOptions
+from lhc.options.declaration.python_signature import keywords
 from lhc.passes import ChooseCopies, PayingCopies, qualified_plan
+from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults
+from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.results import Analysis
 from lhc.samples.metrics import UNCHOSEN
-from lhc.study.machines import check_machine, machine_of, warn_of_defaults
-from lhc.study.outcome import Analysis
-from lhc.study.source import Opened, opened_of
 
 __all__ = ["analyze"]
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 from lhc.commands.sensitivity import preparing
 from lhc.measure import Running
 from lhc.onnx_io import read_plan
-from lhc.options.commands import AttributeOptions
-from lhc.options.signature import keywords
+from lhc.options.by_command import AttributeOptions
+from lhc.options.declaration.python_signature import keywords
+from lhc.pipeline.inputs.hardware_choice import machine_of
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.steps.damage_attribution import measure_attribution
+from lhc.pipeline.steps.read import read
 from lhc.plan.recurrent_steps import folded_titles
-from lhc.report.measured_results import AttributionResult
+from lhc.report.tables.measured_results import AttributionResult
 from lhc.samples.metrics import METRICS
-from lhc.study.attribution import measure_attribution
-from lhc.study.machines import machine_of
-from lhc.study.prepare import read
-from lhc.study.source import opened_of
 
 __all__ = ["attribute"]
 

@@ -6,12 +6,12 @@ from lhc.commands.partition import partition
 from lhc.commands.robustness import at_ages
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.options.commands import CompareOptions, PartitionOptions, RobustnessOptions
-from lhc.options.declare import part
-from lhc.options.signature import keywords
-from lhc.report.comparison import Comparison
-from lhc.study.outcome import PartitionResult
-from lhc.study.source import Opened, opened_of
+from lhc.options.by_command import CompareOptions, PartitionOptions, RobustnessOptions
+from lhc.options.declaration.option_fields import part
+from lhc.options.declaration.python_signature import keywords
+from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.results import PartitionResult
+from lhc.report.tables.comparison import Comparison
 
 __all__ = ["compare", "machines_of"]
 

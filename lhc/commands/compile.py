@@ -6,13 +6,13 @@ from functools import partial
 
 from lhc.commands.partition import placed_by
 from lhc.lowering import CompiledModel, compile_chips
-from lhc.options.commands import CompileOptions, PartitionOptions, PlacingFirst
-from lhc.options.declare import part
-from lhc.options.signature import keywords
-from lhc.study.check_emulation import checked_emulation
-from lhc.study.outcome import PartitionResult
-from lhc.study.placement import NetworkPlacement, calibration_samples, given_placement
-from lhc.study.source import Opened, opened_of
+from lhc.options.by_command import CompileOptions, PartitionOptions, PlacingFirst
+from lhc.options.declaration.option_fields import part
+from lhc.options.declaration.python_signature import keywords
+from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.placement_source import NetworkPlacement, calibration_samples, given_placement
+from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.steps.conformance_check import checked_emulation
 
 __all__ = ["compile", "compile_draws", "placement_of"]
 

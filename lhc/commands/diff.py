@@ -3,7 +3,7 @@
 from lhc.commands.report import planned
 from lhc.model import ModelSource
 from lhc.plan import Plan
-from lhc.report.difference import PlanDiff, compare
+from lhc.report.tables.difference import PlanDiff, compare
 
 __all__ = ["diff"]
 

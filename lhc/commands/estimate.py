@@ -8,14 +8,20 @@ from lhc.commands.partition import begin, preparation, strategy_for
 from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
 from lhc.measure import Running
-from lhc.measure.judge import SEARCH_DRAWS
-from lhc.options.commands import CompareOptions, PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
-from lhc.options.declare import part
+from lhc.measure.budget_test import SEARCH_DRAWS
+from lhc.options.by_command import CompareOptions, PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
+from lhc.options.declaration.option_fields import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
-from lhc.passes.trained_walks import RETRAINING_STRATEGIES
-from lhc.stats import one_sided
-from lhc.study.effort import (
+from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.objective import chips_for, search_options
+from lhc.pipeline.inputs.placed_network import read_run
+from lhc.pipeline.inputs.training_inputs import read_to_train
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.fewer_copies import MOST_JUDGEMENTS
+from lhc.pipeline.steps.read import read
+from lhc.pipeline.time_estimate import (
     Effort,
     EffortStep,
     Timed,
@@ -27,14 +33,8 @@ from lhc.study.effort import (
     retraining_steps,
     training_steps,
 )
-from lhc.study.fewer_copies import MOST_JUDGEMENTS
-from lhc.study.goal import chips_for, search_options
-from lhc.study.prepare import read
-from lhc.study.read_run import read_run
-from lhc.study.source import opened_of
-from lhc.study.state import Study
-from lhc.study.to_train import read_to_train
-from lhc.study.train import BEFORE
+from lhc.pipeline.training.retraining import BEFORE
+from lhc.stats import one_sided
 
 __all__ = ["estimate"]
 

@@ -7,9 +7,9 @@ from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource
 from lhc.onnx_io import example_shapes, read_graph, read_plan, refuse_compiled
+from lhc.pipeline.inputs.model_source import Opened, open_model
 from lhc.plan import Plan
 from lhc.plan.placed_graph import placed_graph
-from lhc.study.source import Opened, open_model
 
 if TYPE_CHECKING:
     import networkx as nx

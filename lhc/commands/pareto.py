@@ -6,20 +6,19 @@ from pathlib import Path
 from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
 from lhc.measure import Running
-from lhc.measure.judge import Budget, Drop, parse_drop
-from lhc.options.commands import ParetoOptions
-from lhc.options.signature import keywords
+from lhc.measure.budget_test import Budget, Drop, parse_drop
+from lhc.options.by_command import ParetoOptions
+from lhc.options.declaration.python_signature import keywords
 from lhc.passes import STRATEGIES, Pipeline
-from lhc.report.kept_fronts import Answer, answer, read_fronts
-from lhc.report.measured_results import FrontResult
-from lhc.study.check_calibration import CheckCalibration
-from lhc.study.front import MeasureFront
-from lhc.study.goal import with_goal
-from lhc.study.prepare import read
-from lhc.study.rank import Rank
-from lhc.study.source import open_model
-from lhc.study.state import READ, Study
-from lhc.study.tiles_front import MeasureTiles
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.inputs.objective import with_goal
+from lhc.pipeline.pipeline_state import READ, Study
+from lhc.pipeline.steps.front import MeasureFront, MeasureTiles
+from lhc.pipeline.steps.harm_checks import CheckCalibration
+from lhc.pipeline.steps.rank import Rank
+from lhc.pipeline.steps.read import read
+from lhc.report.store.front_store import Answer, answer, read_fronts
+from lhc.report.tables.measured_results import FrontResult
 
 __all__ = ["answered", "pareto", "pipeline"]
 

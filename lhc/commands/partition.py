@@ -7,11 +7,11 @@ from typing import Any
 
 from lhc.errors import UsageError
 from lhc.measure import Running
-from lhc.options.command_line import made_by
-from lhc.options.commands import PartitionOptions
-from lhc.options.declare import part
-from lhc.options.signature import keywords
-from lhc.options.subjects import GoalOptions
+from lhc.options.by_command import PartitionOptions
+from lhc.options.declaration.command_text import made_by
+from lhc.options.declaration.option_fields import part
+from lhc.options.declaration.python_signature import keywords
+from lhc.options.shared import GoalOptions
 from lhc.options.training import TrainingOptions
 from lhc.passes import (
     STRATEGIES,
@@ -26,31 +26,30 @@ from lhc.passes import (
     pass_of,
     strategy_class,
 )
-from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
+from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
+from lhc.pipeline.inputs.hardware_choice import machine_of
+from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.objective import budget_of, chips_of, goal_of, with_goal, with_yield
+from lhc.pipeline.pipeline_state import READ, Study
+from lhc.pipeline.plan_record import Record
+from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.rewrites.column_split import JoinColumns, SplitColumns
+from lhc.pipeline.steps.conformance_check import CheckEmulation
+from lhc.pipeline.steps.earlier_tests import failed_test, plan_of_file
+from lhc.pipeline.steps.fewer_copies import FewerCopies
+from lhc.pipeline.steps.further_outputs import with_further_outputs
+from lhc.pipeline.steps.harm_checks import CheckCalibration, CheckCopies
+from lhc.pipeline.steps.healing import CompareHealing
+from lhc.pipeline.steps.infeasibility import Explain
+from lhc.pipeline.steps.range_calibration import CalibrateRanges
+from lhc.pipeline.steps.rank import Rank
+from lhc.pipeline.steps.read import CheckJudged, CheckParity, Decide, read
+from lhc.pipeline.steps.search import CheckBudget, Search
+from lhc.pipeline.steps.tile_assignment import ArrangeTiles
+from lhc.pipeline.steps.verify import Verify
+from lhc.pipeline.training.retraining import BEFORE, Train, samples_apart
 from lhc.plan import Plan
 from lhc.stats import one_sided
-from lhc.study.arrange_tiles import ArrangeTiles
-from lhc.study.check_calibration import CheckCalibration
-from lhc.study.check_copies import CheckCopies
-from lhc.study.check_emulation import CheckEmulation
-from lhc.study.earlier_tests import failed_test, plan_of_file
-from lhc.study.explain import Explain
-from lhc.study.fewer_copies import FewerCopies
-from lhc.study.further_outputs import with_further_outputs
-from lhc.study.goal import budget_of, chips_of, goal_of, with_goal, with_yield
-from lhc.study.healing import CompareHealing
-from lhc.study.machines import machine_of
-from lhc.study.outcome import PartitionResult
-from lhc.study.prepare import CheckJudged, CheckParity, Decide, read
-from lhc.study.rank import Rank
-from lhc.study.record import Record
-from lhc.study.search import CheckBudget, Search
-from lhc.study.source import Opened, opened_of
-from lhc.study.split_columns import JoinColumns, SplitColumns
-from lhc.study.state import READ, Study
-from lhc.study.tile_ranges import CalibrateRanges
-from lhc.study.train import BEFORE, Train, samples_apart
-from lhc.study.verify import Verify
 
 __all__ = ["begin", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
 
@@ -114,7 +113,7 @@ def partition(options: PartitionOptions) -> PartitionResult:
     With ``retrain`` the network is trained once with all layers analog that can be and that pay, unless they would do
     more damage than training can be hoped to mend; then without those that do most damage for what they bring. The
     strategy searches a placement for the trained weights as it does for the given ones. The strategies ``lionheart``
-    and ``lionheart-original`` train for every layer that they try (`lhc.passes.trained_walks`). The better of both
+    and ``lionheart-original`` train for every layer that they try (`lhc.passes.strategies.lionheart_retraining`). The better of both
     results is returned: the one that holds the budget, then the one that is better by the objective, then the one with
     the smaller upper bound of its drop. Both are hypotheses of one test with one chance of error.
 

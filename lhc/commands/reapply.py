@@ -16,10 +16,10 @@ from lhc.onnx_io import (
     reapplied_plan,
 )
 from lhc.passes import qualified_plan
+from lhc.pipeline.inputs.model_source import Opened, open_model
+from lhc.pipeline.results import PartitionResult
 from lhc.plan import Plan
 from lhc.plan.layer_plan import Decision, Placement
-from lhc.study.outcome import PartitionResult
-from lhc.study.source import Opened, open_model
 
 __all__ = ["reapply"]
 

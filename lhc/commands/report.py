@@ -8,17 +8,17 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource
 from lhc.onnx_io import read_plan
+from lhc.pipeline.inputs.model_source import Opened, open_model
+from lhc.pipeline.plan_table import graph_of_plan
+from lhc.pipeline.results import PartitionResult
 from lhc.plan import Plan
-from lhc.report.builder import ReportParts, build_report, over_time
-from lhc.report.document import Report
-from lhc.report.formats import read_report
-from lhc.report.kept_fronts import newest_front
-from lhc.report.records import keep, newest, with_earlier
+from lhc.report.document.builder import ReportParts, build_report, over_time
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import read_report
+from lhc.report.store.front_store import newest_front
+from lhc.report.store.report_store import keep, newest, with_earlier
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 from lhc.runtime.environment import environment
-from lhc.study.outcome import PartitionResult
-from lhc.study.plan_table import graph_of_plan
-from lhc.study.source import Opened, open_model
 
 __all__ = ["ReportSource", "planned", "report_of"]
 

@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 from lhc.measure import Running
-from lhc.options.command_line import made_by
-from lhc.options.commands import RetrainOptions
-from lhc.options.declare import part
-from lhc.options.signature import keywords
+from lhc.options.by_command import RetrainOptions
+from lhc.options.declaration.command_text import made_by
+from lhc.options.declaration.option_fields import part
+from lhc.options.declaration.python_signature import keywords
 from lhc.options.training import TrainingOptions
-from lhc.study.check_calibration import with_useful_calibration
-from lhc.study.check_emulation import CheckEmulation
-from lhc.study.earlier_tests import as_tested, failed_test, passed_test
-from lhc.study.outcome import PartitionResult
-from lhc.study.to_train import read_to_train
-from lhc.study.train import VALIDATION_SAMPLES, check_training, trained_for
-from lhc.study.trained_placement import better, judged, result_of, samples_note, with_remedies
+from lhc.pipeline.inputs.training_inputs import read_to_train
+from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.steps.conformance_check import CheckEmulation
+from lhc.pipeline.steps.earlier_tests import as_tested, failed_test, passed_test
+from lhc.pipeline.steps.harm_checks import with_useful_calibration
+from lhc.pipeline.training.retraining import VALIDATION_SAMPLES, check_training, trained_for
+from lhc.pipeline.training.trained_placement import better, judged, result_of, samples_note, with_remedies
 
 __all__ = ["retrain"]
 

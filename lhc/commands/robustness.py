@@ -6,22 +6,22 @@ from dataclasses import dataclass, replace
 
 from lhc.errors import UsageError
 from lhc.measure import Budget, Running
-from lhc.measure.bench import Bench
-from lhc.options.commands import PlacedMeasuring, RobustnessOptions
-from lhc.options.declare import part
-from lhc.options.signature import keywords
+from lhc.measure.evaluator import Bench
+from lhc.options.by_command import PlacedMeasuring, RobustnessOptions
+from lhc.options.declaration.option_fields import part
+from lhc.options.declaration.python_signature import keywords
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan, chips_of
+from lhc.pipeline.inputs.placed_network import told_how
+from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_nothing_analog
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.noise_margin import TIMES_S, differences, measure_robustness
+from lhc.pipeline.steps.read import read_placed, stored_plan
 from lhc.plan import Outcome
-from lhc.report.measured_results import RobustnessResult
+from lhc.report.tables.measured_results import RobustnessResult
 from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, one_sided
-from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog
-from lhc.study.goal import budget_as_placed, budget_of_plan, chips_of
-from lhc.study.margin import TIMES_S, differences, measure_robustness
-from lhc.study.prepare import read_placed, stored_plan
-from lhc.study.read_run import told_how
-from lhc.study.source import opened_of
-from lhc.study.state import Study
-from lhc.support.numbers import time_text
+from lhc.support.number_formatting import time_text
 
 __all__ = ["at_ages", "robustness"]
 

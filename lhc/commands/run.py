@@ -5,16 +5,23 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.measure import Running
-from lhc.measure.emulation import placement_conformance
-from lhc.options.commands import OutputsOptions, RunOptions
-from lhc.options.signature import keywords
-from lhc.report.measured_results import Evaluations
-from lhc.study.cautions import warn_of_doubtful_labels, warn_of_other_digital
-from lhc.study.mapped_outputs import mapped_outputs
-from lhc.study.prepare import stored_plan
-from lhc.study.read_run import against, own_outcome, read_run, skipped_digest, told_how, usefully_calibrated
-from lhc.study.source import opened_of
-from lhc.support.numbers import time_text
+from lhc.measure.conformance_check import placement_conformance
+from lhc.options.by_command import OutputsOptions, RunOptions
+from lhc.options.declaration.python_signature import keywords
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.placed_network import (
+    against,
+    own_outcome,
+    read_run,
+    skipped_digest,
+    told_how,
+    usefully_calibrated,
+)
+from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_other_digital
+from lhc.pipeline.steps.mapped_outputs import mapped_outputs
+from lhc.pipeline.steps.read import stored_plan
+from lhc.report.tables.measured_results import Evaluations
+from lhc.support.number_formatting import time_text
 
 __all__ = ["analog_outputs", "evaluate"]
 

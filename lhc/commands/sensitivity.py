@@ -1,18 +1,17 @@
 """How much damage single layers do."""
 
 from lhc.measure import Running
-from lhc.options.commands import SensitivityOptions
-from lhc.options.declare import part
-from lhc.options.signature import keywords
-from lhc.options.subjects import LayerSelection
+from lhc.options.by_command import SensitivityOptions
+from lhc.options.declaration.option_fields import part
+from lhc.options.declaration.python_signature import keywords
+from lhc.options.shared import LayerSelection
 from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
+from lhc.pipeline.pipeline_state import READ, Study
+from lhc.pipeline.steps.harm_checks import CheckCalibration, CheckCopies
+from lhc.pipeline.steps.range_calibration import CalibrateRanges
+from lhc.pipeline.steps.rank import MeasureLayers
+from lhc.pipeline.steps.read import CheckJudged, CheckParity, Decide, read
 from lhc.results import SensitivityTable
-from lhc.study.check_calibration import CheckCalibration
-from lhc.study.check_copies import CheckCopies
-from lhc.study.prepare import CheckJudged, CheckParity, Decide, read
-from lhc.study.rank import MeasureLayers
-from lhc.study.state import READ, Study
-from lhc.study.tile_ranges import CalibrateRanges
 
 __all__ = ["pipeline", "preparing", "sensitivity"]
 

@@ -1,13 +1,19 @@
 """A network whose outliers of activations are moved into its weights, for the tiles of a machine."""
 
 from lhc.errors import ModelError
-from lhc.onnx_io.channel_scales import scalable_inputs
-from lhc.options.commands import SmoothOptions
-from lhc.options.signature import keywords
-from lhc.study.machines import check_machine, machine_of
-from lhc.study.rewritten import data_file, store_in
-from lhc.study.scale_channels import SmoothedModel, chosen_factors, greatest_difference, input_vectors, smoothed_model
-from lhc.study.source import opened_of
+from lhc.onnx_io.rewrites.channel_scales import scalable_inputs
+from lhc.options.by_command import SmoothOptions
+from lhc.options.declaration.python_signature import keywords
+from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.rewrites.channel_scaling import (
+    SmoothedModel,
+    chosen_factors,
+    greatest_difference,
+    input_vectors,
+    smoothed_model,
+)
+from lhc.pipeline.rewrites.rewritten_network import data_file, store_in
 
 __all__ = ["smooth"]
 

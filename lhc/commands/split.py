@@ -5,8 +5,8 @@ from pathlib import Path
 from lhc.commands.compile import placement_of
 from lhc.lowering import Chip, check_split_output
 from lhc.lowering import split as write
-from lhc.options.commands import SplitOptions
-from lhc.options.signature import keywords
+from lhc.options.by_command import SplitOptions
+from lhc.options.declaration.python_signature import keywords
 
 __all__ = ["split"]
 

@@ -1,12 +1,12 @@
 """A network whose columns are written several times, in columns of tiles that are free anyway."""
 
-from lhc.options.commands import WidenOptions
-from lhc.options.declare import part
-from lhc.options.signature import keywords
+from lhc.options.by_command import WidenOptions
+from lhc.options.declaration.option_fields import part
+from lhc.options.declaration.python_signature import keywords
 from lhc.passes import Select, qualified_plan
-from lhc.study.copy_columns import WidenedModel, widened_model
-from lhc.study.machines import check_machine, machine_of
-from lhc.study.source import opened_of
+from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.rewrites.column_copies import WidenedModel, widened_model
 
 __all__ = ["widen"]
 

@@ -3,13 +3,13 @@
 Formulas, units, sources and checks against published figures are in ``docs/costs.md``.
 """
 
-from lhc.costs import alpine as alpine  # registers its formulas
-from lhc.costs import diana as diana
 from lhc.costs.assumptions import assumptions
-from lhc.costs.chip import Area, SystemFigures, system_figures
+from lhc.costs.chip_area_and_power import Area, SystemFigures, system_figures
+from lhc.costs.digital_operators import by_operator
 from lhc.costs.gains import compared, gains
-from lhc.costs.others import by_operator
-from lhc.costs.registry import Formulas, Power, formulas, power_of, schedule_of
+from lhc.costs.models import alpine as alpine  # registers its formulas
+from lhc.costs.models import diana as diana
+from lhc.costs.models.registry import Formulas, Power, formulas, power_of, schedule_of
 from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_on_tiles, cost_terms
 from lhc.costs.tensors import Hyperedge
 from lhc.costs.throughput import Throughput

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lhc.hardware import Assumed, Hardware, Known
-from lhc.hardware.costs import Figures
-from lhc.hardware.sections import Section
+from lhc.hardware.description.costs import Figures
+from lhc.hardware.description.sections import Section
 
 __all__ = ["Assumption", "assumptions"]
 

@@ -1,7 +1,7 @@
 """What a placement gains beside the all-digital network, in words."""
 
 from lhc.costs.units import Cost
-from lhc.support.numbers import ratio
+from lhc.support.number_formatting import ratio
 
 __all__ = ["compared", "gains"]
 

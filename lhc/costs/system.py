@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from lhc.costs.assumptions import Assumption, assumptions
-from lhc.costs.others import handling
-from lhc.costs.registry import Formulas, formulas, work_of
+from lhc.costs.digital_operators import handling
+from lhc.costs.models.registry import Formulas, formulas, work_of
 from lhc.costs.tensors import Hyperedge, converted, elements, hyperedges
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, UsageError
@@ -85,7 +85,8 @@ def cost_terms(
 
     Args:
         copies: layer -> copies of its weights on tiles; one where it is missing.
-        sums: layer -> how great sums in its columns are (`lhc.hardware.converters.repeated_reads`), where measured.
+        sums: layer -> how great sums in its columns are (`lhc.hardware.converters.codes.repeated_reads`), where
+        measured.
 
     Raises:
         ConfigError: the hardware describes no costs.

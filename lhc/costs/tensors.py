@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from lhc.costs.others import fixed
+from lhc.costs.digital_operators import fixed
 from lhc.graph import LayerGraph
 
 __all__ = ["Hyperedge", "converted", "cut_rows", "elements", "held_elements", "hyperedges"]

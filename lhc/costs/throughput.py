@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lhc.costs.registry import schedule_of
+from lhc.costs.models.registry import schedule_of
 from lhc.costs.system import SystemCost
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware

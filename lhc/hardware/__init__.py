@@ -5,24 +5,7 @@ relative: inputs are scaled to ±1 before the DAC, weights to ±1 before program
 what the ADC sees.
 """
 
-from lhc.hardware.costs import AlpineCosts, Assumed, Costs, CostSection, DianaCosts, Known, Memory
-from lhc.hardware.description import Hardware
-from lhc.hardware.devices import (
-    Devices,
-    Hermes,
-    Pcm,
-    PcmCustomDrift,
-    ReramCmo,
-    ReramWan2022,
-    StateIndependent,
-)
-from lhc.hardware.external import AihwkitDevices
-from lhc.hardware.faults import Faults
-from lhc.hardware.measured_devices import Measured
-from lhc.hardware.overrides import Override
-from lhc.hardware.presets import has_comments, preset_names, preset_text
-from lhc.hardware.sections import UNLIMITED, Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
-from lhc.hardware.variants import (
+from lhc.hardware.ablations import (
     EFFECTS,
     Effect,
     effects_of,
@@ -31,7 +14,24 @@ from lhc.hardware.variants import (
     scaled_programming,
     without,
 )
-from lhc.hardware.weight_noise import Regimes
+from lhc.hardware.aihwkit_config.user_objects import AihwkitDevices
+from lhc.hardware.circuits.faults import Faults
+from lhc.hardware.description.costs import AlpineCosts, Assumed, Costs, CostSection, DianaCosts, Known, Memory
+from lhc.hardware.description.hardware import Hardware
+from lhc.hardware.description.overrides import Override
+from lhc.hardware.description.presets import has_comments, preset_names, preset_text
+from lhc.hardware.description.sections import UNLIMITED, Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
+from lhc.hardware.devices.aihwkit_models import (
+    Devices,
+    Hermes,
+    Pcm,
+    PcmCustomDrift,
+    ReramCmo,
+    ReramWan2022,
+    StateIndependent,
+)
+from lhc.hardware.devices.measured import Measured
+from lhc.hardware.devices.weight_regimes import Regimes
 
 __all__ = [
     "EFFECTS",

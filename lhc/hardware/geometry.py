@@ -1,6 +1,6 @@
 """How a matrix lies on tiles: row splits, and the copies of it that fit."""
 
-from lhc.support.numbers import MOST_COPIES
+from lhc.support.number_formatting import MOST_COPIES
 
 __all__ = ["copies_on", "free_copies", "held_rows", "split_sizes", "tile_rows"]
 

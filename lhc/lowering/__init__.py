@@ -1,9 +1,9 @@
 """Compile placed models to portable ONNX: analog nodes become ONNX functions that do what the tiles do."""
 
-from lhc.lowering.compiled import CompiledModel, check_compiled_output, compile_chips
+from lhc.lowering.compiled_model import CompiledModel, check_compiled_output, compile_chips
+from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.submodels import check_split_output, split
-from lhc.lowering.tile_read import Noise
 
 __all__ = [
     "Chip",

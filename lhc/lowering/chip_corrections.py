@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from lhc.conductances import Correction
 from lhc.graph import LayerGraph
-from lhc.measure.setting import Block, Setting
+from lhc.measure.work_context import Block, Setting
 from lhc.model import OnnxModel
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
-from lhc.runtime.network_calls import Call
+from lhc.runtime.onnxruntime.batched_calls import Call
 
 if TYPE_CHECKING:
-    from lhc.runtime.chip_calibration import Moments
+    from lhc.runtime.calibration.chip_outputs import Moments
 
 __all__ = ["ChipCalibration"]
 
@@ -48,7 +48,7 @@ class ChipCalibration:
         t_s: float,
     ) -> "ChipCalibration":
         """Run the digital network on the samples of ``block``; ``t_s``: time of inference."""
-        from lhc.runtime.chip_calibration import digital_moments
+        from lhc.runtime.calibration.chip_outputs import digital_moments
 
         calls = Setting.unscored(model, graph, plan, seed, block).calibration_calls
         digital = digital_moments(model, graph, executor.layers, calls)
@@ -56,6 +56,6 @@ class ChipCalibration:
 
     def corrections(self, draw: int) -> dict[str, Correction]:
         """Of one chip, by layer."""
-        from lhc.runtime.chip_calibration import calibrated
+        from lhc.runtime.calibration.chip_outputs import calibrated
 
         return calibrated(self.executor, self.digital, self.plan.hardware, self.seed, draw, self.t_s, self.calls)

@@ -7,7 +7,7 @@ Bodies are written for opset 13 and later; older models are converted up. onnxru
 import onnx
 
 from lhc.errors import ModelError
-from lhc.lowering.tile_read import Noise
+from lhc.lowering.functions.tile_read import Noise
 from lhc.model import all_nodes, opset_of, shallow
 from lhc.onnx_io import whole
 

@@ -39,22 +39,22 @@ from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.device_model import DeviceModel, PairedDevices
+from lhc.hardware.devices.device_model import DeviceModel, PairedDevices
 from lhc.hardware.geometry import split_sizes
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip
-from lhc.measure.setting import Block
+from lhc.measure.work_context import Block
 from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
-from lhc.onnx_io.held_weights import read_in
-from lhc.onnx_io.shapes import inferred_graph
+from lhc.onnx_io.read.shapes import inferred_graph
+from lhc.onnx_io.read.shared_weights import read_in
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
-from lhc.runtime.cut import Segment, SegmentModels, Stage, cut_graph
-from lhc.runtime.tensor_types import tensor_types
+from lhc.runtime.onnxruntime.tensor_types import tensor_types
+from lhc.runtime.segments import Segment, SegmentModels, Stage, cut_graph
 
 if TYPE_CHECKING:
-    from lhc.runtime.chip_calibration import Moments
+    from lhc.runtime.calibration.chip_outputs import Moments
 
 __all__ = ["INDEX_VERSION", "check_split_output", "split"]
 
@@ -183,7 +183,7 @@ def _write(
 
 def _calibration(calibrating: ChipCalibration) -> dict[str, object]:
     """The entry of the index that says how the outputs of this chip were corrected, and how those of another are."""
-    from lhc.runtime.chip_calibration import GREATEST_GAIN
+    from lhc.runtime.calibration.chip_outputs import GREATEST_GAIN
 
     reads = min(calibrating.plan.hardware.compensation.reads, len(calibrating.calls))
     return {

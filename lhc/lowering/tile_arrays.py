@@ -87,7 +87,7 @@ class LoweredRowSplit:
 
     @property
     def near(self) -> Floats:
-        """Share of the loss along wires that reaches each input, see `lhc.hardware.currents`, ``(inputs,)``."""
+        """Share of the loss along wires that reaches each input (`lhc.hardware.circuits.currents`), ``(inputs,)``."""
         return np.asarray(1 - np.square(1 - np.arange(len(self.driven)) / len(self.driven)), np.float32)
 
 

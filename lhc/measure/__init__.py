@@ -1,11 +1,11 @@
 """Measurements: placements scored on chips and samples, in this process or others, and judged."""
 
-from lhc.measure.bench import Bench, steadied
+from lhc.measure.budget_test import Budget, PlacementJudge
+from lhc.measure.column_split_evaluator import PartingBench
+from lhc.measure.evaluator import Bench, steadied
 from lhc.measure.execution import Running
-from lhc.measure.judge import Budget, PlacementJudge
-from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
 from lhc.measure.measurement import Evaluator, Measurement, SampleScores, SetScores, evaluation
-from lhc.measure.parting_bench import PartingBench
+from lhc.measure.sensitivity.layer_by_layer import measure_sensitivity, ranking_metric
 
 __all__ = [
     "Bench",

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from lhc.errors import OutOfTimeError
-from lhc.measure.workers import ProcessWorkers, SerialWorkers, Workers
-from lhc.options.subjects import Execution
+from lhc.measure.workers.processes import ProcessWorkers, SerialWorkers, Workers
+from lhc.options.shared import Execution
 from lhc.store import ResultCache
 from lhc.support.log_levels import NOTE
-from lhc.support.numbers import counted
+from lhc.support.number_formatting import counted
 
 __all__ = ["Running"]
 
@@ -91,7 +91,7 @@ class Running:
 
 def _workers(execution: Execution) -> Workers:
     if execution.scheduler is not None:
-        from lhc.measure.cluster import DaskWorkers
+        from lhc.measure.workers.dask_cluster import DaskWorkers
 
         return DaskWorkers(execution.scheduler)
     return SerialWorkers() if execution.jobs == 1 else ProcessWorkers(execution.jobs)

@@ -72,7 +72,7 @@ class Measurement(Protocol):
 
 @runtime_checkable
 class OfOutputs(Protocol):
-    """A measurement of several outputs (`lhc.measure.joint_bench`)."""
+    """A measurement of several outputs (`lhc.measure.multi_output_evaluator`)."""
 
     def of_outputs(self, relative: bool, confidence: float, t_s: float | None) -> tuple[Evaluation, ...]:
         """What was seen of every output by itself."""

@@ -1,7 +1,6 @@
 """ONNX files in and out: models to graphs, plans to metadata and back."""
 
-from lhc.onnx_io.adapters import able_to_adapt, adapters_of, with_adapters
-from lhc.onnx_io.annotations import (
+from lhc.onnx_io.annotate.annotations import (
     annotate,
     contradictions,
     has_annotations,
@@ -10,7 +9,9 @@ from lhc.onnx_io.annotations import (
     read_plan,
     written_for,
 )
-from lhc.onnx_io.carriers import (
+from lhc.onnx_io.annotate.compiled_mark import compiled_from, compiled_note, mark_compiled, refuse_compiled
+from lhc.onnx_io.annotate.reattach import find_layers, reapplied_plan
+from lhc.onnx_io.annotate.third_party_annotations import (
     add_device_configurations,
     configured_placements,
     layer_assignment,
@@ -18,15 +19,11 @@ from lhc.onnx_io.carriers import (
     nnpa_config,
     placements_in,
 )
-from lhc.onnx_io.compiled_mark import compiled_from, compiled_note, mark_compiled, refuse_compiled
-from lhc.onnx_io.constants import Constants, free_name, stored_array
-from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
-from lhc.onnx_io.graphs import read_graph
-from lhc.onnx_io.held_weights import whole
-from lhc.onnx_io.layer_matches import find_layers, reapplied_plan
-from lhc.onnx_io.model_files import inline_functions, load_model, save_model, serialized
-from lhc.onnx_io.overwrite import check_output, held_in, retrained_from
-from lhc.onnx_io.shapes import (
+from lhc.onnx_io.read.constants import Constants, free_name, stored_array
+from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, relative
+from lhc.onnx_io.read.layer_graph import read_graph
+from lhc.onnx_io.read.model_files import inline_functions, load_model, save_model, serialized
+from lhc.onnx_io.read.shapes import (
     Shape,
     declared_shape,
     example_shapes,
@@ -35,7 +32,10 @@ from lhc.onnx_io.shapes import (
     shape_option,
     static_batch,
 )
-from lhc.onnx_io.training_mode import training_mode
+from lhc.onnx_io.read.shared_weights import whole
+from lhc.onnx_io.read.training_mode import training_mode
+from lhc.onnx_io.rewrites.low_rank_adapters import able_to_adapt, adapters_of, with_adapters
+from lhc.onnx_io.write.overwrite import check_output, held_in, retrained_from
 
 __all__ = [
     "Constants",

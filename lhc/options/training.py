@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from lhc.errors import UsageError
-from lhc.options.declare import option, options
-from lhc.options.subjects import Seeded
-from lhc.options.values import share_of
+from lhc.options.declaration.option_fields import option, options
+from lhc.options.declaration.value_parsing import share_of
+from lhc.options.shared import Seeded
 
 __all__ = ["LOSSES", "RATES", "Checkpointing", "Optimizer", "TrainingOptions", "WeightNoise"]
 

@@ -1,8 +1,8 @@
 """Decisions: which products run on analog tiles, why, and what that rests on."""
 
-from lhc.plan.agreement import Agreement
 from lhc.plan.conformance import Conformance, LayerConformance
 from lhc.plan.layer_plan import Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
+from lhc.plan.prediction_agreement import Agreement
 from lhc.plan.schema import (
     SCHEMA_VERSION,
     CurvePoint,

@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 from lhc.graph import RUN_TIME_OPERANDS, Origin
-from lhc.plan.bounds import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
-from lhc.support.numbers import MOST_COPIES, bounds_text, counted, number_text
+from lhc.plan.field_bounds import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
+from lhc.support.number_formatting import MOST_COPIES, bounds_text, counted, number_text
 
 __all__ = [
     "NEVER_ANALOG",
@@ -55,7 +55,7 @@ Reason = Literal[
 NEVER_ANALOG: frozenset[Reason] = frozenset({"no-static-weight", "unsupported", "adapter", "parity"})
 """Reasons of layers that no tile computes, whatever the user affords."""
 _STEP = re.compile(r"(?:(?<=/recurrent)_|/)\d+((?:_reverse)?(?:_gates|_new)?)$")
-"""Ends the name of a step: of a recurrent operator (`lhc.canonical.recurrent`), or a turn of a loop."""
+"""Ends the name of a step: of a recurrent operator (`lhc.canonical.rules.recurrent`), or a turn of a loop."""
 Decision = tuple[Placement, Reason, str]
 """Where a layer is computed, why as a token, and the sentence with its numbers."""
 
@@ -166,7 +166,7 @@ class LayerPlan(PlanRecord):
     input_range: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     """Calibrated static input range of each row split of its tiles, where the hardware has them."""
     sums: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    """How great sums in its columns are, where that was measured (`lhc.hardware.converters.repeated_reads`)."""
+    """How great sums in its columns are, where that was measured (`lhc.hardware.converters.codes.repeated_reads`)."""
     origin: str | None = None
     """Operator of the file that it is a part of, by name, where that is written otherwise (`lhc.canonical`)."""
     operator: str | None = None

@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.overrides import problem
-from lhc.options.values import ENGINE_ALIASES
-from lhc.plan.agreement import Agreement
-from lhc.plan.bounds import (
+from lhc.hardware.description.overrides import problem
+from lhc.options.declaration.value_parsing import ENGINE_ALIASES
+from lhc.plan.conformance import Conformance
+from lhc.plan.field_bounds import (
     Chips,
     Count,
     Digest,
@@ -38,10 +38,10 @@ from lhc.plan.bounds import (
     check_verdict,
     first_double,
 )
-from lhc.plan.conformance import Conformance
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
-from lhc.support.numbers import MOST_COPIES, counted, drop_word, number_text
-from lhc.support.yaml_text import read_yaml, write_yaml
+from lhc.plan.prediction_agreement import Agreement
+from lhc.support.documents.yaml import read_yaml, write_yaml
+from lhc.support.number_formatting import MOST_COPIES, counted, drop_word, number_text
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -514,7 +514,7 @@ class Plan(PlanRecord):
 
     @property
     def sums(self) -> dict[str, tuple[float, ...]]:
-        """How great sums in columns are, by layer, where measured: `lhc.hardware.converters.repeated_reads`."""
+        """How great sums in columns are, by layer, where measured: `lhc.hardware.converters.codes.repeated_reads`."""
         return {layer.name: layer.sums for layer in self.layers if layer.sums is not None}
 
     def with_sums(self, sums: Mapping[str, tuple[float, ...]]) -> "Plan":

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from lhc.plan.agreement import Agreement
 from lhc.plan.layer_plan import LayerPlan, Sensitivity
+from lhc.plan.prediction_agreement import Agreement
 from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.schema import Plan
-from lhc.support.numbers import counted
+from lhc.support.number_formatting import counted
 
 __all__ = ["basis_words", "found_with_one_copy", "ranking_basis", "sensitivities_of", "sensitivity_columns"]
 

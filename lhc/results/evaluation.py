@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from lhc.options.budget_options import DropType
-from lhc.options.values import Engine
+from lhc.options.budget import DropType
+from lhc.options.declaration.value_parsing import Engine
 from lhc.plan import Agreement, Plan, Sensitivity
 from lhc.plan.recurrent_steps import by_title
 from lhc.plan.sensitivity_texts import ranking_basis
 from lhc.support.notebook import Tabled, plotting
-from lhc.support.numbers import bounds_text, drop_word, level_text, number_text
+from lhc.support.number_formatting import bounds_text, drop_word, level_text, number_text
 from lhc.support.tables import Table
 
 __all__ = ["Evaluation", "SensitivityTable", "Verdict"]

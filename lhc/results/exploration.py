@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lhc.plan import Sensitivity
 from lhc.results.evaluation import Evaluation
-from lhc.support.numbers import scale_text, share_text
+from lhc.support.number_formatting import scale_text, share_text
 
 __all__ = [
     "AtScale",

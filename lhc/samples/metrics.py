@@ -41,7 +41,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.fitting_labels import (
+from lhc.samples.probabilities import divergences, log_likelihoods
+from lhc.samples.target_checks import (
     IGNORED,
     Array,
     are_answers,
@@ -50,8 +51,7 @@ from lhc.samples.fitting_labels import (
     check_range,
     check_values,
 )
-from lhc.samples.probabilities import divergences, log_likelihoods
-from lhc.samples.user_scores import UserScore
+from lhc.samples.user_metric import UserScore
 
 __all__ = [
     "IGNORED",

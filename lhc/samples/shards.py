@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.samples.npy import FileState, NpyHeader, npz_headers, open_npy, read_npz_array
+from lhc.samples.npy_files import FileState, NpyHeader, npz_headers, open_npy, read_npz_array
 from lhc.samples.task import Array, LazyArray, Samples, unequal_lengths
 
 __all__ = ["Shards", "read_folder"]

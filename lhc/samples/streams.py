@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from lhc.errors import DataError, LhcError
-from lhc.samples.npy import PLAIN_KINDS, FileArray, NpyHeader
+from lhc.samples.npy_files import PLAIN_KINDS, FileArray, NpyHeader
 from lhc.samples.task import Array, Samples, Task, count_samples, unequal_lengths
-from lhc.support.functions import current_folder_importable
+from lhc.support.user_objects import current_folder_importable
 
 __all__ = ["from_function"]
 

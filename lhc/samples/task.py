@@ -359,4 +359,4 @@ def _content(piece: Array) -> bytes | memoryview:
 
 
 DataSource = str | Path | Mapping[str, Array] | Task | Callable[[], object]
-"""What a user may name samples by: a file, folder or function (`lhc.study.inputs`), arrays by input name, or a task."""
+"""What a user may name samples by: a file, folder or function, arrays by input name, or a task."""

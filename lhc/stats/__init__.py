@@ -1,6 +1,6 @@
 """Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
 
-from lhc.stats.changes import margins_of_changes
+from lhc.stats.changed_answers import margins_of_changes
 from lhc.stats.intervals import (
     CONFIDENCE,
     chance_of_difference,
@@ -16,9 +16,9 @@ from lhc.stats.intervals import (
     two_sided,
 )
 from lhc.stats.jackknife import by_document, effective_documents, members
-from lhc.stats.looks import Prospect, look_errors, look_schedule
-from lhc.stats.ranks import rank_correlation
-from lhc.stats.tolerance import failures_allowed, least_draws
+from lhc.stats.rank_correlation import rank_correlation
+from lhc.stats.sequential_testing import Prospect, look_errors, look_schedule
+from lhc.stats.tolerance_bounds import failures_allowed, least_draws
 
 __all__ = [
     "CONFIDENCE",

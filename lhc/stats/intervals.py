@@ -9,10 +9,10 @@ drop follow:
   a crossed table of R draws by N samples; in the two-way random model the mean has the variance
   (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch,
   Variance Components, 1992, chapter 4). Of shares few samples change, and the part of the samples is at least what an
-  exact bound of their count leaves (`lhc.stats.changes`).
+  exact bound of their count leaves (`lhc.stats.changed_answers`).
 
 A level that is spent over several tests is divided between them (`split_level`, Bonferroni), so that the chance of any
-wrong acceptance stays below the whole; several looks at one measurement have `lhc.stats.looks`.
+wrong acceptance stays below the whole; several looks at one measurement have `lhc.stats.sequential_testing`.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ import numpy.typing as npt
 import scipy
 
 from lhc.errors import UsageError
-from lhc.stats.changes import margins_of_changes
+from lhc.stats.changed_answers import margins_of_changes
 from lhc.stats.jackknife import by_document, effective_documents
-from lhc.support.numbers import check_confidence
+from lhc.support.number_formatting import check_confidence
 
 __all__ = [
     "CONFIDENCE",

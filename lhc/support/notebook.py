@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lhc.errors import MissingDependencyError
-from lhc.support.plain_text import html_text
+from lhc.support.text_escaping import html_text
 from lhc.support.time_left import TimeLeft, progress_text
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from pathlib import Path
 from textwrap import dedent
 from types import CodeType, ModuleType
 
-from lhc.support.functions import current_folder_importable
-from lhc.support.installed import version_of
+from lhc.support.installed_packages import version_of
+from lhc.support.user_objects import current_folder_importable
 
 __all__ = ["source_digest"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lhc.errors import UsageError
-from lhc.support.plain_text import csv_cell, html_text, latex_text, markdown_text, one_line
+from lhc.support.text_escaping import csv_cell, html_text, latex_text, markdown_text, one_line
 
 __all__ = ["FORMATS", "Table", "terminal_width"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from lhc.support.numbers import work_text
+from lhc.support.number_formatting import work_text
 
 __all__ = ["TimeLeft", "progress_text", "share_done"]
 

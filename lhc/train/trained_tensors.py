@@ -6,7 +6,7 @@ in any other way (dequantised, or scaled by a norm) is trained as the float matr
 that in place of the operator that computed it. Tensors of layers that share their devices because they hold the same
 numbers are trained as one, or they would come to need tiles of their own. Biases of products (third operands) are
 trained too, where they are stored. Nothing else of the model changes. Where adapters are trained
-(`lhc.onnx_io.adapters`), nothing but their weights does.
+(`lhc.onnx_io.rewrites.low_rank_adapters`), nothing but their weights does.
 """
 
 from collections.abc import Iterator, Mapping

@@ -16,18 +16,18 @@ from torch import Tensor
 
 from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.onnx_io.product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.plan import Conformance, LayerConformance
 from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.engines.registry import defining_matrix
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.ort import Array
-from lhc.runtime.programmed import OnDemand, ProgrammedLayers
-from lhc.runtime.stream import Position
-from lhc.runtime.threads import isolated
+from lhc.runtime.onnxruntime.sessions import Array
+from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
+from lhc.runtime.sample_position import Position
+from lhc.runtime.torch_threads import isolated
 
 if TYPE_CHECKING:
-    from lhc.runtime.layers import AnalogLayer
+    from lhc.runtime.operators.analog_layers import AnalogLayer
 
 __all__ = ["check_conformance", "compared"]
 

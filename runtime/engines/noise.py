@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.runtime.engines.compiled.deviate_kernel import PITCH, fill_deviates
-from lhc.runtime.engines.compiled.noise_kernels import add_noise_to_lines, noise_gradients
+from lhc.runtime.engines.compiled.kernels.noise import PITCH, add_noise_to_lines, fill_deviates, noise_gradients
 from lhc.runtime.engines.counter_rng import Words, deviate_table, deviate_terms, threefry
 from lhc.runtime.engines.noise_addresses import OutputPlaces
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.stream import Position
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.runtime.sample_position import Position
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from lhc.conductances import ProgrammedMatrix
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.options.values import AskedEngine
-from lhc.options.values import Engine as EngineName
+from lhc.options.declaration.value_parsing import AskedEngine
+from lhc.options.declaration.value_parsing import Engine as EngineName
 from lhc.runtime.engines.aihwkit.engine import AihwkitEngine
 from lhc.runtime.engines.compiled.engine import CompiledEngine
 from lhc.runtime.engines.protocol import ChipsMatrix, Engine

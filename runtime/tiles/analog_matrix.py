@@ -20,17 +20,17 @@ from torch import Tensor
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
-from lhc.hardware.adc_mismatch import capacitor_levels
-from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices
-from lhc.hardware.measured_noise import MeasuredNoise
-from lhc.hardware.sensing import totals_of
-from lhc.hardware.unit_cell import CellNoise
-from lhc.runtime.threads import isolated, seeded_generator
+from lhc.hardware.converters.adc_mismatch import capacitor_levels
+from lhc.hardware.converters.voltage_sensing import totals_of
+from lhc.hardware.devices.device_model import LEAST_MAGNITUDE, PairedDevices
+from lhc.hardware.devices.measured_noise import MeasuredNoise
+from lhc.hardware.devices.unit_cell import CellNoise
 from lhc.runtime.tiles.faults import ChipTile, noise_factor, on_chip
 from lhc.runtime.tiles.mapping import MappedTile, MatrixMapping, summed_copies
 from lhc.runtime.tiles.read_out import TileReadOut
+from lhc.runtime.torch_threads import isolated, seeded_generator
 from lhc.seeds import Purpose, device_entropy, device_seed
-from lhc.support.held_bytes import forget_pages
+from lhc.support.shared_bytes import forget_pages
 
 __all__ = ["AnalogMatrix"]
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from lhc.conductances import Floats
-from lhc.hardware.adc_mismatch import found_codes
-from lhc.hardware.converters import InputSlices
-from lhc.hardware.currents import Currents
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.converters.adc_mismatch import found_codes
+from lhc.hardware.converters.codes import InputSlices
 
 __all__ = ["driven_slice", "ir_drop_loss", "mismatched", "read_noise_deviation", "widened"]
 
 
 def driven_slice(x: Tensor, read: int, slices: InputSlices, step: float) -> Tensor:
-    """The inputs of one read of several, each of which drives some bits of the codes, see `lhc.hardware.sections.Dac`.
+    """Inputs of one read of several, each of which drives some bits of the codes (section `dac` of a description).
 
     Sign and magnitude: the bits of the magnitude, with the sign. Two's complement: the bits of the code, and in a read
     of its own, the last one, the signs, for which negative inputs are driven fully.
@@ -81,7 +81,7 @@ def widened(noise: Tensor, products: Tensor, cell_mismatch: float) -> Tensor:
 
 
 def mismatched(products: Tensor, step: float, levels: list[list[Floats]]) -> Tensor:
-    """What ADCs give whose capacitors are not all alike, see `lhc.hardware.adc_mismatch`.
+    """What ADCs give whose capacitors are not all alike, see `lhc.hardware.converters.adc_mismatch`.
 
     Args:
         products: with noise.

@@ -31,8 +31,8 @@ import scipy
 from lhc.conductances import Floats
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices
-from lhc.hardware.stuck_cells import stuck_cells
+from lhc.hardware.circuits.stuck_cells import stuck_cells
+from lhc.hardware.devices.device_model import LEAST_MAGNITUDE, PairedDevices
 from lhc.seeds import device_entropy
 
 __all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "noise_factor", "on_chip", "own_tile", "targets"]

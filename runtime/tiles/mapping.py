@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from lhc.conductances import Floats
 from lhc.hardware import Hardware
+from lhc.hardware.devices.weight_slices import slice_factors, slice_signs, weight_slices
 from lhc.hardware.geometry import split_sizes
-from lhc.hardware.weight_slices import slice_factors, slice_signs, weight_slices
 
 __all__ = ["MappedTile", "MatrixMapping", "TilePlace", "summed_copies"]
 

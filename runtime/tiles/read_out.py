@@ -1,7 +1,7 @@
 """What aihwkit's drift compensations read out of a tile: ``forward`` of their read-out vectors, through the ADC.
 
 DAC, noise and ADC are aihwkit's own (``AnalogMVM``). Added here are what its torch tile lacks: currents
-(`lhc.hardware.currents`), offsets and unequal steps of ADCs, unipolar ADCs, and columns that are not read. The
+(`lhc.hardware.circuits.currents`), offsets and unequal steps of ADCs, unipolar ADCs, and columns that are not read. The
 read-out vectors of aihwkit's compensations are the unit matrix, whose product is the weights.
 """
 
@@ -15,8 +15,8 @@ from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from torch import Tensor
 
 from lhc.conductances import Floats
-from lhc.hardware.adc_mismatch import found_codes
-from lhc.hardware.currents import Currents
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.converters.adc_mismatch import found_codes
 from lhc.runtime.tiles.circuit_effects import ir_drop_loss, read_noise_deviation
 
 __all__ = ["TileReadOut"]
@@ -126,7 +126,7 @@ class TileReadOut:
             reference: see the class.
             read: 1 for every column that is read, 0 for others, ``(outputs,)``; None: all are.
             offset: of the ADCs, ``(outputs,)``.
-            levels: of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`.
+            levels: of ADCs whose steps differ, see `lhc.hardware.converters.adc_mismatch`.
             unipolar: outputs below 0 are clipped.
             currents: what they do to products; None: nothing.
         """

@@ -8,8 +8,8 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
+from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime import parity_errors
-from lhc.study.source import open_model
 
 pytestmark = [pytest.mark.analog, pytest.mark.slow]
 

@@ -17,7 +17,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import Plan
 from lhc.runtime import HybridSession
-from lhc.runtime.ort import create_session
+from lhc.runtime.onnxruntime.sessions import create_session
 from tests.canonical.made_models import merged, model_of, packed_attention
 
 

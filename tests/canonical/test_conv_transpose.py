@@ -10,10 +10,10 @@ from onnx import numpy_helper
 import lhc
 from lhc.canonical import canonical, transposed_again
 from lhc.onnx_io import load_model, read_graph
-from lhc.passes.select import match_layers
-from lhc.report.json_documents import analysis_document
-from lhc.runtime.ort import create_session
-from lhc.study.plan_table import plan_table
+from lhc.passes.decide.select import match_layers
+from lhc.pipeline.plan_table import plan_table
+from lhc.report.exports.json_documents import analysis_document
+from lhc.runtime.onnxruntime.sessions import create_session
 from tests.canonical.made_models import RNG
 
 pytestmark = pytest.mark.analog

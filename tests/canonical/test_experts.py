@@ -15,10 +15,10 @@ import lhc
 from lhc.canonical import canonical
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_plan
+from lhc.pipeline.inputs.model_source import Opened
 from lhc.runtime import parity_errors
-from lhc.runtime.differentiable import DifferentiableModel, parity
-from lhc.runtime.ort import Array, create_session
-from lhc.study.source import Opened
+from lhc.runtime.gradients.network import DifferentiableModel, parity
+from lhc.runtime.onnxruntime.sessions import Array, create_session
 from tests.conftest import older
 
 pytestmark = pytest.mark.analog

@@ -18,13 +18,13 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import able_to_adapt, load_model, read_graph, read_plan, with_adapters
 from lhc.options.training import TrainingOptions
 from lhc.passes import Qualify, initial_plan
+from lhc.pipeline.inputs.model_source import Opened
 from lhc.runtime import HybridExecutor, HybridSession, parity_errors
-from lhc.runtime.differentiable import DifferentiableModel, parity
-from lhc.runtime.ort import Array, create_session
+from lhc.runtime.gradients.network import DifferentiableModel, parity
+from lhc.runtime.onnxruntime.sessions import Array, create_session
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
-from lhc.study.source import Opened
-from lhc.train.course import Course
+from lhc.train.training_plan import Course
 from tests.canonical import made_models as made
 
 pytestmark = pytest.mark.analog

@@ -11,8 +11,8 @@ from lhc.canonical import canonical
 from lhc.graph import Origin, obstacle
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.ort import Array, create_session
-from lhc.study.source import open_model
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.runtime.onnxruntime.sessions import Array, create_session
 from tests.canonical.made_models import RNG, dynamic_attention
 
 pytestmark = pytest.mark.analog

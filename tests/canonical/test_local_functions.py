@@ -13,7 +13,7 @@ import lhc
 from lhc.canonical import canonical
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph, read_plan
-from lhc.runtime.ort import Array, create_session
+from lhc.runtime.onnxruntime.sessions import Array, create_session
 
 pytestmark = pytest.mark.analog
 

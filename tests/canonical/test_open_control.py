@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lhc.canonical.open_control import OpenQuestion
+from lhc.canonical.control_flow.unresolved import OpenQuestion
 from lhc.errors import DataError
 
 

@@ -10,10 +10,10 @@ from onnx import numpy_helper
 from lhc.canonical import canonical
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model
+from lhc.pipeline.inputs.model_source import Opened
 from lhc.runtime import parity_errors
-from lhc.runtime.differentiable import DifferentiableModel, parity
-from lhc.runtime.ort import Array, create_session, must_run
-from lhc.study.source import Opened
+from lhc.runtime.gradients.network import DifferentiableModel, parity
+from lhc.runtime.onnxruntime.sessions import Array, create_session, must_run
 
 MATRICES, INPUTS, OUTPUTS, ROWS = 3, 8, 4, 6
 RNG = np.random.default_rng(5)

@@ -16,8 +16,8 @@ from lhc.hardware import Hardware
 from lhc.model import all_nodes
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
 from lhc.runtime import parity_errors
-from lhc.runtime.differentiable import DifferentiableModel, parity
-from lhc.runtime.ort import Array, create_session
+from lhc.runtime.gradients.network import DifferentiableModel, parity
+from lhc.runtime.onnxruntime.sessions import Array, create_session
 from tests.canonical import made_models as made
 
 pytestmark = pytest.mark.analog

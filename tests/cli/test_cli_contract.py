@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
 from lhc.support.files import write_npz

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 
 pytestmark = pytest.mark.analog
 

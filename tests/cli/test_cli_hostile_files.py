@@ -20,10 +20,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 from typer.testing import CliRunner
 
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.errors import ModelError
 from lhc.onnx_io import load_model
-from lhc.runtime import probe as probing
+from lhc.runtime.onnxruntime import sandboxed_open as probing
 
 SECONDS = 10
 """Processor time that a refusal may take, of this process and of the one that probes."""
@@ -219,7 +219,7 @@ def test_data_that_unpack_to_far_more_are_refused(tmp_path: Path, monkeypatch: p
     model, data = tmp_path / "net.onnx", tmp_path / "data.npz"
     onnx.save(_plain(), model)
     np.savez_compressed(data, allow_pickle=False, x=np.zeros((2**18, 4), np.float32))
-    monkeypatch.setattr("lhc.samples.npy.RATIO_FREE_BYTES", 2**20)  # so that a small bomb is one
+    monkeypatch.setattr("lhc.samples.npy_files.RATIO_FREE_BYTES", 2**20)  # so that a small bomb is one
     code, _, err = lhc("run", model, "--data", data)
     assert code == 3
     assert f"{data}: would unpack from" in err

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lhc
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 
 pytestmark = pytest.mark.analog
 

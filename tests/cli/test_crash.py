@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from lhc.cli.crash import reporting
+from lhc.cli.framework.error_reporting import reporting
 
 ROOT = Path(__file__).resolve().parents[2]
 CRASHING = """
 import sys
-from lhc.cli import app
+from lhc.cli.framework import app
 
 @app.app.command()
 def boom(name: str) -> None:

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from lhc.cli.build import classes
-from lhc.cli.help import GROUPS, HEADINGS, NAMES
-from lhc.options.declare import options_of
-from lhc.support.numbers import counted
+from lhc.cli.framework.command_builder import classes
+from lhc.cli.framework.help import GROUPS, HEADINGS, NAMES
+from lhc.options.declaration.option_fields import options_of
+from lhc.support.number_formatting import counted
 from tests.conftest import Cli
 
 

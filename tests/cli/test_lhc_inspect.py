@@ -17,10 +17,18 @@ from lhc.passes import Qualify, initial_plan
 from tests.conftest import Cli
 
 COMPUTES = (
-    *("aihwkit", "lhc.costs", "lhc.passes", "lhc.report.document", "lhc.results", "lhc.runtime.executor", "numba"),
+    *(
+        "aihwkit",
+        "lhc.costs",
+        "lhc.passes",
+        "lhc.report.document.report",
+        "lhc.results",
+        "lhc.runtime.executor",
+        "numba",
+    ),
     *("onnxruntime", "rich", "scipy", "torch", "yaml"),
 )
-OF_PLANS = ("lhc.hardware", "lhc.plan", "lhc.report.placement_lines", "pydantic")
+OF_PLANS = ("lhc.hardware", "lhc.plan", "lhc.report.wording.placement", "pydantic")
 CODE = """
 import atexit, sys
 from lhc.cli import main

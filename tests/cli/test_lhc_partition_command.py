@@ -52,7 +52,7 @@ def test_model_and_plan_are_of_one_command(cli: Cli, tmp_path: Path, monkeypatch
             waits.append((tmp_path / "out.onnx").exists())
         os.close(handle)
 
-    monkeypatch.setattr("lhc.cli.lhc_partition.write", write)
+    monkeypatch.setattr("lhc.cli.partition.write", write)
     asked = ("--strategy", "all-digital", "--samples", 40, "--draws", 2, "-o", tmp_path / "out.onnx", "--no-explain")
     assert cli("partition", "digits-narrow", *asked, "--plan-out", tmp_path / "plan.yaml", "-q").exit_code == 0
     assert waits == [True]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.onnx_io import load_model, read_plan
 
 pytestmark = pytest.mark.analog
@@ -44,7 +44,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     command = ("sensitivity", model_file, "--data", data_file, *SMALL, "--json", "--work-dir")
     unbroken = lhc(*command, tmp_path / "unbroken")
     with monkeypatch.context() as patch:
-        patch.setattr("lhc.cli.progress.reporter", interrupting)
+        patch.setattr("lhc.cli.framework.progress.reporter", interrupting)
         broken = lhc(*command, tmp_path / "broken")
     assert broken.exit_code == 130
     assert broken.stdout == ""

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner, Result
 
 import lhc
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.hardware import Hardware
 
 WIDE = """<ir_version: 8, opset_import: ["" : 17]>

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import lhc
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
-from lhc.report.document import Report
-from lhc.report.formats import read_report
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import read_report
 from lhc.store import ResultCache
 
 pytestmark = pytest.mark.analog

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from lhc.cli import progress
+from lhc.cli.framework import progress
 
 
 def test_a_step_without_news_is_said_to_go_on(

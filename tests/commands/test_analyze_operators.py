@@ -15,9 +15,9 @@ from lhc.errors import OpenSizesError
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
+from lhc.pipeline.results import Analysis
 from lhc.plan import LayerPlan
-from lhc.report.placement_lines import analysis_footer
-from lhc.study.outcome import Analysis
+from lhc.report.wording.placement import analysis_footer
 from lhc.summary import summary
 from tests.conftest import Cli
 

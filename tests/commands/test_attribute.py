@@ -7,10 +7,10 @@ import pytest
 
 import lhc
 from lhc.errors import DataError
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Bench
 from lhc.measure.measurement import Measurement, SampleScores
-from lhc.report.measured_tables import attribution_footer, attribution_table
+from lhc.report.tables.measured_tables import attribution_footer, attribution_table
 
 pytestmark = pytest.mark.analog
 

@@ -11,14 +11,14 @@ import pytest
 import lhc
 from lhc.commands.robustness import at_ages
 from lhc.hardware import Hardware
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Bench, Measurement, Running
-from lhc.measure.setting import Block
+from lhc.measure.work_context import Block
 from lhc.models import zoo_entry
-from lhc.options.commands import PartitionOptions, RetrainOptions, RobustnessOptions
+from lhc.options.by_command import PartitionOptions, RetrainOptions, RobustnessOptions
+from lhc.pipeline.inputs.training_inputs import read_to_train
+from lhc.pipeline.pipeline_state import Study
 from lhc.samples.task import Samples
-from lhc.study.state import Study
-from lhc.study.to_train import read_to_train
 
 pytestmark = pytest.mark.analog
 
@@ -219,7 +219,7 @@ def test_samples_that_do_not_fit_in_memory_together_are_said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At least one sample for every read stays."""
-    monkeypatch.setattr("lhc.runtime.network_calls.CALIBRATION_BYTES", 1)
+    monkeypatch.setattr("lhc.runtime.onnxruntime.batched_calls.CALIBRATION_BYTES", 1)
     lhc.evaluate("digits-narrow", samples=200, placement=LAYERS, **SOME)
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
     said = "chips are calibrated on 2 samples, and the hardware asks for 16: more do not fit in memory together"

@@ -12,10 +12,10 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import DataError, UsageError
 from lhc.onnx_io import load_model, read_plan
+from lhc.pipeline.inputs.placed_network import is_judged_output
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
-from lhc.study.read_run import is_judged_output
 from tests.conftest import Cli
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>

@@ -12,9 +12,9 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes import qualified_plan
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.results import PartitionResult
 from lhc.plan import Sensitivity
-from lhc.study.outcome import PartitionResult
-from lhc.study.source import open_model
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 3] x) => (float[N, 4] y) <float[3, 4] u = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},

@@ -7,7 +7,7 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.report.front_svg import front_svg
+from lhc.report.charts.front import front_svg
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog

@@ -8,7 +8,7 @@ import pytest
 import lhc
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware, Override, StateIndependent
-from lhc.hardware.faults import Faults
+from lhc.hardware.circuits.faults import Faults
 from lhc.passes import PassResult, Strategy
 from lhc.plan import Plan
 

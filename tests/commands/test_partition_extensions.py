@@ -10,7 +10,7 @@ import lhc
 from lhc.commands.estimate import estimate
 from lhc.commands.partition import placed_by
 from lhc.graph import LayerGraph
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
 from lhc.passes import Pass, PassResult, Strategy, decide
 from lhc.plan import Plan, Reason
 

@@ -2,7 +2,7 @@ import pytest
 
 from lhc.commands.partition import pipeline
 from lhc.errors import UsageError
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from lhc.options.commands import PartitionOptions
         (PartitionOptions("m.onnx", strategy="pathlib:Path"), "--strategy pathlib:Path: not a strategy"),
         (PartitionOptions("m.onnx", passes=("json:dumps",)), "--pass json:dumps: not a pass"),
         (
-            PartitionOptions("m.onnx", passes=("lhc.passes.gates:ParityGate",)),
+            PartitionOptions("m.onnx", passes=("lhc.passes.decide.parity_gate:ParityGate",)),
             "errors, tolerance must be given: write NAME{errors=…, tolerance=…}",
         ),
     ],

@@ -13,10 +13,10 @@ from lhc.commands.partition import pipeline
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.models import zoo_entry
-from lhc.options.commands import PartitionOptions
-from lhc.options.subjects import Progress, silent
+from lhc.options.by_command import PartitionOptions
+from lhc.options.shared import Progress, silent
+from lhc.pipeline.training.retraining import Train
 from lhc.samples.task import Task
-from lhc.study.train import Train
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog

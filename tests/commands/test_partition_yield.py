@@ -10,12 +10,12 @@ from lhc.commands.partition import pipeline
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
 from lhc.passes import STRATEGIES
-from lhc.report.json_documents import partition_document
-from lhc.report.placement_lines import partition_head
+from lhc.pipeline.inputs.objective import ample_chips, budget_of_plan, chips_for
+from lhc.report.exports.json_documents import partition_document
+from lhc.report.wording.placement import partition_head
 from lhc.samples.metrics import METRICS
-from lhc.study.goal import ample_chips, budget_of_plan, chips_for
 from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
 
 

@@ -18,13 +18,13 @@ from lhc.measure import Running
 from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
-from lhc.options.commands import RetrainOptions, RunOptions
-from lhc.report.placement_lines import infeasibility_lines, partition_head
+from lhc.options.by_command import RetrainOptions, RunOptions
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.training.trained_placement import better, judged_anew, placed
+from lhc.report.wording.placement import infeasibility_lines, partition_head
 from lhc.results import Verdict
 from lhc.samples.task import Task
-from lhc.study.prepare import read_placed
-from lhc.study.state import Study
-from lhc.study.trained_placement import better, judged_anew, placed
 from tests.conftest import Cli
 from tests.report.made_reports import evaluated
 

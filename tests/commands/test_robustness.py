@@ -6,10 +6,10 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
-from lhc.options.commands import RetrainOptions, RobustnessOptions
+from lhc.options.by_command import RetrainOptions, RobustnessOptions
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.objective import budget_as_placed
 from lhc.plan import Retrained
-from lhc.study.goal import budget_as_placed
-from lhc.study.source import opened_of
 
 pytestmark = pytest.mark.analog
 

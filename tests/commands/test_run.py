@@ -8,10 +8,10 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
-from lhc.report.measured_tables import evaluation_footer
+from lhc.report.tables.measured_tables import evaluation_footer
 from lhc.samples.task import Task
 from tests.conftest import Cli
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.costs import by_operator, cost_terms
-from lhc.costs.others import fixed
+from lhc.costs.digital_operators import fixed
 from lhc.graph import Elements, Layer, LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel

@@ -68,7 +68,7 @@ def _command_line() -> Any:  # noqa: ANN401 - of a library that typer hides
     """All commands; to build them takes as long as ``inspect``."""
     import typer
 
-    from lhc.cli.app import app
+    from lhc.cli.framework.app import app
 
     return typer.main.get_command(app)
 

@@ -75,7 +75,7 @@ def hardware_jobs(seed: Seed, folder: Path) -> Iterator[tuple[str, Job]]:
 
 def option_jobs(seed: Seed, folder: Path) -> Iterator[tuple[str, Job]]:
     """Each command with one option that is a number changed."""
-    from lhc.cli.build import classes, options_by_key
+    from lhc.cli.framework.command_builder import classes, options_by_key
 
     own = _own(folder / "as it is", seed)
     bases: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from lhc.hardware import Hardware
 from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
-from lhc.samples.npy import open_npy, read_npz
+from lhc.samples.npy_files import open_npy, read_npz
 from tests.fuzz.tiny_gguf import write_tiny_gguf
 
 __all__ = ["READERS", "read", "seed"]

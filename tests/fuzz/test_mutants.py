@@ -92,10 +92,10 @@ def _without_probe(command: Command) -> tuple[int, str, BaseException | None]:
     """The child is a process of its own already."""
     import torch
 
-    import lhc.study.source
+    import lhc.pipeline.inputs.model_source
 
     torch.set_num_threads(1)
-    setattr(lhc.study.source, "probe", lambda path: None)  # noqa: B010 - not its own name
+    setattr(lhc.pipeline.inputs.model_source, "probe", lambda path: None)  # noqa: B010 - not its own name
     os.environ["LHC_CACHE"] = str(Path.cwd() / "cache")
     return invoke(command)
 

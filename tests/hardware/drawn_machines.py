@@ -20,9 +20,9 @@ from lhc.hardware import (
     Tiles,
     Training,
 )
-from lhc.hardware.currents import Currents
-from lhc.hardware.sections import Compensation
-from lhc.support.numbers import SMALLEST
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.sections import Compensation
+from lhc.support.number_formatting import SMALLEST
 
 
 def numbers(least: float, most: float) -> st.SearchStrategy[float]:

@@ -9,16 +9,16 @@ from scipy.stats import ks_2samp
 
 from lhc.errors import ConfigError, DataError
 from lhc.hardware import Hardware, Measured, effects_of, preset_text
-from lhc.hardware.cut_normal import before_cut
-from lhc.hardware.measured_noise import MeasuredNoise
-from lhc.hardware.measurements import (
+from lhc.hardware.description.sections import LeftOut
+from lhc.hardware.devices.censored_normal import before_cut
+from lhc.hardware.devices.measured_noise import MeasuredNoise
+from lhc.hardware.devices.measurement_csv import (
     MOST_TARGETS,
     _nearest_correlation,
     devices_text,
     fit_devices,
     with_measured_devices,
 )
-from lhc.hardware.sections import LeftOut
 from tests.conftest import Cli
 from tests.hardware.drawn_machines import MEASURED
 

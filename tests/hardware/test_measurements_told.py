@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.hardware.measurements import devices_text, fit_devices, with_measured_devices
+from lhc.hardware.devices.measurement_csv import devices_text, fit_devices, with_measured_devices
 
 
 def table(path: Path, columns: str = "", chips: Sequence[str] = ("", "")) -> Path:

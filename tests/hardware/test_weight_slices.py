@@ -5,8 +5,8 @@ import pytest
 
 from lhc.errors import ConfigError
 from lhc.hardware import EFFECTS, Hardware, Mapping, Tiles, effects_of, without
-from lhc.hardware.weight_slices import slice_factors, weight_slices
-from lhc.support.yaml_text import write_yaml
+from lhc.hardware.devices.weight_slices import slice_factors, weight_slices
+from lhc.support.documents.yaml import write_yaml
 
 RNG = np.random.default_rng(20261126)
 

@@ -14,10 +14,10 @@ from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.lowering import CompiledModel
 from lhc.lowering.chip_corrections import ChipCalibration
+from lhc.pipeline.inputs.placement_source import NetworkPlacement
 from lhc.runtime import HybridExecutor
-from lhc.runtime.programmed import ProgrammedLayers
-from lhc.runtime.stream import Position
-from lhc.study.placement import NetworkPlacement
+from lhc.runtime.programmed_layers import ProgrammedLayers
+from lhc.runtime.sample_position import Position
 
 Array = npt.NDArray[Any]
 

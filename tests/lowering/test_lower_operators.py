@@ -18,7 +18,7 @@ from onnx import helper
 from lhc.conductances import Correction
 from lhc.errors import ModelError
 from lhc.hardware import Faults, Hardware, Pcm, Tiles, preset_names
-from lhc.hardware.currents import Currents
+from lhc.hardware.circuits.currents import Currents
 from lhc.lowering import lower
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor, HybridSession, Position

@@ -16,10 +16,10 @@ import lhc
 from lhc.commands.compile import compile_draws, placement_of
 from lhc.hardware import Hardware, preset_names
 from lhc.lowering import CompiledModel
-from lhc.options.commands import CompileOptions
+from lhc.options.by_command import CompileOptions
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.inputs.placement_source import NetworkPlacement
 from lhc.samples.task import Task
-from lhc.study.placement import NetworkPlacement
-from lhc.study.source import open_model
 
 pytestmark = pytest.mark.analog
 

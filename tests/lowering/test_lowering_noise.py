@@ -16,8 +16,8 @@ from scipy import stats
 from lhc.commands.compile import compile
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware, Tiles
-from lhc.hardware.currents import Currents
-from lhc.hardware.sections import Compensation
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.sections import Compensation
 from lhc.lowering import CompiledModel, Noise
 from lhc.model import all_nodes
 

@@ -7,12 +7,12 @@ import onnx
 from onnx import numpy_helper
 
 from lhc.hardware import Hardware
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Bench, Running
-from lhc.measure.setting import Block
+from lhc.measure.work_context import Block
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.passes.copies import Copies
+from lhc.passes.decide.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 

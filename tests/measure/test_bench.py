@@ -27,16 +27,16 @@ from lhc.measure import (
     measure_sensitivity,
     ranking_metric,
 )
-from lhc.measure.workers import packed
+from lhc.measure.workers.processes import packed
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.options.subjects import Execution, silent
+from lhc.options.shared import Execution, silent
+from lhc.pipeline.inputs.samples import load_task
 from lhc.runtime import HybridExecutor
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.ort import create_session
+from lhc.runtime.onnxruntime.sessions import create_session
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.inputs import load_task
 
 pytestmark = pytest.mark.analog
 
@@ -157,7 +157,7 @@ def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
 def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = frozenset({"layer0", "layer3"})
     together = bench(chain(), task()).measure(placement, range(3))
-    monkeypatch.setattr("lhc.measure.setting.CHIPS_TOGETHER", 1)
+    monkeypatch.setattr("lhc.measure.work_context.CHIPS_TOGETHER", 1)
     one_by_one = bench(chain(), task()).measure(placement, range(3))
     parts = (
         bench(chain(), task())
@@ -259,7 +259,7 @@ def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monke
         return original(self, feeds)
 
     monkeypatch.setattr(HybridExecutor, "prefix", counting)
-    monkeypatch.setattr("lhc.measure.setting.CHIPS_TOGETHER", 2)
+    monkeypatch.setattr("lhc.measure.work_context.CHIPS_TOGETHER", 2)
     bench(chain(), task(700)).measure(frozenset({"layer2"}), range(6))
     assert sum(calls) == 700
 
@@ -279,7 +279,7 @@ def test_scores_do_not_depend_on_how_small_the_network_is_beside_its_chips(monke
     """Tiles that are kept take no more than its weights: of all chips together that is less than one."""
     placement = frozenset({"layer0", "layer3"})
     expected = bench(chain(), task(600)).measure(placement, range(6)).drops
-    monkeypatch.setattr("lhc.measure.setting.LEAST_KEPT", 0)
+    monkeypatch.setattr("lhc.measure.work_context.LEAST_KEPT", 0)
     small = bench(chain(), task(600))
     assert small.setting.tile_bytes == 4 * 4 * 16 * 16
     assert small.setting.chips_together(placement) == 1

@@ -10,14 +10,14 @@ from onnx import numpy_helper
 
 from lhc.conductances import Correction
 from lhc.hardware import Hardware, Pcm
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Bench
-from lhc.measure.scorer import Scorer
-from lhc.measure.setting import Block
+from lhc.measure.scoring import Scorer
+from lhc.measure.work_context import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor
-from lhc.runtime.onnx_runtime import onnxruntime
-from lhc.runtime.ort import run_session
+from lhc.runtime.onnxruntime.library import onnxruntime
+from lhc.runtime.onnxruntime.sessions import run_session
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -104,7 +104,7 @@ def test_read_noise_of_inference_is_not_calibrated_away(monkeypatch: pytest.Monk
     loud = Pcm(read_noise_scale=4.0)
     honest, frozen = drop(bench(devices=loud)), drop(replace(bench(devices=loud), frozen=True))
     assert frozen < 0.85 * honest
-    monkeypatch.setattr("lhc.runtime.chip_calibration._numbers", lambda hardware, calls: range(1))
+    monkeypatch.setattr("lhc.runtime.calibration.chip_outputs._numbers", lambda hardware, calls: range(1))
     assert drop(bench(devices=loud)) == frozen
 
 

@@ -17,9 +17,10 @@ import pytest
 import lhc
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running, cluster
+from lhc.measure import Bench, Running
+from lhc.measure.workers.processes import dask_cluster as cluster
 from lhc.onnx_io import read_graph
-from lhc.options.subjects import Execution
+from lhc.options.shared import Execution
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.measure.two_layers import two_layers
@@ -98,7 +99,7 @@ def start_workers(start: Start, scheduler: str, count: int, *options: str) -> "l
 
 
 def test_same_bytes_and_a_killed_worker(start: Start, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.cluster.LOOK_SECONDS", 1)
+    monkeypatch.setattr("lhc.measure.workers.dask_cluster.LOOK_SECONDS", 1)
     workers = start_workers(start, scheduler, 2)
     expected = measured(Execution())
     assert measured(Execution(scheduler=scheduler)) == expected
@@ -116,7 +117,7 @@ def test_same_bytes_and_a_killed_worker(start: Start, scheduler: str, monkeypatc
 
 @pytest.mark.slow
 def test_all_workers_killed(start: Start, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.cluster.LOOK_SECONDS", 1)
+    monkeypatch.setattr("lhc.measure.workers.dask_cluster.LOOK_SECONDS", 1)
     workers = start_workers(start, scheduler, 1)
     with pytest.raises(LhcError, match="no workers left; what was finished is kept"):
         measured(Execution(scheduler=scheduler, work_dir=tmp_path / "log"), workers[0].kill)
@@ -140,14 +141,14 @@ def test_a_worker_with_another_version_is_refused(start: Start, scheduler: str, 
 
 
 def test_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("lhc.measure.workers.dask_cluster.CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://127.0.0.1:9", "tcp://127.0.0.1:what"):
         with pytest.raises(UsageError, match=r"no Dask scheduler answers there .* start one with dask scheduler"):
             Running(Execution(scheduler=address))
 
 
 def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("lhc.measure.workers.dask_cluster.CONNECT_SECONDS", 1)
     with (
         socket.create_server(("127.0.0.1", 0)) as mute,
         pytest.raises(UsageError, match="no answer of the Dask scheduler"),
@@ -156,7 +157,7 @@ def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_scheduler_that_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.cluster.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("lhc.measure.workers.dask_cluster.SILENCE_SECONDS", 0.1)
     over = threading.Event()
     with pytest.raises(WorkerError, match="no answer of the Dask scheduler"):
         cluster._answer(over.wait)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lhc.measure.desk import Desk, WorkUnit
-from lhc.measure.scorer import Job
-from lhc.measure.setting import Block
+from lhc.measure.scoring import Job
+from lhc.measure.work_context import Block
+from lhc.measure.workers.scheduler import Desk, WorkUnit
 from lhc.samples.metrics import Array
 
 SETTING: Any = "setting"

@@ -12,15 +12,15 @@ from onnx import numpy_helper
 
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Faults, Hardware
-from lhc.hardware.currents import Currents
-from lhc.hardware.sections import Compensation
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Bench, Running, measure_sensitivity
-from lhc.measure.directions import output_directions
-from lhc.measure.fisher import Floats, column_damages, fisher_sensitivity
-from lhc.measure.setting import Block
+from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages, fisher_sensitivity
+from lhc.measure.sensitivity.metric_curvature import output_directions
+from lhc.measure.work_context import Block
 from lhc.onnx_io import load_model, read_graph
-from lhc.options.subjects import Execution
-from lhc.passes.copies import Copies
+from lhc.options.shared import Execution
+from lhc.passes.decide.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.measure.six_layers import LAYERS, LIONHEART, NETWORK, bench, healed, network, quiet, task
@@ -119,8 +119,8 @@ def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str
     "code", [{}, {"slice_bits": 3, "code": "twos-complement", "signs": "layer"}], ids=["whole", "in two's complement"]
 )
 def test_static_ranges_of_inputs_are_in_the_prediction(code: dict[str, object]) -> None:
-    from lhc.runtime.calibration import calibrate_ranges
-    from lhc.runtime.input_signs import calibrate_signs
+    from lhc.runtime.calibration.converter_ranges import calibrate_ranges
+    from lhc.runtime.calibration.input_signs import calibrate_signs
 
     base = quiet(0.3)
     fields: dict[str, object] = {"dac": base.dac.model_copy(update={"scaling": "static", **code}), "costs": None}
@@ -227,8 +227,8 @@ def test_parts_are_those_of_their_causes() -> None:
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     here = bench()
     whole = fisher_sensitivity(here, here.graph, LAYERS).table
-    monkeypatch.setattr("lhc.measure.fisher.MOST_SAMPLES", 7)
-    monkeypatch.setattr("lhc.measure.setting.BANK_SHARE", 2**40)
+    monkeypatch.setattr("lhc.measure.sensitivity.fisher_prediction.MOST_SAMPLES", 7)
+    monkeypatch.setattr("lhc.measure.work_context.BANK_SHARE", 2**40)
     parts = fisher_sensitivity(here, here.graph, LAYERS).table
     for name in LAYERS:
         assert parts.layers[name].mean == pytest.approx(whole.layers[name].mean, rel=1e-4), name
@@ -299,7 +299,7 @@ def test_layers_that_share_weights_share_the_figure() -> None:
 
 @pytest.mark.analog
 def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.fisher.MOST_SAMPLES", 20)
+    monkeypatch.setattr("lhc.measure.sensitivity.fisher_prediction.MOST_SAMPLES", 20)
     alone = bench()
     expected = fisher_sensitivity(alone, alone.graph, LAYERS).table
     with Running(Execution(work_dir=tmp_path)) as running:
@@ -309,7 +309,7 @@ def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pyt
     def refuse(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("lhc.measure.fisher.check_gradients", refuse)
+    monkeypatch.setattr("lhc.measure.sensitivity.fisher_prediction.check_gradients", refuse)
     with Running(Execution(work_dir=tmp_path)) as running:
         here = bench(running=running)
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
@@ -326,7 +326,7 @@ def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.analog
 def test_a_network_that_torch_computes_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lhc.runtime import differentiable
+    from lhc.runtime.gradients import network as differentiable
 
     monkeypatch.setattr(differentiable, "OPERATORS", {**differentiable.OPERATORS, "Relu": lambda op, x: x.abs()})
     here = bench()

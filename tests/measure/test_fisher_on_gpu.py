@@ -11,16 +11,16 @@ import torch
 
 from lhc.errors import ModelError
 from lhc.hardware import Adc, Dac, Faults, Hardware
-from lhc.hardware.currents import Currents
-from lhc.hardware.sections import Compensation
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Bench, Running
-from lhc.measure.fisher import column_damages, fisher_sensitivity, predictions_kept
-from lhc.measure.gradients import corrections_alone
-from lhc.measure.scorer import Scorer
-from lhc.options.subjects import Execution
-from lhc.options.values import Engine
-from lhc.runtime import differentiable
-from lhc.study.rank import sensitivities
+from lhc.measure.scoring import Scorer
+from lhc.measure.sensitivity.fisher_prediction import column_damages, fisher_sensitivity, predictions_kept
+from lhc.measure.sensitivity.gradient_worker import corrections_alone
+from lhc.options.declaration.value_parsing import Engine
+from lhc.options.shared import Execution
+from lhc.pipeline.steps.rank import sensitivities
+from lhc.runtime.gradients import network as differentiable
 from tests.measure.six_layers import LAYERS, LIONHEART, bench, healed
 from tests.runtime.pretended_gpu import pretended_gpu
 
@@ -91,7 +91,7 @@ def test_a_gpu_that_cannot_run_an_operator_says_so_and_sensitivities_are_measure
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(differentiable, "OPERATORS", {**differentiable.OPERATORS, "Tanh": _mixing})
-    monkeypatch.setattr("lhc.study.rank.measures_all", lambda *_: False)
+    monkeypatch.setattr("lhc.pipeline.steps.rank.measures_all", lambda *_: False)
     here = _on_engine(bench(samples=10, draws=2), "aihwkit")
     failed = r"Tanh 'Tanh_\d' fails in torch on cuda:0: add: expected all tensors .* same device; with --engine fast"
     with pretended_gpu(monkeypatch):

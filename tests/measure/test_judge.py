@@ -8,7 +8,7 @@ import pytest
 
 from lhc.errors import OutOfTimeError
 from lhc.measure import Budget, PlacementJudge, SampleScores
-from lhc.measure.judge import SEARCH_DRAWS, Drop, judge_in_looks, parse_drop
+from lhc.measure.budget_test import SEARCH_DRAWS, Drop, judge_in_looks, parse_drop
 from lhc.measure.measurement import Wanted
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS

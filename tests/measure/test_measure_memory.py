@@ -12,9 +12,9 @@ import pytest
 
 import lhc
 from lhc.measure import Running
+from lhc.pipeline.steps.read import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.prepare import read_placed
 
 pytestmark = pytest.mark.analog
 

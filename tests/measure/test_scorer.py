@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.measure.bench import Bench
-from lhc.measure.counted import counted_positions
-from lhc.measure.directions import _where_counted, output_directions
+from lhc.measure.evaluator import Bench
 from lhc.measure.measurement import SetScores
+from lhc.measure.scored_positions import counted_positions
+from lhc.measure.sensitivity.metric_curvature import _where_counted, output_directions
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder
 from lhc.onnx_io import load_model, read_graph

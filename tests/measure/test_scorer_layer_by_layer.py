@@ -12,10 +12,10 @@ from onnx import numpy_helper
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Running
-from lhc.measure.setting import BANK_SHARE, Block
+from lhc.measure.work_context import BANK_SHARE, Block
 from lhc.onnx_io import load_model, read_graph
-from lhc.options.subjects import Execution
-from lhc.passes.copies import Copies
+from lhc.options.shared import Execution
+from lhc.passes.decide.copies import Copies
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.executor import LARGE_MATRIX
 from lhc.samples.metrics import get_metric
@@ -113,7 +113,7 @@ def test_a_chip_that_fits_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_programmed_serves_all_calls_for_which_there_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.setting.BANK_SHARE", 16)
+    monkeypatch.setattr("lhc.measure.work_context.BANK_SHARE", 16)
     held = Held(monkeypatch)
     # An eighth of 9 MiB is for tensors between layers: 256 numbers each, five of them, for the 64 samples of a call.
     one = replace(bench(12 * LAYER_BYTES, samples=512), calibration=None)

@@ -15,13 +15,13 @@ import pytest
 from lhc.errors import WorkerError
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Budget, Running, measure_sensitivity
-from lhc.measure.checks import tile_errors
-from lhc.measure.fisher import fisher_sensitivity
-from lhc.measure.judge import judge_in_looks
-from lhc.measure.setting import calibration_block
-from lhc.measure.workers import ProcessWorkers
+from lhc.measure.budget_test import judge_in_looks
+from lhc.measure.preflight_checks import tile_errors
+from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
+from lhc.measure.work_context import calibration_block
+from lhc.measure.workers.processes import ProcessWorkers
 from lhc.onnx_io import read_graph
-from lhc.options.subjects import Execution
+from lhc.options.shared import Execution
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -35,7 +35,7 @@ LAYERS = ["first", "second"]
 PARENT = """
 import sys
 import time
-from lhc.measure.workers import ProcessWorkers
+from lhc.measure.workers.processes import ProcessWorkers
 from lhc.runtime.environment import environment
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from lhc.errors import LhcError, UsageError
 from lhc.models import zoo_entry
 from lhc.models.smollm2 import SmolLm2, own_weights, paragraphs
 from lhc.onnx_io import load_model, read_graph, save_model
-from lhc.onnx_io.channel_scales import scalable_inputs, scaled_channels
-from lhc.onnx_io.data_file import DataFile
+from lhc.onnx_io.rewrites.channel_scales import scalable_inputs, scaled_channels
+from lhc.onnx_io.write.weight_file import DataFile
 from tests.conftest import Cli
 
 pytest.importorskip("gguf", reason="weights are read by gguf")

@@ -13,7 +13,7 @@ import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import add_device_configurations, annotate, configured_placements, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
-from lhc.study.outcome import PartitionResult
+from lhc.pipeline.results import PartitionResult
 from tests.conftest import Cli
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>

@@ -8,8 +8,8 @@ from onnx import helper
 
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.column_copies import copyable_columns, with_copied_columns
-from lhc.onnx_io.data_file import in_memory
+from lhc.onnx_io.rewrites.column_copies import copyable_columns, with_copied_columns
+from lhc.onnx_io.write.weight_file import in_memory
 from tests.onnx_io.built_models import in_nodes, model_of, numbers
 
 

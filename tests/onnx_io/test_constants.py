@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from lhc.errors import ModelError
 from lhc.graph import obstacle
 from lhc.onnx_io import Constants, load_model, read_graph
-from lhc.onnx_io.constants import stored_array
-from lhc.onnx_io.fold import FOLD_LIMIT
+from lhc.onnx_io.read.constant_folding import FOLD_LIMIT
+from lhc.onnx_io.read.constants import stored_array
 
 RNG = np.random.default_rng(20261125)
 W = RNG.normal(size=(4, 6)).astype(np.float32)

@@ -14,7 +14,7 @@ import lhc
 from lhc.errors import ModelError, UsageError
 from lhc.model import is_external
 from lhc.onnx_io import Constants, load_model, read_graph, read_plan
-from lhc.runtime.ort import create_session, observe_tensors, run_session
+from lhc.runtime.onnxruntime.sessions import create_session, observe_tensors, run_session
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>

@@ -6,8 +6,8 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.onnx_io import load_model, static_batch
-from lhc.onnx_io.free_batch import with_free_batch
-from lhc.runtime.ort import create_session
+from lhc.onnx_io.rewrites.dynamic_batch import with_free_batch
+from lhc.runtime.onnxruntime.sessions import create_session
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[1, 2, 3, 4] x) => (float[1, 6] y, float[1, 4, 6] z) <int64[2] flat = {SHAPE}, int64[3] rows = {1, 4, 6}> {

@@ -12,10 +12,10 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware
-from lhc.hardware.fusion_file import FusionLayer, fusion_conductances, fusion_text, read_fusion
-from lhc.hardware.measurements import with_measured_devices
+from lhc.hardware.aihwkit_config.fusion_csv import FusionLayer, fusion_conductances, fusion_text, read_fusion
+from lhc.hardware.devices.measurement_csv import with_measured_devices
 from lhc.onnx_io import load_model, read_graph, read_plan
-from lhc.onnx_io.fusion import fusion_csv
+from lhc.onnx_io.annotate.fusion_csv import fusion_csv
 from tests.conftest import Cli
 
 RNG = np.random.default_rng(11)

@@ -13,12 +13,13 @@ from onnx import numpy_helper
 import lhc
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, is_held
-from lhc.onnx_io import Constants, held_weights, load_model, read_graph, save_model, stored_array, whole
-from lhc.onnx_io.data_file import in_memory
+from lhc.onnx_io import Constants, load_model, read_graph, save_model, stored_array, whole
+from lhc.onnx_io.read import shared_weights as held_weights
+from lhc.onnx_io.write.weight_file import in_memory
 from lhc.passes import Qualify, initial_plan
-from lhc.runtime.ort import create_session, observe_tensors, run_session
-from lhc.study.outcome import PartitionResult
-from lhc.study.scale_channels import smoothed_model
+from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.rewrites.channel_scaling import smoothed_model
+from lhc.runtime.onnxruntime.sessions import create_session, observe_tensors, run_session
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 512] x) => (float[N, 4] y) {

@@ -22,7 +22,7 @@ from lhc.onnx_io import (
     read_plan,
 )
 from lhc.passes import Qualify, initial_plan
-from lhc.study.outcome import PartitionResult
+from lhc.pipeline.results import PartitionResult
 from tests.conftest import Cli
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>

@@ -11,7 +11,7 @@ from onnx import helper
 
 from lhc.errors import ModelError
 from lhc.onnx_io import Constants, load_model, read_graph
-from lhc.onnx_io.product import Product
+from lhc.onnx_io.operators.matrix_product import Product
 from tests.onnx_io.built_models import RNG, Shape, model_of, numbers, product_node
 
 

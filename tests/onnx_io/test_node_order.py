@@ -6,8 +6,8 @@ import pytest
 
 from lhc.errors import ModelError
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.node_order import sort_nodes
-from lhc.runtime.ort import create_session, must_run
+from lhc.onnx_io.read.node_order import sort_nodes
+from lhc.runtime.onnxruntime.sessions import create_session, must_run
 
 SHUFFLED = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 4] x, bool c) => (float[N, 4] y) <float[4, 4] w = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}> {

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from lhc.errors import ModelError
-from lhc.onnx_io.product import Product
+from lhc.onnx_io.operators.matrix_product import Product
 
 
 def _by_description(product: Product, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper, parser, shape_inference
 from lhc.errors import ModelError, UsageError
 from lhc.graph import MatrixShape
 from lhc.onnx_io import example_shapes, load_model, read_graph
-from lhc.onnx_io.shapes import element_types, inferred_graph
+from lhc.onnx_io.read.shapes import element_types, inferred_graph
 from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer
 
 SEQUENCE = """

@@ -9,8 +9,8 @@ from onnx import helper, numpy_helper
 
 from lhc.graph import CANDIDATE_OPS
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.operators import OPAQUE, WEIGHTLESS
-from lhc.onnx_io.weighted import LARGE, RULES
+from lhc.onnx_io.operators.operator_names import OPAQUE, WEIGHTLESS
+from lhc.onnx_io.operators.operator_table import LARGE, RULES
 from tests.onnx_io.one_operator import MICROSOFT, Counted, built, checked, u8
 
 

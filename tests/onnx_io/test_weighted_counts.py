@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lhc.graph import CANDIDATE_OPS
-from lhc.onnx_io.weighted import RULES
+from lhc.onnx_io.operators.operator_table import RULES
 from tests.onnx_io.one_operator import Counted, u8
 
 ATTENTION = {"w": (8, 24), "b": (24,)}

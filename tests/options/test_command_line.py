@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lhc.options.command_line import command_line, made_by
-from lhc.options.commands import PartitionOptions, RunOptions
+from lhc.options.by_command import PartitionOptions, RunOptions
+from lhc.options.declaration.command_text import command_line, made_by
 
 
 def test_a_result_names_files_without_their_folders_and_not_how_the_work_was_carried_out() -> None:

@@ -8,10 +8,10 @@ import pytest
 import typer
 
 import lhc
-from lhc.cli.app import app
-from lhc.cli.build import classes
-from lhc.options.commands import OutputsOptions
-from lhc.options.declare import Option, options_of
+from lhc.cli.framework.app import app
+from lhc.cli.framework.command_builder import classes
+from lhc.options.by_command import OutputsOptions
+from lhc.options.declaration.option_fields import Option, options_of
 
 FUNCTIONS = {
     "analyze": "analyze",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lhc.errors import DataError
-from lhc.options.subjects import SomeSamples
+from lhc.options.shared import SomeSamples
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.conftest import Cli

@@ -9,11 +9,11 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
-from lhc.options.command_line import command_line
-from lhc.options.commands import CompareOptions, RunOptions
-from lhc.options.declare import argument, option, options, options_of, taken_by
-from lhc.options.signature import keywords
-from lhc.options.subjects import (
+from lhc.options.by_command import CompareOptions, RunOptions
+from lhc.options.declaration.command_text import command_line
+from lhc.options.declaration.option_fields import argument, option, options, options_of, taken_by
+from lhc.options.declaration.python_signature import keywords
+from lhc.options.shared import (
     Data,
     Execution,
     GivenPlacement,

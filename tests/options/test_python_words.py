@@ -6,9 +6,9 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
-from lhc.options.commands import RetrainOptions, RobustnessOptions, RunOptions
-from lhc.options.python_words import python_words, told_in_python
-from lhc.options.subjects import ReadTime
+from lhc.options.by_command import RetrainOptions, RobustnessOptions, RunOptions
+from lhc.options.declaration.message_translation import python_words, told_in_python
+from lhc.options.shared import ReadTime
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Adc, Hardware, Tiles
-from lhc.hardware.overrides import Override
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.overrides import Override
+from lhc.hardware.description.sections import Compensation
 from lhc.passes import ChooseCopies, Copies, FollowPlan, Qualify, initial_plan
-from lhc.passes.copies import CopyLevel, TileSet, allocated
+from lhc.passes.decide.copies import CopyLevel, TileSet, allocated
 from lhc.plan import Plan
 from tests.passes.costly_networks import product
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lhc.graph import LayerGraph
 from lhc.hardware import AlpineCosts, Hardware, Tiles
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.passes import (
     ChooseCopies,
     Copies,
@@ -23,8 +23,8 @@ from lhc.passes import (
     initial_plan,
     strategy_of,
 )
-from lhc.passes.further_copies import MOST_FURTHER
-from lhc.passes.search_terms import MOST_STEPPED, search_space
+from lhc.passes.decide.extra_copies import MOST_FURTHER
+from lhc.passes.search.terms import MOST_STEPPED, search_space
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
 from tests.passes.costly_networks import product

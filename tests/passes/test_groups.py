@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.passes import qualified_plan
-from lhc.passes.groups import groups_of
+from lhc.passes.decide.layer_groups import groups_of
 
 LIONHEART = Hardware.load("lionheart")
 

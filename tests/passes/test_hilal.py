@@ -8,7 +8,7 @@ from lhc.errors import UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware, Tiles
 from lhc.passes import Curvature, Goal, Qualify, SearchOptions, initial_plan
-from lhc.passes.hilal import Hilal, robust_layers
+from lhc.passes.strategies.hilal import Hilal, robust_layers
 from lhc.plan import Plan
 from lhc.results import Verdict
 

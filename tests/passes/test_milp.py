@@ -15,9 +15,9 @@ from lhc.costs import cost_of
 from lhc.errors import ConfigError
 from lhc.graph import Layer, LayerGraph
 from lhc.passes import Goal, SearchOptions, SearchSpace, damage_of, front, search_space
-from lhc.passes.exhaustive import Exhaustive
-from lhc.passes.milp import Milp
-from lhc.passes.strategy import Measure, Objective
+from lhc.passes.strategies.base import Measure, Objective
+from lhc.passes.strategies.exhaustive import Exhaustive
+from lhc.passes.strategies.milp import Milp
 from lhc.plan import Plan
 from lhc.results import Verdict
 from tests.passes.costly_networks import MACHINE, Additive, networks, planned, product, value

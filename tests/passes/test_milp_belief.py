@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lhc.passes import milp_belief
-from lhc.passes.milp_belief import Belief, believe
-from lhc.passes.search_solver import Floats
+from lhc.passes.search.solver import Floats
+from lhc.passes.strategies.milp_posterior import Belief, believe
+from lhc.passes.strategies.registry import milp_posterior as milp_belief
 
 
 @st.composite

@@ -10,7 +10,7 @@ import pytest
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes import Pass, PassResult, Strategy, pass_of, strategy_class
-from lhc.passes.milp import Milp
+from lhc.passes.strategies.milp import Milp
 from lhc.plan import Plan
 
 if TYPE_CHECKING:
@@ -122,7 +122,10 @@ def test_a_wrong_option_is_refused_by_name(written: str, message: str) -> None:
         (f"{HERE}:Stepping", "not a pass"),
         (f"{HERE}:INSTANCE{{most=2}}", "not a pass"),
         (f"{HERE}:Needing{{exact=1.0}}", "exact is of no type that text can give"),
-        ("lhc.passes.gates:ParityGate", "errors, tolerance must be given: write NAME{errors=…, tolerance=…}"),
+        (
+            "lhc.passes.decide.parity_gate:ParityGate",
+            "errors, tolerance must be given: write NAME{errors=…, tolerance=…}",
+        ),
         ("nowhere:Pass{a=1}", "--pass nowhere:Pass: cannot be imported"),
     ],
 )

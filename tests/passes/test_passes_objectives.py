@@ -21,9 +21,9 @@ from lhc.passes import (
     default_objective,
     search_space,
 )
-from lhc.passes.exhaustive import Exhaustive
-from lhc.passes.milp import Milp
-from lhc.passes.sensitivity_order import SensitivityOrder
+from lhc.passes.strategies.exhaustive import Exhaustive
+from lhc.passes.strategies.milp import Milp
+from lhc.passes.strategies.sensitivity_order import SensitivityOrder
 from lhc.plan import Plan
 from tests.passes.costly_networks import LIONHEART, Additive, mobile, networks, paired, planned, product, value
 

@@ -21,9 +21,9 @@ from lhc.passes import (
     strategy_of,
     wanted_together,
 )
-from lhc.passes.rules import AllAnalog, AllDigital, FirstLast
-from lhc.passes.sensitivity_order import SensitivityOrder
-from lhc.passes.walks import LionHeart
+from lhc.passes.strategies.fixed_rules import AllAnalog, AllDigital, FirstLast
+from lhc.passes.strategies.layer_walk import LionHeart
+from lhc.passes.strategies.sensitivity_order import SensitivityOrder
 from lhc.results import Verdict
 from tests.passes.known_damages import (
     TILE,

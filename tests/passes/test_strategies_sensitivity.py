@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.passes.sensitivity_order import SensitivityOrder
+from lhc.passes.strategies.sensitivity_order import SensitivityOrder
 from tests.passes.known_damages import TILE, Product, check_fallbacks, equal_layers, judge_of, network, reasons
 
 PARTS = ((), ("",), ("", "/columns"))

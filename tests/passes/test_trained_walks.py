@@ -8,7 +8,7 @@ import pytest
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware, Tiles
 from lhc.passes import Qualify, initial_plan
-from lhc.passes.trained_walks import LionHeartOriginal, LionHeartRetrained, Slot
+from lhc.passes.strategies.lionheart_retraining import LionHeartOriginal, LionHeartRetrained, Slot
 from lhc.plan import Plan
 from lhc.results import Evaluation, Verdict
 

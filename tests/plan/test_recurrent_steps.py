@@ -13,24 +13,24 @@ from onnx import numpy_helper, parser
 import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_plan
-from lhc.onnx_io.annotations import keys_of_nodes
-from lhc.options.commands import RetrainOptions, SensitivityOptions
+from lhc.onnx_io.annotate.annotations import keys_of_nodes
+from lhc.options.by_command import RetrainOptions, SensitivityOptions
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.plan_table import plan_table
+from lhc.pipeline.results import Analysis, PartitionResult
+from lhc.pipeline.steps.verify import _difference
 from lhc.plan import Sensitivity
 from lhc.plan.layer_plan import Decision
 from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_among
-from lhc.report.builder import build_report
-from lhc.report.content import layer_table
-from lhc.report.figures import own_point
-from lhc.report.json_documents import analysis_document, placement_document
-from lhc.report.netron import COLOURS, css_rules
-from lhc.report.placement_lines import analysis_footer
-from lhc.report.sidecars import model_explorer_data, netron_attachment
-from lhc.report.statements import decision
+from lhc.report.charts.report_charts import own_point
+from lhc.report.document.builder import build_report
+from lhc.report.document.content import layer_table
+from lhc.report.exports.json_documents import analysis_document, placement_document
+from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
+from lhc.report.viewer.netron_site import COLOURS, css_rules
+from lhc.report.wording.placement import analysis_footer
+from lhc.report.wording.statements import decision
 from lhc.results import Infeasibility
-from lhc.study.outcome import Analysis, PartitionResult
-from lhc.study.plan_table import plan_table
-from lhc.study.source import open_model
-from lhc.study.verify import _difference
 from tests.report.made_reports import evaluated
 
 STEPS = 5

@@ -13,8 +13,8 @@ import pytest
 
 from lhc.models import zoo_entry
 from lhc.plan import Plan
-from lhc.report.document import Report
-from lhc.report.page import html
+from lhc.report.document.report import Report
+from lhc.report.html.page import html
 from lhc.results import Evaluation
 from tests.report.chromium import MISSING, Browser, chromium, open_browser
 from tests.report.made_reports import evaluated, full_report, judged, place, transformer

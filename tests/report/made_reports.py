@@ -11,8 +11,8 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import Outcome, Plan, Sensitivity
-from lhc.report.builder import build_report, over_time
-from lhc.report.document import Report
+from lhc.report.document.builder import build_report, over_time
+from lhc.report.document.report import Report
 from lhc.results import (
     AtScale,
     AtTime,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Plan, Sensitivity
-from lhc.report.block_grid import Cell, block_grid, short_names
-from lhc.report.document import Report
+from lhc.report.charts.block_grid import Cell, block_grid, short_names
+from lhc.report.document.report import Report
 
 
 def layer(name: str, sensitivity: float | None = None, **fields: object) -> LayerPlan:

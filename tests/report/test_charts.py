@@ -10,13 +10,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lhc.plan import CurvePoint, Outcome, Retrained
-from lhc.report.builder import over_time
-from lhc.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
-from lhc.report.document import Report
-from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, training_chart, worst_value
-from lhc.report.markdown import markdown
-from lhc.report.page_sections import sections
-from lhc.report.statements import statements
+from lhc.report.charts.axes import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
+from lhc.report.charts.report_charts import (
+    front_chart,
+    noise_chart,
+    outcome_chart,
+    time_chart,
+    training_chart,
+    worst_value,
+)
+from lhc.report.document.builder import over_time
+from lhc.report.document.report import Report
+from lhc.report.exports.markdown import markdown
+from lhc.report.html.sections import sections
+from lhc.report.wording.statements import statements
 from lhc.results import AtTime, Evaluation
 
 number = st.floats(-1e6, 1e6, allow_nan=False)

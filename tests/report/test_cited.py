@@ -3,8 +3,8 @@
 import re
 
 from lhc.plan import Plan
-from lhc.report.cited import bibtex
-from lhc.report.document import Report
+from lhc.report.document.report import Report
+from lhc.report.wording.citations import bibtex
 
 
 def entries(plan: Plan) -> list[str]:

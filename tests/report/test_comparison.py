@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lhc.report.comparison import alike, held_ages, holding_text, unlike
+from lhc.report.tables.comparison import alike, held_ages, holding_text, unlike
 
 HOUR, DAY, YEAR = 3600.0, 86400.0, 31536000.0
 

@@ -11,10 +11,10 @@ import pytest
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.plan import CurvePoint, Estimate, Plan, Retrained
-from lhc.report.difference import compare, compare_machines
-from lhc.report.document import Report
-from lhc.report.formats import KINDS, check_kind, save_report
-from lhc.report.sidecars import model_explorer_data, netron_attachment
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import KINDS, check_kind, save_report
+from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
+from lhc.report.tables.difference import compare, compare_machines
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
 

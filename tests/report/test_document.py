@@ -17,17 +17,17 @@ from lhc.costs import cost_of
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
+from lhc.pipeline.plan_table import graph_of_plan
 from lhc.plan import Plan, Retrained
-from lhc.report.builder import build_report, costs_of, estimated_front, over_time
-from lhc.report.content import cost_table
-from lhc.report.document import Report
-from lhc.report.figures import time_chart
-from lhc.report.formats import KINDS, NotebookReport, read_report
-from lhc.report.markdown import markdown
-from lhc.report.records import keep, kept, merged, newest
-from lhc.report.statements import statements
+from lhc.report.charts.report_charts import time_chart
+from lhc.report.document.builder import build_report, costs_of, estimated_front, over_time
+from lhc.report.document.content import cost_table
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import KINDS, NotebookReport, read_report
+from lhc.report.exports.markdown import markdown
+from lhc.report.store.report_store import keep, kept, merged, newest
+from lhc.report.wording.statements import statements
 from lhc.results import Evaluation
-from lhc.study.plan_table import graph_of_plan
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
 

@@ -13,7 +13,7 @@ from lhc.hardware import Hardware
 from lhc.passes import qualified_plan
 from lhc.plan import Sensitivity
 from lhc.plan.placed_graph import placed_graph
-from lhc.report.graph_files import flat_graph, graph_file
+from lhc.report.exports.graph_files import flat_graph, graph_file
 
 STEERING = "a\x1b]0;title\x07\ufffe <&>"
 

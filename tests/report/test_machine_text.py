@@ -1,7 +1,7 @@
 """A machine in words: what is unlike one pair of devices a weight and one ideal ADC for all layers."""
 
 from lhc.hardware import Hardware
-from lhc.report.machine_text import cells_text, converters_text
+from lhc.report.wording.machine import cells_text, converters_text
 
 
 def test_an_ordinary_machine_has_its_resolutions_alone() -> None:

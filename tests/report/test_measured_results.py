@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lhc.report.document import Report
-from lhc.report.measured_results import AttributionResult, Evaluations, FrontResult, RobustnessResult
-from lhc.report.measured_tables import evaluation_table
+from lhc.report.document.report import Report
+from lhc.report.tables.measured_results import AttributionResult, Evaluations, FrontResult, RobustnessResult
+from lhc.report.tables.measured_tables import evaluation_table
 from lhc.support.notebook import Tabled
 from lhc.support.tables import FORMATS
 

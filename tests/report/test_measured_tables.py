@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from lhc.plan import Outcome, Retrained, Sensitivity
-from lhc.report.json_documents import evaluations_document, fields_of
-from lhc.report.measured_results import Evaluations
-from lhc.report.measured_tables import (
+from lhc.report.exports.json_documents import evaluations_document, fields_of
+from lhc.report.tables.measured_results import Evaluations
+from lhc.report.tables.measured_tables import (
     attribution_footer,
     attribution_table,
     evaluation_footer,

@@ -19,8 +19,8 @@ from lhc.errors import MissingDependencyError, UsageError
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
 from lhc.plan import Plan
-from lhc.report.netron import COLOURS, Site, css_escape, css_rules, netron_folder, netron_site
-from lhc.report.server import SiteServer, make_server
+from lhc.report.viewer.local_server import SiteServer, make_server
+from lhc.report.viewer.netron_site import COLOURS, Site, css_escape, css_rules, netron_folder, netron_site
 
 Digits = tuple[onnx.ModelProto, Plan]
 
@@ -256,7 +256,7 @@ def test_busy_port(server: SiteServer, site: Site) -> None:
 
 
 def test_no_netron(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.report.netron.find_spec", lambda name: None)
+    monkeypatch.setattr("lhc.report.viewer.netron_site.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="pip install 'netron"):
         netron_folder()
 

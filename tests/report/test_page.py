@@ -12,19 +12,19 @@ import onnx
 import pytest
 
 from lhc.graph import LayerGraph
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import CurvePoint, Estimate, Healing, Plan, Retrained
-from lhc.report.builder import build_report
-from lhc.report.content import data_facts, missing
-from lhc.report.document import Report
-from lhc.report.figures import front_chart
-from lhc.report.formats import read_report
-from lhc.report.markdown import markdown
-from lhc.report.measured_tables import robustness_footer
-from lhc.report.page import html
-from lhc.report.page_sections import sections
-from lhc.report.statements import decision, other_samples, statements, times_of_digital, verdict
+from lhc.report.charts.report_charts import front_chart
+from lhc.report.document.builder import build_report
+from lhc.report.document.content import data_facts, missing
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import read_report
+from lhc.report.exports.markdown import markdown
+from lhc.report.html.page import html
+from lhc.report.html.sections import sections
+from lhc.report.tables.measured_tables import robustness_footer
+from lhc.report.wording.statements import decision, other_samples, statements, times_of_digital, verdict
 
 HOSTILE = (
     "</title></script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>\"'`"

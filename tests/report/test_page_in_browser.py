@@ -10,11 +10,11 @@ import pytest
 
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
-from lhc.report.builder import build_report
-from lhc.report.document import Report
-from lhc.report.netron import netron_site
-from lhc.report.server import make_server
-from lhc.report.sidecars import netron_attachment
+from lhc.report.document.builder import build_report
+from lhc.report.document.report import Report
+from lhc.report.exports.viewer_files import netron_attachment
+from lhc.report.viewer.local_server import make_server
+from lhc.report.viewer.netron_site import netron_site
 
 if TYPE_CHECKING:
     from tests.report.chromium import Browser

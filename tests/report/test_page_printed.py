@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lhc.report.document import Report
-from lhc.report.page_sections import sections
+from lhc.report.document.report import Report
+from lhc.report.html.sections import sections
 
 if TYPE_CHECKING:
     from tests.report.chromium import Browser

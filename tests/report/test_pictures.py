@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lhc.report.content import layers_csv
-from lhc.report.document import Report
-from lhc.report.page import svg
-from lhc.report.pictures import laid_out
+from lhc.report.charts.standalone_svg import laid_out
+from lhc.report.document.content import layers_csv
+from lhc.report.document.report import Report
+from lhc.report.html.page import svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,17 +6,17 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.hardware.faults import Faults
+from lhc.hardware.circuits.faults import Faults
+from lhc.pipeline.plan_table import plan_table
 from lhc.plan import LayerPlan, Sensitivity
-from lhc.report.document import Report
-from lhc.report.json_documents import analysis_document
-from lhc.report.page import html
-from lhc.report.page_sections import sections
-from lhc.report.placement_lines import analysis_footer, infeasibility_lines
-from lhc.report.statements import statements
-from lhc.report.text import shares_error
+from lhc.report.document.report import Report
+from lhc.report.exports.json_documents import analysis_document
+from lhc.report.html.page import html
+from lhc.report.html.sections import sections
+from lhc.report.wording.placement import analysis_footer, infeasibility_lines
+from lhc.report.wording.statements import statements
+from lhc.report.wording.values import shares_error
 from lhc.results import FrontPoint
-from lhc.study.plan_table import plan_table
 
 
 def test_analysis_costs_every_layer_both_ways() -> None:

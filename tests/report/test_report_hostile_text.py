@@ -14,16 +14,16 @@ import pytest
 from pydantic import BaseModel
 
 from lhc.hardware import Hardware
-from lhc.report.cited import bibtex
-from lhc.report.document import Report
-from lhc.report.formats import KINDS
-from lhc.report.front_svg import front_svg
-from lhc.report.json_documents import front_json
-from lhc.report.netron import css_rules
+from lhc.pipeline.plan_table import plan_table
+from lhc.report.charts.front import front_svg
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import KINDS
+from lhc.report.exports.json_documents import front_json
+from lhc.report.viewer.netron_site import css_rules
+from lhc.report.wording.citations import bibtex
 from lhc.results import Front
-from lhc.study.plan_table import plan_table
+from lhc.support.documents.yaml import read_yaml
 from lhc.support.tables import FORMATS
-from lhc.support.yaml_text import read_yaml
 
 UNSEEN = "\x1b]0;t\x07\r\x00\x7f\x85\x9b31m\u202e\u2066\u061c\u200b\u200d\ufeff\u2028\ufffe\ufff9\U000e0041\U000e0100"
 MARKUP = "<img src=x onerror=alert(1)>&[a](x)`*b*`|}{\\%\"'"

@@ -8,20 +8,20 @@ import pytest
 
 from lhc.hardware import Faults, Tiles
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.results import PartitionResult
 from lhc.plan import HarmfulCalibration, Healing, Outcome, Plan
-from lhc.report.builder import build_report
-from lhc.report.content import machine_facts
-from lhc.report.difference import compare
-from lhc.report.document import Report
-from lhc.report.formats import parse_report
-from lhc.report.json_documents import evaluations_document, inspection_document, placement_document
-from lhc.report.markdown import markdown
-from lhc.report.measured_results import Evaluations
-from lhc.report.placement_lines import inspection_footer, partition_head
-from lhc.report.statements import statements
-from lhc.report.text import healing_text
-from lhc.study.outcome import PartitionResult
-from lhc.study.source import open_model
+from lhc.report.document.builder import build_report
+from lhc.report.document.content import machine_facts
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import parse_report
+from lhc.report.exports.json_documents import evaluations_document, inspection_document, placement_document
+from lhc.report.exports.markdown import markdown
+from lhc.report.tables.difference import compare
+from lhc.report.tables.measured_results import Evaluations
+from lhc.report.wording.placement import inspection_footer, partition_head
+from lhc.report.wording.statements import statements
+from lhc.report.wording.values import healing_text
 from tests.report.made_reports import evaluated, judged, place, transformer
 
 BOTH = Healing(

@@ -12,11 +12,11 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph
 from lhc.plan import Plan
 from lhc.plan_costs import plan_cost, plan_figures
-from lhc.report.builder import build_report
-from lhc.report.document import Report
-from lhc.report.json_documents import fields_of
-from lhc.report.page import html
-from lhc.report.system_lines import system_lines
+from lhc.report.document.builder import build_report
+from lhc.report.document.report import Report
+from lhc.report.exports.json_documents import fields_of
+from lhc.report.html.page import html
+from lhc.report.wording.throughput import system_lines
 from lhc.summary import summary
 
 TITLES = cast("Plan", SimpleNamespace(titles={"a": "block/a", "b": "b"}))

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from lhc.report.document import Report
-from lhc.report.formats import parse_report
-from lhc.report.front_svg import front_svg
-from lhc.report.markdown import markdown
-from lhc.report.measured_tables import evaluation_footer, evaluation_table, front_table, robustness_footer
-from lhc.report.page import html
-from lhc.report.placement_lines import infeasibility_lines, verdict_sentence
-from lhc.report.statements import digital_layers, never_text
-from lhc.report.text import intervals
+from lhc.report.charts.front import front_svg
+from lhc.report.document.report import Report
+from lhc.report.exports.formats import parse_report
+from lhc.report.exports.markdown import markdown
+from lhc.report.html.page import html
+from lhc.report.tables.measured_tables import evaluation_footer, evaluation_table, front_table, robustness_footer
+from lhc.report.wording.placement import infeasibility_lines, verdict_sentence
+from lhc.report.wording.statements import digital_layers, never_text
+from lhc.report.wording.values import intervals
 from lhc.summary import format_outcome
 
 

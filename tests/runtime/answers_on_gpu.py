@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lhc.runtime.differentiable import DifferentiableModel, parity
+from lhc.runtime.gradients.network import DifferentiableModel, parity
 from tests.runtime.pretended_gpu import GPU, GpuTensor, pretended_gpu
 
 __all__ = ["assert_same_on_gpu"]

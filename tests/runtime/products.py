@@ -11,14 +11,14 @@ from torch import Tensor
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.onnx_io.product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Products
 from lhc.runtime.engines.registry import choose_engine
-from lhc.runtime.stream import Position
-from lhc.runtime.threads import isolated
+from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
+from lhc.runtime.torch_threads import isolated
 
 __all__ = ["ENGINES", "Chip", "Engine", "multiplier", "product", "programmed"]
 

@@ -9,8 +9,8 @@ from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware, preset_names
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.bank import Bank
 from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.lru_cache import Bank
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog

@@ -14,17 +14,17 @@ from lhc.errors import ModelError, UsageError
 from lhc.hardware import Hardware, ReramCmo
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io import load_model, read_graph, read_plan
-from lhc.options.commands import RunOptions
+from lhc.options.by_command import RunOptions
+from lhc.pipeline.inputs.hardware_choice import machine_of
 from lhc.runtime import HybridSession
-from lhc.runtime.calibration import (
+from lhc.runtime.calibration.converter_ranges import (
     QUANTILES,
     RangeRecorder,
     calibrate_adcs,
     calibrate_ranges,
     calibrate_sums,
 )
-from lhc.runtime.stream import Unit
-from lhc.study.machines import machine_of
+from lhc.runtime.sample_position import Unit
 from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog

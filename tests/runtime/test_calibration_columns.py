@@ -12,7 +12,7 @@ from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
-from lhc.runtime.calibration import LEAST_SHARE, calibrate_adcs
+from lhc.runtime.calibration.converter_ranges import LEAST_SHARE, calibrate_adcs
 from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog

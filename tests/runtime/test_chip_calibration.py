@@ -5,19 +5,19 @@ import pytest
 
 from lhc.conductances import Correction
 from lhc.hardware import Adc, Dac, Hardware, Pcm
-from lhc.hardware.sections import Compensation, Tiles
+from lhc.hardware.description.sections import Compensation, Tiles
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
-from lhc.runtime.chip_calibration import (
+from lhc.runtime.calibration.chip_outputs import (
     Moments,
     calibrated,
     calibrated_alone,
     correction,
     digital_moments,
 )
-from lhc.runtime.network_calls import Call
-from lhc.runtime.ort import observe_tensors
+from lhc.runtime.onnxruntime.batched_calls import Call
+from lhc.runtime.onnxruntime.sessions import observe_tensors
 from tests.runtime.models_on_tiles import Array, model_of, normal
 from tests.runtime.products import programmed
 
@@ -75,7 +75,7 @@ def _corrected(hardware: Hardware, names: list[str], draw: int = 0) -> tuple[Hyb
 
 
 def _expected_weights(vectors: Array) -> Array:
-    """As `lhc.runtime.chip_calibration` has them, ``(vectors,)``."""
+    """As `lhc.runtime.calibration.chip_outputs` has them, ``(vectors,)``."""
     peaks = np.abs(vectors.astype(np.float64)).max(axis=-1)
     return np.asarray(1 / (peaks**2 + peaks.mean() ** 2))
 

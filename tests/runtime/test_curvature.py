@@ -26,7 +26,7 @@ def test_trace_and_eigenvalue_of_the_last_layer() -> None:
     import torch
     from torch.nn import functional
 
-    from lhc.runtime import curvature
+    from lhc.runtime.gradients import curvature
 
     model = small()
     graph = read_graph(model)

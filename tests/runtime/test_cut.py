@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhc.graph import Layer, LayerGraph
-from lhc.runtime.cut import cut_graph
+from lhc.runtime.segments import cut_graph
 
 
 @st.composite

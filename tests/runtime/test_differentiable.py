@@ -16,8 +16,8 @@ from onnx import numpy_helper
 from lhc.errors import DataError, LhcError, ModelError
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity, parity_limit
-from lhc.runtime.ort import relative_error
+from lhc.runtime.gradients.network import DifferentiableModel, UnsupportedOperatorError, parity, parity_limit
+from lhc.runtime.onnxruntime.sessions import relative_error
 from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 Array = npt.NDArray[Any]

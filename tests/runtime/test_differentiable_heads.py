@@ -8,8 +8,8 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity
-from lhc.runtime.ort import Array, must_run
+from lhc.runtime.gradients.network import DifferentiableModel, UnsupportedOperatorError, parity
+from lhc.runtime.onnxruntime.sessions import Array, must_run
 from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 pytestmark = pytest.mark.analog

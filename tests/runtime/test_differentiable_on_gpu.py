@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.differentiable import DifferentiableModel
+from lhc.runtime.gradients.network import DifferentiableModel
 from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)

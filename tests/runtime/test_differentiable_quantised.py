@@ -7,8 +7,8 @@ import torch
 from onnx import numpy_helper
 
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
-from lhc.runtime.ort import observe_tensors
+from lhc.runtime.gradients.network import DifferentiableModel, parity, parity_limit
+from lhc.runtime.onnxruntime.sessions import observe_tensors
 from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 BODIES = {

@@ -13,7 +13,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.runtime import HybridSession
-from lhc.runtime.cut import SegmentModels, cut_graph
+from lhc.runtime.segments import SegmentModels, cut_graph
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from tests.runtime.models_on_tiles import (
     IDEAL,

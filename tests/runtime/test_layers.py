@@ -9,7 +9,7 @@ from lhc.conductances import Correction
 from lhc.hardware import Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.stream import Position
+from lhc.runtime.sample_position import Position
 
 pytestmark = pytest.mark.analog
 

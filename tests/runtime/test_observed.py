@@ -11,9 +11,10 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime import HybridExecutor, Position, observed, parity_errors
-from lhc.runtime.observed import in_groups
-from lhc.runtime.ort import create_session
+from lhc.runtime import HybridExecutor, Position, parity_errors
+from lhc.runtime.onnxruntime import activation_recorder as observed
+from lhc.runtime.onnxruntime.activation_recorder import in_groups
+from lhc.runtime.onnxruntime.sessions import create_session
 from tests.runtime.models_on_tiles import Array, model_of, normal
 
 pytestmark = pytest.mark.analog
@@ -76,13 +77,13 @@ def _parity(model: OnnxModel, graph: LayerGraph) -> object:
 
 
 def _gradients(model: OnnxModel, graph: LayerGraph) -> object:
-    from lhc.runtime.differentiable import DifferentiableModel, parity
+    from lhc.runtime.gradients.network import DifferentiableModel, parity
 
     return parity(DifferentiableModel(model, graph), _feeds())
 
 
 def _ranges(model: OnnxModel, graph: LayerGraph) -> object:
-    from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges
+    from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_ranges
 
     machine = Hardware.parse(ADCS, "text")
     ranges = calibrate_ranges(model, graph, machine, NAMES, BLOCKS)
@@ -90,13 +91,13 @@ def _ranges(model: OnnxModel, graph: LayerGraph) -> object:
 
 
 def _sums(model: OnnxModel, graph: LayerGraph) -> object:
-    from lhc.runtime.calibration import calibrate_sums
+    from lhc.runtime.calibration.converter_ranges import calibrate_sums
 
     return calibrate_sums(model, graph, Hardware.load("lionheart"), NAMES, BLOCKS, {}, 86400.0)
 
 
 def _corrections(model: OnnxModel, graph: LayerGraph) -> object:
-    from lhc.runtime.chip_calibration import calibrated_alone, digital_moments
+    from lhc.runtime.calibration.chip_outputs import calibrated_alone, digital_moments
 
     executor = HybridExecutor(model, graph, NAMES)
     calls = [(feeds, Position(number * SAMPLES, SAMPLES)) for number, (_, feeds) in enumerate(BLOCKS)]

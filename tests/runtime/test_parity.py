@@ -11,12 +11,12 @@ from onnx import numpy_helper
 import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.runtime.engines.compiled.channel_layout import ChannelPlaces, channel_places
-from lhc.runtime.engines.compiled.conv_layout import image_cuts, image_places
-from lhc.runtime.layers import AnalogConv, AnalogMatMul
-from lhc.study.source import open_model
+from lhc.runtime.engines.compiled.conv.layout import image_cuts, image_places
+from lhc.runtime.engines.compiled.depthwise.channel_layout import ChannelPlaces, channel_places
+from lhc.runtime.operators.analog_layers import AnalogConv, AnalogMatMul
 
 pytestmark = pytest.mark.analog
 
@@ -77,9 +77,9 @@ def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
         found = channel_places(geometry, sizes)
         return found._replace(offsets=channel_places(replace(near, pads=pads, auto_pad="NOTSET"), sizes).offsets)
 
-    monkeypatch.setattr("lhc.runtime.engines.compiled.conv_layout.channel_places", places)
+    monkeypatch.setattr("lhc.runtime.engines.compiled.conv.layout.channel_places", places)
     monkeypatch.setattr(
-        "lhc.runtime.engines.compiled.conv_layout.image_places", image_places.__wrapped__
+        "lhc.runtime.engines.compiled.conv.layout.image_places", image_places.__wrapped__
     )  # not what is remembered
     monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.image_cuts", image_cuts.__wrapped__)
 

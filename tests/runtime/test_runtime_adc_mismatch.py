@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from lhc.hardware import Adc, Dac, Hardware, Pcm, Tiles
-from lhc.hardware.adc_mismatch import found_codes
-from lhc.hardware.sections import Compensation
-from lhc.hardware.variants import without
+from lhc.hardware.ablations import without
+from lhc.hardware.converters.adc_mismatch import found_codes
+from lhc.hardware.description.sections import Compensation
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
-from lhc.runtime.stream import Position
-from lhc.runtime.threads import isolated
+from lhc.runtime.sample_position import Position
+from lhc.runtime.torch_threads import isolated
 from tests.runtime.products import product, programmed
 
 pytestmark = pytest.mark.analog

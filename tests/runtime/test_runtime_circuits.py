@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lhc.hardware import Adc, Dac, Hardware, Mapping, Pcm, Tiles
+from lhc.hardware.description.sections import Compensation
 from lhc.hardware.geometry import split_sizes
-from lhc.hardware.sections import Compensation
 from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog

@@ -12,9 +12,9 @@ from aihwkit.simulator.parameters import IOParameters
 from aihwkit.simulator.parameters.enums import WeightNoiseType
 
 from lhc.hardware import Adc, Dac, Hardware, Tiles
-from lhc.hardware.currents import Currents
-from lhc.hardware.sections import Compensation
-from lhc.hardware.variants import effects_of, scaled_noise, without
+from lhc.hardware.ablations import effects_of, scaled_noise, without
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.sections import Compensation
 from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog

@@ -12,11 +12,11 @@ import torch
 from lhc.errors import ConfigError
 from lhc.hardware import Adc, Dac, Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.calibration import calibrate_adcs
-from lhc.runtime.stream import Position
-from lhc.runtime.threads import isolated
-from lhc.support.yaml_text import write_yaml
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.runtime.calibration.converter_ranges import calibrate_adcs
+from lhc.runtime.sample_position import Position
+from lhc.runtime.torch_threads import isolated
+from lhc.support.documents.yaml import write_yaml
 from tests.runtime.products import multiplier, product, programmed
 
 pytestmark = pytest.mark.analog
@@ -143,7 +143,7 @@ def test_calibrated_ranges_of_adcs_hold_the_offset() -> None:
 
 
 def test_training_draws_such_chips() -> None:
-    from lhc.train.chips import draw_matrix
+    from lhc.train.chip_noise import draw_matrix
 
     matrix = RNG.normal(size=(60, 64)).astype(np.float32)
     hardware = machine(

@@ -14,12 +14,14 @@ import pytest
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime import HybridExecutor, Position, chip_calibration, observed
-from lhc.runtime.chip_calibration import _Sums, calibrated, digital_moments
-from lhc.runtime.network_calls import Call
-from lhc.runtime.ort import create_session
+from lhc.runtime import HybridExecutor, Position
+from lhc.runtime.calibration.chip_outputs import _Sums, calibrated, digital_moments
+from lhc.runtime.calibration.converter_ranges import chip_outputs as chip_calibration
+from lhc.runtime.onnxruntime import activation_recorder as observed
+from lhc.runtime.onnxruntime.batched_calls import Call
+from lhc.runtime.onnxruntime.sessions import create_session
 from lhc.samples.metrics import get_metric
-from lhc.support.held_bytes import give_back
+from lhc.support.shared_bytes import give_back
 from tests.runtime.models_on_tiles import Array, model_of, normal
 
 pytestmark = pytest.mark.analog

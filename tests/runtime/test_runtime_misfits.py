@@ -14,15 +14,15 @@ from onnx import helper, numpy_helper
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime import HybridSession
-from lhc.runtime.calibration import calibrate_ranges
-from lhc.runtime.differentiable import DifferentiableModel
+from lhc.runtime.calibration.converter_ranges import calibrate_ranges
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.engines.compiled.pointers import loaded, span, stored
-from lhc.runtime.engines.compiled.simd import LANES
+from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, span, stored
+from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.stream import Position
+from lhc.runtime.gradients.network import DifferentiableModel
+from lhc.runtime.sample_position import Position
 from tests.conftest import older
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART, Array, by_onnxruntime, normal
 from tests.runtime.products import programmed

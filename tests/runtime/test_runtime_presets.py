@@ -26,11 +26,11 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Dac, Hardware, Pcm, ReramCmo, preset_names
-from lhc.hardware.currents import Currents
-from lhc.hardware.sections import Compensation
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.sections import Compensation
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.calibration import calibrate_adcs
-from lhc.runtime.threads import isolated
+from lhc.runtime.calibration.converter_ranges import calibrate_adcs
+from lhc.runtime.torch_threads import isolated
 from lhc.seeds import device_seed
 from tests.runtime.models_on_tiles import linear
 from tests.runtime.products import ENGINES, Engine, product, programmed

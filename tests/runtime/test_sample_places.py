@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from lhc.canonical import canonical
 from lhc.onnx_io import load_model
 from lhc.runtime import HybridSession
-from lhc.runtime.ort import must_run
-from lhc.runtime.sample_places import SamplePlace, sample_places
+from lhc.runtime.onnxruntime.sessions import must_run
+from lhc.runtime.operators.sample_axes import SamplePlace, sample_places
 from tests.runtime.models_on_tiles import LIONHEART, Array, normal
 
 pytestmark = pytest.mark.analog

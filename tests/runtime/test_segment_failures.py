@@ -9,7 +9,7 @@ from lhc.canonical import canonical
 from lhc.errors import CRASHED, CutError, DataError
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession, parity_errors
-from lhc.runtime.cut import Segment, SegmentModels
+from lhc.runtime.segments import Segment, SegmentModels
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART
 
 pytestmark = pytest.mark.analog

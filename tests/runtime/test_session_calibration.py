@@ -12,11 +12,11 @@ from onnx import helper
 from lhc import HybridSession
 from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Dac, Hardware, Pcm
-from lhc.hardware.sections import Compensation
+from lhc.hardware.description.sections import Compensation
 from lhc.measure import Bench
-from lhc.measure.setting import Block
+from lhc.measure.work_context import Block
 from lhc.onnx_io import load_model, read_graph
-from lhc.passes.copies import Copies
+from lhc.passes.decide.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.runtime.models_on_tiles import Array, by_onnxruntime, error_of, model_of, normal

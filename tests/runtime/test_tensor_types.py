@@ -7,7 +7,7 @@ from onnx import numpy_helper
 
 from lhc.errors import ModelError
 from lhc.onnx_io import declared_shape, load_model
-from lhc.runtime.tensor_types import tensor_types
+from lhc.runtime.onnxruntime.tensor_types import tensor_types
 
 NET = """<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
 net (float[N, 3, 8, H] x) => (float[N, 5] y) <float[1, 7, 9, 9] c> {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.runtime.tile_error import tile_error
+from lhc.runtime.tiles.mvm_error import tile_error
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(size=(32, 64)).astype(np.float32)

@@ -5,9 +5,9 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.models import zoo_entry
-from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
+from lhc.samples.train_test_separation import check_apart, split_off
 
 pytestmark = pytest.mark.analog
 

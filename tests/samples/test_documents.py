@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.documents import read_documents, text_task
 from lhc.samples.metrics import IGNORED
+from lhc.samples.text_documents import read_documents, text_task
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

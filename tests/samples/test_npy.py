@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import lhc.samples.npy
+import lhc.samples.npy_files
 from lhc.errors import DataError
 from lhc.samples.metrics import Array
-from lhc.samples.npy import open_npy, read_npz
+from lhc.samples.npy_files import open_npy, read_npz
 from lhc.samples.shards import Shards, read_folder
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -201,7 +201,7 @@ def test_an_archive_that_would_unpack_to_far_more_is_refused_before_it_is_unpack
     path = tmp_path / "zeros.npz"
     np.savez_compressed(path, x=np.zeros((1000, 1000)))
     assert read_npz(path)["x"].shape == (1000, 1000), "harmless at this size, though it packs well"
-    monkeypatch.setattr(lhc.samples.npy, "RATIO_FREE_BYTES", 2**20)
+    monkeypatch.setattr(lhc.samples.npy_files, "RATIO_FREE_BYTES", 2**20)
     tracemalloc.start()
     with pytest.raises(DataError, match=r"would unpack from \d+ bytes to 8000128.*exhaust memory"):
         read_npz(path)
@@ -213,7 +213,7 @@ def test_an_archive_that_would_unpack_to_far_more_is_refused_before_it_is_unpack
 
 
 def test_many_small_bombs_are_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lhc.samples.npy, "RATIO_FREE_BYTES", 2**20)
+    monkeypatch.setattr(lhc.samples.npy_files, "RATIO_FREE_BYTES", 2**20)
     np.savez_compressed(tmp_path / "zeros.npz", **{f"x{i}": np.zeros(2**15) for i in range(5)})  # type: ignore[arg-type]
     with pytest.raises(DataError, match="would unpack"):
         read_npz(tmp_path / "zeros.npz")

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from lhc.errors import DataError, UsageError
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
+from lhc.pipeline.inputs.samples import load_task
 from lhc.samples.metrics import Array
 from lhc.samples.streams import from_function
 from lhc.samples.task import Samples
-from lhc.study.inputs import load_task
 
 X = np.arange(24, dtype=np.float32).reshape(8, 3)
 LABELS = np.arange(8)

@@ -13,7 +13,7 @@ import signal
 import sys
 
 import lhc.measure.execution
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.samples.metrics import Array
 from lhc.store import Facts, ResultCache, fingerprint
 

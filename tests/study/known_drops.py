@@ -9,11 +9,11 @@ from lhc.hardware import Hardware
 from lhc.measure import Budget, Evaluator, PlacementJudge, SampleScores
 from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES, Qualify, SearchOptions, Strategy, initial_plan
+from lhc.pipeline.pipeline_state import Verification
+from lhc.pipeline.steps.search import search
+from lhc.pipeline.steps.verify import Verifier, verified
 from lhc.plan import Plan
 from lhc.samples.metrics import Metric
-from lhc.study.search import search
-from lhc.study.state import Verification
-from lhc.study.verify import Verifier, verified
 
 BUDGET = 0.01
 MACHINE = Hardware.load("lionheart")

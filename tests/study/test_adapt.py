@@ -13,15 +13,15 @@ from lhc.errors import ModelError, UsageError
 from lhc.measure import Running
 from lhc.onnx_io import able_to_adapt, adapters_of
 from lhc.options import training
-from lhc.options.commands import RunOptions
+from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.passes import Pipeline
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.rewrites.low_rank_adapters import adapted
+from lhc.pipeline.steps.rank import sensitivities
+from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.training.retraining import Train, trained_for
 from lhc.samples.metrics import get_metric
-from lhc.study.adapt import adapted
-from lhc.study.prepare import read_placed
-from lhc.study.rank import sensitivities
-from lhc.study.state import Study
-from lhc.study.train import Train, trained_for
 
 pytestmark = pytest.mark.analog
 

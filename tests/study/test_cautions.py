@@ -12,14 +12,12 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import ModelError
 from lhc.hardware import AlpineCosts, Hardware
-from lhc.hardware.sections import LeftOut
+from lhc.hardware.description.sections import LeftOut
 from lhc.measure import Bench
-from lhc.measure.judge import Budget
+from lhc.measure.budget_test import Budget
 from lhc.onnx_io import load_model, read_graph
-from lhc.plan import Outcome
-from lhc.results import Evaluation, Verdict
-from lhc.samples.metrics import METRICS
-from lhc.study.cautions import (
+from lhc.pipeline.inputs.hardware_choice import warn_of_defaults
+from lhc.pipeline.measurement_warnings import (
     beyond_memory,
     doubts,
     doubts_of_error,
@@ -27,7 +25,9 @@ from lhc.study.cautions import (
     warn_of_other_digital,
     warn_of_wrong_direction,
 )
-from lhc.study.machines import warn_of_defaults
+from lhc.plan import Outcome
+from lhc.results import Evaluation, Verdict
+from lhc.samples.metrics import METRICS
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 

@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 import lhc
 from lhc.commands.partition import pipeline
 from lhc.measure import Running
-from lhc.options.commands import PartitionOptions, RunOptions
+from lhc.options.by_command import PartitionOptions, RunOptions
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.harm_checks import with_useful_calibration
+from lhc.pipeline.steps.read import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.check_calibration import with_useful_calibration
-from lhc.study.prepare import read_placed
-from lhc.study.state import Study
 
 pytestmark = pytest.mark.analog
 

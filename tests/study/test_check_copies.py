@@ -9,13 +9,13 @@ from lhc.commands.partition import begin, preparation
 from lhc.costs import cost_on_tiles, cost_terms
 from lhc.hardware import Hardware
 from lhc.measure import Running
-from lhc.options.commands import PartitionOptions
-from lhc.passes.strategy import Objective
+from lhc.options.by_command import PartitionOptions
+from lhc.passes.strategies.base import Objective
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.pipeline_state import Study
 from lhc.plan import Plan
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.source import opened_of
-from lhc.study.state import Study
 from tests.runtime.models_on_tiles import model_of
 
 pytestmark = pytest.mark.analog

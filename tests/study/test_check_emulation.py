@@ -8,8 +8,8 @@ from pydantic import ValidationError
 import lhc
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Conformance, LayerConformance
-from lhc.report.json_documents import evaluations_document, partition_document
-from lhc.report.placement_lines import partition_head
+from lhc.report.exports.json_documents import evaluations_document, partition_document
+from lhc.report.wording.placement import partition_head
 
 pytestmark = pytest.mark.analog
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from lhc.errors import OutOfTimeError
+from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path, Verified, climbed
 from lhc.results import Evaluation, Verdict
-from lhc.study.climb import Forecast, Path, Verified, climbed
 
 STEPS = tuple(frozenset("abcdefghij"[:n]) for n in range(1, 11))
 

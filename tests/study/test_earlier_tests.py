@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 
 from lhc.measure import Budget
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.earlier_tests import as_tested, failed_test, passed_test, with_earlier
 from lhc.plan import Outcome, Plan
-from lhc.report.text import tests_text as told
-from lhc.report.text import unmet_because
-from lhc.study.earlier_tests import as_tested, failed_test, passed_test, with_earlier
-from lhc.study.state import Study
+from lhc.report.wording.values import tests_text as told
+from lhc.report.wording.values import unmet_because
 from tests.report.made_reports import judged, place, transformer
 
 

@@ -13,14 +13,14 @@ from onnx import numpy_helper
 
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Running, measure_sensitivity
-from lhc.measure.scorer import Scorer
-from lhc.measure.setting import calibration_block
+from lhc.measure.scoring import Scorer
+from lhc.measure.work_context import calibration_block
 from lhc.onnx_io import load_model, read_graph
-from lhc.options.subjects import Execution
-from lhc.passes.copies import Copies
-from lhc.samples.metrics import get_metric
-from lhc.samples.task import Task
-from lhc.study.effort import (
+from lhc.options.shared import Execution
+from lhc.passes.decide.copies import Copies
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.rank import sensitivities
+from lhc.pipeline.time_estimate import (
     Effort,
     EffortStep,
     Timed,
@@ -29,8 +29,8 @@ from lhc.study.effort import (
     healing_steps,
     ranking_steps,
 )
-from lhc.study.rank import sensitivities
-from lhc.study.state import Study
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 pytestmark = pytest.mark.analog
 
@@ -92,7 +92,7 @@ def test_a_prediction_that_is_kept_is_told_as_finished(tmp_path: Path) -> None:
 def test_the_estimate_is_about_right(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In seconds of the processor, so that other processes do not matter."""
     here = bench(samples=700, draws=4)
-    monkeypatch.setattr("lhc.study.effort.perf_counter", time.process_time)
+    monkeypatch.setattr("lhc.pipeline.time_estimate.perf_counter", time.process_time)
     steps = ranking_steps(here, names(here), method)  # type: ignore[arg-type]
     start = time.process_time()
     sensitivities(here, names(here), method)  # type: ignore[arg-type]
@@ -119,8 +119,8 @@ def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: 
         timed.append(placement)
         return Timed(2.0, 0.0)
 
-    monkeypatch.setattr("lhc.study.effort._timed", now)
-    monkeypatch.setattr("lhc.study.effort.compared_benches", lambda study: (here, here))
+    monkeypatch.setattr("lhc.pipeline.time_estimate._timed", now)
+    monkeypatch.setattr("lhc.pipeline.time_estimate.compared_benches", lambda study: (here, here))
     study = cast("Study", SimpleNamespace(measurable=names(here), follow=None))
     most, few = frozenset(names(here)[:8]), frozenset(names(here)[:7])
     (step,) = calibration_steps(study, {few: Timed(9.0, 9.0), most: Timed(0.5, 0.001)})
@@ -134,8 +134,8 @@ def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: 
 def test_healing_and_a_chip_of_a_prediction_are_taken_from_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither is timed again: each judgement with less healing takes as long, and a prediction calibrates as much."""
     here, judged = bench(samples=100), {frozenset(f"l{i}" for i in range(15)): Timed(0.5, 0.001)}
-    monkeypatch.setattr("lhc.study.effort._timed", None)
-    monkeypatch.setattr("lhc.study.effort.corrections_alone", None)
+    monkeypatch.setattr("lhc.pipeline.time_estimate._timed", None)
+    monkeypatch.setattr("lhc.pipeline.time_estimate.corrections_alone", None)
     copied = replace(here, copies=Copies({"l0": 2}), calibration=calibration_block(here.task))
     (step,) = healing_steps(copied, judged)
     assert step.units == 3, "neither, and each alone"

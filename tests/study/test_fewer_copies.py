@@ -6,8 +6,8 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
+from lhc.pipeline.steps.fewer_copies import MOST_JUDGEMENTS, fewest_tiles
 from lhc.plan_costs import plan_cost
-from lhc.study.fewer_copies import MOST_JUDGEMENTS, fewest_tiles
 
 
 @pytest.mark.parametrize("needed", range(10, 51))
@@ -48,7 +48,7 @@ def test_a_budget_that_holds_anyway_leaves_tiles_unused_for_energy_and_fills_the
 
 @pytest.mark.analog
 def test_what_further_copies_cost_is_said_where_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.study.fewer_copies.ROOM", -1.0)  # no drop is as small: all tiles stay filled
+    monkeypatch.setattr("lhc.pipeline.steps.fewer_copies.ROOM", -1.0)  # no drop is as small: all tiles stay filled
     found = lhc.partition(
         "digits", objective="energy", max_tiles=40, max_drop="100%", samples=60, draws=2,
         include=["layer3.*.expand"], method="measure",

@@ -8,13 +8,13 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.hardware.presets import preset_names
+from lhc.hardware.description.presets import preset_names
 from lhc.measure import Bench
 from lhc.measure.measurement import Measurement, SampleScores
-from lhc.options.commands import PartitionOptions
-from lhc.passes.trained_walks import LionHeartOriginal
+from lhc.options.by_command import PartitionOptions
+from lhc.passes.strategies.lionheart_retraining import LionHeartOriginal
+from lhc.pipeline.inputs.hardware_choice import machine_of
 from lhc.samples.task import Task
-from lhc.study.machines import machine_of
 
 pytestmark = pytest.mark.analog
 

@@ -13,14 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 import lhc
-from lhc.cli.app import app
+from lhc.cli.framework.app import app
 from lhc.errors import DataError, UsageError
 from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
+from lhc.pipeline.inputs.samples import has_labels, load_task
 from lhc.samples.metrics import METRICS, Array
 from lhc.samples.task import DataSource, Task
-from lhc.study.inputs import has_labels, load_task
 from tests.conftest import Cli
 
 Arrays = dict[str, Array]

@@ -13,14 +13,14 @@ from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
-from lhc.options.subjects import Execution, Ranking
+from lhc.options.shared import Execution, Ranking
 from lhc.passes import damage_of, qualified_plan
-from lhc.passes.copies import Copies
+from lhc.passes.decide.copies import Copies
+from lhc.pipeline.steps.rank import CHECKED, agreement, sensitivities, spread_over_ranking
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.rank import CHECKED, agreement, sensitivities, spread_over_ranking
 from lhc.support.log_levels import NOTE
 
 LAYERS = 15
@@ -86,7 +86,7 @@ def test_a_confirmed_prediction_stands() -> None:
 
 @pytest.mark.analog
 def test_an_unconfirmed_prediction_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.study.rank.GOOD_RATIO", (10.0, 20.0))
+    monkeypatch.setattr("lhc.pipeline.steps.rank.GOOD_RATIO", (10.0, 20.0))
     work: list[str] = []
     here = bench(told=work.append)
     found = sensitivities(here, names(here))

@@ -11,11 +11,11 @@ import lhc
 from lhc import HybridSession, LhcError
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.passes import Select
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.pipeline_state import Study
 from lhc.plan import Retrained
 from lhc.samples.task import Task
-from lhc.study.source import open_model
-from lhc.study.state import Study
-from lhc.train.course import Course
+from lhc.train.training_plan import Course
 
 pytest.importorskip("torch", reason="modules need PyTorch")
 
@@ -217,7 +217,7 @@ def test_placing_with_retraining_takes_a_module_and_passes(
         asked.append(analog)
         raise OutOfTimeError("enough")
 
-    monkeypatch.setattr("lhc.study.train.train_once", train)
+    monkeypatch.setattr("lhc.pipeline.training.retraining.train_once", train)
     result = lhc.partition(
         cnn,
         labelled,

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 import lhc
+from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.study.source import open_model
 
 pytestmark = pytest.mark.analog
 

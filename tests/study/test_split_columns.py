@@ -16,12 +16,12 @@ from lhc.errors import ModelError, UsageError
 from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
-from lhc.options.commands import PartitionOptions, RobustnessOptions
-from lhc.runtime.ort import create_session
-from lhc.study.outcome import PartitionResult
-from lhc.study.source import open_model
-from lhc.study.split_columns import SplitColumns
-from lhc.study.state import Study
+from lhc.options.by_command import PartitionOptions, RobustnessOptions
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.rewrites.column_split import SplitColumns
+from lhc.runtime.onnxruntime.sessions import create_session
 
 pytestmark = pytest.mark.analog
 

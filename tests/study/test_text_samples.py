@@ -11,10 +11,10 @@ import pytest
 from lhc.errors import DataError, UsageError
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
-from lhc.options.subjects import SampleSource
+from lhc.options.shared import SampleSource
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.inputs.text_samples import text_samples
 from lhc.samples.metrics import IGNORED
-from lhc.study.source import open_model
-from lhc.study.text_samples import text_samples
 from tests.conftest import Cli
 
 pytest.importorskip("tokenizers", reason="text is cut by tokenizers")

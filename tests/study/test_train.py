@@ -6,17 +6,17 @@ import pytest
 
 from lhc.commands.partition import begin, pipeline, preparation
 from lhc.measure import PlacementJudge, Running
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
 from lhc.options.training import TrainingOptions
 from lhc.passes import STRATEGIES, PassResult, Pipeline, SearchOptions, Strategy
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.pipeline_state import Searched, Study
+from lhc.pipeline.plan_record import Record
+from lhc.pipeline.steps.search import Search
+from lhc.pipeline.steps.verify import Verify
+from lhc.pipeline.training.retraining import Train, _better
+from lhc.pipeline.training.training_target import proposed, set_apart
 from lhc.plan import Retrained
-from lhc.study.record import Record
-from lhc.study.search import Search
-from lhc.study.source import open_model
-from lhc.study.state import Searched, Study
-from lhc.study.train import Train, _better
-from lhc.study.training_target import proposed, set_apart
-from lhc.study.verify import Verify
 
 pytestmark = pytest.mark.analog
 

@@ -11,14 +11,14 @@ from onnx import numpy_helper
 
 from lhc.errors import ModelError
 from lhc.measure import Running
-from lhc.options.commands import RunOptions
+from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
+from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.training.retraining import course_of, retrained, train_once
 from lhc.plan_costs import digital_cost
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.prepare import read_placed
-from lhc.study.train import course_of, retrained, train_once
-from lhc.train.trainer import Trainer
+from lhc.train.optimiser_steps import Trainer
 from tests.canonical.made_models import model_of
 
 pytestmark = pytest.mark.analog

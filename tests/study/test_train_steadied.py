@@ -7,9 +7,9 @@ import lhc
 from lhc.measure import Bench, Running, steadied
 from lhc.models import zoo_entry
 from lhc.options.training import TrainingOptions
+from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.training.retraining import course_of, retrained
 from lhc.samples.metrics import get_metric
-from lhc.study.prepare import read_placed
-from lhc.study.train import course_of, retrained
 
 pytestmark = pytest.mark.analog
 

@@ -8,13 +8,13 @@ from lhc.commands.partition import begin, preparation, strategy_for
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge, Running
-from lhc.options.commands import PartitionOptions
+from lhc.options.by_command import PartitionOptions
 from lhc.passes import STRATEGIES, Goal, PassResult, SearchOptions
-from lhc.study.rank import Rank
-from lhc.study.search import CheckBudget, Search
-from lhc.study.source import open_model
-from lhc.study.state import Searched, Study
-from lhc.study.training_target import LEFT, falls_short, fits_as_given, proposed, reached, training_target
+from lhc.pipeline.inputs.model_source import open_model
+from lhc.pipeline.pipeline_state import Searched, Study
+from lhc.pipeline.steps.rank import Rank
+from lhc.pipeline.steps.search import CheckBudget, Search
+from lhc.pipeline.training.training_target import LEFT, falls_short, fits_as_given, proposed, reached, training_target
 from tests.passes.costly_networks import mobile
 
 pytestmark = pytest.mark.analog

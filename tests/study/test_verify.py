@@ -21,13 +21,13 @@ from lhc.passes import (
     objective_value,
     search_space,
 )
-from lhc.passes.search_result import explained
-from lhc.passes.trained_walks import already_walked
+from lhc.passes.search.result import explained
+from lhc.passes.strategies.lionheart_retraining import already_walked
+from lhc.pipeline.steps.fixed_sequence_test import Path
+from lhc.pipeline.steps.search import search
+from lhc.pipeline.steps.verify import Verifier, path_of, verified
 from lhc.plan import Plan
 from lhc.samples.metrics import METRICS
-from lhc.study.climb import Path
-from lhc.study.search import search
-from lhc.study.verify import Verifier, path_of, verified
 from tests.passes.costly_networks import paired
 from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lhc.errors import UsageError
-from lhc.support.functions import current_folder_importable, load_function
+from lhc.support.user_objects import current_folder_importable, load_function
 
 
 def test_a_function_of_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from lhc.support.garbage import look_again, uncollected
+from lhc.support.memory.garbage import look_again, uncollected
 
 
 def test_garbage_is_looked_for_again_afterwards() -> None:

@@ -9,7 +9,7 @@ from lhc.costs import assumptions, cost_of
 from lhc.errors import ConfigError, LhcError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware, preset_names
-from lhc.support import installed
+from lhc.support import installed_packages as installed
 
 MODEL = """
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ def test_a_preset_of_another_package_and_its_cost_model() -> None:
 
 def test_what_lhc_ships_is_not_replaced() -> None:
     assert Hardware.load("lionheart").name == "lionheart"
-    assert type(described("{model: alpine}").costs).__module__ == "lhc.hardware.costs"
+    assert type(described("{model: alpine}").costs).__module__ == "lhc.hardware.description.costs"
     assert preset_names().count("lionheart") == 1
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lhc.support import large_arrays
-from lhc.support.held_bytes import give_back
-from lhc.support.large_arrays import large_empty
+from lhc.support.memory import large_arrays
+from lhc.support.memory.large_arrays import large_empty
+from lhc.support.shared_bytes import give_back
 
 LARGE = 2**23
 """Numbers of an array that is kept."""

@@ -9,11 +9,11 @@ import pytest
 
 import lhc
 from lhc.errors import MissingDependencyError
-from lhc.options.subjects import silent
+from lhc.options.shared import silent
+from lhc.pipeline.time_estimate import Effort, EffortStep
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.samples.metrics import METRICS
-from lhc.study.effort import Effort, EffortStep
 from lhc.support.notebook import data_frame, in_notebook, plotting
 from lhc.support.tables import FORMATS, Table
 

@@ -5,8 +5,8 @@ from html import unescape
 
 import pytest
 
-from lhc.support.plain_text import csv_cell, json_text, markdown_text, one_line, plain
 from lhc.support.tables import FORMATS, Table
+from lhc.support.text_escaping import csv_cell, json_text, markdown_text, one_line, plain
 
 HOSTILE = ["\x1b]0;title\x07", "\x1b[2J", "a\rforged line", "\x9b31m", "\u202eterces", "a\nb", "\x00", "\x7f"]
 HOSTILE += ["\u061c1 + 2", "conv\u200b1", "tag\U000e0041", "variant\U000e0100", "filler\u3164", "\u2028line", "\ufffe"]

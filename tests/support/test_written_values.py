@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.core import TyperCommand
 
-from lhc.support.written_values import AsWritten
+from lhc.support.command_line_values import AsWritten
 
 
 class _Command(AsWritten, TyperCommand):

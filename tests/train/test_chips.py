@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from lhc.hardware import Hardware, Mapping, Pcm
+from lhc.hardware.description.sections import Compensation
 from lhc.hardware.geometry import split_sizes
-from lhc.hardware.sections import Compensation
-from lhc.train.chips import draw_matrix
+from lhc.train.chip_noise import draw_matrix
 
 pytestmark = pytest.mark.analog
 

@@ -19,16 +19,16 @@ from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import read_graph
 from lhc.options.training import TrainingOptions
-from lhc.runtime.ort import observe_tensors
+from lhc.runtime.onnxruntime.sessions import observe_tensors
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches
 from lhc.train.checkpoints import Checkpoint
-from lhc.train.fit import Fitted, fit
 from lhc.train.losses import load_loss
-from lhc.train.network import PARITY, WRITTEN_PARITY, NoisyNetwork
+from lhc.train.optimiser_steps import Trainer, device_for
+from lhc.train.trained_network import PARITY, WRITTEN_PARITY, NoisyNetwork
 from lhc.train.trained_tensors import find_trained
-from lhc.train.trainer import Trainer, device_for
+from lhc.train.training_run import Fitted, fit
 from tests.runtime.pretended_gpu import pretended_gpu
 from tests.train.conftest import Build
 
@@ -109,7 +109,7 @@ def test_the_digital_network_answers_once_for_every_sample(
 
     kept = losses()
     assert sum(answered) == seen
-    monkeypatch.setattr("lhc.train.trainer._KEPT_ANSWERS", 0)
+    monkeypatch.setattr("lhc.train.optimiser_steps._KEPT_ANSWERS", 0)
     assert kept == pytest.approx(losses(), rel=1e-4)
 
 
@@ -217,7 +217,7 @@ def test_trained_weights_may_round_more_than_the_network_as_it_was(
     """A difference that stops a training before it begins does not throw it away when it is over."""
     graph = read_graph(model, {"x": (1, 8)})
     network = NoisyNetwork(model, graph, find_trained(model, graph), Hardware.load("lionheart"), 86400.0)
-    monkeypatch.setattr("lhc.train.network.parity", lambda *_: {"y": apart})
+    monkeypatch.setattr("lhc.train.trained_network.parity", lambda *_: {"y": apart})
     for exact, passes in ((PARITY, before), (WRITTEN_PARITY, after)):
         with nullcontext() if passes else pytest.raises(ModelError, match="'y' differs between onnxruntime"):
             network.check({}, exact)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lhc.hardware import Hardware
-from lhc.train.chips import draw_matrix
+from lhc.train.chip_noise import draw_matrix
 
 pytestmark = pytest.mark.analog
 

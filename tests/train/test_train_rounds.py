@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from lhc.measure import Running
-from lhc.options.commands import RunOptions
+from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
+from lhc.pipeline.steps.range_calibration import calibrated
+from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.training.retraining import course_of
 from lhc.samples.task import Task
-from lhc.study.prepare import read_placed
-from lhc.study.tile_ranges import calibrated
-from lhc.study.train import course_of
-from lhc.train.train_rounds import Rounds
+from lhc.train.walk_training import Rounds
 
 pytestmark = pytest.mark.analog
 

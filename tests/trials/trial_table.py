@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lhc.support.numbers import share_text
+from lhc.support.number_formatting import share_text
 
 __all__ = ["BEGIN", "END", "Outcomes", "read_table", "rendered", "write_table"]
 

@@ -30,13 +30,13 @@ from torch import Tensor
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
 from lhc.hardware import Hardware
-from lhc.hardware.converters import Converters
-from lhc.onnx_io.product import ConvGeometry
+from lhc.hardware.converters.codes import Converters
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.noise import standard_deviates
 from lhc.runtime.engines.noise_addresses import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.im2col import padded, window_layout
-from lhc.runtime.stream import Position
+from lhc.runtime.operators.im2col import padded, window_layout
+from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.circuit_effects import (
     driven_slice,
     ir_drop_loss,

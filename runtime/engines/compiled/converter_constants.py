@@ -6,9 +6,9 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.hardware import Hardware
-from lhc.hardware.converters import Converters
-from lhc.hardware.currents import Currents
-from lhc.runtime.engines.compiled.tile_kernels import ConverterCodes
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.converters.codes import Converters
+from lhc.runtime.engines.compiled.kernels.tile import ConverterCodes
 from lhc.runtime.engines.counter_rng import deviate_terms
 
 __all__ = ["RowConverters"]
@@ -79,10 +79,10 @@ class RowConverters:
         )
 
     def in_codes(self, inputs: int) -> tuple[float, float, float, float]:
-        """Numbers of `lhc.hardware.currents` for a tile with so many rows, p being weights times codes in output codes.
+        """Numbers of `lhc.hardware.circuits.currents` for a tile with so many rows.
 
-        Variance of the output noise; variance by ``Σ |p| |code|``; ``a`` by ``Σ |p|``; factor on the drop. Where read
-        noise is constant, the variances are those of `by_vector`.
+        p is weights times codes, in output codes. Variance of the output noise; variance by ``Σ |p| |code|``; ``a`` by
+        ``Σ |p|``; factor on the drop. Where read noise is constant, the variances are those of `by_vector`.
         """
         current = inputs * self.output_step / self.currents.ir_drop_g_ratio
         if self.currents.constant:

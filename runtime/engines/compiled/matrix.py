@@ -21,24 +21,24 @@ from torch import Tensor
 from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import DataError
 from lhc.hardware import Hardware
-from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.engines.compiled.conv_kernel import convolve
-from lhc.runtime.engines.compiled.conv_layout import image_cuts, image_memory, image_outputs
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.runtime.engines.compiled.conv.kernel import convolve
+from lhc.runtime.engines.compiled.conv.layout import image_cuts, image_memory, image_outputs
 from lhc.runtime.engines.compiled.converter_constants import RowConverters
-from lhc.runtime.engines.compiled.depthwise_kernel import convolve_channels, takes_channels
-from lhc.runtime.engines.compiled.depthwise_layout import depthwise_memory, depthwise_places
-from lhc.runtime.engines.compiled.matmul_kernel import multiply_rows
-from lhc.runtime.engines.compiled.matmul_memory import row_memory
-from lhc.runtime.engines.compiled.packing import packed_numbers, parts_by_segment
-from lhc.runtime.engines.compiled.product_kernels import ROWS
-from lhc.runtime.engines.compiled.simd import LANES
-from lhc.runtime.engines.compiled.tile_kernels import PackedTiles
+from lhc.runtime.engines.compiled.depthwise.kernel import convolve_channels, takes_channels
+from lhc.runtime.engines.compiled.depthwise.layout import depthwise_memory, depthwise_places
+from lhc.runtime.engines.compiled.kernels.products import ROWS
+from lhc.runtime.engines.compiled.kernels.tile import PackedTiles
+from lhc.runtime.engines.compiled.matmul.kernel import multiply_rows
+from lhc.runtime.engines.compiled.matmul.layout import row_memory
+from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
+from lhc.runtime.engines.compiled.packed_weights import packed_numbers, parts_by_segment
 from lhc.runtime.engines.noise_addresses import by_rows, noise_streams, row_address
 from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.im2col import padded
-from lhc.runtime.stream import Position
-from lhc.support.held_bytes import give_back
-from lhc.support.large_arrays import large_empty
+from lhc.runtime.operators.im2col import padded
+from lhc.runtime.sample_position import Position
+from lhc.support.memory.large_arrays import large_empty
+from lhc.support.shared_bytes import give_back
 
 __all__ = ["CompiledMatrix"]
 

@@ -15,12 +15,12 @@ from scipy import stats
 import lhc
 from lhc.conductances import Floats
 from lhc.hardware import Adc, Hardware, preset_names
-from lhc.hardware.faults import Faults
+from lhc.hardware.circuits.faults import Faults
 from lhc.models import zoo_entry
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.stream import Position
+from lhc.runtime.sample_position import Position
 from tests.runtime.products import ENGINES, Chip, Engine, product, programmed
 
 pytestmark = pytest.mark.analog

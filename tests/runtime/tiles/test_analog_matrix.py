@@ -12,9 +12,9 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 import lhc
 from lhc.conductances import ProgrammedTile
 from lhc.hardware import Hardware
-from lhc.hardware.currents import Currents
-from lhc.hardware.regime_noise import RegimeNoise
-from lhc.hardware.unit_cell import CellNoise
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.devices.regime_noise import RegimeNoise
+from lhc.hardware.devices.unit_cell import CellNoise
 from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph

@@ -8,7 +8,7 @@ import pytest
 from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import UsageError
 from lhc.hardware import Faults, Hardware, Tiles
-from lhc.hardware.stuck_cells import tile_text
+from lhc.hardware.circuits.stuck_cells import tile_text
 from lhc.runtime.tiles.faults import Lines, TileFaults, drawn, lines, noise_factor, targets
 from lhc.seeds import device_entropy
 

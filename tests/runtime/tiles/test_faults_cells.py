@@ -10,10 +10,10 @@ import torch
 
 from lhc.conductances import Floats
 from lhc.hardware import Adc, Dac, Faults, Hardware, Tiles
-from lhc.hardware.device_model import PairedDevices
-from lhc.hardware.devices import Pcm
-from lhc.hardware.measured_devices import Measured
-from lhc.hardware.stuck_cells import tile_text
+from lhc.hardware.circuits.stuck_cells import tile_text
+from lhc.hardware.devices.aihwkit_models import Pcm
+from lhc.hardware.devices.device_model import PairedDevices
+from lhc.hardware.devices.measured import Measured
 from lhc.runtime.tiles.faults import ChipTile, Lines, TileFaults, drawn, targets
 from lhc.seeds import device_entropy
 from tests.runtime.products import product, programmed
@@ -172,7 +172,7 @@ def _spread(devices: Pcm, model: object, t_s: float, chip: bool) -> npt.NDArray[
     target = np.full((300, 300), 0.5, np.float32)
     target[0, 0] = 1.0
     if chip:
-        from lhc.hardware.unit_cell import CellNoise
+        from lhc.hardware.devices.unit_cell import CellNoise
 
         model = CellNoise(devices, model, ChipTile(Lines(np.arange(300), np.arange(300)), target, faults, 1.0))
     torch.manual_seed(4)

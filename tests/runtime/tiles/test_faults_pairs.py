@@ -7,8 +7,8 @@ import pytest
 
 from lhc.conductances import Floats
 from lhc.hardware import Faults, Hardware, Tiles
-from lhc.hardware.measured_devices import Measured
-from lhc.hardware.stuck_cells import tile_text
+from lhc.hardware.circuits.stuck_cells import tile_text
+from lhc.hardware.devices.measured import Measured
 from lhc.runtime.tiles.faults import ChipTile, Lines, TileFaults, drawn, lines, targets
 from lhc.seeds import device_entropy
 

@@ -10,8 +10,8 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Compensation, Hardware
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
-from lhc.runtime.stream import Position
-from lhc.runtime.threads import isolated
+from lhc.runtime.sample_position import Position
+from lhc.runtime.torch_threads import isolated
 
 pytestmark = pytest.mark.analog
 

@@ -14,20 +14,20 @@ import lhc
 from lhc.conductances import Floats
 from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Hardware, preset_names
-from lhc.hardware.currents import Currents
-from lhc.hardware.faults import Faults
-from lhc.hardware.sections import Dac, Mapping, Section
+from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.circuits.faults import Faults
+from lhc.hardware.description.sections import Dac, Mapping, Section
 from lhc.models import zoo_entry
-from lhc.onnx_io.product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.counter_rng import deviate_table, deviate_terms, normal_levels, threefry
 from lhc.runtime.engines.protocol import Products
 from lhc.runtime.engines.registry import ENGINES, choose_engine
-from lhc.runtime.stream import Position
-from lhc.runtime.threads import isolated
+from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
+from lhc.runtime.torch_threads import isolated
 from tests.runtime.pretended_gpu import GPU, GpuTensor, pretended_gpu
 
 pytestmark = pytest.mark.analog

@@ -16,12 +16,12 @@ from onnx import helper, numpy_helper
 
 from lhc.hardware import Adc, Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.compiled import matrix as compiled_matrix
-from lhc.runtime.engines.compiled.conv_layout import ImageCut, ImageMemory, image_memory
-from lhc.runtime.engines.compiled.tile_kernels import PackedTiles
+from lhc.runtime.engines.compiled.conv.layout import ImageCut, ImageMemory, image_memory
+from lhc.runtime.engines.compiled.kernels.tile import PackedTiles
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.stream import Position
+from lhc.runtime.sample_position import Position
 
 pytestmark = pytest.mark.analog
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from lhc.conductances import Floats
 from lhc.hardware import Hardware
-from lhc.onnx_io.product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.stream import Position
+from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog

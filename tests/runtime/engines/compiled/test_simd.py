@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lhc.conductances import Floats
-from lhc.runtime.engines.compiled import simd
-from lhc.runtime.engines.compiled.compress import stored_packed, unpacked
-from lhc.runtime.engines.compiled.pointers import (
+from lhc.runtime.engines.compiled.numba_simd import vectors as simd
+from lhc.runtime.engines.compiled.numba_simd.compress import stored_packed, unpacked
+from lhc.runtime.engines.compiled.numba_simd.pointers import (
     RUNS,
     gathered,
     item,
@@ -25,7 +25,7 @@ from lhc.runtime.engines.compiled.pointers import (
     stored,
     stored_run,
 )
-from lhc.runtime.engines.compiled.simd import (
+from lhc.runtime.engines.compiled.numba_simd.vectors import (
     LANES,
     beyond,
     bits,

@@ -1,0 +1,169 @@
+"""The canonical form of a model: every operator that a rule knows, rewritten into products."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from itertools import chain
+from typing import TYPE_CHECKING, cast
+
+import onnx
+
+from lhc.canonical.control_flow.inlining import write_out
+from lhc.canonical.control_flow.unresolved import OPEN
+from lhc.canonical.rewrite_context import OperatorSite, Rule
+from lhc.errors import LhcError, ModelError
+from lhc.graph import Origin
+from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
+from lhc.onnx_io import Shape, read_plan
+from lhc.onnx_io.operators.operator_names import identity, kind_of
+from lhc.onnx_io.read.constants import Constants
+from lhc.onnx_io.read.shapes import inferred_shapes
+
+if TYPE_CHECKING:
+    from lhc.plan import Plan
+
+__all__ = ["ON_REQUEST", "RULES", "canonical", "dequantises"]
+
+RULES: dict[tuple[str, str], str] = {
+    ("", "ConvTranspose"): "lhc.canonical.rules.conv_transpose:rewrite",
+    ("", "Einsum"): "lhc.canonical.rules.einsum:rewrite",
+    ("", "GRU"): "lhc.canonical.rules.recurrent:rewrite",
+    ("", "LSTM"): "lhc.canonical.rules.recurrent:rewrite",
+    ("", "MatMul"): "lhc.canonical.rules.stacked_matmul:rewrite",
+    ("", "RNN"): "lhc.canonical.rules.recurrent:rewrite",
+    ("com.microsoft", "Attention"): "lhc.canonical.rules.packed_attention:rewrite",
+    ("com.microsoft", "FusedConv"): "lhc.canonical.rules.fused_activation:rewrite",
+    ("com.microsoft", "FusedGemm"): "lhc.canonical.rules.fused_activation:rewrite",
+    ("com.microsoft", "FusedMatMul"): "lhc.canonical.rules.fused_matmul:rewrite",
+    ("com.microsoft", "MatMulNBits"): "lhc.canonical.rules.matmul_nbits:rewrite",
+    ("com.microsoft", "MoE"): "lhc.canonical.rules.mixture_of_experts:rewrite",
+    ("com.microsoft", "QMoE"): "lhc.canonical.rules.mixture_of_experts:rewrite",
+    ("com.microsoft", "TransposeMatMul"): "lhc.canonical.rules.fused_matmul:rewrite",
+}
+"""By domain (empty for ONNX's own) and name: where the rule is."""
+ON_REQUEST: dict[tuple[str, str], str] = {
+    ("", "ConvInteger"): "lhc.canonical.rules.integer_products:rewrite",
+    ("", "MatMulInteger"): "lhc.canonical.rules.integer_products:rewrite",
+    ("", "QLinearConv"): "lhc.canonical.rules.quantised_products:rewrite",
+    ("", "QLinearMatMul"): "lhc.canonical.rules.quantised_products:rewrite",
+    ("com.microsoft", "DynamicQuantizeLSTM"): "lhc.canonical.rules.recurrent:rewrite_quantised",
+    ("com.microsoft", "DynamicQuantizeMatMul"): "lhc.canonical.rules.integer_products:rewrite_with_scales",
+    ("com.microsoft", "MatMulIntegerToFloat"): "lhc.canonical.rules.integer_products:rewrite_with_scales",
+    ("com.microsoft", "QAttention"): "lhc.canonical.rules.packed_attention:rewrite_quantised",
+    ("com.microsoft", "QGemm"): "lhc.canonical.rules.quantised_products:rewrite",
+    ("com.microsoft", "QLinearConv"): "lhc.canonical.rules.quantised_products:rewrite",
+}
+"""The same of operators on integers, which are rewritten where that is asked for."""
+_INTEGER_KINDS = frozenset(f"{domain}::{name}" if domain else name for domain, name in ON_REQUEST)
+
+
+def dequantises(plan: "Plan | None") -> bool:
+    """Whether a plan was made with operators on integers as products."""
+    return plan is not None and any(layer.origin and layer.kind in _INTEGER_KINDS for layer in plan.layers)
+
+
+def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, str] | None = None) -> OnnxModel:
+    """The model with its operators as products, where a rule knows how; as it is where none does.
+
+    What a rule leaves alone stays as the file has it, and is counted there.
+
+    Args:
+        dequantize: rewrite operators on integers too; so it is where the file carries a plan made with that.
+        control: what calls take where the file leaves it open, as in `Plan.control`; that of a plan that the file
+            carries by default.
+    """
+    if model.file is not None:
+        return model
+    kinds = {identity(node) for node in model.proto.graph.node}
+    carried = None if kinds.isdisjoint({*ON_REQUEST, *OPEN}) else _carried_plan(model)
+    taken = carried.control if control is None and carried is not None else control or {}
+    written = write_out(model, taken)
+    proto = model.proto
+    if written.rewritten:
+        proto = with_nodes(proto, written.nodes, (*proto.graph.initializer, *written.tensors))
+    flat = replace(model, proto=proto)
+    sites = _sites(flat, dequantize or dequantises(carried), taken)
+    if not sites and not written.rewritten:
+        return model
+    nodes: list[onnx.NodeProto] = []
+    tensors: list[onnx.TensorProto] = []
+    origins: dict[str, Origin] = {}
+    made: dict[str, frozenset[str]] = {}
+    for node in proto.graph.node:
+        site = sites.get(node.name)
+        nodes += [node] if site is None else site.nodes
+        made[node.name] = frozenset([node.name] if site is None else (one.name for one in site.nodes))
+        turn = written.origins.get(node.name)
+        if site is not None:
+            tensors += site.tensors
+            kind, holder = kind_of(node), turn.node if turn else node.name
+            for one in site.nodes:
+                part, routed = site.parts.get(one.name, ""), site.routed.get(one.name)
+                origins[one.name] = Origin(holder, kind, part, routed=routed)
+        elif turn is not None:
+            origins[node.name] = turn
+    holders = (
+        replace(one, made=frozenset(chain.from_iterable(made[name] for name in one.made))) for one in written.rewritten
+    )
+    rewritten = (*holders, *(Rewritten(site.node, made[name], site.control) for name, site in sites.items()))
+    file = FileForm(without_weights(model.proto), len(model.proto.graph.initializer), origins, rewritten)
+    return replace(model, proto=with_nodes(proto, nodes, (*proto.graph.initializer, *tensors)), file=file)
+
+
+def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> dict[str, OperatorSite]:
+    """What takes the place of operators, by their names."""
+    rules = RULES | ON_REQUEST if dequantize else RULES
+    if {identity(node) for node in model.proto.graph.node}.isdisjoint(rules):
+        return {}
+    form = _Form(model, rules, control)
+    return {node.name: site for node in model.proto.graph.node if (site := form.rewritten(node)) is not None}
+
+
+def _carried_plan(model: OnnxModel) -> "Plan | None":
+    """The plan that the file carries."""
+    try:
+        return read_plan(model)
+    except LhcError:
+        return None  # whoever needs the plan says what is wrong with it
+
+
+class _Form:
+    """What rules are told of a model."""
+
+    def __init__(self, model: OnnxModel, rules: Mapping[tuple[str, str], str], control: Mapping[str, str]) -> None:
+        self._model = model
+        self._rules = rules
+        self._control = control
+        self._constants = Constants(model.proto.graph)
+        self._shapes: dict[str, Shape] | None = None
+        graph = model.proto.graph
+        self._makers = {tensor: node for node in graph.node for tensor in node.output}
+        self._taken = {t.name for t in graph.initializer} | {v.name for v in graph.input}
+        self._taken |= {tensor for node in graph.node for tensor in (*node.input, *node.output)}
+        self._opset = opset_of(model.proto)
+
+    def rewritten(self, node: onnx.NodeProto) -> OperatorSite | None:
+        """What takes the place of a node; None where it stays."""
+        where = self._rules.get(identity(node))
+        if where is None:
+            return None
+        module, name = where.split(":")
+        rule = cast(Rule, getattr(import_module(module), name))
+        site = OperatorSite(
+            node,
+            self._constants,
+            self._opset,
+            self._shape,
+            self._taken,
+            control=self._control.get(node.name, ""),
+            made_by=self._makers.get,
+        )
+        try:
+            return site if rule(site) else None
+        except (ModelError, ValueError, IndexError, ZeroDivisionError):
+            return None  # a file that makes no sense there: whoever runs it says so
+
+    def _shape(self, tensor: str) -> Shape | None:
+        if self._shapes is None:
+            self._shapes = inferred_shapes(self._model)
+        return self._shapes.get(tensor)

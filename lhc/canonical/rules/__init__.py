@@ -1,0 +1,1 @@
+"""Rewrite rules, one operator (or family of operators) a module."""

@@ -1,0 +1,68 @@
+"""Einsum of an activation and a constant: a product of matrices between transpositions and reshapes.
+
+    Einsum<bsd,dhk->bshk>(x, w) = Reshape(MatMul(x, Reshape(w)))
+
+What is summed over is moved behind in the activation, and in front in the weight; the rest of the output's axes follow.
+A label that both operands and the output have, or one that an operand has twice, leaves the operator as it is.
+"""
+
+import math
+
+import numpy as np
+
+from lhc.canonical.rewrite_context import OperatorSite
+
+__all__ = ["rewrite"]
+
+
+def rewrite(site: OperatorSite) -> bool:
+    """Rewrite where one of two operands is constant and every label is a letter that stands for one axis."""
+    terms = site.text("equation").replace(" ", "").replace("->", ",").split(",")
+    if len(site.node.input) != 2 or len(terms) != 3 or "." in "".join(terms):
+        return False
+    held = next((index for index in (1, 0) if site.is_constant(index)), None)
+    if held is None or site.is_constant(1 - held) or any(len({*term}) < len(term) for term in terms):
+        return False
+    weight, activation, output = terms[held], terms[1 - held], terms[2]
+    summed = [label for label in activation if label in weight and label not in output]
+    rows = [label for label in activation if label not in summed]
+    cols = [label for label in weight if label not in summed]
+    if not rows or not summed or not cols or {*rows} & {*cols} or sorted(output) != sorted(rows + cols):
+        return False
+    array = site.value(held)
+    if array.ndim != len(weight) or array.dtype.name not in ("float16", "float32", "float64"):
+        return False
+    sizes = dict(zip(weight, array.shape, strict=True))
+    turned = array.transpose([weight.index(label) for label in (*summed, *cols)])
+    matrix = turned.reshape(math.prod(sizes[label] for label in summed), -1)
+    _write(site, site.name(1 - held), activation, (rows, summed, cols), output, sizes, matrix, held)
+    return True
+
+
+def _write(
+    site: OperatorSite,
+    x: str,
+    activation: str,
+    labels: tuple[list[str], list[str], list[str]],
+    output: str,
+    sizes: dict[str, int],
+    matrix: np.ndarray,
+    held: int,
+) -> None:
+    """The nodes; ``labels`` of the activation's rows, of what is summed over, and of the weight's columns."""
+    rows, summed, cols = labels
+    order = [activation.index(label) for label in (*rows, *summed)]
+    if order != sorted(order):
+        x = site.add("Transpose", x, perm=order)
+    if len(summed) > 1:
+        x = site.add("Reshape", x, site.numbers([0] * len(rows) + [-1]))
+    back = [(*rows, *cols).index(label) for label in output]
+    turns, splits = back != sorted(back), len(cols) > 1
+    last = site.node.output[0]
+    weight = site.store(f"{site.name(held)}/matrix", matrix)
+    y = site.product("", "MatMul", x, weight, output=None if turns or splits else last)
+    if splits:
+        shape = site.numbers([0] * len(rows) + [sizes[label] for label in cols])
+        y = site.add("Reshape", y, shape, output=None if turns else last)
+    if turns:
+        site.add("Transpose", y, output=last, perm=back)

@@ -1,0 +1,79 @@
+"""Attention and QAttention (com.microsoft): three projections by one packed matrix, and attention of what they give.
+
+    Attention(x, W, b)  = MultiHeadAttention(x Wq + bq, x Wk + bk, x Wv + bv),      W = (Wq | Wk | Wv)
+    QAttention(x, W, b) = Attention(s_x · (x - z_x), s_W · (W - z_W), b)
+
+onnxruntime, docs/ContribOperators.md. Scale and zero point of an activation may be computed, one for the whole of it.
+The parts of the operator are ``q``, ``k`` and ``v``. Past keys and values come, and present ones go, as one tensor
+``(2, sequences, heads, tokens, size)``. With rotary embeddings, a buffer that is shared from call to call or a mask
+that MultiHeadAttention does not take, it stays as it is.
+"""
+
+from lhc.canonical.quantised_values import float_codes, matrix_values, may_be_one
+from lhc.canonical.rewrite_context import OperatorSite, cut_parts
+from lhc.onnx_io.read.constants import Array
+
+__all__ = ["rewrite", "rewrite_quantised"]
+
+_MASK, _PAST, _BIAS_OF_SCORES, _LENGTH = 3, 4, 5, 6
+_Q_BIAS, _Q_SCALE, _Q_WEIGHT_SCALE, _Q_MASK, _Q_ZERO, _Q_WEIGHT_ZERO, _Q_PAST = range(2, 9)
+
+
+def rewrite(site: OperatorSite) -> bool:
+    """Rewrite where the packed matrix is constant."""
+    weight = site.is_constant(1) and site.rank(1) == 2 and site.constants.dtype(site.name(1)) in ("float32", "float16")
+    if not weight or site.name(_LENGTH) or site.integer("do_rotary") or (site.name(2) and not site.is_constant(2)):
+        return False
+    if site.name(_MASK) and site.rank(_MASK) not in (None, 1, 2, 3):  # where it is not known, the parity gate sees
+        return False
+    bias = site.value(2) if site.name(2) else None
+    return _write(site, site.name(0), site.value(1), bias, (_MASK, _BIAS_OF_SCORES), _PAST)
+
+
+def rewrite_quantised(site: OperatorSite) -> bool:
+    """Rewrite a product of integers where weights and bias are constant."""
+    if site.integer("do_rotary") or not site.is_constant(_Q_BIAS) or not may_be_one(site, _Q_SCALE, _Q_ZERO):
+        return False
+    packed = matrix_values(site, 1, _Q_WEIGHT_SCALE, _Q_WEIGHT_ZERO, 1)
+    if packed is None or packed.ndim != 2 or site.rank(_Q_MASK) not in (None, 1, 2, 3):
+        return False
+    x = float_codes(site, site.name(0), site.name(_Q_ZERO), site.name(_Q_SCALE))
+    return _write(site, x, packed, site.value(_Q_BIAS), (_Q_MASK, None), _Q_PAST)
+
+
+def _write(
+    site: OperatorSite, x: str, packed: Array, bias: Array | None, others: tuple[int, int | None], past: int
+) -> bool:
+    """Three products and attention of what they give; False where sizes do not fit.
+
+    Args:
+        packed: the three matrices side by side.
+        bias: of the three, one after the other; None for none.
+        others: inputs with the mask and with what is added to scores; None where it has no such input.
+        past: input with keys and values of earlier calls.
+    """
+    node = site.node
+    sizes = site.integers("qkv_hidden_sizes") or [packed.shape[1] // 3] * 3
+    if sum(sizes) != packed.shape[1]:
+        return False
+    biases = None if bias is None else cut_parts(bias, sizes, 0)
+    projected = []
+    for index, (part, matrix) in enumerate(zip("qkv", cut_parts(packed, sizes, 1), strict=True)):
+        y = site.product(part, "MatMul", x, site.store(f"{site.name(1)}/{part}", matrix))
+        if biases is not None:
+            y = site.add("Add", y, site.store(f"{site.name(2)}/{part}", biases[index]))
+        projected.append(y)
+    attended = [*projected, "", *("" if index is None else site.name(index) for index in others)]
+    if site.name(past):
+        attended += [site.add("Gather", site.name(past), site.numbers(which), axis=0) for which in (0, 1)]
+    while not attended[-1]:
+        attended.pop()
+    site.add("MultiHeadAttention", *attended, output=node.output[0], domain="com.microsoft")
+    attention = site.nodes[-1]
+    kept = ("num_heads", "mask_filter_value", "scale", "unidirectional")
+    attention.attribute.extend(a for a in node.attribute if a.name in kept)
+    if len(node.output) > 1 and node.output[1]:
+        attention.output.extend(site.new_name(f"{node.name}/{which}") for which in ("keys", "values"))
+        both = [site.unsqueeze(tensor, 0) for tensor in attention.output[1:]]
+        site.add("Concat", *both, output=node.output[1], axis=0)
+    return True

@@ -1,0 +1,142 @@
+"""Where text goes."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from lhc.errors import UsageError
+from lhc.support.documentation import page
+from lhc.support.files import check_writable, write_file
+from lhc.support.tables import Table, terminal_width
+from lhc.support.text_escaping import one_line, plain
+
+if TYPE_CHECKING:
+    from lhc.pipeline.inputs.model_source import Opened
+    from lhc.plan import Outcome
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "check_file",
+    "default_output",
+    "emit",
+    "emit_json",
+    "emit_table",
+    "end_by",
+    "hint",
+    "hints",
+    "not_met",
+    "notes",
+    "say",
+    "told_written",
+    "write",
+]
+
+SCHEMA_VERSION = 1
+
+
+def hint(text: str) -> None:
+    """A line for the user on stderr."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Text on stdout."""
+    print(plain(text), end=end)
+
+
+def hints(found: Iterable[str]) -> None:
+    """Several of them."""
+    for one in found:
+        hint(one)
+
+
+def notes(found: Iterable[str]) -> None:
+    """The same, each as a note."""
+    hints(f"note: {one}" for one in found)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """A file, and that it was written."""
+    data = content.encode() if isinstance(content, str) else content
+    write_file(path, lambda file: file.write(data))
+    hint(f"written: {path}")
+
+
+def told_written(path: Path, before: str | None, now: str) -> None:
+    """That a placed model was written, and which other placement it replaced.
+
+    Args:
+        before: what the file held, as `lhc.onnx_io.held_in` tells; None where there was none.
+        now: the same of what it holds.
+    """
+    replaced = "" if before in (None, now) else f"; replaced: {one_line(before or 'a file without a placement')}"
+    hint(f"written: {path}{replaced}")
+
+
+def default_output(opened: "Opened", ending: str) -> Path:
+    """Where a model goes that was made of another: beside it, with another ending."""
+    path = opened.model.path
+    if path is None:
+        return Path(f"{opened.model.label}{ending}")
+    return path.with_name(f"{path.name.removesuffix('.onnx').removesuffix('.lhc')}{ending}")
+
+
+def emit(document: Mapping[str, object], table: Table, footer: str, form: str, head: str = "") -> None:
+    """The result on stdout: one JSON document, or what `emit_table` shows."""
+    if form == "json":
+        emit_json(document)
+    else:
+        emit_table(table, footer, form, head)
+
+
+def emit_table(table: Table, footer: str, form: str, head: str = "") -> None:
+    """What it is, a table and what is said below it; or rows alone.
+
+    A terminal gets the columns that fit, and is told which do not.
+    """
+    if form in ("table", "markdown"):
+        table, note = table.fitted(terminal_width() if form == "table" else math.inf)
+        said = "\n".join(filter(None, (note, footer)))
+        say("\n\n".join(filter(None, (head, table.render(form), said))))
+    else:
+        say(table.render(form))
+
+
+def emit_json(document: Mapping[str, object]) -> None:
+    """One JSON document on stdout."""
+    import json
+
+    print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
+
+
+def check_file(path: Path | None, force: bool) -> None:
+    """Refuse to overwrite, before any work is done; None: nothing is written.
+
+    Raises:
+        UsageError: the file exists (unless ``force``), or its folder does not or takes none.
+    """
+    if path is None:
+        return
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: not a file name in an existing folder")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: exists; --force replaces it")
+    check_writable(path)
+
+
+def not_met(what: str) -> str:
+    """That a budget is not met, that ``what`` was written all the same, and where remedies are described."""
+    remedies = f"what helps, and when it pays: {page('budget-not-met')}"
+    return f"the budget is not met; the {what} written all the same; {remedies}"
+
+
+def end_by(outcome: "Outcome | None", what: str, why: Iterable[str] = ()) -> None:
+    """Exit code 1 where a budget is not met; ``what`` was written all the same; ``why`` and what would help is told."""
+    if outcome is not None and not outcome.within_budget:
+        hint(not_met(what))
+        hints(why)
+        raise typer.Exit(1)

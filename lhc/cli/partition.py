@@ -1,0 +1,97 @@
+"""``lhc partition``: place every layer."""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from lhc.cli.framework.output import (
+    check_file,
+    default_output,
+    emit,
+    hint,
+    hints,
+    not_met,
+    notes,
+    say,
+    told_written,
+    write,
+)
+from lhc.cli.framework.progress import dry_run, watched
+from lhc.options.by_command import PartitionOptions
+from lhc.options.declaration.option_fields import taken_by
+from lhc.options.terminal import PartitionOutput
+from lhc.support.files import alone_in
+
+if TYPE_CHECKING:
+    from lhc.pipeline.results import PartitionResult
+
+
+def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
+    """Place every layer within the loss you can afford. Annotates the model.
+
+    $ lhc partition digits
+        the network in the package: a minute, nothing else needed
+    $ lhc partition model.onnx --data samples.npz --max-drop 1%
+        your own network; it may lose one point of accuracy
+    $ lhc partition model.onnx --data samples.npz --retrain --report out.html
+        train under the noise as well, and write a report
+    """
+    from lhc.cli.framework.report_option import check_report, report_measured
+    from lhc.commands.partition import partition as run
+    from lhc.commands.partition import pipeline
+    from lhc.onnx_io import check_output, held_in, retrained_from
+    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.report.exports.json_documents import partition_document
+    from lhc.report.wording.placement import partition_head, renaming_notes
+    from lhc.summary import held_text
+
+    steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
+    if shown.show_pipeline:
+        say(str(steps))
+        return
+    opened = opened_of(asked)
+    asked = replace(asked, model=opened)
+    if shown.dry_run:
+        dry_run(asked, shown.chosen)
+        return
+    from lhc.commands.report import report_of
+
+    notes(renaming_notes(opened.model.renamed))
+    where = shown.out or default_output(opened, ".lhc.onnx")
+    force = shown.force or (asked.retrain and retrained_from(where, opened.model))
+    check_output(where, opened.model, force, shown.external_data)
+    check_file(shown.plan_out, force)
+    check_report(shown.report, force)
+    with watched(asked, shown.quiet) as watching:
+        result = run.of(watching)
+    notes([*([] if result.ranking is None else result.ranking.notes), *result.notes])
+    # With other weights it is another network; that its place is free was checked above.
+    force = force or (asked.retrain and where.exists())
+    with alone_in(where.parent):
+        before = held_in(where)
+        result.save(where, **taken_by(result.save, shown) | {"force": force})
+        if shown.plan_out is not None:
+            write(shown.plan_out, result.plan.to_yaml())
+    head = partition_head(result, shown.verbose)
+    emit(partition_document(result), result.as_table(), result.summary, shown.chosen, head)
+    told_written(where, before, held_text(result.summary, result.plan.outcome))
+    report_measured(partial(report_of, result, name=where.name), watching.work_dir, shown.report)
+    _end(result)
+
+
+def _end(result: "PartitionResult") -> None:
+    """Say what was not kept to; exit code 1 if anything was not."""
+    from lhc.report.wording.placement import infeasibility_lines
+
+    outcome = result.plan.outcome
+    if outcome is None:
+        return
+    if not outcome.limits_kept:
+        hint("no placement keeps to --max-tiles, --max-latency and --max-energy; the plan was written all the same")
+    if not outcome.within_budget:
+        hint(not_met("plan was"))
+    hints(infeasibility_lines(result.infeasibility, result.plan))
+    if not (outcome.within_budget and outcome.limits_kept):
+        raise typer.Exit(1)

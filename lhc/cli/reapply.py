@@ -1,0 +1,26 @@
+"""``lhc reapply``: put a plan back."""
+
+from pathlib import Path
+
+from lhc.cli.framework.output import emit, hint, notes
+from lhc.options.declaration.option_fields import taken_by
+from lhc.options.terminal import ReapplyOptions
+
+
+def reapply(asked: ReapplyOptions) -> None:
+    """Put a plan back after an optimiser or converter dropped it. Says what was fused or is gone."""
+    from lhc.commands.reapply import reapply as run
+    from lhc.onnx_io import check_output
+    from lhc.pipeline.inputs.model_source import open_model
+    from lhc.report.exports.json_documents import placement_document
+
+    opened = open_model(asked.model)
+    path = Path(asked.model)
+    where = asked.out or path.with_name(f"{path.name.removesuffix('.onnx')}.lhc.onnx")
+    check_output(where, opened.model, asked.force)
+    result = run(opened, asked.original, asked.hardware)
+    notes(result.notes)
+    result.save(where, **taken_by(result.save, asked))
+    document = placement_document(result) | {"notes": list(result.notes)}
+    emit(document, result.as_table(), result.summary, asked.chosen)
+    hint(f"written: {where}")

@@ -1,0 +1,1 @@
+"""Cost models of published machines, and their registry."""

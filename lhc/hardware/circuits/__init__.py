@@ -1,0 +1,1 @@
+"""Rare effects of circuits: currents in lines, faults, stuck cells."""

@@ -1,0 +1,1 @@
+"""DAC and ADC: codes, mismatch, and sensing of columns as voltages."""

@@ -1,0 +1,1 @@
+"""The description of a machine: pydantic sections, overrides for single layers, costs, presets."""

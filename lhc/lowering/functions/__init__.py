@@ -1,0 +1,1 @@
+"""ONNX functions that do what tiles do, written with onnxscript."""

@@ -1,0 +1,64 @@
+"""Inputs that are driven slice by slice: all reads of a product side by side, on an axis of their own, in operators."""
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnxscript import OpBuilder
+
+from lhc.hardware.converters.codes import InputSlices
+from lhc.lowering.functions.library import Values, sizes
+
+__all__ = ["codes_of_slices", "deviates_of_slices", "images_of_slices", "in_slices", "sum_of_slices"]
+
+
+def codes_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, behind: int) -> Any:
+    """What every read is driven with.
+
+    Args:
+        codes: of all bits.
+        axis: where that of the reads is put.
+        behind: axes of the result that lie behind it.
+    """
+    wide, zero = op.Unsqueeze(codes, [axis], _outputs=["codes_beside"]), 0.0
+    negative = op.Less(wide, zero, _outputs=["negative"])
+    if slices.signed_from:
+        size = op.Where(negative, op.Add(wide, slices.signed_from), wide, _outputs=["without_sign"])
+    else:
+        size = op.Abs(wide, _outputs=["without_sign"])
+    shares = _beside(op, [0.5**low for low in slices.lows], behind)
+    low = op.Mul(size, shares, _outputs=["from_bit"])
+    size_of_slice = slices.greatest + 1
+    high = op.Mul(op.Floor(op.Mul(low, 1 / size_of_slice)), size_of_slice, _outputs=["higher_bits"])
+    digits = op.Sub(op.Floor(low), high, _outputs=["digits"])
+    if not slices.signed_from:
+        return op.Where(negative, op.Neg(digits), digits, _outputs=["slices"])
+    signs = op.Where(negative, slices.greatest, zero, _outputs=["signs"])
+    return op.Concat(digits, signs, axis=axis, _outputs=["slices"])
+
+
+def sum_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, behind: int) -> Any:
+    """What all reads give together, shifted and added; arguments as of `codes_of_slices`."""
+    counted = op.Mul(codes, _beside(op, slices.counts, behind), _outputs=["shifted"])
+    return op.ReduceSum(counted, [axis], keepdims=0, _outputs=["sum_of_reads"])
+
+
+def images_of_slices(op: OpBuilder, values: Any) -> Any:
+    """``(images, reads, channels, ...)`` as images of their own."""
+    return op.Reshape(values, op.Concat([-1], sizes(op, values, 2), axis=0), _outputs=["images"])
+
+
+def in_slices(op: OpBuilder, slices: InputSlices, images: Any) -> Any:
+    """Images as ``(images, reads, channels, ...)``."""
+    return op.Reshape(images, op.Concat([-1, len(slices.counts)], sizes(op, images, 1), axis=0), _outputs=["reads"])
+
+
+def deviates_of_slices(op: OpBuilder, v: Values, like: Any) -> Any:
+    """Those given for all reads, in the shape of their outputs; None where none are given."""
+    return op.Reshape(v["deviates"], op.Shape(like), _outputs=["shaped_deviates"]) if "deviates" in v else None
+
+
+def _beside(op: OpBuilder, values: Any, behind: int) -> Any:
+    """A number for every read, with axes behind it."""
+    array = np.array(values, np.float32).reshape(-1, *(1,) * behind)
+    return op.Constant(value=ir.tensor(array))

@@ -1,0 +1,396 @@
+"""Score placements on samples: the same samples and the same devices for every placement.
+
+A measurement is cut into units: a placement, a few chips, a block of samples (`lhc.measure.scoring`). Results of
+units that were done before are taken from the cache; the others are done by the workers and kept as they come. What
+bounds the time: the products on tiles, samples x draws x analog MACs.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+
+import numpy as np
+
+from lhc.errors import DataError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.measure.execution import Running
+from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
+from lhc.measure.result_lookup import KeptResults
+from lhc.measure.scoring import BlockWork, Job, Scorer, job_groups
+from lhc.measure.work_context import Block, Setting
+from lhc.measure.workers.scheduler import WorkUnit, always
+from lhc.model import OnnxModel
+from lhc.options.declaration.value_parsing import AskedEngine
+from lhc.options.shared import Progress, silent
+from lhc.passes.decide.copies import Copies
+from lhc.results import Evaluation
+from lhc.runtime import Ranges
+from lhc.samples.metrics import Array, Metric, Scores
+from lhc.samples.task import Task
+from lhc.samples.user_metric import checked_score
+from lhc.stats import CONFIDENCE
+
+__all__ = ["Bench", "steadied"]
+
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A model, samples and hardware on which placements are scored.
+
+    Attributes:
+        draws: programmings per placement.
+        t_s: time of inference, in seconds.
+        output: name of the output that is scored; the first by default.
+        ranges: layer -> calibrated input ranges, where the hardware has static ones.
+        copies: of weights on tiles, of every placement.
+        calibration: inputs of samples that chips are calibrated on, apart from those that are scored.
+        frozen: chips are calibrated on the very read noise of inference, which no machine can do: to see what that
+            would make of it (`lhc.pipeline.steps.damage_attribution`).
+        progress: called after every unit of work.
+        running: workers and the result cache.
+        against: the same samples with the network that drops are against, where that is not this one (before
+            retraining).
+        engine: how products on tiles are computed.
+        shift: added to the drops of single samples: what more samples than these say of the drop that this network
+            has without analog layers (`steadied`).
+    """
+
+    model: OnnxModel
+    graph: LayerGraph
+    hardware: Hardware
+    task: Task
+    seed: int = 0
+    draws: int = 10
+    t_s: float = 0.0
+    output: str | None = None
+    ranges: Mapping[str, Ranges] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
+    calibration: Block | None = None
+    frozen: bool = False
+    progress: Progress = field(default=silent)
+    running: Running = field(default_factory=Running)
+    against: "Bench | None" = None
+    shift: float = 0.0
+    engine: AskedEngine = "auto"
+
+    @property
+    def metric(self) -> Metric:
+        """The task's metric."""
+        return self.task.metric
+
+    @property
+    def samples(self) -> int:
+        """How many samples."""
+        return len(self.task)
+
+    @property
+    def output_name(self) -> str:
+        """The output that is scored."""
+        return self.output or self.graph.outputs[0]
+
+    @cached_property
+    def setting(self) -> Setting:
+        """What all units of work share."""
+        return Setting(
+            self.model,
+            self.graph,
+            self.hardware,
+            self.ranges,
+            self.metric,
+            self.task.targets is not None and self.metric.needs_targets is not False,
+            self.output_name,
+            self.seed,
+            self.copies,
+            self.calibration,
+            self.frozen,
+            self.task.class_axis if self.metric.classes else None,
+            self.task.layout,
+            self.running.memory,
+            self.engine,
+        )
+
+    @property
+    def example_output(self) -> Array:
+        """The scored output of the digital network for the first few samples; not kept, since it may be large.
+
+        Raises:
+            DataError: it is not finite, or has no sample axis.
+        """
+        job = Job(frozenset(), (0,), 0.0, outputs=True)
+        return self.checked(job, min(_EXAMPLES, max(2, self.setting.call_samples)))
+
+    @cached_property
+    def digital_output(self) -> Array:
+        """The scored output of the digital network for all samples.
+
+        Raises:
+            DataError: it is not finite, or has no sample axis.
+        """
+        return self._gathered(Job(frozenset(), (0,), 0.0, outputs=True), "digital network")[0]
+
+    @property
+    def reference(self) -> Array:
+        """What outputs are scored against: targets, or the digital output."""
+        targets = self.task.targets if self.setting.by_targets else None
+        return self._compared.digital_output if targets is None else targets
+
+    @cached_property
+    def _digital_set(self) -> Array:
+        """What a set metric takes of the digital network: its output, or the summary of that."""
+        if self.metric.summary is None:
+            return self.digital_output
+        return self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
+
+    @property
+    def _set_reference(self) -> Array:
+        """What a set metric compares with; nothing where it compares as it summarises."""
+        return self.reference if self.metric.summary is None else np.zeros((self.samples, 0))
+
+    @property
+    def _compared(self) -> "Bench":
+        return self if self.against is None else self.against
+
+    @cached_property
+    def scores_sets(self) -> bool:
+        """Whether the metric gives one number for a set of samples.
+
+        Raises:
+            DataError: it cannot score the first few samples.
+        """
+        output = self.example_output
+        targets = self.task.targets if self.setting.by_targets else None
+        reference = output if targets is None else targets[: len(output)]
+        return np.ndim(checked_score(f"metric {self.metric.name!r}", self.metric.score, output, reference)) == 0
+
+    @cached_property
+    def digital_score(self) -> Scores | float:
+        """Score of the digital network per sample, shape ``(samples,)``; one number with a set metric.
+
+        It is that of the network that drops are against.
+
+        Raises:
+            DataError: it is not finite.
+        """
+        if self.against is not None:
+            return self.against.digital_score
+        score: Scores | float
+        if self.scores_sets:
+            score = self.metric.of_set(self._digital_set, self._set_reference)
+        else:
+            score = self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
+        if not np.isfinite(score).all():
+            raise DataError(f"{self.metric.name} of the digital network is NaN or infinite on these samples")
+        return score
+
+    @property
+    def baseline(self) -> float:
+        """Value of the digital network."""
+        return float(np.mean(self.digital_score))
+
+    def measure(
+        self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
+    ) -> Measurement:
+        """Scores of a placement on these chips.
+
+        Args:
+            t_s: time of inference; the bench's own by default.
+
+        Raises:
+            OutOfTimeError: the time that the user gave is over.
+        """
+        digital = self.digital_score
+        if self.shift and not isinstance(digital, float):
+            digital = digital + (self.shift if self.metric.higher_is_better else -self.shift)
+        job, documents = self._job(placement, draws, t_s), self.task.documents
+        if isinstance(digital, float):
+            if not placement:
+                outputs = np.repeat(self._digital_set[None], len(draws), axis=0)
+            else:
+                outputs = np.stack(self._gathered(job, what))
+            return SetScores(self.metric, outputs, self._compared._digital_set, self._set_reference, documents)
+        if not placement:
+            own = digital if self.against is None else self._gathered(Job(frozenset(), (0,), 0.0), what)[0]
+            return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, True, documents)
+        if not self.hardware.is_stochastic and len(draws) > 1:
+            one = self.measure(placement, range(1), what, t_s)
+            assert isinstance(one, SampleScores)
+            return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital, True, documents)
+        scores = np.stack(self._gathered(job, what))
+        return SampleScores(self.metric, scores, digital, not self.hardware.is_stochastic, documents)
+
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """See `Evaluator`."""
+        count = self.running.workers.count
+        if count == 1 or not self.hardware.is_stochastic or self._job(frozenset(), range(1), None).outputs:
+            return
+
+        def units(wanted: Wanted, most: int | None = None) -> list[WorkUnit]:
+            jobs = [self._job(placement, draws[:most], None) for placement, draws in wanted if placement]
+            if jobs and self.against is None and "digital_score" not in vars(self):
+                jobs.insert(0, Job(frozenset(), (0,), 0.0))
+            return [unit for job in jobs for unit in self._units(job, self._found(job)[1], always)]
+
+        # Of what may be asked for, a chip keeps a worker busy.
+        self.running.workers.expect(self.setting, units(certain), units(perhaps, count))
+
+    def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
+        """How many units of work a measurement (see `measure`) has, and how many of them the cache holds."""
+        chips = draws if self.hardware.is_stochastic and placement else range(1)
+        _, todo, total = self._found(self._job(placement, chips, t_s))
+        return total, total - len(todo)
+
+    def _job(self, placement: frozenset[str], draws: range, t_s: float | None) -> Job:
+        outputs = self.scores_sets and self.metric.summary is None
+        return Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs)
+
+    def _found(self, job: Job) -> "tuple[dict[tuple[int, int], Array], list[tuple[Job, int]], int]":
+        """Results by draw and block that the cache holds, what is left to be done on which block, and units in all."""
+        # Several processes share the chips.
+        together = self.setting.chips_together(job.placement) if self.running.workers.count == 1 else 1
+        groups = job_groups(job.draws, together)
+        places = list(self._places())
+        results: dict[tuple[int, int], Array] = {}
+        todo: list[tuple[Job, int]] = []
+        units = [(group, number) for number in range(len(places)) for group in groups]
+        if not self.setting.keeps_chips(job.placement, len(job.draws)):
+            units.sort()  # all blocks of one group of chips first, so that none is programmed twice
+        for group, number in units:
+            found = {draw: self.kept.get(job, draw, places[number]) for draw in group}
+            results.update({(draw, number): array for draw, array in found.items() if array is not None})
+            missing = tuple(draw for draw, array in found.items() if array is None)
+            if missing:
+                todo.append((Job(job.placement, missing, job.t_s, job.outputs), number))
+        return results, todo, len(groups) * len(places)
+
+    def _gathered(self, job: Job, what: str) -> list[Array]:
+        """One array a chip, over all samples: kept ones, the others by the workers."""
+        results, todo, total = self._found(job)
+        places = list(self._places())
+        done = total - len(todo)
+        if todo:
+            self.progress(what, 0, total)  # chips are programmed before the first unit is done
+        units = self._units(job, todo, self.running.check_time)
+        for index, arrays in self.running.workers.run(self.setting, units):
+            unit, number = todo[index]
+            for draw, array in zip(unit.draws, arrays, strict=True):
+                results[draw, number] = array
+                self.kept.put(unit, draw, places[number], array)
+            done += 1
+            self.progress(what, done, total)
+        return [np.concatenate([results[draw, number] for number in range(len(places))]) for draw in job.draws]
+
+    def _units(self, job: Job, todo: Sequence[tuple[Job, int]], check: Callable[[], None]) -> Iterator[WorkUnit]:
+        """What is left to be done of a job."""
+        places, keeps = list(self._places()), self.setting.keeps_chips(job.placement, len(job.draws))
+        for part, number in todo:
+            yield self._unit(part, places[number], check)._replace(keeps_chips=keeps)
+
+    def _unit(self, work: BlockWork, where: slice, check: Callable[[], None]) -> WorkUnit:
+        return WorkUnit(work, self._named(where), partial(self.block, where), check=check)
+
+    def unit(self, work: BlockWork, where: slice | None = None) -> WorkUnit:
+        """Another work on these samples, or on none, done while there is time."""
+        check = self.running.check_time
+        return WorkUnit(work, None, _no_samples, check=check) if where is None else self._unit(work, where, check)
+
+    def checked(self, work: BlockWork, samples: int) -> Array:
+        """What one work on the first samples gives, as many as there are; there is always time for it."""
+        unit = self._unit(work, slice(0, min(samples, self.samples)), always)
+        ((_, (found,)),) = self.running.workers.run(self.setting, [unit])
+        return found
+
+    def _named(self, where: slice) -> tuple[int, str]:
+        """What tells samples from others."""
+        return where.start, self.task.block_digest(where.start, where.stop)
+
+    @cached_property
+    def kept(self) -> KeptResults:
+        """The results of this bench in the cache."""
+        return KeptResults(self.running.cache, self.setting, self.task)
+
+    def _places(self) -> Iterator[slice]:
+        """The samples in blocks."""
+        size = self.setting.block_samples
+        for start in range(0, self.samples, size):
+            yield slice(start, min(start + size, self.samples))
+
+    def outputs(
+        self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
+    ) -> Iterator[tuple[int, slice, list[Array]]]:
+        """All outputs, call by call: ``(draw, samples, outputs in the model's order)``; in this process, not logged.
+
+        Arguments as those of `measure`.
+        """
+        scorer = Scorer(self.setting)
+        time = self.t_s if t_s is None else t_s
+        groups = job_groups(draws, self.setting.chips_together(placement))
+        calls, done = -(-self.samples // self.setting.call_samples), 0
+        for group in groups:
+            for place in self._places():
+                for index, where, outputs in scorer.run(Job(placement, group, time), self.block(place)):
+                    yield group[index], slice(place.start + where.start, place.start + where.stop), outputs
+                    done += 1
+                    self.progress(what, done, calls * len(draws))
+
+    def evaluate(
+        self,
+        placement: frozenset[str],
+        relative: bool = False,
+        what: str = "measuring",
+        t_s: float | None = None,
+        confidence: float = CONFIDENCE,
+        chips: range | None = None,
+    ) -> Evaluation:
+        """Value and drop of a placement over programmings, paired with the digital network sample by sample.
+
+        Arguments and errors as those of `measure` and of `lhc.measure.evaluation`; ``chips``: numbers of the
+        programmings, the first ``draws`` ones by default.
+        """
+        measured = self.measure(placement, range(self.draws) if chips is None else chips, what, t_s)
+        return evaluation(measured, self, relative, confidence, t_s)
+
+    def blocks(self) -> Iterator[tuple[slice, Mapping[str, Array]]]:
+        """What the network is called with: ``(position, feeds)``; a fixed batch is filled up with the last sample."""
+        for place in self._places():
+            for where, feeds in self.block(place).calls(self.setting.call_samples, self.setting.batch is not None):
+                yield slice(place.start + where.start, place.start + where.stop), feeds
+
+    def block(self, where: slice) -> Block:
+        """These samples, as the workers get them.
+
+        Raises:
+            DataError: they have changed since the log was asked for them.
+        """
+        inputs, targets = self.task.read(where.start, where.stop)
+        digest = self.task.block_digest(where.start, where.stop)
+        return Block(where.start, where.stop - where.start, inputs, targets, digest, self.task.layout)
+
+
+def _no_samples() -> Block:
+    return Block(0, 0, {}, None, "")
+
+
+def steadied(bench: Bench, more: Bench) -> Bench:
+    """A bench for searching with retrained weights, that knows their own drop from more samples.
+
+    Retrained, a network answers differently without any analog layer. How many of a few hundred answers that makes
+    worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean of that
+    part is taken from the samples of both benches (a control variate); what analog layers add stays as it is on these.
+
+    Args:
+        more: other samples, which take no part in the verification.
+
+    Returns:
+        The bench as it is where its network is not retrained, or its metric is one of whole sets.
+    """
+    if bench.against is None or more.task.digest == bench.task.digest:
+        return bench
+    unlimited = [replace(one, running=one.running.unlimited()) for one in (bench, more)]
+    own, other = (one.measure(frozenset(), range(1)) for one in unlimited)
+    if not isinstance(own, SampleScores):
+        return bench
+    share = more.samples / (bench.samples + more.samples)
+    return replace(bench, shift=share * float(other.drops[0] - own.drops[0]))

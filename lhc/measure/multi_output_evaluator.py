@@ -1,0 +1,107 @@
+"""Placements judged by several outputs at once, each by its own metric and budget.
+
+A placement holds where every output holds its budget. What counts of a chip is the greatest of its drops, each as a
+share of its budget, in the unit of the first output:
+
+    d = max over outputs o of  d_o B_1 / B_o
+
+The mean of d over chips is no less than that of any output so scaled. So where the bound of d is within B_1, every
+output is within its own budget, at the same chance of error. Where an interval over samples decides, its bounds are
+the greatest of the outputs': all of them have to hold (intersection-union test: Berger, Technometrics 24, 1982).
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lhc.measure.evaluator import Bench
+from lhc.measure.measurement import Measurement
+from lhc.results import Evaluation
+from lhc.samples.metrics import Scores
+from lhc.samples.task import Indices
+
+__all__ = ["JointBench", "JointMeasurement"]
+
+
+@dataclass(frozen=True, eq=False)
+class JointMeasurement:
+    """What was seen of one placement at several outputs, on the same chips and samples.
+
+    Attributes:
+        parts: of every output, the first one first.
+        scales: what the drops of each count in the unit of the first.
+        benches: what they were measured on.
+    """
+
+    parts: tuple[Measurement, ...]
+    scales: tuple[float, ...]
+    benches: tuple[Bench, ...]
+
+    @property
+    def values(self) -> Scores:
+        """Those of the first output."""
+        return self.parts[0].values
+
+    @property
+    def drops(self) -> Scores:
+        """The greatest of the outputs' drops, per draw."""
+        scaled: Scores = np.max([part.drops * scale for part, scale in zip(self.parts, self.scales, strict=True)], 0)
+        return scaled
+
+    def joined(self, other: Measurement) -> "JointMeasurement":
+        """See `Measurement.joined`."""
+        assert isinstance(other, JointMeasurement)
+        parts = (one.joined(more) for one, more in zip(self.parts, other.parts, strict=True))
+        return replace(self, parts=tuple(parts))
+
+    @property
+    def step(self) -> float:
+        """The greatest of the outputs' steps."""
+        return max(part.step * scale for part, scale in zip(self.parts, self.scales, strict=True))
+
+    @property
+    def documents(self) -> Indices | None:
+        """See `Measurement.documents`."""
+        return self.parts[0].documents
+
+    def sample_interval(self, confidence: float) -> tuple[float, float] | None:
+        """The greatest bounds of the outputs' intervals."""
+        lows, highs = [], []
+        for part, scale in zip(self.parts, self.scales, strict=True):
+            interval = part.sample_interval(confidence)
+            if interval is None:
+                return None
+            lows.append(interval[0] * scale)
+            highs.append(interval[1] * scale)
+        return max(lows), max(highs)
+
+    def of_outputs(self, relative: bool, confidence: float, t_s: float | None) -> tuple[Evaluation, ...]:
+        """What was seen of every output by itself; ``relative``: drops of the first one are."""
+        from lhc.measure.measurement import evaluation
+
+        found = zip(self.parts, self.benches, strict=True)
+        return tuple(
+            evaluation(part, bench, relative and number == 0, confidence, t_s)
+            for number, (part, bench) in enumerate(found)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class JointBench(Bench):
+    """A bench of the first output that measures the others beside it.
+
+    Attributes:
+        others: benches of the other outputs.
+        scales: what the drops of each of them count in the unit of the first: the budgets' ratio.
+    """
+
+    others: tuple[Bench, ...] = field(kw_only=True)
+    scales: tuple[float, ...] = field(kw_only=True)
+
+    def measure(
+        self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
+    ) -> Measurement:
+        """See `Bench.measure`."""
+        own = super().measure(placement, draws, what, t_s)
+        parts = (own, *(other.measure(placement, draws, what, t_s) for other in self.others))
+        return JointMeasurement(parts, (1.0, *self.scales), (self, *self.others))

@@ -1,0 +1,106 @@
+"""Finished units in the result cache: under what they are kept, and what they depend on."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+from lhc.measure.scoring import Job
+from lhc.measure.work_context import Setting
+from lhc.runtime.environment import environment
+from lhc.samples.metrics import Array
+from lhc.samples.sample_axis import SampleLayout
+from lhc.samples.task import Task
+from lhc.samples.user_metric import UserScore
+from lhc.store import Facts, JsonValue, ResultCache
+from lhc.support.source_digest import source_digest
+
+__all__ = ["KeptResults"]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptResults:
+    """The results of one bench in the cache; without a cache, nothing is kept.
+
+    Attributes:
+        setting: what all units of the bench share.
+    """
+
+    cache: ResultCache | None
+    setting: Setting
+    task: Task
+
+    def get(self, job: Job, draw: int, where: slice) -> Array | None:
+        """What a chip was found to give on some samples, if it was."""
+        return self.find(self.placed(job.placement), self._unit(job, draw, where))
+
+    def put(self, job: Job, draw: int, where: slice, result: Array) -> None:
+        """Keep a result."""
+        self.keep(self.placed(job.placement), self._unit(job, draw, where), result)
+
+    def find(self, shared: Facts, facts: Facts) -> Array | None:
+        """A result of this bench, if there is one: ``shared`` are facts of many results, ``facts`` its own."""
+        return None if self.cache is None else self.cache.get(self._facts, shared, facts)
+
+    def keep(self, shared: Facts, facts: Facts, result: Array) -> None:
+        """Keep a result of this bench, by facts as those of `find`."""
+        if self.cache is not None:
+            self.cache.put(result, self._facts, shared, facts)
+
+    def placed(self, placement: Collection[str]) -> Facts:
+        """What results with these analog layers have in common."""
+        ranges: Facts = {name: list(r) for name, r in sorted(self.setting.ranges.items()) if name in placement}
+        return {"placement": sorted(placement), "ranges": ranges, **self._healing(placement)}
+
+    def _healing(self, placement: Collection[str]) -> Facts:
+        """The copies of weights, and the samples that chips are calibrated on."""
+        copies = self.setting.copies.of(placement)
+        samples = self.setting.calibration if self.setting.calibrates and placement else None
+        found: dict[str, JsonValue] = {"copies": dict(copies)} if copies else {}
+        if samples is not None:
+            found["calibration"] = samples.digest
+        if self.setting.frozen and placement:
+            found["frozen"] = True
+        if self.setting.engine == "aihwkit" and placement:
+            found["engine"] = self.setting.engine
+        if self.setting.engine == "aihwkit" and placement:
+            found["gpu"] = self._gpu
+        return found
+
+    def samples(self, where: slice) -> Facts:
+        """What tells results on these samples from those on others."""
+        return {
+            "first": where.start,
+            "samples": where.stop - where.start,
+            "data": self.task.block_digest(where.start, where.stop),
+        }
+
+    @cached_property
+    def _gpu(self) -> str | None:
+        """What PyTorch sums products on, in an order of its own."""
+        from lhc.runtime.torch_device import gpu_name
+
+        return gpu_name()
+
+    @cached_property
+    def _facts(self) -> Facts:
+        setting, metric = self.setting, self.setting.metric
+        return {
+            "model": setting.model.identity,
+            "hardware": setting.hardware.model_dump(mode="json", exclude={"costs"}),  # they move no output
+            "metric": {
+                "name": metric.name,
+                "higher_is_better": metric.higher_is_better,
+                "by_targets": setting.by_targets,
+                "code": metric.score.code if isinstance(metric.score, UserScore) else source_digest(metric.score),
+                "class_axis": setting.class_axis,
+            },
+            **({"device_code": code} if (code := setting.hardware.user_code) else {}),
+            "output": setting.output,
+            **({"layout": repr(setting.layout)} if setting.layout != SampleLayout() else {}),
+            "seed": setting.seed,
+            "environment": environment(),
+        }
+
+    def _unit(self, job: Job, draw: int, where: slice) -> Facts:
+        chip: Facts = {"draw": draw, "t_s": job.t_s} if job.placement else {}
+        return {**chip, **self.samples(where), "outputs": job.outputs}

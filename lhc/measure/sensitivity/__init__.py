@@ -1,0 +1,1 @@
+"""Sensitivities of layers: measured one by one, or predicted from gradients."""

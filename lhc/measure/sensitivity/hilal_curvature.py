@@ -1,0 +1,55 @@
+"""What HILAL knows of the layers, from one batch of the samples; formulas in `lhc.passes.strategies.hilal`.
+
+As published, to compare with: it knows neither the tiles nor copies of weights nor the calibration of chips. What it
+places is verified with all of them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lhc.errors import UsageError
+from lhc.measure.evaluator import Bench
+from lhc.passes import Curvature
+
+__all__ = ["BATCH", "curvatures"]
+
+BATCH = 128
+"""Samples that curvatures are taken on, as in HILAL's published settings."""
+WEIGHT_NOISE = 0.08
+
+
+def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
+    """Curvatures of the layers, by name.
+
+    Args:
+        bench: samples with class labels.
+
+    Raises:
+        UsageError: there are no class labels.
+        UnsupportedOperatorError: the network has operators without a gradient.
+    """
+    from lhc.runtime.gradients.curvature import loss_curvatures
+
+    targets = bench.task.targets
+    if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise UsageError("strategy 'hilal' takes the curvature of the cross-entropy: it needs class labels")
+    where, feeds = next(bench.task.blocks(BATCH))
+    labels = np.asarray(targets[where])
+    classes = bench.example_output.shape[-1]
+    if not 0 <= labels.min() <= labels.max() < classes:
+        raise UsageError(
+            f"strategy 'hilal' takes the curvature of the cross-entropy: the labels are {labels.min()} to"
+            f" {labels.max()}, the output has classes 0 to {classes - 1}"
+        )
+    layout = bench.task.layout
+    axis, taken, tensor = layout.of_output(bench.output_name), layout.feeds(feeds), bench.setting.scored_tensor
+    found = loss_curvatures(bench.model, bench.graph, names, taken, labels, tensor, bench.seed, axis)
+    return {
+        name: Curvature(
+            0.5 * (WEIGHT_NOISE * one.largest) ** 2 * one.trace / one.parameters, one.eigenvalue / one.trace
+        )
+        if one.trace > 0
+        else Curvature(0.0, 0.0)
+        for name, one in found.items()
+    }

@@ -1,0 +1,1 @@
+"""Workers: who scores which unit of work, in processes or on a Dask cluster."""

@@ -1,0 +1,268 @@
+"""Who does the units of work: this process, others on this machine, or a Dask cluster.
+
+All of them do the same units and give the same bytes; they differ in when a unit is done and by whom. Every process
+computes on one thread.
+"""
+
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from lhc.errors import UsageError, WorkerError
+from lhc.hardware.aihwkit_config.user_objects import import_modules
+from lhc.measure.scoring import BlockWork, Scorer
+from lhc.measure.work_context import Block, Setting
+from lhc.measure.workers.scheduler import Desk, WorkUnit
+from lhc.runtime.environment import environment, learn
+from lhc.runtime.onnxruntime.sessions import give_back_pool
+from lhc.samples.metrics import Array
+
+__all__ = ["ProcessWorkers", "SerialWorkers", "Workers", "packed", "scorer_of"]
+
+
+class Workers(Protocol):
+    """Does units of work."""
+
+    @property
+    def count(self) -> int:
+        """How many processes share the units."""
+        ...
+
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+        """Results as they come: number of the unit, and what it gives.
+
+        Raises:
+            LhcError: a unit cannot be done.
+            WorkerError: a worker is gone.
+        """
+        ...
+
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """Begin units before they are asked for, where that keeps workers busy.
+
+        Args:
+            certain: `run` will be asked for them.
+            perhaps: it may be. What of this setting was expected before, and is not any more, is dropped.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Let go of what this process holds for the next units."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all processes and connections."""
+        ...
+
+
+class SerialWorkers:
+    """This process, one unit after the other."""
+
+    count = 1
+
+    def __init__(self) -> None:
+        self._scorer: Scorer | None = None
+
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+        """See `Workers`."""
+        if self._scorer is None or self._scorer.setting is not setting:
+            self._scorer = Scorer(setting)
+        for number, unit in enumerate(units):
+            unit.check()
+            yield number, unit.work.done(self._scorer, unit.read())
+
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """Nobody is idle."""
+
+    def forget(self) -> None:
+        """See `Workers`."""
+        large = self._scorer is not None and self._scorer.setting.is_large
+        self._scorer = None
+        if large:
+            give_back_pool()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class ProcessWorkers:
+    """Processes of this machine, which are given a setting and a block once, and keep what they programmed."""
+
+    def __init__(self, count: int) -> None:
+        """``count``: how many processes; they start at once, and load libraries while this one reads a model."""
+        self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
+        self.count = count
+        self._spooled: WeakKeyDictionary[Setting, Path] = WeakKeyDictionary()
+        self._held: dict[int, Hashable] = {}
+        # Each has a pool of its own, so that units go to whom they are meant for. A fork of a process with threads of
+        # numeric libraries may hang.
+        make = get_context("spawn")
+        self._pools = [
+            ProcessPoolExecutor(1, mp_context=make, initializer=_begin, initargs=(self._folder.name,))
+            for _ in range(count)
+        ]
+        with _uninterrupted():
+            for pool in self._pools:
+                pool.submit(_load).add_done_callback(_learn)
+        self._desk = Desk(lambda: range(count), self._path, self._submit, _finished, Future.result)
+
+    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+        """See `Workers`."""
+        try:
+            yield from self._desk.run(setting, units)
+        except BrokenProcessPool as error:
+            raise WorkerError(
+                "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
+                " finished is kept. Run the same command again, perhaps with a lower --jobs, and report it if that ends"
+                " so too"
+            ) from error
+
+    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """See `Workers`."""
+        self._desk.expect(setting, certain, perhaps)
+
+    def _path(self, setting: Setting) -> Path:
+        """A setting in a file, which tells its content."""
+        if setting not in self._spooled:
+            payload = packed(setting)
+            self._spooled[setting] = path = Path(self._folder.name) / sha256(payload).hexdigest()
+            path.write_bytes(payload)
+        return self._spooled[setting]
+
+    def _submit(self, worker: int, setting: Setting, unit: WorkUnit) -> Future[list[Array]]:
+        pool, path = self._pools[worker], str(self._path(setting))
+        if worker not in self._held or self._held[worker] != unit.samples:
+            for block in (None, unit.read()):  # by turns, so that a process never has two
+                pool.submit(_hold, block)
+            self._held[worker] = unit.samples
+        return pool.submit(_do_spooled, path, unit.work)
+
+    def forget(self) -> None:
+        """Nothing is held in this one."""
+
+    def close(self) -> None:
+        """Stop all processes; units that they are at are lost."""
+        # Processes that are still at work would hold up the end.
+        running = [process for pool in self._pools for process in (getattr(pool, "_processes", None) or {}).values()]
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join()
+        self._folder.cleanup()
+
+
+def _finished(futures: list[Future[list[Array]]]) -> Iterable[Future[list[Array]]]:
+    return wait(futures, return_when=FIRST_COMPLETED).done
+
+
+def packed(setting: Setting) -> bytes:
+    """A setting as bytes, for other processes.
+
+    Raises:
+        UsageError: the metric exists in this process alone.
+    """
+    try:
+        return pickle.dumps((setting.hardware.user_code, pickle.dumps(setting)))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"metric {setting.metric.name!r} cannot be given to other processes ({error}); define it in a module and"
+            " name it as module:function, or measure with --jobs 1"
+        ) from error
+
+
+def _begin(folder: str) -> None:
+    """Begin a worker. It ends with its parent, whatever ends that, and takes the folder of settings with it.
+
+    Ctrl-C reaches all processes of a terminal; the parent answers it, and ends the others.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ending in (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ())):
+        signal.signal(ending, signal.SIG_DFL)  # spawn imports the parent's main module, which answers these
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+
+
+def _end_with_parent(folder: str) -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes that start here are not reached by Ctrl-C, before they begin either; this one answers it afterwards.
+
+    Its other threads may take the signal, which the main one answers then, though it blocks it: a process that has not
+    been told yet what it is to do would find the end of its input.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    answer, came = signal.getsignal(signal.SIGINT), list[int]()
+    held = threading.current_thread() is threading.main_thread() and answer is not None
+    if held:
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if held:
+            signal.signal(signal.SIGINT, answer)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _load() -> dict[str, str]:
+    """Load what units need, and say what that is."""
+    with suppress(ImportError):  # there are units that need none of it
+        import lhc.runtime.calibration.chip_outputs
+        import lhc.runtime.operators.analog_layers  # noqa: F401
+    return environment()
+
+
+def _learn(loaded: Future[dict[str, str]]) -> None:
+    if not loaded.cancelled() and loaded.exception() is None:
+        learn(loaded.result())
+
+
+_SCORERS: dict[str, Scorer] = {}
+_HELD: list[Block] = []
+
+
+def _hold(block: Block | None) -> None:
+    """Have the samples of the units that follow; None: none."""
+    _HELD[:] = [] if block is None else [block]
+
+
+def _do_spooled(path: str, work: BlockWork) -> list[Array]:
+    """Do a unit in a worker process."""
+    return work.done(scorer_of(path, Path(path).read_bytes), _HELD[0])
+
+
+def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:
+    """That of a setting; a process keeps the last one. ``payload``: as our parent or the user's scheduler packed it."""
+    if name not in _SCORERS:
+        _SCORERS.clear()
+        code, packed_setting = pickle.loads(payload())
+        import_modules({kind.partition(":")[0] for kind in code}, "hardware: module")
+        setting: Setting = pickle.loads(packed_setting)
+        if setting.hardware.user_code != code:
+            raise UsageError(f"hardware: another version of {', '.join(code)} is loaded here; restart the workers")
+        _SCORERS[name] = Scorer(setting)
+    return _SCORERS[name]

@@ -1,0 +1,128 @@
+"""Find the layers of a plan again in a model that another tool rewrote, most of which drop what lhc wrote on nodes.
+
+A layer is the node that reads its weight, else the one of its name (onnxruntime's fusions append ``/…``), else the
+one that writes its output. Where several nodes read one weight, name and output decide among these. Facts per tool are
+in docs/compiled-models.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import onnx
+
+from lhc.errors import ModelError
+from lhc.graph import CANDIDATE_OPS
+from lhc.model import OnnxModel
+from lhc.onnx_io.annotate.annotations import named_nodes
+from lhc.onnx_io.operators.operator_names import kind_of
+from lhc.onnx_io.operators.operator_table import may_multiply
+
+if TYPE_CHECKING:
+    from lhc.plan import LayerPlan, Plan
+
+__all__ = ["Found", "find_layers", "reapplied_plan"]
+
+By = Literal["weight", "name", "output"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a layer.
+
+    Attributes:
+        name: of the node that it is now; None where it is gone.
+        op_type: of that node, with its domain unless it is ONNX's own.
+        by: what it was found by.
+        weight, output: tensors of that node.
+    """
+
+    layer: "LayerPlan"
+    name: str | None = None
+    op_type: str = ""
+    by: By | None = None
+    weight: str | None = None
+    output: str = ""
+
+    @property
+    def note(self) -> str | None:
+        """What changed, in a sentence; None where nothing did."""
+        if self.name is None:
+            return f"{self.layer.placement} layer {self.layer.name!r} is gone"
+        if self.op_type != self.layer.op_type and self.op_type not in CANDIDATE_OPS:
+            kind = self.op_type.replace("::", " ")
+            return (
+                f"{self.layer.placement} layer {self.layer.name!r} was fused into {kind} {self.name!r}, which"
+                " lhc cannot emulate"
+            )
+        if self.op_type != self.layer.op_type:
+            return f"{self.layer.op_type} {self.layer.name!r} is now {self.op_type} {self.name!r} (found by {self.by})"
+        if self.name != self.layer.name:
+            return f"layer {self.layer.name!r} is now called {self.name!r} (found by {self.by})"
+        return None
+
+
+def find_layers(model: OnnxModel, plan: "Plan") -> tuple[Found, ...]:
+    """Every layer of a plan in a rewritten model; no node stands for two layers."""
+    left = dict(named_nodes(model.proto.graph))
+    found = []
+    for layer in plan.layers:
+        name, by = _match(layer, left)
+        if name is None:
+            found.append(Found(layer))
+            continue
+        node = left.pop(name)
+        weight = layer.weight if layer.weight in node.input else None
+        found.append(
+            Found(layer, name, kind_of(node), by, weight or _constant(node, model.proto.graph), node.output[0])
+        )
+    return tuple(found)
+
+
+def _match(layer: "LayerPlan", nodes: Mapping[str, onnx.NodeProto]) -> tuple[str | None, By | None]:
+    """Name of the node that is this layer, and by what."""
+    readers = [name for name, node in nodes.items() if layer.weight is not None and layer.weight in node.input]
+    if len(readers) == 1:
+        return readers[0], "weight"
+    among: Sequence[str] = readers or list(nodes)
+    by_name = next((name for name in among if name == layer.name), None) or next(
+        (name for name in among if name.startswith(f"{layer.name}/")), None
+    )
+    if by_name is not None and (readers or may_multiply(nodes[by_name])):
+        return by_name, "name"
+    by_output = next((name for name in among if layer.output in nodes[name].output), None)
+    if by_output is not None and (readers or may_multiply(nodes[by_output])):
+        return by_output, "output"
+    return None, None
+
+
+def _constant(node: onnx.NodeProto, graph: onnx.GraphProto) -> str | None:
+    """The stored operand of a product whose weight got another name."""
+    stored = {tensor.name for tensor in graph.initializer}
+    return next((name for name in node.input[:2] if name in stored), None)
+
+
+def reapplied_plan(plan: "Plan", found: Sequence[Found], model: OnnxModel) -> "Plan":
+    """The plan for the rewritten model: names, weights and outputs as they are now, without the layers that are gone.
+
+    Raises:
+        ModelError: none is left.
+    """
+    origins = {} if model.file is None else model.file.origins
+    layers = tuple(
+        f.layer.model_copy(
+            update={
+                "name": f.name,
+                "op_type": f.op_type,
+                "weight": f.weight or f.layer.weight,
+                "output": f.output,
+                "origin": None if (origin := origins.get(f.name)) is None else origin.node,
+                "operator": None if origin is None else origin.kind,
+            }
+        )
+        for f in found
+        if f.name is not None
+    )
+    if plan.layers and not layers:
+        raise ModelError(f"{model.label}: none of the {len(plan.layers)} layers of the plan is in this model")
+    return plan.model_copy(update={"layers": layers, "source": model.source})

@@ -1,0 +1,296 @@
+"""The operators that multiply by stored weights or two activations: which inputs are weights, and how many products.
+
+One table for all of them, by domain and name; `lhc.onnx_io.operators.operator_names` has the others. Only Conv, Gemm
+and MatMul can be placed on tiles; whatever else multiplies is listed with its MACs and stays digital.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from lhc.graph import DEQUANTIZE, MatrixShape, Obstacle, Work
+from lhc.onnx_io.operators.operands import ATTRIBUTES, Operands, Part
+from lhc.onnx_io.operators.operator_names import OPAQUE, WEIGHTLESS, identity, kind_of
+from lhc.onnx_io.operators.operator_names import attention_macs as attention
+from lhc.onnx_io.operators.operator_names import mac_counting as c
+from lhc.onnx_io.operators.recurrent import kept_whole, steps_of
+from lhc.onnx_io.operators.weight_matrix import Unsized
+from lhc.onnx_io.read.constants import Constants
+from lhc.onnx_io.read.shapes import Shape
+
+__all__ = ["LARGE", "NO_SIZES", "RULES", "Rule", "found_in", "may_multiply"]
+
+LARGE = 1024
+"""Stored numbers with which an operator that is not known is listed."""
+
+
+NO_SIZES = "its MACs depend on sizes that are not known and count nothing"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operator is counted.
+
+    Attributes:
+        count: its products.
+        weights: inputs that may hold weights.
+        note: what is assumed, in words.
+        open: whether there are products that no shape tells the number of.
+    """
+
+    count: c.Counter
+    weights: tuple[int, ...] = ()
+    note: str | Callable[[Operands], str] = ""
+    open: bool = False
+
+
+def _routed(weight: int) -> Callable[[Operands], str]:
+    def note(o: Operands) -> str:
+        return f"counted as {c.chosen(o)} of {o.shape(weight)[0]} experts for every token"
+
+    return note
+
+
+def _nothing(o: Operands) -> list[Part]:
+    return []
+
+
+def _mamba(o: Operands) -> list[Part]:
+    """Of Mamba2Verify: a convolution of four taps for every channel and token."""
+    channels = o.shape(3)[0]
+    return [Part(o.size(3) // channels, 1, o.shape(0)[0], 3, channels)]
+
+
+def _tokens(o: Operands) -> list[Part]:
+    """Of MoEGroupRouter where it projects activations (tokens, inputs) by (experts, inputs)."""
+    return list(c.dense(2)(o)) if o.has(2) else []
+
+
+_MATMUL = Rule(c.product(0, 1), (0, 1))
+_RECURRENT = Rule(c.recurrent, (1, 2), "counted at the full length of its sequences")
+_STEPS = Rule(c.depthwise, (1,))
+_RUN_TIME = Rule(
+    _nothing, note="how many products its cache asks for is only known when it runs; counted as none", open=True
+)
+_CLASSICAL = Rule(c.classical, (ATTRIBUTES,))
+STEPWISE = frozenset({("", "GRU"), ("", "LSTM"), ("", "RNN")})
+"""Recurrent operators that are written out as products, one for every step."""
+_GPU = "onnxruntime has no kernel for it on CPUs, on which lhc runs networks"
+_LONG = "counted as if every token attended globally"
+
+_ONNX: Mapping[str, Rule] = {
+    "Attention": Rule(attention.standard),
+    "CausalConvWithState": _STEPS,
+    "Conv": Rule(c.convolution(1), (1,)),
+    "ConvInteger": Rule(c.convolution(1), (1,)),
+    "ConvTranspose": Rule(c.transposed(1), (1,)),
+    "DeformConv": Rule(c.convolution(1), (1,), "sampling at the offsets counts nothing"),
+    "Einsum": Rule(c.einsum, tuple(range(16))),
+    "GRU": _RECURRENT,
+    "Gemm": _MATMUL,
+    "LSTM": _RECURRENT,
+    "LinearAttention": Rule(attention.linear),
+    "MatMul": _MATMUL,
+    "MatMulInteger": _MATMUL,
+    "QLinearConv": Rule(c.convolution(3), (3,)),
+    "QLinearMatMul": Rule(c.product(0, 3), (0, 3)),
+    "RNN": _RECURRENT,
+}
+_ML: Mapping[str, Rule] = dict.fromkeys(
+    ("LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor"), _CLASSICAL
+)
+_MICROSOFT: Mapping[str, Rule] = {
+    "Attention": Rule(attention.projected(1, past=4), (1,)),
+    "AttnLSTM": Rule(c.recurrent, (1, 2, 8, 9, 10, 13), _RECURRENT.note),
+    "CDist": Rule(c.distances, (0, 1)),
+    "CausalConvWithState": _STEPS,
+    "ConvTransposeWithDynamicPads": Rule(c.transposed(1), (1,)),
+    "DecoderAttention": Rule(attention.decoder, (2, 3)),
+    "DecoderMaskedMultiHeadAttention": Rule(attention.multi_head),
+    "DecoderMaskedSelfAttention": Rule(attention.projected(1, past=4), (1,), _GPU),
+    "DynamicQuantizeLSTM": _RECURRENT,
+    "DynamicQuantizeMatMul": _MATMUL,
+    "DynamicSparseAttention": _RUN_TIME,
+    "EngramGate": Rule(attention.gate),
+    "FusedConv": Rule(c.convolution(1), (1,)),
+    "FusedGemm": _MATMUL,
+    "FusedMatMul": _MATMUL,
+    "FusedMatMulActivation": _MATMUL,
+    "GatedAdd": Rule(c.gated_add, (3,)),
+    "GatedDeltaNet": Rule(attention.linear),
+    "GatedDeltaNetStateReplay": _RUN_TIME,
+    "GatedRelativePositionBias": Rule(c.relative_bias, (3,)),
+    "GemmFastGelu": Rule(c.product(0, 1), (0, 1), _GPU),
+    "GemmFloat8": _MATMUL,
+    "GroupQueryAttention": Rule(attention.grouped),
+    "HyperConnectionLowRankMix": Rule(c.low_rank_mix, (2, 3, 4)),
+    "HyperConnectionPostMix": Rule(attention.mixed_streams, (3,)),
+    "LinearAttention": Rule(attention.linear),
+    "LongformerAttention": Rule(attention.longformer(1, 4), (1, 4), _LONG),
+    "Mamba2Verify": Rule(_mamba, (3,), "its recurrence of activations counts nothing"),
+    "MatMulBlockQuantizedFp4Weight": Rule(c.packed_rows(1), (1,)),
+    "MatMulBlockQuantizedFp8Weight": Rule(c.dense(1), (1,)),
+    "MatMulBnb4": Rule(c.fixed((1, "N")), (1,)),
+    "MatMulFpQ4": Rule(c.fixed((1, ""), columns=2), (1,)),
+    "MatMulInteger16": _MATMUL,
+    "MatMulIntegerToFloat": _MATMUL,
+    "MatMulNBits": Rule(c.fixed((1, "N")), (1,)),
+    "MatMulNBitsMlp": Rule(c.fixed((3, "N"), (6, "N")), (3, 6)),
+    "MatMulNBitsQLoRA": Rule(c.fixed((1, "N")), (1, 3, 5)),
+    "MatMulNBitsQkv": Rule(c.fixed((3, "Nq"), (6, "Nkv"), (9, "Nkv")), (3, 6, 9)),
+    "MatMulPacked": Rule(c.fixed((1, "N")), (1,)),
+    "MoE": Rule(c.experts, (2, 4, 6), _routed(2)),
+    "MoEGroupRouter": Rule(_tokens, (2,)),
+    "MoEPacked": Rule(c.packed_experts, (2, 3, 4), _routed(2)),
+    "MultiHeadAttention": Rule(attention.multi_head),
+    "NhwcConv": Rule(c.channels_last(1), (1,)),
+    "NhwcFusedConv": Rule(c.channels_last(1), (1,)),
+    "PackedAttention": Rule(attention.projected(1, batch=3), (1,)),
+    "PackedMultiHeadAttention": Rule(attention.packed),
+    "PackedSparseAttentionIndexer": _RUN_TIME,
+    "PagedAttention": _RUN_TIME,
+    "QAttention": Rule(attention.projected(1, past=8), (1,)),
+    "QGemm": Rule(c.product(0, 3), (0, 3)),
+    "QLinearConv": Rule(c.convolution(3), (3,)),
+    "QMoE": Rule(c.experts, (2, 5, 8), _routed(2)),
+    "QOrderedAttention": Rule(attention.projected(5, 6, 7, past=18), (5, 6, 7)),
+    "QOrderedLongformerAttention": Rule(attention.longformer(2, 8), (2, 8), _LONG),
+    "QOrderedMatMul": Rule(c.dense(2), (2,)),
+    "RouterGateUpProj": _MATMUL,
+    "SparseAttention": _RUN_TIME,
+    "SparseAttentionIndexer": _RUN_TIME,
+    "SparsePagedAttention": _RUN_TIME,
+    "SparseToDenseMatMul": Rule(c.sparse, (0, 1)),
+    "TransposeMatMul": _MATMUL,
+    "VarlenCausalConvWithState": _STEPS,
+    "WordConvEmbedding": Rule(c.words, (1,)),
+}
+_INTERNAL: Mapping[str, Rule] = {
+    "Conv": Rule(c.channels_last(1), (1,)),
+    "ConvTranspose": Rule(c.transposed(1, last=True), (1,)),
+    "QLinearConv": Rule(c.channels_last(3), (3,)),
+    "QLinearConvTranspose": Rule(c.transposed(3, last=True), (3,)),
+}
+_NCHWC = "com.microsoft.nchwc"
+_BLOCKED = "; its weights are in blocks for one kind of CPU: save the model at the level below, ORT_ENABLE_EXTENDED"
+RULES: Mapping[tuple[str, str], Rule] = {
+    (domain, name): rule
+    for domain, rules in {
+        "": _ONNX,
+        "ai.onnx.ml": _ML,
+        "ai.onnx.preview": {"FlexAttention": Rule(attention.standard)},
+        "com.microsoft": _MICROSOFT,
+        _NCHWC: {"Conv": Rule(c.convolution(1), (1,))},
+        "com.ms.internal.nhwc": _INTERNAL,
+    }.items()
+    for name, rule in rules.items()
+}
+"""By domain (empty for ONNX's own) and name."""
+_DEQUANTISED = frozenset(
+    ("com.microsoft", name)
+    for name in (
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+        "QAttention",
+        "QGemm",
+        "QLinearConv",
+    )
+)
+"""Operators of other domains that are placed on request."""
+
+
+def may_multiply(node: onnx.NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> bool:
+    """Whether an operator has to be looked at: it multiplies, or lhc does not know it.
+
+    Args:
+        functions: domain and name of the model's local functions, whose bodies are looked at instead.
+    """
+    kind = identity(node)
+    return kind not in WEIGHTLESS and kind not in functions
+
+
+def found_in(
+    node: onnx.NodeProto, constants: Constants, known: Callable[[str], Shape | None], samples: int, strict: bool = False
+) -> tuple[Work, Obstacle] | None:
+    """What an operator multiplies, and why it stays digital; None where it multiplies nothing.
+
+    Args:
+        known: shape of a tensor, None where nothing is known.
+        strict: sizes that are symbols are an error.
+
+    Raises:
+        Unsized: strictly, a size that it depends on is a symbol.
+    """
+    operands, rule = Operands(node, constants, known), RULES.get(identity(node))
+    if rule is None:
+        return None if identity(node) in WEIGHTLESS else _unknown(operands)
+    weights = tuple(dict.fromkeys(node.input[i] for i in rule.weights if i != ATTRIBUTES and operands.is_stored(i)))
+    kind = kind_of(node)
+    if not weights and ATTRIBUTES not in rule.weights:
+        why = Obstacle("no-static-weight", f"{kind} multiplies what is computed at run time; tiles hold constants")
+    else:
+        more = f"; {DEQUANTIZE}" if identity(node) in _DEQUANTISED else _BLOCKED if node.domain == _NCHWC else ""
+        why = Obstacle("unsupported", f"{_why_not(operands, kind)}{more}")
+    try:
+        parts = list(rule.count(operands))
+        note = rule.note if isinstance(rule.note, str) else rule.note(operands)
+        work = _counted(parts, operands, weights, samples)
+    except (IndexError, ValueError, ZeroDivisionError, Unsized) as error:
+        if strict and isinstance(error, Unsized) and error.args[0]:
+            raise
+        held = sum(_size(operands, name) for name in weights)
+        return Work(parameters=held, weights=weights, missing="sizes"), Obstacle(
+            why.reason, f"{why.detail}; {NO_SIZES}"
+        )
+    if not parts and not rule.open:
+        return None
+    return work, Obstacle(why.reason, "; ".join(filter(None, (why.detail, note))))
+
+
+def _why_not(operands: Operands, kind: str) -> str:
+    """Why an operator that multiplies by weights is none of the products that go on tiles."""
+    node = operands.node
+    if identity(node) not in STEPWISE:
+        return f"lhc places Conv, Gemm and MatMul on tiles, not {kind}"
+    reason = kept_whole(node, operands.constants.__contains__)
+    steps = steps_of(node, operands.known(node.input[0]))
+    reason = reason or (steps if isinstance(steps, str) else "its weights or activations are unusual")
+    return f"lhc places {kind} on tiles step by step, and not this one: {reason}"
+
+
+def _counted(parts: list[Part], operands: Operands, weights: tuple[str, ...], samples: int) -> Work:
+    """The products of one sample."""
+    stored, activations, parameters = [], [], 0
+    for part in parts:
+        matrix = MatrixShape(part.rows, part.cols, part.groups, -(-part.positions // samples))
+        if min(part.rows, part.cols, part.groups, part.positions, part.parameters or 0) < 0:
+            raise ValueError(f"{operands.node.op_type} of negative size")
+        if part.operand is None or not operands.is_stored(part.operand):
+            activations.append(matrix)
+        else:
+            stored.append(matrix)
+            parameters += matrix.parameters if part.parameters is None else part.parameters
+    return Work(tuple(stored), tuple(activations), parameters, weights)
+
+
+def _size(operands: Operands, name: str) -> int:
+    """Elements of a tensor; 0 where they are not known."""
+    sizes = operands.known(name) or ()
+    return math.prod(size if isinstance(size, int) else 0 for size in sizes)
+
+
+def _unknown(operands: Operands) -> tuple[Work, Obstacle] | None:
+    """An operator that is in no table: listed where it holds or reads many numbers, or a compiled network."""
+    node, constants = operands.node, operands.constants
+    read = {name: _size(operands, name) for name in node.input if name and name in constants}
+    large = {name: size for name, size in read.items() if size >= LARGE}
+    held = [len(a.floats) or math.prod(a.t.dims) for a in node.attribute if a.floats or a.HasField("t")]
+    count = sum(large.values()) + sum(size for size in held if size >= LARGE)
+    if not count and identity(node) not in OPAQUE:
+        return None
+    what = f"it reads {count:,} stored numbers" if count else "it holds a network that cannot be looked into"
+    detail = f"lhc does not know {kind_of(node)}; {what}; what it multiplies counts nothing"
+    return Work(parameters=count, weights=tuple(large), missing="operator"), Obstacle("unsupported", detail)

@@ -1,0 +1,186 @@
+"""Weights that lie in other files than the model.
+
+In a file, a tensor names its data by a path relative to the model (``location``), an ``offset`` and a ``length``. That
+path comes from outside: it must stay in the model's folder, meet no symbolic link and name a plain file that is long
+enough for the tensor's shape. In memory (`resolve`) the path is absolute and the length always there; the data of
+tensors inside attributes, function bodies and subgraphs, which are small, are read in. On the way out (`place`) paths
+are relative again, to the same file or to a copy beside the output.
+"""
+
+import os
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Literal
+
+import onnx
+
+from lhc.errors import ModelError, UsageError
+from lhc.model import OnnxModel, external_entries, in_other_file, is_external, mapped_bytes, store_elsewhere, subgraphs
+from lhc.onnx_io.read.shared_weights import bytes_needed, read_in
+from lhc.support.files import write_file
+
+__all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "place", "relative", "resolve"]
+
+ExternalData = Literal["keep", "copy"]
+"""Whether an annotated model refers to the data files of its source, or to a copy of its own."""
+
+_ALIGNMENT = 4096
+"""Where tensors of a copy begin, in bytes: pages, so that they can be mapped."""
+SMALL = 4096
+"""Bytes up to which a tensor may hold sizes, axes and the like."""
+_PIECE = 2**24
+
+
+def resolve(proto: onnx.ModelProto, folder: Path, label: str) -> None:
+    """Check where the data of all tensors lie, and name them by absolute paths, in place.
+
+    Raises:
+        ModelError: a path that leaves the folder or is no plain file, or data that do not fit the shape.
+    """
+    checked: dict[str, tuple[Path, int]] = {}
+    for tensor in proto.graph.initializer:
+        if is_external(tensor):
+            _resolve(tensor, folder, label, checked)
+    for tensor in _inner_tensors(proto):
+        if is_external(tensor):
+            _resolve(tensor, folder, label, checked)
+            read_in(tensor)
+
+
+def _inner_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Tensors that are no initializers of the main graph."""
+    for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
+        yield from _node_tensors(node)
+    for sparse in proto.graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+
+
+def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    for attribute in node.attribute:
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+    for _, graph in subgraphs(node):
+        yield from graph.initializer
+        for inner in graph.node:
+            yield from _node_tensors(inner)
+
+
+def _resolve(tensor: onnx.TensorProto, folder: Path, label: str, checked: dict[str, tuple[Path, int]]) -> None:
+    entries = external_entries(tensor)
+    location = entries.get("location", "")
+    if location not in checked:
+        checked[location] = _data_file(location, folder, f"{label}: data of tensor {tensor.name[:100]!r}")
+    path, size = checked[location]
+    where = f"{label}: data of tensor {tensor.name[:100]!r} in {location}"
+    try:
+        offset = int(entries.get("offset", 0))
+        needed = bytes_needed(tensor)
+        length = int(entries.get("length", needed))
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"{where}: offset, length or type is not usable ({error})") from error
+    if offset < 0 or length != needed or offset + length > size:
+        shape = "x".join(map(str, tensor.dims))
+        raise ModelError(
+            f"{where}: its shape {shape} takes {needed} bytes, the model gives it {length} at offset {offset} of a file"
+            f" of {size} bytes; get the model and its data again, from one source"
+        )
+    store_elsewhere(tensor, entries | {"location": path, "offset": offset, "length": length})
+
+
+def _data_file(location: str, folder: Path, where: str) -> tuple[Path, int]:
+    """A data file that may be read, and its size."""
+    parts = PurePosixPath(location).parts
+    absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
+    if not parts or absolute or ".." in parts or "\\" in location or "\0" in location:
+        raise ModelError(f"{where}: {location[:100]!r} leaves the model's folder; only files beside it are read")
+    path = folder.absolute()
+    for part in parts:
+        path /= part
+        if path.is_symlink():
+            raise ModelError(f"{where}: {location[:100]!r} is a symbolic link; put the file itself beside the model")
+    if not path.is_file():
+        raise ModelError(f"{where}: cannot be read: there is no file {location[:100]!r} beside the model")
+    return path, path.stat().st_size
+
+
+def check_place(model: OnnxModel, path: Path, how: ExternalData, replace: bool) -> None:
+    """Refuse an output from which the model's data files cannot be reached.
+
+    Raises:
+        UsageError: it would lie in another folder than they, or a copy of them would replace something.
+    """
+    if not model.external:
+        return
+    folder = path.absolute().parent
+    files = {Path(external_entries(tensor)["location"]) for tensor in model.external}
+    if how == "keep":
+        away = sorted(str(file) for file in files if folder not in file.parents)
+        if away:
+            raise UsageError(
+                f"{path}: the model's weights are in {away[0]}, and an ONNX file can only refer to files in its own"
+                " folder; write it there, or copy them with --external-data copy"
+            )
+    elif _copy_path(path) in files or (_copy_path(path).exists() and not replace):
+        raise UsageError(f"{path}: a copy of the weights would replace {_copy_path(path)}; choose another name with -o")
+
+
+def _copy_path(path: Path) -> Path:
+    return path.absolute().with_name(f"{path.name}.data")
+
+
+def relative(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """A copy that names its data files by paths relative to a folder that holds them."""
+    copy = deepcopy(proto)
+    for tensor in filter(in_other_file, copy.graph.initializer):
+        location = _entry(tensor, "location")
+        location.value = Path(location.value).relative_to(folder.absolute()).as_posix()
+    return copy
+
+
+def beside_data(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
+    """The model as a runtime takes it, and the folder that its data files are looked for in.
+
+    Small tensors are read in: a runtime wants to see shapes, axes and the like while it loads. Without data files, the
+    model as it is and None.
+    """
+    tensors = [tensor for tensor in proto.graph.initializer if in_other_file(tensor)]
+    if not tensors:
+        return proto, None
+    folder = Path(os.path.commonpath([Path(external_entries(tensor)["location"]).parent for tensor in tensors]))
+    copy = relative(proto, folder)
+    for tensor, light in zip(proto.graph.initializer, copy.graph.initializer, strict=True):
+        if in_other_file(tensor) and int(external_entries(tensor)["length"]) <= SMALL:
+            light.CopyFrom(tensor)
+            read_in(light)
+    return copy, folder
+
+
+def place(proto: onnx.ModelProto, path: Path, how: ExternalData) -> onnx.ModelProto:
+    """A copy that refers to data files as a model in ``path`` must; with ``copy``, these are written.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    copy = deepcopy(proto)
+    if how == "copy":
+        tensors = list(filter(in_other_file, copy.graph.initializer))
+        write_file(_copy_path(path), lambda file: _copy(tensors, file))
+        for tensor in tensors:
+            _entry(tensor, "location").value = str(_copy_path(path))
+    return relative(copy, path.absolute().parent)
+
+
+def _entry(tensor: onnx.TensorProto, key: str) -> onnx.StringStringEntryProto:
+    found: onnx.StringStringEntryProto = next(entry for entry in tensor.external_data if entry.key == key)
+    return found
+
+
+def _copy(tensors: list[onnx.TensorProto], file: IO[bytes]) -> None:
+    for tensor in tensors:
+        stored = mapped_bytes(tensor)
+        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+        _entry(tensor, "offset").value = str(file.tell())
+        for start in range(0, len(stored), _PIECE):
+            file.write(stored[start : start + _PIECE].data)

@@ -1,0 +1,308 @@
+"""Read model files, give every node a unique name, write files without ever leaving half of one."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError, EncodeError, Message
+
+from lhc.errors import ModelError, UsageError
+from lhc.graph import cycle_in
+from lhc.model import (
+    OnnxModel,
+    all_nodes,
+    in_other_file,
+    is_external,
+    operator_graph,
+    without_annotations,
+    without_weights,
+)
+from lhc.onnx_io.read.external_data import ExternalData, place, resolve
+from lhc.onnx_io.read.node_order import sort_nodes
+from lhc.onnx_io.read.shapes import inlined
+from lhc.onnx_io.read.shared_weights import held_apart, whole
+from lhc.onnx_io.read.unsupported_formats import foreign_format
+from lhc.onnx_io.write.streamed_files import model_bytes, model_size
+from lhc.support.files import write_file
+from lhc.support.shared_bytes import give_back
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["inline_functions", "load_model", "save_model", "serialized"]
+
+_MOST = 2**31 - 1
+"""Bytes of a message."""
+_LARGE = 2**20
+"""Initializers of more bytes are checked one by one, so that no second copy of all weights is made."""
+
+
+def load_model(
+    source: "str | Path | onnx.ModelProto | ir.Model | OnnxModel",
+    label: str | None = None,
+    probe: Callable[[Path], bool] | None = None,
+    runs: Callable[[onnx.ModelProto, str], None] | None = None,
+) -> OnnxModel:
+    """A checked model whose nodes are in order and have unique names. Weights in other files stay there.
+
+    Args:
+        source: path of an ``.onnx`` file, a ModelProto or onnx-ir model (copied), or a model that was loaded
+            before.
+        label: what messages call it; the path by default.
+        probe: called with the path before native code gets to see the model; raises to refuse it, and says whether
+            the checker is known to have nothing against it.
+        runs: called with a model that ``onnx.checker`` refuses, and its label: a ModelError says that onnxruntime
+            refuses it too, else onnxruntime counts. Without it the checker does.
+
+    Raises:
+        ModelError: missing, empty, truncated or not ONNX, refused by ``onnx.checker``, or with weights in other files
+            that are missing, too short or outside its folder.
+        UsageError: something else than a model.
+    """
+    if isinstance(source, OnnxModel):
+        return source
+    source, checked = _as_proto(source), False
+    if isinstance(source, onnx.ModelProto):
+        label = label or "model"
+        _check_text(source, label)
+        with suppress(KeyError):  # what names nothing that is held is refused below
+            source = whole(source)
+        if any(map(is_external, source.graph.initializer)):
+            raise ModelError(f"{label}: its weights are in other files, which only a path can find; give its path")
+        proto, path = deepcopy(source), None
+    elif not isinstance(source, str | Path):
+        raise UsageError(
+            f"the model is a {type(source).__name__}; give a path or an onnx.ModelProto; a PyTorch module goes to"
+            " lhc.partition, with samples"
+        )
+    else:
+        path = Path(source)
+        label = label or str(path)
+        proto = _read(path)
+        _check_text(proto, label)
+        resolve(proto, path.parent, label)
+        if probe is not None:
+            checked = probe(path)
+    sort_nodes(proto.graph)
+    _check_outside(proto, label)
+    renamed, complaint = _name_nodes(proto), None if checked else _complaint(proto)
+    if complaint is not None:
+        _ask_onnxruntime(proto, label, complaint, runs)
+    proto, held = held_apart(proto)
+    if held is not None:
+        give_back()
+    return OnnxModel(proto, path, renamed, label, complaint, held=held)
+
+
+def _ask_onnxruntime(
+    proto: onnx.ModelProto, label: str, complaint: str, runs: Callable[[onnx.ModelProto, str], None] | None
+) -> None:
+    """Refuse a model that onnxruntime refuses as onnx's checker did."""
+    if "topologically sorted" in complaint and (cycle := _cycle(proto.graph)):
+        complaint = f"its graph has a cycle: {cycle}; an operator can only read what is computed before it"
+    twice = "; two values have one name: export it with other output_names" if "single static" in complaint else ""
+    refused = ModelError(f"{label}: not a valid ONNX model: {complaint}{twice}")
+    if runs is None:
+        raise refused
+    try:
+        runs(proto, label)
+    except ModelError as error:
+        raise refused from error
+
+
+def _cycle(graph: onnx.GraphProto) -> str | None:
+    """A cycle of a graph whose operators have names."""
+    import networkx as nx
+
+    return cycle_in(nx.relabel_nodes(operator_graph(graph), dict(enumerate(node.name for node in graph.node))))
+
+
+def _as_proto(source: "str | Path | onnx.ModelProto | ir.Model") -> str | Path | onnx.ModelProto:
+    """An onnx-ir model as a ModelProto; whoever has one has loaded onnx-ir."""
+    loaded = sys.modules.get("onnx_ir")
+    if loaded is not None and isinstance(source, loaded.Model):
+        proto: onnx.ModelProto = loaded.to_proto(source)
+        return proto
+    return source  # type: ignore[return-value]  # the rest
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        if not path.exists():
+            raise ModelError(f"{path}: no such file")
+        if not path.is_file():
+            raise ModelError(f"{path}: not a file{_looks(path)}; give the path of an .onnx file")
+        if path.stat().st_size == 0:
+            raise ModelError(f"{path}: the file is empty")
+        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(f"{path}: not an ONNX model{_looks(path) or f', or a truncated one ({error})'}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not proto.graph.node and (what := _looks(path)):
+        raise ModelError(f"{path}: not an ONNX model{what}")
+    return proto
+
+
+def _looks(path: Path) -> str:
+    """What else the file looks like, as the end of a sentence."""
+    found = foreign_format(path)
+    return "" if found is None else f"; it looks like {found}"
+
+
+def _check_text(proto: onnx.ModelProto, label: str) -> None:
+    for field, text in _not_text(proto):
+        raise ModelError(
+            f"{label}: not a valid ONNX model: a {field!r} is {text[:100]!r}, which is not UTF-8; export it again"
+        )
+
+
+def _not_text(message: Message) -> Iterator[tuple[str, bytes]]:
+    """Strings of a message and of those in it that are no UTF-8, each with the name of its field.
+
+    protobuf reads such a string all the same, and hands it out as bytes. Fields of bytes, which hold weights, are not
+    touched: protobuf would copy them.
+    """
+    texts, inner = _fields(message.DESCRIPTOR)
+    for name in texts:
+        value = getattr(message, name)
+        values = (value,) if isinstance(value, str | bytes) else value
+        yield from ((name, one) for one in values if isinstance(one, bytes))
+    for name in inner:
+        value = getattr(message, name)
+        if not isinstance(value, Message):  # it is repeated
+            for one in value:
+                yield from _not_text(one)
+        elif message.HasField(name):
+            yield from _not_text(value)
+
+
+@cache
+def _fields(kind: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the fields of text, and of those of messages."""
+    wanted = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
+    texts, inner = (tuple(field.name for field in kind.fields if field.type == one) for one in wanted)
+    return texts, inner
+
+
+def _check_outside(proto: onnx.ModelProto, label: str) -> None:
+    """Refuse what neither onnx's checker nor onnxruntime tells well."""
+    if not proto.ir_version or not proto.graph.node:
+        raise ModelError(f"{label}: not an ONNX model (no operators in it), or a truncated one")
+    if not proto.graph.output:
+        raise ModelError(f"{label}: not a valid ONNX model: it has no outputs")
+    for node in all_nodes(proto.graph):
+        for found in node.attribute:
+            problem = _attribute_problem(node, found)
+            if problem is not None:
+                raise ModelError(
+                    f"{label}: not a valid ONNX model: attribute {found.name[:100]!r} of {node.op_type[:100]}"
+                    f" {node.name[:100]!r} {problem}"
+                )
+
+
+def _attribute_problem(node: onnx.NodeProto, found: onnx.AttributeProto) -> str | None:
+    """Text of ONNX's own operators is UTF-8, but for that of a Constant, which may be any bytes."""
+    if found.ref_attr_name:
+        return "refers to an attribute of a function, and is in none"
+    if node.domain not in ("", "ai.onnx") or node.op_type == "Constant":
+        return None
+    try:
+        b"".join((found.s, *found.strings)).decode()
+    except UnicodeDecodeError:
+        return "is text that is not UTF-8; export it again"
+    return None
+
+
+def _complaint(proto: onnx.ModelProto) -> str | None:
+    """What ``onnx.checker`` has against a model; None where it has nothing."""
+    light = without_weights(proto)
+    try:
+        for tensor in proto.graph.initializer:
+            if is_external(tensor) or tensor.ByteSize() > _LARGE:
+                light.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=[0])
+            else:
+                light.graph.initializer.append(tensor)
+        onnx.checker.check_model(light)
+        for tensor in proto.graph.initializer:
+            if tensor.ByteSize() > _LARGE:
+                onnx.checker.check_tensor(tensor)
+    except (onnx.checker.ValidationError, ValueError, EncodeError) as error:
+        return next(iter(str(error).strip().splitlines()), "no reason given")[:500]
+    return None
+
+
+def _name_nodes(proto: onnx.ModelProto) -> tuple[tuple[str, str], ...]:
+    """Name unnamed nodes and suffix duplicates (onnxruntime refuses duplicates); returns what changed."""
+    taken = {node.name for node in proto.graph.node}
+    seen: set[str] = set()
+    suffixes: dict[str, int] = {}
+    renamed: list[tuple[str, str]] = []
+    for index, node in enumerate(proto.graph.node):
+        if node.name and node.name not in seen:
+            seen.add(node.name)
+            continue
+        stem = node.name or f"{node.op_type}_{index}"
+        new, suffix = stem, suffixes.get(stem, 0)
+        while new in taken or new in seen:
+            suffix += 1
+            new = f"{stem}_{suffix}"
+        suffixes[stem] = suffix
+        renamed.append((node.name, new))
+        node.name = new
+        seen.add(new)
+    return tuple(renamed)
+
+
+def inline_functions(model: OnnxModel) -> onnx.ModelProto:
+    """The network with the bodies of its local functions in place of their calls, and without lhc's annotations.
+
+    Raises:
+        ModelError: onnx cannot do it.
+    """
+    light = inlined(without_weights(without_annotations(model.as_file())), model.label)
+    light.graph.initializer.extend(model.tensors)
+    return light
+
+
+def serialized(proto: onnx.ModelProto, label: str) -> bytes:
+    """A model as bytes.
+
+    Raises:
+        ModelError: it is larger than the 2 GiB that ONNX allows in one file.
+    """
+    try:
+        data: bytes = proto.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise _too_large(label) from error
+    return data
+
+
+def _too_large(label: str) -> ModelError:
+    return ModelError(
+        f"{label}: more than 2 GiB in one model, which ONNX does not allow; keep its weights in a file beside it"
+        " (onnx.save_model with save_as_external_data) and give its path"
+    )
+
+
+def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData = "keep") -> None:
+    """Write a model under a temporary name and move it into place.
+
+    Args:
+        external_data: refer to these files, which must lie in the folder of ``path``, or to a copy beside it.
+
+    Raises:
+        UsageError: the folder does not exist or cannot be written.
+        ModelError: it is too large for one file.
+    """
+    if any(map(in_other_file, proto.graph.initializer)):
+        proto = place(proto, path, external_data)
+    if model_size(proto) > _MOST:
+        raise _too_large(str(path))
+    write_file(path, lambda file: file.writelines(model_bytes(proto)))

@@ -1,0 +1,204 @@
+"""What multiplies and is no operator of the main graph: in bodies of If, Loop and Scan, and in local functions.
+
+It stays digital. It is listed, and its MACs are counted, as often as its body is written, so that the analog
+share of a network is never told too large: both branches of an If, one turn of a Loop or Scan. An operator goes by its
+name, or, where that is none or taken, by ``HOLDER/BRANCH/NAME``, with a suffix where even that is taken.
+"""
+
+import math
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import onnx
+
+from lhc.graph import CANDIDATE_OPS, Layer, Obstacle, Work
+from lhc.model import OnnxModel, subgraphs
+from lhc.onnx_io.operators.operator_names import kind_of
+from lhc.onnx_io.operators.operator_table import NO_SIZES, found_in, may_multiply
+from lhc.onnx_io.operators.weight_matrix import Unsized, data_operands, matrix_shape
+from lhc.onnx_io.read.constants import Constants
+from lhc.onnx_io.read.shapes import Shape, declared_shape
+
+__all__ = ["Inner", "free_name", "inner_nodes", "is_product", "nested_layers"]
+
+_TURNS = (
+    "it can be placed where the file or samples (--data) tell how many turns there are, at most 64, and nothing but"
+    " their number ends them"
+)
+_HINTS = {
+    "If": "samples (--data) tell which branch calls take, and what lies in that can be placed",
+    "Loop": _TURNS,
+    "Scan": _TURNS,
+}
+"""By the operator that holds a body: when what lies in it can be placed."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """An operator inside a body that multiplies, or that lhc does not know.
+
+    Attributes:
+        name: unique in the model.
+        place: where it is, in words.
+        graphs: the bodies that hold it, outermost first.
+        holder: operator whose body the innermost is.
+    """
+
+    name: str
+    node: onnx.NodeProto
+    place: str
+    graphs: tuple[onnx.GraphProto, ...]
+    holder: str
+
+
+def is_product(node: onnx.NodeProto) -> bool:
+    """Whether an operator is a MatMul, Gemm, Conv or the like, of ONNX's own domain."""
+    return node.op_type in CANDIDATE_OPS and node.domain in ("", "ai.onnx")
+
+
+def inner_nodes(graph: onnx.GraphProto) -> Iterator[Inner]:
+    """All operators in the bodies of others that may multiply, in the order of the file."""
+    taken = {node.name for node in graph.node}
+    for node in graph.node:
+        yield from _inside(node, (), taken)
+
+
+def _inside(holder: onnx.NodeProto, graphs: tuple[onnx.GraphProto, ...], taken: set[str]) -> Iterator[Inner]:
+    title = holder.name or next(iter(holder.output), "")
+    for branch, graph in subgraphs(holder):
+        for index, node in enumerate(graph.node):
+            if may_multiply(node):
+                path = f"{title}/{branch}/{node.name or f'{node.op_type}_{index}'}"
+                name = free_name(node.name or path, taken, path)
+                place = f"in the {branch} of {holder.op_type} {title!r}"
+                yield Inner(name, node, place, (*graphs, graph), holder.op_type)
+            yield from _inside(node, (*graphs, graph), taken)
+
+
+def free_name(name: str, taken: set[str], path: str | None = None) -> str:
+    """The name, or the path to it, or that with a number, whichever is free; it is taken then."""
+    path = name if path is None else path
+    free, number = path if name in taken else name, 0
+    while free in taken:
+        number += 1
+        free = f"{path}_{number}"
+    taken.add(free)
+    return free
+
+
+def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[str, Shape], samples: int) -> list[Layer]:
+    """What multiplies in a model and is no operator of its main graph.
+
+    Args:
+        inferred: its graph without local functions, with the shapes that inference found.
+        known: shapes of the main graph's tensors.
+    """
+    outside = _Scope(ChainMap(dict(known)), Constants(inferred))
+    scopes: dict[int, _Scope] = {}
+    layers: list[Layer] = []
+    for inner in inner_nodes(inferred):
+        scope = outside
+        for graph in inner.graphs:
+            if id(graph) not in scopes:
+                scopes[id(graph)] = scope.inside(graph)
+            scope = scopes[id(graph)]
+        place = f"{inner.place}; {_HINTS.get(inner.holder, 'only operators of the main graph are placed')}"
+        layers += _layers(inner.name, inner.node, scope, samples, place)
+    layers += _not_taken(model, outside)
+    if model.proto.functions:
+        own = {(node.op_type, *node.output) for node in model.proto.graph.node}
+        inlining = "'lhc analyze --inline-functions OUT.onnx' writes a model in which it can be placed"
+        taken = {layer.name for layer in layers} | {node.name for node in model.proto.graph.node}
+        for node in inferred.node:
+            if may_multiply(node) and (node.op_type, *node.output) not in own:
+                path = f"{node.op_type} {next(filter(None, node.output), '')}"
+                name = free_name(node.name or path, taken, path)
+                place = f"in a local function; {inlining}" if is_product(node) else "in a local function"
+                layers += _layers(name, node, outside, samples, place)
+        layers += _not_inlined(model, inferred)
+    return layers
+
+
+def _not_inlined(model: OnnxModel, inferred: onnx.GraphProto) -> Iterator[Layer]:
+    """Calls of functions that are written for other versions of operators, which onnx does not inline."""
+    multiplying = {(f.domain, f.name) for f in model.proto.functions if any(map(may_multiply, f.node))}
+    why = "in a local function for other versions of operators than the model's; what it multiplies counts nothing"
+    refusal, work = Obstacle("unsupported", why), Work(missing="operator")
+    for index, node in enumerate(inferred.node):
+        if (node.domain, node.op_type) in multiplying:
+            inputs, outputs = tuple(filter(None, node.input)), tuple(node.output)
+            yield Layer(
+                f"{kind_of(node)} (call {index})", kind_of(node), inputs, outputs, refusal=refusal, counted=work
+            )
+
+
+def _not_taken(model: OnnxModel, outside: "_Scope") -> Iterator[Layer]:
+    """What multiplies in those branches of an If that calls do not take: it counts nothing."""
+    if model.file is None or all(taken.isdigit() for taken in model.file.control.values()):
+        return
+    graph = model.proto.graph
+    kept = {node.name for node in graph.node} | {inner.name for inner in inner_nodes(graph)}
+    kept |= {origin.node for origin in model.file.origins.values()}
+    for inner in inner_nodes(model.file.proto.graph):
+        if inner.name in kept:
+            continue
+        scope = outside
+        for body in inner.graphs:
+            scope = scope.inside(body)
+        place = f"{inner.place}; calls that the plan is for take other branches"
+        for layer in _layers(inner.name, inner.node, scope, 1, place):
+            weights = layer.work.weights if layer.work else ()
+            parameters = sum(math.prod(scope.constants.shape(name)) for name in weights)
+            work = Work(parameters=parameters, weights=weights)
+            yield replace(layer, refusal=Obstacle("unsupported", place), counted=work)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scope:
+    """What is known inside a body: shapes and constants, its own and those around it."""
+
+    shapes: ChainMap[str, Shape]
+    constants: Constants
+    graph: onnx.GraphProto | None = None  # kept, so that its id stays its own
+
+    def inside(self, graph: onnx.GraphProto) -> "_Scope":
+        values = (*graph.value_info, *graph.output, *graph.input)
+        own = {v.name: shape for v in values if (shape := declared_shape(v)) is not None}
+        return _Scope(self.shapes.new_child(own), Constants(graph, self.constants), graph)
+
+    def shape(self, tensor: str) -> Shape | None:
+        if self.constants.is_stored(tensor):
+            return self.constants.shape(tensor)
+        return self.shapes.get(tensor)
+
+
+def _layers(name: str, node: onnx.NodeProto, scope: _Scope, samples: int, place: str) -> Iterator[Layer]:
+    """The operator as a layer, unless it multiplies nothing."""
+    if is_product(node):
+        work = _product(node, scope, samples)
+        place = f"{place}; {NO_SIZES}" if work.missing else place
+    else:
+        found = found_in(node, scope.constants, scope.shape, samples)
+        if found is None:
+            return
+        work = found[0]
+        place = f"{place}; {found[1].detail}"
+    inputs, outputs = tuple(filter(None, node.input)), tuple(node.output)
+    yield Layer(name, kind_of(node), inputs, outputs, refusal=Obstacle("unsupported", place), counted=work)
+
+
+def _product(node: onnx.NodeProto, scope: _Scope, samples: int) -> Work:
+    """What a MatMul, Gemm, Conv or the like multiplies."""
+    first, second = (node.input[i] for i in data_operands(node))
+    stored = next((i for i, tensor in ((1, second), (0, first)) if tensor in scope.constants), None)
+    weights = () if stored is None else ((first, second)[stored],)
+    shapes = [scope.shape(tensor) for tensor in (first, second, node.output[0])]
+    if shapes[0] is not None and shapes[1] is not None and shapes[2] is not None:
+        with suppress(Unsized, IndexError):
+            matrix = matrix_shape(node, stored, shapes[0], shapes[1], shapes[2], samples)
+            if stored is None:
+                return Work(activations=(matrix,))
+            return Work((matrix,), parameters=matrix.parameters, weights=weights)
+    return Work(weights=weights, missing="sizes")

@@ -1,0 +1,1 @@
+"""Changes to a model that leave what it computes as it is: adapters, channel scales, column copies, batch."""

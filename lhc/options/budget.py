@@ -1,0 +1,64 @@
+"""What a placement may lose, and on how many of all chips."""
+
+from typing import Literal
+
+from lhc.errors import UsageError
+from lhc.options.declaration.option_fields import option, options
+from lhc.options.declaration.value_parsing import share_of
+
+__all__ = ["BudgetOptions", "DropType", "YieldOptions"]
+
+DropType = Literal["absolute", "relative"]
+
+
+@options
+class BudgetOptions:
+    """The accuracy that the user can afford to lose."""
+
+    PANEL = "Budget"
+
+    max_drop: float | str | None = option(
+        "Greatest mean drop that you allow (rise, of an error), in the metric's unit (0.01 or 1% is one point of"
+        " accuracy); a zoo model's own by default, else 0.01.",
+        default=None,
+        metavar="X",
+        reads=str | None,
+    )
+    drop_type: DropType | None = option(
+        "Whether --max-drop is absolute, or relative to the digital value; by default as annotated where the"
+        " annotated budget is taken, else absolute.",
+        default=None,
+        metavar="T",
+        rare=True,
+    )
+    generalize: bool = option("Decide for other samples too, not for these samples alone.", default=False)
+
+
+@options
+class YieldOptions:
+    """How many of all chips are to hold the budget."""
+
+    PANEL = "Budget"
+
+    yield_share: float | str | None = option(
+        "Besides the mean, this share of all chips has to hold the budget one by one (0.95 or 95%), on these samples."
+        " A placement that is judged again has the share that it was judged by, by default.",
+        default=None,
+        flag="--yield",
+        metavar="SHARE",
+        reads=str | None,
+    )
+
+    @property
+    def least_yield(self) -> float | None:
+        """The share of chips as a number.
+
+        Raises:
+            UsageError: a share of no chips, or none.
+        """
+        if self.yield_share is None:
+            return None
+        share = share_of(self.yield_share, "--yield")
+        if share == 0:
+            raise UsageError("--yield must be above 0: leave it out where the mean over chips is all that counts")
+        return share

@@ -1,0 +1,373 @@
+"""The options by subject; a command takes some of these classes (`lhc.options.by_command`).
+
+Each class checks what its values mean by themselves; what depends on model or samples is checked where these are known.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lhc.errors import UsageError
+from lhc.options.data import Data, SampleSource, SomeSamples
+from lhc.options.declaration.option_fields import option, options
+from lhc.options.declaration.value_parsing import (
+    AskedEngine,
+    Engine,
+    bytes_of,
+    check_times,
+    copies_of,
+    engine_of,
+    hardware_of,
+    shapes_of,
+    time_of,
+    times_of,
+)
+from lhc.options.model import ExternalData, Model, ModelForm
+from lhc.support.number_formatting import check_confidence
+
+if TYPE_CHECKING:
+    from lhc.hardware import Hardware
+    from lhc.plan import Plan
+
+__all__ = [
+    "Chips",
+    "CopiesOptions",
+    "Data",
+    "Emulating",
+    "Engine",
+    "Execution",
+    "ExternalData",
+    "GivenPlacement",
+    "GoalOptions",
+    "LayerSelection",
+    "MachineOptions",
+    "Model",
+    "ModelForm",
+    "Objective",
+    "PlacedMachine",
+    "Progress",
+    "Progressing",
+    "Ranking",
+    "RankingMethod",
+    "ReadTime",
+    "ReadTimes",
+    "SampleSource",
+    "Seeded",
+    "Selection",
+    "Shapes",
+    "SomeSamples",
+    "silent",
+]
+
+Progress = Callable[[str, int, int], None]
+"""Called as work proceeds: what is done, how much of it is done, how much it is in all."""
+Objective = Literal["energy", "latency", "macs"]
+RankingMethod = Literal["auto", "measure", "fisher"]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+@options
+class Seeded:
+    """What makes a run repeatable."""
+
+    PANEL = "Chips"
+
+    seed: int = option("Fixes devices and noise.", default=0, metavar="N", least=0)
+
+
+@options
+class Chips(Seeded):
+    """Programmings, and how sure figures are."""
+
+    draws: int = option("Chips (programmings) per placement; a test uses at least this many.", default=10, metavar="N")
+    confidence: float = option(
+        "Two-sided level of the intervals: at 0.9 each bound may err in 5 % of all runs.",
+        default=0.9,
+        metavar="C",
+        rare=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence)
+
+
+@options
+class MachineOptions:
+    """The hardware, where a model is to be placed on it."""
+
+    PANEL = "Machine"
+
+    hardware: "Hardware | str | Path | None" = option(
+        "Preset name, YAML file, or module:name of an aihwkit InferenceRPUConfig.",
+        default="lionheart",
+        metavar="H",
+        reads=str | None,
+        convert=hardware_of,
+        names="presets",
+    )
+
+
+@options
+class PlacedMachine(MachineOptions):
+    """The hardware, where a model may carry its own."""
+
+    hardware: "Hardware | str | Path | None" = option(
+        "Preset, YAML file, or module:name of an aihwkit InferenceRPUConfig; by default that of the annotations, else"
+        " lionheart.",
+        default=None,
+        metavar="H",
+        names="presets",
+        reads=str | None,
+        convert=hardware_of,
+    )
+
+
+@options
+class CopiesOptions:
+    """How often tiles hold the weights of a layer."""
+
+    PANEL = "Machine"
+
+    copies: str | int = option(
+        "How often tiles hold the weights of a layer, so that errors of devices average out. auto: as often as"
+        " fits in the tiles that the layer takes anyway, and with --max-tiles in those left over, where the"
+        " hardware allows copies; off: once; K: K times for every layer.",
+        default="auto",
+        metavar="auto|off|K",
+        reads=str,
+        convert=copies_of,
+    )
+
+
+@options
+class ReadTime:
+    """When the machine is looked at."""
+
+    PANEL = "Machine"
+
+    t_inference: float | str | None = option(
+        "Time from the first read to the moment that is looked at: seconds, or 30min, 1h, 1d, 1y; the hardware's own by"
+        " default.",
+        default=None,
+        metavar="T",
+        unit="s",
+        convert=time_of,
+    )
+
+    def __post_init__(self) -> None:
+        check_times([] if self.t_s is None else [self.t_s])
+
+    @property
+    def t_s(self) -> float | None:
+        """The time in seconds."""
+        return None if self.t_inference is None else time_of(self.t_inference)
+
+
+@options
+class ReadTimes:
+    """When the machine is looked at, at one or more times."""
+
+    PANEL = "Machine"
+
+    times: Sequence[float | str] | float | str | None = option(
+        "Times from the first read to the moments that are looked at: seconds, or 30min, 1h, 1d, 1y, separated by"
+        " commas.",
+        default=None,
+        flag="--t-inference",
+        metavar="0,1h,1d",
+        unit="s",
+        reads=str | None,
+        convert=times_of,
+    )
+
+    def __post_init__(self) -> None:
+        check_times(self.times_s or [])
+
+    @property
+    def times_s(self) -> list[float] | None:
+        """The times in seconds."""
+        return None if self.times is None else times_of(self.times)
+
+
+@options
+class Shapes:
+    """Sizes that the file leaves open."""
+
+    PANEL = "Model"
+
+    shapes: Mapping[str, tuple[int, ...]] | None = option(
+        "Full shape of an input that the file leaves open.",
+        default=None,
+        flag="--shape",
+        metavar="NAME=1,3,224,224",
+        reads=list[str],
+        convert=shapes_of,
+    )
+
+
+@options
+class GivenPlacement:
+    """Which layers are analog, where nothing is searched."""
+
+    PANEL = "Placement"
+
+    placement: "Plan | Iterable[str] | None" = option(
+        'Which layers are analog: a plan, their names, or "all-analog"; by default what the annotations say.',
+        default=None,
+        instead="the model's annotations",
+    )
+    all_analog: bool = option("Ignore annotations: every eligible layer is analog.", default=False)
+
+    def __post_init__(self) -> None:
+        if not (self.placement is None or hasattr(self.placement, "layers") or isinstance(self.placement, Iterable)):
+            raise UsageError(f"placement {self.placement!r}: give an lhc.Plan or the names of layers")
+
+    @property
+    def everything(self) -> bool:
+        """Whether every eligible layer is analog; ``placement`` may say so as in `lhc.HybridSession`."""
+        return self.all_analog or self.placement == "all-analog"
+
+    @property
+    def names_layers(self) -> bool:
+        """Whether the analog layers are named, instead of those of a plan or of the annotations."""
+        return self.everything or not (self.placement is None or hasattr(self.placement, "layers"))
+
+
+@options
+class GoalOptions:
+    """What a placement is to be good at, apart from accuracy."""
+
+    PANEL = "Goal"
+
+    objective: Objective | None = option(
+        "What to optimise: least energy, least latency, or most macs on tiles. By default energy where the hardware has"
+        " costs, else macs.",
+        default=None,
+        metavar="O",
+    )
+    max_tiles: int | None = option("Use at most this many tiles.", default=None, metavar="N")
+    max_latency: float | None = option("A sample may take at most this long.", default=None, metavar="S", unit="s")
+    max_energy: float | None = option("A sample may cost at most this energy.", default=None, metavar="J", unit="J")
+    group: Sequence[str] = option(
+        "Layers that move together: block, input (layers that read the same tensor, as q, k, v do), or a pattern.",
+        default=(),
+        metavar="P",
+        reads=list[str],
+    )
+
+
+@options
+class LayerSelection:
+    """Which layers are looked at. Patterns are globs, or regular expressions after ``re:``."""
+
+    PANEL = "Layers"
+
+    include: Sequence[str] = option(
+        "Look at these layers only (glob, or re:…).", default=(), metavar="P", reads=list[str]
+    )
+    exclude: Sequence[str] = option("Leave these layers digital, unmeasured.", default=(), metavar="P", reads=list[str])
+
+
+@options
+class Selection(LayerSelection):
+    """Which layers are looked at, and which are fixed."""
+
+    force_analog: Sequence[str] = option("These layers are analog.", default=(), metavar="P", reads=list[str])
+    force_digital: Sequence[str] = option("These layers are digital.", default=(), metavar="P", reads=list[str])
+
+
+@options
+class Ranking:
+    """How the damage of single layers is found."""
+
+    PANEL = "Search"
+
+    method: RankingMethod = option(
+        "How sensitivities are found: measure, fisher (predicted from gradients), or auto (predicted, and a few"
+        " measured to check; all measured where these do not agree).",
+        default="auto",
+        metavar="M",
+    )
+
+
+@options
+class Progressing:
+    """What is told while work proceeds."""
+
+    PANEL = "Execution"
+
+    progress: Progress = option("Called as work proceeds.", default=silent, instead="a bar on stderr; -q: none")
+
+    def __post_init__(self) -> None:
+        if not callable(self.progress):
+            raise UsageError(f"progress {self.progress!r}: give a function of what is done, how much, and of how much")
+
+
+@options
+class Emulating:
+    """How what tiles compute is computed."""
+
+    PANEL = "Execution"
+
+    engine: AskedEngine = option(
+        "How products on tiles are computed. aihwkit is the definition: aihwkit's arithmetic in PyTorch, on a GPU where"
+        " it has one. fast computes the same for ordinary tiles in compiled loops, and is checked against it. auto"
+        " takes fast where the machine allows it.",
+        default="auto",
+        convert=engine_of,
+        metavar="E",
+        rare=True,
+    )
+
+
+@options
+class Execution(Progressing):
+    """How the work is carried out. Results do not depend on it."""
+
+    jobs: int = option("Processes, one thread each.", default=1, short="-j", metavar="N", least=1, most=1024)
+    scheduler: str | None = option(
+        "Measure on the workers of this Dask scheduler instead.", default=None, metavar="tcp://H:P", rare=True
+    )
+    work_dir: Path | str | None = option(
+        "Where finished evaluations are kept: by default in your cache by a command, nowhere by a Python call.",
+        default=None,
+        metavar="DIR",
+        reads=Path | None,
+        rare=True,
+    )
+    fresh: bool = option("Do not use evaluations that are kept there already.", default=False, rare=True)
+    memory: str | int = option(
+        "Memory of each process for programmed tiles and outputs, such as 2GiB or 500MB.",
+        default="2GiB",
+        metavar="SIZE",
+        unit="bytes",
+        reads=str,
+        rare=True,
+    )
+    timeout: float | str | None = option(
+        "Begin nothing new after this time (seconds, or 30min, 2h); end with the best so far.",
+        default=None,
+        metavar="T",
+        unit="s",
+        convert=time_of,
+        above=0,
+    )
+
+    def __post_init__(self) -> None:
+        if self.bytes < 2**20:
+            raise UsageError(f"--memory must be at least 1 MiB, got {self.memory}")
+        if self.scheduler is not None and self.jobs > 1:
+            raise UsageError("--jobs is for processes of this machine; a --scheduler has workers of its own")
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The timeout in seconds."""
+        return None if self.timeout is None else time_of(self.timeout)
+
+    @property
+    def bytes(self) -> int:
+        """The memory in bytes."""
+        return bytes_of(self.memory)

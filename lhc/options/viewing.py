@@ -1,0 +1,146 @@
+"""Options of commands that look at what there is, and neither measure nor place: they load no others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lhc.errors import UsageError
+from lhc.options.declaration.option_fields import argument, option, options
+from lhc.options.model import Model
+from lhc.options.output import Json, Printing, Replacing
+
+__all__ = ["DiffOptions", "HardwareOptions", "InspectOptions", "ReportOptions", "ViewOptions"]
+
+
+@options
+class DiffOptions(Json):
+    """The options of ``lhc diff``."""
+
+    before: str = argument(
+        "An annotated model, or a machine: a preset or YAML file.", kw_only=False, metavar="A.lhc.onnx"
+    )
+    after: str = argument("Another one.", kw_only=False, metavar="B.lhc.onnx")
+
+
+@options
+class HardwareOptions(Replacing):
+    """The options of ``lhc hardware``."""
+
+    PANEL = "Machine"
+
+    name: str | None = argument(
+        "Preset name, YAML file, or module:name of an aihwkit InferenceRPUConfig.",
+        kw_only=False,
+        default=None,
+        metavar="NAME",
+        names="presets",
+    )
+    measured: Path | None = option(
+        "Devices as measured: a CSV with target_us, time_s, conductance_us, device (and chip); everything else comes"
+        " from NAME.",
+        default=None,
+        metavar="FILE.csv",
+    )
+    fusion_targets: Path | None = option(
+        "With --measured: both are aihwkit's CSVs for the Fusion chip, this one with the targets.",
+        default=None,
+        metavar="FILE.csv",
+        rare=True,
+    )
+    fault_map: Path | None = option(
+        "Stuck cells of one chip, as its test found them: a CSV with tile, row, column, side, stuck;"
+        " everything else comes from NAME.",
+        default=None,
+        metavar="FILE.csv",
+    )
+    out: Path | None = option("Write the description there.", default=None, short="-o", metavar="OUT.yaml")
+
+    def __post_init__(self) -> None:
+        if self.out is not None and self.name is None and self.measured is None:
+            raise UsageError(f"-o {self.out}: name the machine to write, e.g. lhc hardware lionheart -o {self.out}")
+        if self.fusion_targets is not None and self.measured is None:
+            raise UsageError("--fusion-targets are the targets of what --measured holds: give both")
+        if self.fault_map is not None and self.name is None:
+            raise UsageError(
+                "--fault-map: name the machine whose cells these are, e.g. lhc hardware mine.yaml --fault-map …"
+            )
+
+
+@options
+class InspectOptions(Printing, Replacing, Model):
+    """The options of ``lhc inspect``."""
+
+    out: Path | None = option(
+        "Write the layer graph with the placement on its nodes: .graphml for yEd, Gephi and Cytoscape, or .json"
+        " (node-link).",
+        default=None,
+        short="-o",
+        metavar="OUT.graphml",
+        result="lhc.layer_graph(model)",
+    )
+    layer_assignment: str | None = option(
+        "Print the onnxruntime setting that sends analog layers to DEVICE (npu, …), by layer_ann or else by names.",
+        default=None,
+        metavar="DEVICE",
+        result="lhc.onnx_io.layer_assignment(model, device)",
+    )
+    nnpa_config: bool = option(
+        "Print the placement as JSON for onnx-mlir --config-file.",
+        default=False,
+        result="lhc.onnx_io.nnpa_config(model, plan)",
+        rare=True,
+    )
+    fusion: Path | None = option(
+        "Write what the devices of analog layers are programmed to, as aihwkit's CSV for the Fusion chip.",
+        default=None,
+        metavar="F.csv",
+        result="lhc.onnx_io.annotate.fusion_csv.fusion_csv(model, graph, plan)",
+        rare=True,
+    )
+
+
+@options
+class ReportOptions(Replacing):
+    """The options of ``lhc report``; in Python ``lhc.report_of``."""
+
+    source: str | None = argument(
+        "An annotated model, a folder of results, or a report as .json.",
+        kw_only=False,
+        default=None,
+        metavar="MODEL|DIR",
+    )
+    outputs: Sequence[Path] = option(
+        "Where to: .html, .md, .pdf or .json; .csv (layers), .svg (pictures); .netron.json for Netron,"
+        " .node_data.json for Model Explorer. Repeatable; Markdown on stdout by default.",
+        default=(),
+        flag="--out",
+        short="-o",
+        metavar="OUT",
+        reads=list[Path],
+        result="lhc.report.exports.formats.save_report(report, path)",
+    )
+    work_dir: Path | None = option(
+        "Where finished evaluations are kept: by default in your cache by a command, nowhere by a Python call.",
+        default=None,
+        metavar="DIR",
+    )
+    schema: bool = option("Print the JSON schema of reports.", default=False, result="Report.json_schema()")
+    json: bool = option("JSON on stdout instead of Markdown.", default=False, result="report.to_json()")
+
+
+@options
+class ViewOptions(Model):
+    """The options of ``lhc view``."""
+
+    PANEL = "Output"
+
+    port: int = option(
+        "By default a free one.",
+        default=0,
+        metavar="N",
+        least=0,
+        most=65_535,
+        result="lhc.report.viewer.local_server.make_server(site, port)",
+    )
+    no_browser: bool = option(
+        "Only print the address.", default=False, result="lhc.report.viewer.local_server.serve(server)"
+    )

@@ -1,0 +1,1 @@
+"""What the pipeline starts from: model, samples, machine and objective, read and checked."""

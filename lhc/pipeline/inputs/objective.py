@@ -1,0 +1,144 @@
+"""What a search is after: the budget of accuracy, the objective, bounds, and what moves together."""
+
+from dataclasses import replace
+
+from lhc.errors import UsageError
+from lhc.measure.budget_test import Budget, parse_drop
+from lhc.measure.sensitivity.hilal_curvature import curvatures
+from lhc.options.budget import BudgetOptions, DropType, YieldOptions
+from lhc.options.by_command import RetrainOptions, RobustnessOptions
+from lhc.options.shared import GoalOptions
+from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
+from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.pipeline_state import Study
+from lhc.plan import Outcome
+from lhc.samples.task import Task
+from lhc.stats import least_draws
+
+__all__ = [
+    "DEFAULT_MAX_DROP",
+    "ample_chips",
+    "budget_as_placed",
+    "budget_of",
+    "budget_of_plan",
+    "chips_for",
+    "chips_of",
+    "goal_of",
+    "search_options",
+    "with_goal",
+    "with_yield",
+]
+
+AskedAnew = RetrainOptions | RobustnessOptions
+DEFAULT_MAX_DROP = 0.01
+YIELD_CHIPS = 3
+"""Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
+
+
+def budget_of(options: BudgetOptions, confidence: float, opened: Opened) -> Budget:
+    """The budget of a user's options; a zoo model's own drop by default.
+
+    Raises:
+        UsageError: a drop that makes no sense.
+    """
+    drop = options.max_drop
+    if drop is None:
+        drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
+    value, percentage = parse_drop(drop)
+    return Budget(value, options.drop_type or "absolute", confidence, options.generalize, percentage)
+
+
+def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: DropType | None, confidence: float) -> Budget:
+    """The budget that a placement was judged by.
+
+    Args:
+        metric: the one that the user gives, if any.
+        drop_type: likewise.
+
+    Raises:
+        UsageError: the user wants drops in another metric or of another kind than that budget's.
+    """
+    for option, mine, its in (("metric", metric, outcome.metric), ("drop-type", drop_type, outcome.drop_type)):
+        if mine is not None and mine != its:
+            raise UsageError(
+                f"--{option} {mine}: the budget of the placement, {outcome.max_drop:g}, is for {its}; give --max-drop"
+            )
+    percentage = outcome.percent or outcome.drop_type == "relative"
+    return Budget(outcome.max_drop, outcome.drop_type, confidence, percentage=percentage, share=outcome.yield_share)
+
+
+def with_yield(budget: Budget, options: YieldOptions) -> Budget:
+    """The budget with the share of chips that the user names, if any."""
+    share = options.least_yield
+    return budget if share is None else replace(budget, share=share)
+
+
+def budget_as_placed(options: AskedAnew, confidence: float, opened: Opened, outcome: Outcome | None) -> Budget:
+    """The budget that the user names, else the one that a placement was judged by."""
+    if outcome is None or options.max_drop is not None:
+        return with_yield(budget_of(options, confidence, opened), options)
+    found = budget_of_plan(outcome, options.metric, options.drop_type, confidence)
+    return with_yield(replace(found, generalize=options.generalize), options)
+
+
+def chips_for(share: float | None, error: float) -> int:
+    """Chips that show a share of all if every one of them holds the budget; 0 where none is wanted."""
+    return 0 if share is None else least_draws(share, error)
+
+
+def ample_chips(share: float | None, error: float) -> int:
+    """Chips with which a few may fail."""
+    return YIELD_CHIPS * chips_for(share, error)
+
+
+def chips_of(flag: str, given: int | None, least: int, share: float | None, error: float) -> int:
+    """Chips of a test: those that the user names, else ``least``, and so many that a few may fail.
+
+    Raises:
+        UsageError: fewer than can show the share of all that is to hold the budget.
+    """
+    if given is None:
+        return max(least, ample_chips(share, error))
+    if given < chips_for(share, error):
+        raise UsageError(
+            f"{flag} {given}: --yield {share:g} takes {chips_for(share, error)} chips, if every one of them holds the"
+            " budget; allow more, or a lower --yield"
+        )
+    return given
+
+
+def goal_of(options: GoalOptions, strategy: type[Strategy]) -> Goal:
+    """The goal that the user names, as far as it is known before the network is read.
+
+    Raises:
+        UsageError: the strategy cannot go for it.
+    """
+    goal = Goal(options.objective or "macs", options.max_tiles, options.max_latency, options.max_energy)
+    check_goal(strategy, goal)
+    return goal
+
+
+def with_goal(study: Study, options: GoalOptions, strategy: type[Strategy]) -> Study:
+    """The study with its goal: the objective is the user's, else the default for network, machine and strategy."""
+    goal = goal_of(options, strategy)
+    if options.objective is None:
+        goal = replace(goal, objective=default_objective(strategy, study.graph, study.plan.hardware))
+    return replace(study, goal=goal, group=tuple(options.group))
+
+
+def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
+    """What a strategy is told.
+
+    Args:
+        curved: samples for the curvatures that the strategy requires.
+
+    Raises:
+        UsageError: a group that matches no layer, or curvatures without class labels.
+        ConfigError: the goal needs costs, and the hardware describes none.
+    """
+    together = wanted_together(study.graph, study.plan, study.group)
+    drop = None if study.budget is None else study.budget.max_drop
+    options = SearchOptions(study.goal, together, drop, study.options.seed, copies=study.copies)
+    if curved is None or not study.plan.eligible:
+        return options
+    return replace(options, curvatures=curvatures(study.bench(curved), study.plan.eligible))

@@ -1,0 +1,229 @@
+"""Samples from files, functions or arrays, checked against the inputs of a model.
+
+Keys are input names; the only array that is not the targets may have any name where the model has one input. The
+first axis of every array counts samples, but an input that the model declares without axes has one value for all of
+them. Samples of a folder or a function are read, and converted, block by block; an ``.npz`` is held in memory.
+"""
+
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lhc.errors import DataError, UsageError
+from lhc.model import OnnxModel
+from lhc.onnx_io import Shape, input_shapes
+from lhc.runtime.onnxruntime.sessions import tensor_infos
+from lhc.samples.input_types import Converted, converted
+from lhc.samples.metrics import Array, Metric, get_metric
+from lhc.samples.npy_files import read_npz
+from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout
+from lhc.samples.shards import read_folder
+from lhc.samples.streams import from_function
+from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
+from lhc.support.user_objects import load_function
+
+__all__ = ["first_samples", "has_labels", "load_task"]
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def load_task(
+    source: DataSource,
+    model: OnnxModel,
+    metric: Metric | None = None,
+    label_key: str = "labels",
+    samples: int | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+    axes: Mapping[str, SampleAxis] | None = None,
+) -> Task:
+    """A task for this model.
+
+    Args:
+        source: an ``.npz`` file; a folder with one ``.npy`` per input, or with ``.npz`` shards; a function, or its name
+            ``module:function``, that yields blocks of arrays by name, or returns arrays or a task; arrays by name; a
+            task.
+        model: whose inputs the data has to fit.
+        metric: by default a task's own, else accuracy where there are class labels, else agreement; neither counts as
+            chosen. One that is not chosen itself leaves a task its own.
+        samples: take the first so many; what lies behind them is not read.
+        tell: is called with what the user may not have meant.
+        axes: of inputs that have samples elsewhere than on the first axis. Arrays of files and arrays by name have
+            them there too; a function and a task give samples first.
+
+    Raises:
+        DataError: not readable, or it does not fit the model.
+        UsageError: a metric has to be chosen, or a function cannot be imported.
+    """
+    where = _where(source)
+    found = _found(source, where, samples)
+    if isinstance(found, Task):
+        task = found if metric is None or not metric.chosen else found.with_metric(metric)
+        layout = SampleLayout(axes) if axes else task.layout
+        inputs = _fitted(task.inputs, model, where, layout.inputs)
+        if all(inputs.get(name) is array for name, array in task.inputs.items()):
+            return task.head(samples).with_layout(layout)
+        made = _task(inputs, task.targets, task.metric, samples, where, task.documents)
+        return made.with_class_axis(task.class_axis).with_layout(layout)
+    arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
+    targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
+    named = _named(arrays, model, label_key, targets is None, where)
+    layout = SampleLayout(axes or {})
+    if not callable(source):
+        named = {name: _first_axis(array, layout.inputs.get(name, 0)) for name, array in named.items()}
+    inputs = _fitted(named, model, where, layout.inputs)
+    for array, name in zip(arrays, named, strict=True):
+        if array != name:
+            tell(f"array {array!r} of {where} is taken for the only input, {name!r}")
+    judge = metric or replace(get_metric(_default_metric(targets, where)), chosen=False)
+    return _task(inputs, targets, judge, samples, where).with_layout(layout)
+
+
+def _first_axis(array: Samples, axis: SampleAxis) -> Samples:
+    """An array that lies as the network takes it, with samples first; all of it is read where it has them elsewhere."""
+    if axis == CALL or axis == 0 or axis >= array.ndim:
+        return array
+    return np.moveaxis(np.asarray(array), axis, 0)
+
+
+def first_samples(source: DataSource, label_key: str = "labels") -> dict[str, Array]:
+    """The first two samples by the names that the data gives its inputs: for what has no inputs to compare with yet.
+
+    Args:
+        source: as in `load_task`.
+
+    Raises:
+        DataError: not readable.
+        UsageError: a function that cannot be imported.
+    """
+    found = _found(source, _where(source), 2)
+    arrays = found.inputs if isinstance(found, Task) else {n: a for n, a in found.items() if n != label_key}
+    kept = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in arrays.items()}
+    return {name: np.asarray(array[:2] if array.ndim else array) for name, array in kept.items()}
+
+
+def _where(source: DataSource) -> str:
+    """What messages call the data."""
+    if isinstance(source, Task):
+        return "the task"
+    if isinstance(source, Mapping):
+        return "the data"
+    return getattr(source, "__qualname__", str(source))
+
+
+def _found(source: DataSource, where: str, samples: int | None) -> Task | Mapping[str, Samples]:
+    if isinstance(source, Task | Mapping):
+        return source
+    if callable(source):
+        return from_function(source, where, samples)
+    if not isinstance(source, str | Path):
+        raise UsageError(
+            f"data is a {type(source).__name__}; give a path, arrays by input name, a function that yields such, or an"
+            " lhc.Task"
+        )
+    path = Path(source)
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error
+    if is_folder:
+        return read_folder(path)
+    if path.suffix == ".npy":
+        raise DataError(f"{where}: one array; give its folder, which holds one .npy per input")
+    if not exists and _FUNCTION.fullmatch(str(source)):
+        return from_function(load_function(str(source), "--data"), where, samples)
+    return read_npz(path)
+
+
+def _task(
+    inputs: Mapping[str, Samples],
+    targets: Array | None,
+    metric: Metric,
+    samples: int | None,
+    where: str,
+    documents: Indices | None = None,
+) -> Task:
+    try:
+        for array in inputs.values():
+            if isinstance(array, Converted):
+                array.look_through(samples)
+        # Cut first: what lies behind the samples asked for may be large, and whether it is finite does not matter.
+        head = Task(inputs, targets, metric, finite=True, documents=documents).head(samples)
+        return Task(head.inputs, head.targets, head.metric, documents=head.documents)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _named(
+    arrays: Mapping[str, Samples], model: OnnxModel, label_key: str, unlabelled: bool, where: str
+) -> Mapping[str, Samples]:
+    """Arrays by input name, none missing and none left over."""
+    names = [info.name for info in tensor_infos(model)]
+    if len(names) == 1 and len(arrays) == 1:
+        return {names[0]: next(iter(arrays.values()))}
+    missing = [name for name in names if name not in arrays]
+    extra = sorted(set(arrays) - set(names))
+    if missing or extra:
+        problems = [f"no array for input {name!r}" for name in missing]
+        problems += [f"{name!r} is neither an input nor the labels" for name in extra]
+        hint = f", or --label-key {extra[0] if len(extra) == 1 else 'NAME'}" if extra and unlabelled else ""
+        raise DataError(
+            f"{where}: {', '.join(problems)}. Keys must be the input names ({', '.join(names)}), and {label_key!r} for"
+            f" the labels{hint}{'; leave out what is neither' if extra else ''}"
+        )
+    return arrays
+
+
+def _default_metric(targets: Array | None, where: str) -> str:
+    if targets is None:
+        return "agreement"
+    if targets.dtype.kind not in "iu":
+        raise UsageError(
+            f"{where}: labels are {targets.dtype}, not integer class indices; give those, or choose a metric for such"
+            " labels (--metric mse, spearman, …)"
+        )
+    return "accuracy"
+
+
+def _fitted(
+    arrays: Mapping[str, Samples], model: OnnxModel, where: str, axes: Mapping[str, SampleAxis]
+) -> dict[str, Samples]:
+    """The inputs of a model, each in the type that it takes and checked against its shape."""
+    shapes = input_shapes(model)
+    infos = tensor_infos(model)
+    missing = [info.name for info in infos if info.name not in arrays]
+    if missing:
+        raise DataError(f"{where}: no array for input {missing[0]!r}; there are {sorted(arrays)}")
+    for info in infos:
+        _check_shape(info.name, arrays[info.name].shape, shapes[info.name], where, axes.get(info.name, 0))
+    return {info.name: converted(arrays[info.name], info.name, info.type, where) for info in infos}
+
+
+def _check_shape(
+    name: str, shape: tuple[int, ...], declared: Shape | None, where: str, samples: SampleAxis = 0
+) -> None:
+    """``shape``: with samples first."""
+    if declared is None:
+        return
+    if samples != 0:
+        declared = ("samples", *(size for axis, size in enumerate(declared) if axis != samples))
+    fits = len(shape) == len(declared) and all(
+        not isinstance(size, int) or axis == 0 or size == shape[axis] for axis, size in enumerate(declared)
+    )
+    if not fits:
+        takes = ", ".join(str(size or "?") for size in declared)
+        counts = "first axis samples" if declared else "one value for all samples"
+        raise DataError(f"{where}: {name!r} has shape {shape}, the model takes ({takes}); {counts}")
+
+
+def has_labels(source: DataSource, label_key: str) -> bool:
+    """Whether samples in an ``.npz``, in a folder of ``.npy`` or in memory come with targets."""
+    if isinstance(source, str | Path) and Path(source).is_file() and zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            return f"{label_key}.npy" in archive.namelist()
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        return (Path(source) / f"{label_key}.npy").is_file()
+    return isinstance(source, Mapping) and label_key in source

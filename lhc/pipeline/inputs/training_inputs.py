@@ -1,0 +1,88 @@
+"""What `lhc retrain` starts from: a placed network, and the samples that train, watch and judge."""
+
+from dataclasses import dataclass, replace
+
+from lhc.errors import DataError, UsageError
+from lhc.measure import Budget, Running
+from lhc.options.by_command import RetrainOptions
+from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.read import as_judged, read_placed, stored_plan
+from lhc.pipeline.training.trained_placement import placed
+from lhc.plan import Plan
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_apart, split_off
+from lhc.support.number_formatting import counted
+
+__all__ = ["ToTrain", "read_to_train"]
+
+TRAINING_PARTS, PARTS = 4, 5
+"""Of one set of samples, four fifths train and one judges."""
+JUDGING_PARTS = 3
+"""One of them watches the training."""
+
+
+@dataclass(frozen=True, eq=False)
+class ToTrain:
+    """A placed network, and the samples that its training takes.
+
+    Attributes:
+        study: with the placement, and chips calibrated on the samples that watch.
+        stored: the placement as it was read; None where the file carries none, or another network's.
+        validation: watches the training.
+        verification: judges, before and after.
+    """
+
+    study: Study
+    analog: frozenset[str]
+    stored: Plan | None
+    budget: Budget
+    training: Task
+    validation: Task
+    verification: Task
+
+
+def read_to_train(options: RetrainOptions, running: Running) -> ToTrain:
+    """The network with its annotations, and the samples.
+
+    Raises:
+        UsageError: no layer is analog, or the same samples are to train and to judge.
+        DataError: there are too few samples.
+    """
+    opened = opened_of(options)
+    stored = stored_plan(options, opened)
+    outcome = None if stored is None else stored.outcome
+    budget = budget_as_placed(options, options.confidence, opened, outcome)
+    training, judging = _samples(as_judged(options, outcome), opened)
+    times = None if options.t_s is None else [options.t_s]
+    study, analog, _ = read_placed(options, running, times, opened=opened, task=judging, least_draws=2)
+    if options.max_drop is None and outcome is not None:
+        budget_of_plan(outcome, study.task.metric.name, None, options.confidence)
+    if not analog:
+        raise UsageError(
+            f"{opened.model.label}: no layer is analog, so there is no noise to train under; 'lhc partition' places"
+            " layers, and with --retrain trains as well"
+        )
+    study = replace(study, plan=placed(study.plan, analog, stored))
+    least = LEAST_OF_PARTS * JUDGING_PARTS
+    if len(study.task) < least:
+        raise DataError(
+            f"{counted(len(study.task), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
+            f" least {least} as --verify-data, or {PARTS * least} as --data, a fifth of which watches and judges"
+        )
+    validation, verification = split_off(study.task, 1, JUDGING_PARTS)
+    study = replace(study, calibrating=validation)
+    return ToTrain(study, analog, stored, budget, training, validation, verification)
+
+
+def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
+    """What trains, and what judges; ``--samples`` bounds each set that is given."""
+    judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
+    if options.verify_data is None:
+        return split_off(opened.chosen(options, judge), TRAINING_PARTS, PARTS)
+    training = opened.chosen(options)
+    judging = opened.task(options.verify_data, judge, options.samples, options)
+    check_apart(training, judging)
+    return training, judging

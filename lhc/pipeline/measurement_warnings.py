@@ -1,0 +1,302 @@
+"""What a user should know about a measurement before trusting it; told to the logger ``lhc``."""
+
+import logging
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from lhc.costs.tensors import held_elements
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.measure.budget_test import Budget
+from lhc.measure.evaluator import Bench
+from lhc.model import OnnxModel
+from lhc.pipeline.inputs.model_source import Opened
+from lhc.plan import Outcome, Plan
+from lhc.results import Verdict
+from lhc.runtime.onnxruntime.batched_calls import calibration_count, call_samples
+from lhc.samples.metric_choice import shows_classes
+from lhc.samples.metrics import IGNORED, METRICS, Array
+from lhc.samples.target_checks import are_answers
+from lhc.stats import chance_of_difference, samples_needed
+from lhc.support.number_formatting import counted, counted_samples, metric_value, share_text
+
+__all__ = [
+    "beyond_memory",
+    "doubts",
+    "doubts_of_error",
+    "on_engine",
+    "warn_of_doubtful_labels",
+    "warn_of_few_samples",
+    "warn_of_gpu",
+    "warn_of_nothing_analog",
+    "warn_of_other_digital",
+    "warn_of_other_samples",
+    "warn_of_wrong_direction",
+]
+
+log = logging.getLogger("lhc")
+
+LIBRARIES = 900 * 2**20
+"""Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB with a torch for processors alone, 800
+with one for CUDA were measured."""
+UNLIKELY = 1e-4
+"""Chance below which two values of one digital network are not put down to the choice of samples."""
+LEAST_WON = 1 / 3
+"""Of what the most frequent class leaves to be won, the share below which a network is asked about."""
+LOOKED_AT = 256
+"""Samples whose accuracy is asked about under another metric, and targets that are squared at once."""
+WON_BY_NOISE = 0.01
+"""Share of the digital value up to which healing may truly improve answers."""
+TIMES_WORSE = 3.0
+"""Ratio of errors from which on samples can hardly be of one kind."""
+STANDARD_ERRORS = 3.9
+"""Of a difference of means, beyond which less than `UNLIKELY` of a normal distribution lies, on both sides."""
+
+
+def on_engine(name: str, why: str, gpu: str | None) -> str:
+    """Which engine computes, why, and where."""
+    where = "the processor" if gpu is None else f"{gpu}; lhc was tested without a GPU"
+    return f"the engine {name} computes products, {why}, on {where}"
+
+
+def warn_of_gpu(opened: Opened) -> None:
+    """Say so where trainings compute on a GPU."""
+    from lhc.runtime.torch_device import gpu_name
+
+    name = gpu_name()
+    if name is not None:
+        opened.warn(f"training computes on {name}, where that runs the whole network; lhc was tested without a GPU")
+
+
+def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, samples: int, memory: int) -> str | None:
+    """What to say where a process takes more than a memory in bytes, whatever it keeps; None elsewhere.
+
+    That is libraries; four times the weights, which a search stays below, for the network, a session of it, one chip,
+    gradients or what a session copies while it is made; and what one call of the network, or the calibration of a chip,
+    holds of its tensors.
+
+    Args:
+        samples: how many there are.
+    """
+    weights = sum(4 * math.prod(tensor.dims) for tensor in model.proto.graph.initializer)
+    together = call_samples(graph)
+    if machine.corrects_outputs:
+        together = max(together, calibration_count(graph, machine.compensation))
+    together = min(together, samples)
+    tensors = 4 * held_elements(graph) * together
+    needed = LIBRARIES + 4 * weights + tensors
+    if needed <= memory:
+        return None
+    return (
+        f"--memory {memory / 2**20:,.0f} MiB is less than a process of this command may take whatever it keeps, about"
+        f" {needed / 2**20:,.0f} MiB: libraries {LIBRARIES / 2**20:,.0f}, four times the weights"
+        f" {4 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; what it keeps"
+        " beside these for later (chips, answers) is bounded"
+    )
+
+
+def warn_of_nothing_analog(opened: Opened, analog: frozenset[str], stored: Plan | None) -> None:
+    """Say so where figures are the digital network's; ``stored``: the placement that the user gave or the file has."""
+    if not analog:
+        makes = "'lhc partition' makes one, --all-analog takes every layer"
+        none = "" if stored is not None else f": it carries no placement ({makes})"
+        opened.warn(f"no layer is analog, so neither time nor noise changes anything{none}")
+
+
+def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
+    """Say so before measuring when the samples cannot show that the budget holds for other samples too.
+
+    For shares only. The assumption: three times as many samples change between right and wrong as the budget allows to
+    be lost, at least one in a hundred and at most all.
+    """
+    if not verify.metric.percent or budget.max_drop == 0:
+        return
+    drop = budget.max_drop * (verify.baseline if budget.relative else 1)
+    changed = min(max(3 * drop, 0.01), 1)
+    needed = samples_needed(drop, changed, budget.confidence)
+    documents = verify.task.document_count
+    count, what = (verify.samples, "samples") if documents is None else (documents, "documents")
+    if count < needed:
+        if budget.generalize:
+            told = f"--generalize: {count} {what} may be too few to decide for others of their kind"
+        else:
+            told = f"a test on {count} {what} decides for these {what}; for others of their kind (--generalize)"
+            told += " more may be needed"
+        log.warning(
+            "%s: about %d at this budget if noise costs nothing and changes %s of the answers, fewer where it changes"
+            " fewer",
+            told,
+            needed,
+            share_text(changed),
+        )
+
+
+def warn_of_other_samples(verdict: Verdict, budget: Budget) -> None:
+    """Say so when an accepted placement is not shown to hold the budget for other samples."""
+    interval = verdict.evaluation.sample_interval
+    if verdict.accepted and not budget.generalize and (interval is None or interval[1] > budget.max_drop):
+        log.warning(
+            "the budget is met for these samples; for others of their kind that is not shown (--generalize decides for"
+            " them)"
+        )
+
+
+def warn_of_wrong_direction(verdict: Verdict, budget: Budget) -> None:
+    """Ask whether a function's direction is meant where noise is shown to improve the answers by far.
+
+    Noise hardly improves a network for samples of a kind. Healing can by a little, on the samples at hand: digits won
+    0.2 points on average, in an interval over samples that holds 0. So the whole of that interval must lie below 0, by
+    more than a hundredth of the digital value; a mean absolute error taken for a score lay from -10 to -2.4 %. Metrics
+    that lhc knows come with their direction.
+    """
+    found = verdict.evaluation
+    interval = found.sample_interval or found.drop_interval
+    if found.metric in METRICS or interval is None:
+        return
+    if interval[1] >= -WON_BY_NOISE * (1 if budget.relative else abs(found.baseline)):
+        return
+    said, other = ("higher", "lower") if found.higher_is_better else ("lower", "higher")
+    log.warning(
+        "noise of analog layers improves %s from %s to %s, if it is better when %s as was said; is it better when %s"
+        " (--%s-is-better)?",
+        found.metric,
+        metric_value(found.baseline, False),
+        metric_value(found.mean, False),
+        said,
+        other,
+        other,
+    )
+
+
+def warn_of_other_digital(bench: Bench, outcome: Outcome) -> None:
+    """Say so where the digital network does otherwise than where it was placed, beyond what other samples make.
+
+    For shares of samples (accuracy, top5), and for errors that are means over samples; of documents, these are what is
+    drawn.
+    """
+    found, placed = bench.baseline, outcome.baseline
+    if bench.metric.name != outcome.metric:
+        return
+    difference = "hardly make such a difference"
+    if bench.metric.name in ("accuracy", "top5"):
+        drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
+        differs = chance_of_difference(found, drawn[0], placed, drawn[1]) < UNLIKELY
+        difference = f"make such a difference in less than one of {1 / UNLIKELY:,.0f} cases"
+    else:
+        differs = _far_worse(bench, outcome)
+    if differs:
+        log.warning(
+            "the digital network has %s of %s on these %s, and had %s on the %s that its placement was judged on;"
+            " samples of one kind %s: are these scaled and normalised as those were, and of the same kind?",
+            metric_value(found, bench.metric.percent),
+            bench.metric.name,
+            counted_samples(bench.samples, bench.task.document_count),
+            metric_value(placed, bench.metric.percent),
+            counted_samples(outcome.samples, outcome.documents),
+            difference,
+        )
+
+
+def _far_worse(bench: Bench, outcome: Outcome) -> bool:
+    """Whether an error is some times that of the placement, and by more than its spread over samples explains.
+
+    The spread is that of these samples alone: a plan keeps none. So only what is worse can be told, where it is wide.
+    """
+    scores, placed = bench.digital_score, outcome.baseline
+    if isinstance(scores, float) or bench.metric.higher_is_better or not bench.baseline > TIMES_WORSE * placed >= 0:
+        return False
+    drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
+    if drawn[0] < 2:
+        return False
+    error = float(np.std(scores, ddof=1)) * math.sqrt(1 / drawn[0] + 1 / drawn[1])
+    return bench.baseline - placed > STANDARD_ERRORS * error
+
+
+def warn_of_doubtful_labels(bench: Bench) -> None:
+    """Say so when labels, inputs and network do not seem to belong together, or are those that it was trained on.
+
+    Under ``miou`` and functions of the user's that is asked of the accuracy of a few samples, where these show classes.
+    """
+    metric, labels = bench.metric, bench.task.targets
+    if labels is not None and metric.name == "mse":
+        caution = doubts_of_error(bench.baseline, labels)
+        if caution is not None:
+            log.warning("%s", caution)
+        return
+    own = metric.name not in METRICS and metric.classes is not False
+    if labels is None or labels.dtype.kind not in "iu" or not (own or metric.name in ("accuracy", "miou")):
+        return
+    if metric.name != "accuracy":
+        counted = np.flatnonzero((labels != IGNORED).reshape(len(labels), -1).any(axis=1))[:LOOKED_AT]
+        if not counted.size:
+            return
+        task = bench.task.take(counted).with_metric(METRICS["accuracy"])
+        labels, bench = labels[counted], replace(bench, task=task, against=None)
+    output = bench.example_output
+    answers = are_answers(output, labels)
+    fits = answers or (labels.shape[1:] == output.shape[1:-1] and shows_classes(output, labels))
+    if metric.name != "accuracy" and not fits:
+        return
+    classes = len(np.unique(labels[labels != IGNORED])) if answers else output.shape[-1]
+    caution = doubts(bench.baseline, labels, classes)
+    if caution is not None:
+        log.warning("%s", caution)
+
+
+def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
+    """What the accuracy of the digital network gives cause to ask; None where nothing does.
+
+    Inputs on another scale than in training mostly leave a network at the level of chance. Missing normalisation alone
+    left ResNet20 at 35 % of 91 %; so where one label a sample is to be found, a network is asked about that wins less
+    than a third of what always answering the most frequent class leaves to be won. With a label for every position
+    (pixels, words), one is that wins nothing of it: many good ones win little.
+
+    Args:
+        labels: class indices, ``(samples, ...)``; `IGNORED` ones do not count.
+    """
+    if accuracy == 1:
+        return (
+            f"the digital network is right on all {len(labels)} samples: was it trained on them, or did it give the"
+            " labels itself? Such samples do not show what analog layers cost on others"
+        )
+    what = "samples" if labels.ndim == 1 else "labels"
+    values, counts = np.unique(labels[labels != IGNORED], return_counts=True)
+    constant, most = counts.max() / counts.sum(), values[counts.argmax()]
+    if accuracy <= 1 / classes:
+        beside = f"no better than chance for {classes} classes"
+    elif accuracy <= constant + (1 - constant) * (LEAST_WON if labels.ndim == 1 else 0):
+        beside = f"where always answering class {most} is right on {share_text(constant)}"
+    else:
+        return None
+    return (
+        f"the digital network is right on {share_text(accuracy)} of the {what}, {beside}: are the inputs scaled and"
+        " normalised as in training, and do the labels count the classes as the network does?"
+    )
+
+
+def doubts_of_error(error: float, targets: Array) -> str | None:
+    """What the mean squared error of the digital network gives cause to ask; None where nothing does.
+
+    It is compared with a constant answer, the mean of the targets at every position: whoever does no better has learnt
+    nothing, or is given inputs or targets on another scale than in training. Each mean leaves out the sample that it is
+    compared with, else those of few samples would be good answers. Targets that are all alike leave nothing to learn.
+
+    Args:
+        targets: ``(samples, ...)``, as the output has them.
+    """
+    count = len(targets)
+    mean = targets.mean(axis=0, dtype=np.float64)
+    blocks = (targets[start : start + LOOKED_AT] for start in range(0, count, LOOKED_AT))
+    spread = sum(float(np.square(block - mean).sum()) for block in blocks) / targets.size
+    if count < 2 or spread == 0:
+        return None
+    constant = spread * (count / (count - 1)) ** 2
+    if error < constant:
+        return None
+    return (
+        f"the digital network has an mse of {metric_value(error, False)}, no better than always answering the mean of"
+        f" the targets, which has {metric_value(constant, False)}: are inputs and targets scaled and normalised as in"
+        " training?"
+    )

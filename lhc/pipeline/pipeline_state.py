@@ -1,0 +1,394 @@
+"""What is known of a network on a machine, from reading it to the placement that is verified."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+from lhc.graph import LayerGraph, columns_of
+from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ranking_metric
+from lhc.measure.multi_output_evaluator import JointBench
+from lhc.measure.work_context import Block, calibration_block
+from lhc.model import OnnxModel
+from lhc.options.by_command import Calibrating, Measuring, RetrainOptions
+from lhc.options.declaration.value_parsing import Engine
+from lhc.passes import (
+    DEFAULT_GOAL,
+    Copies,
+    Goal,
+    PassResult,
+    SearchOptions,
+    Strategy,
+    fills_tiles,
+    further_copies,
+)
+from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.steps.fixed_sequence_test import Verified
+from lhc.plan import HarmfulCalibration, LayerPlan, Outcome, Plan
+from lhc.plan.recurrent_steps import layers_among
+from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
+from lhc.runtime.onnxruntime.batched_calls import calibration_count, padding_masks
+from lhc.samples.metrics import METRICS, Array, Metric
+from lhc.samples.splits import SPLIT_PARTS, Splits, split_task
+from lhc.samples.task import Task
+from lhc.support.number_formatting import counted
+
+__all__ = ["KEPT", "READ", "FurtherOutput", "Searched", "Study", "Verification", "measurable"]
+
+log = logging.getLogger("lhc")
+
+READ = frozenset({"graph", "plan", "samples"})
+"""What is known at the start of every pipeline."""
+GRADIENT_SAMPLES, GRADIENT_CHIPS = 256, 4
+"""Most that choices by gradients are made on: columns that are digital, layers that have adapters."""
+KEPT = "within the budget together with the other analog layers"
+"""Why a layer is analog that a search placed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a search found.
+
+    Attributes:
+        result: the plan, and safer placements to step back to.
+    """
+
+    result: PassResult
+    strategy: type[Strategy]
+    judge: PlacementJudge
+    options: SearchOptions
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A placement and how it did when it was verified.
+
+    Attributes:
+        plan: the placement that is kept: the best that was shown to hold the budget, else the one with the least drop.
+        judged: what the search had judged by then.
+        failed: what else was tested and not shown to hold, in that order.
+        tested: all that was tested, the placement that is kept last.
+        chips: numbers of the programmings that the placement was tested on.
+    """
+
+    plan: Plan
+    verdict: Verdict
+    notes: tuple[str, ...]
+    judged: Mapping[frozenset[str], Verdict]
+    failed: tuple[Verified, ...] = ()
+    tested: tuple[Verified, ...] = ()
+    chips: range = range(0)
+
+
+@dataclass(frozen=True)
+class FurtherOutput:
+    """An output that is judged beside the first, against the digital network.
+
+    Attributes:
+        max_drop: its budget, in the unit of its metric.
+        class_axis: as `Task.class_axis`.
+    """
+
+    name: str
+    metric: Metric
+    max_drop: float
+    class_axis: int | None = None
+
+    def task_of(self, task: Task) -> Task:
+        """The same samples, judged by this output."""
+        return replace(task, targets=None, metric=self.metric, class_axis=self.class_axis, finite=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The state that the steps of a pipeline work on.
+
+    Attributes:
+        running: workers, kept results and the clock.
+        opened: what the network was read from.
+        task: samples and metric that judge.
+        budget: the drop that the user allows, where placements are judged by one.
+        goal: what a placement is to be good at, apart from accuracy.
+        group: the user's wishes of what moves together.
+        fills: whether tiles that a placement leaves over hold further copies of weights.
+        filled: tiles that are enough for the placement with further copies; None: as many as there are.
+        engine_reason: why products on tiles are computed by that engine; None where it is the default one.
+        original: the state before retraining, which drops are against; None where nothing was retrained.
+        metric_note: why it is judged by this metric, where the outputs alone say so.
+        training: samples that train, apart from those that judge.
+        calibrating: samples that chips are calibrated on, apart from those that judge; some of the latter are set aside
+            where these are not given.
+        harmful: what showed that calibrating chips does harm, so that they are not; None where nothing did.
+        earlier: a test by an earlier command, by the same budget, that the weights did not pass.
+        follow: a plan whose placement is verified instead of searching one.
+        ranking: the sensitivities that a search goes by.
+        late: the time was over before all layers were ranked, so that nothing is searched.
+        found: the placement that is kept, and its verification.
+        infeasibility: where the budget is not met, why, and what would help.
+        front: the trade-off of accuracy against the goal.
+        whole: the network before layers were split by their columns; None where none is.
+        parts: whether a placement may have the columns of a layer on tiles too, which is whole then.
+        further: outputs that are judged beside the one that is scored.
+    """
+
+    options: Measuring
+    running: Running
+    opened: Opened
+    graph: LayerGraph
+    plan: Plan
+    task: Task
+    t_s: float
+    budget: Budget | None = None
+    goal: Goal = DEFAULT_GOAL
+    group: tuple[str, ...] = ()
+    fills: bool = False
+    filled: int | None = None
+    notes: tuple[str, ...] = ()
+    engine_reason: str | None = None
+    original: "Study | None" = None
+    metric_note: str | None = None
+    training: Task | None = None
+    calibrating: Task | None = None
+    harmful: HarmfulCalibration | None = None
+    earlier: Outcome | None = None
+    follow: Plan | None = None
+    ranking: SensitivityTable | None = None
+    late: bool = False
+    searched: Searched | None = None
+    found: Verification | None = None
+    infeasibility: Infeasibility | None = None
+    front: Front | None = None
+    whole: Opened | None = None
+    parts: bool = False
+    further: tuple[FurtherOutput, ...] = ()
+
+    @property
+    def model(self) -> OnnxModel:
+        """The network."""
+        return self.opened.model
+
+    @property
+    def judged_outputs(self) -> tuple[str, ...]:
+        """The outputs that are judged."""
+        return (self.options.scored or self.graph.outputs[0], *(one.name for one in self.further))
+
+    @property
+    def allowed(self) -> Budget:
+        """The budget, in a pipeline that has one."""
+        assert self.budget is not None
+        return self.budget
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the outputs of chips are calibrated."""
+        return self.plan.hardware.corrects_outputs
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The samples that rank and guide the search, those that verify, and those that calibrate."""
+        sets_aside = self.calibrates and self.calibrating is None
+        return split_task(self.task, self.calibration_samples if sets_aside else 0)
+
+    @property
+    def calibration_samples(self) -> int:
+        """Most samples that chips are calibrated on."""
+        return calibration_count(self.graph, self.plan.hardware.compensation)
+
+    @cached_property
+    def copies(self) -> Copies:
+        """The copies of weights that every placement gets; once one is decided on, those that it was verified with."""
+        if not self.fills or self.plan.outcome is not None:
+            return Copies(self.plan.copies)
+        found = further_copies(self.graph, self.plan, self.goal)
+        return found if self.filled is None else replace(found, tiles=self.filled)
+
+    @property
+    def spends_tiles(self) -> bool:
+        """Whether it matters for copies what damage layers do."""
+        return self.fills and fills_tiles(self.plan, self.goal)
+
+    @cached_property
+    def calibration(self) -> Block | None:
+        """The samples that chips are calibrated on; None where the machine corrects nothing."""
+        if not self.calibrates:
+            return None
+        given = self.splits.calibrate if self.calibrating is None else self.calibrating
+        samples = None if given is None else given.head(self.calibration_samples)
+        self._tell_calibration(0 if samples is None else len(samples))
+        if samples is None:
+            return None
+        block = calibration_block(samples)
+        for size in {mask.size for mask in block.inputs.values()}:
+            masks = padding_masks(block.inputs, size)
+            if len(masks) > 1:
+                which = " and ".join(map(repr, masks))
+                self.opened.warn(f"padding calibrates too: {which} are of one size, and nothing tells whose they are")
+        return block
+
+    def _tell_calibration(self, samples: int) -> None:
+        """Warn once that chips are calibrated on less than half the samples that the machine asks for.
+
+        How many there are is said beside every result.
+        """
+        wanted = self.plan.hardware.compensation.samples
+        if 2 * samples >= wanted:
+            return
+        how = f"calibrated on {counted(samples, 'sample')}" if samples else "not calibrated"
+        apart = "--calibrate FILE takes others, or " if isinstance(self.options, Calibrating) else ""
+        enough = f"{apart}{SPLIT_PARTS * wanted:,} in all are enough"
+        why = f"a sample that judges chips cannot calibrate them too; {enough}"
+        if samples == self.calibration_samples:
+            why = "more do not fit in memory together"
+        elif isinstance(self.options, RetrainOptions):
+            why = (
+                "a third of the samples that judge watches the training and calibrates chips;"
+                f" {3 * wanted:,} that judge are enough, as --verify-data or as a fifth of --data"
+            )
+        elif self.calibrating is not None:
+            why = f"--calibrate holds no more; give it {wanted}"
+        self.opened.warn(f"chips are {how}, and the hardware asks for {wanted}: {why}")
+
+    @property
+    def uncalibrated(self) -> "Study":
+        """The same with a machine that corrects no outputs, so that no sample is set aside for it."""
+        hardware = self.plan.hardware
+        compensation = hardware.compensation.model_copy(update={"outputs": "none"})
+        machine = hardware.model_copy(update={"compensation": compensation})
+        return replace(self, plan=self.plan.model_copy(update={"hardware": machine}))
+
+    @property
+    def calibrated_on(self) -> int:
+        """How many samples chips are calibrated on."""
+        return 0 if self.calibration is None else self.calibration.samples
+
+    @property
+    def measurable(self) -> list[str]:
+        """Layers that are free, or forced to be analog, in file order."""
+        return [layer.name for layer in self.plan.layers if measurable(layer)]
+
+    def layers_in(self, names: Iterable[str]) -> int:
+        """How many layers these are as tables count them: steps of a recurrent operator are one."""
+        return len(layers_among(self.plan, names))
+
+    def noted(self, *notes: str) -> "Study":
+        """The same with more sentences for the user."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def ranking_task(self, judged_by: Metric | None = None) -> Task:
+        """All samples, judged by what layers are ranked by; ``judged_by``: what placements were judged by."""
+        samples = self.splits.judged
+        own = samples.metric if samples.metric.chosen else None
+        return samples.with_metric(self.told_ranking_metric(samples, judged_by or own))
+
+    def told_ranking_metric(self, samples: Task, judge: Metric | None) -> Metric:
+        """`ranking_metric`; says so where labels might have shown classes and do not."""
+        metric, labels = self.ranking_metric(samples, judge), samples.targets
+        asked = judge is None or (judge.classes is None and labels is not None and labels.dtype.kind in "iu")
+        if metric.name == "nmse" and labels is not None and judge is None and labels.dtype.kind == "f":
+            self.opened.warn(
+                "the labels are not used: they are numbers, which judge placements by --metric mse; layers are ranked"
+                " by nmse against the digital network's answers"
+            )
+        elif metric.name == "nmse" and labels is not None and asked:
+            output = self._output_by_class(samples)
+            classes = f"classes 0 to {output.shape[-1] - 1}" if output.ndim > 1 else "classes"
+            what = "the labels are not used: they" if judge is None else f"the labels, which {judge.name} reads,"
+            self.opened.warn(
+                f"{what} are no {classes} of the output; layers are ranked by nmse against"
+                " the digital network's answers (by kl if --class-axis says which axis holds classes)"
+            )
+        return metric
+
+    def ranking_metric(self, samples: Task, judge: Metric | None) -> Metric:
+        """What layers are ranked by, as the answers to some samples and their targets show it.
+
+        Args:
+            judge: as `lhc.measure.ranking_metric` has it; where it does not say what the output holds, an axis of
+                classes that the user names does.
+        """
+        named = self.options.class_axis is not None and samples.class_axis is not None
+        if named and (judge is None or judge.classes is None):
+            judge = METRICS["kl"]
+        return ranking_metric(judge, self._output_by_class(samples), samples.targets)
+
+    def _output_by_class(self, samples: Task) -> Array:
+        """The output for a few of the samples, with classes last where it is known on which axis they lie."""
+        return self.bench(samples.with_metric(METRICS["kl"])).example_output
+
+    def gradient_bench(self, samples: Task) -> Bench:
+        """A bench on which damage is predicted by gradients, to choose parts of a network by: few samples and chips."""
+        few = samples.head(GRADIENT_SAMPLES)
+        bench = self.bench(few.with_metric(self.ranking_metric(few, None)))
+        return replace(bench, draws=min(bench.draws, GRADIENT_CHIPS))
+
+    def bench(self, task: Task, limited: bool = True) -> Bench:
+        """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.
+
+        After retraining, the metric that judges compares with the network as it was, without targets by its outputs;
+        others, which rank layers, with the network as it is.
+        """
+        task = task.with_layout(self.task.layout).labelled_like(self.task)
+        judges = task.metric.name == self.task.metric.name
+        against = self.original.bench(task, limited) if self.original is not None and judges else None
+        if against is not None and not against.setting.by_targets:
+            metric = replace(task.metric, needs_targets=True)
+            task = replace(task, targets=against.digital_output, metric=metric, finite=True)
+        return Bench(
+            self.model,
+            self.graph,
+            self.plan.hardware,
+            task,
+            seed=self.options.seed,
+            draws=self.options.draws,
+            t_s=self.t_s,
+            output=self.options.scored,
+            ranges=self.plan.ranges,
+            copies=self.copies,
+            calibration=self.calibration,
+            progress=self.options.progress,
+            running=self.running if limited else self.running.unlimited(),
+            against=against,
+            engine=self.options.engine,
+        )
+
+    @property
+    def engine(self) -> Engine:
+        """What computes products on tiles; known once the study is read."""
+        assert self.options.engine != "auto"
+        return self.options.engine
+
+    def of_output(self, one: "FurtherOutput") -> "Study":
+        """The study of an output that is judged beside the first."""
+        options = replace(self.options, output=(one.name,), class_axis=None)
+        return replace(self, options=options, task=one.task_of(self.task), further=())
+
+    def _joint(self, bench: Bench, task: Task, limited: bool) -> Bench:
+        """A bench that judges the further outputs beside the first."""
+        others = tuple(self.of_output(one).bench(one.task_of(task), limited) for one in self.further)
+        allowed = self.allowed.max_drop * (abs(bench.baseline) if self.allowed.relative else 1.0)
+        own = {one.name: getattr(bench, one.name) for one in fields(Bench)}
+        return JointBench(**own, others=others, scales=tuple(allowed / one.max_drop for one in self.further))
+
+    def judging_bench(self, task: Task, limited: bool = True) -> Bench:
+        """A bench for placements, each in the network that it is run in."""
+        bench = self.bench(task, limited)
+        if self.further:
+            return self._joint(bench, task, limited)
+        if not self.parts:
+            return bench
+        assert self.whole is not None
+        whole, columns = self.whole, self.plan.digital_columns
+
+        def form(placement: frozenset[str]) -> tuple[OnnxModel, LayerGraph]:
+            parted = {name for name in columns if name in placement and columns_of(name) not in placement}
+            opened = whole.split_by({name: columns[name] for name in parted})
+            return opened.model, opened.graph(None, self.task)
+
+        own = {one.name: getattr(bench, one.name) for one in fields(Bench)}
+        model, graph = form(frozenset())
+        return PartingBench(**own | {"model": model, "graph": graph}, form=form)
+
+
+def measurable(layer: LayerPlan) -> bool:
+    """Free layers, and those that are to be analog whatever is found."""
+    return layer.reason == "eligible" or (layer.reason in ("forced", "placed") and layer.placement == "analog")

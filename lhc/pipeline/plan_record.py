@@ -1,0 +1,161 @@
+"""Write down in the plan how the placement did, and what the decision rests on."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.measure import Budget
+from lhc.options.declaration.option_fields import part
+from lhc.options.shared import CopiesOptions
+from lhc.passes import SearchOptions, damage_of, kept_limits
+from lhc.pipeline.pipeline_state import Study, Verification
+from lhc.pipeline.steps.earlier_tests import with_earlier
+from lhc.pipeline.steps.fixed_sequence_test import Verified
+from lhc.plan import Estimate, Outcome, OutputOutcome, TestedPlacement
+from lhc.results import Calibration, Evaluation, Verdict
+from lhc.samples.sample_axis import network_axis
+from lhc.stats import one_sided
+
+__all__ = ["Record", "outcome_of"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Put the outcome into the plan."""
+
+    name: ClassVar[str] = "record"
+    requires: ClassVar[frozenset[str]] = frozenset({"verified"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"outcome"})
+
+    def apply(self, study: Study) -> Study:
+        """The study whose plan is the one that is kept, with its outcome."""
+        found, searched = study.found, study.searched
+        assert found is not None
+        assert searched is not None
+        follows = study.follow is not None
+        # Whoever edits a plan may have seen how it did on these samples.
+        held_out = study.splits.held_out and not follows
+        outcome = outcome_of(
+            found.verdict, study.allowed, study, held_out, "plan" if follows else searched.strategy.name
+        )
+        note = "whoever wrote the plan may have looked at them" if follows else None
+        first = found.chips.start if len(found.chips) else None
+        outcome = outcome.model_copy(
+            update={**_provenance(study, found, searched.options), "samples_note": note, "first_draw": first}
+        )
+        outcome = with_earlier(outcome, one_sided(study.allowed.confidence), study.earlier)
+        return replace(study, plan=found.plan.model_copy(update={"outcome": outcome}))
+
+
+def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, strategy: str) -> Outcome:
+    """What a plan says about the verification of its placement."""
+    joint = verdict.evaluation
+    found = joint.outputs[0] if joint.outputs else joint
+    within = sum(drop <= budget.max_drop for drop in joint.drops)
+    scored = study.options.scored or study.graph.outputs[0]
+    axis = None if study.task.metric.classes is False else study.task.class_axis
+    return Outcome(
+        metric=found.metric,
+        higher_is_better=study.task.metric.higher_is_better,
+        output=scored,
+        class_axis=None if axis is None else network_axis(axis, study.task.layout.of_output(scored)),
+        sample_axes={name or scored: place for name, place in study.options.sample_axes.items()},
+        further=_of_outputs(study, joint, budget),
+        metric_note=study.metric_note,
+        percent=found.percent,
+        baseline=found.baseline,
+        value=found.mean,
+        drop=found.drop,
+        interval=budget.interval(found),
+        chip_interval=found.drop_interval,
+        sample_interval=found.sample_interval,
+        generalized=budget.generalize,
+        confidence=found.confidence,
+        one_chip=study.plan.hardware.faults.one_chip,
+        chips_within=within / found.draws,
+        yield_share=budget.share,
+        yield_shown=verdict.yield_shown,
+        max_drop=budget.max_drop,
+        drop_type=budget.drop_type,
+        within_budget=verdict.accepted,
+        held_out=held_out,
+        samples=found.samples,
+        documents=found.documents,
+        draws=found.draws,
+        seed=study.options.seed,
+        t_s=study.t_s,
+        engine=study.engine,
+        engine_reason=study.engine_reason,
+        strategy=strategy,
+        data=study.task.digest,
+        harmful_calibration=study.harmful,
+    )
+
+
+def _of_outputs(study: Study, joint: Evaluation, budget: Budget) -> tuple[OutputOutcome, ...]:
+    """How the outputs did that were judged beside the first."""
+    return tuple(
+        OutputOutcome(
+            output=one.name,
+            metric=found.metric,
+            higher_is_better=found.higher_is_better,
+            percent=found.percent,
+            max_drop=one.max_drop,
+            baseline=found.baseline,
+            value=found.mean,
+            drop=found.drop,
+            interval=interval,
+            within_budget=interval is not None and interval[1] <= one.max_drop,
+        )
+        for one, found in zip(study.further, joint.outputs[1:], strict=True)
+        for interval in (budget.interval(found),)
+    )
+
+
+def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dict[str, object]:
+    """What an outcome says about the search."""
+    return {
+        "objective": options.goal.objective,
+        "limits": options.goal.limits,
+        "limits_kept": kept_limits(study.graph, kept.plan, options.goal),
+        "groups": tuple(tuple(sorted(group)) for group in options.together),
+        "copies": part(study.options, CopiesOptions).copies,
+        "evaluations": len(kept.judged),
+        "tested": tuple(_tested(study, one) for one in kept.tested),
+        "estimate": _estimate(study, kept, options),
+    }
+
+
+def _tested(study: Study, one: Verified) -> TestedPlacement:
+    """What is written down of a test."""
+    macs = sum(layer.macs for layer in study.plan.layers if layer.name in one.placement)
+    joint = one.verdict.evaluation
+    found = joint.outputs[0] if joint.outputs else joint  # whether it holds is told by all outputs together
+    return TestedPlacement(
+        layers=study.layers_in(one.placement),
+        analog_mac_fraction=macs / study.plan.macs if study.plan.macs else 0.0,
+        drop=found.drop,
+        interval=study.allowed.interval(found),
+        draws=found.draws,
+        within_budget=one.verdict.accepted,
+    )
+
+
+def _estimate(study: Study, kept: Verification, options: SearchOptions) -> Estimate | None:
+    """What the sensitivities say of the placement, by how they did for all that the search judged.
+
+    Nothing where that did no damage: a factor of 0 or less says nothing of other placements.
+    """
+    figure = next((s for layer in kept.plan.layers if (s := layer.sensitivity) is not None), None)
+    damages = [damage_of(study.graph, study.plan, names, options.copies.of(names)) for names in kept.judged]
+    calibration = Calibration.of(damages, [verdict.evaluation.drop for verdict in kept.judged.values()])
+    if figure is None or calibration is None or calibration.factor <= 0:
+        return None
+    damage = damage_of(study.graph, kept.plan, kept.plan.analog)
+    return Estimate(
+        metric=figure.metric,
+        damage=damage,
+        predicted_drop=calibration.factor * damage,
+        factor=calibration.factor,
+        spread=calibration.spread,
+        placements=calibration.placements,
+    )

@@ -1,0 +1,1 @@
+"""Networks rewritten for a machine: adapters, column copies, channel scaling, digital columns."""

@@ -1,0 +1,186 @@
+"""Split layers so that their worst columns are computed digitally, before anything is ranked or searched.
+
+Columns are weighed by gradients (`lhc.measure.sensitivity.fisher_prediction.column_damages`), which takes some backward
+passes over samples that rank and no measurement. The digital network computes what it computed; its plan has a row more
+for every layer that is split. The search places the rest of the layer, and where no share is named the columns as well:
+a layer is then digital, on tiles but for its worst columns, or on tiles (`lhc.measure.PartingBench` measures each as it
+is run).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from lhc.canonical import splittable
+from lhc.errors import ModelError, OutOfTimeError, UsageError
+from lhc.graph import TILES, LayerGraph, columns_of
+from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages
+from lhc.options.digital_columns import ColumnsBy
+from lhc.passes import ChooseDigitalColumns, qualified_plan
+from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.pipeline_state import Study
+from lhc.plan import LayerPlan, Plan, Sensitivity
+from lhc.support.number_formatting import counted, share_text
+
+__all__ = ["JoinColumns", "SplitColumns", "damages_of_columns"]
+
+Value = TypeVar("Value")
+
+SEARCHED = 0.2
+"""Of a layer's columns, that a search places apart."""
+
+
+@dataclass(frozen=True)
+class SplitColumns:
+    """Make the worst columns digital, of the network as it was given; a plan that is followed has its own.
+
+    Attributes:
+        share: most that may be digital so, of the layers that may be analog; 0 splits nothing. None: the search tells
+            of every layer whether its worst columns are.
+        by: what it is a share of.
+    """
+
+    share: float | None
+    by: ColumnsBy = "macs"
+    name: ClassVar[str] = "split-columns"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, study: Study) -> Study:
+        """The study of the split network.
+
+        Raises:
+            ModelError: the network has no gradients.
+        """
+        split_before = any(row.weight is not None and row.weight.endswith(TILES) for row in study.plan.layers)
+        if self.share == 0 or study.follow is not None or split_before:
+            return study
+        try:
+            return self._split(study)
+        except OutOfTimeError:
+            return study.noted("--timeout: columns were not weighed, so none is digital")
+
+    def _split(self, study: Study) -> Study:
+        if any("columns" in override.adc for override in study.plan.hardware.overrides):
+            raise UsageError(
+                "--digital-columns: the hardware's ADCs have a range for every column (adc.range), calibrated for whole"
+                " layers; leave the option out"
+            )
+        damages = damages_of_columns(study)
+        if self.share is None:
+            # What the user wants on tiles is not up for a search.
+            free = {name: of_layer for name, of_layer in damages.items() if name in study.plan.eligible}
+            choose = ChooseDigitalColumns(SEARCHED, self.by, free, each=True)
+        else:
+            choose = ChooseDigitalColumns(self.share, self.by, damages)
+        plan = choose.run(study.graph, study.plan).plan
+        opened = study.opened.split_as(plan, undecided=self.share is None)
+        after = _opened_as(replace(study, whole=study.opened, parts=self.share is None), opened, plan)
+        return after.noted(_note(study, after, damages))
+
+
+def _opened_as(study: Study, opened: Opened, plan: Plan) -> Study:
+    """The study of a network that is split otherwise."""
+    graph = opened.graph(None, study.task)
+    return replace(study, opened=opened, graph=graph, plan=_extended(plan, graph))
+
+
+@dataclass(frozen=True)
+class JoinColumns:
+    """Make layers whole again whose parts are on the same side in the placement that is kept."""
+
+    name: ClassVar[str] = "join-columns"
+    requires: ClassVar[frozenset[str]] = frozenset({"outcome"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, study: Study) -> Study:
+        """The study of the network that the placement is run in: only what it parts is split."""
+        analog = study.plan.analog
+        parted = [n for n in study.plan.digital_columns if n in analog and columns_of(n) not in analog]
+        joined = {name: () for name in study.plan.digital_columns if name not in parted}
+        if study.whole is None or not (joined or study.parts):
+            return study
+        plan = study.plan.with_digital_columns(joined)
+        return replace(_opened_as(study, study.whole.split_as(plan), plan), parts=False)
+
+
+def damages_of_columns(study: Study) -> dict[str, Floats]:
+    """Damage of every column of the layers that can be split, by layer, on samples that rank.
+
+    Raises:
+        ModelError: the network has no gradients.
+    """
+    names = [name for name in study.measurable if splittable(study.model, study.graph[name])]
+    if not names:
+        return {}
+    bench = study.gradient_bench(study.splits.rank)
+    try:
+        return column_damages(bench, study.graph, names)
+    except ModelError as error:
+        raise ModelError(f"--digital-columns: columns are weighed by gradients: {error}") from error
+
+
+def _extended(plan: Plan, graph: LayerGraph) -> Plan:
+    """The plan with numbers of the split layers, and rows for their digital columns; decisions stay."""
+    fresh = qualified_plan(graph, plan.hardware, plan.source)
+    known = {row.name: row for row in plan.layers}
+
+    def row(new: LayerPlan) -> LayerPlan:
+        old = known.get(new.name)
+        if old is None or old.reason == "eligible":
+            return new
+        if new.reason == "columns":
+            return new.model_copy(update={"sensitivity": old.sensitivity, "with_copies": old.with_copies})
+        same = old.macs == new.macs
+        detail = old.detail if same or old.placement == "analog" else f"{old.detail} (without its worst columns)"
+        decided = {"placement": old.placement, "reason": old.reason, "detail": detail}
+        apart = known.get(columns_of(new.name))
+        found = {name: getattr(old, name) for name in ("sensitivity", "with_copies")}
+        if not same:
+            found = {name: _sum(one, None if apart is None else getattr(apart, name)) for name, one in found.items()}
+        return new.model_copy(update=decided | found)
+
+    extended = plan.model_copy(update={"layers": tuple(map(row, fresh.layers))})
+    on_tiles = {row.name for row in extended.layers if row.reason != "columns"}
+
+    def of_both(known: Mapping[str, Value]) -> dict[str, Value]:
+        """What a layer has, its columns have as well where they may be on tiles: their inputs are the same."""
+        both = {columns_of(name): value for name, value in known.items()} | dict(known)
+        return {name: value for name, value in both.items() if name in on_tiles}
+
+    return extended.with_ranges(of_both(plan.ranges)).with_copies(graph, of_both(plan.copies))
+
+
+def _sum(one: Sensitivity | None, other: Sensitivity | None) -> Sensitivity | None:
+    """What both parts of a layer do, whose errors are independent; bounds add up to no less than those of the sum."""
+    if one is None or other is None:
+        return None
+    both = None
+    if one.interval is not None and other.interval is not None:
+        both = one.interval[0] + other.interval[0], one.interval[1] + other.interval[1]
+    parts = {"by_weights": None, "by_outputs": None}  # of predictions, which the sum is not one of
+    return one.model_copy(
+        update={"mean": one.mean + other.mean, "std": float(np.hypot(one.std, other.std)), "interval": both, **parts}
+    )
+
+
+def _note(before: Study, after: Study, damages: dict[str, Floats]) -> str:
+    """How many columns are digital, what they cost, and what they are predicted to bring."""
+    chosen = after.plan.digital_columns
+    if not chosen:
+        return "--digital-columns: no column is digital: none can be computed apart within that share of the weights"
+    apart = {columns_of(name) for name in chosen}
+    rows = [row for row in after.plan.layers if row.name in apart]
+    may = [row for row in before.plan.layers if row.name in before.measurable]
+    total = sum(float(np.maximum(of_layer, 0).sum()) for of_layer in damages.values())
+    gone = sum(float(damages[name][list(columns)].sum()) for name, columns in chosen.items() if name in damages)
+    weights = sum(row.parameters for row in rows) / sum(row.parameters for row in may)
+    macs = sum(row.macs for row in rows) / sum(row.macs for row in may)
+    what = "may be digital alone" if after.parts else "are digital whatever the placement"
+    return (
+        f"{counted(sum(map(len, chosen.values())), 'column')} of {counted(len(rows), 'layer')} {what}:"
+        f" {share_text(weights)} of the weights and {share_text(macs)} of the MACs of the layers that may be"
+        f" analog, and {share_text(gone / total)} of the damage that gradients predict"
+    )

@@ -1,0 +1,86 @@
+"""No more copies than accuracy asks for, where energy or latency is wanted: they cost some of both.
+
+A search judges every placement with all tiles filled that there are. What it ends with is judged again on fewer, first
+on those that it takes anyway, then by bisection over eight steps; the fewest with which its mean drop stays within
+three quarters of the budget are kept, so that a test has room.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from lhc.errors import OutOfTimeError
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.search import judge_of_search
+from lhc.plan_costs import plan_cost
+from lhc.support.number_formatting import counted
+
+__all__ = ["MOST_JUDGEMENTS", "FewerCopies", "fewest_tiles"]
+
+STEPS = 8
+ROOM = 0.75
+MOST_JUDGEMENTS = 4
+"""One without further copies, and of a bisection over the steps."""
+
+
+@dataclass(frozen=True)
+class FewerCopies:
+    """Fill no more tiles with copies than the placement needs to be accepted."""
+
+    name: ClassVar[str] = "fewer-copies"
+    requires: ClassVar[frozenset[str]] = frozenset({"placement", "budget"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, study: Study) -> Study:
+        """The study with a bound of tiles for copies; unchanged where copies cost nothing that is wanted."""
+        assert study.searched is not None
+        plan, placement = study.plan, study.searched.result.plan.analog
+        verdict = study.searched.judge.verdicts.get(placement)
+        if study.goal.objective == "macs" or study.copies.tiles is None or verdict is None or not verdict.accepted:
+            return study
+        least = plan.tiles_of(study.graph, placement)
+        most = plan.with_copies(study.graph, study.copies.of(placement)).tiles_of(study.graph, placement)
+
+        def holds(tiles: int) -> bool:
+            try:
+                judged = judge_of_search(replace(study, filled=tiles)).within(placement)
+            except OutOfTimeError:
+                return False
+            return judged.evaluation.drop <= ROOM * study.allowed.max_drop
+
+        filled = fewest_tiles(least, most, holds)
+        found = replace(study, filled=filled)
+        return found if filled == least else found.noted(_note(found, filled - least))
+
+
+def _note(study: Study, tiles: int) -> str:
+    """What further copies cost; the search did not weigh fewer layers without them."""
+    assert study.searched is not None
+    plan = study.searched.result.plan
+    filled = plan.with_copies(study.graph, study.copies.of(plan.analog))
+    costs = [plan_cost(one, study.graph) for one in (plan, filled)]
+    of = operator.attrgetter("latency_s" if study.goal.objective == "latency" else "energy_j")
+    without, with_ = map(of, costs)
+    return (
+        f"further copies of weights fill {counted(tiles, 'tile')} and add {100 * (with_ / without - 1):.1f} % to the"
+        f" {study.goal.objective} of this placement; fewer layers without them may take less: --copies off"
+    )
+
+
+def fewest_tiles(least: int, most: int, holds: Callable[[int], bool]) -> int:
+    """The fewest tiles of eight steps that hold, if more tiles hold where fewer do; the most are known to.
+
+    Args:
+        holds: whether a number of tiles does.
+    """
+    steps = np.unique(np.linspace(least, most, STEPS + 1).round().astype(int)).tolist()
+    if len(steps) == 1 or holds(steps[0]):
+        return int(steps[0])
+    bad, good = 0, len(steps) - 1
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        bad, good = (bad, middle) if holds(steps[middle]) else (middle, good)
+    return int(steps[good])

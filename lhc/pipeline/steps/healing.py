@@ -1,0 +1,87 @@
+"""What copies of weights and calibrated chips brought: the placement that is kept, without them and with each."""
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.errors import OutOfTimeError
+from lhc.measure import Bench
+from lhc.passes.decide.copies import Copies
+from lhc.pipeline.pipeline_state import Study
+from lhc.plan import Healing
+
+__all__ = ["CompareHealing", "compared"]
+
+log = logging.getLogger("lhc")
+
+DRAWS = 3
+"""Chips that are compared: differences between the variants are paired, chip by chip and sample by sample."""
+
+
+@dataclass(frozen=True)
+class CompareHealing:
+    """Judge the placement without healing too, on the first chips and all samples of the verification."""
+
+    name: ClassVar[str] = "healing"
+    requires: ClassVar[frozenset[str]] = frozenset({"outcome"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"healing"})
+
+    def apply(self, study: Study) -> Study:
+        """The study whose outcome says so; unchanged where there is no healing, or the time is over."""
+        outcome, placement = study.plan.outcome, study.plan.analog
+        if outcome is None or not placement:
+            return study
+        assert study.found is not None
+        bench = replace(study, further=()).judging_bench(study.splits.verify)  # of the first output
+        try:
+            healing = compared(bench, placement, study.found.chips[:DRAWS], study.allowed.relative)
+        except OutOfTimeError:
+            return study.noted("--timeout: what copies and calibration brought was not measured")
+        return replace(
+            study, plan=study.plan.model_copy(update={"outcome": outcome.model_copy(update={"healing": healing})})
+        )
+
+
+def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bool = False) -> Healing | None:
+    """Mean drops of a placement without healing, with copies, with calibration, and with both.
+
+    Args:
+        bench: samples and healing.
+        relative: drops relative to the magnitude of the baseline.
+
+    Returns:
+        None where there is no healing, or where the network gives no finite values without it.
+
+    Raises:
+        OutOfTimeError: the time that the user gave is over.
+    """
+    copies = bool(bench.copies.of(placement))
+    if not (copies or bench.setting.calibrates):
+        return None
+
+    def drop(variant: Bench) -> float:
+        scale = 1 / abs(bench.baseline) if relative else 1.0
+        return scale * float(variant.measure(placement, chips, "what healing brings").drops.mean())
+
+    calibration = bench.calibration if bench.setting.calibrates else None
+    variants = {"neither": replace(bench, copies=Copies(), calibration=None)}
+    if copies:
+        variants["copies"] = replace(bench, calibration=None)
+    if calibration is not None:
+        variants["calibration"] = replace(bench, copies=Copies())
+    if copies and calibration is not None:
+        variants["both"] = bench
+    for variant in variants.values():
+        variant.expect([(placement, chips)])
+    drops = {name: drop(variant) for name, variant in variants.items()}
+    if not all(map(math.isfinite, drops.values())):
+        log.warning("what healing brings is not reported: without it the network gives NaN or infinite values")
+        return None
+    return Healing(
+        draws=len(chips),
+        samples=bench.samples,
+        **drops,
+        calibration_samples=0 if calibration is None else calibration.samples,
+        reads=0 if calibration is None else bench.hardware.compensation.reads,
+    )

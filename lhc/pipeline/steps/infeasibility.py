@@ -1,0 +1,280 @@
+"""When a budget cannot be met: how near one can come, what stands in the way, and what would help, all measured.
+
+Every figure comes from the samples and chips of the verification, which the search has not looked at. What was verified
+is told as it was then; what is measured beside it is judged at the level of the placement that is explained.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from lhc.errors import OutOfTimeError
+from lhc.graph import columns_of
+from lhc.hardware.description.sections import Converter
+from lhc.measure.budget_test import PlacementJudge
+from lhc.measure.evaluator import Bench
+from lhc.passes import SearchOptions, damage_of, further_copies, search_space
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.fixed_sequence_test import Verified
+from lhc.pipeline.steps.rank import sensitivities
+from lhc.plan.recurrent_steps import layers_among
+from lhc.results import Evaluation, Infeasibility, Remedy
+from lhc.samples.task import Task
+from lhc.stats import over_draws
+from lhc.support.number_formatting import counted, time_text
+
+__all__ = ["Case", "Explain", "explained"]
+
+SHORTER_TIMES_S = (3600.0, 0.0)
+MORE_BITS = 2
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Where the budget is not met, measure what stands in the way and what would help."""
+
+    name: ClassVar[str] = "explain"
+    requires: ClassVar[frozenset[str]] = frozenset({"verified"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, study: Study) -> Study:
+        """The study with the explanation, where there is something to explain and the time for it."""
+        unexplained, searched = _unexplained(study), study.searched
+        if not unexplained:
+            return study
+        if study.further:
+            return study.noted("several outputs are judged: what stands in the way of their budgets is not explained")
+        assert searched is not None
+        verify, rank = study.judging_bench(study.splits.verify), study.splits.rank
+        return explained(Case(study, unexplained, searched.judge, searched.options, verify, rank))
+
+
+def explained(case: "Case") -> Study:
+    """The study with what stands in the way of a placement and what would help, as far as there is time."""
+    if case.judge.budget.share is not None:
+        note = "--yield: what stands in the way is not explained; leave it out to see that for the mean"
+        return case.study.noted(note)
+    try:
+        return replace(case.study, infeasibility=_explained(case))
+    except OutOfTimeError:
+        return case.study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
+
+
+def _unexplained(study: Study) -> tuple[Verified, ...]:
+    """What is to be explained, with all else that was verified: the placement that fails, or fell through to nothing.
+
+    Nothing where the search itself ended with nothing analog: then no placement was verified.
+    """
+    found = study.found
+    assert found is not None
+    kept = Verified(found.plan.analog, found.verdict, found.chips)
+    if not found.verdict.accepted and study.plan.layers:
+        return (kept, *found.failed)
+    if found.failed and found.plan.analog == study.plan.analog:
+        return (*found.failed, kept)
+    return ()
+
+
+class Case:
+    """A placement that does not hold the budget.
+
+    Attributes:
+        plan: qualified, with what the user fixed, and with sensitivities where these were measured.
+        judge: of the search, for the search of layers in the way.
+        verify: samples of the verification.
+        budget: at the level of the verification of the placement.
+        known: evaluations on the machine as it is.
+        fills: whether further copies of weights may go on tiles that are left over.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        verified: Sequence[Verified],
+        judge: PlacementJudge,
+        options: SearchOptions,
+        verify: Bench,
+        rank: Task,
+    ) -> None:
+        """Begin to explain.
+
+        Args:
+            verified: the placement that does not hold the budget, and others that were verified with it.
+            judge: of the search for the layers in the way.
+            verify: samples of the verification.
+            rank: samples that say which layers do most damage, where that is not known.
+        """
+        self.study, self._rank = study, rank
+        self.graph, self.plan = study.graph, study.plan
+        self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
+        self.options, self.judge, self.verify, self.fills = options, judge, verify, study.fills
+        self.budget = replace(self.judge.budget, confidence=self.found.confidence)
+        self._chips = verified[0].chips
+        self.known = {one.placement: one.verdict.evaluation for one in verified}
+
+    def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
+        """As it was verified, where it was; else measured now."""
+        chosen = bench or self.verify
+        if chosen == self.verify and placement in self.known:
+            return self.known[placement]
+        relative, level = self.budget.relative, self.budget.confidence
+        found = chosen.evaluate(placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips)
+        if chosen == self.verify:
+            self.known[placement] = found
+        return found
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it is known what damage layers do."""
+        return any(layer.sensitivity is not None for layer in self.plan.layers)
+
+    def by_damage(self) -> list[tuple[str, ...]]:
+        """Layers of the placement that move together, the most damaging first.
+
+        Where no search has ranked them, each is looked at alone, on the few samples and chips that choose parts of a
+        network elsewhere too.
+        """
+        plan, names = self.plan, self.order(self.analog)
+        if not self.ranked:
+            found = sensitivities(self.study.gradient_bench(self._rank), names)
+            if len(found.layers) < len(names):
+                raise OutOfTimeError("--timeout: not every layer was ranked")
+            plan = found.put_into(plan)
+        return sorted(self.graph.tied(names), key=lambda tie: -damage_of(self.graph, plan, tie))
+
+    def paired(self, found: Evaluation) -> tuple[float, float] | None:
+        """Interval of a drop minus that of the placement, over the chips that both were measured on."""
+        scale = 1 / abs(found.baseline) if self.budget.relative else 1.0
+        step = scale / found.samples if found.percent else 0.0
+        return over_draws(np.subtract(found.drops, self.found.drops), self.budget.confidence, step)
+
+    def order(self, placement: frozenset[str]) -> tuple[str, ...]:
+        """Its layers in the order of the plan; columns of a layer only where the rest of it is not among them."""
+        apart = {columns_of(name) for name in self.plan.digital_columns if name in placement}
+        return tuple(layer.name for layer in self.plan.layers if layer.name in placement - apart)
+
+
+def _explained(case: Case) -> Infeasibility:
+    """Why it does not hold."""
+    interval = case.budget.interval(case.found)
+    try:
+        in_the_way, without = _in_the_way(case)
+    except OutOfTimeError:
+        in_the_way, without = (), None
+    return Infeasibility(
+        analog=case.order(case.analog),
+        least=_least(case),
+        nearest_budget=case.found.drop if interval is None else max(interval[1], 0.0),
+        in_the_way=in_the_way,
+        without=without,
+        remedies=tuple(_remedies(case)),
+    )
+
+
+def _least(case: Case) -> Evaluation:
+    """The least drop of what was measured; without sensitivities no placement is the safest."""
+    safest = search_space(case.graph, case.plan, case.options).safest()
+    if case.ranked and safest is not None and safest.placement:
+        case.evaluate(safest.placement, "the safest placement")
+    found = [one for placement, one in case.known.items() if placement]
+    return min(found, key=lambda one: one.drop, default=case.found)
+
+
+def fewest_in_the_way(
+    judge: PlacementJudge, analog: frozenset[str], groups: Sequence[frozenset[str]]
+) -> Sequence[frozenset[str]]:
+    """The fewest first groups without which the rest holds, by bisection on the samples and chips of the search.
+
+    It holds where the upper bound does: of sets that hold by the mean alone, the smallest would hardly hold in a test.
+    That all of them together do not hold is taken as known; all groups where nothing less is found.
+
+    Args:
+        groups: of it, the most damaging first.
+    """
+    bad, good = 0, len(groups)
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        found = judge.within(analog.difference(*groups[:middle])).evaluation
+        if judge.budget.status(found) == "accepted":
+            good = middle
+        else:
+            bad = middle
+    return groups[:good]
+
+
+def _in_the_way(case: Case) -> tuple[tuple[str, ...], Evaluation | None]:
+    """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
+    ties = case.by_damage()
+    fewest = len(fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties))))
+    removed = tuple(name for tie in ties[:fewest] for name in tie)
+    if not removed:
+        return (), None
+    what = f"without {counted(len(layers_among(case.plan, removed)), 'layer')}"
+    return removed, case.evaluate(case.analog.difference(removed), what)
+
+
+def _remedies(case: Case) -> Iterator[Remedy]:
+    """Changes of the machine, each measured; as many as there is time for."""
+    for change, placement, bench in (*_times(case), *_bits(case), *_remapped(case), *_tiles(case)):
+        try:
+            found = case.evaluate(placement, change, bench)
+        except OutOfTimeError:
+            return
+        within = case.budget.status(found) == "accepted"
+        paired = None if bench == case.verify else case.paired(found)  # else perhaps of an earlier test, on other chips
+        yield Remedy(change, case.order(placement), found, within, paired)
+
+
+Change = tuple[str, frozenset[str], Bench]
+
+
+def _times(case: Case) -> Iterator[Change]:
+    machine, now = case.verify.hardware, case.verify.t_s
+    ages = any(devices is not None and devices.ages for devices in (machine.for_layer(n).devices for n in case.analog))
+    for t_s in SHORTER_TIMES_S:
+        if t_s < now and ages and machine.knows(t_s):
+            yield f"--t-inference {time_text(now)} -> {time_text(t_s)}", case.analog, replace(case.verify, t_s=t_s)
+
+
+def _bits(case: Case) -> Iterator[Change]:
+    machine = case.verify.hardware
+    converters: dict[str, Converter] = {"adc": machine.adc}
+    if machine.dac.slice_bits is None:  # else more bits are more reads, and not of every number of bits
+        converters["dac"] = machine.dac
+    for name, converter in converters.items():
+        if converter.bits is not None:
+            more = converter.bits + MORE_BITS
+            finer = machine.model_copy(update={name: converter.model_copy(update={"bits": more})})
+            yield f"{name}.bits {converter.bits} -> {more}", case.analog, replace(case.verify, hardware=finer)
+
+
+def _remapped(case: Case) -> Iterator[Change]:
+    machine = case.verify.hardware
+    if machine.faults.could_remap:
+        tested = machine.model_copy(update={"faults": machine.faults.model_copy(update={"remap": True})})
+        yield "faults.remap false -> true", case.analog, replace(case.verify, hardware=tested)
+
+
+def _tiles(case: Case) -> Iterator[Change]:
+    """Twice the tiles: for further copies where these fill them, else where that gives a safer placement."""
+    goal, count = case.options.goal, case.plan.hardware.tiles.count
+    bounds = [bound for bound in (count, goal.max_tiles) if bound is not None]
+    tiles_now = min(bounds, default=case.plan.tiles_of(case.graph, case.analog))
+    doubled, copies = 2 * tiles_now, case.verify.copies
+    if copies.tiles is not None:
+        copies = replace(copies, tiles=doubled)
+    elif not bounds and case.fills and case.ranked:
+        copies = further_copies(case.graph, case.plan, replace(goal, max_tiles=doubled))
+    if copies.tiles is not None:
+        yield f"tiles {tiles_now} -> {doubled}", case.analog, replace(case.verify, copies=copies)
+    if copies.tiles is not None or not bounds:
+        return
+    tiles = case.plan.hardware.tiles.model_copy(update={"count": doubled})
+    roomy = case.plan.model_copy(update={"hardware": case.plan.hardware.model_copy(update={"tiles": tiles})})
+    more = replace(case.options, goal=replace(goal, max_tiles=doubled))
+    before = search_space(case.graph, case.plan, case.options).safest()
+    after = search_space(case.graph, roomy, more).safest()
+    if after is not None and (before is None or after.placement != before.placement):
+        yield f"tiles {tiles_now} -> {doubled}", after.placement, case.verify

@@ -1,0 +1,84 @@
+"""Ranges that tiles are calibrated to before anything is measured, and how great sums in their columns are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.hardware import Hardware
+from lhc.measure.preflight_checks import MeasureSums
+from lhc.pipeline.pipeline_state import Study
+from lhc.runtime.onnxruntime.sessions import Array
+
+__all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated"]
+
+CALIBRATION_SAMPLES = 256
+SUM_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class CalibrateRanges:
+    """Find the static input ranges of the tiles, where the hardware has them, and what costs of copies rest on."""
+
+    name: ClassVar[str] = "calibrate-ranges"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"ranges"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with ranges of all layers that may be analog, and with sums of those that have copies."""
+        return _with_sums(calibrated(study, study.measurable))
+
+
+def calibrated(study: Study, names: Sequence[str]) -> Study:
+    """The study with static input ranges, signs of inputs, and ranges of ADCs, of these layers, from ranking samples.
+
+    Where the hardware has them; those that are there already stay.
+    """
+    plan, machine = study.plan, study.plan.hardware
+    inputs = [name for name in names if name not in plan.ranges] if machine.needs_calibration else []
+    adcs = [name for name in names if machine.for_layer(name).adc.to_calibrate] if machine.calibrates_adcs else []
+    signs = [name for name in names if machine.for_layer(name).dac.to_calibrate] if machine.needs_calibration else []
+    if not inputs and not adcs and not signs:
+        return study
+    from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_ranges  # loads PyTorch
+    from lhc.runtime.calibration.input_signs import calibrate_signs
+
+    if inputs:
+        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
+        plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
+    if signs:
+        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
+        machine = machine.with_signs(calibrate_signs(study.model, study.graph, signs, blocks))
+        plan = plan.model_copy(update={"hardware": machine})
+    if adcs:
+        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
+        bounds, columns = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
+        plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds, columns)})
+    return replace(study, plan=plan)
+
+
+def _with_sums(study: Study) -> Study:
+    """The study with how great sums are of the layers with copies whose saturating vectors are read again."""
+    plan, machine = study.plan, study.plan.hardware
+    names = [one for one in study.measurable if one in plan.copies and one not in plan.sums]
+    names = [name for name in names if _reads_again(machine, name)]
+    if not names:
+        return study
+    found = RankingBlocks(study, SUM_SAMPLES).bench.checked(MeasureSums(tuple(names), study.t_s), SUM_SAMPLES)
+    sums = {name: tuple(row) for name, row in zip(names, found.tolist(), strict=True)}
+    return replace(study, plan=plan.with_sums(sums))
+
+
+def _reads_again(machine: Hardware, name: str) -> bool:
+    adc = machine.for_layer(name).adc
+    return adc.bound_management == "iterative" and adc.bound is not None
+
+
+class RankingBlocks:
+    """The first ranking samples, and how many each block has; they are read anew whenever they are gone through."""
+
+    def __init__(self, study: Study, count: int) -> None:
+        samples = study.splits.rank.head(count)
+        self.bench = replace(study.uncalibrated, fills=False).bench(samples)  # no chip is programmed
+
+    def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
+        return ((self.bench.setting.taken(where), feeds) for where, feeds in self.bench.blocks())

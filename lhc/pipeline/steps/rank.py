@@ -1,0 +1,325 @@
+"""Sensitivities of all layers: measured, or predicted from gradients and checked against a few that are measured.
+
+A prediction (`lhc.measure.sensitivity.fisher_prediction`) costs a few backward passes however many layers there are,
+but it is of second order in the noise. ``auto`` predicts, then measures `CHECKED` layers spread over the predicted
+ranking, on the same chips and samples. Where both agree, the prediction stands; where they do not, or where there is
+none, all layers are measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from lhc.errors import ModelError, OutOfTimeError, UsageError
+from lhc.measure.evaluator import Bench
+from lhc.measure.sensitivity.fisher_prediction import METRICS, FisherSensitivity, fisher_sensitivity
+from lhc.measure.sensitivity.layer_by_layer import measure_sensitivity
+from lhc.options.by_command import SensitivityOptions
+from lhc.options.shared import RankingMethod
+from lhc.passes import Strategy, anything_pays
+from lhc.passes.decide.copies import Copies
+from lhc.passes.strategies.fixed_rules import AllDigital
+from lhc.pipeline.inputs.objective import search_options
+from lhc.pipeline.pipeline_state import Study
+from lhc.plan import Agreement, Sensitivity
+from lhc.plan.recurrent_steps import folded_titles
+from lhc.results import SensitivityTable
+from lhc.samples.metrics import get_metric
+from lhc.stats import CONFIDENCE, rank_correlation
+
+__all__ = [
+    "CHECKED",
+    "MeasureLayers",
+    "Rank",
+    "agreement",
+    "copies_alone",
+    "measures_all",
+    "ranked",
+    "sensitivities",
+    "spread_over_ranking",
+]
+
+CHECKED = 5
+"""Layers that are measured to check a prediction; with fewer than three times as many, all are measured."""
+GOOD_CORRELATION = 0.9
+GOOD_RATIO = (0.67, 1.5)
+"""Least rank correlation, and bounds of the geometric mean of the ratios, at which predictions are used."""
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Find the sensitivity of every layer that may be analog, where the strategy goes by them.
+
+    Attributes:
+        strategy: that is going to search.
+        always: also where nothing pays; running out of time is an error then.
+    """
+
+    method: RankingMethod
+    strategy: type[Strategy]
+    always: bool = False
+    name: ClassVar[str] = "rank"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with sensitivities; those of a plan that is followed; none where nothing pays."""
+        if study.follow is not None:
+            known = {row.name: row.sensitivity for row in study.follow.layers if row.sensitivity is not None}
+            copied = {row.name: row.with_copies for row in study.follow.layers if row.with_copies is not None}
+            return replace(study, plan=study.plan.with_sensitivities(known, study.follow.agreement, copied))
+        if self.always:
+            return ranked(study, self.method) if study.plan.eligible else study
+        needed = "sensitivities" in self.strategy.requires or (study.spends_tiles and self.strategy is not AllDigital)
+        if not (needed and anything_pays(study.graph, study.plan, search_options(study))):
+            return study
+        try:
+            return ranked(study, self.method)
+        except OutOfTimeError as error:
+            return replace(study, late=True).noted(str(error))
+
+
+@dataclass(frozen=True)
+class MeasureLayers:
+    """Find the damage of every layer on all samples."""
+
+    options: SensitivityOptions
+    name: ClassVar[str] = "measure-layers"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with the table."""
+        asked = self.options
+        task = study.splits.judged if asked.metric is not None else study.ranking_task()
+        bench, names = study.bench(task), study.measurable
+        table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
+        table = replace(table, calibrated=study.calibrated_on, documents=task.document_count)
+        table = replace(table, engine=study.engine, engine_reason=study.engine_reason)
+        return replace(study, ranking=replace(table, titles=folded_titles(study.plan)))
+
+
+def ranked(study: Study, method: RankingMethod) -> Study:
+    """The study with the sensitivities of all layers that may be analog, measured on the samples that rank.
+
+    Args:
+        study: what is placed; its answers to these samples tell in which metric.
+
+    Raises:
+        OutOfTimeError: the time was over before that.
+    """
+    samples = study.splits.rank
+    if study.further:
+        table = _of_outputs(study, method)
+    else:
+        metric = study.told_ranking_metric(samples, study.task.metric)
+        table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
+    if len(table.layers) < len(study.measurable):
+        done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"
+        raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
+    return replace(study, plan=table.put_into(study.plan), ranking=table)
+
+
+def _of_outputs(study: Study, method: RankingMethod) -> SensitivityTable:
+    """The sensitivities by all judged outputs: the sum of their errors, each as a share of its output's energy."""
+    samples = study.splits.rank.with_metric(get_metric("nmse"))
+    tasks = [replace(one.task_of(samples), metric=samples.metric, class_axis=None) for one in study.further]
+    others = (study.of_output(one).bench(task) for one, task in zip(study.further, tasks, strict=True))
+    tables = [sensitivities(bench, study.measurable, method) for bench in (study.bench(samples), *others)]
+    which = ", ".join(map(repr, study.judged_outputs))
+    study.opened.warn(f"layers are ranked by the sum of the nmse of {which}, since several outputs are judged")
+    return joint_table(tables)
+
+
+def joint_table(tables: Sequence[SensitivityTable]) -> SensitivityTable:
+    """The sum of several tables in one metric; what is predicted in one is predicted in the sum."""
+    first, *_ = tables
+    layers = {name: _summed([t.layers[name] for t in tables]) for name in first.layers if _in_all(name, tables)}
+    copied = {name for table in tables for name in table.with_copies if name in layers}
+    with_copies = {
+        name: _summed([table.with_copies.get(name, table.layers[name]) for table in tables])
+        for name in first.layers
+        if name in copied
+    }
+    checked = [table.agreement for table in tables if table.agreement is not None]
+    worst = min(checked, key=lambda one: -1.0 if one.correlation is None else one.correlation, default=None)
+    notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
+    return replace(first, layers=layers, with_copies=with_copies, agreement=worst, notes=notes)
+
+
+def _in_all(name: str, tables: Sequence[SensitivityTable]) -> bool:
+    return all(name in table.layers for table in tables)
+
+
+def _summed(figures: Sequence[Sensitivity]) -> Sensitivity:
+    """Damage at several outputs together. Bounds add up to no less than those of the sum, and so do deviations."""
+    bounds = [one.interval for one in figures if one.interval is not None]
+    interval = (sum(b[0] for b in bounds), sum(b[1] for b in bounds)) if len(bounds) == len(figures) else None
+    return figures[0].model_copy(
+        update={
+            "mean": sum(one.mean for one in figures),
+            "std": sum(one.std for one in figures),
+            "interval": interval,
+            "method": "fisher" if any(one.method == "fisher" for one in figures) else "measure",
+            "by_weights": None,
+            "by_outputs": None,
+        }
+    )
+
+
+def sensitivities(
+    bench: Bench,
+    names: Sequence[str],
+    method: RankingMethod = "auto",
+    confidence: float = CONFIDENCE,
+    half_width: float | None = None,
+) -> SensitivityTable:
+    """Damage of every named layer when it alone is analog, with one copy of its weights and with those that it has.
+
+    Layers that share their weights are one.
+
+    Args:
+        method: ``measure``, ``fisher`` (predict), or ``auto`` (predict and check, measure where that will not do).
+        half_width: see `measure_sensitivity`; with it, ``auto`` measures.
+
+    Raises:
+        UsageError: a prediction is asked for in a metric, or with a half-width, that it does not have.
+        ModelError: a prediction is asked for of a network that has no gradients in torch.
+        OutOfTimeError: the time that the user gave was over before there was any figure.
+    """
+    copies = copies_alone(bench, names)
+    if not copies:
+        return _found(bench, names, method, confidence, half_width)
+    table = _found(replace(bench, copies=Copies()), names, method, confidence, half_width)
+    return replace(table, with_copies=_with_copies(bench, table, copies, confidence, half_width))
+
+
+def copies_alone(bench: Bench, names: Sequence[str]) -> dict[str, int]:
+    """The copies of its weights that a layer has when it alone is analog, by name; of those that have more than one."""
+    return {name: count for group in bench.graph.tied(names) for name, count in bench.copies.of(group).items()}
+
+
+def _with_copies(
+    bench: Bench, table: SensitivityTable, copies: Mapping[str, int], confidence: float, half_width: float | None
+) -> dict[str, Sensitivity]:
+    """The same figures with these copies, found as those with one copy were, as far as there is time."""
+    found: dict[str, Sensitivity] = {}
+    known = {name: s for name, s in table.layers.items() if name in copies}
+    predicted = [name for name, s in known.items() if s.method == "fisher"]
+    measured = [name for name, s in known.items() if s.method == "measure"]
+    try:
+        bench.running.check_time()
+        if predicted:
+            found |= fisher_sensitivity(bench, bench.graph, predicted, confidence).table.layers
+        if measured:
+            found |= measure_sensitivity(bench, bench.graph, measured, confidence, half_width).layers
+    except OutOfTimeError:
+        pass  # what is not known is estimated: damage falls as 1 / copies
+    return {n: found[n].model_copy(update={"copies": copies[n]}) for n in known if n in found}
+
+
+def _found(
+    bench: Bench, names: Sequence[str], method: RankingMethod, confidence: float, half_width: float | None
+) -> SensitivityTable:
+    if method == "fisher" and half_width is not None:
+        raise UsageError("--half-width is for measured sensitivities; leave it out, or use --method measure")
+    if method == "fisher":
+        predicted = fisher_sensitivity(bench, bench.graph, names, confidence)
+        return replace(predicted.table, notes=_unreached(predicted))
+    if measures_all(bench, names, method, half_width):
+        return measure_sensitivity(bench, bench.graph, names, confidence, half_width)
+    try:
+        predicted = fisher_sensitivity(bench, bench.graph, names, confidence)
+    except ModelError as error:
+        note = f"sensitivities are measured, not predicted: {error}"
+        return replace(measure_sensitivity(bench, bench.graph, names, confidence), notes=(note,))
+    return _checked(bench, predicted, confidence)
+
+
+def measures_all(bench: Bench, names: Sequence[str], method: RankingMethod, half_width: float | None) -> bool:
+    """Whether every layer is measured without a prediction; arguments as those of `sensitivities`."""
+    few = len(bench.graph.tied(names)) < 3 * CHECKED
+    return method == "measure" or half_width is not None or few or bench.metric.name not in METRICS
+
+
+def _unreached(predicted: FisherSensitivity) -> tuple[str, ...]:
+    if not predicted.unreached:
+        return ()
+    note = (
+        f"the gradient at {', '.join(predicted.unreached)} is zero on all samples: the answer does not depend on it, or"
+        " the network rounds or compares behind it; --method measure tells"
+    )
+    return (note,)
+
+
+def _checked(bench: Bench, predicted: FisherSensitivity, confidence: float) -> SensitivityTable:
+    """The prediction, if some measured layers agree with it, else measurements of all."""
+    table = predicted.table
+    names = list(table.layers)
+    firsts = [group[0] for group in bench.graph.tied(names) if group[0] not in predicted.unreached]
+    chosen = spread_over_ranking(replace(table, layers={name: table.layers[name] for name in firsts}), CHECKED)
+
+    def measured(wanted: Sequence[str]) -> SensitivityTable:
+        whole = [name for group in bench.graph.tied(names) if set(group) & set(wanted) for name in group]
+        return measure_sensitivity(bench, bench.graph, [name for name in names if name in whole], confidence)
+
+    try:
+        compared = measured(chosen)
+    except OutOfTimeError:
+        return replace(table, notes=("--timeout: the predicted sensitivities were not checked by measuring some",))
+    found = agreement(table, replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen}))
+    if found.good or bench.running.late:
+        notes = () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
+        rest = measured(predicted.unreached).layers if predicted.unreached and not bench.running.late else {}
+        return replace(table, layers={**table.layers, **rest}, agreement=found, notes=notes)
+    note = "all sensitivities are measured, since the prediction does not agree with those measured first"
+    others = [name for name in names if name not in compared.layers]
+    layers = {**compared.layers, **measured(others).layers}
+    return replace(
+        compared, layers={name: layers[name] for name in names if name in layers}, agreement=found, notes=(note,)
+    )
+
+
+def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreement:
+    """How well predictions agree with measurements of some of the layers.
+
+    Layers of which nothing was seen (damage of 0 or below, as small as rounding) count for the ranks only.
+
+    Args:
+        predicted: of all layers.
+        measured: of some of them.
+
+    Raises:
+        UsageError: no layer is in both, or they are in different metrics.
+    """
+    names = [name for name in measured.layers if name in predicted.layers]
+    if not names or predicted.metric != measured.metric:
+        raise UsageError("predicted and measured sensitivities have no layer or not the metric in common")
+    pairs = np.array([(predicted.layers[name].mean, measured.layers[name].mean) for name in names])
+    seen = pairs[(pairs > 0).all(axis=1)]
+    ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else None
+    constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
+    correlation = None if constant else rank_correlation(pairs[:, 0], pairs[:, 1])
+    good = (
+        correlation is not None
+        and ratio is not None
+        and correlation >= GOOD_CORRELATION - _ROUNDING
+        and GOOD_RATIO[0] <= ratio <= GOOD_RATIO[1]
+    )
+    compared = {name: (p, m) for name, (p, m) in zip(names, pairs.tolist(), strict=True)}
+    return Agreement(layers=compared, correlation=correlation, ratio=ratio, good=good)
+
+
+def spread_over_ranking(table: SensitivityTable, count: int) -> tuple[str, ...]:
+    """Layers to be measured for comparison: the most and the least sensitive, and others evenly between them.
+
+    Args:
+        count: how many; all layers where there are fewer.
+    """
+    ranking = table.ranking()
+    if count >= len(ranking):
+        return ranking
+    return tuple(ranking[round(place)] for place in np.linspace(0, len(ranking) - 1, max(count, 0)))

@@ -1,0 +1,462 @@
+"""What measuring starts from: model, samples and hardware read and checked, layers qualified, selected and gated."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
+
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.measure import Bench, Running
+from lhc.measure.preflight_checks import tile_errors
+from lhc.onnx_io import read_plan
+from lhc.options.by_command import Measuring, OutputsOptions, PartitionOptions, PlacedMeasuring
+from lhc.options.declaration.value_parsing import Engine
+from lhc.options.shared import GivenPlacement
+from lhc.passes import ChooseCopies, LeaveUnjudged, ParityGate, Pass, Qualify, initial_plan, judged_layers
+from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults, warn_of_left_out
+from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.sample_axis_detection import with_output_axes
+from lhc.pipeline.inputs.scored_output import probabilities_of_answers
+from lhc.pipeline.measurement_warnings import beyond_memory, on_engine
+from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.steps.range_calibration import calibrated
+from lhc.plan import Outcome, Plan
+from lhc.runtime import parity_tolerance
+from lhc.runtime.onnxruntime.batched_calls import parity_samples
+from lhc.runtime.onnxruntime.sessions import tensor_infos
+from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
+from lhc.samples.metric_choice import metric_without_targets, shows_classes
+from lhc.samples.metrics import METRICS, UNCHOSEN, Array, Metric
+from lhc.samples.sample_axis import CALL, moved_axis
+from lhc.samples.target_checks import (
+    are_answers,
+    check_classes,
+    check_labels,
+    check_values,
+    repeat_each_other,
+    with_positions,
+)
+from lhc.samples.task import Task
+from lhc.support.number_formatting import counted
+from lhc.support.version import VERSION
+
+__all__ = [
+    "CheckJudged",
+    "CheckParity",
+    "Decide",
+    "analog_of",
+    "as_judged",
+    "of_another_output",
+    "read",
+    "read_placed",
+    "stored_plan",
+]
+
+log = logging.getLogger("lhc")
+
+PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)
+
+CHECKING = "checking tiles without noise against the network (the first run compiles the emulation)"
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Decide:
+    """A pass as a step: it decides about the plan of a study."""
+
+    decides: Pass
+
+    @property
+    def name(self) -> str:
+        """That of the pass."""
+        return self.decides.name
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What the pass requires, and a plan."""
+        return self.decides.requires | {"graph", "plan"}
+
+    @property
+    def ensures(self) -> frozenset[str]:
+        """What the pass ensures."""
+        return self.decides.ensures
+
+    def apply(self, study: Study) -> Study:
+        """The study with the pass's decisions and notes."""
+        found = self.decides.run(study.graph, study.plan)
+        if found.plan == study.plan and not found.notes:
+            return study
+        return replace(study, plan=found.plan, notes=(*study.notes, *found.notes))
+
+
+@dataclass(frozen=True)
+class CheckJudged:
+    """Leave layers digital that no judged output depends on, and say so."""
+
+    name: ClassVar[str] = "check-judged"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, study: Study) -> Study:
+        """The study without the layers that nothing judges."""
+        outputs = study.judged_outputs
+        after = Decide(LeaveUnjudged(outputs)).apply(study)
+        which = " and ".join(map(repr, outputs))
+        does = f"output {which} does" if len(outputs) == 1 else f"outputs {which} do"
+        left = [row.name for row in after.plan.layers if row.reason == "not-judged"]
+        if left:
+            many = counted(study.layers_in(left), "layer stays", "layers stay")
+            study.opened.warn(f"{many} digital, since {does} not depend on {'it' if len(left) == 1 else 'them'}")
+        fixed = after.plan.analog - judged_layers(study.graph, outputs)
+        if fixed:
+            many = counted(study.layers_in(fixed), "layer is", "layers are")
+            study.opened.warn(f"{many} analog as you say, and nothing judges what that loses: {does} not depend on it")
+        return after
+
+
+@dataclass(frozen=True)
+class CheckParity:
+    """Keep layers digital that noise-free tiles do not reproduce, measured on a few samples."""
+
+    name: ClassVar[str] = "check-parity"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"parity"})
+
+    def apply(self, study: Study) -> Study:
+        """The study without the layers whose errors are too large."""
+        if not study.measurable:
+            return study
+        study.options.progress(CHECKING, 0, 1)
+        count = parity_samples(study.graph)
+        errors = tile_errors(study.bench(study.task.head(count)), study.measurable, count)
+        types = {name: weight.dtype for name in errors if (weight := study.graph[name].weight) is not None}
+        for dtype in dict.fromkeys(types.values()):
+            own = {name: error for name, error in errors.items() if types[name] == dtype}
+            study = Decide(ParityGate(own, parity_tolerance(dtype))).apply(study)
+        return study
+
+
+def read(
+    options: Measuring,
+    running: Running,
+    t_inference: float | None,
+    *,
+    opened: Opened | None = None,
+    task: Task | None = None,
+    ranks: bool = False,
+    least_draws: int = 2,
+    machine: Hardware | None = None,
+) -> Study:
+    """Read and check everything: what every pipeline begins with.
+
+    Args:
+        t_inference: seconds after the first read; the hardware's own by default.
+        task: the samples that judge, with their metric, where they were read before.
+        ranks: layers are ranked, so that no metric has to be chosen that judges placements.
+        least_draws: programmings that figures take.
+
+    Raises:
+        UsageError: a value that has no meaning for this model.
+    """
+    machine = machine_of(options) if machine is None else machine
+    t_s = machine.t_inference_s if t_inference is None else t_inference
+    machine.check_time(t_s)
+    if options.draws < least_draws:
+        raise UsageError(f"--draws must be at least {least_draws}, got {options.draws}: one chip shows no spread")
+    opened = opened_of(options) if opened is None else opened
+    task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
+    opened = opened.seen(task)
+    if options.class_axis is None and task.class_axis is not None:
+        options = replace(options, class_axis=task.class_axis)
+    graph = opened.graph(None, task)
+    if options.further and not isinstance(options, PartitionOptions):
+        raise UsageError("several --output are for 'lhc partition'; this command looks at one")
+    if options.scored is not None and options.scored not in graph.outputs:
+        raise UsageError(f"--output {options.scored!r}: the model's outputs are {', '.join(graph.outputs)}")
+    if options.scored is None and not isinstance(options, OutputsOptions):
+        output = probabilities_of_answers(opened.model, task, opened.warn)
+        options = options if output is None else replace(options, output=(output,))
+    _tell_unjudged(options, opened, graph)
+    scored = options.scored or graph.outputs[0]
+    every = isinstance(options, OutputsOptions) or bool(options.further)
+    looked_at = list(dict.fromkeys([scored, *graph.outputs])) if every else [scored]
+    task = with_output_axes(opened.model, task, looked_at, options.sample_axes, opened.warn)
+    if caution := beyond_memory(opened.model, graph, machine, len(task), options.bytes):
+        opened.warn(caution)
+    check_machine(machine, graph)
+    warn_of_left_out(machine)
+    engine, reason = _chosen_engine(options, opened, graph, machine)
+    options = replace(options, engine=engine)
+    warn_of_defaults(machine)
+    plan = initial_plan(graph, machine, opened.model.source, VERSION)
+    begun = Study(options, running, opened, graph, plan, task, float(t_s), engine_reason=reason)
+    study = _with_class_axis(begun)
+    if not ranks:
+        _check_score(study)
+    if ranks or task.targets is not None or task.metric.chosen:
+        return study
+    return _with_metric(study)
+
+
+def _check_score(study: Study) -> None:
+    """Refuse, before anything is measured, what a function or an error number by number cannot score.
+
+    Says so where a function compares numbers of other shapes. Whole numbers may be classes, which have other shapes.
+    """
+    metric = study.task.metric
+    targets = None if metric.needs_targets is False else study.task.targets
+    own = metric.name not in METRICS
+    if not own and (targets is None or metric.name not in ("mse", "psnr")):
+        return
+    bench = _looking(study)
+    output = bench.example_output
+    shape = (len(study.task), *output.shape[1:])
+    if own:
+        _ = bench.scores_sets
+        if targets is not None and targets.dtype.kind == "f" and repeat_each_other(shape, targets.shape):
+            study.opened.warn(
+                f"{metric.name} is given outputs of shape {shape} and labels of shape {targets.shape}: NumPy repeats"
+                " one over the other where they are compared; is that meant?"
+            )
+    elif targets is not None:
+        check_values(metric.name, shape, targets.shape)
+
+
+def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> None:
+    """Say once that one output judges and the others do not, where nobody chose it."""
+    others = graph.outputs[1:]
+    if options.scored is None and others:
+        which = repr(others[0]) if len(others) == 1 else f"{len(others)} others, e.g. {others[0]!r},"
+        verb = "is" if len(others) == 1 else "are"
+        opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
+
+
+def _chosen_engine(
+    options: Measuring, opened: Opened, graph: LayerGraph, machine: Hardware
+) -> tuple[Engine, str | None]:
+    """The engine that computes, and why that one where it is not the ordinary one, which is told.
+
+    Raises:
+        UsageError: the one that is asked for cannot stand for the machine.
+    """
+    names = [layer.name for layer in graph.candidates]
+    if options.engine == "auto" and not names:
+        return "fast", None  # nothing is emulated, and nothing that emulates need be installed
+    from lhc.runtime.engines.registry import choose_engine
+
+    choice = choose_engine(options.engine, machine, names)
+    if choice.why is not None:
+        from lhc.runtime.torch_device import gpu_name
+
+        opened.warn(on_engine(choice.name, choice.why, gpu_name()))
+    return choice.name, choice.why
+
+
+def _with_class_axis(study: Study) -> Study:
+    """The study with the axis of the classes, where the user, the targets or the values say which it is.
+
+    Raises:
+        DataError: the labels are no classes of the output; nothing is measured before that is known.
+    """
+    asked, axes, metric, targets = (
+        study.options.class_axis,
+        _declared_axes(study),
+        study.task.metric,
+        study.task.targets,
+    )
+    needed = bool(metric.classes and metric.needs_targets)
+    may_have_axes = targets is not None and (needed or targets.ndim > 1)
+    if metric.classes is False or (asked is None and axes == 2 and not may_have_axes):  # nowhere else to be
+        return study
+    bench = _looking(study)
+    output = bench.example_output
+    if targets is not None and metric.classes:
+        study = replace(study, task=study.task.with_targets(with_positions(targets, output)))
+    targets = study.task.targets
+    labels = targets if needed else None
+    if labels is not None and are_answers(output, labels):
+        return study
+    if metric.classes and metric.chosen and output.ndim < 2 and not are_answers(output, targets):
+        check_classes(metric.name, output)
+    found = replace(study, task=study.task.with_class_axis(_class_axis(study, output, bench.output_name)))
+    if labels is not None:
+        last = classes_last(output, found.task.class_axis)
+        check_classes(metric.name, last)
+        check_labels(metric.name, last.shape, labels)
+    return found
+
+
+def _looking(study: Study) -> Bench:
+    """To look at a few answers, before it is known what calibrates."""
+    return study.uncalibrated.bench(study.task.head(_EXAMPLES))
+
+
+def _class_axis(study: Study, output: Array, name: str) -> int | None:
+    """The axis of the classes of an example of the output; None where nothing says which it is."""
+    asked, metric, targets = study.options.class_axis, study.task.metric, study.task.targets
+    samples = study.task.layout.of_output(name)
+    if asked is not None and samples != 0:
+        axes = output.ndim - (samples == CALL)  # that the network gives it
+        counted = asked + axes if asked < 0 else asked
+        return check_class_axis(moved_axis(counted, samples) if counted >= 0 else asked, output.shape, name)
+    if asked is not None:
+        return check_class_axis(asked, output.shape, name)
+    axis = class_axis(output, targets) if output.ndim > 2 else None
+    unshown = axis is None and output.ndim > 3 and targets is None and not are_answers(output)
+    if unshown and metric.classes and metric.chosen:
+        raise UsageError(
+            f"{metric.name}: output {name!r} has shape {output.shape}, and nothing shows which axis holds the classes;"
+            f" say --class-axis 1 (channels first) or {output.ndim - 1} (last)"
+        )
+    if axis in (None, output.ndim - 1):
+        return axis
+    if metric.classes or shows_classes(classes_last(output, axis), targets):
+        why = "values are probabilities along it" if targets is None else "the labels have the other axes"
+        given = "with that axis last" if metric.classes else "as they are"
+        own = "" if metric.name in METRICS else f"; {metric.name} is given outputs {given}"
+        study.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis){own}")
+    return axis
+
+
+def of_another_output(study: Study, name: str, metric: Metric | None) -> Study:
+    """The study of another output, judged against the digital network.
+
+    Args:
+        metric: by default what its values show.
+    """
+    options = replace(study.options, output=(name,), class_axis=None)
+    judge = metric or replace(METRICS["agreement"], chosen=False)
+    task = replace(study.task, targets=None, metric=judge, class_axis=None, finite=True)
+    found = _with_class_axis(replace(study, options=options, task=task))
+    return found if metric is not None else _with_metric(found)
+
+
+def _declared_axes(study: Study) -> int | None:
+    """Axes of the scored output as the model declares them."""
+    name = study.options.scored or study.graph.outputs[0]
+    info = next(info for info in tensor_infos(study.model, outputs=True) if info.name == name)
+    return len(info.shape) or None
+
+
+def _with_metric(study: Study) -> Study:
+    """The study with the metric that its outputs allow: it has no targets, and nobody chose one."""
+    bench = _looking(study)
+    named = study.options.class_axis is not None
+    metric, why = metric_without_targets(bench.example_output, bench.output_name, named)
+    if metric.name == "nmse":
+        log.warning(
+            "%s: judged by nmse, the squared error as a share of the digital answers' energy (--max-drop 0.01 is a"
+            " hundredth of it); for scores of classes choose --metric agreement or kl, else --metric nmse",
+            why,
+        )
+    return replace(study, task=study.task.with_metric(metric), metric_note=f"{metric.name}: {why}")
+
+
+def read_placed(
+    options: PlacedMeasuring,
+    running: Running,
+    times: Sequence[float] | None,
+    *,
+    opened: Opened | None = None,
+    task: Task | None = None,
+    least_draws: int = 1,
+) -> tuple[Study, frozenset[str], list[float]]:
+    """Read and check everything for running a placement: also its analog layers, and the times.
+
+    Args:
+        times: seconds after the first read; the hardware's own by default.
+        task: the samples that judge, where they were read before.
+        least_draws: programmings that figures take.
+    """
+    opened = opened_of(options) if opened is None else opened
+    stored = stored_plan(options, opened)
+    opened = opened if stored is None else opened.with_control(stored.control)
+    opened = opened if options.names_layers else opened.split_as(stored)
+    outcome = None if stored is None else stored.outcome
+    options = as_judged(options, outcome)
+    machine = machine_of(options, stored)
+    at = [machine.t_inference_s] if times is None else [float(t) for t in times]
+    for t in at:
+        machine.check_time(t)
+    study = read(options, running, at[0], opened=opened, task=task, least_draws=least_draws, machine=machine)
+    if outcome is not None and options.metric is None:
+        _check_metric(study, outcome)
+    study = Decide(Qualify()).apply(study)
+    analog = analog_of(options, stored, study.plan, study.model.label)
+    study = _with_copies(study, None if options.names_layers else stored)
+    if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
+        return replace(study, plan=study.plan.with_ranges(stored.ranges)), analog, at
+    return calibrated(study, sorted(analog)), analog, at
+
+
+def _with_copies(study: Study, stored: Plan | None) -> Study:
+    """The study with the copies of a placement; those of a plan for this machine, else what fits in tiles anyway."""
+    if stored is None or stored.hardware != study.plan.hardware:
+        return Decide(ChooseCopies()).apply(study)
+    known = {layer.name: layer.copies for layer in stored.layers if layer.name in study.measurable}
+    return replace(study, plan=study.plan.with_copies(study.graph, known))
+
+
+def stored_plan(options: GivenPlacement, opened: Opened) -> Plan | None:
+    """The plan that the user gives, else that of the annotations."""
+    return options.placement if isinstance(options.placement, Plan) else read_plan(opened.model)
+
+
+def analog_of(options: GivenPlacement, stored: Plan | None, plan: Plan, label: str) -> frozenset[str]:
+    """The layers that are to be analog, if all of them can be: those that the user names, else those of a stored plan.
+
+    Args:
+        stored: given by the user, or in the annotations.
+
+    Raises:
+        UsageError: one cannot, or there is no such layer.
+    """
+    given = options.placement
+    if options.everything:
+        return frozenset(plan.eligible)
+    if given is None or isinstance(given, Plan):
+        analog = stored.analog if stored else frozenset[str]()
+    else:
+        analog = frozenset([given] if isinstance(given, str) else given)
+    layers = {layer.name: layer for layer in plan.layers}
+    for name in sorted(analog - set(plan.eligible)):
+        if name not in layers:
+            raise UsageError(f"{label} has no layer {name!r} that could be analog")
+        raise UsageError(f"layer {name!r} cannot be analog: {layers[name].detail}")
+    return analog
+
+
+def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
+    """The options with metric, direction and output of the judgement of a placement, where they name no others.
+
+    A function is not among them: lhc imports nothing because a file names it.
+
+    Args:
+        options: what the user asks for; a task of the user's own that comes with a metric names that.
+    """
+    if outcome is None:
+        return options
+    axis = outcome.class_axis if options.class_axis is None else options.class_axis
+    if options.scored not in (None, outcome.output):
+        axis = options.class_axis
+    samples = options.sample_axes or outcome.sample_axes or None
+    output = options.output or (outcome.output and (outcome.output,))
+    options = replace(options, output=output, class_axis=axis, sample_axis=samples)
+    own = isinstance(options.data, Task) and options.data.metric.chosen
+    if options.metric is None and not own and outcome.metric in METRICS:
+        return replace(options, metric=outcome.metric)
+    if options.metric == outcome.metric and options.higher_is_better is None and outcome.metric not in METRICS:
+        return replace(options, higher_is_better=outcome.higher_is_better)
+    return options
+
+
+def _check_metric(study: Study, outcome: Outcome) -> None:
+    """Refuse to judge by another metric than the placement was judged by, when nobody chose one."""
+    chosen = study.task.metric.chosen and study.metric_note is None
+    if not chosen and study.task.metric.name != outcome.metric:
+        raise UsageError(
+            f"{study.model.label}: its placement was judged by {outcome.metric!r}, which lhc does not import because a"
+            f" file names it; give --metric {outcome.metric}, or another one"
+        )

@@ -1,0 +1,98 @@
+"""Search placements worth testing, on the samples that rank."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.errors import OutOfTimeError
+from lhc.graph import LayerGraph
+from lhc.measure import PlacementJudge, steadied
+from lhc.passes import STRATEGIES, Objective, PassResult, SearchOptions, Strategy, objective_value
+from lhc.pipeline.inputs.objective import search_options
+from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_few_samples
+from lhc.pipeline.pipeline_state import KEPT, Searched, Study
+from lhc.plan import Decision, Plan
+
+__all__ = ["CheckBudget", "Search", "judge_of_search", "search"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Let a strategy find a placement; the judge asks chips of the search on the samples that rank."""
+
+    strategy: type[Strategy]
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples", "sensitivities", "budget"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"placement"})
+
+    @property
+    def name(self) -> str:
+        """With that of the strategy."""
+        return f"search:{self.strategy.name}"
+
+    def apply(self, study: Study) -> Study:
+        """The study with what the search found."""
+        strategy = STRATEGIES["all-digital"] if study.late else self.strategy
+        curved = study.splits.rank if "curvatures" in strategy.requires and study.follow is None else None
+        options = search_options(study, curved)
+        return replace(study, searched=search(study.graph, study.plan, strategy, judge_of_search(study), options))
+
+
+def judge_of_search(study: Study) -> PlacementJudge:
+    """Judges by the samples that rank, and chips of the search.
+
+    What a retrained network loses without any analog layer is the same for all placements, and differs by more than a
+    budget from one thousand samples to another. It is taken from all samples, unless the budget is to hold for others
+    too: on these samples it is no matter of chance.
+    """
+    bench = study.judging_bench(study.splits.rank)
+    if not study.allowed.generalize:
+        bench = steadied(bench, study.judging_bench(study.splits.verify))
+    return PlacementJudge(bench, study.allowed, "searching:", layers_in=study.layers_in)
+
+
+@dataclass(frozen=True)
+class CheckBudget:
+    """Refuse a budget that has no meaning for the samples, and warn of samples that can show little."""
+
+    name: ClassVar[str] = "check-budget"
+    requires: ClassVar[frozenset[str]] = frozenset({"samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"budget"})
+
+    def apply(self, study: Study) -> Study:
+        """The same study."""
+        verify = study.judging_bench(study.splits.verify, limited=False)
+        study.allowed.check(verify)
+        if study.original is None:
+            warn_of_doubtful_labels(verify)
+            warn_of_few_samples(verify, study.allowed)
+        return study
+
+
+def search(
+    graph: LayerGraph, plan: Plan, strategy: type[Strategy], judge: PlacementJudge, options: SearchOptions
+) -> Searched:
+    """Search placements; when the time is over, the best that was accepted by then.
+
+    Args:
+        plan: qualified, with sensitivities where the strategy needs them.
+        judge: of the search, with its samples and the budget.
+    """
+    try:
+        found = strategy(judge, options).run(graph, plan)
+    except OutOfTimeError:
+        found = _best_so_far(judge, graph, plan, options.goal.objective)
+    return Searched(found, strategy, judge, options)
+
+
+def _best_so_far(judge: PlacementJudge, graph: LayerGraph, plan: Plan, objective: Objective) -> PassResult:
+    """What the search had accepted when the time was over, the best by the objective first."""
+    accepted = [placement for placement, verdict in judge.verdicts.items() if verdict.accepted]
+    accepted.sort(key=lambda placement: objective_value(graph, plan, objective, placement))
+    best = accepted[0] if accepted else plan.analog
+    decisions: dict[str, Decision] = {
+        name: ("analog", "budget", KEPT)
+        if name in best
+        else ("digital", "sensitivity", "not found to fit before the time was over")
+        for name in plan.eligible
+    }
+    note = f"--timeout ended the search after {len(judge.verdicts)} placements; run again to go on"
+    return PassResult(plan.decide(decisions), fallbacks=tuple(accepted[1:]), notes=(note,))

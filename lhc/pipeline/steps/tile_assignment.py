@@ -1,0 +1,41 @@
+"""The least sensitive layers on the worst tiles of a chip whose tiles differ (`lhc.passes.decide.tile_assignment`).
+
+How sensitive a layer is to its tiles is predicted from gradients (`lhc.measure.sensitivity.fisher_prediction`, the part
+of weights) for tiles that are alike: a measurement would have the tiles in it that the layer lies on.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.errors import ModelError, OutOfTimeError
+from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
+from lhc.passes.decide.tile_assignment import on_own_tiles
+from lhc.pipeline.pipeline_state import Study
+
+__all__ = ["ArrangeTiles"]
+
+
+@dataclass(frozen=True)
+class ArrangeTiles:
+    """Give tiles that differ to layers by how sensitive these are, where nobody has said which hold which."""
+
+    name: ClassVar[str] = "arrange-tiles"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, study: Study) -> Study:
+        """The study with a machine that says so; as it is where tiles are alike or were arranged before."""
+        machine = study.plan.hardware
+        if machine.arranged_by != "file" or study.follow is not None or not machine.faults.remap:
+            return study
+        samples = study.splits.rank
+        metric = study.ranking_metric(samples, study.task.metric)
+        alike = study.plan.model_copy(update={"hardware": machine.with_tiles_alike})
+        bench = replace(study, plan=alike).bench(samples.with_metric(metric))
+        try:
+            found = fisher_sensitivity(bench, study.graph, study.measurable)
+        except (ModelError, OutOfTimeError) as error:
+            return study.noted(f"tiles are given to layers in the order of the file: gradients are missing ({error})")
+        damages = {name: one.by_weights or 0.0 for name, one in found.table.layers.items()}
+        arranged = on_own_tiles(study.graph, machine, damages)
+        return replace(study, plan=study.plan.model_copy(update={"hardware": arranged}))

@@ -1,0 +1,162 @@
+"""A placement judged before its network is trained under the noise of its tiles, and after; the better one is kept."""
+
+from typing import TypeAlias
+
+from lhc.measure import Budget, PlacementJudge
+from lhc.measure.budget_test import judge_in_looks
+from lhc.passes import STRATEGIES, SearchOptions
+from lhc.pipeline.inputs.objective import ample_chips
+from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
+from lhc.pipeline.pipeline_state import KEPT, Study
+from lhc.pipeline.plan_record import outcome_of
+from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.steps.earlier_tests import with_earlier
+from lhc.pipeline.steps.fixed_sequence_test import Verified
+from lhc.pipeline.steps.infeasibility import Case, explained
+from lhc.plan import Decision, Outcome, Plan, Reason, Retrained
+from lhc.results import Verdict
+from lhc.samples.task import Task
+from lhc.stats import one_sided, split_level
+from lhc.support.number_formatting import counted_samples, drop_text
+
+__all__ = ["better", "judged", "judged_anew", "judging_chips", "placed", "result_of", "samples_note", "with_remedies"]
+
+JUDGED = ("budget", "sensitivity", "strategy")
+"""Reasons that rest on the samples and chips of an earlier command."""
+WHEN_PLACED = "when it was placed: "
+VERIFIES_BEFORE, VERIFIES_AFTER = "verifying before training", "verifying after training"
+NOT_MET = "as it was placed; judged anew, the placement does not meet the budget"
+
+Judged: TypeAlias = tuple[Study, Verdict, Retrained | None]
+
+
+def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
+    """A plan with these layers analog; reasons and numbers as the stored one has them, where there is one.
+
+    Numbers of other hardware, input ranges among them, are not taken.
+    """
+    reason: Reason = "forced"
+    why = "chosen by the user"
+    if stored is not None and stored.analog == analog:
+        if stored.hardware == plan.hardware:
+            rows = {row.name: row for row in stored.layers}
+            layers = tuple(rows.get(row.name, row) for row in plan.layers)
+            return plan.model_copy(update={"layers": layers})
+        reason, why = "placed", f"as placed for hardware {stored.hardware.name!r}"
+    chosen: dict[str, Decision] = {
+        row.name: ("analog", reason, why) if row.name in analog else ("digital", row.reason, row.detail)
+        for row in plan.layers
+    }
+    return plan.decide(chosen)
+
+
+def judging_chips(draws: int, budget: Budget) -> int:
+    """Most chips that judge: as many as the user names, more where a share of all is to hold the budget."""
+    return max(draws, ample_chips(budget.share, _error(budget)))
+
+
+def _error(budget: Budget) -> float:
+    """Of each of the two tests, before and after the training."""
+    return split_level(one_sided(budget.confidence), 2)[0]
+
+
+def judged(study: Study, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
+    """By the chips that the user names; by more, until it is decided, where a share of all is to hold the budget."""
+    bench = study.bench(samples, limited=False)
+    budget.check(bench)
+    if study.original is None:
+        warn_of_doubtful_labels(bench)
+    what = VERIFIES_BEFORE if study.original is None else VERIFIES_AFTER
+    return judge_in_looks(bench, analog, budget, range(judging_chips(bench.draws, budget)), _error(budget), what)
+
+
+def better(before: Judged, after: Judged) -> Judged:
+    """The one that holds the budget, then the one with the smaller upper bound; else the one without training."""
+
+    def rank(one: Judged) -> tuple[bool, float]:
+        return one[1].accepted, -one[1].bound
+
+    return after if rank(after) > rank(before) else before
+
+
+def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging: Task, budget: Budget) -> Judged:
+    """The same with what would help, where the budget is not met; the samples that watched choose layers in the way."""
+    study, verdict, record = kept
+    if verdict.accepted:
+        return kept
+    tested = Verified(analog, verdict, range(verdict.evaluation.draws))
+    judge = PlacementJudge(study.bench(watching), budget, "in the way:", layers_in=study.layers_in)
+    case = Case(study, (tested,), judge, SearchOptions(), study.bench(judging), watching)
+    return explained(case), verdict, record
+
+
+def result_of(
+    kept: Judged, before: Verdict, after: Verdict, budget: Budget, stored: Plan | None, earlier: Outcome | None = None
+) -> PartitionResult:
+    """The result that is kept, with what both verifications came to.
+
+    Args:
+        earlier: of a test of the weights before training, by the same budget. Where they passed it and are kept, its
+            verdict stays: other samples, which may be fewer, do not make it worse.
+    """
+    study, verdict, record = kept
+    passed = earlier is not None and earlier.within_budget
+    told = _comparison(before, after, budget, record is not None)
+    if stored is not None and earlier is not None and passed and record is None:
+        on = counted_samples(earlier.samples, earlier.documents)
+        told += f"; the verdict is that of the test which the given weights passed before, on {on}"
+        stands = earlier.model_copy(update={"training_note": told})
+        return PartitionResult(stored.model_copy(update={"outcome": stands}), study.graph, study.model, study.notes)
+    placed_by = None if stored is None else stored.outcome
+    # Without a placement of its own, or by a rule, no samples chose the layers.
+    kind = None if placed_by is None else STRATEGIES.get(placed_by.strategy)
+    searched = placed_by is not None and (kind is None or kind.searches)
+    outcome = outcome_of(verdict, budget, study, not searched, "plan" if placed_by is None else placed_by.strategy)
+    apart = "not used to train"
+    search: dict[str, object] = {
+        "samples_note": f"{apart}, perhaps by the search of the placement" if searched else apart
+    }
+    if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
+        search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups", "copies")}
+    first = "" if budget.share is None and earlier is None else "holding the budget comes first, then "
+    search |= {"retrained": record, "training_note": f"{told}; {first}the smaller bound decides"}
+    plan = judged_anew(study.plan, verdict.accepted)
+    failed = None if passed else earlier
+    counted = with_earlier(outcome.model_copy(update=search), one_sided(budget.confidence), failed)
+    plan = plan.model_copy(update={"outcome": counted})
+    return PartitionResult(plan, study.graph, study.model, study.notes, infeasibility=study.infeasibility)
+
+
+def _comparison(before: Verdict, after: Verdict, budget: Budget, trained: bool) -> str:
+    """Which weights are kept, and the drops of both."""
+    drops = [
+        f"{drop_text(one.evaluation.drop, one.evaluation.percent, budget.drop_type)}"
+        f" (at most {drop_text(one.bound, one.evaluation.percent, budget.drop_type)})"
+        for one in (before, after)
+    ]
+    word = "kept" if trained else "not kept"
+    return f"trained weights {word}: mean {before.evaluation.drop_word} {drops[0]} before training, {drops[1]} after it"
+
+
+def judged_anew(plan: Plan, accepted: bool) -> Plan:
+    """The plan with reasons that say which judgement they are of: that of the placement, or this one."""
+    decisions: dict[str, Decision] = {}
+    for row in plan.layers:
+        if row.reason in ("budget", "placed") and row.placement == "analog":
+            decisions[row.name] = ("analog", "budget", KEPT) if accepted else ("analog", "placed", NOT_MET)
+        elif row.reason in JUDGED and not row.detail.startswith(WHEN_PLACED):
+            decisions[row.name] = (row.placement, row.reason, f"{WHEN_PLACED}{row.detail}")
+    return plan.decide(decisions)
+
+
+def samples_note(sizes: tuple[int, int, int], placed_by: Outcome | None) -> str:
+    """Which samples are for what, and whether figures can be compared with those of the placement."""
+    train, watch, judge = sizes
+    note = (
+        f"{train} samples train; on {watch} others training is watched, on {judge} others the network is"
+        " judged before and after it"
+    )
+    if placed_by is None:
+        return note
+    before = f"'lhc partition' verified the placement on {placed_by.samples}"
+    return f"{note}; {before}: other samples, so its figures cannot be compared with these"

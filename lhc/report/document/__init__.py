@@ -1,0 +1,1 @@
+"""The report as data: what it says, before anything draws it."""

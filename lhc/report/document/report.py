@@ -1,0 +1,170 @@
+"""`Report`: all that is shown of a placed model, as one document. HTML and Markdown are drawn from it.
+
+What was not measured is absent, and readers are told so. Drops are damage: larger is worse, in the metric's unit (0.01
+is one point of a share in %), or relative to the baseline where the budget is. Costs are of one sample.
+"""
+
+import json
+from dataclasses import replace
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lhc.costs import SystemFigures
+from lhc.options.budget import DropType
+from lhc.plan import Plan
+from lhc.report.wording.values import of_budget, shown_kind
+from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
+from lhc.support.text_escaping import json_text
+
+__all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
+
+
+class _ReportRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CostItem(_ReportRecord):
+    """Latency and energy of something, per sample."""
+
+    name: str
+    latency_s: float
+    energy_j: float
+
+
+class OperatorItem(CostItem):
+    """What all operators of one type cost that are no products."""
+
+    count: int = Field(gt=0)
+
+
+class LayerCosts(_ReportRecord):
+    """What a product costs where it is placed."""
+
+    name: str
+    parts: tuple[CostItem, ...]
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds."""
+        return sum(part.latency_s for part in self.parts)
+
+    @property
+    def energy_j(self) -> float:
+        """Joules."""
+        return sum(part.energy_j for part in self.parts)
+
+
+class Costs(_ReportRecord):
+    """What the placement costs on the machine, by its cost model."""
+
+    layers: tuple[LayerCosts, ...]
+    others: CostItem
+    """Operators that are no products."""
+    operators: tuple[OperatorItem, ...] = ()
+    """The same by operator, most time first."""
+    crossings: CostItem
+    """Conversions between the formats of analog and digital products."""
+    total: CostItem
+    all_digital: CostItem
+    """The same network with every product digital."""
+    system: SystemFigures | None = None
+    """Throughput, peak power and area; None in reports of earlier versions."""
+    assumptions: tuple[str, ...]
+
+
+class DrivenRows(_ReportRecord):
+    """Rows of tiles that the analog layers drive for one sample; a row counts once for every product."""
+
+    copies: int = Field(ge=0)
+    """With the copies of weights that the placement has."""
+    one: int = Field(ge=0)
+    """With one of each."""
+
+
+class Report(_ReportRecord):
+    """All that is shown of a placed model."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    """How the model is called."""
+    summary: str
+    plan: Plan
+    tiles: int = Field(ge=0)
+    """In use."""
+    damage: float | None = None
+    """Estimated, of the placement (`lhc.passes.damage_of`); None in reports of earlier versions."""
+    operators: int = Field(ge=0)
+    """Of the network, products among them."""
+    driven_rows: DrivenRows | None = None
+    """None without copies, and where sizes are not known."""
+    costs: Costs | None = None
+    front: Front | None = None
+    """Without measured points: by estimate, from the sensitivities."""
+    times: tuple[AtTime, ...] = ()
+    """The placement over time, ascending."""
+    robustness: Robustness | None = None
+    attribution: Attribution | None = None
+    infeasibility: Infeasibility | None = None
+    notes: tuple[str, ...] = ()
+    """What the commands that made it had to say."""
+    versions: dict[str, str] = {}
+    """Of the libraries that measured, and the instruction set."""
+    commands: tuple[str, ...] = ()
+    """What made it, in order."""
+    warnings: tuple[str, ...] = ()
+    """Why it may not be true any more."""
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        if any(point.evaluation.t_s < 0 for point in (*self.times, *self._robust_times)):
+            raise ValueError("times must not be negative")
+        if self.robustness is not None and not (self.robustness.scales and self.robustness.chips.drops):
+            raise ValueError("robustness holds no chips or no scales of noise")
+        return self
+
+    @property
+    def over_time(self) -> tuple[AtTime, ...]:
+        """The placement over time, where robustness was measured with its gains.
+
+        Only those of `times` can be held against a budget where weights were trained, if against the given network.
+        """
+        times, kind = self._measured_times
+        wanted = self.over_time_type
+        return tuple(replace(point, evaluation=point.evaluation.of_kind(kind, wanted)) for point in times)
+
+    @property
+    def over_time_type(self) -> DropType:
+        """Whether the drops of `over_time` are relative to the baseline: as the budget, where that is of them."""
+        times, kind = self._measured_times
+        return shown_kind(times[0].evaluation, self.plan.outcome, kind) if times else kind
+
+    @property
+    def _measured_times(self) -> tuple[tuple[AtTime, ...], DropType]:
+        """Those of `over_time`, and whether their drops are relative."""
+        if self.robustness is None or self._times_are_of_budget:
+            return self.times, "absolute"
+        return self.robustness.times, self.robustness.drop_type
+
+    @property
+    def _times_are_of_budget(self) -> bool:
+        """Whether they alone can be held against it."""
+        outcome = self.plan.outcome
+        own, other = (bool(t) and of_budget(t[0].evaluation, outcome) for t in (self.times, self._robust_times))
+        return own and not other
+
+    @property
+    def _robust_times(self) -> tuple[AtTime, ...]:
+        return () if self.robustness is None else self.robustness.times
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.model} on {self.plan.hardware.name}: {self.summary}>"
+
+    def to_json(self) -> str:
+        """The document as JSON; numbers are read back exactly."""
+        return json_text(self.model_dump_json(indent=1)) + "\n"
+
+    @classmethod
+    def json_schema(cls) -> str:
+        """The JSON schema of the document."""
+        return json.dumps(cls.model_json_schema(), indent=1, sort_keys=True)

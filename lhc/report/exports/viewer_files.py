@@ -1,0 +1,56 @@
+"""A report as files that other viewers of models read beside the model.
+
+Netron takes an *attachment*, dropped onto the model that is open in it, and adds its rows to the panel of each node;
+the format is that of Netron 8.2.8 and later (``"signature": "netron:attachment"``). Model Explorer takes *node data*
+and colours nodes by it; nodes are named as its ONNX adapter names them, by the operator's name.
+"""
+
+import json
+
+from lhc.onnx_io.annotate.annotations import keys_of_nodes
+from lhc.plan import LayerPlan
+from lhc.report.document.report import Report
+from lhc.support.text_escaping import json_text
+
+__all__ = ["model_explorer_data", "netron_attachment"]
+
+COLOURS = {"analog": ("#f28e2b", "#1c1100"), "digital": ("#4e79a7", "#ffffff"), "mixed": ("#b07aa1", "#ffffff")}
+"""Of a node and of its text; ``mixed``: of one that stands for several products, some of them analog."""
+
+
+def netron_attachment(report: Report) -> str:
+    """JSON for Netron: lhc's keys as metadata of every node, the sensitivity also as a metric."""
+    nodes = [
+        {"kind": "node", "target": name, "name": key, "value": value}
+        for name, keys in keys_of_nodes(report.plan.layers).items()
+        for key, value in keys.items()
+    ]
+    model = {"kind": "model", "target": "", "name": "lhc.summary", "value": report.summary}
+    metrics = [
+        {
+            "kind": "node",
+            "target": layer.origin or layer.name,
+            "name": f"{_part_of(layer)}sensitivity {s.copies_text} ({s.metric}, {s.basis})",
+            "value": s.mean,
+        }
+        for layer in report.plan.layers
+        if (s := layer.sensitivity) is not None
+    ]
+    document = {"signature": "netron:attachment", "metadata": [model, *nodes], "metrics": metrics}
+    return json_text(json.dumps(document, indent=1, ensure_ascii=False)) + "\n"
+
+
+def _part_of(layer: LayerPlan) -> str:
+    """Which part of its operator a product is: ``input: ``; empty where it is all of it."""
+    part = "" if layer.origin is None else layer.name.removeprefix(layer.origin).removeprefix("/")
+    return f"{part}: " if part else ""
+
+
+def model_explorer_data(report: Report) -> str:
+    """JSON for Model Explorer: every node that holds products by its placement."""
+    results = {}
+    for name, keys in keys_of_nodes(report.plan.layers).items():
+        placement = keys["lhc.placement"]
+        ground, text = COLOURS[placement]
+        results[name] = {"value": placement, "bgColor": ground, "textColor": text}
+    return json_text(json.dumps({"name": "lhc placement", "results": results}, indent=1, ensure_ascii=False)) + "\n"

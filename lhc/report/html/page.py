@@ -1,0 +1,218 @@
+"""A report as one HTML file that works without a network: own SVG, one style sheet, a little script.
+
+Names come from models, which come from anywhere: the templates show and escape everything, and the page's content
+security policy allows exactly this style sheet and this script, by their hashes, and no request at all.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from lhc.plan import LayerPlan, Plan
+from lhc.plan.sensitivity_texts import basis_words, sensitivities_of
+from lhc.report.charts.axes import Chart, RangeChart
+from lhc.report.charts.block_grid import Kind, block_grid, kind_of
+from lhc.report.charts.report_charts import front_chart, is_measured, outcome_chart, time_chart
+from lhc.report.charts.standalone_svg import Picture, laid_out
+from lhc.report.document.content import MEASURING_TIMES, layer_table
+from lhc.report.document.report import Report
+from lhc.report.html.sections import sections
+from lhc.report.wording.statements import decision, other_samples, samples_of_front, statements, verdict
+from lhc.report.wording.values import REASONS, reasons, with_one_copy
+from lhc.support.number_formatting import counted, level_text
+from lhc.support.text_escaping import plain
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["html", "svg"]
+
+
+LETTERS: Mapping[Kind, str] = {"analog": "A", "digital": "D", "never": "D", "open": "?"}
+"""In cells, for those who see no colours."""
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A chart beside the grid; ``samples``: that they are others than the decision's."""
+
+    id: str
+    name: str
+    note: str
+    description: str
+    chart: Chart | RangeChart
+    samples: str = ""
+
+
+def html(report: Report) -> str:
+    """The page."""
+    css, script = _asset("report.css"), _asset("report.js")
+    grid = block_grid(report.plan) if report.plan.layers else None
+    table = layer_table(report)
+    side, side_missing = _side(report)
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            policy=(
+                f"default-src 'none'; style-src '{_digest(css)}'; script-src '{_digest(script)}'; img-src data:;"
+                " base-uri 'none'; form-action 'none'"
+            ),
+            css=Markup(css),  # our own file
+            script=Markup(script),
+            verdict=verdict(report.plan),
+            decision=decision(report),
+            statements=statements(report),
+            grid=grid,
+            grid_description=_grid_description(report),
+            legend=list(_legend(report.plan)),
+            letters=LETTERS,
+            metric=_metric(report),
+            kinds=[kind_of(layer) for layer in report.plan.layers],
+            texts=_layer_texts(report.plan.layers),
+            table=table,
+            others=report.operators - len(report.plan.layers),
+            side=side,
+            side_missing=side_missing,
+            sections=sections(report),
+        )
+    )
+
+
+def svg(report: Report) -> str:
+    """The layers by block and the charts of the first screen as one picture that explains itself."""
+    plan = report.plan
+    side, _ = _side(report)
+    grid = block_grid(plan) if plan.layers else None
+    pictures: list[Picture] = []
+    if grid is not None:
+        legend = "; ".join(f"{LETTERS[kind]} = {name}{text}" for kind, name, text in _legend(plan))
+        metric = f"; number and bar: sensitivity ({_metric(report)})" if _metric(report) else ""
+        pictures.append(("grid", "grid", "Layers by block", f"{legend}{metric}", _grid_description(report), grid))
+    for one in side:
+        kind = "ranges" if isinstance(one.chart, RangeChart) else "chart"
+        note = "; ".join(filter(None, (one.note, one.samples)))
+        pictures.append((kind, one.id, one.name, note, one.description, one.chart))
+    placed, width, height = laid_out(pictures)
+    width = max(width, *(8.0 * len(line) for line in (report.model, decision(report))))
+    return (
+        _templates()
+        .get_template("sheet.svg.j2")
+        .render(
+            report=report,
+            verdict=verdict(plan),
+            decision=decision(report),
+            pictures=placed,
+            width=width,
+            height=height,
+            css=Markup(_asset("report.css")),  # our own file
+            letters=LETTERS,
+            texts=_layer_texts(plan.layers),
+        )
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("lhc.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only a page needs it
+
+    return Environment(
+        loader=PackageLoader("lhc.report", "templates"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shown(value: object) -> object:
+    """What a template is given, before it escapes it; what was escaped already is markup."""
+    return plain(value) if type(value) is str else value
+
+
+def _layer_texts(layers: Sequence[LayerPlan]) -> list[str]:
+    def text(layer: LayerPlan) -> str:
+        placement = "undecided" if layer.reason == "eligible" else layer.placement
+        damage = f", sensitivity {told}" if (told := layer.sensitivity_text) else ""
+        why = layer.detail or REASONS[layer.reason]
+        return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
+
+    return list(map(text, layers))
+
+
+def _legend(plan: Plan) -> Iterator[tuple[Kind, str, str]]:
+    """Kind, number and reasons of the cells."""
+    names: dict[Kind, str] = {"never": "digital, no choice", "open": "undecided"}
+    for kind in LETTERS:
+        layers = [layer for layer in plan.layers if kind_of(layer) == kind]
+        if layers:
+            yield kind, f"{len(layers)} {names.get(kind, kind)}", "" if kind == "open" else f": {reasons(layers)}"
+
+
+def _metric(report: Report) -> str:
+    """What sensitivities are in, and whether they are predicted or measured; empty where there are none."""
+    found = sensitivities_of(report.plan)
+    if not found:
+        return ""
+    metric = found[0].metric
+    copies = f"{found[0].copies_text}, " if len({one.copies for one in found}) == 1 else ""
+    named = {"kl": "KL divergence of the outputs", "nmse": "squared error of the outputs over their energy"}
+    return f"{named.get(metric, metric)}, {copies}{basis_words(found)}"
+
+
+def _grid_description(report: Report) -> str:
+    plan = report.plan
+    return (
+        f"One row a block, one cell a layer: {len(plan.analog)} layers are analog (letter A, round corners),"
+        f" {len(plan.layers) - len(plan.analog)} digital (letter D, square corners; striped where no tile can take"
+        " them). The table of layers says the same in words."
+    )
+
+
+def _side(report: Report) -> tuple[list[_Figure], list[str]]:
+    """The charts beside the grid, and a line for each one that is missing."""
+    found: list[_Figure] = []
+    lacking: list[str] = []
+    outcome = report.plan.outcome
+    ranges = None if outcome is None or not report.plan.layers else outcome_chart(outcome)
+    if ranges is not None and outcome is not None:
+        said = "; ".join(f"{r.label}: {r.value}" for r in ranges.ranges)
+        note = f"mean and {level_text(outcome.confidence)} intervals"
+        name = f"{outcome.drop_word.capitalize()} beside the budget"
+        found.append(_Figure("drop", name, note, f"{said}; {ranges.budget_text}", ranges))
+    front = front_chart(report)
+    if front is not None:
+        one_copy = with_one_copy(report.plan)
+        estimated = f"estimated, not measured{f'; {one_copy}' if one_copy else ''}"
+        note = "filled: measured, hollow: estimated" if is_measured(report) else estimated
+        note += "; ringed: this placement"
+        said = "; ".join(mark.title for mark in front.marks)
+        found.append(_Figure("front", "Trade-off", note, said, front, samples_of_front(report.front, outcome)))
+    else:
+        lacking.append("The trade-off is not known: sensitivities were not measured.")
+    if report.over_time:
+        chart = time_chart(report.over_time, outcome)
+        first = report.over_time[0].evaluation
+        note = f"mean of {counted(first.draws, 'chip')}, {level_text(first.confidence)} intervals"
+        said = "; ".join(mark.title for mark in chart.marks)
+        name = f"{first.metric.capitalize()} over time"
+        found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))
+    else:
+        lacking.append(f"Over time: not measured. {MEASURING_TIMES} and --report tells it.")
+    return found, lacking

@@ -1,0 +1,375 @@
+"""The sections below the first screen. A section whose data is missing is left out, and the last one says so."""
+
+from collections.abc import Iterator, Sequence
+
+from lhc.plan import Outcome, Plan, Retrained, Sensitivity
+from lhc.report.charts.report_charts import noise_chart, own_drop, own_point, training_chart
+from lhc.report.document.content import (
+    Column,
+    PageSection,
+    Value,
+    as_number,
+    as_text,
+    cost_table,
+    data_facts,
+    joules,
+    machine_facts,
+    missing,
+    page_table,
+    reason_section,
+    seconds,
+)
+from lhc.report.document.report import Costs, Report
+from lhc.report.wording.citations import bibtex
+from lhc.report.wording.infeasibility import explained_layers, in_the_way
+from lhc.report.wording.noise_margin import budget_of_margin, fails_text, held_at, margin_text, unlike_decision
+from lhc.report.wording.statements import other_samples, samples_of_front, times_of_digital
+from lhc.report.wording.throughput import system_lines
+from lhc.report.wording.values import (
+    CALIBRATION_NOTE,
+    EFFECTS,
+    SHARES_NOTE,
+    budget_of_chips,
+    budget_text,
+    budget_word,
+    calibrations,
+    capitalized,
+    draws_word,
+    effect_share,
+    gain_text,
+    samples_basis,
+    shown_damage,
+    with_one_copy,
+)
+from lhc.results import (
+    AtTime,
+    Attribution,
+    Evaluation,
+    Front,
+    FrontPoint,
+    Infeasibility,
+    LayerAttribution,
+    Remedy,
+    Robustness,
+)
+from lhc.summary import without_text
+from lhc.support.number_formatting import (
+    amount,
+    counted,
+    counted_samples,
+    drop_range,
+    drop_text,
+    drop_unit,
+    drop_value,
+    level_text,
+    metric_value,
+    number_text,
+    scale_text,
+    share_text,
+    time_text,
+)
+
+__all__ = ["sections"]
+
+
+def sections(report: Report) -> tuple[PageSection, ...]:
+    """All sections that the report has the data for, in their order."""
+    return tuple(_sections(report))
+
+
+def _sections(report: Report) -> Iterator[PageSection]:
+    plan = report.plan
+    if plan.layers:
+        yield reason_section(plan)
+    if report.infeasibility is not None:
+        yield _infeasibility(report.infeasibility, plan)
+    if report.front is not None:
+        yield _front(report.front, report)
+    if report.over_time:
+        yield _times(report.over_time, plan.outcome, report.over_time_type)
+    if report.robustness is not None:
+        yield _robustness(report.robustness, plan.outcome)
+    if report.costs is not None:
+        yield _costs(report, report.costs)
+    if report.attribution is not None:
+        yield _attribution(report.attribution, plan)
+    if plan.outcome is not None and plan.outcome.retrained is not None and plan.outcome.retrained.curve:
+        yield _training(plan.outcome, plan.outcome.retrained)
+    if plan.outcome is not None:
+        yield PageSection("data", "Data and statistics", facts=data_facts(plan))
+    yield _origin(report)
+    yield _cite(plan)
+    lacking = missing(report)
+    if lacking:
+        yield PageSection("missing", "Not in this report", items=lacking)
+
+
+def _drop(found: Evaluation | None, drop_type: str = "absolute") -> Value:
+    if found is None:
+        return as_number(None)
+    return as_number(found.drop, lambda drop: drop_value(drop, found.percent or drop_type == "relative"))
+
+
+def _bounds(found: Evaluation | None, drop_type: str = "absolute", generalized: bool = False) -> Value:
+    """Interval of the mean drop over chips; over chips and samples where that decides."""
+    interval = None if found is None else found.deciding(generalized)
+    if found is None or interval is None:
+        return as_text("")
+    return as_text(drop_range(interval, found.percent or drop_type == "relative"))
+
+
+def _basis(found: Evaluation) -> str:
+    """Chips, samples and seed of an evaluation."""
+    return f"{counted(found.draws, 'chip')}, {counted_samples(found.samples, found.documents)}, seed {found.seed}"
+
+
+def _front(front: Front, report: Report) -> PageSection:
+    own, outcome = own_point(front, report), report.plan.outcome
+    columns: list[Column[FrontPoint]] = [
+        ("Analog layers", True, lambda p: as_number(len(p.analog))),
+        ("Analog MACs", True, lambda p: as_number(p.analog_mac_fraction, share_text)),
+        ("Tiles", True, lambda p: as_number(p.tiles)),
+    ]
+    points = front.points if own is None else (*front.points, own)
+    if any(p.latency_s is not None for p in front.points):
+        columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
+    if any(p.energy_j is not None for p in front.points):
+        columns.append(("Energy", True, lambda p: as_number(p.energy_j, joules)))
+    columns.append((f"Sum of sensitivities ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
+    if front.verified:
+        percent, word = front.percent, front.drop_word
+        decided = None if outcome is None else own_drop(outcome)
+
+        def drop(p: FrontPoint) -> Value:
+            if p is own and decided is not None:
+                return as_number(decided[0], lambda value: drop_value(value, percent))
+            return _drop(p.evaluation)
+
+        def bounds(p: FrontPoint) -> Value:
+            if p is own and decided is not None:
+                return as_text("" if decided[1] is None else drop_range(decided[1], percent))
+            return _bounds(p.evaluation)
+
+        columns += [
+            (f"Mean {word}", True, drop),
+            ("Interval", False, bounds),
+            (f"Estimated {word}", True, lambda p: as_number(p.predicted_drop, lambda drop: drop_value(drop, percent))),
+        ]
+    if own is not None:
+        note = f"this placement{', as it was verified' if front.verified else ''}"
+        columns.append(("Note", False, lambda p: as_text(note if p is own else "")))
+    text = _sentence(samples_of_front(front, outcome))
+    if front.calibration is not None:
+        text += (f"Estimates: {front.calibration}.",)
+    bound = report.plan.hardware.tiles.count
+    beyond = 0 if bound is None else sum(p.tiles > bound for p in points)
+    if beyond:
+        text += (f"The machine has {counted(bound or 0, 'tile')}: {counted(beyond, 'point')} cannot be had on it.",)
+    table = page_table(_front_caption(front, report.plan), points, *columns)
+    return PageSection("trade-off", "Trade-off", text, tables=(table,))
+
+
+def _sentence(samples: str) -> tuple[str, ...]:
+    """What says that samples are others than those of the decision."""
+    return (f"Measured on {samples}.",) if samples else ()
+
+
+def _front_caption(front: Front, plan: Plan) -> str:
+    if not front.verified:
+        few = f": of {with_one_copy(plan)}, which costs more on tiles than digital" if with_one_copy(plan) else ""
+        return (
+            "By estimate, not measured: layers go analog in the order of damage per multiplication, and the damage that"
+            f" each does alone is added up{few}."
+        )
+    found = front.verified[0].evaluation
+    basis = "" if found is None else f"; {_basis(found)}"
+    unit = " in points" if found is not None and found.percent else ""
+    held_out = "samples that took no part in the estimate" if front.held_out else "the samples of the estimate"
+    return f"Placements and their mean {front.drop_word}{unit}, measured on {held_out}{basis}."
+
+
+def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> PageSection:
+    first = times[0].evaluation
+
+    def value(number: float) -> str:
+        return metric_value(number, first.percent)
+
+    unit = drop_unit(first.percent, drop_type, first.metric)
+    columns: list[Column[AtTime]] = [
+        ("Time after programming", True, lambda p: as_number(p.evaluation.t_s, time_text)),
+        (first.metric.capitalize(), True, lambda p: as_number(p.evaluation.mean, value)),
+        (
+            f"{level_text(first.confidence)} interval over chips",
+            False,
+            lambda p: as_text(" to ".join(map(value, p.evaluation.interval or ()))),
+        ),
+        (f"Mean {first.drop_word}{unit}", True, lambda p: _drop(p.evaluation, drop_type)),
+    ]
+    text = _sentence(other_samples(first, outcome))
+    if any(point.gain is not None for point in times):
+        columns.append(("Gain of compensation", True, _gain))
+        text += ("Drift compensation multiplies outputs by the gain, and their noise with them.",)
+    table = page_table(f"{_basis(first)}; digital {value(first.baseline)}.", times, *columns)
+    return PageSection("time", "Over time", text, tables=(table,))
+
+
+def _gain(point: AtTime) -> Value:
+    return as_number(point.gain, lambda gain: gain_text(gain, point.gain_range))
+
+
+def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
+    chips, drop_type = found.chips, found.drop_type
+    table = page_table(
+        f"Programming, read and output noise scaled together; {_basis(chips)}.",
+        found.scales,
+        ("Noise, times the hardware's", True, lambda s: as_number(s.scale, scale_text)),
+        (
+            f"Mean {chips.drop_word}{drop_unit(chips.percent, drop_type, chips.metric)}",
+            True,
+            lambda s: _drop(s.evaluation, drop_type),
+        ),
+        (
+            f"{level_text(chips.confidence)} interval",
+            False,
+            lambda s: _bounds(s.evaluation, drop_type, found.generalized),
+        ),
+        ("Within the budget", False, lambda s: as_text(held_at(found, s.evaluation))),
+    )
+    margin = f"{margin_text(found, budget_of_margin(found, outcome))}{fails_text(found)}"
+    worst = f"the worst {chips.drop_word}s {drop_text(max(chips.drops), chips.percent, drop_type)}"
+    within = share_text(found.chips_within, 0)
+    text = (
+        f"{'Margin' if found.margin else 'No margin'}: {margin}.",
+        f"Of {counted(chips.draws, draws_word(found))} {within} hold the budget one by one; {worst}.",
+        *([] if found.yield_share is None else [f"{capitalized(budget_of_chips(found))}. The margin is of the mean."]),
+        *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
+        *_sentence(other_samples(chips, outcome)),
+    )
+    return PageSection("noise", "Noise margin", text, noise_chart(found), text[0], (table,))
+
+
+def _costs(report: Report, costs: Costs) -> PageSection:
+    faster, less = times_of_digital(costs)
+    whole, digital = costs.total, costs.all_digital
+    text = (
+        f"One sample takes {amount(whole.latency_s, 's')} ({faster}; {amount(digital.latency_s, 's')} all digital) and"
+        f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} all digital)"
+        f"{without_text(report.plan)}."
+    )
+    more = () if costs.system is None else (f"{capitalized('; '.join(system_lines(costs.system, report.plan)))}.",)
+    note = (
+        "These are figures of a model, not measurements. What it assumes is listed below, and what the machine's"
+        " description brings, with its source where that gives one."
+    )
+    table = cost_table(costs, report.plan)
+    return PageSection("costs", "Latency and energy", (text, *more, note), tables=(table,), items=costs.assumptions)
+
+
+def _attribution(found: Attribution, plan: Plan) -> PageSection:
+    effects = dict.fromkeys(effect for layer in found.layers.values() for effect in layer.effects)
+
+    def column(effect: str) -> Column[tuple[str, LayerAttribution]]:
+        return EFFECTS.get(effect, effect), True, lambda row: _effect(row[1], effect)
+
+    def calibration_column(name: str, title: str) -> Column[tuple[str, LayerAttribution]]:
+        return title, True, lambda row: _damage(getattr(row[1], name))
+
+    table = page_table(
+        f"{counted(found.draws, 'chip')}, {samples_basis(found)}, {time_text(found.t_s)} after programming.",
+        found.layers.items(),
+        ("Layer", False, lambda row: as_text(plan.titles.get(row[0], row[0]))),
+        (f"Damage ({found.metric})", True, lambda row: as_number(row[1].damage.mean, "{:.3g}".format)),
+        *map(column, effects),
+        ("without all", True, lambda row: as_number(row[1].rest.mean, "{:.2g}".format)),
+        *(calibration_column(name, title) for name, title in calibrations(found).items()),
+    )
+    text = (
+        "Each layer is analog alone, then with one effect of the tiles switched off: how much of the damage goes away."
+        f" {capitalized(SHARES_NOTE)}. In brackets where the interval holds 0. What is left without all of them is what"
+        " mapping onto tiles alone does."
+    )
+    note = f"{capitalized(CALIBRATION_NOTE)}."
+    return PageSection(
+        "attribution", "Where the damage comes from", (text, note) if found.calibrated else (text,), tables=(table,)
+    )
+
+
+def _damage(found: Sensitivity | None) -> Value:
+    return as_number(None) if found is None else Value("number", shown_damage(found), found.mean)
+
+
+def _effect(layer: LayerAttribution, effect: str) -> Value:
+    if effect not in layer.effects:
+        return as_number(None)
+    share = layer.share(effect)
+    return Value("number", effect_share(layer, effect), layer.effects[effect].mean if share is None else share)
+
+
+def _training(outcome: Outcome, trained: Retrained) -> PageSection:
+    word = outcome.drop_word
+    table = page_table(
+        "The loss is the mean since the row before.",
+        trained.curve,
+        ("Step", True, lambda p: as_number(p.step)),
+        (f"Loss ({trained.loss})", True, lambda p: as_number(p.loss, number_text)),
+        (
+            f"{word.capitalize()} at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
+            True,
+            lambda p: as_number(p.drop, lambda drop: drop_value(drop, outcome.percent)),
+        ),
+    )
+    text = (
+        f"{trained.steps} steps of {trained.batch_size} samples, {len(trained.layers)} layers analog in training."
+        f" {word.capitalize()}s are against the network as it was given, on samples that train nothing."
+    )
+    return PageSection("training", "Learning curve", (text,), training_chart(trained, outcome), text, (table,))
+
+
+def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
+    outcome = plan.outcome
+    percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
+    share = percent or drop_type == "relative"
+    unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
+    number = len(found.analog)
+    layers = f"the {number} {explained_layers(found, plan, number)} {'holds' if number == 1 else 'hold'}"
+    facts = [
+        (f"least {word} of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
+        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what {layers}"),
+    ]
+    if outcome is not None and (ways := in_the_way(found, outcome, plan)):
+        facts.append(("in the way", ways))
+    table = page_table(
+        "What would help, measured.",
+        found.remedies,
+        ("Change", False, lambda r: as_text(r.change)),
+        ("Analog layers", True, lambda r: as_number(len(r.analog))),
+        (f"Mean {word}{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
+        ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
+        ("Budget", False, lambda r: as_text(budget_word(r.within))),
+        ("Difference on the same chips", False, lambda r: as_text(_difference(r))),
+    )
+    met = outcome is not None and outcome.within_budget and not plan.analog
+    title = "Why nothing is analog" if met else "Why the budget was not shown to be met"
+    return PageSection("infeasible", title, tables=(table,) if found.remedies else (), facts=tuple(facts))
+
+
+def _difference(remedy: Remedy) -> str:
+    if remedy.difference is None:
+        return ""
+    return "none shown" if remedy.none_shown else "shown"
+
+
+def _origin(report: Report) -> PageSection:
+    versions = ", ".join(f"{name} {text}" for name, text in report.versions.items())
+    facts = [*machine_facts(report), *([("measured with", versions)] if versions else [])]
+    made = report.plan.command
+    known = any(made and command.split()[:2] == made.split()[:2] for command in report.commands)
+    commands = report.commands if known or not made else (made, *report.commands)
+    return PageSection(
+        "origin", "Machine, versions, commands", facts=tuple(facts), commands=commands, items=report.notes
+    )
+
+
+def _cite(plan: Plan) -> PageSection:
+    text = "lhc, and the methods and models that this report rests on."
+    return PageSection("cite", "Cite", (text,), commands=(bibtex(plan).rstrip(),))

@@ -1,0 +1,1 @@
+"""Results that reports are made from, kept in a folder."""

@@ -1,0 +1,172 @@
+"""Machines side by side: their table, and what is said below it."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from lhc.costs import gains
+from lhc.options.declaration.message_translation import python_words
+from lhc.plan.recurrent_steps import folded
+from lhc.summary import rate_value, without_text
+from lhc.support.notebook import Tabled
+from lhc.support.number_formatting import (
+    drop_range,
+    drop_unit,
+    drop_value,
+    level_text,
+    millionths,
+    share_text,
+    time_text,
+)
+from lhc.support.tables import Table
+
+if TYPE_CHECKING:
+    from lhc.pipeline.results import PartitionResult
+
+__all__ = ["Comparison", "alike", "comparison_footer", "comparison_table", "held_ages", "holding_text", "unlike"]
+
+
+ESTIMATED = "µs, µJ and samples/s are estimates of the cost model"
+
+
+class Comparison(tuple["PartitionResult", ...], Tabled):
+    """What `compare` found, a result a machine."""
+
+    __slots__ = ()
+
+    def as_table(self) -> Table:
+        """One row a machine."""
+        return comparison_table(self)
+
+    @property
+    def summary(self) -> str:
+        """What the rows are beside all digital and to each other, and what the machines leave out."""
+        return python_words(comparison_footer(self))
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {'; '.join(f'{one.plan.hardware.name}: {one.summary}' for one in self)}>"
+
+
+def comparison_table(results: "Sequence[PartitionResult]") -> Table:
+    """Machines side by side, one row each."""
+    outcome = results[0].plan.outcome
+    unit = "" if outcome is None else drop_unit(outcome.percent, outcome.drop_type, outcome.metric)
+    word = "drop" if outcome is None else outcome.drop_word
+    headers = [
+        "machine",
+        "after",
+        "layers",
+        "MACs analog",
+        "tiles",
+        f"{word}{unit}",
+        "interval",
+        "budget",
+        "µs",
+        "µJ",
+        "samples/s",
+    ]
+    aged = any(result.ages for result in results)
+    headers[8:8] = ["budget held"] if aged else []
+    rows = [_row(result, aged) for result in results]
+    return Table(headers, rows, right=(2, 3, 4, 5, *range(len(headers) - 3, len(headers))), spare=(1, 6, 3))
+
+
+def _row(result: "PartitionResult", aged: bool) -> list[str]:
+    plan, outcome, cost = folded(result.plan), result.plan.outcome, result.cost
+    drops = ["-", "-", "-"]
+    if outcome is not None:
+        share = outcome.percent or outcome.drop_type == "relative"
+        interval = "-" if outcome.interval is None else drop_range(outcome.interval, share)
+        drops = [drop_value(outcome.drop, share), interval, "met" if outcome.within_budget else "not met"]
+    return [
+        plan.hardware.name,
+        "-" if outcome is None else time_text(outcome.t_s),
+        f"{len(plan.analog)}/{plan.able}",
+        share_text(plan.analog_mac_fraction),
+        str(result.plan.tiles(result.facts)),
+        *drops,
+        *([holding_text(result)] if aged else []),
+        millionths(None if cost is None else cost.total.latency_s),
+        millionths(None if cost is None else cost.total.energy_j),
+        "-" if result.figures is None else rate_value(result.figures.throughput),
+    ]
+
+
+def held_ages(result: "PartitionResult") -> tuple[float | None, float | None]:
+    """The last of the ages up to which all are shown to hold the budget, and the first that is not; None: no such."""
+    outcome, held = result.plan.outcome, None
+    for found in result.ages:
+        interval = found.deciding(outcome is not None and outcome.generalized)
+        if outcome is None or interval is None or interval[1] > outcome.max_drop:
+            return held, found.t_s
+        held = found.t_s
+    return held, None
+
+
+def holding_text(result: "PartitionResult") -> str:
+    """How long a placement holds the budget with one calibration, as far as ages were looked at."""
+    if not result.plan.analog:
+        return "all digital"
+    held, fails = held_ages(result)
+    if held is None:
+        return "-" if fails is None else f"before {time_text(fails)}"
+    return f"over {time_text(held)}" if fails is None else f"{time_text(held)} to {time_text(fails)}"
+
+
+def alike(results: "Sequence[PartitionResult]") -> list[tuple[str, str]]:
+    """Machines whose drops cannot be told apart, in pairs: the intervals overlap."""
+    known = [(one.plan.hardware.name, interval) for one in results if (interval := _interval(one)) is not None]
+    return [
+        (first, second)
+        for (first, one), (second, other) in combinations(known, 2)
+        if max(one[0], other[0]) <= min(one[1], other[1])
+    ]
+
+
+def _interval(result: "PartitionResult") -> tuple[float, float] | None:
+    """Of the mean drop; without anything drawn, the drop itself."""
+    outcome = result.plan.outcome
+    if outcome is None:
+        return None
+    exact = not result.plan.analog or not result.plan.hardware.is_stochastic
+    return (outcome.drop, outcome.drop) if outcome.interval is None and exact else outcome.interval
+
+
+def unlike(results: "Sequence[PartitionResult]") -> Iterator[str]:
+    """Levels of the intervals, and what machines were placed for where that is not the same."""
+    found = [(one.plan.hardware.name, one.plan.outcome) for one in results if one.plan.outcome is not None]
+    levels = {level_text(outcome.confidence) for _, outcome in found if outcome.interval is not None}
+    if levels:
+        yield f"interval: of the mean {found[0][1].drop_word}, {' to '.join(sorted(levels))} confidence"
+    if len({outcome.objective for _, outcome in found}) > 1:
+        named = ", ".join(f"{name} {outcome.objective}" for name, outcome in found)
+        yield f"placed for different objectives: {named} (--objective sets one for all)"
+
+
+def comparison_footer(results: "Sequence[PartitionResult]") -> str:
+    """What the rows of ``lhc compare`` are beside all digital and to each other, and what their machines leave out."""
+    lines = [f"layers: analog ones, of those that can be; {ESTIMATED}", *unlike(results)]
+    for result in results:
+        machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
+        left_out = without_text(result.plan)
+        told = (
+            ["costs are not known"]
+            if cost is None or digital is None
+            else [f"{gains(cost.total, digital.total)}{left_out}"]
+        )
+        told += [f"leaves out {', '.join(one.name for one in machine.left_out)}"] if machine.left_out else []
+        lines.append(f"{machine.name}: {'; '.join(told)}")
+    if pairs := alike(results):
+        word = results[0].plan.outcome.drop_word if results[0].plan.outcome else "drop"
+        named = "; ".join(" and ".join(pair) for pair in pairs)
+        lines.append(
+            f"not told apart by their {word}s, whose intervals overlap: {named} (the same placement by"
+            " --plan, more --draws or more samples tell more)"
+        )
+    if any(result.ages for result in results):
+        lines.append(
+            "budget held: ages, of those asked, between which a placement is no longer shown to hold the budget, its"
+            " outputs calibrated at the first read alone, on machines that calibrate them; the gain of drift"
+            " compensation is read out at every age, and every age is a test by itself; -: devices are not known then"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,343 @@
+"""Two plans side by side: what differs in placement, sensitivity, outcome and hardware; or two machines."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lhc.hardware import Hardware
+from lhc.plan import LayerPlan, Plan
+from lhc.report.wording.changes import change_text, words
+from lhc.support.documents.nested_values import fields_by_path
+from lhc.support.number_formatting import share_text
+from lhc.support.tables import Table
+
+__all__ = ["LayerChange", "MachineDiff", "PlanDiff", "compare", "compare_machines"]
+
+Change = tuple[object, object]
+
+_NAMES = {
+    "output": "scored output",
+    "metric_note": "why this metric",
+    "baseline": "digital value",
+    "value": "mapped value",
+    "drop": "mean drop",
+    "chip_interval": "other chips, these samples",
+    "sample_interval": "other chips, other samples",
+    "generalized": "decided for other samples",
+    "one_chip": "one chip whose stuck cells are known",
+    "chips_within": "share of chips within the budget",
+    "yield_share": "share of chips that is to hold the budget",
+    "tests": "commands that tested",
+    "error": "their chance of error together",
+    "yield_shown": "whether that is shown",
+    "max_drop": "budget",
+    "drop_type": "kind of budget",
+    "draws": "chips",
+    "t_s": "time",
+    "data": "data, SHA-256",
+    "groups": "moved together",
+    "evaluations": "placements judged",
+    "healing": "mean drops by healing",
+    "harmful_calibration": "errors calibrated and not",
+}
+"""Fields of an outcome as the report calls them, where that is another word."""
+
+_INTERVALS = ("interval", "chip_interval", "sample_interval")
+"""The one that decides, and those that it is one of."""
+_ROUNDING = 1e-12
+"""Scores and drops that are nearer differ by the order of sums alone."""
+_OVERRIDE = re.compile(r"(overrides\.\d+)\.")
+_OF_LATER_VERSIONS = ("higher_is_better", "output")
+"""Fields that plans of earlier versions lack: that one does not say it is no difference."""
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """A layer that is not the same in both plans; None where it is missing.
+
+    Attributes:
+        name: of the layer in the first plan that has it.
+    """
+
+    name: str
+    before: LayerPlan | None
+    after: LayerPlan | None
+
+    @property
+    def moved(self) -> bool:
+        """Whether it is placed otherwise, or in one plan only."""
+        return self.before is None or self.after is None or self.before.placement != self.after.placement
+
+    @property
+    def told_apart(self) -> bool | None:
+        """Whether the sensitivities' intervals have nothing in common; None where one is not known."""
+        one, other = (None if layer is None else layer.sensitivity for layer in (self.before, self.after))
+        if one is None or other is None or one.metric != other.metric or not one.interval or not other.interval:
+            return None
+        return one.interval[1] < other.interval[0] or other.interval[1] < one.interval[0]
+
+
+@dataclass(frozen=True)
+class MachineDiff:
+    """What differs between two machines.
+
+    Attributes:
+        hardware: path of a field -> its two values; a list or table of values is one field.
+    """
+
+    hardware: dict[str, Change]
+
+    def lines(self) -> list[str]:
+        """A line each field; all fields of an override, which calibrated layers have, are in one."""
+        found: dict[str, list[str]] = {}
+        for path, values in self.hardware.items():
+            override = _OVERRIDE.match(path)
+            place, field = (path, "") if override is None else (override[1], f"{path[override.end() :]} ")
+            found.setdefault(place, []).append(field + change_text(*values))
+        return [f"hardware {place}: {', '.join(told)}" for place, told in found.items()]
+
+    def said(self, before: str, after: str, width: float) -> list[str]:
+        """Its lines, one at least."""
+        return self.lines() or ["no difference"]
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return {"empty": not self.hardware, "hardware": {path: list(values) for path, values in self.hardware.items()}}
+
+
+@dataclass(frozen=True)
+class PlanDiff:
+    """What differs.
+
+    Attributes:
+        same_network: whether graph and weights are the same.
+        layers: that differ in placement, reason, sensitivity or size.
+        outcome: field -> its two values.
+        hardware: path of a field -> its two values.
+        shares: analog shares of all MACs.
+        sizes: how many layers each has.
+        common: how many of them belong together.
+        units: of scores and of drops, where these are shares in both plans.
+        drop_word: what a drop is called, where the metric says it in both plans.
+    """
+
+    same_network: bool
+    layers: tuple[LayerChange, ...]
+    outcome: dict[str, Change]
+    hardware: dict[str, Change]
+    shares: tuple[float, float]
+    sizes: tuple[int, int]
+    common: int
+    units: tuple[str, str] = ("", "")
+    drop_word: str = "drop"
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs."""
+        return self.same_network and not (self.layers or self.outcome or self.hardware)
+
+    @property
+    def moved(self) -> tuple[LayerChange, ...]:
+        """Layers that are placed otherwise."""
+        return tuple(change for change in self.layers if change.moved)
+
+    @property
+    def unrelated(self) -> bool:
+        """Whether the networks have less than half of the smaller one's layers in common."""
+        return not self.same_network and 2 * self.common < min(self.sizes)
+
+    @property
+    def notice(self) -> str | None:
+        """What has to be said before anything else; None for two placements of one network."""
+        if self.same_network:
+            return None
+        if not self.unrelated:
+            return "the networks differ in graph or weights; layers are compared by name"
+        one, two = self.sizes
+        return (
+            f"different networks: of {one} and {two} layers, {self.common} have the same name or weight, so layers are"
+            " not compared (--json lists them); give two placements of one network, such as 'lhc partition' writes with"
+            " two budgets"
+        )
+
+    def table(self) -> Table:
+        """One row a layer that differs."""
+        headers = ["layer", "placement", "reason", "sizes", "sensitivity", "intervals"]
+        return Table(headers, [_row(change) for change in self.layers], spare=(4, 2, 3, 5))
+
+    def said(self, before: str, after: str, width: float) -> list[str]:
+        """All of it, of files of these names, for a terminal of so many characters."""
+        told = [f"{before}, {after}: {self.notice}\n"] if self.notice is not None else []
+        if self.layers and not self.unrelated:
+            table, note = self.table().fitted(width, "--json")
+            told += [table.render(), *([note] if note else []), ""]
+        return [*told, *self.lines()]
+
+    def lines(self) -> list[str]:
+        """What differs beside single layers, a line each; the last one sums up."""
+        lines = self._judged_otherwise()
+        lines += MachineDiff(self.hardware).lines()
+        lines += self._of_outcome()
+        one, two = map(share_text, self.shares)
+        total = f"analog MACs {one} -> {two}"
+        if not self.unrelated:
+            total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; {total}"
+        return [*lines, "no difference" if self.empty else total]
+
+    def _of_outcome(self) -> Iterator[str]:
+        """A line a field; intervals that read the same are one."""
+        units = (*self.units, self.drop_word)
+        told = {name: change_text(one, two, name, units) for name, (one, two) in self.outcome.items()}
+        same = [name for name in _INTERVALS if "interval" in told and told.get(name) == told["interval"]]
+        alike = len(same) == len(_INTERVALS)
+        for name, text in told.items():
+            called = _NAMES.get(name, words(name)).replace("drop", self.drop_word)
+            if name in same and len(same) > 1:
+                if alike == (name != "interval"):
+                    continue
+                called += ", for these samples and others alike" if alike else " (decides)"
+            yield f"{called}: {text}"
+
+    def _judged_otherwise(self) -> list[str]:
+        """That drops and budgets of both cannot be compared, where metric, its direction or the output is another."""
+        ways = [self.outcome[name] for name in ("metric", "output", "higher_is_better") if name in self.outcome]
+        if all(None in values for values in ways):
+            return []
+        one, two = self.outcome.get("metric", ("", ""))
+        how = f"by {one} and by {two}" if one != two else "on other outputs or in another direction"
+        return [f"judged {how}: their values, drops and budgets cannot be compared"]
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "empty": self.empty,
+            "same_network": self.same_network,
+            "analog_mac_fraction": list(self.shares),
+            "layers": [
+                {
+                    "name": change.name,
+                    "moved": change.moved,
+                    "told_apart": change.told_apart,
+                    "before": _fields(change.before),
+                    "after": _fields(change.after),
+                }
+                for change in self.layers
+            ],
+            "outcome": {name: list(values) for name, values in self.outcome.items()},
+            "hardware": {path: list(values) for path, values in self.hardware.items()},
+        }
+
+
+def compare(before: Plan, after: Plan) -> PlanDiff:
+    """What differs between two plans. Layers belong together by name, else by that of a weight that both have once."""
+    pairs = list(_pairs(before.layers, after.layers))
+    return PlanDiff(
+        before.source == after.source,
+        tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _fields(one) != _fields(two)),  # type: ignore[union-attr]
+        _changes(_outcome(before), _outcome(after), _ROUNDING),
+        compare_machines(before.hardware, after.hardware).hardware,
+        (before.analog_mac_fraction, after.analog_mac_fraction),
+        (len(before.layers), len(after.layers)),
+        sum(one is not None and two is not None for one, two in pairs),
+        _units(before, after),
+        _drop_word(before, after),
+    )
+
+
+def compare_machines(before: Hardware, after: Hardware) -> MachineDiff:
+    """What differs between two machines."""
+    return MachineDiff(_changes(_machine(before), _machine(after)))
+
+
+def _machine(hardware: Hardware) -> dict[str, object]:
+    """Its fields by their path, without who chose the tiles of layers that were given none."""
+    nested = fields_by_path(hardware.model_dump(mode="json"))
+    # A number has a source of its own or not: it is the same field.
+    fields = {path.removesuffix(".value"): value for path, value in nested.items()}
+    idle = {f"{path}_by" for path in fields if path.endswith(".on_tiles") and fields[path] is None}
+    return {path: value for path, value in fields.items() if path not in idle}
+
+
+def _units(before: Plan, after: Plan) -> tuple[str, str]:
+    """Of scores and of drops; empty where both plans do not have the same."""
+    found = [plan.outcome for plan in (before, after) if plan.outcome is not None]
+    shares, kinds = all(outcome.percent for outcome in found), {outcome.drop_type for outcome in found}
+    if kinds == {"relative"}:
+        return "%" if shares else "", "% of the digital value"
+    return ("%", "points") if shares and kinds == {"absolute"} else ("", "")
+
+
+def _drop_word(before: Plan, after: Plan) -> str:
+    words = {plan.outcome.drop_word for plan in (before, after) if plan.outcome is not None}
+    return words.pop() if len(words) == 1 else "drop"
+
+
+def _pairs(
+    before: tuple[LayerPlan, ...], after: tuple[LayerPlan, ...]
+) -> Iterator[tuple[LayerPlan | None, LayerPlan | None]]:
+    names = {layer.name for layer in before}
+    waiting = {layer.name: layer for layer in after}
+    by_weight = {layer.weight: layer for layer in after if layer.weight is not None and layer.name not in names}
+    for layer in before:
+        other = waiting.get(layer.name) or by_weight.get(layer.weight or "")
+        if other is not None:
+            other = waiting.pop(other.name, None)
+        yield layer, other
+    yield from ((None, layer) for layer in waiting.values())
+
+
+def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
+    """What of a layer is compared: not the sentence, nor how two files call it; digital ones take no tiles."""
+    if layer is None:
+        return None
+    kept = {"placement", "reason", "sensitivity", "macs", "parameters", "tiles", "copies"}
+    return layer.model_dump(mode="json", include=kept)
+
+
+def _outcome(plan: Plan) -> dict[str, object]:
+    # What else was tested says how a placement was found, not how it does.
+    return {} if plan.outcome is None else plan.outcome.model_dump(mode="json", exclude={"tested"})
+
+
+def _changes(before: dict[str, object], after: dict[str, object], rounding: float = 0.0) -> dict[str, Change]:
+    pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
+    return {
+        key: (one, two)
+        for key, (one, two) in pairs.items()
+        if not _equal(one, two, rounding) and not (key in _OF_LATER_VERSIONS and None in (one, two))
+    }
+
+
+def _equal(one: object, two: object, rounding: float) -> bool:
+    if isinstance(one, float) and isinstance(two, float):
+        return math.isclose(one, two, rel_tol=rounding, abs_tol=rounding)
+    return one == two
+
+
+def _row(change: LayerChange) -> list[str]:
+    one, two = change.before, change.after
+    apart = {True: "apart", False: "overlap", None: "-"}[change.told_apart]
+    if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
+        apart = "same"
+    names = ("placement", "reason", "sensitivity")
+    placement, reason, sensitivity = (change_text(getattr(one, name, None), getattr(two, name, None)) for name in names)
+    return [_title(one, two), placement, reason, _sizes(one, two), sensitivity, apart]
+
+
+def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
+    """What of a layer's size differs."""
+    if one is None or two is None:
+        return "-"
+    names = ("macs", "parameters", "tiles", "copies")
+    before, after = _fields(one) or {}, _fields(two) or {}
+    changed = [name for name in names if before[name] != after[name]]
+    return ", ".join(f"{name} {change_text(before[name], after[name])}" for name in changed) or "-"
+
+
+def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
+    """How people call a layer: both titles where the plans name it differently."""
+    if one is not None and two is not None and one.name != two.name:
+        return f"{one.title} -> {two.title}"
+    layer = one or two
+    return "-" if layer is None else layer.title

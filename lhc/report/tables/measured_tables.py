@@ -1,0 +1,283 @@
+"""Tables of what was measured, and the lines below them: run, pareto, robustness, attribute."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from lhc.passes import STRATEGIES
+from lhc.plan import Conformance, Outcome
+from lhc.plan.recurrent_steps import by_title
+from lhc.report.wording.noise_margin import (
+    fails_text,
+    held_at,
+    held_word,
+    margin_cause,
+    margin_text,
+    unlike_decision,
+)
+from lhc.report.wording.values import (
+    CALIBRATION_NOTE,
+    EFFECTS,
+    SHARES_NOTE,
+    agreement_text,
+    budget_for,
+    budget_of_chips,
+    calibrations,
+    comparable,
+    effect_share,
+    gain_text,
+    of_budget,
+    points,
+    samples_basis,
+    shown_damage,
+    shown_kind,
+)
+from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
+from lhc.support.number_formatting import (
+    counted,
+    counted_samples,
+    drop_interval,
+    drop_range,
+    drop_text,
+    drop_unit,
+    drop_value,
+    level_text,
+    metric_value,
+    millionths,
+    scale_text,
+    share_text,
+    time_text,
+)
+from lhc.support.tables import Table
+
+__all__ = [
+    "attribution_footer",
+    "attribution_table",
+    "basis_text",
+    "evaluation_footer",
+    "evaluation_table",
+    "front_footer",
+    "front_table",
+    "robustness_footer",
+    "robustness_table",
+    "within_budget",
+]
+
+
+def basis_text(found: SensitivityTable | Attribution) -> str:
+    """What figures rest on: the line under the table of ``lhc sensitivity``."""
+    after = f"{time_text(found.t_s)} after programming"
+    samples = samples_basis(found)
+    said = f"{counted(found.draws, 'draw')}, {samples}, {after}, seed {found.seed}"
+    return f"{found.basis}\n{said}" if isinstance(found, SensitivityTable) else said
+
+
+def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = None) -> Table:
+    """Rows of ``lhc run``, one a time; ``outcome``: of the placement that was run, whose budget is asked after."""
+    first, rows = results[0], []
+    kind = shown_kind(first, outcome)
+    share = first.percent or kind == "relative"
+    generalized = outcome is not None and outcome.generalized
+    held = [within_budget(e, outcome) for e in results]
+    for e, within in zip((e.of_kind("absolute", kind) for e in results), held, strict=True):
+        bounds = "-" if e.interval is None else f"[{', '.join(metric_value(b, e.percent) for b in e.interval)}]"
+        mean, std = (metric_value(value, e.percent) for value in (e.mean, e.std))
+        lost = e.deciding(generalized)
+        budget = None if within is None or outcome is None else budget_for(e, outcome, kind)
+        drops = [drop_value(e.drop, share, budget=budget), "-" if lost is None else drop_range(lost, share, budget)]
+        word = [] if budget is None else [held_word(lost, budget)]
+        rows.append([time_text(e.t_s), mean, std, bounds, *drops, *word])
+    drop = f"{first.drop_word}{drop_unit(first.percent, kind, first.metric)}"
+    interval = f"{level_text(first.confidence)} interval over chips"
+    of_drop = f"interval of the {first.drop_word}{' over chips and samples' if generalized else ''}"
+    headers = ["time", first.metric, "std", interval, drop, of_drop]
+    if outcome is not None and held[0] is not None:
+        budget_here = drop_text(budget_for(first, outcome, kind), first.percent, kind)
+        headers.append(f"mean within the budget of {budget_here}")
+    return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
+
+
+def within_budget(found: Evaluation, outcome: Outcome | None, drop_type: str = "absolute") -> bool | None:
+    """Whether a mean drop is shown to be within a placement's budget.
+
+    None where there is none to compare with: in another metric, or against another network.
+
+    Args:
+        drop_type: of the evaluation's drops.
+    """
+    if outcome is None or not of_budget(found, outcome):
+        return None
+    interval = found.deciding(outcome.generalized)
+    return interval is not None and interval[1] <= budget_for(found, outcome, drop_type)
+
+
+def evaluation_footer(
+    results: Sequence[Evaluation], outcome: Outcome | None = None, checked: Conformance | None = None
+) -> str:
+    """The lines under the table of ``lhc run``; ``checked``: how the emulation agrees with its definition."""
+    first = results[0]
+    of = f" of the network that {first.drop_word}s are against" if first.against else ""
+    digital = f"digital {first.metric}{of} {metric_value(first.baseline, first.percent)}"
+    lines = [f"{digital}; {counted(first.draws, 'draw')}, {samples_basis(first)}, seed {first.seed}"]
+    lines += _when_calibrated(results)
+    half = 0.5 / first.samples
+    if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
+        lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")
+    if outcome is not None and outcome.metric == first.metric:
+        lines += _beside_verdict(first, outcome)
+    if emulation := agreement_text(checked, first.engine, first.engine_reason):
+        lines.append(emulation)
+    return "\n".join(lines)
+
+
+def _when_calibrated(results: Sequence[Evaluation]) -> list[str]:
+    """That figures at several times are those of chips that were calibrated at each of them."""
+    anew = len(results) > 1 and all(one.calibrated and one.calibrated_at_s == one.t_s for one in results)
+    ages = "'lhc compare --ages' shows how a calibration ages"
+    return [f"chips are calibrated anew at every time; {ages}"] if anew else []
+
+
+def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
+    """How these figures and the verdict of the placement's plan go together."""
+    word = outcome.drop_word
+    verdict = f"{points(outcome, outcome.drop)} on {counted_samples(outcome.samples, outcome.documents)}"
+    if comparable(found, outcome):
+        yield (
+            f"the budget is compared with the upper bound of the {word}, one time at a time; the plan's verdict, a"
+            f" {word} of {verdict}, stays"
+        )
+    elif found.against is None:
+        given = metric_value(outcome.baseline, outcome.percent)
+        yield (
+            f"{word}s are against the weights of this file, which were trained; the plan's verdict, a {word} of"
+            f" {verdict}, is against the network as it was given ({given} there), and so is its budget: not compared"
+            " (with --against and that network it is)"
+        )
+    else:
+        yield (
+            f"{word}s are against another network than the plan's verdict, a {word} of {verdict}, and its budget: not"
+            " compared"
+        )
+    kind = STRATEGIES.get(outcome.strategy)
+    if outcome.retrained is None and kind is not None and not kind.searches:
+        return
+    what = "search or training" if outcome.retrained is not None else "search"
+    chips = f"; chips of seed {found.seed} may have too (--seed takes others)" if found.seed == outcome.seed else ""
+    if found.skipped is not None and found.skipped == outcome.data and outcome.retrained is None:
+        yield (
+            "the plan was made with the samples that --skip leaves out: unless the data repeats some, none of these"
+            f" guided its {what}{chips.replace(' too', '')}"
+        )
+    elif found.data != outcome.data:
+        yield f"samples differ from those that the plan was made with; some of them may have guided its {what}{chips}"
+    elif outcome.samples < found.samples:
+        others = outcome.held_out or outcome.retrained is not None
+        guided = f"others of them guided its {what}" if others else f"they guided its {what} too"
+        yield (
+            f"that verdict is of {outcome.samples} of these samples; {guided}, so that {word}s here may be too"
+            f" small{chips}"
+        )
+    elif not outcome.held_out:
+        yield f"these samples guided its {what} too, so that {word}s here may be too small{chips}"
+
+
+def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Table:
+    """Points of a front: those of ``chosen``, else the verified ones, by growing damage."""
+    unit = drop_unit(front.percent, "absolute", front.drop_metric)
+    drops = [f"{kind} {front.drop_word}{unit}" for kind in ("estimated", "verified")]
+    rows = [_front_row(point, front.percent) for point in (front.verified if chosen is None else chosen)]
+    headers = ["layers", "MACs analog", "tiles", "µs", "µJ", *drops, "interval"]
+    return Table(headers, rows, right=range(7), spare=(5, 2))
+
+
+def _front_row(point: FrontPoint, percent: bool) -> list[str]:
+    found = point.evaluation
+    interval = None if found is None else found.drop_interval
+    return [
+        str(len(point.analog)),
+        share_text(point.analog_mac_fraction),
+        str(point.tiles),
+        millionths(point.latency_s),
+        millionths(point.energy_j),
+        "-" if point.predicted_drop is None else drop_value(point.predicted_drop, percent),
+        "-" if found is None else drop_value(found.drop, percent),
+        "-" if interval is None else drop_range(interval, percent),
+    ]
+
+
+def front_footer(front: Front) -> str:
+    """The lines under the table of ``lhc pareto``."""
+    count = f"{len(front.verified)} of {len(front.points)} points of the front by estimate are verified"
+    lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
+    if any(point.energy_j is not None for point in front.points):
+        lines.append("µs and µJ are estimates of the cost model")
+    return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
+
+
+def robustness_table(found: Robustness) -> Table:
+    """Rows over time, then over noise."""
+    rows = []
+    for at in found.times:
+        gain = "-" if at.gain is None else gain_text(at.gain, at.gain_range)
+        rows.append([f"after {time_text(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
+    rows += [[f"noise x {scale_text(at.scale)}", *_drop_cells(at.evaluation, found), "-"] for at in found.scales]
+    chips = found.chips
+    budget = drop_text(found.max_drop, chips.percent, found.drop_type)
+    drop = f"mean {chips.drop_word}{drop_unit(chips.percent, found.drop_type, chips.metric)}"
+    over = "programmings of one chip" if found.one_chip else "chips"
+    interval = f"{level_text(chips.confidence)} interval over {over}{' and samples' if found.generalized else ''}"
+    headers = ["condition", chips.metric, drop, interval, f"mean within the budget of {budget}", "compensation gain"]
+    return Table(headers, rows, right=(1, 2), spare=(5, 1))
+
+
+def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
+    """Value, mean drop, its interval, and whether that is within the budget."""
+    percent = whole.chips.percent or whole.drop_type == "relative"
+    interval = whole.interval(found)
+    bounds = "-" if interval is None else drop_range(interval, percent)
+    return [metric_value(found.mean, found.percent), drop_value(found.drop, percent), bounds, held_at(whole, found)]
+
+
+def robustness_footer(found: Robustness) -> str:
+    """The margin in a sentence, and the spread over chips."""
+    chips = found.chips
+
+    def show(drop: float) -> str:
+        return drop_text(drop, chips.percent, found.drop_type)
+
+    spread = drop_interval((min(chips.drops), max(chips.drops)), chips.percent, found.drop_type)
+    after = f"{time_text(chips.t_s)} after programming, {chips.drop_word}s from {spread}"
+    margin = f"{'' if found.margin else 'none: '}{margin_text(found, f'the budget of {show(found.max_drop)}')}"
+    digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
+    lines = (
+        f"{digital}; {samples_basis(chips)}, seed {chips.seed}",
+        f"{budget_of_chips(found)} {after}",
+        f"margin{'' if found.yield_share is None else ' of the mean'}: {margin}{fails_text(found)}",
+        margin_cause(found, show),
+        unlike_decision(found),
+        *_when_calibrated([at.evaluation for at in found.times]),
+    )
+    return "\n".join(line for line in lines if line)
+
+
+def attribution_table(found: Attribution) -> Table:
+    """One row a layer: damage, and what share of it goes away with each effect."""
+    effects = list(next(iter(found.layers.values())).effects) if found.layers else []
+    rows = []
+    for title, one in by_title(found.layers, found.titles).items():
+        shares = (effect_share(one, effect) for effect in effects)
+        own = [title, f"{one.damage.mean:.3g}", *shares, f"{one.rest.mean:.2g}"]
+        rows.append([*own, *(shown_damage(getattr(one, name)) for name in calibrations(found))])
+    headers = ["layer", found.metric, *(EFFECTS.get(effect, effect) for effect in effects), "without all"]
+    headers += calibrations(found).values()
+    return Table(headers, rows, right=range(1, len(headers)), spare=range(len(headers) - 1, len(effects) + 1, -1))
+
+
+def attribution_footer(found: Attribution) -> str:
+    """What the columns mean, and what they rest on."""
+    lines = [
+        f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,",
+        f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does",
+        SHARES_NOTE,
+        *((CALIBRATION_NOTE,) if found.calibrated else ()),
+        basis_text(found),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Annotated models in Netron, in a browser."""

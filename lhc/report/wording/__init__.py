@@ -1,0 +1,1 @@
+"""Sentences about placements and measurements, for the terminal, HTML and Markdown alike."""

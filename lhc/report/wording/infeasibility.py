@@ -1,0 +1,140 @@
+"""Which layers stand in the way of a budget, in words."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lhc.plan import Outcome, Plan
+from lhc.plan.recurrent_steps import folded, layers_among
+from lhc.report.wording.values import budget_word, draws_word, points
+from lhc.support.number_formatting import counted
+
+if TYPE_CHECKING:
+    from lhc.results import Evaluation, Infeasibility
+
+__all__ = ["explained_layers", "in_the_way", "left_digital", "not_tried", "what_brings_more", "what_helps"]
+
+
+def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
+    """The layers that a search left out to have the rest hold, and whether other chips show that it does.
+
+    Nothing where none were looked for, or there was no time.
+    """
+    if found.all_in_the_way:
+        analog = list(layers_among(plan, found.analog))
+        if len(analog) == 1:
+            return f"{analog[0]}, the only {explained_layers(found, plan, 1)}"
+        which = explained_layers(found, plan, len(analog))
+        return f"all {len(analog)} {which}: with fewer of them digital, the others were not found to hold the budget"
+    if found.without is None:
+        return ""
+    names = layers_among(plan, found.in_the_way)
+    listed, number = ", ".join(names), counted(len(names), "layer")
+    order, them = (", the most damaging first", "them") if len(names) > 1 else ("", "it")
+    drop = f"the mean {outcome.drop_word} is {_at_most(outcome, found.without)}"
+    if _holds(outcome, found.without):
+        return f"{number}{order}: {listed}; with {them} digital {drop}"
+    none = "no set of layers was found whose digital execution is shown to bring the rest within the budget"
+    return f"{none}; with {number} digital{order}, {drop}: {listed}"
+
+
+def explained_layers(found: "Infeasibility", plan: Plan, number: int) -> str:
+    """What the layers of the placement that is explained are: it may have been tested, and another one placed."""
+    layers = "layer" if number == 1 else "layers"
+    if frozenset(found.analog) == plan.analog:
+        return f"analog {layers}"
+    return f"{layers} that {'was' if number == 1 else 'were'} tested on tiles"
+
+
+def _holds(outcome: Outcome, found: "Evaluation") -> bool:
+    """Whether a placement is shown to hold the budget; one draw shows nothing."""
+    interval = found.deciding(outcome.generalized)
+    return interval is not None and interval[1] <= outcome.max_drop
+
+
+def _at_most(outcome: Outcome, found: "Evaluation") -> str:
+    """A drop, and the bound of it that decides, with whether that is within the budget."""
+    interval = found.deciding(outcome.generalized)
+    if interval is None:
+        return points(outcome, found.drop)
+    bound = points(outcome, interval[1])
+    return f"{points(outcome, found.drop)}, at most {bound}, {budget_word(_holds(outcome, found))}"
+
+
+WHERE = "page budget-not-met of lhc's documentation"
+
+
+def left_digital(plan: Plan) -> str:
+    """How many layers stay digital though the budget is met, since they may not fit it, and what may bring them along.
+
+    Nothing where no layer does, or the budget is not met.
+    """
+    number, ways = _for_the_budget(plan), what_brings_more(plan)
+    stay, them = ("stays", "it") if number == 1 else ("stay", "them")
+    told = f"{counted(number, 'layer')} {stay} digital for the budget: {ways} may bring {them} onto tiles"
+    return told if ways else ""
+
+
+def what_brings_more(plan: Plan) -> str:
+    """What may bring layers onto tiles that stay digital though the budget is met; nothing where none do."""
+    outcome = plan.outcome
+    if outcome is None or not outcome.within_budget or not _for_the_budget(plan):
+        return ""
+    ways = ["a larger --max-drop"]
+    ways += [] if _trained(outcome) else ["--retrain"]
+    if not plan.analog:
+        pass  # whether more chips or samples help where nothing is analog, a note says: it knows the means of the tests
+    elif outcome.generalized:
+        ways.append("more samples (--samples)")
+    elif plan.hardware.is_stochastic:
+        ways.append(f"more {draws_word(outcome)}s (--max-draws)")
+    return " or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
+
+
+def _for_the_budget(plan: Plan) -> int:
+    """How many layers are digital since they were not shown to fit the budget."""
+    return sum(row.placement == "digital" and row.reason == "sensitivity" for row in folded(plan).layers)
+
+
+def not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
+    """What was not tried to hold a budget that is not met.
+
+    Args:
+        found: what was measured of it, where that is known.
+    """
+    outcome, changes = plan.outcome, () if found is None else tuple(remedy.change for remedy in found.remedies)
+    if outcome is None:
+        return
+    copied = plan.hardware.copies_obstacle is None and outcome.limits.keys() <= {"tiles"}
+    if found is not None and copied and not any(change.startswith("tiles ") for change in changes):
+        if outcome.copies in (None, "auto"):
+            yield "copies of weights on more tiles (lhc partition --max-tiles)"
+        else:
+            yield f"other copies of weights (--copies {outcome.copies} was asked for)"
+    remapped = any(change.startswith("faults.remap ") for change in changes)
+    if found is not None and plan.hardware.faults.could_remap and not remapped:
+        yield "weights mapped around stuck cells and dead lines (faults.remap: true in the hardware)"
+    converted = any(change.startswith("dac.bits ") for change in changes)
+    if found is not None and plan.hardware.dac.bits is not None and not converted:
+        yield "more bits of the DAC (dac.bits in the hardware; lhc attribute shows what they would bring)"
+    if not _trained(outcome):
+        yield "weights that are trained under the noise of tiles (--retrain)"
+
+
+def what_helps(found: "Infeasibility | None", plan: Plan) -> str:
+    """What a report says of a budget that is not met, and where to read on; nothing where it is."""
+    outcome = plan.outcome
+    if outcome is None or not plan.layers or outcome.within_budget:
+        return ""
+    untried = "; ".join(not_tried(found, plan))
+    told = f" Not tried: {untried}." if untried else ""
+    unknown = (
+        " Which layers are in the way, and what was measured to help, the file does not say: the command that made"
+        " it does, below its verdict (lhc partition by --report too)."
+    )
+    told += "" if found is not None else unknown
+    return f"{WHERE} says what helps, and when it pays.{told}"
+
+
+def _trained(outcome: Outcome) -> bool:
+    """Whether a training was part of the command, kept or not."""
+    return outcome.retrained is not None or outcome.training_note is not None

@@ -1,0 +1,457 @@
+"""Numbers as people read them; the same in HTML and Markdown."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lhc.options.budget import DropType
+from lhc.plan import (
+    Conformance,
+    Estimate,
+    LayerPlan,
+    Outcome,
+    OutputOutcome,
+    Plan,
+    Reason,
+    Sensitivity,
+    TestedPlacement,
+)
+from lhc.plan.sensitivity_texts import found_with_one_copy
+from lhc.support.number_formatting import (
+    counted,
+    counted_samples,
+    drop_interval,
+    drop_text,
+    drop_value,
+    drop_word,
+    enough,
+    level_text,
+    metric_value,
+    number_text,
+    share_text,
+)
+
+if TYPE_CHECKING:
+    from lhc.results import Attribution, Evaluation, LayerAttribution, Robustness, SensitivityTable
+
+__all__ = [
+    "CALIBRATION_NOTE",
+    "EFFECTS",
+    "REASONS",
+    "SHARES_NOTE",
+    "agreement_text",
+    "budget_for",
+    "budget_of_chips",
+    "budget_text",
+    "budget_word",
+    "calibrations",
+    "capitalized",
+    "comparable",
+    "conformance_text",
+    "draws_word",
+    "effect_share",
+    "engine_text",
+    "estimate_basis",
+    "fixed",
+    "further_text",
+    "gain_text",
+    "healing_text",
+    "interval_text",
+    "intervals",
+    "network_against",
+    "nothing_lost",
+    "of_budget",
+    "other_chips",
+    "points",
+    "reasons",
+    "samples_basis",
+    "samples_text",
+    "share_of_digital",
+    "shown_damage",
+    "shown_kind",
+    "tested_text",
+    "tests_text",
+    "unmet_because",
+    "with_one_copy",
+]
+
+REASONS: dict[Reason, str] = {
+    "eligible": "not decided",
+    "budget": "within the budget together",
+    "sensitivity": "not shown to fit the budget",
+    "cost": "costs more on tiles than it saves",
+    "strategy": "placed by the strategy's rule",
+    "placed": "as it was placed, not shown to fit the budget",
+    "forced": "fixed by the user",
+    "excluded": "left out by the user",
+    "not-judged": "that no judged output depends on",
+    "no-static-weight": "no constant weights",
+    "unsupported": "not supported on tiles",
+    "adapter": "an adapter, digital on purpose",
+    "columns": "the worst columns of a layer, digital on purpose",
+    "parity": "the emulation does not reproduce it",
+    "tiles": "no tiles left",
+}
+"""What a reason means, in a few words."""
+
+CHIPS_COUNT = 0.1
+"""Part of the square of a half-width below which chips hardly make it: without them it would be 5 % less."""
+EFFECTS = {
+    "dac": "DAC",
+    "adc": "ADC",
+    "programming": "programming noise",
+    "drift": "drift",
+    "read": "read noise",
+    "output": "output noise",
+    "faults": "faults of chips",
+    "weights": "rounding of weights",
+    "wires": "IR drop",
+}
+"""Names of the effects that damage is attributed to."""
+
+
+def fixed(values: Sequence[float]) -> list[str]:
+    """Numbers with equally many decimals, three significant digits for the greatest; what rounds to 0 is ``<…``.
+
+    >>> fixed([0.0348, 0.00519, 0.0000469, 0.0])
+    ['0.0348', '0.0052', '<0.0001', '0.0000']
+    >>> fixed([1234.5, 0.2])
+    ['1234', '<1']
+    """
+    greatest = max((abs(value) for value in values), default=0.0)
+    decimals = min(max(2 - math.floor(math.log10(greatest)), 0), 8) if greatest > 0 else 0
+    least = 10.0**-decimals
+    return [
+        f"<{least:.{decimals}f}" if 0 < value < least / 2 else f"{round(value, decimals) + 0.0:.{decimals}f}"
+        for value in values
+    ]
+
+
+def budget_text(value: float, share: bool = False) -> str:
+    """A budget that is at least the value, as ``--max-drop`` takes it.
+
+    Args:
+        share: it is one, and written as a percentage.
+
+    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0), budget_text(1.5)
+    ('0.02039', '0.02', '0', '1.5')
+    >>> budget_text(0.020384, share=True), budget_text(0.07, share=True), budget_text(1.5, share=True)
+    ('2.039%', '7%', '150%')
+    """
+    scale, unit = (100, "%") if share else (1, "")
+    shown = number_text(scale * value)
+    if float(shown) / scale < value:
+        shown = number_text(scale * value + 10.0 ** (math.floor(math.log10(scale * value)) - 3))
+    return f"{shown}{unit}"
+
+
+def points(outcome: Outcome, value: float) -> str:
+    """A drop, with the unit that it is in."""
+    return drop_text(value, outcome.percent, outcome.drop_type, outcome.max_drop)
+
+
+def share_of_digital(outcome: Outcome) -> str:
+    """What part of the digital value a budget is; empty where it is given so, or in points, which have a scale."""
+    if outcome.percent or outcome.drop_type == "relative" or not outcome.baseline:
+        return ""
+    return f"{share_text(outcome.max_drop / abs(outcome.baseline))} of the digital value"
+
+
+def capitalized(text: str) -> str:
+    """A sentence with a capital letter in front, and all others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def budget_word(met: bool) -> str:
+    """Whether a budget is met: whether the interval of the mean drop ends within it."""
+    return "within the budget" if met else "budget not met"
+
+
+def unmet_because(outcome: Outcome) -> str:
+    """Why a budget is not met that the mean drop is within; nothing where it is met, or the mean is over it."""
+    if outcome.within_budget or outcome.drop > outcome.max_drop or outcome.interval is None:
+        return ""
+    if outcome.interval[1] > outcome.max_drop:
+        more = f"{_narrowing(outcome)} narrow it"
+        return f", but the interval reaches {points(outcome, outcome.interval[1])}; {more}"
+    if over := [repr(one.output) for one in outcome.further if not one.within_budget]:
+        return f", but output {' and '.join(over)} is not shown to hold its own"
+    if outcome.further:
+        return ", but all outputs together are not shown to hold theirs"
+    if outcome.yield_shown is False:
+        return f", but {100 * (outcome.yield_share or 0):g} % of all {draws_word(outcome)}s are not shown to hold it"
+    return ", but an earlier test of the same weights did not show it, and another one does not make up for that"
+
+
+def further_text(one: OutputOutcome) -> str:
+    """How a placement did at an output that was judged beside the first."""
+    value, baseline = (metric_value(v, one.percent) for v in (one.value, one.baseline))
+    drop, allowed = (drop_text(v, one.percent, "absolute", one.max_drop) for v in (one.drop, one.max_drop))
+    between = drop_interval(one.interval, one.percent, "absolute", one.max_drop)
+    return (
+        f"output {one.output!r} beside it: digital {one.metric} {baseline}, mapped {value}; mean"
+        f" {drop_word(one.higher_is_better)} {drop} ({between}), {allowed} allowed: {budget_word(one.within_budget)}"
+    )
+
+
+def _narrowing(outcome: Outcome) -> str:
+    """What narrows the interval: no further chips where samples alone decide its width."""
+    assert outcome.interval is not None
+    what = "samples" if outcome.documents is None else "documents"
+    count = outcome.samples if outcome.documents is None else outcome.documents
+    half, room = outcome.interval[1] - outcome.drop, outcome.max_drop - outcome.drop
+    chips = math.inf if outcome.chip_interval is None else outcome.chip_interval[1] - outcome.drop
+    if not (outcome.generalized and chips**2 < CHIPS_COUNT * half**2):
+        return f"more {draws_word(outcome)}s or samples"
+    many = f" (about {enough(count, half, room)} in all, if that is its mean {outcome.drop_word})" if room else ""
+    return f"more {what}{many}"
+
+
+def tests_text(outcome: Outcome) -> str | None:
+    """That earlier commands tested the same weights in vain, and how far to trust the one that passed; else None."""
+    if outcome.tests == 1 or not outcome.within_budget or outcome.error is None:
+        return None
+    return (
+        f"tested by {outcome.tests} commands, and only the last one shows it: that one of them accepts in error has a"
+        f" chance of up to {level_text(outcome.error)} (one 'lhc partition --retrain' makes both tests within its own)"
+    )
+
+
+def tested_text(outcome: Outcome) -> str | None:
+    """All placements that were tested, in that order, and what each came to; None where nothing was searched."""
+    if not outcome.tested:
+        return None
+
+    def told(one: TestedPlacement) -> str:
+        upper = "" if one.interval is None else f", at most {points(outcome, one.interval[1])}"
+        size = f"{counted(one.layers, 'analog layer')} ({share_text(one.analog_mac_fraction)} of MACs)"
+        chips = counted(one.draws, draws_word(outcome))
+        drop = f"{points(outcome, one.drop)}{upper}, {chips}, " if one.layers else ""
+        return f"{size} {drop}{budget_word(one.within_budget)}"
+
+    return f"{counted(len(outcome.tested), 'placement')}: {'; '.join(map(told, outcome.tested))}"
+
+
+def shares_error(outcome: Outcome) -> bool:
+    """Whether the level of a verdict's intervals is higher than what its command asked for, which other tests took."""
+    if outcome.error is None:
+        return False
+    asked = 1 - 2 * outcome.error / outcome.tests  # two-sided; earlier commands' chances are added to one
+    return outcome.confidence > asked + 1e-9
+
+
+def budget_for(found: "Evaluation", outcome: Outcome, drop_type: str = "absolute") -> float:
+    """The budget of a placement in the unit of an evaluation's drops."""
+    if drop_type == outcome.drop_type:
+        return outcome.max_drop
+    return outcome.max_drop * (abs(found.baseline) if drop_type == "absolute" else 1 / abs(found.baseline))
+
+
+def shown_kind(found: "Evaluation", outcome: Outcome | None, kind: DropType = "absolute") -> DropType:
+    """As what drops are shown: as the budget that they can be held against, else as they are.
+
+    Args:
+        kind: what the evaluation's drops are.
+    """
+    return outcome.drop_type if outcome is not None and found.baseline and of_budget(found, outcome) else kind
+
+
+def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
+    """An interval of drops, the unit once."""
+    return drop_interval(interval, outcome.percent, outcome.drop_type, outcome.max_drop)
+
+
+def comparable(found: "Evaluation", outcome: Outcome) -> bool:
+    """Whether drops are against the same network as the budget: where weights were trained, the one that was given."""
+    return found.against == (None if outcome.retrained is None else outcome.retrained.source)
+
+
+def of_budget(found: "Evaluation", outcome: Outcome | None) -> bool:
+    """Whether drops can be held against a budget: in its metric, against the same network."""
+    return outcome is not None and comparable(found, outcome) and found.metric == outcome.metric
+
+
+def network_against(found: "Evaluation", outcome: Outcome | None) -> str:
+    """The network that drops are against."""
+    if found.against is None if outcome is None else comparable(found, outcome):
+        return "the network as it was given"
+    return "the trained weights" if found.against is None else "another network"
+
+
+def intervals(outcome: Outcome) -> list[tuple[str, tuple[float, float] | None, bool]]:
+    """For which samples, the interval of the mean drop, and whether it decides; one where both read the same.
+
+    They do where few draws make that over chips the wider one, which that over samples too is then widened to, and
+    where they differ by less than is shown.
+    """
+    these, others = outcome.chip_interval, outcome.sample_interval
+    if interval_text(outcome, these) == interval_text(outcome, others):
+        return [("these samples and others alike", these, True)]
+    return [("these samples", these, not outcome.generalized), ("other samples", others, outcome.generalized)]
+
+
+def nothing_lost(plan: Plan) -> bool:
+    """Whether the placed network is the one that was given: no layer is analog, and none was trained."""
+    return not plan.analog and (plan.outcome is None or plan.outcome.retrained is None)
+
+
+def estimate_basis(found: Estimate) -> str:
+    """How far off estimates were; one placement tells nothing of it."""
+    if found.placements > 1:
+        off = share_text(found.spread, 0)
+        return f"the {found.placements} placements judged in the search were {off} off on average"
+    return "the estimate rests on one placement judged in the search, which cannot say how far off it is"
+
+
+def healing_text(outcome: Outcome) -> str | None:
+    """Mean drops without healing and with what there is of it, the unit once; None where it was not measured.
+
+    The last one is the placement's own, of these chips: a verdict may be of more.
+    """
+    found = outcome.healing
+    if found is None:
+        return None
+    share = outcome.percent or outcome.drop_type == "relative"
+    drops = (("copies", found.copies), ("calibration", found.calibration), ("both", found.both))
+    told = [f"with {what} {drop_value(drop, share)}" for what, drop in drops if drop is not None]
+    chips = counted(outcome.draws, draws_word(outcome))
+    which = f"the {chips}" if found.draws == outcome.draws else f"all on the first {found.draws} of the {chips}"
+    basis = f"as placed ({which}, these samples; no interval)"
+    return f"{', '.join([f'without healing {points(outcome, found.neither)}', *told])} {basis}"
+
+
+def samples_text(outcome: Outcome) -> str:
+    """What the samples of a verification took part in."""
+    if outcome.samples_note is not None:
+        return outcome.samples_note
+    if outcome.held_out:
+        return "held out from the search"
+    least = "400 samples" if outcome.documents is None else "8 documents or 400 predicted tokens"
+    return f"not held out: fewer than {least}"
+
+
+def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
+    """What outputs are multiplied by against drift: the mean, and from where to where.
+
+    >>> gain_text(1.1, (1.0, 1.25)), gain_text(1.1, None)
+    ('1.10 (1.00 to 1.25)', '1.10')
+    """
+    return f"{gain:.2f}" if gain_range is None else f"{gain:.2f} ({gain_range[0]:.2f} to {gain_range[1]:.2f})"
+
+
+def draws_word(found: "Outcome | Robustness") -> str:
+    """What a draw is: a chip, or a programming of the one that is known."""
+    return "programming" if found.one_chip else "chip"
+
+
+def other_chips(found: Outcome) -> str:
+    """What a mean drop and its interval are about."""
+    return "this chip, programmed anew" if found.one_chip else "other chips"
+
+
+def budget_of_chips(found: "Outcome | Robustness") -> str:
+    """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one.
+
+    How many hold it one by one is not what is decided.
+    """
+    word, draws = draws_word(found), found.draws if isinstance(found, Outcome) else found.chips.draws
+    number = round(found.chips_within * draws)
+    which = f"all {draws}" if number == draws else f"{number} of the {draws}"
+    one_by_one = f"one by one, it is held by {which} {word}s measured"
+    over = "programmings of this chip" if found.one_chip else "chips"
+    if found.yield_share is None:
+        return f"the budget is of the mean over {over}; {one_by_one}"
+    shows = "shows" if found.yield_shown else "does not show"
+    share = f"{100 * found.yield_share:g} %"
+    return f"the budget is of the mean over {over} and of {share} of them; {one_by_one}, which {shows} {share} of all"
+
+
+def conformance_text(plan: Plan) -> str | None:
+    """How the emulation of a placement agrees with its definition; None where it was not checked."""
+    outcome = plan.outcome
+    if outcome is None or not plan.analog:
+        return agreement_text(plan.conformance, "fast", None)
+    return agreement_text(plan.conformance, outcome.engine, outcome.engine_reason)
+
+
+def agreement_text(found: Conformance | None, engine: str, reason: str | None) -> str | None:
+    """The same of what a check found, or by which engine and why all was computed; aihwkit needs no check."""
+    if found is None:
+        why = "" if reason is None else f", {reason}"
+        return f"emulation: aihwkit computed every product{why}" if engine == "aihwkit" else None
+    if found.wrong:
+        worst = found.wrong[0]
+        return (
+            f"error: the emulation does not agree with aihwkit in {counted(len(found.wrong), 'layer')}:"
+            f" {100 * worst.apart / worst.outputs:.2g} % of {worst.outputs:,} outputs of {worst.name!r} differ, by up"
+            f" to {worst.greatest:.3g} ADC steps; use --engine aihwkit, and report it"
+        )
+    counts = f"{counted(len(found.layers), 'layer')}, {found.outputs:,} outputs"
+    if not found.apart:
+        return f"emulation checked against aihwkit: {counts}, none an ADC step apart"
+    within, share = found.apart - found.further, 100 / found.outputs
+    more = f"{found.further * share:.2g} % more" if found.further else "none more"
+    return f"emulation checked against aihwkit: {counts}, {within * share:.2g} % one ADC step apart, {more}"
+
+
+def engine_text(found: Outcome) -> str:
+    """How products were computed, where that is not as exact as by default."""
+    return "" if found.engine == "fast" else f", computed by the engine {found.engine}"
+
+
+def reasons(layers: Sequence[LayerPlan]) -> str:
+    """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
+    found = Counter(REASONS[layer.reason] for layer in layers).most_common()
+    return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
+
+
+def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:
+    """How many samples judge, and how many others every chip was calibrated on."""
+    what = "others" if found.documents is None else "other windows"
+    others = f" and {found.calibrated} {what} that every chip was calibrated on" if found.calibrated else ""
+    return f"{counted_samples(found.samples, found.documents)}{others}"
+
+
+def with_one_copy(plan: Plan) -> str:
+    """How many layers an estimate of damage counts with fewer copies of their weights than others; empty: none."""
+    number = len(found_with_one_copy(plan.layers))
+    return f"{counted(number, 'layer')} with one copy" if number else ""
+
+
+SHARES_NOTE = (
+    "effects act together (noise pushes outputs into saturation, or drowns rounding), so shares need not add up to"
+    " 100 %: without one of them, part of what another one does may go away or come up too"
+)
+CALIBRATION_NOTE = (
+    "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides"
+    " if it saw the very read noise of inference, which no machine can"
+)
+
+
+def calibrations(found: "Attribution") -> dict[str, str]:
+    """Which figures of the calibration of chips layers have, and what columns of them are called."""
+    names = {"calibration": "calibration", "frozen": "more if frozen"}
+    return {
+        name: text
+        for name, text in names.items()
+        if any(getattr(layer, name) is not None for layer in found.layers.values())
+    }
+
+
+def shown_damage(found: Sensitivity | None) -> str:
+    """A damage; in brackets where it may be none."""
+    if found is None:
+        return "-"
+    held = found.interval is None or found.interval[0] <= 0 <= found.interval[1]
+    return f"({found.mean:.2g})" if held else f"{found.mean:.2g}"
+
+
+def effect_share(layer: "LayerAttribution", effect: str) -> str:
+    """How much of a layer's damage goes away without an effect; in brackets where it may be none.
+
+    Absolute where the layer does no damage: a share of it means nothing.
+    """
+    share = layer.share(effect)
+    text = f"{layer.effects[effect].mean:.2g}" if share is None else share_text(share, 0)
+    return text if layer.is_shown(effect) else f"({text})"

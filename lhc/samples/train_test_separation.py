@@ -1,0 +1,132 @@
+"""Samples that train, and those that calibrate, kept apart from samples that judge."""
+
+import logging
+from collections.abc import Iterator
+from hashlib import sha256
+
+import numpy as np
+
+from lhc.errors import DataError, UsageError
+from lhc.samples.splits import documents_in_order, stratified_order
+from lhc.samples.task import Samples, Task
+from lhc.support.number_formatting import counted
+
+__all__ = ["LEAST_OF_PARTS", "check_apart", "check_calibration_apart", "split_off"]
+
+COMPARED_SAMPLES = 256
+"""Samples whose sizes are compared between training and judging, and which are looked for in the others."""
+MOST_SHARED, FEW_SHARED = 0.5, 0.01
+"""Share of them that may be in the training data: more are refused, and warned of. Some data holds a sample twice."""
+OTHER_SCALE = 3.0
+"""Ratio of sizes from which on they can hardly be samples of one kind."""
+
+LEAST_OF_PARTS = 10
+"""Samples that are split, by the parts they are split into."""
+
+log = logging.getLogger("lhc")
+
+
+def check_apart(training: Task, judging: Task) -> None:
+    """Refuse to judge on the samples that are trained on; warn of some of them, and of samples on another scale.
+
+    Raises:
+        UsageError: they are the same, or most of those that judge are trained on.
+    """
+    shared = _share_within(judging, training)
+    if shared > MOST_SHARED:
+        raise UsageError(
+            "most of the samples that judge are the same samples as those that train, so the network would look better"
+            " than it is; give others to one of both, or only one file, which lhc splits"
+        )
+    if shared > FEW_SHARED:
+        log.warning(
+            "%.0f %% of the samples that judge are in the training data too: the network may look better than it is",
+            100 * shared,
+        )
+    for name in sorted(judging.inputs.keys() & training.inputs.keys()):
+        judges, trains = _size(judging.inputs[name]), _size(training.inputs[name])
+        if max(judges, trains) > OTHER_SCALE * min(judges, trains):
+            log.warning(
+                "input %r has a root mean square of %.3g in the training data and of %.3g in the data that judges: are"
+                " both preprocessed as the network wants it?",
+                name,
+                trains,
+                judges,
+            )
+
+
+def check_calibration_apart(calibrating: Task, judging: Task) -> None:
+    """Refuse to judge chips on samples that they are calibrated on; warn of some of them.
+
+    Raises:
+        UsageError: most of those that calibrate are among those that judge.
+    """
+    shared = _share_within(calibrating, judging)
+    if shared > MOST_SHARED:
+        raise UsageError(
+            "most of the samples that calibrate chips are among those that judge them: chips would look better than"
+            " they are; leave --calibrate out, and some of --data are set aside for it"
+        )
+    if shared > FEW_SHARED:
+        log.warning(
+            "%.0f %% of the samples that calibrate chips are among those that judge them: they may look better than"
+            " they are",
+            100 * shared,
+        )
+
+
+def _share_within(some: Task, others: Task) -> float:
+    """Share of the first samples whose inputs are among the others, wherever they are there."""
+    names = sorted(name for name in some.inputs.keys() & others.inputs.keys() if some.inputs[name].ndim)
+    if not names:
+        return 0.0
+
+    def rows(task: Task, samples: int) -> Iterator[bytes]:
+        for _, feeds in task.head(samples).blocks(COMPARED_SAMPLES):
+            arrays = [np.asarray(feeds[name]) for name in names]
+            yield from (sha256(b"|".join(a[row].tobytes() for a in arrays)).digest() for row in range(len(arrays[0])))
+
+    looked = list(rows(some, COMPARED_SAMPLES))
+    found = set(looked).intersection(rows(others, len(others)))
+    return sum(row in found for row in looked) / len(looked)
+
+
+def _size(array: Samples) -> float:
+    """Root mean square of the first samples; 0 for what are no real numbers."""
+    some = np.asarray(array[:COMPARED_SAMPLES] if array.ndim else array)
+    return float(np.sqrt(np.mean(np.square(some, dtype=np.float64)))) if some.dtype.kind == "f" else 0.0
+
+
+def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
+    """Samples for training, and the others, by a fixed permutation that is stratified by label.
+
+    Documents stay whole where there are as many as parts; else their samples are dealt, and a warning says so.
+
+    Args:
+        training: parts that train.
+        parts: of how many.
+
+    Raises:
+        DataError: there are too few samples to split.
+    """
+    least = LEAST_OF_PARTS * parts
+    if len(task) < least:
+        raise DataError(
+            f"{len(task)} samples are too few to split them into training and judging; give at least {least}"
+        )
+    documents = task.document_count
+    if documents is not None and documents >= parts:
+        shares = [(number % parts < training, one) for number, one in enumerate(documents_in_order(task))]
+        kinds = (np.sort(np.concatenate([one for trains, one in shares if trains is kind])) for kind in (True, False))
+        train, judge = (task.take(samples) for samples in kinds)
+        return train, judge
+    if documents is not None:
+        log.warning(
+            "%s cannot be split into %d parts, so of one document parts train and others judge: the network may look"
+            " better than it is",
+            counted(documents, "document"),
+            parts,
+        )
+    order = stratified_order(task)
+    trains = np.arange(len(order)) % parts < training
+    return task.take(np.sort(order[trains])), task.take(np.sort(order[~trains]))

@@ -1,0 +1,1 @@
+"""YAML and JSON documents from outside, read in bounded time and memory."""

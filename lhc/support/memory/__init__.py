@@ -1,0 +1,1 @@
+"""Memory: large arrays that are used again, garbage collection."""

@@ -1,0 +1,227 @@
+"""Optimiser steps under the noise of tiles: one loop, whatever is trained for.
+
+A step draws a chip, computes the loss of one batch on it, and takes one step of Adam or SGD. Everything random in step
+n comes from (seed, n), so a run that was cut off goes on with the same numbers.
+
+Adam's rate is relative: a weight moves by at most about this share of its tensor's root mean square a step. Folding
+batch-norms leaves tensors of very different size, and one absolute rate is too large for some and too small for others.
+"""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lhc.errors import DataError, ModelError
+from lhc.options.training import TrainingOptions
+from lhc.runtime.torch_device import CPU, computing_on, torch_device
+from lhc.runtime.torch_threads import seeded_generator
+from lhc.samples.task import Array, count_samples
+from lhc.train.batches import Batches
+from lhc.train.losses import Loss
+from lhc.train.trained_network import NoisyNetwork
+
+__all__ = ["Trainer", "device_for"]
+
+log = logging.getLogger("lhc")
+
+_GREATEST_NORM = 1.0
+"""SGD: gradients are scaled down to this norm; a chip that happens to be bad must not throw the weights far."""
+_BETAS = (0.9, 0.99)
+_KEPT_ANSWERS = 2**28
+"""Most bytes of the digital network's outputs that are kept."""
+_WARM_UP = 50
+"""Adam: steps, at most a tenth of all, in which the rate grows from 0: the first ones know little of gradients."""
+
+
+@dataclass(eq=False)
+class Trainer:
+    """Trains a network for a placement.
+
+    Attributes:
+        network: is trained, in place; as it was before, it gives the targets of distillation.
+        output: name of the output that is trained.
+        horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
+            torch's CosineAnnealingLR).
+        sample_axis: of that output; losses are given it with samples first.
+        step: number of the next step since `begin`.
+    """
+
+    network: NoisyNetwork
+    batches: Batches
+    loss: Loss
+    settings: TrainingOptions
+    output: str
+    horizon: int
+    sample_axis: int = 0
+    step: int = field(default=0, init=False)
+    _first: int = field(default=0, init=False)
+    _optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
+    _rates: tuple[float, ...] = field(default=(), init=False)
+
+    def begin(self, analog: Iterable[str], first: int = 0) -> None:
+        """Train for this placement from now on, with a new optimiser and schedule; weights stay.
+
+        Args:
+            first: number in the stream of batches and noise with which step 0 begins.
+        """
+        self.network.place(analog)
+        self.step, self._first = 0, first
+        rates = {True: self.settings.rate, False: self.settings.digital_rate}
+        parameters = [(p, rate, size) for kind, rate in rates.items() for p, size in self.network.parameters(kind)]
+        if self.settings.optimizer == "adam":
+            groups = [{"params": [p], "lr": rate * size} for p, rate, size in parameters]
+            self._optimizer = torch.optim.Adam(groups, betas=_BETAS)
+        else:
+            groups = [{"params": [p], "lr": rate} for p, rate, _ in parameters]
+            self._optimizer = torch.optim.SGD(groups, momentum=self.settings.momentum)
+        self._rates = tuple(group["lr"] for group in self._optimizer.param_groups)
+
+    def check(self, feeds: Mapping[str, Array], targets: Array | None) -> None:
+        """See that the loss of some samples can be computed and has a gradient; nothing changes.
+
+        Raises:
+            DataError: the loss needs other targets, or another output.
+            ModelError: the output does not depend on anything that is trained.
+        """
+        loss = self.loss(self._answer(feeds), self._targets(feeds, targets))
+        if not loss.requires_grad:
+            raise ModelError(
+                f"output {self.output!r} has no gradient with respect to any weight; it cannot be retrained"
+            )
+
+    def train_step(self, strength: float) -> float:
+        """Take one step.
+
+        Args:
+            strength: share of the full noise.
+
+        Returns:
+            The loss.
+
+        Raises:
+            ModelError: it is not finite.
+            DataError: the loss needs targets and there are none.
+        """
+        assert self._optimizer is not None
+        number = self._first + self.step
+        feeds, targets = self.batches.batch(number)
+        kept = self._answers
+        with seeded(self.settings.seed, number), computing_on(self.network.device):
+            wanted = self._targets(feeds, targets) if kept is None else kept[self.batches.chosen(number)]
+            self.network.draw(strength)
+            loss = self.loss(self._answer(feeds), wanted)
+            loss.backward()  # type: ignore[no-untyped-call]
+        value = float(loss.detach())
+        norm = self._gradient_norm()
+        if not math.isfinite(value) or not math.isfinite(norm):
+            raise ModelError(
+                f"training diverged at step {self.step + 1}: the loss is {value:g}; take a lower learning rate (--lr),"
+                f" {self.settings.rate / 3:.1g} for example"
+            )
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * self._share()
+        self._optimizer.step()
+        self._optimizer.zero_grad()  # as large as the weights, and not to be held while these are judged
+        self.network.limit()
+        self.step += 1
+        return value
+
+    def _answer(self, feeds: Mapping[str, Array]) -> Tensor:
+        return self.network(feeds, self.output).movedim(self.sample_axis, 0)
+
+    def _share(self) -> float:
+        """Share of the starting rate that this step takes."""
+        cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.horizon))
+        warm_up = min(_WARM_UP, self.horizon // 10)
+        if self.settings.optimizer == "sgd" or self.step >= warm_up:
+            return cosine
+        return cosine * (self.step + 1) / warm_up
+
+    def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
+        if self.settings.loss == "distillation":
+            return self.network.digital(feeds, self.output).movedim(self.sample_axis, 0)
+        if targets is None:
+            raise DataError(f"--loss {self.settings.loss} needs labels and the training data has none (--label-key)")
+        native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
+        return torch.from_numpy(native).to(self.network.device)
+
+    @cached_property
+    def _answers(self) -> Tensor | None:
+        """The digital network's outputs for all samples, where every one of them is trained on more than once.
+
+        They are those of samples in their own order, whenever a training begins or goes on. None where batches differ
+        from the samples, or where outputs are large or do not count samples.
+        """
+        samples, size = self.batches.task, self.batches.size
+        distils = self.settings.loss == "distillation" and self.batches.augment is None
+        if not distils or self.horizon * size < 2 * len(samples):
+            return None
+        found: list[Tensor] = []
+        for _, feeds in samples.blocks(size):
+            found.append(self._targets(feeds, None))
+            counts = found[-1].ndim > 0 and len(found[-1]) == count_samples(feeds)
+            if not counts or found[0][:1].nbytes * len(samples) > _KEPT_ANSWERS:
+                return None
+        return torch.cat(found)
+
+    def _gradient_norm(self) -> float:
+        """Norm of the whole gradient; for SGD it is scaled down to `_GREATEST_NORM` where it is larger."""
+        assert self._optimizer is not None
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        greatest = _GREATEST_NORM if self.settings.optimizer == "sgd" else math.inf
+        return float(torch.nn.utils.clip_grad_norm_(parameters, greatest))
+
+    def state(self) -> dict[str, object]:
+        """What `resume` needs besides the weights."""
+        assert self._optimizer is not None
+        return {
+            "step": self.step,
+            "first": self._first,
+            "rates": self._rates,
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken, after `begin` and once the weights are loaded."""
+        assert self._optimizer is not None
+        self.step, self._first, self._rates = state["step"], state["first"], tuple(state["rates"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+def device_for(network: NoisyNetwork, feeds: Mapping[str, Array]) -> torch.device:
+    """A GPU where torch has one and the whole network runs on it; else the CPU.
+
+    Args:
+        network: on the CPU, where it is again afterwards.
+        feeds: a few samples.
+    """
+    if not torch.cuda.is_available():
+        return CPU
+    try:
+        gpu = torch_device()
+        network.to(gpu)
+        with torch.no_grad():
+            network(feeds, network.module.graph.outputs[0])
+    except (ModelError, RuntimeError) as error:
+        log.warning("training on the CPU, since the GPU cannot run the network: %s", error)
+        return CPU
+    finally:
+        network.to(CPU)
+    return gpu
+
+
+@contextmanager
+def seeded(seed: int, number: int) -> Iterator[None]:
+    """Torch's generators seeded for one step; the caller's are restored."""
+    devices = [torch.device("cuda", n) for n in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    with seeded_generator(devices) as reseed:
+        reseed(int(np.random.SeedSequence((seed, 2, number)).generate_state(1, np.uint64)[0]))
+        yield

@@ -1,0 +1,237 @@
+"""A network with the samples and settings that it is trained with. PyTorch is loaded with it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from lhc.canonical import nested_again, transposed_again
+from lhc.errors import DataError, ModelError, UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.onnx_io import static_batch
+from lhc.onnx_io.rewrites.dynamic_batch import with_free_batch
+from lhc.options.training import TrainingOptions
+from lhc.plan import CurvePoint, Retrained
+from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
+from lhc.runtime.torch_device import gpu_name
+from lhc.samples.sample_axis import CALL, SampleLayout
+from lhc.samples.task import Array, Task, count_samples, cut
+from lhc.support.source_digest import source_digest
+from lhc.support.user_objects import load_function
+from lhc.train.batches import Batches, load_augment
+from lhc.train.checkpoints import Checkpoint
+from lhc.train.losses import load_loss
+from lhc.train.optimiser_steps import Trainer, device_for
+from lhc.train.trained_network import PARITY, NoisyNetwork, ranges_in
+from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
+
+__all__ = ["Course"]
+
+SAME = 1e-4
+"""Greatest difference of answers to a sample among others, relative to the greatest: float32 sums in other order."""
+CHECKED_SAMPLES = 2
+"""Samples on which the network that is trained is compared with onnxruntime."""
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A network with the samples and settings that it is trained with.
+
+    Attributes:
+        ranges: static input ranges by layer, where the hardware has them.
+        t_s: time of inference that it is trained for, in seconds.
+        report: called after every step: what is done, how much of it is done, how much it is in all.
+        output: name of the output that is trained; the first by default.
+        checkpoints: folder for states, or None.
+        copies: of the weights on tiles, by layer; one where it is missing.
+    """
+
+    model: OnnxModel
+    graph: LayerGraph
+    hardware: Hardware
+    ranges: Mapping[str, tuple[float, ...]]
+    t_s: float
+    samples: Task
+    settings: TrainingOptions
+    report: Callable[[str, int, int], None]
+    output: str | None = None
+    checkpoints: Path | None = None
+    copies: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The stored tensors that are trained."""
+        if self.settings.adapters is not None:
+            return find_adapters(self.model, self.graph)
+        return find_trained(self.model, self.graph)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all, or those of a round."""
+        return self.settings.steps_for(len(self.samples))
+
+    def with_rate(self, analog: frozenset[str]) -> "Course":
+        """The course with the learning rate that this placement is trained with; see `TrainingOptions.rate_for`."""
+        layers = [self.graph[name] for name in analog]
+        macs = [(layer.op_type, layer.matrix.macs) for layer in layers if layer.matrix is not None]
+        convolved = sum(count for kind, count in macs if kind == "Conv")
+        rate = self.settings.rate_for(self.steps, 2 * convolved > sum(count for _, count in macs))
+        return replace(self, settings=replace(self.settings, learning_rate=rate))
+
+    def network(self, exact: float = PARITY) -> NoisyNetwork:
+        """A trainable copy of the network, checked against onnxruntime product by product; ``exact``: see there.
+
+        Raises:
+            ModelError: it cannot be differentiated, or computes something else.
+        """
+        tiles = (self.hardware, self.t_s, self.settings.noise, self.ranges, self.copies)
+        network = NoisyNetwork(self._batched, self.graph, self.trained, *tiles)
+        network.check(self._some(), exact)
+        return network
+
+    @cached_property
+    def _batched(self) -> OnnxModel:
+        """The network with a batch of any size, which is what trains."""
+        batch = static_batch(self.model)
+        if batch is None:
+            return self.model
+        freed = with_free_batch(self.model)
+        _, feeds = next(self.samples.blocks(batch + 1))  # of one batch alone, samples that mix would look right
+        names = [value.name for value in freed.proto.graph.output]
+        try:
+            together = observe_tensors(freed, names, feeds)
+            for where, one in cut(feeds, count_samples(feeds), batch, True, self.samples.layout):
+                apart = observe_tensors(self.model, names, one)
+                same = all(_same(together[n][where], apart[n][: where.stop - where.start]) for n in names)
+                if not same:
+                    raise DataError("its answers to a sample depend on the others")
+        except (DataError, ModelError) as error:
+            raise ModelError(
+                f"{self.model.label}: the file fixes a batch of {batch} and cannot be computed with another, which"
+                f" training needs ({error}); export it with a symbolic batch"
+            ) from error
+        return freed
+
+    def trainer(self, horizon: int) -> Trainer:
+        """A trainer of the network.
+
+        Args:
+            horizon: steps in which the learning rate falls to 0.
+
+        Raises:
+            ModelError, DataError, UsageError: the network, the samples or the settings cannot be trained with.
+        """
+        settings, output = self.settings, self.output or self.graph.outputs[0]
+        sample_axis = self._sample_axis(output)
+        network = self.network()
+        network.to(device_for(network, self._some()))
+        batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
+        loss = load_loss(settings.loss, self.samples.class_axis)
+        return Trainer(network, batches, loss, settings, output, horizon, sample_axis)
+
+    def _sample_axis(self, output: str) -> int:
+        """The axis of an output that counts samples.
+
+        Raises:
+            UsageError: batches of samples cannot be trained with.
+        """
+        layout = self.samples.layout
+        axis = layout.of_output(output)
+        if layout.inputs or axis == CALL:
+            raise UsageError(
+                f"{self.model.label}: training takes batches with samples on the first axis of every input;"
+                " --sample-axis names another one, or a call a sample"
+            )
+        return axis
+
+    def check(self) -> None:
+        """See that the network can be trained, with this loss and these samples: one step's loss on a few of them.
+
+        Raises:
+            ModelError, DataError, UsageError: it cannot.
+        """
+        # Whether there are enough samples for a batch matters only if there is something to be trained for.
+        settings = replace(self.settings, batch_size=min(self.settings.batch_size, len(self.samples)))
+        replace(self, settings=settings).trainer(1).check(*self.samples.read(0, CHECKED_SAMPLES))
+
+    def _some(self) -> Mapping[str, Array]:
+        return next(self.samples.blocks(CHECKED_SAMPLES))[1]
+
+    def written(self, weights: Mapping[str, Array]) -> onnx.ModelProto:
+        """The model with trained weights, transposed convolutions again, and branches in their If.
+
+        Raises:
+            ModelError: the weights cannot be written into the model.
+        """
+        proto = with_weights(self.model, self.trained, weights)
+        transposed_again(self.model, proto)
+        placed = [(node.name, node) for node in proto.graph.node]
+        nodes = nested_again(self.model, frozenset(name for name, _ in placed), placed)
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
+        return proto
+
+    def trained_ranges(self, weights: Mapping[str, Array]) -> dict[str, tuple[float, ...]]:
+        """Static input ranges among trained weights, as plans have them: one for every row split of a layer."""
+        return {name: (value,) * len(self.ranges[name]) for name, value in ranges_in(weights).items()}
+
+    def record(self, analog: frozenset[str], steps: int, curve: Iterable[CurvePoint]) -> Retrained:
+        """What a plan says about the training."""
+        return Retrained(
+            source=self.model.source,
+            layers=tuple(sorted(analog)),
+            steps=steps,
+            batch_size=self.settings.batch_size,
+            loss=self.settings.loss,
+            seed=self.settings.seed,
+            samples=len(self.samples),
+            data=self.samples.digest,
+            curve=tuple(curve),
+            adapters=self.settings.adapter_rank,
+            learning_rate=self.settings.rate,
+        )
+
+    def checkpoint(self, analog: frozenset[str], **more: object) -> Checkpoint | None:
+        """Where the state of a training is kept; None where it is not.
+
+        Args:
+            more: what else decides its result.
+        """
+        if self.checkpoints is None:
+            return None
+        return Checkpoint.of(self.checkpoints, {**self.facts(), "analog": sorted(analog), **more})
+
+    def facts(self) -> dict[str, object]:
+        """What decides the result of a training, apart from the placement."""
+        gpu = gpu_name()  # which sums in an order, and draws by a generator, of its own
+        return {
+            **({} if gpu is None else {"gpu": gpu}),
+            "model": self.model.identity,
+            "hardware": self.hardware.model_dump(mode="json"),
+            "t_s": self.t_s,
+            "samples": self.samples.digest,
+            "class_axis": self.samples.class_axis,
+            **({"layout": repr(self.samples.layout)} if self.samples.layout != SampleLayout() else {}),
+            "settings": repr(self.settings),
+            "output": self.output,
+            "ranges": {name: list(values) for name, values in sorted(self.ranges.items())},
+            "copies": dict(sorted(self.copies.items())),
+            "functions": self.hardware.user_code
+            | {
+                name: source_digest(load_function(name, option), name.partition(":")[0])
+                for name, option in ((self.settings.loss, "--loss"), (self.settings.augment, "--augment"))
+                if ":" in name
+            },
+        }
+
+
+def _same(found: Array, expected: Array) -> bool:
+    """Whether outputs are equal to rounding."""
+    if found.dtype.kind != "f":
+        return bool(np.array_equal(found, expected))
+    return relative_error(found, expected) <= rounding(SAME, expected.dtype.name)

@@ -1,0 +1,1 @@
+"""Passes that decide of single layers: qualify, select, copies, digital columns, tiles."""

@@ -1,0 +1,98 @@
+"""Which candidates can be analog at all, each refusal with a reason that holds numbers.
+
+A candidate is eligible if one operand is a constant matrix of floats, the operator is a Conv, Gemm or MatMul of the
+main graph, and the machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile
+cols); of a chip whose tiles differ, tiles of its own (`lhc.passes.decide.tile_assignment`). Layers with the same matrix
+share its tiles; all but the first say with whom. Other operators that multiply have rows too, so that their MACs count
+in every share; they stay digital.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lhc.graph import Layer, LayerGraph, Work, obstacle
+from lhc.hardware import Hardware
+from lhc.passes.base import Pass, PassResult
+from lhc.passes.decide.tile_assignment import on_own_tiles
+from lhc.plan import LayerPlan, Placement, Plan, Reason
+from lhc.support.version import VERSION
+
+__all__ = ["Qualify", "initial_plan", "qualified_plan"]
+
+
+def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
+    """All operators that multiply, digital, with their costs, nothing decided; those nested in others come last.
+
+    Where tiles of the chip differ, the plan's hardware has given some of them to every layer that may be analog.
+    """
+    hardware = on_own_tiles(graph, hardware)
+    layers = tuple(_describe(layer, hardware) for layer in graph.multiplying)
+    return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers, control=graph.control)
+
+
+def qualified_plan(graph: LayerGraph, hardware: Hardware, source: str) -> Plan:
+    """The same with what cannot be analog on that hardware marked, and why."""
+    return Qualify().run(graph, initial_plan(graph, hardware, source, VERSION)).plan
+
+
+def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:
+    matrix, work = layer.matrix, layer.work or Work()
+    tiles = (
+        hardware.for_layer(layer.name).tiles_for(matrix.rows, matrix.cols * matrix.groups)
+        if matrix and layer.weight
+        else 0
+    )
+    return LayerPlan(
+        name=layer.name,
+        op_type=layer.op_type,
+        weight=next(iter(work.weights), None),
+        output=next(filter(None, layer.outputs), ""),
+        placement="digital",
+        reason="eligible",
+        detail="",
+        macs=work.macs,
+        activation_macs=work.activation_macs,
+        counted=work.missing is None,
+        parameters=work.parameters,
+        tiles=tiles,
+        module=layer.module,
+        origin=None if layer.origin is None else layer.origin.node,
+        operator=None if layer.origin is None else layer.origin.kind,
+        digital_columns=() if layer.origin is None else layer.origin.columns,
+    )
+
+
+@dataclass(frozen=True)
+class Qualify(Pass):
+    """Mark what cannot be analog on the plan's hardware."""
+
+    name: ClassVar[str] = "qualify"
+    ensures: ClassVar[frozenset[str]] = frozenset({"qualified"})
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        decisions: dict[str, tuple[Placement, Reason, str]] = {}
+        owners: dict[str, str] = {}
+        for row in plan.layers:
+            layer = graph[row.name]
+            reason, detail = self._judge(layer, row, plan)
+            if reason == "eligible" and layer.weight is not None:
+                owner = owners.setdefault(layer.weight.tile_set, row.name)
+                detail += f", shared with {owner}" if owner != row.name else ""
+            decisions[row.name] = "digital", reason, detail
+        return PassResult(plan.decide(decisions))
+
+    def _judge(self, layer: Layer, row: LayerPlan, plan: Plan) -> tuple[Reason, str]:
+        problem = obstacle(layer)
+        if problem is not None:
+            return problem.reason, problem.detail
+        matrix, tiles = layer.matrix, plan.hardware.tiles
+        if matrix is None:
+            return "unsupported", "its matrix size is not known"
+        width = f"{matrix.groups} x {matrix.cols}" if matrix.groups > 1 else f"{matrix.cols}"
+        count = f"{row.tiles} tile" if row.tiles == 1 else f"{row.tiles} tiles"
+        need = f"{matrix.rows} x {width} weights take {count} of {tiles.size_text}"
+        if tiles.count is not None and row.tiles > tiles.count:
+            return "tiles", f"{need}, the machine has {tiles.count}"
+        if plan.hardware.faults.differ and not plan.hardware.for_layer(row.name).faults.tiles:
+            return "tiles", f"{need}, and other layers with more MACs a tile hold the chip's {tiles.count}"
+        return "eligible", need

@@ -1,0 +1,1 @@
+"""Strategies: how the set of analog layers is found."""

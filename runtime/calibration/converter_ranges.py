@@ -1,0 +1,372 @@
+"""Calibrate static input ranges, one number per layer and row split of its tiles, and ranges of ADCs, one per layer.
+
+A tile with a static range R clips every input to ±R and converts x / R. R is a quantile of |x| over the inputs that the
+digital network drives the tile with; all-zero vectors, which are not driven, count nothing. The range of a layer's ADCs
+is a quantile of the magnitudes that its tiles give to these inputs, as the DAC makes them, without noise and with
+weights as they are meant; all tiles, slices of weights and reads of slices of inputs count alike. Layers that share
+their tiles share their ranges: the greater of each.
+
+The same pass tells how great the sums in a layer's columns are, as shares of its ADCs' bound: what bound management
+reads again follows from it for any number of copies (`lhc.hardware.converters.codes.repeated_reads`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lhc.conductances import Floats, ProgrammedMatrix
+from lhc.graph import LayerGraph
+from lhc.hardware import Dac, Hardware
+from lhc.hardware.converters.voltage_sensing import totals_of
+from lhc.hardware.geometry import split_sizes
+from lhc.model import OnnxModel
+from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
+from lhc.runtime.onnxruntime.sessions import Array
+from lhc.runtime.operators.analog_layers import AnalogLayer
+from lhc.runtime.operators.sample_units import ProductsByUnit
+from lhc.runtime.sample_position import Position, Unit
+from lhc.runtime.torch_threads import isolated
+
+__all__ = [
+    "LEAST_SHARE",
+    "AdcRecorder",
+    "RangeRecorder",
+    "SumRecorder",
+    "calibrate_adcs",
+    "calibrate_ranges",
+    "calibrate_sums",
+    "recorded",
+]
+
+QUANTILES = 16
+"""Of the sums of a layer that are kept."""
+LEAST_SHARE = 1 / 16
+"""Range of a column's ADC as a share of the widest one's: amplifiers in front of ADCs have few steps."""
+KEPT = 2**15
+"""Values kept of each row split in each piece of products, drawn at random with a fixed seed."""
+
+Ranges = tuple[float, ...]
+Recorder = TypeVar("Recorder", bound=ProductsByUnit)
+
+
+class _Magnitudes:
+    """Some of many values, and the greatest of all."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._seen: list[Tensor] = []
+        self._greatest = 0.0
+        self._generator = generator
+
+    def add(self, values: Tensor) -> None:
+        """Remember their magnitudes."""
+        values = values.abs().flatten()
+        # What is drawn below hardly ever holds it.
+        self._greatest = max(self._greatest, float(values.max()) if len(values) else 0.0)
+        if len(values) > KEPT:
+            values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
+        self._seen.append(values)
+
+    def quantiles(self, count: int) -> tuple[float, ...]:
+        """So many, evenly spaced; 0 where there were none."""
+        values = torch.cat(self._seen).numpy() if self._seen else np.zeros(0, np.float32)
+        places = (np.arange(count) + 0.5) / count
+        return tuple(np.quantile(values, places).tolist()) if values.size else (0.0,) * count
+
+    def quantile(self, quantile: float) -> float:
+        """Of all; 1 where there were none but zeros."""
+        values = torch.cat(self._seen).numpy() if self._seen and quantile < 1 else np.zeros(0, np.float32)
+        found = float(np.quantile(values, quantile)) if values.size else 0.0
+        return found or self._greatest or 1.0
+
+
+class RangeRecorder(ProductsByUnit):
+    """Stands in for the tiles of one layer and remembers what they are driven with."""
+
+    def __init__(self, rows: int, outputs: int, tile_rows: int) -> None:
+        """Record a matrix of ``rows`` inputs and ``outputs`` outputs a group, on tiles of ``tile_rows`` inputs."""
+        self._sizes = split_sizes(rows, tile_rows)
+        self._outputs = outputs
+        generator = torch.Generator().manual_seed(0)
+        self._seen = [_Magnitudes(generator) for _ in self._sizes]
+
+    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
+        """Remember the magnitudes of the inputs; the products are not of interest and 0."""
+        x = vectors.transpose(0, 1).flatten(1)
+        driven = x[:, (x != 0).any(dim=0)]
+        for seen, part in zip(self._seen, torch.split(driven, self._sizes), strict=True):
+            seen.add(part)
+        return x.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
+
+    def ranges(self, quantile: float) -> Ranges:
+        """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
+        return tuple(seen.quantile(quantile) for seen in self._seen)
+
+
+class AdcRecorder(ProductsByUnit):
+    """Stands in for the tiles of one layer and remembers what they give to their ADCs."""
+
+    def __init__(self, matrix: ProgrammedMatrix, hardware: Hardware, ranges: Ranges | None) -> None:
+        """Record a layer.
+
+        Args:
+            matrix: its weights on tiles, without errors.
+            ranges: static input range of each row split, where the hardware has them.
+        """
+        self._dac, self._outputs = hardware.dac, matrix.outputs
+        self.seen = _Magnitudes(torch.Generator().manual_seed(0))
+        starts = list(dict.fromkeys(matrix.starts))
+        self._rows = [
+            (
+                start,
+                torch.from_numpy(np.concatenate([tile.weights for tile in row])).view(
+                    matrix.groups, matrix.outputs, -1
+                ),
+                None if ranges is None else ranges[starts.index(start)],
+            )
+            for start, row in zip(matrix.starts, matrix.tiles, strict=True)
+        ]
+
+    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
+        """Remember the magnitudes of the outputs; the products are not of interest and 0."""
+        for start, weights, input_range in self._rows:
+            x = vectors[:, start : start + weights.shape[2]]
+            groups = weights[first_group : first_group + len(vectors)]
+            for driven in _driven(x, self._dac, input_range):
+                self.see((groups @ driven).transpose(1, 2), (x != 0).any(dim=1), first_group)
+        return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
+
+    def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
+        """Remember outputs of one row of tiles.
+
+        Args:
+            outputs: ``(groups, vectors, outputs)``.
+            driven: which vectors are not all 0, ``(groups, vectors)``.
+        """
+        self.seen.add(outputs[driven])
+
+
+class SumRecorder(AdcRecorder):
+    """The same; remembers the greatest of what each vector gives, over all columns of the layer's group."""
+
+    def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
+        """Remember the greatest magnitude of each vector."""
+        self.seen.add(outputs[driven].abs().amax(dim=1))
+
+
+class ColumnRecorder(AdcRecorder):
+    """The same; remembers some vectors, and the greatest magnitude, of every column by itself."""
+
+    def __init__(self, matrix: ProgrammedMatrix, hardware: Hardware, ranges: Ranges | None) -> None:
+        """Record a layer; arguments as of `AdcRecorder`."""
+        super().__init__(matrix, hardware, ranges)
+        self._quantile = hardware.adc.range_quantile
+        self._generator = torch.Generator().manual_seed(0)
+        self._columns: list[list[Tensor]] = [[] for _ in range(matrix.groups)]
+        self._greatest = torch.zeros(matrix.groups, matrix.outputs)
+
+    def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
+        """Remember magnitudes by column."""
+        for group, (own, seen) in enumerate(zip(outputs.abs(), driven, strict=True), first_group):
+            own = own[seen]
+            if len(own):
+                self._greatest[group] = torch.maximum(self._greatest[group], own.amax(dim=0))
+            most = max(KEPT * 32 // self._outputs, 1)
+            if len(own) > most:
+                own = own[torch.randint(len(own), (most,), generator=self._generator)]
+            self._columns[group].append(own)
+
+    def bounds(self) -> Floats:
+        """The quantile of every column, ``(groups · outputs,)``; 0 where nothing was seen."""
+        greatest = self._greatest.numpy()
+        if self._quantile == 1:
+            return greatest.reshape(-1)
+        found = [np.concatenate([one.numpy() for one in seen]) for seen in self._columns]
+        quantiles = [np.quantile(seen, self._quantile, axis=0) if len(seen) else 0 * greatest[0] for seen in found]
+        return np.where(np.array(quantiles) > 0, quantiles, greatest).astype(np.float32).reshape(-1)
+
+
+def _driven(x: Tensor, dac: Dac, input_range: float | None) -> Iterator[Tensor]:
+    """What the DAC makes of vectors ``(groups, inputs, vectors)``, slice by slice, in units of the full scale."""
+    scale = x.new_tensor(1.0 if input_range is None else input_range)
+    if dac.scaling == "abs_max":
+        peaks = x.abs().amax(dim=1, keepdim=True)
+        scale = torch.where(peaks > 0, peaks, 1.0)
+    reach = min(1.0 if input_range is not None else float("inf"), dac.bound or float("inf"))
+    inputs = (x / scale).clamp(0 if dac.code == "unsigned" else -reach, reach)
+    if dac.step is None:
+        yield inputs
+        return
+    codes = (inputs / dac.step).round()
+    if dac.slice_bits is None or dac.bits is None or dac.bound is None:
+        yield codes * dac.step
+        return
+    greatest, signs, size = 2**dac.slice_bits - 1, codes.sign(), codes.abs()
+    if dac.code == "twos-complement":
+        yield (codes < 0) * codes.new_tensor(dac.bound)
+        signs, size = codes.new_ones(()), torch.where(codes < 0, codes + 2 ** (dac.bits - 1), codes)
+    for low in dac.lows:
+        digits = torch.floor(size / 2**low) % (greatest + 1)
+        yield signs * digits * (dac.bound / greatest)
+
+
+def calibrate_ranges(
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    names: Sequence[str],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+) -> dict[str, Ranges]:
+    """Input ranges of layers.
+
+    Args:
+        hardware: tile rows, and the quantile.
+        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+
+    def recorder(layer: AnalogLayer) -> RangeRecorder:
+        return RangeRecorder(*layer.matrix_shape, hardware.tiles.rows)
+
+    seen = recorded(model, graph, HybridExecutor(model, graph, names).layers, blocks, recorder)
+    found = {name: one.ranges(hardware.for_layer(name).dac.range_quantile) for name, one in seen}
+    shared: dict[str, Ranges] = {}
+    for group in graph.tied(names):
+        widest = tuple(max(values) for values in zip(*(found[name] for name in group), strict=True))
+        shared.update(dict.fromkeys(group, widest))
+    return shared
+
+
+def calibrate_adcs(
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    names: Sequence[str],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    ranges: Mapping[str, Ranges],
+) -> tuple[dict[str, float], dict[str, Ranges]]:
+    """Bounds of the ADCs of layers, in units of the product of one full-scale input and one full-scale weight.
+
+    For layers whose columns have ranges of their own also these, as shares of the bound: the greatest of them is 1,
+    none is below `LEAST_SHARE`, and they are kept to three digits.
+
+    Args:
+        hardware: tiles and DACs, and the quantile.
+        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
+        ranges: static input ranges by layer, where the hardware has them.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+
+    def kind(machine: Hardware) -> type[AdcRecorder]:
+        return ColumnRecorder if machine.adc.range == "column" else AdcRecorder
+
+    by_layer: dict[str, float] = {}
+    by_column: dict[str, Floats] = {}
+    for name, one in _outputs(kind, model, graph, hardware, hardware.targets, 0.0, names, blocks, ranges):
+        if isinstance(one, ColumnRecorder):
+            by_column[name] = one.bounds()
+        else:
+            by_layer[name] = one.seen.quantile(hardware.for_layer(name).adc.range_quantile)
+    bounds: dict[str, float] = {}
+    columns: dict[str, Ranges] = {}
+    for group in graph.tied(names):
+        if group[0] in by_column:
+            widest = np.max([by_column[name] for name in group], axis=0)
+            bound = float(widest.max(initial=0.0)) or 1.0
+            shares = np.ceil(1000 * np.clip(widest / bound, LEAST_SHARE, 1)) / 1000
+            columns.update(dict.fromkeys(group, tuple(shares.tolist())))
+        else:
+            bound = max(by_layer[name] for name in group)
+        bounds.update(dict.fromkeys(group, bound))
+    return bounds, columns
+
+
+def calibrate_sums(
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    names: Sequence[str],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    ranges: Mapping[str, Ranges],
+    t_s: float,
+) -> dict[str, tuple[float, ...]]:
+    """Quantiles of the greatest sum that an input vector brings about in a layer's columns, without copies.
+
+    Other arguments are those of `calibrate_adcs`; sums are shares of the ADC's bound, which all these layers must have.
+
+    Args:
+        t_s: seconds after the first read: currents fall as devices drift. The sums are those of the first chip then.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+    found: dict[str, tuple[float, ...]] = {}
+    for name, one in _outputs(lambda _: SumRecorder, model, graph, hardware, hardware, t_s, names, blocks, ranges):
+        bound = hardware.for_layer(name).adc.bound
+        assert bound is not None
+        found[name] = tuple(greatest / bound for greatest in one.seen.quantiles(QUANTILES))
+    return found
+
+
+def _outputs(
+    kind: Callable[[Hardware], type[AdcRecorder]],
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    held: Hardware,
+    t_s: float,
+    names: Sequence[str],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    ranges: Mapping[str, Ranges],
+) -> Iterator[tuple[str, AdcRecorder]]:
+    """Recorders of what the tiles of ``held`` give after a time, driven by the DACs of the hardware, by its layers."""
+    executor = HybridExecutor(model, graph, names)
+
+    def recorder(layer: AnalogLayer) -> AdcRecorder:
+        (state,) = executor.reads(held, 0, 0, t_s, (0,), [layer.tile_set])
+        machine = hardware.for_layer(layer.name)
+        matrix = state[layer.tile_set]
+        if machine.offset and held is not hardware:  # ideal devices hold it too
+            matrix = matrix.raised(machine.offset)
+        if machine.adc.sensing == "voltage" and held is not hardware:
+            rows = [tuple(t.in_units_of(totals_of(t.weights, machine)) for t in row) for row in matrix.tiles]
+            matrix = replace(matrix, tiles=tuple(rows))
+        return kind(machine)(matrix, machine, ranges.get(layer.name))
+
+    return recorded(model, graph, executor.layers, blocks, recorder)
+
+
+def recorded(
+    model: OnnxModel,
+    graph: LayerGraph,
+    layers: Sequence[AnalogLayer],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    recorder: Callable[[AnalogLayer], Recorder],
+) -> Iterator[tuple[str, Recorder]]:
+    """Recorders that were given the vectors of their layers in the digital network, with the layers' names.
+
+    Args:
+        blocks: gone through for every group of layers (`in_groups`); none has more samples than the first.
+    """
+    most = max((samples for samples, _ in islice(blocks, 1)), default=1)
+    for some in in_groups(layers, lambda layer: (layer.activation,), graph, most):
+        recorders = {layer.name: recorder(layer) for layer in some}
+        observed = Observed(model, graph, [layer.activation for layer in some])
+        for samples, feeds in blocks:
+            seen = observed(feeds)
+            with isolated():
+                for layer in some:
+                    layer.run(recorders[layer.name], observed.value(layer.activation, seen), None, Position(0, samples))
+            del seen
+        del observed
+        for layer in some:
+            yield layer.name, recorders.pop(layer.name)

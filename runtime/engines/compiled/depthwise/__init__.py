@@ -1,0 +1,1 @@
+"""Depthwise convolutions on tiles, compiled."""

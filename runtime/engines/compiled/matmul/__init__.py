@@ -1,0 +1,1 @@
+"""Products of matrix rows with tiles, compiled."""

@@ -1,0 +1,1 @@
+"""SIMD vectors, pointers and the counter-based generator for functions that numba compiles."""

@@ -1,0 +1,68 @@
+"""How far off the products of single layers are on a machine, with the inputs that the digital network gives them."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.runtime.executor import HybridExecutor, Ranges
+from lhc.runtime.lazy_programming import reads_on_demand
+from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
+from lhc.runtime.onnxruntime.sessions import Array
+from lhc.runtime.sample_position import Position
+
+if TYPE_CHECKING:
+    from lhc.runtime.operators.analog_layers import AnalogLayer
+
+__all__ = ["product_errors"]
+
+
+def product_errors(
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    copies: Mapping[str, int],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    ranges: Mapping[str, Ranges],
+    t_s: float,
+    chips: int,
+    seed: int,
+) -> dict[str, float]:
+    """Squared error of layers' outputs on uncalibrated chips, as a share of the outputs' own squares.
+
+    Args:
+        copies: of the weights of every layer that is of interest.
+        blocks: ``(samples, feeds)``, gone through for every group of layers (`in_groups`).
+        ranges: static input ranges by layer, where the hardware has them.
+        t_s: seconds after the first read.
+        chips: the first so many of the seed.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+    executor = HybridExecutor(model, graph, copies, ranges, copies)
+    errors, squares = dict.fromkeys(copies, 0.0), dict.fromkeys(copies, 0.0)
+
+    def tensors_of(layer: "AnalogLayer") -> tuple[str, ...]:
+        return layer.activation, *layer.digital_inputs, layer.output
+
+    most = max((samples for samples, _ in blocks), default=1)
+    for some in in_groups(executor.layers, tensors_of, graph, most):
+        observed = Observed(model, graph, [tensor for layer in some for tensor in tensors_of(layer)])
+        for samples, feeds in blocks:
+            tensors = observed(feeds)
+            for chip in range(chips):
+                products = reads_on_demand(executor, hardware, seed, chip, t_s, (0,))[0].chips[0]
+                for layer in some:
+                    (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
+                    right = tensors[layer.output].astype(np.float32, copy=False)
+                    errors[layer.name] += _square(output - right)
+                    squares[layer.name] += _square(right)
+    return {name: errors[name] / squares[name] if squares[name] else 0.0 for name in copies}
+
+
+def _square(values: Array) -> float:
+    return float(np.square(values, dtype=np.float64).sum())
