@@ -16,7 +16,7 @@ from lhc.pipeline.inputs.objective import ample_chips, budget_of_plan, chips_for
 from lhc.report.exports.json_documents import partition_document
 from lhc.report.wording.placement import partition_head
 from lhc.samples.metrics import METRICS
-from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
+from tests.pipeline.known_drops import BUDGET, FakeEvaluator, network, place
 
 
 @pytest.mark.analog

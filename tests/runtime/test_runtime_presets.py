@@ -199,7 +199,7 @@ def _times(name: str) -> list[float]:
 
 
 def test_every_preset_is_compared() -> None:
-    # aihwkit has no devices as those of afm: tests/hardware/test_weight_noise.py; its torch tile has not what
+    # aihwkit has no devices as those of afm: tests/hardware/devices/test_weight_regimes.py; its torch tile has not what
     # standard-pcm has beside standard-pcm-torch: test_runtime_currents.py; nor inputs in slices: test_runtime_sram.py
     assert {*BY_HAND, "ideal", "afm", "standard-pcm", "sram-asim"} == set(preset_names())
 

@@ -29,7 +29,7 @@ from lhc.pipeline.steps.verify import Verifier, path_of, verified
 from lhc.plan import Plan
 from lhc.samples.metrics import METRICS
 from tests.passes.costly_networks import paired
-from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
+from tests.pipeline.known_drops import BUDGET, FakeEvaluator, network, place
 
 
 @pytest.mark.parametrize("strategy", ["sensitivity", "milp", "exhaustive"])

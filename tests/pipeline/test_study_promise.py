@@ -10,7 +10,7 @@ from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES
 from lhc.plan import Sensitivity
 from lhc.samples.metrics import METRICS
-from tests.study.known_drops import BUDGET, FakeEvaluator, network, place, run
+from tests.pipeline.known_drops import BUDGET, FakeEvaluator, network, place, run
 
 RUNS = 2000
 
