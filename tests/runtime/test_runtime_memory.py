@@ -15,8 +15,8 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor, Position
+from lhc.runtime.calibration import chip_outputs as chip_calibration
 from lhc.runtime.calibration.chip_outputs import _Sums, calibrated, digital_moments
-from lhc.runtime.calibration.converter_ranges import chip_outputs as chip_calibration
 from lhc.runtime.onnxruntime import activation_recorder as observed
 from lhc.runtime.onnxruntime.batched_calls import Call
 from lhc.runtime.onnxruntime.sessions import create_session

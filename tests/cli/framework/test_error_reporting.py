@@ -11,7 +11,7 @@ import typer
 
 from lhc.cli.framework.error_reporting import reporting
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CRASHING = """
 import sys
 from lhc.cli.framework import app

@@ -9,7 +9,7 @@ import pytest
 
 from lhc.hardware import Hardware, StateIndependent
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_tables_of_fields_are_what_the_sections_say() -> None:

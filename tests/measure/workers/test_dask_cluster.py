@@ -18,7 +18,7 @@ import lhc
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Running
-from lhc.measure.workers.processes import dask_cluster as cluster
+from lhc.measure.workers import dask_cluster as cluster
 from lhc.onnx_io import read_graph
 from lhc.options.shared import Execution
 from lhc.samples.metrics import get_metric

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lhc.passes.search.solver import Floats
+from lhc.passes.strategies import milp_posterior as milp_belief
 from lhc.passes.strategies.milp_posterior import Belief, believe
-from lhc.passes.strategies.registry import milp_posterior as milp_belief
 
 
 @st.composite

@@ -314,7 +314,7 @@ def test_a_single_array_file_is_refused_with_what_to_give_instead(tmp_path: Path
         load_task(tmp_path / "image.npy", model)
 
 
-DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.analog
