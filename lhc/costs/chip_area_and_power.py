@@ -23,6 +23,7 @@ from lhc.costs.system import SystemCost
 from lhc.costs.throughput import Throughput, throughput_of, tiles_in_use
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.plan.field_bounds import Amount, Count
 
 __all__ = ["Area", "SystemFigures", "system_figures"]
 
@@ -39,10 +40,10 @@ class Area:
         missing: what has no figure: ``cores``, ``rest``.
     """
 
-    total: float
-    tiles: int
-    tiles_mm2: float
-    converters_mm2: float | None
+    total: Amount
+    tiles: Count
+    tiles_mm2: Amount
+    converters_mm2: Amount | None
     missing: tuple[str, ...]
 
 
@@ -57,7 +58,7 @@ class SystemFigures:
     """
 
     throughput: Throughput
-    peak_w: float | None
+    peak_w: Amount | None
     area: Area | None
 
 

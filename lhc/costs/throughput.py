@@ -27,6 +27,7 @@ from lhc.costs.models.registry import schedule_of
 from lhc.costs.system import SystemCost
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.plan.field_bounds import Amount, Count
 
 __all__ = ["Schedule", "Stage", "Throughput", "least_period", "throughput_of", "tiles_in_use"]
 
@@ -97,12 +98,12 @@ class Throughput:
     """
 
     schedule: Schedule
-    period_s: float
+    period_s: Amount
     slowest: tuple[str, ...]
     unit: Literal["cores", "memory"] | None
-    replicas: Mapping[str, int]
-    tiles: int
-    cores: int
+    replicas: Mapping[str, Count]
+    tiles: Count
+    cores: Count
 
     @property
     def samples_per_s(self) -> float:

@@ -12,6 +12,8 @@ from pydantic import AfterValidator, Field
 T = TypeVar("T")
 
 __all__ = [
+    "ROUNDING",
+    "Amount",
     "Chips",
     "Count",
     "Digest",
@@ -23,6 +25,7 @@ __all__ = [
     "Seconds",
     "Seed",
     "Share",
+    "Spread",
     "Version",
     "alike",
     "check_drop",
@@ -36,7 +39,7 @@ MOST = 2**63 - 1
 MOST_SAMPLES = 10**12
 MOST_CHIPS = 10**6
 """Programmings that a test can have taken; a chip of a small network takes milliseconds."""
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 """By which figures that follow from each other may differ, relative to the greatest: sums in another order."""
 
 
@@ -69,6 +72,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 """Two-sided level of intervals."""
 Seconds = Annotated[float, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+"""Of what there cannot be less than none: seconds or joules of a sample, mm², watts, a factor on noise."""
+Spread = Annotated[float, Field(ge=0)]
+"""A standard deviation, in the unit of what it is of."""
 Name = Annotated[str, Field(min_length=1)]
 Interval = Annotated[tuple[float, float], AfterValidator(_ordered)]
 """Lower and upper bound."""
@@ -91,7 +98,7 @@ Version = Annotated[
 
 def alike(one: float, other: float, scale: float = 0.0) -> bool:
     """Whether two figures differ by rounding alone; ``scale``: magnitude of what they were computed from."""
-    return abs(one - other) <= _ROUNDING * max(abs(one), abs(other), scale)
+    return abs(one - other) <= ROUNDING * max(abs(one), abs(other), scale)
 
 
 def check_drop(
@@ -107,7 +114,7 @@ def check_drop(
     Raises:
         ValueError: with the name of the field.
     """
-    if percent and not (min(baseline, value) >= -_ROUNDING and max(baseline, value) <= 1 + _ROUNDING):
+    if percent and not (min(baseline, value) >= -ROUNDING and max(baseline, value) <= 1 + ROUNDING):
         raise ValueError(f"value: {value:g}, and {baseline:g} digital, of a metric that is a share")
     unit = abs(baseline) if relative else 1.0
     if unit == 0:

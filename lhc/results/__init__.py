@@ -1,7 +1,7 @@
 """What measuring finds: evaluations of placements, sensitivities of layers, the trade-off, and other conditions."""
 
 from lhc.plan import Agreement
-from lhc.results.evaluation import Evaluation, SensitivityTable, Verdict
+from lhc.results.evaluation import Evaluation, SensitivityTable, Verdict, check_evaluation
 from lhc.results.exploration import (
     AtScale,
     AtTime,
@@ -32,4 +32,5 @@ __all__ = [
     "Robustness",
     "SensitivityTable",
     "Verdict",
+    "check_evaluation",
 ]

@@ -7,13 +7,27 @@ from typing import Any, Literal
 from lhc.options.budget import DropType
 from lhc.options.declaration.value_parsing import Engine
 from lhc.plan import Agreement, Plan, Sensitivity
+from lhc.plan.field_bounds import (
+    ROUNDING,
+    Count,
+    Digest,
+    Interval,
+    Level,
+    Name,
+    Samples,
+    Seconds,
+    Seed,
+    Spread,
+    alike,
+    check_interval,
+)
 from lhc.plan.recurrent_steps import by_title
 from lhc.plan.sensitivity_texts import ranking_basis
 from lhc.support.notebook import Tabled, plotting
 from lhc.support.number_formatting import bounds_text, drop_word, level_text, number_text
 from lhc.support.tables import Table
 
-__all__ = ["Evaluation", "SensitivityTable", "Verdict"]
+__all__ = ["Evaluation", "SensitivityTable", "Verdict", "check_evaluation"]
 
 
 @dataclass(frozen=True)
@@ -45,29 +59,29 @@ class Evaluation:
             as a share of its budget, in the unit of the first.
     """
 
-    metric: str
+    metric: Name
     percent: bool
     baseline: float
     values: tuple[float, ...]
     mean: float
-    std: float
-    interval: tuple[float, float] | None
+    std: Spread
+    interval: Interval | None
     drop: float
-    drop_interval: tuple[float, float] | None
-    sample_interval: tuple[float, float] | None
+    drop_interval: Interval | None
+    sample_interval: Interval | None
     drops: tuple[float, ...]
-    samples: int
-    seed: int
-    t_s: float
-    confidence: float
-    calibrated: int = 0
-    documents: int | None = None
-    data: str | None = None
-    skipped: str | None = None
+    samples: Samples
+    seed: Seed
+    t_s: Seconds
+    confidence: Level
+    calibrated: Count = 0
+    documents: Samples | None = None
+    data: Digest | None = None
+    skipped: Digest | None = None
     higher_is_better: bool | None = None
-    against: str | None = None
+    against: Digest | None = None
     engine: Engine = "fast"
-    calibrated_at_s: float | None = None
+    calibrated_at_s: Seconds | None = None
     outputs: "tuple[Evaluation, ...]" = ()
     engine_reason: str | None = None
 
@@ -100,6 +114,29 @@ class Evaluation:
         )
         drops = tuple(scale * drop for drop in self.drops)
         return replace(self, drop=scale * self.drop, drops=drops, drop_interval=here, sample_interval=anywhere)
+
+
+def check_evaluation(found: Evaluation) -> None:
+    """Refuse figures of an evaluation that contradict each other.
+
+    Raises:
+        ValueError: with the name of the field.
+    """
+    if not found.values or len(found.drops) != len(found.values):
+        raise ValueError(f"drops: {len(found.drops)}, of {len(found.values)} draws")
+    for name, mean, of in (("mean", found.mean, found.values), ("drop", found.drop, found.drops)):
+        if not alike(mean, sum(of) / len(of), max(map(abs, of))):
+            raise ValueError(f"{name}: {mean:g} is not the mean over draws")
+    if found.percent and not all(-ROUNDING <= share <= 1 + ROUNDING for share in (found.baseline, *found.values)):
+        raise ValueError("values: beyond 0 and 1, of a metric that is a share")
+    check_interval("interval", found.interval, found.mean, "mean")
+    if not found.outputs:  # their intervals are not of the greatest drops
+        for name in ("drop_interval", "sample_interval"):
+            check_interval(name, getattr(found, name), found.drop, "drop")
+    if found.documents is not None and found.documents > found.samples:
+        raise ValueError(f"documents: {found.documents:,} of {found.samples:,} samples")
+    for one in found.outputs:
+        check_evaluation(one)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lhc.plan import Sensitivity
+from lhc.plan.field_bounds import Amount, Chips, Count, Interval, Level, Name, Samples, Seconds, Seed, Share, Spread
 from lhc.results.evaluation import Evaluation
-from lhc.support.number_formatting import scale_text, share_text
+from lhc.support.number_formatting import MOST_COPIES, scale_text, share_text
 
 __all__ = [
     "AtScale",
@@ -37,8 +38,8 @@ class Calibration:
     """
 
     factor: float
-    spread: float
-    placements: int
+    spread: Spread
+    placements: Samples
 
     @classmethod
     def of(cls, damages: Sequence[float], drops: Sequence[float]) -> "Calibration | None":
@@ -83,14 +84,14 @@ class FrontPoint:
     """
 
     analog: tuple[str, ...]
-    analog_mac_fraction: float
-    tiles: int
-    latency_s: float | None
-    energy_j: float | None
+    analog_mac_fraction: Share
+    tiles: Count
+    latency_s: Amount | None
+    energy_j: Amount | None
     damage: float
     predicted_drop: float | None
     evaluation: Evaluation | None
-    copies: Mapping[str, int] = field(default_factory=dict)
+    copies: Mapping[str, Annotated[int, Field(ge=1, le=MOST_COPIES)]] = field(default_factory=dict)
 
     def value(self, objective: str) -> float | None:
         """Of an objective: a share of MACs, seconds, joules, or tiles; None where it is not known."""
@@ -113,8 +114,8 @@ class Front:
     """
 
     objective: FrontObjective
-    limits: Mapping[str, float]
-    metric: str
+    limits: Mapping[str, Amount]
+    metric: Name
     points: tuple[FrontPoint, ...]
     complete: bool
     calibration: Calibration | None
@@ -152,8 +153,8 @@ class AtTime:
     """
 
     evaluation: Evaluation
-    gain: float | None
-    gain_range: tuple[float, float] | None
+    gain: Amount | None
+    gain_range: Interval | None
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class AtScale:
         within: whether it is shown to hold the budget.
     """
 
-    scale: float
+    scale: Amount
     evaluation: Evaluation
     within: bool
 
@@ -192,16 +193,16 @@ class Robustness:
             where samples, chips and level are the same, or the placement was not verified.
     """
 
-    max_drop: float
+    max_drop: Amount
     drop_type: Literal["absolute", "relative"]
     times: tuple[AtTime, ...]
     chips: Evaluation
-    chips_within: float
+    chips_within: Share
     scales: tuple[AtScale, ...]
-    margin: float
-    fails_at: float | None
+    margin: Amount
+    fails_at: Amount | None
     generalized: bool = False
-    yield_share: float | None = None
+    yield_share: Level | None = None
     yield_shown: bool | None = None
     one_chip: bool = False
     differs: tuple[str, ...] = ()
@@ -256,16 +257,16 @@ class Attribution:
         documents: that the samples are of; None where every sample stands alone.
     """
 
-    metric: str
+    metric: Name
     layers: Mapping[str, LayerAttribution]
-    samples: int
-    draws: int
-    seed: int
-    t_s: float
-    confidence: float
+    samples: Samples
+    draws: Chips
+    seed: Seed
+    t_s: Seconds
+    confidence: Level
     titles: Annotated[Mapping[str, str], Field(exclude=True)] = field(default_factory=dict, compare=False)
-    calibrated: int = 0
-    documents: int | None = None
+    calibrated: Count = 0
+    documents: Samples | None = None
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,7 @@ class Remedy:
     analog: tuple[str, ...]
     evaluation: Evaluation
     within: bool
-    difference: tuple[float, float] | None = None
+    difference: Interval | None = None
 
     @property
     def none_shown(self) -> bool:

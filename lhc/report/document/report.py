@@ -5,6 +5,7 @@ is one point of a share in %), or relative to the baseline where the budget is. 
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, Self
 
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lhc.costs import SystemFigures
 from lhc.options.budget import DropType
 from lhc.plan import Plan
+from lhc.plan.field_bounds import Amount, alike
 from lhc.report.wording.values import of_budget, shown_kind
-from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
+from lhc.results import AtTime, Attribution, Evaluation, Front, Infeasibility, Robustness, check_evaluation
 from lhc.support.text_escaping import json_text
 
 __all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
@@ -28,8 +30,8 @@ class CostItem(_ReportRecord):
     """Latency and energy of something, per sample."""
 
     name: str
-    latency_s: float
-    energy_j: float
+    latency_s: Amount
+    energy_j: Amount
 
 
 class OperatorItem(CostItem):
@@ -71,6 +73,15 @@ class Costs(_ReportRecord):
     system: SystemFigures | None = None
     """Throughput, peak power and area; None in reports of earlier versions."""
     assumptions: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        for quantity in ("latency_s", "energy_j"):
+            parts = [getattr(one, quantity) for one in (*self.layers, self.others, self.crossings)]
+            whole = getattr(self.total, quantity)
+            if not alike(whole, sum(parts)):
+                raise ValueError(f"total.{quantity}: {whole:g} is not what layers, others and crossings come to")
+        return self
 
 
 class DrivenRows(_ReportRecord):
@@ -117,11 +128,38 @@ class Report(_ReportRecord):
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:
-        if any(point.evaluation.t_s < 0 for point in (*self.times, *self._robust_times)):
-            raise ValueError("times must not be negative")
         if self.robustness is not None and not (self.robustness.scales and self.robustness.chips.drops):
             raise ValueError("robustness holds no chips or no scales of noise")
         return self
+
+    @model_validator(mode="after")
+    def _is_what_can_be_measured(self) -> Self:
+        for place, found in self._evaluations():
+            try:
+                check_evaluation(found)
+            except ValueError as error:
+                raise ValueError(f"{place}.{error}") from error
+        robust = self.robustness
+        if robust is not None and robust.fails_at is not None and robust.fails_at < robust.margin:
+            raise ValueError(f"robustness.fails_at: {robust.fails_at:g} is below the margin, {robust.margin:g}")
+        return self
+
+    def _evaluations(self) -> Iterator[tuple[str, Evaluation]]:
+        """All that was measured, with where it stands in the document."""
+        yield from ((f"times.{i}.evaluation", one.evaluation) for i, one in enumerate(self.times))
+        for i, point in enumerate(() if self.front is None else self.front.points):
+            if point.evaluation is not None:
+                yield f"front.points.{i}.evaluation", point.evaluation
+        if (robust := self.robustness) is not None:
+            yield "robustness.chips", robust.chips
+            yield from ((f"robustness.times.{i}.evaluation", one.evaluation) for i, one in enumerate(robust.times))
+            yield from ((f"robustness.scales.{i}.evaluation", one.evaluation) for i, one in enumerate(robust.scales))
+        if (lacking := self.infeasibility) is not None:
+            yield "infeasibility.least", lacking.least
+            if lacking.without is not None:
+                yield "infeasibility.without", lacking.without
+            remedies = enumerate(lacking.remedies)
+            yield from ((f"infeasibility.remedies.{i}.evaluation", one.evaluation) for i, one in remedies)
 
     @property
     def over_time(self) -> tuple[AtTime, ...]:

@@ -95,5 +95,5 @@ def parse_report(text: bytes, place: str) -> Report:
         return NotebookReport.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{place}: not a report of schema {_SCHEMA}: {where}: {field_problem(first)}") from error
+        where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        raise ConfigError(f"{place}: not a report of schema {_SCHEMA}: {where}{field_problem(first)}") from error

@@ -257,6 +257,58 @@ def test_what_cannot_be_drawn_is_refused(
         read_report(file)
 
 
+EVALUATION = ("robustness", "chips")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ((*EVALUATION, "std"), -0.1, "robustness.chips.std: "),
+        ((*EVALUATION, "samples"), 0, "robustness.chips.samples: "),
+        ((*EVALUATION, "seed"), -1, "robustness.chips.seed: "),
+        ((*EVALUATION, "confidence"), 1.5, "robustness.chips.confidence: "),
+        ((*EVALUATION, "data"), "x", "robustness.chips.data: "),
+        ((*EVALUATION, "interval"), [0.9, 0.8], "robustness.chips.interval: .*lower bound 0.9 is above its upper"),
+        ((*EVALUATION, "mean"), 0.5, "robustness.chips.mean: 0.5 is not the mean over draws"),
+        ((*EVALUATION, "drop"), 0.5, "robustness.chips.drop: 0.5 is not the mean over draws"),
+        ((*EVALUATION, "baseline"), 1.5, "robustness.chips.values: beyond 0 and 1, of a metric that is a share"),
+        ((*EVALUATION, "drops"), [0.012], "robustness.chips.drops: 1, of 2 draws"),
+        ((*EVALUATION, "drop_interval"), [0.5, 0.6], "robustness.chips.drop_interval: .* does not hold the drop"),
+        ((*EVALUATION, "documents"), 501, "robustness.chips.documents: 501 of 500 samples"),
+        (("robustness", "times", 0, "evaluation", "mean"), 0.5, "robustness.times.0.evaluation.mean: "),
+        (("robustness", "times", 0, "gain"), -1.0, "robustness.times.0.gain: "),
+        (("robustness", "scales", 1, "scale"), -1.0, "robustness.scales.1.scale: "),
+        (("robustness", "chips_within"), 1.2, "robustness.chips_within: "),
+        (("robustness", "fails_at"), 0.5, "robustness.fails_at: 0.5 is below the margin, 1"),
+        (("front", "points", 0, "tiles"), -1, "front.points.0.tiles: "),
+        (("front", "points", 0, "analog_mac_fraction"), 2.0, "front.points.0.analog_mac_fraction: "),
+        (("front", "points", 0, "evaluation", "drop"), 0.5, "front.points.0.evaluation.drop: "),
+        (("front", "calibration", "spread"), -0.1, "front.calibration.spread: "),
+        (("attribution", "draws"), 0, "attribution.draws: "),
+        (("infeasibility", "least", "mean"), 0.5, "infeasibility.least.mean: "),
+        (("infeasibility", "remedies", 0, "evaluation", "mean"), 0.5, "infeasibility.remedies.0.evaluation.mean: "),
+        (("costs", "total", "energy_j"), 1.0, "costs: total.energy_j: 1 is not what layers, others and crossings"),
+        (("costs", "others", "latency_s"), -1.0, "costs.others.latency_s: "),
+        (("costs", "system", "peak_w"), -1.0, "costs.system.peak_w: "),
+        (("costs", "system", "throughput", "period_s"), -1.0, "costs.system.throughput.period_s: "),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_what_no_measurement_can_have_given_is_refused_by_name(
+    document: dict[str, object], path: tuple[str | int, ...], value: object, told: str, tmp_path: Path
+) -> None:
+    damaged = json.loads(json.dumps(document))
+    place = damaged
+    for key in path[:-1]:
+        place = place[key]
+    assert place[path[-1]] != value
+    place[path[-1]] = value
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(damaged))
+    with pytest.raises(ConfigError, match=f"not a report of schema 1: {told}"):
+        read_report(file)
+
+
 def test_costs_are_those_of_the_cost_model(small: tuple[Plan, LayerGraph]) -> None:
     plan, graph = small
     found, expected = costs_of(plan, graph), cost_of(graph, plan.analog, plan.hardware)
