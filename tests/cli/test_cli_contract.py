@@ -16,6 +16,7 @@ from lhc.cli.framework.app import app
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
 from lhc.support.files import write_npz
+from tests.cli.conftest import small_data, small_model
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
@@ -33,6 +34,23 @@ def rows(document: dict[str, object], key: str = "layers") -> list[dict[str, obj
     value = document[key]
     assert isinstance(value, list)
     return value
+
+
+def partition(model: Path, data: Path, *more: object, max_drop: object = "100%", draws: int = 2) -> tuple[object, ...]:
+    """The command that the tests here place the small network by."""
+    options = ("--objective", "macs", "--max-drop", max_drop, "--draws", draws)
+    return "partition", model, "--data", data, *options, *more
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The small network as `lhc partition` writes it."""
+    folder = tmp_path_factory.mktemp("annotated")
+    model, data, out = folder / "small.onnx", folder / "data.npz", folder / "out.onnx"
+    onnx.save_model(small_model(), model)
+    np.savez(data, **small_data())  # type: ignore[arg-type]
+    run_json(*partition(model, data, "-o", out))
+    return out.read_bytes()
 
 
 def test_analyze(model_file: Path) -> None:
@@ -62,9 +80,7 @@ def test_sensitivity(model_file: Path, data_file: Path) -> None:
 
 def test_partition(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
-    document = run_json(
-        "partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", 0.5, "--draws", 3, "-o", out
-    )
+    document = run_json(*partition(model_file, data_file, "-o", out, max_drop=0.5, draws=3))
     assert document["baseline"]["metric"] == "accuracy"  # type: ignore[index]
     assert {"value", "drop", "interval"} <= set(document["result"])  # type: ignore[call-overload]
     assert document["within_budget"] is True
@@ -81,19 +97,7 @@ def test_partition(model_file: Path, data_file: Path, tmp_path: Path) -> None:
 
 
 def test_default_output_and_summary_line(cli: Cli, model_file: Path, data_file: Path) -> None:
-    command = [
-        "partition",
-        str(model_file),
-        "--data",
-        str(data_file),
-        "--objective",
-        "macs",
-        "--max-drop",
-        "0.5",
-        "--draws",
-        "3",
-    ]
-    result = cli(*command)
+    result = cli(*partition(model_file, data_file, max_drop=0.5, draws=3))
     assert result.exit_code == 0
     last = result.stdout.strip().splitlines()[-1]
     assert last.startswith("analog ")
@@ -106,20 +110,7 @@ def test_default_output_and_summary_line(cli: Cli, model_file: Path, data_file: 
 
 
 def test_run(cli: Cli, model_file: Path, data_file: Path, bare_machine: Path) -> None:
-    machine = ("--hardware", bare_machine)  # all samples judge
-    cli(
-        "partition",
-        model_file,
-        "--data",
-        data_file,
-        *machine,
-        "--max-drop",
-        "100%",
-        "--draws",
-        "2",
-        "--objective",
-        "macs",
-    )
+    cli(*partition(model_file, data_file, "--hardware", bare_machine))  # all samples judge
     annotated = model_file.with_name("small.lhc.onnx")
     document = run_json("run", annotated, "--data", data_file, "--t-inference", "0,3600,86400", "--draws", 4)
     assert [row["t_s"] for row in rows(document, "times")] == [0, 3600, 86400]
@@ -145,7 +136,7 @@ def test_outputs_alone_without_labels(cli: Cli, model_file: Path, tmp_path: Path
 
 def test_same_command_twice_gives_the_same_bytes(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     """Whatever the number of processes and threads, memory, the seed of hashes, the folder; nothing kept is shared."""
-    command = ["partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", "0.3", "--draws", 3]
+    command = partition(model_file, data_file, max_drop=0.3, draws=3)
     written = []
     for name, threads, more in (("first", "1", ()), ("second", "2", ("--jobs", 2, "--memory", "50MB"))):
         (folder := tmp_path / name).mkdir()
@@ -161,22 +152,11 @@ def test_same_command_twice_gives_the_same_bytes(model_file: Path, data_file: Pa
     assert written[0] == written[1]
 
 
-def test_annotated_model_is_the_same_network(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_annotated_model_is_the_same_network(
+    annotated: bytes, model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.onnx"
-    run_json(
-        "partition",
-        model_file,
-        "--data",
-        data_file,
-        "--objective",
-        "macs",
-        "--max-drop",
-        "100%",
-        "--draws",
-        2,
-        "-o",
-        out,
-    )
+    out.write_bytes(annotated)
     onnx.checker.check_model(str(out), full_check=True)
     images = np.load(data_file)["image"]
     before, after = (
@@ -185,22 +165,9 @@ def test_annotated_model_is_the_same_network(model_file: Path, data_file: Path, 
     assert before.tobytes() == after.tobytes()
 
 
-def test_stale_annotations_are_warned_of(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_stale_annotations_are_warned_of(cli: Cli, annotated: bytes, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
-    run_json(
-        "partition",
-        model_file,
-        "--data",
-        data_file,
-        "--objective",
-        "macs",
-        "--max-drop",
-        "100%",
-        "--draws",
-        2,
-        "-o",
-        out,
-    )
+    out.write_bytes(annotated)
     model = onnx.load(str(out))
     weight = onnx.numpy_helper.to_array(model.graph.initializer[0]) + 1
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name))
@@ -254,21 +221,7 @@ def test_few_samples_cannot_show_a_small_budget(cli: Cli, model_file: Path, tmp_
 def test_other_samples_are_never_surer_than_these(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     for draws in (2, 3, 5):
         out = tmp_path / f"{draws}.onnx"
-        command = (
-            "partition",
-            model_file,
-            "--data",
-            data_file,
-            "--objective",
-            "macs",
-            "--max-drop",
-            "100%",
-            "--draws",
-            draws,
-            "-o",
-            out,
-        )
-        result = run_json(*command)["result"]
+        result = run_json(*partition(model_file, data_file, "-o", out, draws=draws))["result"]
         these, others = result["chip_interval"], result["sample_interval"]  # type: ignore[index]
         assert others[0] <= these[0] <= these[1] <= others[1]
 
@@ -287,7 +240,7 @@ def test_tables_in_other_forms(cli: Cli, form: str, start: str, model_file: Path
 
 def test_plan_is_written_edited_and_fed_back(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
     plan, out = tmp_path / "plan.yaml", tmp_path / "out.onnx"
-    base = ("partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", "100%", "--draws", 2)
+    base = partition(model_file, data_file)
     run_json(*base, "-o", out, "--plan-out", plan)
     written = Plan.load(plan)
     assert written == read_plan(load_model(out))
@@ -302,22 +255,9 @@ def test_plan_is_written_edited_and_fed_back(cli: Cli, model_file: Path, data_fi
     assert "exists" in result.stderr
 
 
-def test_forged_annotations_are_noticed(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_forged_annotations_are_noticed(cli: Cli, annotated: bytes, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
-    run_json(
-        "partition",
-        model_file,
-        "--data",
-        data_file,
-        "--objective",
-        "macs",
-        "--max-drop",
-        "100%",
-        "--draws",
-        2,
-        "-o",
-        out,
-    )
+    out.write_bytes(annotated)
     model = onnx.load(str(out))
     placement = next(e for e in model.graph.node[0].metadata_props if e.key == "lhc.placement")
     placement.value = "digital" if placement.value == "analog" else "analog"
@@ -330,18 +270,7 @@ def test_forged_annotations_are_noticed(cli: Cli, model_file: Path, data_file: P
 
 def test_a_plan_and_patterns_contradict(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
-    base = (
-        "partition",
-        str(model_file),
-        "--data",
-        str(data_file),
-        "--objective",
-        "macs",
-        "--max-drop",
-        "100%",
-        "--draws",
-        "2",
-    )
+    base = partition(model_file, data_file)
     run_json(*base, "-o", tmp_path / "a.onnx", "--plan-out", plan)
     again = run_json(*base, "-o", tmp_path / "b.onnx", "--plan", plan)
     assert again["held_out"] is False
