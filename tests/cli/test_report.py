@@ -1,6 +1,7 @@
 """`lhc report`, `lhc diff` and `--report`, as users run them."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from hashlib import sha256
@@ -18,6 +19,7 @@ from lhc.plan import Plan
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import read_report
 from lhc.store import ResultCache
+from tests.cli.conftest import small_data, small_model
 
 pytestmark = pytest.mark.analog
 
@@ -34,25 +36,23 @@ def work(tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small network placed, the report on it and its results."""
+    folder = tmp_path_factory.mktemp("made")
+    model, data = folder / "small.onnx", folder / "data.npz"
+    onnx.save_model(small_model(), model)
+    np.savez(data, **small_data())  # type: ignore[arg-type]
+    options = ("--objective", "macs", "--max-drop", 0.9, "--draws", 2, "--work-dir", folder / "work")
+    run("partition", model, "--data", data, *options, "--report", folder / "first.html")
+    return folder
+
+
 @pytest.fixture
-def placed(model_file: Path, data_file: Path, work: Path) -> Path:
+def placed(made: Path, tmp_path: Path) -> Path:
     """A placed model, with its report beside it."""
-    command = (
-        "partition",
-        model_file,
-        "--objective",
-        "macs",
-        "--data",
-        data_file,
-        "--max-drop",
-        0.9,
-        "--draws",
-        2,
-        "--work-dir",
-        work,
-    )
-    run(*command, "--report", model_file.with_name("first.html"))
-    return model_file.with_name("small.lhc.onnx")
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "small.lhc.onnx"
 
 
 def test_partition_and_run_add_to_one_report(placed: Path, data_file: Path, work: Path) -> None:
