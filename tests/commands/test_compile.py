@@ -33,13 +33,17 @@ small (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
 }"""
 
 
-@pytest.fixture
-def network() -> onnx.ModelProto:
+def small_network() -> onnx.ModelProto:
     model = onnx.parser.parse_model(TEXT)
     rng = np.random.default_rng(0)
     for name, shape in {"w": (8, 2, 3, 3), "b": (8,), "v": (8, 4), "a": (4,)}.items():
         model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
     return model
+
+
+@pytest.fixture
+def network() -> onnx.ModelProto:
+    return small_network()
 
 
 @pytest.fixture
@@ -59,6 +63,27 @@ def data_file(tmp_path: Path) -> Path:
 def run(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, list(map(str, arguments)))
     return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The network, both products on tiles, as `lhc partition` writes it."""
+    out = tmp_path_factory.mktemp("placed") / "small.lhc.onnx"
+    rng = np.random.default_rng(1)
+    data: dict[str, np.ndarray] = {
+        "image": rng.normal(size=(40, 2, 6, 6)).astype(np.float32),
+        "labels": rng.integers(0, 4, 40),
+    }
+    lhc.partition(small_network(), data, objective="macs", max_drop=0.9, draws=3).save(out)
+    return out.read_bytes()
+
+
+@pytest.fixture
+def placed(annotated: bytes, model_file: Path) -> Path:
+    """It, beside the network's file."""
+    path = model_file.with_name("small.lhc.onnx")
+    path.write_bytes(annotated)
+    return path
 
 
 IMAGES = {"image": np.random.default_rng(2).normal(size=(5, 2, 6, 6)).astype(np.float32)}
@@ -105,12 +130,7 @@ def test_samples_say_what_calibrates_a_given_placement(model_file: Path, data_fi
     assert made[0][1] == made[1][1]
 
 
-def test_an_annotated_model_needs_no_data(model_file: Path, data_file: Path, tmp_path: Path) -> None:
-    assert (
-        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
-        == 0
-    )
-    placed = model_file.with_name("small.lhc.onnx")
+def test_an_annotated_model_needs_no_data(placed: Path, tmp_path: Path) -> None:
     assert run("compile", placed, "-o", tmp_path / "x.sim.onnx")[0] == 0
     assert run("compile", placed, "--t-inference", 0, "--seed", 4)[0] == 0
     code, _, told = run("compile", placed, "--samples", 5, "-o", tmp_path / "y.sim.onnx")
@@ -271,16 +291,12 @@ def test_static_ranges_of_an_only_layer(open_file: Path, data_file: Path) -> Non
     assert run("compile", open_file, "--all-analog", "--hardware", "static-range", "--data", data_file)[0] == 0
 
 
-def test_nothing_of_the_user_is_overwritten(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_user_is_overwritten(model_file: Path, placed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
     shutil.copy(model_file, copy)
-    assert (
-        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
-        == 0
-    )
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")
-    for theirs in (copy, notes, tmp_path / "small.lhc.onnx"):
+    for theirs in (copy, notes, placed):
         before = theirs.read_bytes()
         code, _, err = run("compile", model_file, "--all-analog", "-o", theirs)
         assert code == 2
@@ -326,14 +342,7 @@ def test_options_that_do_nothing_are_refused(model_file: Path, options: list[str
 
 
 @pytest.mark.parametrize("command", ["compile", "split"])
-def test_shapes_are_refused_where_the_annotations_say_all(
-    command: str, model_file: Path, data_file: Path, tmp_path: Path
-) -> None:
-    assert (
-        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
-        == 0
-    )
-    placed = model_file.with_name("small.lhc.onnx")
+def test_shapes_are_refused_where_the_annotations_say_all(command: str, placed: Path, tmp_path: Path) -> None:
     code, _, told = run(command, placed, "--shape", "image=1,2,6,6", "-o", tmp_path / "out.sim.onnx")
     assert code == 2
     assert "--shape: not needed where the placement is that of a plan" in told
@@ -358,12 +367,8 @@ def test_compiled_files_are_told_from_networks(model_file: Path) -> None:
     assert "analog 2/2 layers" in out
 
 
-def test_another_hardware_than_the_plans_is_refused(model_file: Path, data_file: Path) -> None:
-    assert (
-        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
-        == 0
-    )
-    code, _, err = run("compile", model_file.with_name("small.lhc.onnx"), "--hardware", "hermes")
+def test_another_hardware_than_the_plans_is_refused(placed: Path) -> None:
+    code, _, err = run("compile", placed, "--hardware", "hermes")
     assert code == 2
     assert "placed for hardware 'lionheart'; for another one partition it again" in err
 

@@ -62,8 +62,9 @@ class Flattest(Strategy):
 
 def test_a_strategy_of_ones_own_gets_what_it_requires() -> None:
     options = PartitionOptions(
-        "digits-narrow", samples=40, draws=2, max_drop="100%", strategy=Flattest, objective="macs", explain=False
-    )
+        "digits-narrow", samples=40, draws=2, max_drop="100%", strategy=Flattest, objective="macs", explain=False,
+        include=("layer2.*",),
+    )  # fmt: skip
     assert len(placed_by(options).plan.analog) == 1
     steps = [step.what for step in estimate(options).steps]
     assert steps[-3:] == ["curvatures of the loss", "verifying", "what healing brings"]

@@ -21,25 +21,14 @@ from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
 
-SHORT = (
-    "partition",
-    "digits-narrow",
-    "--samples",
-    200,
-    "--draws",
-    2,
-    "--batch-size",
-    64,
-    "--retrain",
-    "--dry-run",
-    "--json",
-)
+FEW = ("--samples", 200, "--draws", 2, "--batch-size", 64)
+SHORT = ("partition", "digits-narrow", *FEW, "--retrain", "--dry-run", "--json")
 
 
 def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> None:
     result = lhc.partition(
-        "digits-narrow", digits, retrain=True, steps=20, batch_size=64, learning_rate=0.01, validations=1, draws=2,
-        strategy="first-last", max_drop="100%",
+        "digits-narrow", digits.head(400), retrain=True, steps=20, batch_size=64, learning_rate=0.01, validations=1,
+        draws=2, strategy="first-last", max_drop="100%",
     )  # fmt: skip
     outcome = result.plan.outcome
     assert outcome is not None
@@ -107,7 +96,8 @@ def test_the_result_without_training_is_kept_where_the_time_ends_before_training
 
 
 def test_partition_with_retraining_on_the_command_line(cli: Cli, digits: Task, tmp_path: Path) -> None:
-    np.savez(tmp_path / "all.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
+    x, labels = digits.read(0, 300)
+    np.savez(tmp_path / "all.npz", labels=labels, **x)  # type: ignore[arg-type]
     model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
     onnx.save_model(zoo_entry("digits-narrow").model(), str(model))
     command = ["partition", str(model), "--data", str(tmp_path / "all.npz"), "--strategy", "first-last", "--draws", "2"]

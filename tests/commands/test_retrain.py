@@ -130,7 +130,8 @@ def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_traine
     unmet = placed.plan.outcome.model_copy(update={"within_budget": False})
     placed = replace(placed, plan=placed.plan.model_copy(update={"outcome": unmet}))
     assert placed.plan.outcome is not None
-    trained = lhc.retrain.of(replace(ASKED, model=placed.model, data="digits-narrow", all_analog=False, steps=30))
+    asked = replace(ASKED, model=placed.model, data="digits-narrow", samples=400, all_analog=False)
+    trained = lhc.retrain.of(asked)
     outcome = trained.plan.outcome
     assert outcome is not None
     assert not outcome.held_out
@@ -224,7 +225,8 @@ def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:
 def test_command_line(cli: Cli, digits: Task, tmp_path: Path) -> None:
     model = tmp_path / "net.lhc.onnx"
     lhc.partition("digits-narrow", strategy="first-last", draws=2, samples=100).save(model)
-    np.savez(tmp_path / "train.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
+    x, labels = digits.read(0, 300)
+    np.savez(tmp_path / "train.npz", labels=labels, **x)  # type: ignore[arg-type]
     command = ["retrain", str(model), "--data", str(tmp_path / "train.npz"), "--steps", "10", "--batch-size", "64"]
     command += ["--draws", "2", "--max-drop", "100%", "--validations", "1", "--quiet", "--json"]
     first = cli(*command)
@@ -313,9 +315,9 @@ def test_what_a_placement_was_searched_for_stays_with_it_through_a_training(digi
 
 
 def test_a_dry_run_counts_what_a_training_does(cli: Cli, tmp_path: Path) -> None:
-    options = ("--all-analog", "--draws", 2, "--steps", 10, "--batch-size", 64, "--validations", 1, "--dry-run")
-    for more in ((), ("--adapters", "50%")):
-        found = json.loads(cli("retrain", "digits", *options, *more, "--work-dir", tmp_path, "--json").stdout)
+    options = ("--all-analog", "--samples", 200, "--draws", 2, "--steps", 10, "--batch-size", 64, "--validations", 1)
+    for model, *more in (("digits-narrow",), ("digits", "--adapters", "50%")):
+        found = json.loads(cli("retrain", model, *options, *more, "--dry-run", "--work-dir", tmp_path, "--json").stdout)
         steps = {step["what"]: step for step in found["steps"]}
         choosing = ["choosing layers for adapters"] if more else []
         verifying = ("verifying before training", "verifying after training")
