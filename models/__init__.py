@@ -8,8 +8,11 @@ from importlib import import_module
 
 from lhc.errors import UsageError
 from lhc.models.entry import ZooEntry
+from lhc.support.lazy_names import make_callable
 
 __all__ = ["ZooEntry", "is_zoo_name", "zoo_entry", "zoo_names"]
+
+make_callable(__name__, "lhc.commands.models:models")
 
 _ENTRIES = {
     "digits": "lhc.models.digits:Digits",

@@ -20,13 +20,13 @@ from lhc.report.store.report_store import keep, newest, with_earlier
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 from lhc.runtime.environment import environment
 
-__all__ = ["ReportSource", "planned", "report_of"]
+__all__ = ["ReportSource", "planned", "report", "report_of"]
 
 ReportSource: TypeAlias = PartitionResult | ModelSource
 """A result, an annotated model, a folder of results, or a report as JSON."""
 
 
-def report_of(
+def report(
     source: ReportSource,
     *,
     name: str | None = None,
@@ -71,11 +71,15 @@ def report_of(
         found["versions"] = environment()
     folder = None if work_dir is None else Path(work_dir)
     plan, opened = planned(source)
-    report = _made(source, plan, opened, name, found, folder)
+    made = _made(source, plan, opened, name, found, folder)
     changed = not isinstance(source, PartitionResult) and plan.source != opened.model.source
     if folder is None or (measured and changed):  # figures of another network are not those of this placement
-        return report
-    return keep(folder, report) if measured else with_earlier(folder, report)
+        return made
+    return keep(folder, made) if measured else with_earlier(folder, made)
+
+
+report_of = report
+"""Its name in Python before it had that of the command."""
 
 
 def _made(

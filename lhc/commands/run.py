@@ -23,11 +23,11 @@ from lhc.pipeline.steps.read import stored_plan
 from lhc.report.tables.measured_results import Evaluations
 from lhc.support.number_formatting import time_text
 
-__all__ = ["analog_outputs", "evaluate"]
+__all__ = ["analog_outputs", "evaluate", "run"]
 
 
 @keywords(RunOptions)
-def evaluate(options: RunOptions) -> Evaluations:
+def run(options: RunOptions) -> Evaluations:
     """Value of a placement at one or more times after programming, on all samples given.
 
     The placement is that of the annotations by default, all digital where there are none.
@@ -55,6 +55,10 @@ def evaluate(options: RunOptions) -> Evaluations:
     told = (told_how(one, calibrated, study) for one in found)
     found = [replace(one, data=data, skipped=skipped, against=other) for one in told]
     return Evaluations(found, own_outcome(options, stored, opened.model.source), checked)
+
+
+evaluate = run
+"""Its name in Python before it had that of the command."""
 
 
 @keywords(OutputsOptions)

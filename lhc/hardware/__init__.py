@@ -32,6 +32,7 @@ from lhc.hardware.devices.aihwkit_models import (
 )
 from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.weight_regimes import Regimes
+from lhc.support.lazy_names import make_callable
 
 __all__ = [
     "EFFECTS",
@@ -73,3 +74,5 @@ __all__ = [
     "scaled_programming",
     "without",
 ]
+
+make_callable(__name__, "lhc.commands.hardware:hardware")

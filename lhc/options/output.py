@@ -135,7 +135,7 @@ class Reporting:
     PANEL = "Output"
 
     report: Path | None = option(
-        "Also write a report (.html, .md or .json).", default=None, metavar="OUT.html", result="lhc.report_of(result)"
+        "Also write a report (.html, .md or .json).", default=None, metavar="OUT.html", result="lhc.report(result)"
     )
 
 

@@ -100,7 +100,7 @@ class InspectOptions(Printing, Replacing, Model):
 
 @options
 class ReportOptions(Replacing):
-    """The options of ``lhc report``; in Python ``lhc.report_of``."""
+    """The options of ``lhc report``; in Python ``lhc.report``."""
 
     source: str | None = argument(
         "An annotated model, a folder of results, or a report as .json.",
@@ -139,8 +139,5 @@ class ViewOptions(Model):
         metavar="N",
         least=0,
         most=65_535,
-        result="lhc.report.viewer.local_server.make_server(site, port)",
     )
-    no_browser: bool = option(
-        "Only print the address.", default=False, result="lhc.report.viewer.local_server.serve(server)"
-    )
+    no_browser: bool = option("Only print the address.", default=False)

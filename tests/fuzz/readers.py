@@ -8,6 +8,7 @@ import numpy as np
 import lhc
 from lhc.errors import LhcError, ModelError
 from lhc.hardware import Hardware
+from lhc.models import zoo_entry
 from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
@@ -19,7 +20,7 @@ __all__ = ["READERS", "read", "seed"]
 
 def _annotations(path: Path) -> None:
     """The metadata of a model, a value a line: plan, hardware, result."""
-    model = load_model(lhc.models.zoo_entry("digits-narrow").network()).as_file()
+    model = load_model(zoo_entry("digits-narrow").network()).as_file()
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for key, value in zip(("lhc.schema", "lhc.source", "lhc.plan", "lhc.hardware", "lhc.result"), lines, strict=False):
         model.metadata_props.add(key=key, value=value)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -10,23 +11,17 @@ import typer
 import lhc
 from lhc.cli.framework.app import app
 from lhc.cli.framework.command_builder import classes
+from lhc.cli.framework.help import NAMES
+from lhc.errors import LhcError
+from lhc.models import zoo_names
 from lhc.options.by_command import OutputsOptions
 from lhc.options.declaration.option_fields import Option, options_of
 
-FUNCTIONS = {
-    "analyze": "analyze",
-    "sensitivity": "sensitivity",
-    "partition": "partition",
-    "retrain": "retrain",
-    "run": "evaluate",
-    "pareto": "pareto",
-    "compare": "compare",
-    "robustness": "robustness",
-    "attribute": "attribute",
-    "compile": "compile",
-    "split": "split",
-}
-"""Command -> function that takes its options."""
+FUNCTIONS = (
+    *("analyze", "sensitivity", "partition", "smooth", "widen", "retrain", "run", "pareto", "compare"),
+    *("robustness", "attribute", "compile", "split", "view"),
+)
+"""Commands whose functions take their options."""
 
 
 def of_command(name: str) -> Iterator[Option]:
@@ -35,7 +30,7 @@ def of_command(name: str) -> Iterator[Option]:
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(getattr(lhc, FUNCTIONS[name])).parameters)
+    return dict(inspect.signature(getattr(lhc, name)).parameters)
 
 
 def flags(name: str) -> set[str]:
@@ -72,6 +67,35 @@ def test_every_option_has_a_help_of_its_own_and_a_panel(command: str) -> None:
     found = list(of_command(command))
     assert all(one.help.endswith((".", "…")) and one.panel for one in found)
     assert len({one.flag for one in found if one.flag}) == len([one for one in found if one.flag])
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_every_command_has_a_function_of_its_name(command: str) -> None:
+    assert callable(getattr(lhc, command))
+    assert command in lhc.__all__
+
+
+def test_functions_have_their_earlier_names_too() -> None:
+    assert lhc.evaluate is lhc.run
+    assert lhc.report_of is import_module("lhc.commands.report").report
+
+
+def test_functions_can_be_called_where_packages_of_their_names_are_imported() -> None:
+    for name in ("report", "models", "hardware"):
+        assert getattr(lhc, name) is import_module(f"lhc.{name}")
+    assert [entry.name for entry in lhc.models()] == list(zoo_names())
+    assert lhc.hardware("ideal") == lhc.Hardware.load("ideal")
+    with pytest.raises(LhcError, match="no lhc annotations"):
+        lhc.report("digits-narrow")
+
+
+def test_what_a_command_shows_its_function_returns() -> None:
+    assert lhc.inspect("digits-narrow") is None
+    assert lhc.export("digits-narrow").graph.node
+    with pytest.raises(LhcError, match="the zoo has no model 'nowhere'"):
+        lhc.export("nowhere")
+    with pytest.raises(LhcError, match="`port` must be at most 65,535, got 70000"):
+        lhc.view("digits-narrow", port=70_000)
 
 
 def test_a_function_shows_its_options_in_its_docstring() -> None:

@@ -35,7 +35,7 @@ _OBJECTIVES = {
 
 
 class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple holds no slot
-    """What `lhc.evaluate` found, an `lhc.Evaluation` a time.
+    """What `lhc.run` found, an `lhc.Evaluation` a time.
 
     Attributes:
         outcome: how the placement that was run was judged when it was placed; None where another one is run.

@@ -213,7 +213,7 @@ def test_a_value_of_another_type_is_refused_by_the_name_of_its_option(
 
 
 def test_an_unknown_keyword_names_the_one_that_is_meant() -> None:
-    with pytest.raises(UsageError, match=r"evaluate\(\) has no keyword 't_inference'; here it is times"):
+    with pytest.raises(UsageError, match=r"run\(\) has no keyword 't_inference'; here it is times"):
         lhc.evaluate("digits", t_inference=1)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match=r"RunOptions\(\) has no keyword 'sampels'; nearest: samples"):
         RunOptions("digits", sampels=1)  # type: ignore[call-arg]

@@ -1,0 +1,10 @@
+"""The zoo."""
+
+from lhc.models import ZooEntry, zoo_entry, zoo_names
+
+__all__ = ["models"]
+
+
+def models() -> tuple[ZooEntry, ...]:
+    """The networks that come with lhc, each with its samples and budget; their names stand for a file everywhere."""
+    return tuple(map(zoo_entry, zoo_names()))

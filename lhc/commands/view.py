@@ -1,0 +1,26 @@
+"""A model in Netron, its placement in two colours."""
+
+import logging
+
+from lhc.onnx_io import read_plan
+from lhc.options.declaration.python_signature import keywords
+from lhc.options.viewing import ViewOptions
+from lhc.report.viewer.local_server import make_server, serve
+from lhc.report.viewer.netron_site import netron_site
+from lhc.report.viewer.viewed_model import open_for_viewing
+
+__all__ = ["view"]
+
+log = logging.getLogger("lhc")
+
+
+@keywords(ViewOptions)
+def view(options: ViewOptions) -> None:
+    """Show a model in Netron, its placement in two colours, until it is interrupted; the address is a warning.
+
+    Raises:
+        ModelError: the model cannot be read.
+    """
+    shown = open_for_viewing(str(options.model))
+    server = make_server(netron_site(shown, read_plan(shown)), options.port)
+    serve(server, browse=not options.no_browser, ready=log.warning, tell=log.warning)
