@@ -20,7 +20,7 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
     from lhc.pipeline.inputs.model_source import open_model, opened_of
     from lhc.pipeline.results import GROUPED_FORMS
     from lhc.report.exports.json_documents import analysis_document
-    from lhc.report.wording.placement import analysis_footer, renaming_notes
+    from lhc.report.wording.model_file import analysis_footer, renaming_notes
 
     opened = opened_of(asked)
     if shown.inline_functions is not None:

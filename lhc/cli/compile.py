@@ -23,8 +23,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.pipeline.inputs.model_source import opened_of
     from lhc.pipeline.steps.conformance_check import checked_emulation
     from lhc.report.exports.json_documents import conformance_document
-    from lhc.report.wording.compiled import compiled_text, emulation_text
-    from lhc.report.wording.placement import doubts
+    from lhc.report.wording.model_file import compiled_text, doubts, emulation_text
 
     opened = opened_of(asked)
     hints(doubts(opened.model))

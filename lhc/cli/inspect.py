@@ -19,7 +19,8 @@ def inspect(asked: InspectOptions) -> None:
     plan = read_plan(opened.model)
     if plan is not None:  # only then is loaded what knows plans
         from lhc.pipeline.plan_table import graph_of_plan, plan_table
-        from lhc.report.wording.placement import doubts, inspection_footer, verdict_sentence
+        from lhc.report.wording.model_file import doubts, inspection_footer
+        from lhc.report.wording.placement import verdict_sentence
 
         hints(doubts(opened.model, plan))
     if asked.out is not None:

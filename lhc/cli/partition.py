@@ -44,7 +44,8 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.pipeline.inputs.model_source import opened_of
     from lhc.report.exports.json_documents import partition_document
-    from lhc.report.wording.placement import partition_head, renaming_notes
+    from lhc.report.wording.model_file import renaming_notes
+    from lhc.report.wording.placement import partition_head
     from lhc.summary import held_text
 
     steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
@@ -83,7 +84,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
 
 def _end(result: "PartitionResult") -> None:
     """Say what was not kept to; exit code 1 if anything was not."""
-    from lhc.report.wording.placement import infeasibility_lines
+    from lhc.report.wording.infeasibility import infeasibility_lines
 
     outcome = result.plan.outcome
     if outcome is None:

@@ -19,7 +19,8 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.pipeline.inputs.model_source import opened_of
     from lhc.report.exports.json_documents import retraining_document
-    from lhc.report.wording.placement import infeasibility_lines, partition_head
+    from lhc.report.wording.infeasibility import infeasibility_lines
+    from lhc.report.wording.placement import partition_head
     from lhc.summary import held_text
 
     opened = opened_of(asked)

@@ -26,7 +26,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.pipeline.inputs.placed_network import knows_metric, own_metric
     from lhc.report.exports.json_documents import evaluations_document
     from lhc.report.tables.measured_tables import evaluation_footer
-    from lhc.report.wording.placement import doubts
+    from lhc.report.wording.model_file import doubts
 
     opened = opened_of(asked)
     asked = replace(asked, model=opened)

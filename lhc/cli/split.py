@@ -16,7 +16,7 @@ def split(asked: SplitOptions, shown: Json) -> None:
     """
     from lhc.commands.split import split as run
     from lhc.pipeline.inputs.model_source import opened_of
-    from lhc.report.wording.placement import doubts
+    from lhc.report.wording.model_file import doubts
 
     opened = opened_of(asked)
     hints(doubts(opened.model))

@@ -10,7 +10,7 @@ def view(asked: ViewOptions) -> None:
     from lhc.report.viewer.local_server import make_server, serve
     from lhc.report.viewer.netron_site import netron_site
     from lhc.report.viewer.viewed_model import annotation_notes, has_weights_outside, open_for_viewing
-    from lhc.report.wording.placement import doubts, renaming_notes
+    from lhc.report.wording.model_file import doubts, renaming_notes
 
     shown = open_for_viewing(str(asked.model))
     plan = read_plan(shown)

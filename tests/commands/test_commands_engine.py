@@ -13,8 +13,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_plan
 from lhc.report.document.builder import build_report
 from lhc.report.exports.json_documents import evaluations_document, partition_document, sensitivity_document
-from lhc.report.wording.placement import partition_head
-from lhc.report.wording.statements import statements
+from lhc.report.wording.placement import partition_head, statements
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.registry import ENGINES
 from tests.runtime.pretended_gpu import pretended_gpu

@@ -22,7 +22,8 @@ from lhc.options.by_command import RetrainOptions, RunOptions
 from lhc.pipeline.pipeline_state import Study
 from lhc.pipeline.steps.read import read_placed
 from lhc.pipeline.training.trained_placement import better, judged_anew, placed
-from lhc.report.wording.placement import infeasibility_lines, partition_head
+from lhc.report.wording.infeasibility import infeasibility_lines
+from lhc.report.wording.placement import partition_head
 from lhc.results import Verdict
 from lhc.samples.task import Task
 from tests.conftest import Cli

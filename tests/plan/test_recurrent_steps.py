@@ -28,8 +28,8 @@ from lhc.report.document.content import layer_table
 from lhc.report.exports.json_documents import analysis_document, placement_document
 from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
 from lhc.report.viewer.netron_site import COLOURS, css_rules
-from lhc.report.wording.placement import analysis_footer
-from lhc.report.wording.statements import decision
+from lhc.report.wording.model_file import analysis_footer
+from lhc.report.wording.placement import decision
 from lhc.results import Infeasibility
 from tests.report.made_reports import evaluated
 

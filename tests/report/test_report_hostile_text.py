@@ -17,10 +17,10 @@ from lhc.hardware import Hardware
 from lhc.pipeline.plan_table import plan_table
 from lhc.report.charts.front import front_svg
 from lhc.report.document.report import Report
+from lhc.report.exports.bibtex import bibtex
 from lhc.report.exports.formats import KINDS
 from lhc.report.exports.json_documents import front_json
 from lhc.report.viewer.netron_site import css_rules
-from lhc.report.wording.citations import bibtex
 from lhc.results import Front
 from lhc.support.documents.yaml import read_yaml
 from lhc.support.tables import FORMATS

@@ -13,7 +13,6 @@ from typing import Literal
 from lhc.graph import CANDIDATE_OPS
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
-from lhc.report.wording.values import fixed
 from lhc.support.number_formatting import share_text
 
 __all__ = ["BlockGrid", "Cell", "Kind", "RowLabel", "block_grid", "kind_of", "short_names"]
@@ -186,6 +185,23 @@ def _figures(plan: Plan) -> list[tuple[str, str]]:
             text = {"no-static-weight": "no weight"}.get(layer.reason, layer.reason)
         found.append((text, f"{share_text(layer.macs / (plan.macs or 1))} MACs"))
     return found
+
+
+def fixed(values: Sequence[float]) -> list[str]:
+    """Numbers with equally many decimals, three significant digits for the greatest; what rounds to 0 is ``<…``.
+
+    >>> fixed([0.0348, 0.00519, 0.0000469, 0.0])
+    ['0.0348', '0.0052', '<0.0001', '0.0000']
+    >>> fixed([1234.5, 0.2])
+    ['1234', '<1']
+    """
+    greatest = max((abs(value) for value in values), default=0.0)
+    decimals = min(max(2 - math.floor(math.log10(greatest)), 0), 8) if greatest > 0 else 0
+    least = 10.0**-decimals
+    return [
+        f"<{least:.{decimals}f}" if 0 < value < least / 2 else f"{round(value, decimals) + 0.0:.{decimals}f}"
+        for value in values
+    ]
 
 
 def _texts(name: str, figure: str, share: str, width: float, lines: int, font: float) -> tuple[str, str, str]:

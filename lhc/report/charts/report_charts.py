@@ -19,7 +19,7 @@ from lhc.report.charts.axes import (
     span,
 )
 from lhc.report.document.report import Report
-from lhc.report.wording.values import interval_text, intervals, of_budget, other_chips, points
+from lhc.report.wording.outcome import interval_text, intervals, of_budget, other_chips, points
 from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
 from lhc.support.number_formatting import (
     drop_text,

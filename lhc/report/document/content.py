@@ -12,9 +12,9 @@ from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of, sensitiv
 from lhc.report.charts.axes import Chart
 from lhc.report.charts.report_charts import is_measured
 from lhc.report.document.report import CostItem, Costs, Report
+from lhc.report.wording.layers import REASONS
 from lhc.report.wording.machine import cells_text, converters_text, faults_text
-from lhc.report.wording.values import (
-    REASONS,
+from lhc.report.wording.outcome import (
     estimate_basis,
     interval_text,
     intervals,

@@ -17,8 +17,8 @@ from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.store.front_store import Answer
 from lhc.report.tables.comparison import alike
 from lhc.report.tables.measured_results import Evaluations
-from lhc.report.tables.measured_tables import within_budget
-from lhc.report.wording.placement import stored_summary
+from lhc.report.wording.model_file import stored_summary
+from lhc.report.wording.outcome import within_budget
 from lhc.results import Front, SensitivityTable
 from lhc.support.text_escaping import json_text
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lhc.report.document.content import PageTable, layer_table
 from lhc.report.document.report import Report
 from lhc.report.html.sections import sections
-from lhc.report.wording.statements import decision, statements, verdict
+from lhc.report.wording.placement import decision, statements, verdict
 from lhc.support.tables import Table
 from lhc.support.text_escaping import markdown_text, plain
 

@@ -23,8 +23,9 @@ from lhc.report.charts.standalone_svg import Picture, laid_out
 from lhc.report.document.content import MEASURING_TIMES, layer_table
 from lhc.report.document.report import Report
 from lhc.report.html.sections import sections
-from lhc.report.wording.statements import decision, other_samples, samples_of_front, statements, verdict
-from lhc.report.wording.values import REASONS, reasons, with_one_copy
+from lhc.report.wording.layers import REASONS, reasons, with_one_copy
+from lhc.report.wording.placement import decision, statements, verdict
+from lhc.report.wording.robustness import other_samples, samples_of_front
 from lhc.support.number_formatting import counted, level_text
 from lhc.support.text_escaping import plain
 

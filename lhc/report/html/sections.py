@@ -20,26 +20,35 @@ from lhc.report.document.content import (
     seconds,
 )
 from lhc.report.document.report import Costs, Report
-from lhc.report.wording.citations import bibtex
+from lhc.report.exports.bibtex import bibtex
 from lhc.report.wording.infeasibility import explained_layers, in_the_way
-from lhc.report.wording.noise_margin import budget_of_margin, fails_text, held_at, margin_text, unlike_decision
-from lhc.report.wording.statements import other_samples, samples_of_front, times_of_digital
-from lhc.report.wording.throughput import system_lines
-from lhc.report.wording.values import (
+from lhc.report.wording.layers import (
     CALIBRATION_NOTE,
     EFFECTS,
     SHARES_NOTE,
+    calibrations,
+    effect_share,
+    shown_damage,
+    with_one_copy,
+)
+from lhc.report.wording.machine import system_lines, times_of_digital
+from lhc.report.wording.outcome import (
     budget_of_chips,
     budget_text,
     budget_word,
-    calibrations,
     capitalized,
     draws_word,
-    effect_share,
     gain_text,
     samples_basis,
-    shown_damage,
-    with_one_copy,
+)
+from lhc.report.wording.robustness import (
+    budget_of_margin,
+    fails_text,
+    held_at,
+    margin_text,
+    other_samples,
+    samples_of_front,
+    unlike_decision,
 )
 from lhc.results import (
     AtTime,

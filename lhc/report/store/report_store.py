@@ -11,7 +11,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.plan import Outcome, Plan
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import parse_report
-from lhc.report.wording.values import network_against, of_budget, samples_basis
+from lhc.report.wording.outcome import network_against, of_budget, samples_basis
 from lhc.results import AtTime, Evaluation
 from lhc.store import ResultCache
 from lhc.support.number_formatting import counted, drop_text, metric_value, time_text

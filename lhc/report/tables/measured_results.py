@@ -15,9 +15,8 @@ from lhc.report.tables.measured_tables import (
     front_table,
     robustness_footer,
     robustness_table,
-    within_budget,
 )
-from lhc.report.wording.values import budget_for
+from lhc.report.wording.outcome import budget_for, within_budget
 from lhc.results import Attribution, Evaluation, Front, Robustness
 from lhc.support.notebook import Tabled, plotting
 from lhc.support.number_formatting import counted, level_text, metric_value, time_text

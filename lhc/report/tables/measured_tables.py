@@ -5,31 +5,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from lhc.passes import STRATEGIES
 from lhc.plan import Conformance, Outcome
 from lhc.plan.recurrent_steps import by_title
-from lhc.report.wording.noise_margin import (
-    fails_text,
-    held_at,
-    held_word,
-    margin_cause,
-    margin_text,
-    unlike_decision,
-)
-from lhc.report.wording.values import (
-    CALIBRATION_NOTE,
-    EFFECTS,
-    SHARES_NOTE,
+from lhc.report.wording.layers import CALIBRATION_NOTE, EFFECTS, SHARES_NOTE, calibrations, effect_share, shown_damage
+from lhc.report.wording.outcome import (
     agreement_text,
     budget_for,
     budget_of_chips,
-    calibrations,
     comparable,
-    effect_share,
     gain_text,
-    of_budget,
     points,
     samples_basis,
-    shown_damage,
     shown_kind,
+    within_budget,
 )
+from lhc.report.wording.robustness import fails_text, held_at, held_word, margin_cause, margin_text, unlike_decision
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.number_formatting import (
     counted,
@@ -58,7 +46,6 @@ __all__ = [
     "front_table",
     "robustness_footer",
     "robustness_table",
-    "within_budget",
 ]
 
 
@@ -93,20 +80,6 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
         budget_here = drop_text(budget_for(first, outcome, kind), first.percent, kind)
         headers.append(f"mean within the budget of {budget_here}")
     return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
-
-
-def within_budget(found: Evaluation, outcome: Outcome | None, drop_type: str = "absolute") -> bool | None:
-    """Whether a mean drop is shown to be within a placement's budget.
-
-    None where there is none to compare with: in another metric, or against another network.
-
-    Args:
-        drop_type: of the evaluation's drops.
-    """
-    if outcome is None or not of_budget(found, outcome):
-        return None
-    interval = found.deciding(outcome.generalized)
-    return interval is not None and interval[1] <= budget_for(found, outcome, drop_type)
 
 
 def evaluation_footer(

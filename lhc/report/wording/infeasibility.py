@@ -1,17 +1,27 @@
-"""Which layers stand in the way of a budget, in words."""
+"""Wording of a budget that is not met: the layers in the way, what was measured to help, what was not tried."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded, layers_among
-from lhc.report.wording.values import budget_word, draws_word, points
+from lhc.report.wording.outcome import budget_text, budget_word, draws_word, interval_text, points
 from lhc.support.number_formatting import counted
 
 if TYPE_CHECKING:
     from lhc.results import Evaluation, Infeasibility
 
-__all__ = ["explained_layers", "in_the_way", "left_digital", "not_tried", "what_brings_more", "what_helps"]
+__all__ = [
+    "explained_layers",
+    "in_the_way",
+    "infeasibility_lines",
+    "left_digital",
+    "not_tried",
+    "what_brings_more",
+    "what_helps",
+]
+
+WHERE = "page budget-not-met of lhc's documentation"
 
 
 def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
@@ -58,9 +68,6 @@ def _at_most(outcome: Outcome, found: "Evaluation") -> str:
         return points(outcome, found.drop)
     bound = points(outcome, interval[1])
     return f"{points(outcome, found.drop)}, at most {bound}, {budget_word(_holds(outcome, found))}"
-
-
-WHERE = "page budget-not-met of lhc's documentation"
 
 
 def left_digital(plan: Plan) -> str:
@@ -138,3 +145,26 @@ def what_helps(found: "Infeasibility | None", plan: Plan) -> str:
 def _trained(outcome: Outcome) -> bool:
     """Whether a training was part of the command, kept or not."""
     return outcome.retrained is not None or outcome.training_note is not None
+
+
+def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
+    """Why a budget was not shown to be met, and what would help."""
+    outcome = plan.outcome
+    if found is None or outcome is None:
+        return
+    bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
+    where = "within the limits" if bounded else "on the tiles that layers take anyway"
+    least = points(outcome, found.least.drop)
+    yield f"least {outcome.drop_word} of the placements that were measured, {where}: {least}"
+    nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
+    number = len(layers_among(plan, found.analog))
+    hold = f"the {number} {explained_layers(found, plan, number)} {'holds' if number == 1 else 'hold'}"
+    yield f"nearest budget that {hold}: --max-drop {nearest}"
+    if ways := in_the_way(found, outcome, plan):
+        yield f"in the way: {ways}"
+    for remedy in found.remedies:
+        interval = remedy.evaluation.deciding(outcome.generalized)
+        between = "" if interval is None else f" ({interval_text(outcome, interval)})"
+        word = f"{budget_word(remedy.within)}{'; no difference shown on the same chips' if remedy.none_shown else ''}"
+        yield f"{remedy.change}: {outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}, {word}"
+    yield from (f"not tried: {what}" for what in not_tried(found, plan))

@@ -1,10 +1,26 @@
-"""A machine in words: its cells, its converters, the faults of its chips."""
+"""Wording of a machine: cells, converters, faults, and what a sample costs on it."""
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lhc.costs import SystemFigures, Throughput
 from lhc.hardware import AihwkitDevices, Hardware
 from lhc.hardware.devices.device_model import PairedDevices
-from lhc.support.number_formatting import count, counted, share_text
+from lhc.plan import Plan
+from lhc.summary import rate_text
+from lhc.support.number_formatting import amount, count, counted, share_text
 
-__all__ = ["cells_text", "converters_text", "faults_text"]
+if TYPE_CHECKING:
+    from lhc.costs import SystemCost
+    from lhc.report.document.report import Costs
+
+__all__ = [
+    "cells_text",
+    "converters_text",
+    "faults_text",
+    "system_lines",
+    "times_of_digital",
+]
 
 
 def cells_text(machine: Hardware) -> str:
@@ -70,3 +86,49 @@ def faults_text(machine: Hardware) -> str:
         by = {"sensitivity": "the least sensitive layers lie on the worst tiles", "file": "layers in the file's order"}
         found.append(f"tiles: {by.get(machine.arranged_by or '', 'as the description gives them to layers')}")
     return ", ".join(found)
+
+
+def amounts(cost: "SystemCost") -> str:
+    return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
+
+
+def times_of_digital(costs: "Costs") -> tuple[str, str]:
+    """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2 times less energy``."""
+    from lhc.costs import compared
+
+    whole, digital = costs.total, costs.all_digital
+    return (
+        compared(digital.latency_s, whole.latency_s, "faster", "slower", "no faster"),
+        compared(digital.energy_j, whole.energy_j, "less energy", "more energy", "no less energy"),
+    )
+
+
+def system_lines(figures: SystemFigures, plan: Plan) -> Iterator[str]:
+    """What is said beside latency and energy of a sample."""
+    found, area = figures.throughput, figures.area
+    yield f"estimated throughput {rate_text(found)}, {_rhythm(found, plan)}"
+    if found.replicas:
+        most = max(found.replicas, key=lambda name: found.replicas[name])
+        which = f"{found.replicas[most]} of {plan.titles.get(most, most)}"
+        if len(found.replicas) > 1:
+            which = f"of {counted(len(found.replicas), 'layer')}, at most {which}"
+        yield f"replicas that share out the vectors: {which}; {counted(found.tiles, 'tile')} beyond those in use"
+    if figures.peak_w is not None:
+        yield f"estimated peak power at most {amount(figures.peak_w, 'W')}, idle parts left out"
+    if area is not None:
+        converters = ""
+        if area.converters_mm2 is not None:
+            converters = f" ({share_text(area.converters_mm2 / area.tiles_mm2, 0)} of these converters)"
+        missing = f"; not known: {' and '.join(area.missing)}" if area.missing else ""
+        yield f"estimated area {area.total:.3g} mm², {counted(area.tiles, 'tile')}{converters}{missing}"
+
+
+def _rhythm(found: Throughput, plan: Plan) -> str:
+    """How samples follow each other, and what decides how fast."""
+    if found.schedule == "one after the other":
+        return found.schedule
+    cores = counted(found.cores, "core")
+    how = f"pipelined over {cores}" if found.schedule == "cores" else f"{cores}, links and tiles at work at once"
+    names = [plan.titles.get(name, name) for name in found.slowest]
+    slowest = f"{names[0]} to {names[-1]}" if len(names) > 1 else "".join(names)
+    return f"{how}; slowest: {slowest or f'the {found.unit}'}"

@@ -1,19 +1,17 @@
-"""What is said of a placement on the terminal: lines below its table, and notes before it."""
+"""Wording of a placement: the verdict, what it rests on, and why no more is analog; terminal and report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lhc.graph import CANDIDATE_OPS
-from lhc.model import OnnxModel
-from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.plan import Outcome, Plan
-from lhc.plan.recurrent_steps import folded, layers_among
+from lhc.plan.recurrent_steps import folded
 from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of
-from lhc.report.wording.infeasibility import explained_layers, in_the_way, left_digital, not_tried
-from lhc.report.wording.statements import beside, decision_of, digital_layers, never_text, verdict
-from lhc.report.wording.values import (
+from lhc.report.wording.infeasibility import explained_layers, in_the_way, left_digital, what_brings_more, what_helps
+from lhc.report.wording.layers import digital_layers, layers_stay, never_text, reasons
+from lhc.report.wording.machine import amounts, times_of_digital
+from lhc.report.wording.outcome import (
     budget_of_chips,
-    budget_text,
     budget_word,
     capitalized,
     conformance_text,
@@ -27,7 +25,6 @@ from lhc.report.wording.values import (
     nothing_lost,
     other_chips,
     points,
-    reasons,
     samples_text,
     share_of_digital,
     shares_error,
@@ -35,113 +32,97 @@ from lhc.report.wording.values import (
     tests_text,
     unmet_because,
 )
-from lhc.summary import without_text
+from lhc.report.wording.robustness import budget_of_margin, lasting, margin_cause, margin_text, unlike_decision
+from lhc.summary import layers_text, rate_text, tiles_text, without_text
 from lhc.support.documentation import page
 from lhc.support.number_formatting import (
     amount,
     counted,
     counted_samples,
+    drop_text,
     level_text,
     metric_value,
-    millionths,
     share_text,
     time_text,
 )
-from lhc.support.tables import Table
 
 if TYPE_CHECKING:
-    from lhc.costs import Cost, SystemCost
-    from lhc.pipeline.results import Analysis, PartitionResult
-    from lhc.results import Infeasibility
+    from lhc.pipeline.results import PartitionResult
+    from lhc.report.document.report import Report
+    from lhc.results import Robustness
 
 __all__ = [
-    "analysis_footer",
-    "doubts",
-    "infeasibility_lines",
-    "inspection_footer",
+    "beside",
+    "decision",
+    "decision_of",
     "partition_head",
-    "renaming_notes",
-    "stored_summary",
+    "statements",
+    "verdict",
     "verdict_sentence",
 ]
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
+
+
 DETAILS = "more with -v (seed, healing, estimate, objective, throughput, power) and by 'lhc report'"
-MOST_NAMED = 5
 
 
-def _has_products(plan: Plan) -> bool:
+def has_products(plan: Plan) -> bool:
     return any(layer.op_type in CANDIDATE_OPS for layer in plan.layers)
 
 
-def analysis_footer(result: "Analysis") -> str:
-    """What stands under the table of ``lhc analyze``: totals, costs, and operators that are no products."""
-    lines = [] if _has_products(result.plan) else [NOTHING]
-    if result.plan.layers:
-        lines.append(result.totals)
-    if result.example_note:
-        lines.append(result.example_note)
-    digital, analog = (result.cost(placement) for placement in (frozenset[str](), frozenset(result.plan.eligible)))
-    if digital is not None and analog is not None and result.plan.layers:
-        lines.append(
-            f"estimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
-            f"{without_text(result.plan)}"
-        )
-        if digital.energy_j < analog.energy_j:
-            lines.append(_saving_layers(result))
-        lines += _copies_counted(result)
-        lines += _other_operators(digital)
-    return "\n".join(lines)
+def verdict(plan: Plan) -> tuple[str, str]:
+    """The decision in a word or two, and its kind: ``good``, ``bad`` or ``open``."""
+    outcome = plan.outcome
+    if not plan.layers:
+        return "nothing to place", "good"
+    if outcome is None:
+        return "not judged on data", "open"
+    if outcome.within_budget:
+        return (budget_word(True), "good") if outcome.limits_kept else ("beyond the limits", "bad")
+    return budget_word(False), "bad"
 
 
-def _copies_counted(result: "Analysis") -> Iterator[str]:
-    """Which copies of weights analog costs count, and which ones 'lhc partition' may make besides."""
-    machine, able = result.plan.hardware, [row for row in result.rows if row.reason == "eligible"]
-    room = {row.name: matrix.rows for row in able if (matrix := result.facts[row.name].matrix) is not None}
-    fewer = sum(row.name in room and row.copies < machine.free_copies(row.name, room[row.name]) for row in able)
-    if fewer:
-        yield (
-            f"analog costs count fewer copies of weights than fit in {counted(fewer, 'layer')}, since all would make"
-            f" {'it' if fewer == 1 else 'them'} dearer than digital; 'lhc partition --objective macs' makes all that"
-            " fit, at a higher energy"
-        )
-    if any(row.copies > 1 for row in able):
-        yield (
-            "analog costs count copies in free cells; how often reads are repeated is assumed, 'lhc partition' measures"
-            " it"
-        )
+def decision(report: "Report") -> str:
+    """What was decided, in one sentence."""
+    return f"{decision_of(report.plan, report.tiles)}{beside(report.plan)}"
 
 
-def _saving_layers(result: "Analysis") -> str:
-    """How many layers save energy on tiles, where all of them together cost more."""
-    costs, able = result.costs, [row.name for row in result.rows if row.reason == "eligible"]
-    assert costs is not None
-    saving = [name for name in able if costs.analog[name].energy_j < costs.digital[name].energy_j]
+def decision_of(plan: Plan, tiles: int) -> str:
+    """The same of a plan that takes so many tiles."""
+    plan = folded(plan)
+    if not plan.layers:
+        return "The network has no matrix product, so there is nothing to place."
+    if not plan.analog:
+        return f"All {plan.size} layers stay digital."
     return (
-        f"tiles save energy in {len(saving)} of {counted(len(able), 'eligible layer')} and cost more in sum; 'lhc"
-        " partition' places those that pay, and with --objective macs others too, at a higher energy"
+        f"{layers_text(plan)} run on analog tiles: {share_text(plan.analog_mac_fraction)}"
+        f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
     )
 
 
-def _other_operators(cost: "SystemCost") -> Iterator[str]:
-    from lhc.costs import by_operator
-    from lhc.costs.units import total
-
-    others = by_operator(cost.others)
-    if not others:
-        return
-    rows = [[one.operator, f"{one.count}", *_cells(one.cost)] for one in others]
-    rows.append(["all of them", f"{sum(one.count for one in others)}", *_cells(total(one.cost for one in others))])
-    table = Table(["other operator", "count", "µs", "µJ"], rows, right=range(1, 4))
-    yield f"both estimates include the operators that are no products, which always run digitally:\n\n{table.render()}"
+def _known(plan: Plan) -> str:
+    """What the share leaves out."""
+    left = len(plan.uncounted)
+    return f" that are known ({counted(left, 'operator')} {'is' if left == 1 else 'are'} not counted)" if left else ""
 
 
-def _cells(cost: "Cost") -> tuple[str, str]:
-    return millionths(cost.latency_s), millionths(cost.energy_j)
+def beside(plan: Plan) -> str:
+    """Products of two activations, which no tile can do; nothing where no layer is analog."""
+    return f" {plan.activation_macs:,} more multiply two activations." if plan.activation_macs and plan.analog else ""
 
 
-def _amounts(cost: "SystemCost") -> str:
-    return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
+def verdict_sentence(plan: Plan, tiles: int) -> str:
+    """Whether the budget is held, by what, and at what loss: ``Within the budget: 20 of 24 layers run on …``."""
+    outcome, what = plan.outcome, decision_of(plan, tiles)
+    said = f"{verdict(plan)[0].capitalize()}: {what[0].lower()}{what[1:]}"
+    if outcome is None or not plan.layers or nothing_lost(plan):
+        return f"{said}{beside(plan)}"
+    of = "" if outcome.percent or outcome.drop_type == "relative" else f" of {outcome.metric}"
+    loss = f"mean {outcome.drop_word}{of} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
+    if share := share_of_digital(outcome):
+        loss += f" ({share}; --drop-type relative takes it as such a share)"
+    return f"{said.removesuffix('.')}; {loss}{unmet_because(outcome)}.{beside(plan)}"
 
 
 def partition_head(result: "PartitionResult", details: bool = False) -> str:
@@ -156,10 +137,10 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     lines.append("")
     if outcome is not None and plan.layers:
         lines += [_digital_line(outcome)] if nothing_lost(plan) else _basis_lines(outcome)
-    if not _has_products(result.plan):
+    if not has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
-        costs = f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}"
+        costs = f"estimated cost {amounts(result.cost)}; all digital {amounts(result.digital_cost)}"
         lines.append(f"{costs}{without_text(plan)}")
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
@@ -182,19 +163,6 @@ def _columns_lines(plan: Plan) -> Iterator[str]:
         columns = counted(sum(len(of_layer) for of_layer in plan.digital_columns.values()), "column")
         share = sum(row.macs for row in rows) / plan.macs
         yield f"{columns} of {counted(len(rows), 'layer')} digital, {share_text(share)} of all MACs"
-
-
-def verdict_sentence(plan: Plan, tiles: int) -> str:
-    """Whether the budget is held, by what, and at what loss: ``Within the budget: 20 of 24 layers run on …``."""
-    outcome, what = plan.outcome, decision_of(plan, tiles)
-    said = f"{verdict(plan)[0].capitalize()}: {what[0].lower()}{what[1:]}"
-    if outcome is None or not plan.layers or nothing_lost(plan):
-        return f"{said}{beside(plan)}"
-    of = "" if outcome.percent or outcome.drop_type == "relative" else f" of {outcome.metric}"
-    loss = f"mean {outcome.drop_word}{of} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
-    if share := share_of_digital(outcome):
-        loss += f" ({share}; --drop-type relative takes it as such a share)"
-    return f"{said.removesuffix('.')}; {loss}{unmet_because(outcome)}.{beside(plan)}"
 
 
 def _digital_line(outcome: Outcome) -> str:
@@ -243,10 +211,10 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
         if found is not None:
             predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
             yield f"estimated {outcome.drop_word} {predicted}, verified {drop} ({estimate_basis(found)})"
-    if _has_products(plan) and result.cost is not None:
+    if has_products(plan) and result.cost is not None:
         yield from _objective_lines(outcome)
         if result.figures is not None:
-            from lhc.report.wording.throughput import system_lines
+            from lhc.report.wording.machine import system_lines
 
             yield from system_lines(result.figures, plan)
 
@@ -264,70 +232,93 @@ def _objective_lines(outcome: Outcome | None) -> list[str]:
     return [f"objective {goal}: a layer is on tiles only where that takes less {goal} than a digital core"]
 
 
-def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
-    """Why a budget was not shown to be met, and what would help."""
-    outcome = plan.outcome
-    if found is None or outcome is None:
-        return
-    bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
-    where = "within the limits" if bounded else "on the tiles that layers take anyway"
-    least = points(outcome, found.least.drop)
-    yield f"least {outcome.drop_word} of the placements that were measured, {where}: {least}"
-    nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
-    number = len(layers_among(plan, found.analog))
-    hold = f"the {number} {explained_layers(found, plan, number)} {'holds' if number == 1 else 'hold'}"
-    yield f"nearest budget that {hold}: --max-drop {nearest}"
-    if ways := in_the_way(found, outcome, plan):
-        yield f"in the way: {ways}"
-    for remedy in found.remedies:
-        interval = remedy.evaluation.deciding(outcome.generalized)
-        between = "" if interval is None else f" ({interval_text(outcome, interval)})"
-        word = f"{budget_word(remedy.within)}{'; no difference shown on the same chips' if remedy.none_shown else ''}"
-        yield f"{remedy.change}: {outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}, {word}"
-    yield from (f"not tried: {what}" for what in not_tried(found, plan))
+def statements(report: "Report") -> tuple[tuple[str, str], ...]:
+    """Names and sentences, as far as they are known."""
+    return tuple(_statements(report))
 
 
-def stored_summary(model: OnnxModel) -> str:
-    """The line that sums up the plan that a model carries; empty where it has none."""
-    return next((entry.value for entry in model.proto.metadata_props if entry.key == "lhc.summary"), "")
+def _statements(report: "Report") -> Iterator[tuple[str, str]]:
+    plan, outcome = report.plan, report.plan.outcome
+    if outcome is not None and plan.layers:
+        yield outcome.metric.capitalize(), _quality(plan, outcome)
+        if not nothing_lost(plan):
+            yield "Certainty", _certainty(outcome)
+            yield from (("Further output", f"{capitalized(further_text(one))}.") for one in outcome.further)
+        if checked := conformance_text(plan):
+            yield "Emulation", f"{capitalized(checked)}."
+        healing = healing_text(outcome)
+        if healing is not None:
+            yield "Healing", f"mean {outcome.drop_word} {healing}."
+        if outcome.harmful_calibration is not None:
+            yield "Calibration", f"{capitalized(outcome.harmful_calibration.text)}."
+        if outcome.retrained is not None or outcome.training_note is not None:
+            yield "Retraining", _retraining(outcome, report.plan)
+    digital = digital_layers(plan)
+    if digital:
+        ways = what_brings_more(plan)
+        more = f" More may fit with {ways}." if ways else ""
+        yield "Why not more", f"{layers_stay(len(digital))} digital{never_text(digital)}: {reasons(digital)}.{more}"
+    if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
+        ways, verified = in_the_way(report.infeasibility, outcome, plan), len(report.infeasibility.analog)
+        nearest, hold = points(outcome, report.infeasibility.nearest_budget), "holds" if verified == 1 else "hold"
+        which = f"{verified} {explained_layers(report.infeasibility, plan, verified)}"
+        yield "In the way", f"{ways}. The nearest budget that the {which} {hold}: {nearest}."
+    if helps := what_helps(report.infeasibility, plan):
+        yield "What helps", capitalized(helps)
+    if report.over_time and outcome is not None:
+        yield "Over time", lasting(report.over_time, outcome, report.over_time_type)
+    if report.robustness is not None:
+        yield "Margin", _margin(report.robustness, outcome)
+    if report.costs is not None:
+        faster, less = times_of_digital(report.costs)
+        whole = report.costs.total
+        size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
+        system = report.costs.system
+        rate = "" if system is None else f"; {rate_text(system.throughput)}"
+        left_out = without_text(report.plan)
+        yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model{left_out}{rate}."
 
 
-def inspection_footer(model: OnnxModel, plan: Plan) -> str:
-    """The lines under the table of ``lhc inspect``."""
-    outcome = plan.outcome
-    healing = None if outcome is None else healing_text(outcome)
-    lines = (
-        f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}",
-        f"sensitivities: {basis}" if (basis := ranking_basis(sensitivities_of(plan), plan.agreement)) else "",
-        "" if outcome is None or healing is None else f"mean {outcome.drop_word} {healing}",
-        stored_summary(model),
+def _quality(plan: Plan, outcome: Outcome) -> str:
+    if nothing_lost(plan):
+        return f"{metric_value(outcome.baseline, outcome.percent)}; every layer is digital, so nothing is lost."
+    digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
+    share = share_of_digital(outcome)
+    allowed = f"{points(outcome, outcome.max_drop)}{f' ({share})' if share else ''}"
+    return (
+        f"{digital} digital, {mapped} with the analog layers {time_text(outcome.t_s)} after programming: a mean"
+        f" {outcome.drop_word if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a"
+        f" {outcome.drop_word} of {allowed} is allowed{unmet_because(outcome)}."
     )
-    return "\n".join(line for line in lines if line)
 
 
-def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:
-    """That a model has changed since it was annotated, or that its annotations contradict each other.
-
-    ``plan``: its own, where that was read before.
-    """
-    plan = read_plan(model) if plan is None else plan
-    if plan is None:
-        return
-    compiled = compiled_note(model)
-    if compiled is not None:
-        yield f"note: {model.label}: {compiled}"
-    elif plan.source != model.source:
-        yield f"warning: {model.label} has changed since lhc annotated it; 'lhc partition' judges it again"
-    found = contradictions(model, plan)
-    yield from (f"warning: {model.label}: {problem}" for problem in found[:MOST_NAMED])
-    if len(found) > MOST_NAMED:
-        yield f"warning: and {len(found) - MOST_NAMED} more contradictions; lhc.plan is what counts"
+def _certainty(outcome: Outcome) -> str:
+    what = f"{other_chips(outcome)}{' and other samples' if outcome.generalized else ' on these samples'}"
+    if outcome.chip_interval is not None and len(intervals(outcome)) == 1:
+        what = f"{other_chips(outcome)} on these samples and others alike"
+    tests = tests_text(outcome)
+    again = "" if tests is None else f" {capitalized(tests)}."
+    return (
+        f"for {what}, a mean {outcome.drop_word} of {interval_text(outcome, outcome.interval)}"
+        f" ({level_text(outcome.confidence)} confidence). {capitalized(budget_of_chips(outcome))}."
+        f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}{engine_text(outcome)}.{again}"
+    )
 
 
-def renaming_notes(renamed: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Which nodes were given a name: the first few, and how many more."""
-    for old, new in renamed[:MOST_NAMED]:
-        what = f"a second node called {old!r}" if old else "a node without a name"
-        yield f"{what} is now called {new!r}"
-    if len(renamed) > MOST_NAMED:
-        yield f"and {len(renamed) - MOST_NAMED} more nodes were given a name"
+def _retraining(outcome: Outcome, plan: Plan) -> str:
+    trained, told = outcome.retrained, outcome.training_note
+    text = "" if told is None else f"{told}."
+    if trained is None:
+        return text
+    layers = counted(sum(row.name in trained.layers for row in plan.layers), "analog layer")
+    return (
+        f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers};"
+        f" {outcome.drop_word}s are against the network as it was given. {capitalized(text)}"
+    ).strip()
+
+
+def _margin(found: "Robustness", outcome: Outcome | None) -> str:
+    margin = margin_text(found, budget_of_margin(found, outcome))
+    unlike = f"; {unlike_decision(found)}" if found.differs else ""
+    cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
+    return f"{margin}{'' if cause is None else f': {cause}'}{unlike}."

@@ -10,8 +10,8 @@ from lhc.measure import Budget
 from lhc.pipeline.pipeline_state import Study
 from lhc.pipeline.steps.earlier_tests import as_tested, failed_test, passed_test, with_earlier
 from lhc.plan import Outcome, Plan
-from lhc.report.wording.values import tests_text as told
-from lhc.report.wording.values import unmet_because
+from lhc.report.wording.outcome import tests_text as told
+from lhc.report.wording.outcome import unmet_because
 from tests.report.made_reports import judged, place, transformer
 
 

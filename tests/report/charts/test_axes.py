@@ -23,7 +23,7 @@ from lhc.report.document.builder import over_time
 from lhc.report.document.report import Report
 from lhc.report.exports.markdown import markdown
 from lhc.report.html.sections import sections
-from lhc.report.wording.statements import statements
+from lhc.report.wording.placement import statements
 from lhc.results import AtTime, Evaluation
 
 number = st.floats(-1e6, 1e6, allow_nan=False)

@@ -26,7 +26,7 @@ from lhc.report.document.report import Report
 from lhc.report.exports.formats import KINDS, NotebookReport, read_report
 from lhc.report.exports.markdown import markdown
 from lhc.report.store.report_store import keep, kept, merged, newest
-from lhc.report.wording.statements import statements
+from lhc.report.wording.placement import statements
 from lhc.results import Evaluation
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]

@@ -24,7 +24,9 @@ from lhc.report.exports.markdown import markdown
 from lhc.report.html.page import html
 from lhc.report.html.sections import sections
 from lhc.report.tables.measured_tables import robustness_footer
-from lhc.report.wording.statements import decision, other_samples, statements, times_of_digital, verdict
+from lhc.report.wording.machine import times_of_digital
+from lhc.report.wording.placement import decision, statements, verdict
+from lhc.report.wording.robustness import other_samples
 
 HOSTILE = (
     "</title></script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>\"'`"

@@ -14,8 +14,8 @@ from lhc.report.tables.measured_tables import (
     evaluation_table,
     robustness_footer,
     robustness_table,
-    within_budget,
 )
+from lhc.report.wording.outcome import within_budget
 from lhc.results import AtScale, AtTime, Attribution, Calibration, Evaluation, LayerAttribution, Robustness
 from tests.report.made_reports import judged, place, transformer
 

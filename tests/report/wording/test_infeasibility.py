@@ -6,7 +6,7 @@ from lhc.hardware import Hardware
 from lhc.plan import Decision, Plan
 from lhc.report.document.report import Report
 from lhc.report.wording.infeasibility import left_digital, what_helps
-from lhc.report.wording.statements import statements
+from lhc.report.wording.placement import statements
 
 
 def _within(plan: Plan, number: int, **fields: object) -> Plan:

@@ -13,9 +13,10 @@ from lhc.report.document.report import Report
 from lhc.report.exports.json_documents import analysis_document
 from lhc.report.html.page import html
 from lhc.report.html.sections import sections
-from lhc.report.wording.placement import analysis_footer, infeasibility_lines
-from lhc.report.wording.statements import statements
-from lhc.report.wording.values import shares_error
+from lhc.report.wording.infeasibility import infeasibility_lines
+from lhc.report.wording.model_file import analysis_footer
+from lhc.report.wording.outcome import shares_error
+from lhc.report.wording.placement import statements
 from lhc.results import FrontPoint
 
 

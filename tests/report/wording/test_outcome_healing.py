@@ -19,9 +19,9 @@ from lhc.report.exports.json_documents import evaluations_document, inspection_d
 from lhc.report.exports.markdown import markdown
 from lhc.report.tables.difference import compare
 from lhc.report.tables.measured_results import Evaluations
-from lhc.report.wording.placement import inspection_footer, partition_head
-from lhc.report.wording.statements import statements
-from lhc.report.wording.values import healing_text
+from lhc.report.wording.model_file import inspection_footer
+from lhc.report.wording.outcome import healing_text
+from lhc.report.wording.placement import partition_head, statements
 from tests.report.made_reports import evaluated, judged, place, transformer
 
 BOTH = Healing(

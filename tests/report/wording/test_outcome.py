@@ -13,9 +13,10 @@ from lhc.report.exports.formats import parse_report
 from lhc.report.exports.markdown import markdown
 from lhc.report.html.page import html
 from lhc.report.tables.measured_tables import evaluation_footer, evaluation_table, front_table, robustness_footer
-from lhc.report.wording.placement import infeasibility_lines, verdict_sentence
-from lhc.report.wording.statements import digital_layers, never_text
-from lhc.report.wording.values import intervals
+from lhc.report.wording.infeasibility import infeasibility_lines
+from lhc.report.wording.layers import digital_layers, never_text
+from lhc.report.wording.outcome import intervals
+from lhc.report.wording.placement import verdict_sentence
 from lhc.summary import format_outcome
 
 

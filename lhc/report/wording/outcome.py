@@ -1,23 +1,10 @@
-"""Numbers as people read them; the same in HTML and Markdown."""
+"""Wording of an outcome: budget, drops and intervals, chips, samples, tests and healing."""
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lhc.options.budget import DropType
-from lhc.plan import (
-    Conformance,
-    Estimate,
-    LayerPlan,
-    Outcome,
-    OutputOutcome,
-    Plan,
-    Reason,
-    Sensitivity,
-    TestedPlacement,
-)
-from lhc.plan.sensitivity_texts import found_with_one_copy
+from lhc.plan import Conformance, Estimate, Outcome, OutputOutcome, Plan, TestedPlacement
 from lhc.support.number_formatting import (
     counted,
     counted_samples,
@@ -33,27 +20,20 @@ from lhc.support.number_formatting import (
 )
 
 if TYPE_CHECKING:
-    from lhc.results import Attribution, Evaluation, LayerAttribution, Robustness, SensitivityTable
+    from lhc.results import Attribution, Evaluation, Robustness, SensitivityTable
 
 __all__ = [
-    "CALIBRATION_NOTE",
-    "EFFECTS",
-    "REASONS",
-    "SHARES_NOTE",
     "agreement_text",
     "budget_for",
     "budget_of_chips",
     "budget_text",
     "budget_word",
-    "calibrations",
     "capitalized",
     "comparable",
     "conformance_text",
     "draws_word",
-    "effect_share",
     "engine_text",
     "estimate_basis",
-    "fixed",
     "further_text",
     "gain_text",
     "healing_text",
@@ -64,68 +44,31 @@ __all__ = [
     "of_budget",
     "other_chips",
     "points",
-    "reasons",
     "samples_basis",
     "samples_text",
     "share_of_digital",
-    "shown_damage",
+    "shares_error",
     "shown_kind",
     "tested_text",
     "tests_text",
     "unmet_because",
-    "with_one_copy",
+    "within_budget",
 ]
-
-REASONS: dict[Reason, str] = {
-    "eligible": "not decided",
-    "budget": "within the budget together",
-    "sensitivity": "not shown to fit the budget",
-    "cost": "costs more on tiles than it saves",
-    "strategy": "placed by the strategy's rule",
-    "placed": "as it was placed, not shown to fit the budget",
-    "forced": "fixed by the user",
-    "excluded": "left out by the user",
-    "not-judged": "that no judged output depends on",
-    "no-static-weight": "no constant weights",
-    "unsupported": "not supported on tiles",
-    "adapter": "an adapter, digital on purpose",
-    "columns": "the worst columns of a layer, digital on purpose",
-    "parity": "the emulation does not reproduce it",
-    "tiles": "no tiles left",
-}
-"""What a reason means, in a few words."""
 
 CHIPS_COUNT = 0.1
 """Part of the square of a half-width below which chips hardly make it: without them it would be 5 % less."""
-EFFECTS = {
-    "dac": "DAC",
-    "adc": "ADC",
-    "programming": "programming noise",
-    "drift": "drift",
-    "read": "read noise",
-    "output": "output noise",
-    "faults": "faults of chips",
-    "weights": "rounding of weights",
-    "wires": "IR drop",
-}
-"""Names of the effects that damage is attributed to."""
 
 
-def fixed(values: Sequence[float]) -> list[str]:
-    """Numbers with equally many decimals, three significant digits for the greatest; what rounds to 0 is ``<…``.
+def points(outcome: Outcome, value: float) -> str:
+    """A drop, with the unit that it is in."""
+    return drop_text(value, outcome.percent, outcome.drop_type, outcome.max_drop)
 
-    >>> fixed([0.0348, 0.00519, 0.0000469, 0.0])
-    ['0.0348', '0.0052', '<0.0001', '0.0000']
-    >>> fixed([1234.5, 0.2])
-    ['1234', '<1']
-    """
-    greatest = max((abs(value) for value in values), default=0.0)
-    decimals = min(max(2 - math.floor(math.log10(greatest)), 0), 8) if greatest > 0 else 0
-    least = 10.0**-decimals
-    return [
-        f"<{least:.{decimals}f}" if 0 < value < least / 2 else f"{round(value, decimals) + 0.0:.{decimals}f}"
-        for value in values
-    ]
+
+def share_of_digital(outcome: Outcome) -> str:
+    """What part of the digital value a budget is; empty where it is given so, or in points, which have a scale."""
+    if outcome.percent or outcome.drop_type == "relative" or not outcome.baseline:
+        return ""
+    return f"{share_text(outcome.max_drop / abs(outcome.baseline))} of the digital value"
 
 
 def budget_text(value: float, share: bool = False) -> str:
@@ -144,23 +87,6 @@ def budget_text(value: float, share: bool = False) -> str:
     if float(shown) / scale < value:
         shown = number_text(scale * value + 10.0 ** (math.floor(math.log10(scale * value)) - 3))
     return f"{shown}{unit}"
-
-
-def points(outcome: Outcome, value: float) -> str:
-    """A drop, with the unit that it is in."""
-    return drop_text(value, outcome.percent, outcome.drop_type, outcome.max_drop)
-
-
-def share_of_digital(outcome: Outcome) -> str:
-    """What part of the digital value a budget is; empty where it is given so, or in points, which have a scale."""
-    if outcome.percent or outcome.drop_type == "relative" or not outcome.baseline:
-        return ""
-    return f"{share_text(outcome.max_drop / abs(outcome.baseline))} of the digital value"
-
-
-def capitalized(text: str) -> str:
-    """A sentence with a capital letter in front, and all others as they are."""
-    return text[:1].upper() + text[1:]
 
 
 def budget_word(met: bool) -> str:
@@ -184,17 +110,6 @@ def unmet_because(outcome: Outcome) -> str:
     return ", but an earlier test of the same weights did not show it, and another one does not make up for that"
 
 
-def further_text(one: OutputOutcome) -> str:
-    """How a placement did at an output that was judged beside the first."""
-    value, baseline = (metric_value(v, one.percent) for v in (one.value, one.baseline))
-    drop, allowed = (drop_text(v, one.percent, "absolute", one.max_drop) for v in (one.drop, one.max_drop))
-    between = drop_interval(one.interval, one.percent, "absolute", one.max_drop)
-    return (
-        f"output {one.output!r} beside it: digital {one.metric} {baseline}, mapped {value}; mean"
-        f" {drop_word(one.higher_is_better)} {drop} ({between}), {allowed} allowed: {budget_word(one.within_budget)}"
-    )
-
-
 def _narrowing(outcome: Outcome) -> str:
     """What narrows the interval: no further chips where samples alone decide its width."""
     assert outcome.interval is not None
@@ -206,6 +121,17 @@ def _narrowing(outcome: Outcome) -> str:
         return f"more {draws_word(outcome)}s or samples"
     many = f" (about {enough(count, half, room)} in all, if that is its mean {outcome.drop_word})" if room else ""
     return f"more {what}{many}"
+
+
+def further_text(one: OutputOutcome) -> str:
+    """How a placement did at an output that was judged beside the first."""
+    value, baseline = (metric_value(v, one.percent) for v in (one.value, one.baseline))
+    drop, allowed = (drop_text(v, one.percent, "absolute", one.max_drop) for v in (one.drop, one.max_drop))
+    between = drop_interval(one.interval, one.percent, "absolute", one.max_drop)
+    return (
+        f"output {one.output!r} beside it: digital {one.metric} {baseline}, mapped {value}; mean"
+        f" {drop_word(one.higher_is_better)} {drop} ({between}), {allowed} allowed: {budget_word(one.within_budget)}"
+    )
 
 
 def tests_text(outcome: Outcome) -> str | None:
@@ -257,11 +183,6 @@ def shown_kind(found: "Evaluation", outcome: Outcome | None, kind: DropType = "a
     return outcome.drop_type if outcome is not None and found.baseline and of_budget(found, outcome) else kind
 
 
-def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
-    """An interval of drops, the unit once."""
-    return drop_interval(interval, outcome.percent, outcome.drop_type, outcome.max_drop)
-
-
 def comparable(found: "Evaluation", outcome: Outcome) -> bool:
     """Whether drops are against the same network as the budget: where weights were trained, the one that was given."""
     return found.against == (None if outcome.retrained is None else outcome.retrained.source)
@@ -272,11 +193,30 @@ def of_budget(found: "Evaluation", outcome: Outcome | None) -> bool:
     return outcome is not None and comparable(found, outcome) and found.metric == outcome.metric
 
 
+def within_budget(found: "Evaluation", outcome: Outcome | None, drop_type: str = "absolute") -> bool | None:
+    """Whether a mean drop is shown to be within a placement's budget.
+
+    None where there is none to compare with: in another metric, or against another network.
+
+    Args:
+        drop_type: of the evaluation's drops.
+    """
+    if outcome is None or not of_budget(found, outcome):
+        return None
+    interval = found.deciding(outcome.generalized)
+    return interval is not None and interval[1] <= budget_for(found, outcome, drop_type)
+
+
 def network_against(found: "Evaluation", outcome: Outcome | None) -> str:
     """The network that drops are against."""
     if found.against is None if outcome is None else comparable(found, outcome):
         return "the network as it was given"
     return "the trained weights" if found.against is None else "another network"
+
+
+def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
+    """An interval of drops, the unit once."""
+    return drop_interval(interval, outcome.percent, outcome.drop_type, outcome.max_drop)
 
 
 def intervals(outcome: Outcome) -> list[tuple[str, tuple[float, float] | None, bool]]:
@@ -331,6 +271,13 @@ def samples_text(outcome: Outcome) -> str:
     return f"not held out: fewer than {least}"
 
 
+def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:
+    """How many samples judge, and how many others every chip was calibrated on."""
+    what = "others" if found.documents is None else "other windows"
+    others = f" and {found.calibrated} {what} that every chip was calibrated on" if found.calibrated else ""
+    return f"{counted_samples(found.samples, found.documents)}{others}"
+
+
 def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
     """What outputs are multiplied by against drift: the mean, and from where to where.
 
@@ -367,6 +314,11 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
     return f"the budget is of the mean over {over} and of {share} of them; {one_by_one}, which {shows} {share} of all"
 
 
+def engine_text(found: Outcome) -> str:
+    """How products were computed, where that is not as exact as by default."""
+    return "" if found.engine == "fast" else f", computed by the engine {found.engine}"
+
+
 def conformance_text(plan: Plan) -> str | None:
     """How the emulation of a placement agrees with its definition; None where it was not checked."""
     outcome = plan.outcome
@@ -395,63 +347,6 @@ def agreement_text(found: Conformance | None, engine: str, reason: str | None) -
     return f"emulation checked against aihwkit: {counts}, {within * share:.2g} % one ADC step apart, {more}"
 
 
-def engine_text(found: Outcome) -> str:
-    """How products were computed, where that is not as exact as by default."""
-    return "" if found.engine == "fast" else f", computed by the engine {found.engine}"
-
-
-def reasons(layers: Sequence[LayerPlan]) -> str:
-    """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
-    found = Counter(REASONS[layer.reason] for layer in layers).most_common()
-    return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
-
-
-def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:
-    """How many samples judge, and how many others every chip was calibrated on."""
-    what = "others" if found.documents is None else "other windows"
-    others = f" and {found.calibrated} {what} that every chip was calibrated on" if found.calibrated else ""
-    return f"{counted_samples(found.samples, found.documents)}{others}"
-
-
-def with_one_copy(plan: Plan) -> str:
-    """How many layers an estimate of damage counts with fewer copies of their weights than others; empty: none."""
-    number = len(found_with_one_copy(plan.layers))
-    return f"{counted(number, 'layer')} with one copy" if number else ""
-
-
-SHARES_NOTE = (
-    "effects act together (noise pushes outputs into saturation, or drowns rounding), so shares need not add up to"
-    " 100 %: without one of them, part of what another one does may go away or come up too"
-)
-CALIBRATION_NOTE = (
-    "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides"
-    " if it saw the very read noise of inference, which no machine can"
-)
-
-
-def calibrations(found: "Attribution") -> dict[str, str]:
-    """Which figures of the calibration of chips layers have, and what columns of them are called."""
-    names = {"calibration": "calibration", "frozen": "more if frozen"}
-    return {
-        name: text
-        for name, text in names.items()
-        if any(getattr(layer, name) is not None for layer in found.layers.values())
-    }
-
-
-def shown_damage(found: Sensitivity | None) -> str:
-    """A damage; in brackets where it may be none."""
-    if found is None:
-        return "-"
-    held = found.interval is None or found.interval[0] <= 0 <= found.interval[1]
-    return f"({found.mean:.2g})" if held else f"{found.mean:.2g}"
-
-
-def effect_share(layer: "LayerAttribution", effect: str) -> str:
-    """How much of a layer's damage goes away without an effect; in brackets where it may be none.
-
-    Absolute where the layer does no damage: a share of it means nothing.
-    """
-    share = layer.share(effect)
-    text = f"{layer.effects[effect].mean:.2g}" if share is None else share_text(share, 0)
-    return text if layer.is_shown(effect) else f"({text})"
+def capitalized(text: str) -> str:
+    """A sentence with a capital letter in front, and all others as they are."""
+    return text[:1].upper() + text[1:]

@@ -4,7 +4,7 @@ import re
 
 from lhc.plan import Plan
 from lhc.report.document.report import Report
-from lhc.report.wording.citations import bibtex
+from lhc.report.exports.bibtex import bibtex
 
 
 def entries(plan: Plan) -> list[str]:

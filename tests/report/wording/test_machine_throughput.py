@@ -16,7 +16,7 @@ from lhc.report.document.builder import build_report
 from lhc.report.document.report import Report
 from lhc.report.exports.json_documents import fields_of
 from lhc.report.html.page import html
-from lhc.report.wording.throughput import system_lines
+from lhc.report.wording.machine import system_lines
 from lhc.summary import summary
 
 TITLES = cast("Plan", SimpleNamespace(titles={"a": "block/a", "b": "b"}))

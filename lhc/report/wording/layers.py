@@ -1,0 +1,130 @@
+"""Wording of single layers: reasons of their placement, and the effects that their damage comes from."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lhc.plan import LayerPlan, Plan, Reason, Sensitivity
+from lhc.plan.layer_plan import NEVER_ANALOG
+from lhc.plan.recurrent_steps import folded
+from lhc.plan.sensitivity_texts import found_with_one_copy
+from lhc.support.number_formatting import counted, share_text
+
+if TYPE_CHECKING:
+    from lhc.results import Attribution, LayerAttribution
+
+__all__ = [
+    "CALIBRATION_NOTE",
+    "EFFECTS",
+    "REASONS",
+    "SHARES_NOTE",
+    "calibrations",
+    "digital_layers",
+    "effect_share",
+    "never_text",
+    "reasons",
+    "shown_damage",
+    "with_one_copy",
+]
+
+REASONS: dict[Reason, str] = {
+    "eligible": "not decided",
+    "budget": "within the budget together",
+    "sensitivity": "not shown to fit the budget",
+    "cost": "costs more on tiles than it saves",
+    "strategy": "placed by the strategy's rule",
+    "placed": "as it was placed, not shown to fit the budget",
+    "forced": "fixed by the user",
+    "excluded": "left out by the user",
+    "not-judged": "that no judged output depends on",
+    "no-static-weight": "no constant weights",
+    "unsupported": "not supported on tiles",
+    "adapter": "an adapter, digital on purpose",
+    "columns": "the worst columns of a layer, digital on purpose",
+    "parity": "the emulation does not reproduce it",
+    "tiles": "no tiles left",
+}
+"""What a reason means, in a few words."""
+
+
+def reasons(layers: Sequence[LayerPlan]) -> str:
+    """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
+    found = Counter(REASONS[layer.reason] for layer in layers).most_common()
+    return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
+
+
+def digital_layers(plan: Plan) -> tuple[LayerPlan, ...]:
+    """The layers that are digital, of those that `decision_of` counts: steps of an operator are one, columns none."""
+    rows = folded(plan).layers
+    return tuple(row for row in rows if row.placement == "digital" and row.reason not in ("eligible", "columns"))
+
+
+def never_text(digital: Sequence[LayerPlan]) -> str:
+    """How many of them cannot be analog, which `decision_of` leaves out; nothing where all can."""
+    never = sum(row.reason in NEVER_ANALOG for row in digital)
+    which = "none of which can" if never == len(digital) else f"{never} of which cannot"
+    return f", {which} be analog" if never else ""
+
+
+def layers_stay(number: int) -> str:
+    return f"{counted(number, 'layer')} {'stays' if number == 1 else 'stay'}"
+
+
+def with_one_copy(plan: Plan) -> str:
+    """How many layers an estimate of damage counts with fewer copies of their weights than others; empty: none."""
+    number = len(found_with_one_copy(plan.layers))
+    return f"{counted(number, 'layer')} with one copy" if number else ""
+
+
+EFFECTS = {
+    "dac": "DAC",
+    "adc": "ADC",
+    "programming": "programming noise",
+    "drift": "drift",
+    "read": "read noise",
+    "output": "output noise",
+    "faults": "faults of chips",
+    "weights": "rounding of weights",
+    "wires": "IR drop",
+}
+"""Names of the effects that damage is attributed to."""
+
+
+SHARES_NOTE = (
+    "effects act together (noise pushes outputs into saturation, or drowns rounding), so shares need not add up to"
+    " 100 %: without one of them, part of what another one does may go away or come up too"
+)
+
+
+CALIBRATION_NOTE = (
+    "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides"
+    " if it saw the very read noise of inference, which no machine can"
+)
+
+
+def calibrations(found: "Attribution") -> dict[str, str]:
+    """Which figures of the calibration of chips layers have, and what columns of them are called."""
+    names = {"calibration": "calibration", "frozen": "more if frozen"}
+    return {
+        name: text
+        for name, text in names.items()
+        if any(getattr(layer, name) is not None for layer in found.layers.values())
+    }
+
+
+def shown_damage(found: Sensitivity | None) -> str:
+    """A damage; in brackets where it may be none."""
+    if found is None:
+        return "-"
+    held = found.interval is None or found.interval[0] <= 0 <= found.interval[1]
+    return f"({found.mean:.2g})" if held else f"{found.mean:.2g}"
+
+
+def effect_share(layer: "LayerAttribution", effect: str) -> str:
+    """How much of a layer's damage goes away without an effect; in brackets where it may be none.
+
+    Absolute where the layer does no damage: a share of it means nothing.
+    """
+    share = layer.share(effect)
+    text = f"{layer.effects[effect].mean:.2g}" if share is None else share_text(share, 0)
+    return text if layer.is_shown(effect) else f"({text})"
