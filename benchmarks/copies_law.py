@@ -52,14 +52,14 @@ def main() -> None:
         hardware = without(study.plan.hardware, given.without)
         images = study.task.with_metric(get_metric("kl"))
         calibration = calibration_block(images.take(np.arange(IMAGES, IMAGES + 256))) if given.calibrated else None
-        bench = replace(study.bench(images.head(IMAGES)), hardware=hardware, calibration=calibration)
+        evaluator = replace(study.evaluator(images.head(IMAGES)), hardware=hardware, calibration=calibration)
         for layer in (one.partition("/")[2] for one in layers):
             cells = []
             for copies in (k for k in given.copies if k < 9 or layer == "conv1"):
                 calibrated = ["calibrated"] if given.calibrated else []
                 key = "|".join([network, layer, str(copies), *given.without, *calibrated])
                 if len(found.get(key, ())) < given.chips:
-                    copied = replace(bench, copies=Copies({layer: copies}))
+                    copied = replace(evaluator, copies=Copies({layer: copies}))
                     measured = copied.measure(frozenset({layer}), range(given.chips), key)
                     found[key] = measured.drops.tolist()
                     write_file(given.out, lambda file: file.write(json.dumps(found).encode()))

@@ -68,7 +68,7 @@ def _measured(what: str, share: float) -> list[float]:
     with Running(options) as running:
         study = preparation(options).apply(begin(options, running, open_model("resnet20")))
         analog = frozenset(study.measurable) - (_worst(study, share) if what == "layers" else set())
-        drops = study.bench(study.splits.verify).measure(analog, range(CHIPS), f"{what} {share:g}").drops
+        drops = study.evaluator(study.splits.verify).measure(analog, range(CHIPS), f"{what} {share:g}").drops
     rows = [row for row in study.plan.layers if row.name not in analog]
     weights = sum(row.parameters for row in rows) / sum(row.parameters for row in study.plan.layers)
     macs = sum(row.macs for row in rows) / study.plan.macs

@@ -54,13 +54,13 @@ def main() -> None:
                         for n, size in ((chip, given.images), (chip + 1, CALIBRATION))
                     )
                     faults = Faults(stuck_low=share / 2, stuck_high=share / 2, remap=known > 0, found=known)
-                    bench = replace(
-                        study.bench(judged),
+                    evaluator = replace(
+                        study.evaluator(judged),
                         hardware=hardware.model_copy(update={"faults": faults}),
                         copies=copies,
                         calibration=calibration_block(other) if hardware.corrects_outputs else None,
                     )
-                    found[key] = float(bench.measure(analog, range(chip, chip + 1), key).drops[0])
+                    found[key] = float(evaluator.measure(analog, range(chip, chip + 1), key).drops[0])
                     write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
                 drops.append(found[key])
             figures = summarize(np.array(drops), 0.9)

@@ -21,7 +21,7 @@ import torch
 
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure import Bench, measure_sensitivity
+from lhc.measure import PlacementEvaluator, measure_sensitivity
 from lhc.measure.sensitivity.fisher_prediction import FisherSensitivity, fisher_sensitivity
 from lhc.model import OnnxModel
 from lhc.models import cifar10
@@ -84,14 +84,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     task = Task({"x": cifar10.load("test")[0][: options.images]}, None, get_metric("kl"))
     names = [layer.name for layer in graph.candidates]
 
-    def bench() -> Bench:
-        return Bench(model, graph, hardware, task, seed=options.seed, draws=options.draws, t_s=hardware.t_inference_s)
+    def evaluator() -> PlacementEvaluator:
+        return PlacementEvaluator(
+            model, graph, hardware, task, seed=options.seed, draws=options.draws, t_s=hardware.t_inference_s
+        )
 
-    _warm(bench(), graph, names[-1:])
-    predicted, prediction_s = timed(lambda: fisher_sensitivity(bench(), graph, names))
+    _warm(evaluator(), graph, names[-1:])
+    predicted, prediction_s = timed(lambda: fisher_sensitivity(evaluator(), graph, names))
     print(f"predicted: {prediction_s:.1f} s", file=sys.stderr, flush=True)
     chosen = names[options.every // 3 :: options.every]
-    measured, measurement_s = timed(lambda: measure_sensitivity(bench(), graph, chosen))
+    measured, measurement_s = timed(lambda: measure_sensitivity(evaluator(), graph, chosen))
     measurement_s *= len(names) / len(chosen)
     found = agreement(predicted.table, measured)
     print(table(chosen, predicted, measured).render("markdown"))
@@ -111,10 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def _warm(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> None:
+def _warm(evaluator: PlacementEvaluator, graph: LayerGraph, names: Sequence[str]) -> None:
     """Load what both methods import, so that neither pays for it."""
-    fisher_sensitivity(bench, graph, names)
-    measure_sensitivity(bench, graph, names)
+    fisher_sensitivity(evaluator, graph, names)
+    measure_sensitivity(evaluator, graph, names)
 
 
 def _parser() -> argparse.ArgumentParser:

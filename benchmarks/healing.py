@@ -90,13 +90,13 @@ def main() -> None:
                         for n, size in ((chip, IMAGES), (chip + 1, CALIBRATION))
                     )
                     compensation = study.plan.hardware.compensation.model_copy(update={"outputs": outputs})
-                    bench = replace(
-                        study.bench(judged),
+                    evaluator = replace(
+                        study.evaluator(judged),
                         hardware=study.plan.hardware.model_copy(update={"compensation": compensation}),
                         copies=copies[name],
                         calibration=calibration_block(other),
                     )
-                    found[key] = float(bench.measure(analog, range(chip, chip + 1), key).drops[0])
+                    found[key] = float(evaluator.measure(analog, range(chip, chip + 1), key).drops[0])
                     write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
                 drops.append(found[key])
             figures = summarize(np.array(drops), 0.9)

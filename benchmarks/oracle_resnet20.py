@@ -68,20 +68,20 @@ def oracle(file: Path, samples: int, chips: int) -> Iterator[Row]:
     """Steps of the path from the first that may fail, until one is far beyond the budget."""
     asked = options(samples, OTHER_CHIPS)
     study = preparation(asked).apply(read(asked, Running(), None))
-    everything, few = study.bench(study.task), study.task.head(1000)
-    predicting = study.bench(few.with_metric(ranking_metric(few.metric, everything.example_output)))
+    everything, few = study.evaluator(study.task), study.task.head(1000)
+    predicting = study.evaluator(few.with_metric(ranking_metric(few.metric, everything.example_output)))
     plan = study.plan.with_sensitivities(sensitivities(predicting, study.measurable).layers)
     macs = {layer.name: layer.macs for layer in plan.layers}
     groups = sorted(
         map(frozenset, study.graph.tied(study.measurable)),
         key=lambda group: damage_of(study.graph, plan, group) / sum(macs[name] for name in group),
     )
-    bench = replace(everything, draws=chips)
+    evaluator = replace(everything, draws=chips)
     for count in range(FIRST, len(groups) + 1):
         step = groups[0].union(*groups[:count])
 
         def measured(step: frozenset[str] = step) -> Row:
-            found = bench.evaluate(step)
+            found = evaluator.evaluate(step)
             return {"macs": sum(macs[name] for name in step) / plan.macs, "drop": found.drop, "std": found.std}
 
         row = kept(file, f"oracle {samples} {chips} {count}", measured)

@@ -60,15 +60,15 @@ def main() -> None:
             study, analog, _ = read_placed(options, Running(), None)
             for chip in range(CHIPS):
                 first = (chip + round_) % CHIPS * IMAGES
-                bench = study.bench(study.task.take(np.arange(first, first + IMAGES)))
+                evaluator = study.evaluator(study.task.take(np.arange(first, first + IMAGES)))
                 for label, t_s in times(study).items():
                     for name, digital in DIGITAL.items():
                         key = "|".join([preset, label, name, str(chip), str(round_)])
                         if key in found:
                             continue
                         placement = analog - frozenset(digital.split())
-                        measured = bench.measure(placement, range(chip, chip + 1), key, t_s)
-                        found[key] = [float(measured.values[0]), bench.baseline]
+                        measured = evaluator.measure(placement, range(chip, chip + 1), key, t_s)
+                        found[key] = [float(measured.values[0]), evaluator.baseline]
                         write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
                 print(preset, "chip", chip, "round", round_, flush=True)
 

@@ -114,10 +114,10 @@ def judge(folder: Path, shares: list[str], labels: list[str], tiles: int | None)
                     if key in found:
                         continue
                     images = task.take(np.arange(chip * IMAGES, (chip + 1) * IMAGES))
-                    bench = study.bench(images)
-                    bench = bench if tiles is None else replace(bench, copies=Copies(copies[share]))
-                    measured = bench.measure(placement, range(chip, chip + 1), key, TIMES[label])
-                    found[key] = [float(measured.values[0]), given.bench(images).baseline]
+                    evaluator = study.evaluator(images)
+                    evaluator = evaluator if tiles is None else replace(evaluator, copies=Copies(copies[share]))
+                    measured = evaluator.measure(placement, range(chip, chip + 1), key, TIMES[label])
+                    found[key] = [float(measured.values[0]), given.evaluator(images).baseline]
                     write_file(where, lambda file: file.write(json.dumps(found, indent=0).encode()))
                 print(name, label, what, summary(found, name, label, what), flush=True)
 

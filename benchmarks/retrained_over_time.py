@@ -38,7 +38,7 @@ def samples(network: str) -> list[Task]:
 def row(study: Study, analog: frozenset[str], parts: list[Task], digital: list[float], seconds: float) -> list[str]:
     """Mean value, and the drop with its interval, in points."""
     values = [
-        float(study.bench(part).measure(analog, range(chip, chip + 1), f"chip {chip}", seconds).values[0])
+        float(study.evaluator(part).measure(analog, range(chip, chip + 1), f"chip {chip}", seconds).values[0])
         for chip, part in enumerate(parts)
     ]
     drop = summarize(np.array(digital) - np.array(values), 0.9, 0.0)
@@ -58,7 +58,7 @@ def main() -> None:
     task = parts[0]
     retrained, analog, _ = read_placed(RunOptions(options.retrained, task), Running(), None)
     given, _, _ = read_placed(RunOptions(options.network, task, placement=analog), Running(), None)
-    digital = [given.bench(part).baseline for part in parts]
+    digital = [given.evaluator(part).baseline for part in parts]
     rows = []
     for label in options.time or TIMES:
         both = (row(study, analog, parts, digital, TIMES[label]) for study in (given, retrained))

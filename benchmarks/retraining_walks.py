@@ -50,8 +50,8 @@ def judged(network: str, path: Path, parts: list[Task]) -> tuple[list[float], li
     given, _, _ = read_placed(RunOptions(network, parts[0], all_analog=True), Running(), None)
     chips, digital = [], []
     for chip, images in enumerate(parts):
-        chips.append(float(study.bench(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
-        digital.append(given.bench(images).baseline)
+        chips.append(float(study.evaluator(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
+        digital.append(given.evaluator(images).baseline)
     return chips, digital
 
 

@@ -33,7 +33,7 @@ import lhc
 from benchmarks.timing import options, write
 from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.gradient_worker import CalibrateAlone
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.workers.processes import SerialWorkers, _load, packed
 from lhc.measure.workers.scheduler import Desk, WorkUnit
 from lhc.runtime import HybridExecutor
@@ -44,7 +44,7 @@ __all__ = ["main"]
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
 PARTS = (
     (Scorer, "_digital_output", "samples of a setting"),
-    (Setting, "executor", "placement"),
+    (WorkContext, "executor", "placement"),
     (Scorer, "_observe_digitally", "placement"),
     (HybridExecutor, "open", "placement"),
     (Scorer, "_programmed", "chip"),
@@ -119,10 +119,10 @@ class NotingWorkers(SerialWorkers):
     def __init__(self) -> None:
         super().__init__()
         self.noted, self._names, self._last = Noted(), dict[int, str](), time.process_time()
-        self._settings: list[Setting] = []
+        self._settings: list[WorkContext] = []
         self._spent, self._depth = defaultdict[str, float](float), 0
 
-    def name(self, setting: Setting) -> str:
+    def name(self, setting: WorkContext) -> str:
         """Of its content."""
         if id(setting) not in self._names:
             self._settings.append(setting)  # so that the number is not given to another one
@@ -144,11 +144,11 @@ class NotingWorkers(SerialWorkers):
 
         return worked
 
-    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+    def expect(self, setting: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
         """See `Workers`."""
         self._note("expect", setting, [list(certain), list(perhaps)])
 
-    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, setting: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
         units = list(units)
         name = self._note("run", setting, [units])
@@ -164,7 +164,7 @@ class NotingWorkers(SerialWorkers):
             self._last += time.process_time() - begun  # what was between stays to the search
             yield number, result
 
-    def _noted_unit(self, setting: Setting, name: str, unit: WorkUnit) -> list[Array]:
+    def _noted_unit(self, setting: WorkContext, name: str, unit: WorkUnit) -> list[Array]:
         """Do a unit, and note its parts and the rest."""
         self._spent.clear()
         begun = time.process_time()
@@ -178,7 +178,7 @@ class NotingWorkers(SerialWorkers):
         self.noted.rest[name, unit.work.shared[0], unit.samples].append(seconds)
         return result
 
-    def _share(self, setting: Setting, name: str, unit: WorkUnit) -> None:
+    def _share(self, setting: WorkContext, name: str, unit: WorkUnit) -> None:
         """What calibrations of chips have in common: one takes less than half of two."""
         assert isinstance(unit.work, CalibrateAlone)
         begun = time.process_time()
@@ -188,7 +188,7 @@ class NotingWorkers(SerialWorkers):
         self.noted.parts["placement", name, unit.work.shared[0]] = shared
         times[:] = [seconds - shared for seconds in times]
 
-    def _note(self, what: str, setting: Setting, units: list[list[WorkUnit]]) -> str:
+    def _note(self, what: str, setting: WorkContext, units: list[list[WorkUnit]]) -> str:
         name, now = self.name(setting), time.process_time()
         self.noted.events.append((what, name, units, now - self._last))
         self._last = time.process_time()

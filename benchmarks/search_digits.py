@@ -21,7 +21,7 @@ from pathlib import Path
 import lhc
 from lhc.commands.partition import preparation
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running, evaluation, measure_sensitivity, ranking_metric
+from lhc.measure import PlacementEvaluator, Running, evaluation, measure_sensitivity, ranking_metric
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import Goal, SearchOptions, damage_of, strategy_of, wanted_together
 from lhc.pipeline.pipeline_state import Study
@@ -41,18 +41,18 @@ class Measured:
     """Evaluations of placements on fixed samples and chips; each placement is measured once.
 
     Attributes:
-        bench: samples and chips.
+        evaluator: samples and chips.
         found: what was measured.
     """
 
-    bench: Bench
+    evaluator: PlacementEvaluator
     found: dict[frozenset[str], Evaluation] = field(default_factory=dict)
 
     def evaluate(self, placement: frozenset[str]) -> Evaluation:
         """Value and drop of a placement."""
         if placement not in self.found:
-            measured = self.bench.measure(placement, range(self.bench.draws))
-            self.found[placement] = evaluation(measured, self.bench, False)
+            measured = self.evaluator.measure(placement, range(self.evaluator.draws))
+            self.found[placement] = evaluation(measured, self.evaluator, False)
         return self.found[placement]
 
 
@@ -78,14 +78,14 @@ class TableJudge:
 
 
 def ranked(seed: int) -> tuple[Study, Measured]:
-    """Digits with sensitivities on the ranking samples, and a bench on the samples of the search."""
+    """Digits with sensitivities on the ranking samples, and an evaluator on the samples of the search."""
     hardware = Hardware.load("lionheart").with_drift_compensation_alone()
     options = PartitionOptions("digits-narrow", draws=DRAWS, seed=seed, hardware=hardware)
     study = preparation(options).apply(read(options, Running(), None))
     splits = study.splits
-    select = study.bench(splits.rank)
+    select = study.evaluator(splits.rank)
     samples = splits.rank.with_metric(ranking_metric(select.metric, select.example_output))
-    table = measure_sensitivity(study.bench(samples), study.graph, study.measurable)
+    table = measure_sensitivity(study.evaluator(samples), study.graph, study.measurable)
     plan = study.plan.with_sensitivities(table.layers)
     return replace(study, plan=plan), Measured(select)
 

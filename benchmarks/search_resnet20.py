@@ -50,19 +50,19 @@ def main() -> None:
     asked = PartitionOptions("resnet20", samples=options.images, draws=options.draws, hardware=hardware)
     study = preparation(asked).apply(read(asked, Running(), None))
     half = options.images // 2
-    bench = study.bench(study.task.head(half))
+    evaluator = study.evaluator(study.task.head(half))
     rest = study.task.take(np.arange(half, options.images)).with_metric(
-        ranking_metric(bench.metric, bench.example_output)
+        ranking_metric(evaluator.metric, evaluator.example_output)
     )
     begun = time.process_time()
-    table = sensitivities(study.bench(rest), study.measurable)
+    table = sensitivities(study.evaluator(rest), study.measurable)
     plan = study.plan.with_sensitivities(table.layers)
-    print(f"ranking: {time.process_time() - begun:.0f} CPU seconds; baseline {bench.baseline:.4f}", flush=True)
+    print(f"ranking: {time.process_time() - begun:.0f} CPU seconds; baseline {evaluator.baseline:.4f}", flush=True)
     rows = []
     for name, objective in CASES:
-        judge = TableJudge(Measured(bench), options.max_drop)
+        judge = TableJudge(Measured(evaluator), options.max_drop)
         begun = time.process_time()
-        curved = curvatures(bench, plan.eligible) if "curvatures" in strategy_of(name).requires else {}
+        curved = curvatures(evaluator, plan.eligible) if "curvatures" in strategy_of(name).requires else {}
         wanted = SearchOptions(Goal(objective), max_drop=options.max_drop, curvatures=curved)
         analog = strategy_of(name)(judge, wanted).run(study.graph, plan).plan.analog
         seconds = time.process_time() - begun

@@ -15,7 +15,7 @@ import torch
 from benchmarks.aihwkit_sensitivity import layer_names, log_probabilities
 from benchmarks.timing import Spent, analog_copy, images, options, resnet20, timed, write
 from lhc.hardware import Hardware
-from lhc.measure import Bench, measure_sensitivity
+from lhc.measure import PlacementEvaluator, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -58,10 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     task = Task({graph.inputs[0]: x[: chosen.images]}, None, get_metric("kl"))
     names = [layer.name for layer in graph.candidates]
     hardware = Hardware.load("lionheart")
-    measure_sensitivity(Bench(model, graph, hardware, task.head(8), draws=2, t_s=86400.0), graph, names[:1])
+    measure_sensitivity(
+        PlacementEvaluator(model, graph, hardware, task.head(8), draws=2, t_s=86400.0), graph, names[:1]
+    )
     with timed() as ours:
-        bench = Bench(model, graph, hardware, task, draws=chosen.draws, t_s=86400.0)
-        table = measure_sensitivity(bench, graph, names, half_width=chosen.half_width)
+        evaluator = PlacementEvaluator(model, graph, hardware, task, draws=chosen.draws, t_s=86400.0)
+        table = measure_sensitivity(evaluator, graph, names, half_width=chosen.half_width)
     rows = table.layers.values()
     widths = [(r.interval[1] - r.interval[0]) / (2 * r.mean) for r in rows if r.interval is not None]
     reached = sum(width <= chosen.half_width for width in widths)

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.timing import Images, Spent, best, images, options, plain_session, run_batches, timed, write
 from lhc.hardware import Hardware
-from lhc.measure import Bench, measure_sensitivity
+from lhc.measure import PlacementEvaluator, measure_sensitivity
 from lhc.model import OnnxModel
 from lhc.models.export import export_onnx
 from lhc.models.networks import ResidualNet, fold_batch_norms
@@ -36,9 +36,9 @@ def measure(model: OnnxModel, x: Images, draws: int) -> tuple[Spent, int]:
     graph = read_graph(model)
     task = Task({graph.inputs[0]: x}, None, get_metric("kl"))
     names = [layer.name for layer in graph.candidates]
-    bench = Bench(model, graph, Hardware.load("lionheart"), task, draws=draws, t_s=86400.0)
+    evaluator = PlacementEvaluator(model, graph, Hardware.load("lionheart"), task, draws=draws, t_s=86400.0)
     with timed() as spent:
-        measure_sensitivity(bench, graph, names)
+        measure_sensitivity(evaluator, graph, names)
     return spent[0], len(names)
 
 

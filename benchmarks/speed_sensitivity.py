@@ -17,7 +17,7 @@ from torch import nn
 from benchmarks.aihwkit_sensitivity import kl, layer_names, log_probabilities
 from benchmarks.timing import Spent, analog_copy, images, options, resnet20, timed, write
 from lhc.hardware import Hardware
-from lhc.measure import Bench, measure_sensitivity
+from lhc.measure import PlacementEvaluator, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -51,14 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     graph = read_graph(model)
     task = Task({graph.inputs[0]: x}, None, get_metric("kl"))
     names = [layer.name for layer in graph.candidates]
-    warm = Bench(model, graph, Hardware.load("lionheart"), task.head(8), draws=2, t_s=86400.0)
+    warm = PlacementEvaluator(model, graph, Hardware.load("lionheart"), task.head(8), draws=2, t_s=86400.0)
     measure_sensitivity(warm, graph, names[:1])  # compiles what numba compiles
-    bench = Bench(model, graph, warm.hardware, task, draws=chosen.draws, t_s=86400.0)
+    evaluator = PlacementEvaluator(model, graph, warm.hardware, task, draws=chosen.draws, t_s=86400.0)
     tensor, draws = torch.from_numpy(x), range(chosen.peer_draws)
     half = -(-len(draws) // 2)
     before = peer(network, tensor, draws[:half], chosen.batch)
     with timed() as ours:
-        table = measure_sensitivity(bench, graph, names)
+        table = measure_sensitivity(evaluator, graph, names)
     after = peer(network, tensor, draws[half:], chosen.batch)
     theirs = Spent(before[0].cpu_s + after[0].cpu_s, before[0].wall_s + after[0].wall_s).times(
         chosen.draws / len(draws)

@@ -53,12 +53,12 @@ def main() -> None:
             figures: dict[str, np.ndarray] = {}
             for name, hardware in machines.items():
                 task = study.task.with_metric(get_metric(metric)) if metric == "kl" else study.task
-                bench = replace(study.bench(task), hardware=hardware)
+                evaluator = replace(study.evaluator(task), hardware=hardware)
                 drops = []
                 for chip in range(given.chips):
                     key = "|".join(map(str, (given.network, spread, given.tiles, metric, name, given.images, chip)))
                     if key not in found:
-                        measured = bench.measure(frozenset(study.measurable), range(chip, chip + 1), key)
+                        measured = evaluator.measure(frozenset(study.measurable), range(chip, chip + 1), key)
                         found[key] = float(measured.drops[0])
                         write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
                     drops.append(found[key])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from google.protobuf.message import Message
 
-from lhc.support.shared_bytes import HELD, HeldBytes
+from lhc.support.shared_bytes import HELD, SharedBytes
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -112,7 +112,7 @@ def mapped_bytes(tensor: onnx.TensorProto) -> npt.NDArray[np.uint8]:
     if length == 0:
         return np.zeros(0, np.uint8)
     if entries["location"].startswith(HELD):
-        return HeldBytes.named(entries["location"]).data[offset : offset + length]
+        return SharedBytes.named(entries["location"]).data[offset : offset + length]
     return np.memmap(entries["location"], np.uint8, "r", offset, (length,))
 
 
@@ -335,7 +335,7 @@ class OnnxModel:
     label: str = "model"
     complaint: str | None = None
     file: FileForm | None = None
-    held: HeldBytes | None = None
+    held: SharedBytes | None = None
 
     @property
     def tensors(self) -> Sequence[onnx.TensorProto]:

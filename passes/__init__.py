@@ -6,10 +6,10 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step
 from lhc.passes.decide.copies import ChooseCopies, Copies
 from lhc.passes.decide.digital_columns import ChooseDigitalColumns
-from lhc.passes.decide.extra_copies import fills_tiles, further_copies
+from lhc.passes.decide.extra_copies import extra_copies, fills_tiles
 from lhc.passes.decide.layer_groups import groups_of, wanted_together
 from lhc.passes.decide.parity_gate import ParityGate
-from lhc.passes.decide.profitable_copies import PayingCopies
+from lhc.passes.decide.profitable_copies import ProfitableCopies
 from lhc.passes.decide.qualify import Qualify, initial_plan, qualified_plan
 from lhc.passes.decide.select import FollowPlan, Select
 from lhc.passes.decide.unjudged_layers import LeaveUnjudged, judged_layers
@@ -49,8 +49,8 @@ __all__ = [
     "ParityGate",
     "Pass",
     "PassResult",
-    "PayingCopies",
     "Pipeline",
+    "ProfitableCopies",
     "Qualify",
     "SearchOptions",
     "SearchSpace",
@@ -63,9 +63,9 @@ __all__ = [
     "damage_of",
     "decide",
     "default_objective",
+    "extra_copies",
     "fills_tiles",
     "front",
-    "further_copies",
     "groups_of",
     "initial_plan",
     "judged_layers",

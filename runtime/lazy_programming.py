@@ -11,10 +11,10 @@ from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import ChipsMatrix
 
-__all__ = ["alone_on_chips", "chip_on_demand", "reads_on_demand"]
+__all__ = ["alone_on_chips", "lazily_programmed_chip", "lazy_reads"]
 
 
-def chip_on_demand(
+def lazily_programmed_chip(
     executor: HybridExecutor, hardware: Hardware, seed: int, draw: int, t_s: float
 ) -> Mapping[str, ProgrammedMatrix]:
     """What `HybridExecutor.states` gives."""
@@ -25,7 +25,7 @@ def chip_on_demand(
     return OnDemand({}, tuple(dict.fromkeys(layer.tile_set for layer in executor.layers)), made)
 
 
-def reads_on_demand(
+def lazy_reads(
     executor: HybridExecutor,
     hardware: Hardware,
     seed: int,

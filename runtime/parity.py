@@ -16,7 +16,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.lazy_programming import reads_on_demand
+from lhc.runtime.lazy_programming import lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.segment_errors import answers_of
 from lhc.runtime.onnxruntime.sessions import Array, observe_tensors, relative_error
@@ -61,7 +61,7 @@ def parity_errors(
     """
     executor = HybridExecutor(model, graph, names)
     machine = hardware.geometry
-    products = reads_on_demand(executor, machine, 0, 0, 0.0, (0,))[0].chips[0]
+    products = lazy_reads(executor, machine, 0, 0, 0.0, (0,))[0].chips[0]
 
     def tensors_of(layer: "AnalogLayer") -> tuple[str, ...]:
         return layer.activation, *layer.digital_inputs, layer.output

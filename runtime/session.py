@@ -22,7 +22,7 @@ from lhc.onnx_io.read.shapes import sample_axes
 from lhc.options.declaration.value_parsing import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.lazy_programming import chip_on_demand
+from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, calibration_count, call_samples
 from lhc.runtime.onnxruntime.sessions import Array, TensorInfo, must_run, tensor_infos
 from lhc.runtime.programmed_layers import ProgrammedLayers
@@ -259,7 +259,7 @@ class HybridSession:
     def _restart(self) -> None:
         """Take what the tiles hold now, and the noise from the start of the stream."""
         self._next_sample = 0
-        held = chip_on_demand(self._executor, self.hardware, self._seed, self._draw, self._t_s)
+        held = lazily_programmed_chip(self._executor, self.hardware, self._seed, self._draw, self._t_s)
         self._programmed = self._executor.on_chips([held], self.hardware, self._seed, [self._draw])
         if self._corrections is not None:
             self._programmed = replace(self._programmed, corrections=(self._corrections,))

@@ -6,7 +6,7 @@ not analog runs as the file has it.
 
 from lhc.canonical.canonicalize import canonical, dequantises
 from lhc.canonical.column_split import splittable, with_digital_columns
-from lhc.canonical.control_flow.unresolved import open_control
+from lhc.canonical.control_flow.unresolved import unresolved_control_flow
 from lhc.canonical.placed_form import nested_again, placed_form, placed_proto, written_branches
 from lhc.canonical.rules.conv_transpose import transposed_again
 
@@ -14,11 +14,11 @@ __all__ = [
     "canonical",
     "dequantises",
     "nested_again",
-    "open_control",
     "placed_form",
     "placed_proto",
     "splittable",
     "transposed_again",
+    "unresolved_control_flow",
     "with_digital_columns",
     "written_branches",
 ]

@@ -10,7 +10,7 @@ import onnx
 
 from lhc.canonical.control_flow.inlining import write_out
 from lhc.canonical.control_flow.unresolved import OPEN
-from lhc.canonical.rewrite_context import OperatorSite, Rule
+from lhc.canonical.rewrite_context import RewriteContext, Rule
 from lhc.errors import LhcError, ModelError
 from lhc.graph import Origin
 from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
@@ -110,7 +110,7 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
     return replace(model, proto=with_nodes(proto, nodes, (*proto.graph.initializer, *tensors)), file=file)
 
 
-def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> dict[str, OperatorSite]:
+def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> dict[str, RewriteContext]:
     """What takes the place of operators, by their names."""
     rules = RULES | ON_REQUEST if dequantize else RULES
     if {identity(node) for node in model.proto.graph.node}.isdisjoint(rules):
@@ -142,14 +142,14 @@ class _Form:
         self._taken |= {tensor for node in graph.node for tensor in (*node.input, *node.output)}
         self._opset = opset_of(model.proto)
 
-    def rewritten(self, node: onnx.NodeProto) -> OperatorSite | None:
+    def rewritten(self, node: onnx.NodeProto) -> RewriteContext | None:
         """What takes the place of a node; None where it stays."""
         where = self._rules.get(identity(node))
         if where is None:
             return None
         module, name = where.split(":")
         rule = cast(Rule, getattr(import_module(module), name))
-        site = OperatorSite(
+        site = RewriteContext(
             node,
             self._constants,
             self._opset,

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 from lhc.errors import ModelError
 from lhc.graph import COLUMNS, OPEN_COLUMNS, TILES, Layer, Origin
 from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
@@ -68,7 +68,7 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]],
             raise ModelError(
                 f"{model.label}: {node.name!r} cannot have the digital columns that its plan says; partition the model"
             )
-        site = OperatorSite(node, constants, opset_of(model.proto), lambda _: None, taken)
+        site = RewriteContext(node, constants, opset_of(model.proto), lambda _: None, taken)
         _split(site, found[0], np.asarray(columns[node.name]), OPEN_COLUMNS if undecided else COLUMNS, stored)
         nodes += site.nodes
         tensors += site.tensors
@@ -105,7 +105,7 @@ def _fit(columns: Sequence[int], outputs: int) -> bool:
     return ascending and 0 < len(columns) < outputs and columns[0] >= 0 and columns[-1] < outputs
 
 
-def _split(site: OperatorSite, form: Product, digital: Array, mark: str, stored: dict[str, tuple[str, str]]) -> None:
+def _split(site: RewriteContext, form: Product, digital: Array, mark: str, stored: dict[str, tuple[str, str]]) -> None:
     """Two products, and their outputs in order; weights that were cut before are taken from ``stored``."""
     node, name, weight = site.node, site.name(form.operand), site.value(form.operand)
     matrix = form.matrix(weight)
@@ -132,7 +132,7 @@ def _shape(form: Product, weight: Array, outputs: int) -> tuple[int, ...]:
     return (outputs, *weight.shape[1:]) if form.outputs_first else (weight.shape[0], outputs)
 
 
-def _bias(site: OperatorSite, name: str, part: Array, outputs: int) -> str:
+def _bias(site: RewriteContext, name: str, part: Array, outputs: int) -> str:
     """What is added to these outputs; one number for all, or for all of a row, stays."""
     value = site.constants.value(name)
     if value.ndim == 0 or value.shape[-1] != outputs:
@@ -140,7 +140,7 @@ def _bias(site: OperatorSite, name: str, part: Array, outputs: int) -> str:
     return site.store(f"{name}/part", value[..., part])
 
 
-def _origins(site: OperatorSite, before: Origin | None, columns: tuple[int, ...]) -> dict[str, Origin]:
+def _origins(site: RewriteContext, before: Origin | None, columns: tuple[int, ...]) -> dict[str, Origin]:
     """What the nodes stand for: the operator of the file, or of the part of one that was split."""
     whole = before or Origin(site.node.name, kind_of(site.node))
     found = {node.name: replace(whole, part=site.parts.get(node.name, "")) for node in site.nodes}

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 from lhc.onnx_io.read.constants import Array
 
 __all__ = [
@@ -18,19 +18,19 @@ __all__ = [
 ]
 
 
-def is_one(site: OperatorSite, *indices: int) -> bool:
+def is_one(site: RewriteContext, *indices: int) -> bool:
     """Whether inputs are constant numbers, one for a whole tensor."""
     return all(site.is_constant(index) and site.value(index).size == 1 for index in indices)
 
 
-def may_be_one(site: OperatorSite, *indices: int) -> bool:
+def may_be_one(site: RewriteContext, *indices: int) -> bool:
     """Whether inputs, where they are given, hold one number each as far as is known; they may be computed."""
     names = [site.name(index) for index in indices if site.name(index)]
     shapes = [site.constants.shape(name) if name in site.constants else site.shape(name) for name in names]
     return all(shape in (None, (), (1,)) for shape in shapes)
 
 
-def matrix_values(site: OperatorSite, weight: int, scale: int | None, zero: int, outputs: int) -> Array | None:
+def matrix_values(site: RewriteContext, weight: int, scale: int | None, zero: int, outputs: int) -> Array | None:
     """Values of a stored weight, float32; None where these are no integers, or scales of another type.
 
     Args:
@@ -57,7 +57,7 @@ def matrix_values(site: OperatorSite, weight: int, scale: int | None, zero: int,
     return values
 
 
-def floats_of(site: OperatorSite, index: int) -> str:
+def floats_of(site: RewriteContext, index: int) -> str:
     """What an input stands for, whose scale and zero point follow it.
 
     Not by DequantizeLinear: between that and QuantizeLinear, onnxruntime quantises float weights anew.
@@ -69,7 +69,7 @@ def floats_of(site: OperatorSite, index: int) -> str:
     return site.add("Mul", site.add("Sub", site.add("Cast", site.name(index), to=TensorProto.FLOAT), zero), scale)
 
 
-def float_codes(site: OperatorSite, codes: str, zero: str, scale: str = "") -> str:
+def float_codes(site: RewriteContext, codes: str, zero: str, scale: str = "") -> str:
     """Integers of a tensor as floats, less their zero point and times their scale, where these have names."""
     x = site.add("Cast", codes, to=TensorProto.FLOAT)
     if zero:
@@ -77,7 +77,7 @@ def float_codes(site: OperatorSite, codes: str, zero: str, scale: str = "") -> s
     return site.add("Mul", x, scale) if scale else x
 
 
-def codes_of_own_range(site: OperatorSite, x: str) -> tuple[str, str, str]:
+def codes_of_own_range(site: RewriteContext, x: str) -> tuple[str, str, str]:
     """A tensor as integers of its own range, their scale and zero point."""
     codes = site.add("DynamicQuantizeLinear", x)
     scale, zero = f"{codes}/scale", f"{codes}/zero"
@@ -86,7 +86,7 @@ def codes_of_own_range(site: OperatorSite, x: str) -> tuple[str, str, str]:
     return codes, scale, zero
 
 
-def quantised_output(site: OperatorSite, y: str, scale: int, zero: int) -> None:
+def quantised_output(site: RewriteContext, y: str, scale: int, zero: int) -> None:
     """Write the operator's output, as the integers that stand for it."""
     numbers = [site.store(site.name(place), site.value(place).reshape(())) for place in (scale, zero)]
     site.add("QuantizeLinear", y, *numbers, output=site.node.output[0])

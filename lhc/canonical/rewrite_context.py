@@ -14,11 +14,11 @@ from lhc.onnx_io.operators.operands import NodeAttributes
 from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.subgraphs import free_name
 
-__all__ = ["OperatorSite", "Rule", "cut_parts"]
+__all__ = ["RewriteContext", "Rule", "cut_parts"]
 
 
 @dataclass(eq=False)
-class OperatorSite(NodeAttributes):
+class RewriteContext(NodeAttributes):
     """One operator of a model, and the nodes and tensors that a rule puts in its place.
 
     Attributes:
@@ -133,7 +133,7 @@ class OperatorSite(NodeAttributes):
         return self.add("Slice", x, *(self.numbers([number]) for number in (start, stop, axis)))
 
 
-Rule = Callable[[OperatorSite], bool]
+Rule = Callable[[RewriteContext], bool]
 """Puts nodes in place of the site's operator; False, and nothing done, where it does not apply."""
 
 

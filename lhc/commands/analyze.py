@@ -8,7 +8,7 @@ from lhc.onnx_io import example_shapes
 from lhc.onnx_io.read.shapes import SECOND_OF_SOUND, SMALLER_EXAMPLE
 from lhc.options.by_command import AnalyzeOptions
 from lhc.options.declaration.python_signature import keywords
-from lhc.passes import ChooseCopies, PayingCopies, qualified_plan
+from lhc.passes import ChooseCopies, ProfitableCopies, qualified_plan
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults
 from lhc.pipeline.inputs.model_source import Opened, opened_of
 from lhc.pipeline.results import Analysis
@@ -37,7 +37,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     check_machine(machine, graph)
     warn_of_defaults(machine)
     plan = qualified_plan(graph, machine, opened.model.source)
-    plan = PayingCopies().run(graph, ChooseCopies().run(graph, plan).plan).plan  # as 'lhc partition' does
+    plan = ProfitableCopies().run(graph, ChooseCopies().run(graph, plan).plan).plan  # as 'lhc partition' does
     return Analysis(plan, graph, opened.model.renamed, example)
 
 

@@ -41,5 +41,5 @@ def attribute(options: AttributeOptions) -> AttributionResult:
         study = preparing(options).apply(study)
         judged_by = None if outcome is None else METRICS.get(outcome.metric)
         task = study.splits.judged if options.metric is not None else study.ranking_task(judged_by)
-        found = measure_attribution(study.bench(task), study.measurable, options.confidence)
+        found = measure_attribution(study.evaluator(task), study.measurable, options.confidence)
     return AttributionResult(**vars(replace(found, titles=folded_titles(study.plan))))

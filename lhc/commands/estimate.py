@@ -17,7 +17,7 @@ from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES
 from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.inputs.objective import chips_for, search_options
 from lhc.pipeline.inputs.placed_network import read_run
-from lhc.pipeline.inputs.training_inputs import read_to_train
+from lhc.pipeline.inputs.training_inputs import read_training_inputs
 from lhc.pipeline.pipeline_state import Study
 from lhc.pipeline.steps.fewer_copies import MOST_JUDGEMENTS
 from lhc.pipeline.steps.read import read
@@ -58,10 +58,10 @@ def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | R
     with Running(options, looks_only=True) as running:
         if isinstance(options, RunOptions):
             study, analog, at = read_run(options, running)
-            bench, layers = study.bench(study.splits.judged), analog
-            steps: Sequence[EffortStep] = [evaluation_step(bench, [analog], "measuring the placement", at)]
+            evaluator, layers = study.evaluator(study.splits.judged), analog
+            steps: Sequence[EffortStep] = [evaluation_step(evaluator, [analog], "measuring the placement", at)]
         elif isinstance(options, RetrainOptions):
-            start = read_to_train(options, running)
+            start = read_training_inputs(options, running)
             study, layers = start.study, start.analog
             steps = retraining_steps(start, part(options, TrainingOptions))
         else:
@@ -95,11 +95,14 @@ def _prepared(options: SensitivityOptions | PartitionOptions, running: Running) 
 
 def _steps(study: Study, options: SensitivityOptions | PartitionOptions) -> Sequence[EffortStep]:
     if isinstance(options, SensitivityOptions):
-        bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
-        return [*calibration_steps(study), *ranking_steps(bench, study.measurable, options.method, options.half_width)]
+        evaluator = study.evaluator(study.splits.judged if options.metric is not None else study.ranking_task())
+        return [
+            *calibration_steps(study),
+            *ranking_steps(evaluator, study.measurable, options.method, options.half_width),
+        ]
     timed: dict[frozenset[str], Timed] = {}
     placing = _retraining_steps(study, options, timed) if options.retrain else _placing_steps(study, options, timed)
-    healed = healing_steps(study.bench(study.splits.verify), timed)
+    healed = healing_steps(study.evaluator(study.splits.verify), timed)
     return [*calibration_steps(study, timed), *placing, *healed]
 
 
@@ -115,7 +118,7 @@ def _placing_steps(
     ordered = "sensitivities" in kind.requires
     useful = by_worth(space) if ordered and not options.goal.limits.keys() - {"tiles"} else space.groups
     splits = study.splits
-    verify, ranking = study.bench(splits.verify), study.bench(splits.rank)
+    verify, ranking = study.evaluator(splits.verify), study.evaluator(splits.rank)
     select = replace(ranking, draws=min(ranking.draws, SEARCH_DRAWS))
     everything = study.plan.analog.union(*useful)
     budget = study.allowed
@@ -126,10 +129,10 @@ def _placing_steps(
     steps: list[EffortStep] = []
     if (ordered or study.spends_tiles) and anything_pays(study.graph, study.plan, options):
         metric = study.ranking_metric(splits.rank, study.task.metric)
-        bench = study.bench(splits.rank.with_metric(metric))
-        steps += ranking_steps(bench, study.measurable, asked.method, judged=timed)
+        evaluator = study.evaluator(splits.rank.with_metric(metric))
+        steps += ranking_steps(evaluator, study.measurable, asked.method, judged=timed)
     if "curvatures" in kind.requires and useful:
-        steps.append(curvature_step(study.bench(splits.rank), study.plan.eligible))
+        steps.append(curvature_step(study.evaluator(splits.rank), study.plan.eligible))
     most = kind.judgements(len(useful))
     if study.spends_tiles and study.goal.objective != "macs":
         most += MOST_JUDGEMENTS

@@ -47,7 +47,7 @@ from lhc.pipeline.steps.read import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.search import CheckBudget, Search
 from lhc.pipeline.steps.tile_assignment import ArrangeTiles
 from lhc.pipeline.steps.verify import Verify
-from lhc.pipeline.training.retraining import BEFORE, Train, samples_apart
+from lhc.pipeline.training.retraining import BEFORE, Train, training_split
 from lhc.plan import Plan
 from lhc.stats import one_sided
 
@@ -145,7 +145,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     budget = with_yield(budget_of(options, options.confidence, opened), options)
     training = judging = None
     if options.retrain:
-        training, judging = samples_apart(opened, options, options.train_data)
+        training, judging = training_split(opened, options, options.train_data)
     follow, stored = _followed(options), plan_of_file(opened.model)
     opened = opened.split_as(follow)
     machine = machine_of(options) if follow is None else follow.hardware

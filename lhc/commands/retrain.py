@@ -8,7 +8,7 @@ from lhc.options.declaration.command_text import made_by
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.options.training import TrainingOptions
-from lhc.pipeline.inputs.training_inputs import read_to_train
+from lhc.pipeline.inputs.training_inputs import read_training_inputs
 from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.steps.conformance_check import CheckEmulation
 from lhc.pipeline.steps.earlier_tests import as_tested, failed_test, passed_test
@@ -35,7 +35,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
     """
     settings = part(options, TrainingOptions)
     with Running(options) as running:
-        start = read_to_train(options, running)
+        start = read_training_inputs(options, running)
         study, analog, stored, budget = start.study, start.analog, start.stored, start.budget
         validation, verification = start.validation, start.verification
         outcome = None if stored is None else stored.outcome

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from lhc.errors import UsageError
 from lhc.measure import Budget, Running
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.options.by_command import PlacedMeasuring, RobustnessOptions
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
@@ -41,7 +41,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
         for t in options.times_s or ():
             machine.check_time(t)
         times = list(filter(machine.knows, TIMES_S)) if options.times_s is None else options.times_s
-        found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
+        found = measure_robustness(placed.evaluator, placed.analog, placed.budget, times, placed.chips, placed.first)
 
         def told(one: Evaluation) -> Evaluation:
             return told_how(one, placed.calibrated, placed.study)
@@ -62,10 +62,10 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
 def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluation, ...]:
     """The placement at some times, in seconds after the first read, on samples and chips as `robustness` takes them."""
     with _placed(options) as placed:
-        bench, level = placed.bench, placed.budget.confidence
-        chips = range(placed.first, placed.first + bench.draws)
+        evaluator, level = placed.evaluator, placed.budget.confidence
+        chips = range(placed.first, placed.first + evaluator.draws)
         found = (
-            bench.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
+            evaluator.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
             for t in sorted(ages)
         )
         return tuple(told_how(one, placed.calibrated, placed.study) for one in found)
@@ -82,7 +82,7 @@ class _Placed:
     """
 
     study: Study
-    bench: Bench
+    evaluator: PlacementEvaluator
     analog: frozenset[str]
     budget: Budget
     verified: Outcome | None
@@ -116,11 +116,11 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
         if outcome is not None and options.max_drop is None:
             budget_of_plan(outcome, study.task.metric.name, options.drop_type, asked.confidence)
         same_samples = verified is not None and verified.data == study.task.digest
-        bench = study.bench(study.splits.verify if same_samples else study.splits.judged)
-        budget.check(bench)
-        warn_of_doubtful_labels(bench)
+        evaluator = study.evaluator(study.splits.verify if same_samples else study.splits.judged)
+        budget.check(evaluator)
+        warn_of_doubtful_labels(evaluator)
         warn_of_nothing_analog(opened, analog, stored)
-        yield _Placed(study, bench, analog, budget, verified, same_samples, chips)
+        yield _Placed(study, evaluator, analog, budget, verified, same_samples, chips)
 
 
 def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> PlacedMeasuring:

@@ -39,18 +39,18 @@ def run(options: RunOptions) -> Evaluations:
         study = usefully_calibrated(options, study, analog)
         if options.against is not None:
             study = replace(study, original=against(options.against, study))
-        bench = study.bench(study.splits.judged)
-        warn_of_doubtful_labels(bench)
+        evaluator = study.evaluator(study.splits.judged)
+        warn_of_doubtful_labels(evaluator)
         level = options.confidence
-        found = [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
+        found = [evaluator.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
         stored = stored_plan(options, study.opened)
         outcome = None if stored is None else stored.outcome
         data = None if outcome is None else study.task.digest
         skipped = None if outcome is None else skipped_digest(study.task)
         other = None if study.original is None else study.original.model.source
         if outcome is not None and (outcome.retrained is None) == (other is None):
-            warn_of_other_digital(bench, outcome)
-        checked = placement_conformance(bench, analog) if analog and study.engine == "fast" else None
+            warn_of_other_digital(evaluator, outcome)
+        checked = placement_conformance(evaluator, analog) if analog and study.engine == "fast" else None
     calibrated = study.calibrated_on if analog else 0
     told = (told_how(one, calibrated, study) for one in found)
     found = [replace(one, data=data, skipped=skipped, against=other) for one in told]

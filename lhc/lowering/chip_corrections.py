@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lhc.conductances import Correction
 from lhc.graph import LayerGraph
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.model import OnnxModel
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
@@ -50,7 +50,7 @@ class ChipCalibration:
         """Run the digital network on the samples of ``block``; ``t_s``: time of inference."""
         from lhc.runtime.calibration.chip_outputs import digital_moments
 
-        calls = Setting.unscored(model, graph, plan, seed, block).calibration_calls
+        calls = WorkContext.unscored(model, graph, plan, seed, block).calibration_calls
         digital = digital_moments(model, graph, executor.layers, calls)
         return cls(executor, plan, digital, block, calls, seed, plan.hardware.compensation.calibrated_at(t_s))
 

@@ -19,11 +19,11 @@ from lhc.lowering.lower import Chip, lower
 from lhc.measure.work_context import Block
 from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
-from lhc.onnx_io.read.shared_weights import HeldWeights, whole
-from lhc.onnx_io.write.weight_file import DataFile
+from lhc.onnx_io.read.shared_weights import SharedWeights, whole
+from lhc.onnx_io.write.weight_file import WeightFile
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
-from lhc.runtime.lazy_programming import chip_on_demand
+from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.onnxruntime.library import onnxruntime
 from lhc.runtime.onnxruntime.sessions import create_session, run_session
 from lhc.support.files import default_work_dir
@@ -64,7 +64,7 @@ class CompiledModel:
     source: OnnxModel
     chip: Chip
     noise: Noise
-    data: DataFile | HeldWeights
+    data: WeightFile | SharedWeights
 
     def __repr__(self) -> str:
         at = "before any drift" if self.chip.t_s is None else f"after {time_text(self.chip.t_s)}"
@@ -202,9 +202,9 @@ def compile_chips(
         bool(model.external) or 4 * sum(layer.parameters for layer in plan.layers if layer.name in plan.analog) > LARGE
     )
     for draw in draws:
-        matrices = chip_on_demand(executor, machine, seed, draw, at)
+        matrices = lazily_programmed_chip(executor, machine, seed, draw, at)
         chip = Chip(seed, draw, at)
         corrections = {} if calibrating is None else calibrating.corrections(draw)
-        data = DataFile(default_work_dir()) if large else HeldWeights()
+        data = WeightFile(default_work_dir()) if large else SharedWeights()
         proto = lower(model, graph, plan, matrices, noise, chip, corrections, data.put)
         yield CompiledModel(proto, model, chip, noise, data)

@@ -1,7 +1,7 @@
 """Does a joint placement hold the user's budget? Decided by bounds of the mean drop.
 
 Accepted if the upper bound is within the budget, rejected if the lower bound is beyond it, undecided in between;
-undecided counts as rejected. A test (`judge_in_looks`) takes chips until it is decided; a search is told by the mean
+undecided counts as rejected. A test (`sequential_test`) takes chips until it is decided; a search is told by the mean
 over a few chips (`PlacementJudge`), which shows nothing and spends nothing. docs/statistics.md has the reasoning.
 """
 
@@ -19,7 +19,7 @@ from lhc.samples.metrics import METRICS
 from lhc.stats import CONFIDENCE, Prospect, failures_allowed, look_errors, look_schedule, over_draws, two_sided
 from lhc.support.number_formatting import GREATEST, SMALLEST, counted, drop_word, in_range
 
-__all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "parse_drop"]
+__all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "parse_drop", "sequential_test"]
 
 SEARCH_DRAWS = 4
 """Most chips by which a search is told how a placement does."""
@@ -152,7 +152,7 @@ def _verdict(
     return Verdict(status, found, budget.generalize, yield_shown=shown)
 
 
-def judge_in_looks(
+def sequential_test(
     evaluator: Evaluator,
     placement: frozenset[str],
     budget: Budget,

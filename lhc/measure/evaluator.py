@@ -16,9 +16,9 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure.execution import Running
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
-from lhc.measure.result_lookup import KeptResults
+from lhc.measure.result_lookup import ResultLookup
 from lhc.measure.scoring import BlockWork, Job, Scorer, job_groups
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.workers.scheduler import WorkUnit, always
 from lhc.model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine
@@ -31,13 +31,13 @@ from lhc.samples.task import Task
 from lhc.samples.user_metric import checked_score
 from lhc.stats import CONFIDENCE
 
-__all__ = ["Bench", "steadied"]
+__all__ = ["PlacementEvaluator", "steadied"]
 
 _EXAMPLES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class PlacementEvaluator:
     """A model, samples and hardware on which placements are scored.
 
     Attributes:
@@ -72,7 +72,7 @@ class Bench:
     frozen: bool = False
     progress: Progress = field(default=silent)
     running: Running = field(default_factory=Running)
-    against: "Bench | None" = None
+    against: "PlacementEvaluator | None" = None
     shift: float = 0.0
     engine: AskedEngine = "auto"
 
@@ -92,9 +92,9 @@ class Bench:
         return self.output or self.graph.outputs[0]
 
     @cached_property
-    def setting(self) -> Setting:
+    def context(self) -> WorkContext:
         """What all units of work share."""
-        return Setting(
+        return WorkContext(
             self.model,
             self.graph,
             self.hardware,
@@ -120,7 +120,7 @@ class Bench:
             DataError: it is not finite, or has no sample axis.
         """
         job = Job(frozenset(), (0,), 0.0, outputs=True)
-        return self.checked(job, min(_EXAMPLES, max(2, self.setting.call_samples)))
+        return self.checked(job, min(_EXAMPLES, max(2, self.context.call_samples)))
 
     @cached_property
     def digital_output(self) -> Array:
@@ -134,7 +134,7 @@ class Bench:
     @property
     def reference(self) -> Array:
         """What outputs are scored against: targets, or the digital output."""
-        targets = self.task.targets if self.setting.by_targets else None
+        targets = self.task.targets if self.context.by_targets else None
         return self._compared.digital_output if targets is None else targets
 
     @cached_property
@@ -150,7 +150,7 @@ class Bench:
         return self.reference if self.metric.summary is None else np.zeros((self.samples, 0))
 
     @property
-    def _compared(self) -> "Bench":
+    def _compared(self) -> "PlacementEvaluator":
         return self if self.against is None else self.against
 
     @cached_property
@@ -161,7 +161,7 @@ class Bench:
             DataError: it cannot score the first few samples.
         """
         output = self.example_output
-        targets = self.task.targets if self.setting.by_targets else None
+        targets = self.task.targets if self.context.by_targets else None
         reference = output if targets is None else targets[: len(output)]
         return np.ndim(checked_score(f"metric {self.metric.name!r}", self.metric.score, output, reference)) == 0
 
@@ -196,7 +196,7 @@ class Bench:
         """Scores of a placement on these chips.
 
         Args:
-            t_s: time of inference; the bench's own by default.
+            t_s: time of inference; the evaluator's own by default.
 
         Raises:
             OutOfTimeError: the time that the user gave is over.
@@ -234,7 +234,7 @@ class Bench:
             return [unit for job in jobs for unit in self._units(job, self._found(job)[1], always)]
 
         # Of what may be asked for, a chip keeps a worker busy.
-        self.running.workers.expect(self.setting, units(certain), units(perhaps, count))
+        self.running.workers.expect(self.context, units(certain), units(perhaps, count))
 
     def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
         """How many units of work a measurement (see `measure`) has, and how many of them the cache holds."""
@@ -249,13 +249,13 @@ class Bench:
     def _found(self, job: Job) -> "tuple[dict[tuple[int, int], Array], list[tuple[Job, int]], int]":
         """Results by draw and block that the cache holds, what is left to be done on which block, and units in all."""
         # Several processes share the chips.
-        together = self.setting.chips_together(job.placement) if self.running.workers.count == 1 else 1
+        together = self.context.chips_together(job.placement) if self.running.workers.count == 1 else 1
         groups = job_groups(job.draws, together)
         places = list(self._places())
         results: dict[tuple[int, int], Array] = {}
         todo: list[tuple[Job, int]] = []
         units = [(group, number) for number in range(len(places)) for group in groups]
-        if not self.setting.keeps_chips(job.placement, len(job.draws)):
+        if not self.context.keeps_chips(job.placement, len(job.draws)):
             units.sort()  # all blocks of one group of chips first, so that none is programmed twice
         for group, number in units:
             found = {draw: self.kept.get(job, draw, places[number]) for draw in group}
@@ -273,7 +273,7 @@ class Bench:
         if todo:
             self.progress(what, 0, total)  # chips are programmed before the first unit is done
         units = self._units(job, todo, self.running.check_time)
-        for index, arrays in self.running.workers.run(self.setting, units):
+        for index, arrays in self.running.workers.run(self.context, units):
             unit, number = todo[index]
             for draw, array in zip(unit.draws, arrays, strict=True):
                 results[draw, number] = array
@@ -284,7 +284,7 @@ class Bench:
 
     def _units(self, job: Job, todo: Sequence[tuple[Job, int]], check: Callable[[], None]) -> Iterator[WorkUnit]:
         """What is left to be done of a job."""
-        places, keeps = list(self._places()), self.setting.keeps_chips(job.placement, len(job.draws))
+        places, keeps = list(self._places()), self.context.keeps_chips(job.placement, len(job.draws))
         for part, number in todo:
             yield self._unit(part, places[number], check)._replace(keeps_chips=keeps)
 
@@ -299,7 +299,7 @@ class Bench:
     def checked(self, work: BlockWork, samples: int) -> Array:
         """What one work on the first samples gives, as many as there are; there is always time for it."""
         unit = self._unit(work, slice(0, min(samples, self.samples)), always)
-        ((_, (found,)),) = self.running.workers.run(self.setting, [unit])
+        ((_, (found,)),) = self.running.workers.run(self.context, [unit])
         return found
 
     def _named(self, where: slice) -> tuple[int, str]:
@@ -307,13 +307,13 @@ class Bench:
         return where.start, self.task.block_digest(where.start, where.stop)
 
     @cached_property
-    def kept(self) -> KeptResults:
-        """The results of this bench in the cache."""
-        return KeptResults(self.running.cache, self.setting, self.task)
+    def kept(self) -> ResultLookup:
+        """The results of this evaluator in the cache."""
+        return ResultLookup(self.running.cache, self.context, self.task)
 
     def _places(self) -> Iterator[slice]:
         """The samples in blocks."""
-        size = self.setting.block_samples
+        size = self.context.block_samples
         for start in range(0, self.samples, size):
             yield slice(start, min(start + size, self.samples))
 
@@ -324,10 +324,10 @@ class Bench:
 
         Arguments as those of `measure`.
         """
-        scorer = Scorer(self.setting)
+        scorer = Scorer(self.context)
         time = self.t_s if t_s is None else t_s
-        groups = job_groups(draws, self.setting.chips_together(placement))
-        calls, done = -(-self.samples // self.setting.call_samples), 0
+        groups = job_groups(draws, self.context.chips_together(placement))
+        calls, done = -(-self.samples // self.context.call_samples), 0
         for group in groups:
             for place in self._places():
                 for index, where, outputs in scorer.run(Job(placement, group, time), self.block(place)):
@@ -355,7 +355,7 @@ class Bench:
     def blocks(self) -> Iterator[tuple[slice, Mapping[str, Array]]]:
         """What the network is called with: ``(position, feeds)``; a fixed batch is filled up with the last sample."""
         for place in self._places():
-            for where, feeds in self.block(place).calls(self.setting.call_samples, self.setting.batch is not None):
+            for where, feeds in self.block(place).calls(self.context.call_samples, self.context.batch is not None):
                 yield slice(place.start + where.start, place.start + where.stop), feeds
 
     def block(self, where: slice) -> Block:
@@ -373,24 +373,24 @@ def _no_samples() -> Block:
     return Block(0, 0, {}, None, "")
 
 
-def steadied(bench: Bench, more: Bench) -> Bench:
-    """A bench for searching with retrained weights, that knows their own drop from more samples.
+def steadied(evaluator: PlacementEvaluator, more: PlacementEvaluator) -> PlacementEvaluator:
+    """An evaluator for searching with retrained weights, that knows their own drop from more samples.
 
     Retrained, a network answers differently without any analog layer. How many of a few hundred answers that makes
     worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean of that
-    part is taken from the samples of both benches (a control variate); what analog layers add stays as it is on these.
+    part is taken from the samples of both (a control variate); what analog layers add stays as it is on these.
 
     Args:
         more: other samples, which take no part in the verification.
 
     Returns:
-        The bench as it is where its network is not retrained, or its metric is one of whole sets.
+        The evaluator as it is where its network is not retrained, or its metric is one of whole sets.
     """
-    if bench.against is None or more.task.digest == bench.task.digest:
-        return bench
-    unlimited = [replace(one, running=one.running.unlimited()) for one in (bench, more)]
+    if evaluator.against is None or more.task.digest == evaluator.task.digest:
+        return evaluator
+    unlimited = [replace(one, running=one.running.unlimited()) for one in (evaluator, more)]
     own, other = (one.measure(frozenset(), range(1)) for one in unlimited)
     if not isinstance(own, SampleScores):
-        return bench
-    share = more.samples / (bench.samples + more.samples)
-    return replace(bench, shift=share * float(other.drops[0] - own.drops[0]))
+        return evaluator
+    share = more.samples / (evaluator.samples + more.samples)
+    return replace(evaluator, shift=share * float(other.drops[0] - own.drops[0]))

@@ -71,7 +71,7 @@ class Measurement(Protocol):
 
 
 @runtime_checkable
-class OfOutputs(Protocol):
+class MeasuresOutputs(Protocol):
     """A measurement of several outputs (`lhc.measure.multi_output_evaluator`)."""
 
     def of_outputs(self, relative: bool, confidence: float, t_s: float | None) -> tuple[Evaluation, ...]:
@@ -80,7 +80,7 @@ class OfOutputs(Protocol):
 
 
 class Evaluator(Protocol):
-    """Measures placements on a fixed set of samples; a `Bench`, or a fake in tests."""
+    """Measures placements on a fixed set of samples; a `PlacementEvaluator`, or a fake in tests."""
 
     @property
     def metric(self) -> Metric: ...
@@ -274,7 +274,7 @@ def evaluation(
         DataError: the mapped network gives values that are not finite.
     """
     measured = finite(measured)
-    outputs = measured.of_outputs(relative, confidence, t_s) if isinstance(measured, OfOutputs) else ()
+    outputs = measured.of_outputs(relative, confidence, t_s) if isinstance(measured, MeasuresOutputs) else ()
     scale = 1 / abs(evaluator.baseline) if relative else 1.0
     step = measured.step
     value = summarize(measured.values, confidence, step)

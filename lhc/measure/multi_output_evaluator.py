@@ -14,28 +14,28 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.measurement import Measurement
 from lhc.results import Evaluation
 from lhc.samples.metrics import Scores
 from lhc.samples.task import Indices
 
-__all__ = ["JointBench", "JointMeasurement"]
+__all__ = ["MultiOutputEvaluator", "MultiOutputMeasurement"]
 
 
 @dataclass(frozen=True, eq=False)
-class JointMeasurement:
+class MultiOutputMeasurement:
     """What was seen of one placement at several outputs, on the same chips and samples.
 
     Attributes:
         parts: of every output, the first one first.
         scales: what the drops of each count in the unit of the first.
-        benches: what they were measured on.
+        evaluators: what they were measured on.
     """
 
     parts: tuple[Measurement, ...]
     scales: tuple[float, ...]
-    benches: tuple[Bench, ...]
+    evaluators: tuple[PlacementEvaluator, ...]
 
     @property
     def values(self) -> Scores:
@@ -48,9 +48,9 @@ class JointMeasurement:
         scaled: Scores = np.max([part.drops * scale for part, scale in zip(self.parts, self.scales, strict=True)], 0)
         return scaled
 
-    def joined(self, other: Measurement) -> "JointMeasurement":
+    def joined(self, other: Measurement) -> "MultiOutputMeasurement":
         """See `Measurement.joined`."""
-        assert isinstance(other, JointMeasurement)
+        assert isinstance(other, MultiOutputMeasurement)
         parts = (one.joined(more) for one, more in zip(self.parts, other.parts, strict=True))
         return replace(self, parts=tuple(parts))
 
@@ -79,29 +79,29 @@ class JointMeasurement:
         """What was seen of every output by itself; ``relative``: drops of the first one are."""
         from lhc.measure.measurement import evaluation
 
-        found = zip(self.parts, self.benches, strict=True)
+        found = zip(self.parts, self.evaluators, strict=True)
         return tuple(
-            evaluation(part, bench, relative and number == 0, confidence, t_s)
-            for number, (part, bench) in enumerate(found)
+            evaluation(part, evaluator, relative and number == 0, confidence, t_s)
+            for number, (part, evaluator) in enumerate(found)
         )
 
 
 @dataclass(frozen=True, eq=False)
-class JointBench(Bench):
-    """A bench of the first output that measures the others beside it.
+class MultiOutputEvaluator(PlacementEvaluator):
+    """An evaluator of the first output that measures the others beside it.
 
     Attributes:
-        others: benches of the other outputs.
+        others: evaluators of the other outputs.
         scales: what the drops of each of them count in the unit of the first: the budgets' ratio.
     """
 
-    others: tuple[Bench, ...] = field(kw_only=True)
+    others: tuple[PlacementEvaluator, ...] = field(kw_only=True)
     scales: tuple[float, ...] = field(kw_only=True)
 
     def measure(
         self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
     ) -> Measurement:
-        """See `Bench.measure`."""
+        """See `PlacementEvaluator.measure`."""
         own = super().measure(placement, draws, what, t_s)
         parts = (own, *(other.measure(placement, draws, what, t_s) for other in self.others))
-        return JointMeasurement(parts, (1.0, *self.scales), (self, *self.others))
+        return MultiOutputMeasurement(parts, (1.0, *self.scales), (self, *self.others))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.gradient_worker import network_of
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.runtime import parity_errors
 from lhc.samples.metrics import Array
 
@@ -31,9 +31,9 @@ class CheckTiles:
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
         """Errors, ``(names,)``: see `lhc.runtime.parity`."""
-        setting = scorer.setting
-        samples, feeds = _calls(setting, block)[0]
-        errors = parity_errors(setting.model, setting.graph, setting.hardware, self.names, feeds, samples)
+        context = scorer.context
+        samples, feeds = _calls(context, block)[0]
+        errors = parity_errors(context.model, context.graph, context.hardware, self.names, feeds, samples)
         return [np.array([errors[name] for name in self.names])]
 
 
@@ -57,11 +57,11 @@ class CheckGradients:
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
         """Which layers hold one sample after the other (`lhc.runtime.gradients.first_order_effects`), ``(names,)``."""
-        setting = scorer.setting
-        network = scorer.held(self, lambda: network_of(setting, self.names))
-        network.check_parity(_first(setting, block, self.samples))
-        real = min(block.samples, setting.batch or self.some)
-        aligned = network.aligned(_first(setting, block, self.some), real)
+        context = scorer.context
+        network = scorer.held(self, lambda: network_of(context, self.names))
+        network.check_parity(_first(context, block, self.samples))
+        real = min(block.samples, context.batch or self.some)
+        aligned = network.aligned(_first(context, block, self.some), real)
         scorer.let_go()
         return [np.array([name in aligned for name in self.names])]
 
@@ -82,7 +82,7 @@ class MeasureSums:
         """``(names, quantiles)``."""
         from lhc.runtime.calibration.converter_ranges import calibrate_sums
 
-        of, calls = scorer.setting, _calls(scorer.setting, block)
+        of, calls = scorer.context, _calls(scorer.context, block)
         found = calibrate_sums(of.model, of.graph, of.hardware, self.names, calls, of.ranges, self.t_s)
         return [np.array([found[name] for name in self.names])]
 
@@ -109,12 +109,12 @@ class CheckCopied:
         """``(layers,)``."""
         from lhc.runtime.operators.product_errors import product_errors
 
-        of, calls, copies = scorer.setting, _calls(scorer.setting, block), dict(self.copies)
+        of, calls, copies = scorer.context, _calls(scorer.context, block), dict(self.copies)
         found = product_errors(of.model, of.graph, of.hardware, copies, calls, of.ranges, self.t_s, self.chips, of.seed)
         return [np.array([found[name] for name in copies])]
 
 
-def tile_errors(bench: Bench, names: Sequence[str], samples: int) -> dict[str, float]:
+def tile_errors(evaluator: PlacementEvaluator, names: Sequence[str], samples: int) -> dict[str, float]:
     """Error of each named layer on tiles without noise, relative to its output's greatest magnitude.
 
     Args:
@@ -124,15 +124,15 @@ def tile_errors(bench: Bench, names: Sequence[str], samples: int) -> dict[str, f
         ModelError: a layer cannot be analog.
         DataError: the model does not run on these samples.
     """
-    return dict(zip(names, bench.checked(CheckTiles(tuple(names)), samples).tolist(), strict=True))
+    return dict(zip(names, evaluator.checked(CheckTiles(tuple(names)), samples).tolist(), strict=True))
 
 
-def _calls(setting: Setting, block: Block) -> list[tuple[int, Mapping[str, Array]]]:
+def _calls(context: WorkContext, block: Block) -> list[tuple[int, Mapping[str, Array]]]:
     """What the network is called with, and how many samples that are."""
-    calls = block.calls(setting.call_samples, setting.batch is not None)
-    return [(setting.taken(where), feeds) for where, feeds in calls]
+    calls = block.calls(context.call_samples, context.batch is not None)
+    return [(context.taken(where), feeds) for where, feeds in calls]
 
 
-def _first(setting: Setting, block: Block, samples: int) -> Mapping[str, Array]:
+def _first(context: WorkContext, block: Block, samples: int) -> Mapping[str, Array]:
     """What the network is called with for the first samples; a fixed batch is filled up with the last one."""
-    return next(block.calls(setting.batch or samples, setting.batch is not None))[1]
+    return next(block.calls(context.batch or samples, context.batch is not None))[1]

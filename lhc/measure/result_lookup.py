@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lhc.measure.scoring import Job
-from lhc.measure.work_context import Setting
+from lhc.measure.work_context import WorkContext
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.samples.sample_axis import SampleLayout
@@ -14,19 +14,19 @@ from lhc.samples.user_metric import UserScore
 from lhc.store import Facts, JsonValue, ResultCache
 from lhc.support.source_digest import source_digest
 
-__all__ = ["KeptResults"]
+__all__ = ["ResultLookup"]
 
 
 @dataclass(frozen=True, eq=False)
-class KeptResults:
-    """The results of one bench in the cache; without a cache, nothing is kept.
+class ResultLookup:
+    """The results of one evaluator in the cache; without a cache, nothing is kept.
 
     Attributes:
-        setting: what all units of the bench share.
+        context: what all units of the evaluator share.
     """
 
     cache: ResultCache | None
-    setting: Setting
+    context: WorkContext
     task: Task
 
     def get(self, job: Job, draw: int, where: slice) -> Array | None:
@@ -38,31 +38,31 @@ class KeptResults:
         self.keep(self.placed(job.placement), self._unit(job, draw, where), result)
 
     def find(self, shared: Facts, facts: Facts) -> Array | None:
-        """A result of this bench, if there is one: ``shared`` are facts of many results, ``facts`` its own."""
+        """A result of this evaluator, if there is one: ``shared`` are facts of many results, ``facts`` its own."""
         return None if self.cache is None else self.cache.get(self._facts, shared, facts)
 
     def keep(self, shared: Facts, facts: Facts, result: Array) -> None:
-        """Keep a result of this bench, by facts as those of `find`."""
+        """Keep a result of this evaluator, by facts as those of `find`."""
         if self.cache is not None:
             self.cache.put(result, self._facts, shared, facts)
 
     def placed(self, placement: Collection[str]) -> Facts:
         """What results with these analog layers have in common."""
-        ranges: Facts = {name: list(r) for name, r in sorted(self.setting.ranges.items()) if name in placement}
+        ranges: Facts = {name: list(r) for name, r in sorted(self.context.ranges.items()) if name in placement}
         return {"placement": sorted(placement), "ranges": ranges, **self._healing(placement)}
 
     def _healing(self, placement: Collection[str]) -> Facts:
         """The copies of weights, and the samples that chips are calibrated on."""
-        copies = self.setting.copies.of(placement)
-        samples = self.setting.calibration if self.setting.calibrates and placement else None
+        copies = self.context.copies.of(placement)
+        samples = self.context.calibration if self.context.calibrates and placement else None
         found: dict[str, JsonValue] = {"copies": dict(copies)} if copies else {}
         if samples is not None:
             found["calibration"] = samples.digest
-        if self.setting.frozen and placement:
+        if self.context.frozen and placement:
             found["frozen"] = True
-        if self.setting.engine == "aihwkit" and placement:
-            found["engine"] = self.setting.engine
-        if self.setting.engine == "aihwkit" and placement:
+        if self.context.engine == "aihwkit" and placement:
+            found["engine"] = self.context.engine
+        if self.context.engine == "aihwkit" and placement:
             found["gpu"] = self._gpu
         return found
 
@@ -83,21 +83,21 @@ class KeptResults:
 
     @cached_property
     def _facts(self) -> Facts:
-        setting, metric = self.setting, self.setting.metric
+        context, metric = self.context, self.context.metric
         return {
-            "model": setting.model.identity,
-            "hardware": setting.hardware.model_dump(mode="json", exclude={"costs"}),  # they move no output
+            "model": context.model.identity,
+            "hardware": context.hardware.model_dump(mode="json", exclude={"costs"}),  # they move no output
             "metric": {
                 "name": metric.name,
                 "higher_is_better": metric.higher_is_better,
-                "by_targets": setting.by_targets,
+                "by_targets": context.by_targets,
                 "code": metric.score.code if isinstance(metric.score, UserScore) else source_digest(metric.score),
-                "class_axis": setting.class_axis,
+                "class_axis": context.class_axis,
             },
-            **({"device_code": code} if (code := setting.hardware.user_code) else {}),
-            "output": setting.output,
-            **({"layout": repr(setting.layout)} if setting.layout != SampleLayout() else {}),
-            "seed": setting.seed,
+            **({"device_code": code} if (code := context.hardware.user_code) else {}),
+            "output": context.output,
+            **({"layout": repr(context.layout)} if context.layout != SampleLayout() else {}),
+            "seed": context.seed,
             "environment": environment(),
         }
 

@@ -1,6 +1,6 @@
 """The unit of work: score a placement on some chips and one block of samples.
 
-A unit is pure. Its result depends on the setting, the job and the block alone, so the same units run in this process,
+A unit is pure. Its result depends on the context, the job and the block alone, so the same units run in this process,
 in others and on other machines, in any order, and a result that was kept can stand for any of them.
 """
 
@@ -15,9 +15,9 @@ from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.measure.lru_cache import CallTensors, RecentlyUsed
 from lhc.measure.scored_positions import counted_positions, counts_samples
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers
-from lhc.runtime.lazy_programming import chip_on_demand
+from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.onnxruntime.batched_calls import Call
 from lhc.runtime.onnxruntime.sessions import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
@@ -78,18 +78,18 @@ class Job:
 
 
 class Scorer:
-    """Does units of one setting, keeping what the next ones may need."""
+    """Does units of one context, keeping what the next ones may need."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, context: WorkContext) -> None:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
-        self.setting = setting
-        self._bank: Bank[ChipsMatrix] = Bank(setting.tile_bytes)
-        self._executors = RecentlyUsed(setting.kept_placements)
+        self.context = context
+        self._bank: Bank[ChipsMatrix] = Bank(context.tile_bytes)
+        self._executors = RecentlyUsed(context.kept_placements)
         self._chips = RecentlyUsed(1)
         self._corrections = RecentlyUsed(_KEPT_CORRECTIONS)
         self._digital: dict[str, Moments] = {}
-        self._prefixes, self._calibrating = CallTensors(setting.memory // 8), CallTensors(setting.memory // 8)
-        self._references: Bank[Array] = Bank(setting.memory // 4)
+        self._prefixes, self._calibrating = CallTensors(context.memory // 8), CallTensors(context.memory // 8)
+        self._references: Bank[Array] = Bank(context.memory // 4)
         self._other = RecentlyUsed(1)
 
     def held(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -110,8 +110,8 @@ class Scorer:
             DataError: the outputs cannot be scored.
         """
         self.let_go()
-        index = self.setting.graph.outputs.index(self.setting.output)
-        if job.placement and not job.outputs and not self.setting.by_targets and self.setting.metric.summary is None:
+        index = self.context.graph.outputs.index(self.context.output)
+        if job.placement and not job.outputs and not self.context.by_targets and self.context.metric.summary is None:
             self._answer_digitally(job, block)
         results: list[list[Array]] = [[] for _ in job.draws]
         for chip, where, outputs in self.run(job, block):
@@ -120,25 +120,25 @@ class Scorer:
                 shape = getattr(output, "shape", None)  # a sequence or a map has none
                 what = "is no tensor" if shape is None else f"has shape {shape}"
                 raise DataError(
-                    f"output {self.setting.output!r} {what}, and {where.stop - where.start} samples went in: none of"
+                    f"output {self.context.output!r} {what}, and {where.stop - where.start} samples went in: none of"
                     " its axes is known to count them; say which (--sample-axis), or score another output (--output)"
                 )
             if not job.placement:
-                check_digital(output, self.setting.output)
-            output = classes_last(output, self.setting.class_axis)
-            if self.setting.class_axis is not None and output.dtype.kind in "iu":
+                check_digital(output, self.context.output)
+            output = classes_last(output, self.context.class_axis)
+            if self.context.class_axis is not None and output.dtype.kind in "iu":
                 output = output.astype(np.float32)  # scores, whatever their type, are no answers
             if not job.outputs:
                 output = self._scored(output, block, where)
             results[chip].append(output)
-        return [_joined(parts, self.setting.output) for parts in results]
+        return [_joined(parts, self.context.output) for parts in results]
 
     def run(self, job: Job, block: Block) -> Iterator[tuple[int, slice, list[Array]]]:
         """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``.
 
         Outputs have samples first, where the layout says where they are.
         """
-        digital, make = not job.placement, partial(self.setting.executor, job.placement)
+        digital, make = not job.placement, partial(self.context.executor, job.placement)
         if not digital and job not in self._chips:
             # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
             # digital network answered is kept where that fits.
@@ -146,7 +146,7 @@ class Scorer:
             self._chips.make_room()
         # The digital network, which others are scored against call by call, takes nobody's place.
         executor = self._network if digital else self._executors.get(job.placement, make)
-        if not digital and self.setting.calibrates:
+        if not digital and self.context.calibrates:
             self._observe_digitally(executor)  # a session of the whole network, which goes before others are made
         executor.open()
         chips = (
@@ -154,7 +154,7 @@ class Scorer:
             if digital
             else self._chips.get(job, lambda: self._programmed(executor, job))
         )
-        places = list(block.calls(self.setting.call_samples, self.setting.batch is not None))
+        places = list(block.calls(self.context.call_samples, self.context.batch is not None))
         together = 1 if chips.holds_all else self._calls_together(executor)
         for start in range(0, len(places), together):
             calls: list[Call] = []
@@ -162,92 +162,92 @@ class Scorer:
                 key = (job.placement, block.digest, block.first)
                 run = partial(executor.prefix, feeds)
                 prefix = run() if digital else self._prefixes.get(key, where.start, run)
-                calls.append((prefix, Position(block.first + where.start, self.setting.taken(where))))
+                calls.append((prefix, Position(block.first + where.start, self.context.taken(where))))
             for index, number, outputs in executor.finish_calls(calls, chips):
                 where, samples = places[start + number][0], calls[number][1].samples
                 count = where.stop - where.start
-                laid_out = map(self._samples_first, self.setting.graph.outputs, outputs)
+                laid_out = map(self._samples_first, self.context.graph.outputs, outputs)
                 # What does not count the samples of the call is left whole, so that it is told from what does.
                 yield index, where, [o[:count] if counts_samples(o, samples) else o for o in laid_out]
 
     def _samples_first(self, name: str, output: Array) -> Array:
-        if name in self.setting.class_maps and isinstance(output, list):
-            output = self.setting.class_maps[name].rows(output)
-        axis = self.setting.layout.of_output(name)
+        if name in self.context.class_maps and isinstance(output, list):
+            output = self.context.class_maps[name].rows(output)
+        axis = self.context.layout.of_output(name)
         return output if axis == 0 or not isinstance(output, np.ndarray) else samples_first(output, axis)
 
     def _calls_together(self, executor: HybridExecutor) -> int:
         """Calls whose tensors between layers fit in memory: what is programmed for a call serves them all."""
-        size = 4 * executor.waiting_elements() * self.setting.call_samples
-        return max(1, self.setting.memory // _WAITING_SHARE // max(size, 1))
+        size = 4 * executor.waiting_elements() * self.context.call_samples
+        return max(1, self.context.memory // _WAITING_SHARE // max(size, 1))
 
     @cached_property
     def _network(self) -> HybridExecutor:
         """All digital."""
-        return self.setting.executor(frozenset())
+        return self.context.executor(frozenset())
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
-        hardware, seed = self.setting.hardware, self.setting.seed
-        if self.setting.is_large:
-            size = min(self.setting.chip_bytes(job.placement) * len(job.draws), self.setting.room)
+        hardware, seed = self.context.hardware, self.context.seed
+        if self.context.is_large:
+            size = min(self.context.chip_bytes(job.placement) * len(job.draws), self.context.room)
             self._bank.make_room(size, lambda key: isinstance(key, tuple) and key[1:] == (job.draws, job.t_s))
             give_back_pool()
         corrections: tuple[Mapping[str, Correction], ...] = ()
-        if self.setting.calibrates and job.placement:  # before the chips are programmed, which are large
+        if self.context.calibrates and job.placement:  # before the chips are programmed, which are large
             t_s = hardware.compensation.calibrated_at(job.t_s)
             corrections = tuple(
                 self._corrections.get((job.placement, draw, t_s), partial(self.calibrated, executor, draw, t_s))
                 for draw in job.draws
             )
 
-        if self.setting.is_large and corrections:
+        if self.context.is_large and corrections:
             give_back_pool()
 
         def kept(mapping: Hashable, make: "Callable[[], ChipsMatrix]") -> "ChipsMatrix":
             return self._bank.get((mapping, job.draws, job.t_s), make)
 
-        states = [chip_on_demand(executor, hardware, seed, draw, job.t_s) for draw in job.draws]
-        programmed = executor.on_chips(states, hardware, seed, job.draws, kept, self.setting.room)
+        states = [lazily_programmed_chip(executor, hardware, seed, draw, job.t_s) for draw in job.draws]
+        programmed = executor.on_chips(states, hardware, seed, job.draws, kept, self.context.room)
         return replace(programmed, corrections=corrections)
 
     def calibrated(self, executor: HybridExecutor, draw: int, t_s: float) -> Mapping[str, Correction]:
         """Corrections of one chip that is calibrated at a time, by layer."""
-        setting = self.setting
-        calls = setting.calibration_calls
+        context = self.context
+        calls = context.calibration_calls
         from lhc.runtime.calibration.chip_outputs import calibrated
 
         self._observe_digitally(executor)
-        reads = (0,) if setting.frozen else None
+        reads = (0,) if context.frozen else None
 
         def prefixes(call: Call) -> Mapping[str, Array]:
             feeds, position = call
             return self._calibrating.get(executor.analog, position.first, partial(executor.prefix, feeds))
 
         return calibrated(
-            executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads, prefixes, setting.room
+            executor, self._digital, context.hardware, context.seed, draw, t_s, calls, reads, prefixes, context.room
         )
 
     def _observe_digitally(self, executor: HybridExecutor) -> None:
         """Know the moments that outputs of its layers have without errors."""
         from lhc.runtime.calibration.chip_outputs import digital_moments
 
-        setting = self.setting
+        context = self.context
         new = [layer for layer in executor.layers if layer.name not in self._digital]
         if new:
-            self._digital |= digital_moments(setting.model, setting.graph, new, setting.calibration_calls)
+            self._digital |= digital_moments(context.model, context.graph, new, context.calibration_calls)
 
     def _scored(self, output: Array, block: Block, where: slice) -> Array:
         """Scores of some samples of a block, or what the metric's summary keeps of them."""
-        setting, summary = self.setting, self.setting.metric.summary
-        score = setting.metric.score if summary is None else summary.of_samples
+        context, summary = self.context, self.context.metric.summary
+        score = context.metric.score if summary is None else summary.of_samples
         targets = None if block.targets is None else block.targets[where]
-        if setting.by_targets:
+        if context.by_targets:
             assert targets is not None
             return np.asarray(score(output, targets), np.float64)
         digital = self._digital_output(block, where)
         if output.shape != digital.shape:
             raise DataError(
-                f"output {setting.output!r} has shape {output.shape} on tiles and {digital.shape} digitally, so the two"
+                f"output {context.output!r} has shape {output.shape} on tiles and {digital.shape} digitally, so the two"
                 " cannot be compared; score another output (--output)"
             )
         if targets is not None and are_answers(output, targets):
@@ -263,7 +263,7 @@ class Scorer:
         """Have the digital network's answers, as many as are kept, before chips are programmed: it is large too."""
         if job not in self._chips:
             self._chips.make_room()
-        for where, _ in block.calls(self.setting.call_samples, False):
+        for where, _ in block.calls(self.context.call_samples, False):
             if not self._references.keeps(self._digital_output(block, where).nbytes):
                 return
 

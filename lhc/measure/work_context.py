@@ -1,4 +1,4 @@
-"""What all units of work of a bench share, and the samples that they are about."""
+"""What all units of work of an evaluator share, and the samples that they are about."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import Task, cut
 
-__all__ = ["DEFAULT_MEMORY", "Block", "Setting", "calibration_block"]
+__all__ = ["DEFAULT_MEMORY", "Block", "WorkContext", "calibration_block"]
 
 BLOCK_SAMPLES = 512
 """Aimed number of samples in a block."""
@@ -46,8 +46,8 @@ _READS: Bank[ProgrammedMatrix] = Bank(2**28)
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
-    """What all units of a bench share.
+class WorkContext:
+    """What all units of an evaluator share.
 
     Attributes:
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
@@ -83,7 +83,7 @@ class Setting:
     @classmethod
     def unscored(
         cls, model: OnnxModel, graph: LayerGraph, plan: Plan, seed: int, calibration: "Block | None" = None
-    ) -> "Setting":
+    ) -> "WorkContext":
         """Of a placed network that is run without scoring what it answers."""
         copies, output = Copies(plan.copies), graph.outputs[0]
         return cls(

@@ -10,7 +10,7 @@ from lhc.costs.tensors import held_elements
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure.budget_test import Budget
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.model import OnnxModel
 from lhc.pipeline.inputs.model_source import Opened
 from lhc.plan import Outcome, Plan
@@ -105,7 +105,7 @@ def warn_of_nothing_analog(opened: Opened, analog: frozenset[str], stored: Plan 
         opened.warn(f"no layer is analog, so neither time nor noise changes anything{none}")
 
 
-def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
+def warn_of_few_samples(verify: PlacementEvaluator, budget: Budget) -> None:
     """Say so before measuring when the samples cannot show that the budget holds for other samples too.
 
     For shares only. The assumption: three times as many samples change between right and wrong as the budget allows to
@@ -170,58 +170,62 @@ def warn_of_wrong_direction(verdict: Verdict, budget: Budget) -> None:
     )
 
 
-def warn_of_other_digital(bench: Bench, outcome: Outcome) -> None:
+def warn_of_other_digital(evaluator: PlacementEvaluator, outcome: Outcome) -> None:
     """Say so where the digital network does otherwise than where it was placed, beyond what other samples make.
 
     For shares of samples (accuracy, top5), and for errors that are means over samples; of documents, these are what is
     drawn.
     """
-    found, placed = bench.baseline, outcome.baseline
-    if bench.metric.name != outcome.metric:
+    found, placed = evaluator.baseline, outcome.baseline
+    if evaluator.metric.name != outcome.metric:
         return
     difference = "hardly make such a difference"
-    if bench.metric.name in ("accuracy", "top5"):
-        drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
+    if evaluator.metric.name in ("accuracy", "top5"):
+        drawn = evaluator.task.document_count or evaluator.samples, outcome.documents or outcome.samples
         differs = chance_of_difference(found, drawn[0], placed, drawn[1]) < UNLIKELY
         difference = f"make such a difference in less than one of {1 / UNLIKELY:,.0f} cases"
     else:
-        differs = _far_worse(bench, outcome)
+        differs = _far_worse(evaluator, outcome)
     if differs:
         log.warning(
             "the digital network has %s of %s on these %s, and had %s on the %s that its placement was judged on;"
             " samples of one kind %s: are these scaled and normalised as those were, and of the same kind?",
-            metric_value(found, bench.metric.percent),
-            bench.metric.name,
-            counted_samples(bench.samples, bench.task.document_count),
-            metric_value(placed, bench.metric.percent),
+            metric_value(found, evaluator.metric.percent),
+            evaluator.metric.name,
+            counted_samples(evaluator.samples, evaluator.task.document_count),
+            metric_value(placed, evaluator.metric.percent),
             counted_samples(outcome.samples, outcome.documents),
             difference,
         )
 
 
-def _far_worse(bench: Bench, outcome: Outcome) -> bool:
+def _far_worse(evaluator: PlacementEvaluator, outcome: Outcome) -> bool:
     """Whether an error is some times that of the placement, and by more than its spread over samples explains.
 
     The spread is that of these samples alone: a plan keeps none. So only what is worse can be told, where it is wide.
     """
-    scores, placed = bench.digital_score, outcome.baseline
-    if isinstance(scores, float) or bench.metric.higher_is_better or not bench.baseline > TIMES_WORSE * placed >= 0:
+    scores, placed = evaluator.digital_score, outcome.baseline
+    if (
+        isinstance(scores, float)
+        or evaluator.metric.higher_is_better
+        or not evaluator.baseline > TIMES_WORSE * placed >= 0
+    ):
         return False
-    drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
+    drawn = evaluator.task.document_count or evaluator.samples, outcome.documents or outcome.samples
     if drawn[0] < 2:
         return False
     error = float(np.std(scores, ddof=1)) * math.sqrt(1 / drawn[0] + 1 / drawn[1])
-    return bench.baseline - placed > STANDARD_ERRORS * error
+    return evaluator.baseline - placed > STANDARD_ERRORS * error
 
 
-def warn_of_doubtful_labels(bench: Bench) -> None:
+def warn_of_doubtful_labels(evaluator: PlacementEvaluator) -> None:
     """Say so when labels, inputs and network do not seem to belong together, or are those that it was trained on.
 
     Under ``miou`` and functions of the user's that is asked of the accuracy of a few samples, where these show classes.
     """
-    metric, labels = bench.metric, bench.task.targets
+    metric, labels = evaluator.metric, evaluator.task.targets
     if labels is not None and metric.name == "mse":
-        caution = doubts_of_error(bench.baseline, labels)
+        caution = doubts_of_error(evaluator.baseline, labels)
         if caution is not None:
             log.warning("%s", caution)
         return
@@ -232,15 +236,15 @@ def warn_of_doubtful_labels(bench: Bench) -> None:
         counted = np.flatnonzero((labels != IGNORED).reshape(len(labels), -1).any(axis=1))[:LOOKED_AT]
         if not counted.size:
             return
-        task = bench.task.take(counted).with_metric(METRICS["accuracy"])
-        labels, bench = labels[counted], replace(bench, task=task, against=None)
-    output = bench.example_output
+        task = evaluator.task.take(counted).with_metric(METRICS["accuracy"])
+        labels, evaluator = labels[counted], replace(evaluator, task=task, against=None)
+    output = evaluator.example_output
     answers = are_answers(output, labels)
     fits = answers or (labels.shape[1:] == output.shape[1:-1] and shows_classes(output, labels))
     if metric.name != "accuracy" and not fits:
         return
     classes = len(np.unique(labels[labels != IGNORED])) if answers else output.shape[-1]
-    caution = doubts(bench.baseline, labels, classes)
+    caution = doubts(evaluator.baseline, labels, classes)
     if caution is not None:
         log.warning("%s", caution)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 from lhc.graph import LayerGraph, columns_of
-from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ranking_metric
-from lhc.measure.multi_output_evaluator import JointBench
+from lhc.measure import Budget, ColumnSplitEvaluator, PlacementEvaluator, PlacementJudge, Running, ranking_metric
+from lhc.measure.multi_output_evaluator import MultiOutputEvaluator
 from lhc.measure.work_context import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.options.by_command import Calibrating, Measuring, RetrainOptions
@@ -19,8 +19,8 @@ from lhc.passes import (
     PassResult,
     SearchOptions,
     Strategy,
+    extra_copies,
     fills_tiles,
-    further_copies,
 )
 from lhc.pipeline.inputs.model_source import Opened
 from lhc.pipeline.steps.fixed_sequence_test import Verified
@@ -199,7 +199,7 @@ class Study:
         """The copies of weights that every placement gets; once one is decided on, those that it was verified with."""
         if not self.fills or self.plan.outcome is not None:
             return Copies(self.plan.copies)
-        found = further_copies(self.graph, self.plan, self.goal)
+        found = extra_copies(self.graph, self.plan, self.goal)
         return found if self.filled is None else replace(found, tiles=self.filled)
 
     @property
@@ -313,27 +313,27 @@ class Study:
 
     def _output_by_class(self, samples: Task) -> Array:
         """The output for a few of the samples, with classes last where it is known on which axis they lie."""
-        return self.bench(samples.with_metric(METRICS["kl"])).example_output
+        return self.evaluator(samples.with_metric(METRICS["kl"])).example_output
 
-    def gradient_bench(self, samples: Task) -> Bench:
-        """A bench on which damage is predicted by gradients, to choose parts of a network by: few samples and chips."""
+    def gradient_evaluator(self, samples: Task) -> PlacementEvaluator:
+        """An evaluator of few samples and chips on which damage is predicted by gradients."""
         few = samples.head(GRADIENT_SAMPLES)
-        bench = self.bench(few.with_metric(self.ranking_metric(few, None)))
-        return replace(bench, draws=min(bench.draws, GRADIENT_CHIPS))
+        evaluator = self.evaluator(few.with_metric(self.ranking_metric(few, None)))
+        return replace(evaluator, draws=min(evaluator.draws, GRADIENT_CHIPS))
 
-    def bench(self, task: Task, limited: bool = True) -> Bench:
-        """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.
+    def evaluator(self, task: Task, limited: bool = True) -> PlacementEvaluator:
+        """An evaluator for some of the samples, or another metric; ``limited``: it ends when the user's time is over.
 
         After retraining, the metric that judges compares with the network as it was, without targets by its outputs;
         others, which rank layers, with the network as it is.
         """
         task = task.with_layout(self.task.layout).labelled_like(self.task)
         judges = task.metric.name == self.task.metric.name
-        against = self.original.bench(task, limited) if self.original is not None and judges else None
-        if against is not None and not against.setting.by_targets:
+        against = self.original.evaluator(task, limited) if self.original is not None and judges else None
+        if against is not None and not against.context.by_targets:
             metric = replace(task.metric, needs_targets=True)
             task = replace(task, targets=against.digital_output, metric=metric, finite=True)
-        return Bench(
+        return PlacementEvaluator(
             self.model,
             self.graph,
             self.plan.hardware,
@@ -362,20 +362,20 @@ class Study:
         options = replace(self.options, output=(one.name,), class_axis=None)
         return replace(self, options=options, task=one.task_of(self.task), further=())
 
-    def _joint(self, bench: Bench, task: Task, limited: bool) -> Bench:
-        """A bench that judges the further outputs beside the first."""
-        others = tuple(self.of_output(one).bench(one.task_of(task), limited) for one in self.further)
-        allowed = self.allowed.max_drop * (abs(bench.baseline) if self.allowed.relative else 1.0)
-        own = {one.name: getattr(bench, one.name) for one in fields(Bench)}
-        return JointBench(**own, others=others, scales=tuple(allowed / one.max_drop for one in self.further))
+    def _joint(self, evaluator: PlacementEvaluator, task: Task, limited: bool) -> PlacementEvaluator:
+        """An evaluator that judges the further outputs beside the first."""
+        others = tuple(self.of_output(one).evaluator(one.task_of(task), limited) for one in self.further)
+        allowed = self.allowed.max_drop * (abs(evaluator.baseline) if self.allowed.relative else 1.0)
+        own = {one.name: getattr(evaluator, one.name) for one in fields(PlacementEvaluator)}
+        return MultiOutputEvaluator(**own, others=others, scales=tuple(allowed / one.max_drop for one in self.further))
 
-    def judging_bench(self, task: Task, limited: bool = True) -> Bench:
-        """A bench for placements, each in the network that it is run in."""
-        bench = self.bench(task, limited)
+    def judging_evaluator(self, task: Task, limited: bool = True) -> PlacementEvaluator:
+        """An evaluator for placements, each in the network that it is run in."""
+        evaluator = self.evaluator(task, limited)
         if self.further:
-            return self._joint(bench, task, limited)
+            return self._joint(evaluator, task, limited)
         if not self.parts:
-            return bench
+            return evaluator
         assert self.whole is not None
         whole, columns = self.whole, self.plan.digital_columns
 
@@ -384,9 +384,9 @@ class Study:
             opened = whole.split_by({name: columns[name] for name in parted})
             return opened.model, opened.graph(None, self.task)
 
-        own = {one.name: getattr(bench, one.name) for one in fields(Bench)}
+        own = {one.name: getattr(evaluator, one.name) for one in fields(PlacementEvaluator)}
         model, graph = form(frozenset())
-        return PartingBench(**own | {"model": model, "graph": graph}, form=form)
+        return ColumnSplitEvaluator(**own | {"model": model, "graph": graph}, form=form)
 
 
 def measurable(layer: LayerPlan) -> bool:

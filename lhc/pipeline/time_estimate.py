@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lhc.errors import ModelError
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.scoring import Job, Scorer
 from lhc.measure.sensitivity.fisher_prediction import check_gradients, chunks, gradient_blocks, predictions_kept
 from lhc.measure.sensitivity.gradient_worker import corrections_alone, on_chips, weighed
@@ -28,13 +28,13 @@ from lhc.passes.strategies.lionheart_retraining import (
     rounds_of,
     walk_settings,
 )
-from lhc.pipeline.inputs.training_inputs import ToTrain
+from lhc.pipeline.inputs.training_inputs import TrainingInputs
 from lhc.pipeline.pipeline_state import Study
 from lhc.pipeline.rewrites.low_rank_adapters import adapted
-from lhc.pipeline.steps.harm_checks import CHECKING, CHIPS, compared_benches
+from lhc.pipeline.steps.harm_checks import CHECKING, CHIPS, compared_evaluators
 from lhc.pipeline.steps.healing import DRAWS as HEALING_DRAWS
 from lhc.pipeline.steps.rank import CHECKED, copies_alone, measures_all
-from lhc.pipeline.training.retraining import course_of, validation_bench
+from lhc.pipeline.training.retraining import training_plan_of, validation_evaluator
 from lhc.pipeline.training.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
 from lhc.samples.task import Task
 from lhc.support.notebook import Tabled
@@ -42,7 +42,7 @@ from lhc.support.number_formatting import counted, work_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:  # it loads PyTorch
-    from lhc.train.training_plan import Course
+    from lhc.train.training_plan import TrainingPlan
 
 __all__ = [
     "Effort",
@@ -148,7 +148,7 @@ class Timed:
 
 
 def evaluation_step(
-    bench: Bench,
+    evaluator: PlacementEvaluator,
     placements: Sequence[frozenset[str]],
     what: str,
     times: Sequence[float] | None = None,
@@ -158,30 +158,32 @@ def evaluation_step(
 
     Args:
         placements: one or more; some may be the same.
-        times: of inference, at each of which all are measured; the bench's own by default.
-        timed: placements that were timed before, on other samples or chips of the same bench; new ones are added.
+        times: of inference, at each of which all are measured; the evaluator's own by default.
+        timed: placements that were timed before, on other samples or chips of the same evaluator; new ones are added.
     """
     timed = {} if timed is None else timed
-    at = [bench.t_s] if times is None else list(times)
+    at = [evaluator.t_s] if times is None else list(times)
     units = kept = 0
     for placement in placements:
         for t_s in at:
-            more = bench.units(placement, range(bench.draws), t_s)
+            more = evaluator.units(placement, range(evaluator.draws), t_s)
             units, kept = units + more[0], kept + more[1]
     chosen = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, min(PLACEMENTS, len(placements)))]
-    seconds, scorer = [], Scorer(bench.setting)
+    seconds, scorer = [], Scorer(evaluator.context)
     for placement in dict.fromkeys(chosen):
         if placement not in timed:
-            timed[placement] = _timed(bench, scorer, placement)
-        chips = bench.draws if bench.hardware.is_stochastic and placement else 1
-        seconds.append(chips * (timed[placement].programming + timed[placement].sample * bench.samples))
+            timed[placement] = _timed(evaluator, scorer, placement)
+        chips = evaluator.draws if evaluator.hardware.is_stochastic and placement else 1
+        seconds.append(chips * (timed[placement].programming + timed[placement].sample * evaluator.samples))
     each = float(np.mean(seconds))
     return EffortStep(what, units, kept, each * len(placements) * len(at) * (units - kept) / units)
 
 
-def _timed(bench: Bench, scorer: Scorer, placement: frozenset[str]) -> Timed:
-    setting, job = bench.setting, Job(placement, (bench.draws,), bench.t_s)
-    block, few = (bench.block(slice(0, min(bench.samples, n))) for n in (setting.call_samples, setting.batch or _FEW))
+def _timed(evaluator: PlacementEvaluator, scorer: Scorer, placement: frozenset[str]) -> Timed:
+    context, job = evaluator.context, Job(placement, (evaluator.draws,), evaluator.t_s)
+    block, few = (
+        evaluator.block(slice(0, min(evaluator.samples, n))) for n in (context.call_samples, context.batch or _FEW)
+    )
     scorer.scores(job, block)  # loads what is loaded once
     start = perf_counter()
     scorer.scores(job, block)
@@ -210,22 +212,22 @@ def calibration_steps(study: Study, judged: Mapping[frozenset[str], Timed] | Non
         judged: see `_as_judged`; a little less in truth, since half of the samples calibrate.
     """
     placement = frozenset(study.measurable)
-    benches = compared_benches(study) if placement and study.follow is None else ()
+    evaluators = compared_evaluators(study) if placement and study.follow is None else ()
     timed = _as_judged(judged, placement)
     return _together(
-        [evaluation_step(replace(one, draws=CHIPS), [placement], CHECKING, timed=timed) for one in benches]
+        [evaluation_step(replace(one, draws=CHIPS), [placement], CHECKING, timed=timed) for one in evaluators]
     )
 
 
-def healing_steps(bench: Bench, judged: Mapping[frozenset[str], Timed]) -> list[EffortStep]:
+def healing_steps(evaluator: PlacementEvaluator, judged: Mapping[frozenset[str], Timed]) -> list[EffortStep]:
     """What it takes to judge the largest placement with less healing; with all of it, it was judged before.
 
     Args:
         judged: placements that were timed with all healing; one with less takes as long, or less.
     """
     placement = max(judged, key=len, default=frozenset[str]())
-    kinds = bool(bench.copies.of(placement)) + bench.setting.calibrates if placement else 0
-    plain = replace(bench, draws=HEALING_DRAWS, copies=Copies(), calibration=None)
+    kinds = bool(evaluator.copies.of(placement)) + evaluator.context.calibrates if placement else 0
+    plain = replace(evaluator, draws=HEALING_DRAWS, copies=Copies(), calibration=None)
     one = evaluation_step(plain, [placement], "what healing brings", timed=dict(judged))
     return _together([one] * (2**kinds - 1))
 
@@ -237,7 +239,7 @@ def _together(steps: list[EffortStep]) -> list[EffortStep]:
 
 
 def ranking_steps(
-    bench: Bench,
+    evaluator: PlacementEvaluator,
     names: Sequence[str],
     method: RankingMethod,
     half_width: float | None = None,
@@ -249,83 +251,87 @@ def ranking_steps(
         half_width: see there; a layer may then need fewer draws.
         judged: see `_as_judged`: a prediction calibrates all layers of a chip as well.
     """
-    copied = list(copies_alone(bench, names))
-    one = replace(bench, copies=Copies()) if copied else bench
+    copied = list(copies_alone(evaluator, names))
+    one = replace(evaluator, copies=Copies()) if copied else evaluator
     steps = _ranking_steps(one, names, method, half_width, judged)
     if not copied:
         return steps
     if steps[0].what == _PREDICTING:
-        again = _prediction_step(bench, copied, judged)
+        again = _prediction_step(evaluator, copied, judged)
     else:
-        again = evaluation_step(bench, [frozenset(group) for group in bench.graph.tied(copied)], _MEASURING)
+        again = evaluation_step(evaluator, [frozenset(group) for group in evaluator.graph.tied(copied)], _MEASURING)
     return (*steps, replace(again, what=f"{again.what} with copies"))
 
 
 def _ranking_steps(
-    bench: Bench,
+    evaluator: PlacementEvaluator,
     names: Sequence[str],
     method: RankingMethod,
     half_width: float | None,
     judged: Mapping[frozenset[str], Timed] | None,
 ) -> tuple[EffortStep, ...]:
     """What it takes with one copy of the weights of every layer."""
-    placements = [frozenset(group) for group in bench.graph.tied(names)]
+    placements = [frozenset(group) for group in evaluator.graph.tied(names)]
     if method == "fisher":
-        return (_prediction_step(bench, names, judged),)
+        return (_prediction_step(evaluator, names, judged),)
     try:
-        predicting = None if measures_all(bench, names, method, half_width) else _prediction_step(bench, names, judged)
+        predicting = (
+            None if measures_all(evaluator, names, method, half_width) else _prediction_step(evaluator, names, judged)
+        )
     except ModelError:
         predicting = None
     if predicting is None:
-        return (evaluation_step(bench, placements, _MEASURING),)
+        return (evaluation_step(evaluator, placements, _MEASURING),)
     checked = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, CHECKED)]
-    return (predicting, evaluation_step(bench, checked, "measuring some to check"))
+    return (predicting, evaluation_step(evaluator, checked, "measuring some to check"))
 
 
 def _prediction_step(
-    bench: Bench, names: Sequence[str], judged: Mapping[frozenset[str], Timed] | None = None
+    evaluator: PlacementEvaluator, names: Sequence[str], judged: Mapping[frozenset[str], Timed] | None = None
 ) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
-    if predictions_kept(bench, names):
+    if predictions_kept(evaluator, names):
         return EffortStep(_PREDICTING, 1, 1, 0.0, shared=False)
-    chips, graph = bench.draws if bench.hardware.is_stochastic else 1, bench.graph
+    chips, graph = evaluator.draws if evaluator.hardware.is_stochastic else 1, evaluator.graph
     programming = running = 0.0
-    setting, t_s, known = bench.setting, bench.t_s, _as_judged(judged, frozenset(names))
+    context, t_s, known = evaluator.context, evaluator.t_s, _as_judged(judged, frozenset(names))
     if not known:
-        corrections_alone(setting, names[:1], range(1), t_s)  # loads what is loaded once
-    for chunk in chunks(graph, names, chips, setting.tile_bytes):
-        aligned = check_gradients(bench, chunk)
+        corrections_alone(context, names[:1], range(1), t_s)  # loads what is loaded once
+    for chunk in chunks(graph, names, chips, context.tile_bytes):
+        aligned = check_gradients(evaluator, chunk)
         start = perf_counter()
-        corrections = corrections_alone(setting, chunk, range(1), t_s) if not known else [{}]
-        network = on_chips(setting, chunk, t_s, corrections, aligned)
+        corrections = corrections_alone(context, chunk, range(1), t_s) if not known else [{}]
+        network = on_chips(context, chunk, t_s, corrections, aligned)
         programming += perf_counter() - start
 
-        def work(small: Bench) -> None:
+        def work(small: PlacementEvaluator) -> None:
             for where in gradient_blocks(small):
-                weighed(network, setting, chunk, small.block(where))  # noqa: B023  # called at once
+                weighed(network, context, chunk, small.block(where))  # noqa: B023  # called at once
 
-        _, taken = _seconds(bench, work, (1, _MORE))
+        _, taken = _seconds(evaluator, work, (1, _MORE))
         running += taken
     programming = known[frozenset(names)].programming if known else programming
-    seconds = programming * chips + running * bench.samples / _MORE
+    seconds = programming * chips + running * evaluator.samples / _MORE
     return EffortStep(_PREDICTING, 1, 0, seconds, shared=False)
 
 
-def curvature_step(bench: Bench, names: Sequence[str]) -> EffortStep:
+def curvature_step(evaluator: PlacementEvaluator, names: Sequence[str]) -> EffortStep:
     """What HILAL's curvatures take; their time is linear in the samples."""
     # The first loads what is loaded once.
-    _, few, many = _seconds(bench, lambda small: curvatures(small, names), (1, _FEW, _MORE))
-    more = max(0, min(BATCH, bench.samples) - _FEW)
+    _, few, many = _seconds(evaluator, lambda small: curvatures(small, names), (1, _FEW, _MORE))
+    more = max(0, min(BATCH, evaluator.samples) - _FEW)
     per_sample = max(0.0, many - few) / (_MORE - _FEW)
     return EffortStep("curvatures of the loss", 1, 0, few + per_sample * more, shared=False)
 
 
-def _seconds(bench: Bench, work: Callable[[Bench], object], samples: Sequence[int]) -> list[float]:
+def _seconds(
+    evaluator: PlacementEvaluator, work: Callable[[PlacementEvaluator], object], samples: Sequence[int]
+) -> list[float]:
     """What work takes on so many samples each, without the cache."""
     taken = []
     for count in samples:
         start = perf_counter()
-        work(replace(bench, task=bench.task.head(count), running=bench.running.uncached()))
+        work(replace(evaluator, task=evaluator.task.head(count), running=evaluator.running.uncached()))
         taken.append(perf_counter() - start)
     return taken
 
@@ -347,7 +353,7 @@ def training_steps(
     everything, select = frozenset(study.measurable), study.splits.rank
     walks = strategy in RETRAINING_STRATEGIES
     settings = walk_settings(strategy, settings) if walks else settings
-    course = course_of(study, study.training, settings)
+    course = training_plan_of(study, study.training, settings)
     one = _step_seconds(course, everything)
     if not walks:
         return _one_training(study, course.steps, one, settings, everything, select)
@@ -357,7 +363,7 @@ def training_steps(
     bound = "at least" if published and rounds is None else "at most"
     what = f"training, {bound} {most} rounds a candidate"
     judged = groups * (most if published else most + 1)
-    judging = evaluation_step(study.bench(select), [everything] * judged, "judging candidates")
+    judging = evaluation_step(study.evaluator(select), [everything] * judged, "judging candidates")
     return [EffortStep(what, steps, 0, one * steps, shared=False), judging]
 
 
@@ -366,11 +372,11 @@ def _one_training(
 ) -> list[EffortStep]:
     """The steps of a training, each of so many seconds, and the validations on the way."""
     validations = [analog] * (settings.validations + 1)
-    validating = evaluation_step(validation_bench(study, watching), validations, "validating")
+    validating = evaluation_step(validation_evaluator(study, watching), validations, "validating")
     return [EffortStep("training", steps, 0, seconds * steps, shared=False), validating]
 
 
-def retraining_steps(start: ToTrain, settings: TrainingOptions) -> list[EffortStep]:
+def retraining_steps(start: TrainingInputs, settings: TrainingOptions) -> list[EffortStep]:
     """What it takes to judge a placed network, to train it, and to judge it again.
 
     Where adapters may have a share of the weights, a step is timed with one beside every layer.
@@ -380,21 +386,23 @@ def retraining_steps(start: ToTrain, settings: TrainingOptions) -> list[EffortSt
     timed: dict[frozenset[str], Timed] = {}
     # Nothing is kept of weights that are not trained yet.
     later = replace(study, running=study.running.uncached())
-    benches = [one.bench(start.verification, limited=False) for one in (study, later)]
+    evaluators = [one.evaluator(start.verification, limited=False) for one in (study, later)]
     before, after = (
-        evaluation_step(replace(bench, draws=judging_chips(bench.draws, start.budget)), [analog], what, timed=timed)
-        for what, bench in zip((VERIFIES_BEFORE, VERIFIES_AFTER), benches, strict=True)
+        evaluation_step(
+            replace(evaluator, draws=judging_chips(evaluator.draws, start.budget)), [analog], what, timed=timed
+        )
+        for what, evaluator in zip((VERIFIES_BEFORE, VERIFIES_AFTER), evaluators, strict=True)
     )
     ranked = replace(settings, adapters=settings.adapter_rank)
-    course = course_of(adapted(study, analog, ranked, start.training), start.training, ranked)
+    course = training_plan_of(adapted(study, analog, ranked, start.training), start.training, ranked)
     trained = _one_training(study, course.steps, _step_seconds(course, analog), settings, analog, start.validation)
     if settings.adapter_share is not None:
-        choosing = _prediction_step(study.gradient_bench(start.training), sorted(analog))
+        choosing = _prediction_step(study.gradient_evaluator(start.training), sorted(analog))
         trained.insert(0, replace(choosing, what="choosing layers for adapters"))
     return [before, *trained, after]
 
 
-def _step_seconds(course: "Course", analog: frozenset[str]) -> float:
+def _step_seconds(course: "TrainingPlan", analog: frozenset[str]) -> float:
     """Of one step; a long training keeps the digital network's answers and takes a little less."""
     trainer = course.trainer(horizon=1)
     trainer.begin(analog)

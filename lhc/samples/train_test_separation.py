@@ -11,7 +11,7 @@ from lhc.samples.splits import documents_in_order, stratified_order
 from lhc.samples.task import Samples, Task
 from lhc.support.number_formatting import counted
 
-__all__ = ["LEAST_OF_PARTS", "check_apart", "check_calibration_apart", "split_off"]
+__all__ = ["LEAST_OF_PARTS", "check_calibration_separation", "check_separation", "split_off"]
 
 COMPARED_SAMPLES = 256
 """Samples whose sizes are compared between training and judging, and which are looked for in the others."""
@@ -26,7 +26,7 @@ LEAST_OF_PARTS = 10
 log = logging.getLogger("lhc")
 
 
-def check_apart(training: Task, judging: Task) -> None:
+def check_separation(training: Task, judging: Task) -> None:
     """Refuse to judge on the samples that are trained on; warn of some of them, and of samples on another scale.
 
     Raises:
@@ -55,7 +55,7 @@ def check_apart(training: Task, judging: Task) -> None:
             )
 
 
-def check_calibration_apart(calibrating: Task, judging: Task) -> None:
+def check_calibration_separation(calibrating: Task, judging: Task) -> None:
     """Refuse to judge chips on samples that they are calibrated on; warn of some of them.
 
     Raises:

@@ -1,6 +1,6 @@
 """Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
 
-from lhc.stats.changed_answers import margins_of_changes
+from lhc.stats.changed_answers import changed_answer_margins
 from lhc.stats.intervals import (
     CONFIDENCE,
     chance_of_difference,
@@ -25,6 +25,7 @@ __all__ = [
     "Prospect",
     "by_document",
     "chance_of_difference",
+    "changed_answer_margins",
     "chips_needed",
     "clipped",
     "effective_documents",
@@ -33,7 +34,6 @@ __all__ = [
     "least_draws",
     "look_errors",
     "look_schedule",
-    "margins_of_changes",
     "members",
     "one_sided",
     "over_draws",

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-__all__ = ["margins_of_changes"]
+__all__ = ["changed_answer_margins"]
 
 Floats = npt.NDArray[np.float64]
 
 
-def margins_of_changes(changes: Floats, error: float) -> tuple[float, float]:
+def changed_answer_margins(changes: Floats, error: float) -> tuple[float, float]:
     """How far the mean change of all samples may lie below and above that of the samples at hand.
 
     Args:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import scipy
 
 from lhc.errors import UsageError
-from lhc.stats.changed_answers import margins_of_changes
+from lhc.stats.changed_answers import changed_answer_margins
 from lhc.stats.jackknife import by_document, effective_documents
 from lhc.support.number_formatting import check_confidence
 
@@ -146,7 +146,7 @@ def over_draws_and_samples(
         quantile = float(scipy.special.stdtrit(max(float(freedom), 1.0), (1 + confidence) / 2))
         half = quantile * (float(total) / (draws * samples)) ** 0.5
         chips = quantile * (max(0.0, float(square_draws) - square_rest) / (draws * samples)) ** 0.5
-    below, above = margins_of_changes(by_sample, one_sided(confidence)) if share else (0.0, 0.0)
+    below, above = changed_answer_margins(by_sample, one_sided(confidence)) if share else (0.0, 0.0)
     return mean - max(half, float(np.hypot(below, chips))), mean + max(half, float(np.hypot(above, chips)))
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lhc.support.memory.large_arrays import forget_free
 
-__all__ = ["HELD", "HeldBytes", "forget_pages", "give_back", "large_pieces_apart"]
+__all__ = ["HELD", "SharedBytes", "forget_pages", "give_back", "large_pieces_apart"]
 
 HELD = "lhc-memory:"
 """Begins the name of what is held; no path of a loaded model begins so, since these are absolute."""
@@ -21,10 +21,10 @@ HELD = "lhc-memory:"
 _LEAST_MAPPED, _MOST_KEPT = -3, -1
 """glibc's numbers (malloc.h) of the least piece that is mapped by itself, and of what the end of the heap may keep."""
 
-_known: "WeakValueDictionary[str, HeldBytes]" = WeakValueDictionary()
+_known: "WeakValueDictionary[str, SharedBytes]" = WeakValueDictionary()
 
 
-class HeldBytes:
+class SharedBytes:
     """Bytes under a name that no others have, as long as somebody has this object."""
 
     def __init__(self, data: npt.NDArray[np.uint8], name: str = "") -> None:
@@ -34,11 +34,11 @@ class HeldBytes:
         data.flags.writeable = False
         _known[self.name] = self
 
-    def __reduce__(self) -> "tuple[type[HeldBytes], tuple[npt.NDArray[np.uint8], str]]":
-        return HeldBytes, (self.data, self.name)
+    def __reduce__(self) -> "tuple[type[SharedBytes], tuple[npt.NDArray[np.uint8], str]]":
+        return SharedBytes, (self.data, self.name)
 
     @staticmethod
-    def named(name: str) -> "HeldBytes":
+    def named(name: str) -> "SharedBytes":
         """What has a name.
 
         Raises:

@@ -40,7 +40,7 @@ from lhc.runtime.gradients.operators.neural import convolution
 from lhc.runtime.operators.im2col import turned, window_peaks
 from lhc.train.chip_noise import DrawnMatrix, KeyedMatrix, by_input, column_scales
 from lhc.train.output_noise import with_noise
-from lhc.train.recompute import made_again
+from lhc.train.recompute import recomputed
 
 __all__ = ["TrainingProduct"]
 
@@ -111,7 +111,7 @@ class TrainingProduct:
 
         now = realised(drawn.errors)
         remade = isinstance(chip, KeyedMatrix) and not matrix.requires_grad
-        with made_again(now, again) if remade else nullcontext():
+        with recomputed(now, again) if remade else nullcontext():
             output = self._product(x, now, bias)
         if offset is not None:
             output = output + self.form.per_output(offset, output.ndim)

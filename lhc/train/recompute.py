@@ -5,13 +5,13 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-__all__ = ["made_again"]
+__all__ = ["recomputed"]
 
 _Saved = Tensor | tuple[tuple[int, ...], tuple[int, ...], int]
 """A tensor that is kept, or how a view of the one that is made again lies in it: shape, strides, offset."""
 
 
-def made_again(tensor: Tensor, make: Callable[[], Tensor]) -> saved_tensors_hooks:
+def recomputed(tensor: Tensor, make: Callable[[], Tensor]) -> saved_tensors_hooks:
     """What is computed meanwhile keeps nothing of a tensor for its gradient, not even views of it.
 
     Args:

@@ -14,7 +14,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
-from lhc.onnx_io.rewrites.dynamic_batch import with_free_batch
+from lhc.onnx_io.rewrites.dynamic_batch import with_dynamic_batch
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
@@ -30,7 +30,7 @@ from lhc.train.optimiser_steps import Trainer, device_for
 from lhc.train.trained_network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
 
-__all__ = ["Course"]
+__all__ = ["TrainingPlan"]
 
 SAME = 1e-4
 """Greatest difference of answers to a sample among others, relative to the greatest: float32 sums in other order."""
@@ -39,7 +39,7 @@ CHECKED_SAMPLES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class TrainingPlan:
     """A network with the samples and settings that it is trained with.
 
     Attributes:
@@ -75,7 +75,7 @@ class Course:
         """Optimiser steps in all, or those of a round."""
         return self.settings.steps_for(len(self.samples))
 
-    def with_rate(self, analog: frozenset[str]) -> "Course":
+    def with_rate(self, analog: frozenset[str]) -> "TrainingPlan":
         """The course with the learning rate that this placement is trained with; see `TrainingOptions.rate_for`."""
         layers = [self.graph[name] for name in analog]
         macs = [(layer.op_type, layer.matrix.macs) for layer in layers if layer.matrix is not None]
@@ -100,7 +100,7 @@ class Course:
         batch = static_batch(self.model)
         if batch is None:
             return self.model
-        freed = with_free_batch(self.model)
+        freed = with_dynamic_batch(self.model)
         _, feeds = next(self.samples.blocks(batch + 1))  # of one batch alone, samples that mix would look right
         names = [value.name for value in freed.proto.graph.output]
         try:

@@ -10,7 +10,7 @@ from lhc.support.number_formatting import number_text
 from lhc.train.checkpoints import Checkpoint, arrays, tensors
 from lhc.train.optimiser_steps import Trainer
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["TrainingResult", "fit"]
 
 Weights = Mapping[str, Array]
 Validate = Callable[[Weights], float]
@@ -22,7 +22,7 @@ _SAVE_EVERY = 25
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class TrainingResult:
     """The end of a training.
 
     Attributes:
@@ -73,7 +73,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     report: Report = lambda what, done, total: None,
     show: Callable[[float], str] = number_text,
-) -> Fitted:
+) -> TrainingResult:
     """Train for a placement.
 
     Args:
@@ -105,8 +105,8 @@ def fit(
         report(f"training, validation {show(progress.curve[-1].drop)}", trainer.step, steps)
     curve = tuple(progress.curve)
     if trainer.step < steps:
-        return Fitted(progress.best, progress.best_point.step, curve)
-    return Fitted(trainer.network.weights(), trainer.step, curve)
+        return TrainingResult(progress.best, progress.best_point.step, curve)
+    return TrainingResult(trainer.network.weights(), trainer.step, curve)
 
 
 def _stops(progress: _Progress, settings: TrainingOptions) -> bool:

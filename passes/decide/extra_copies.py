@@ -15,7 +15,7 @@ from lhc.passes.decide.copies import Copies, CopyLevel, TileSet
 from lhc.passes.strategies.base import Goal, Objective, damage_of, most_tiles
 from lhc.plan import Plan
 
-__all__ = ["MOST_FURTHER", "fills_tiles", "further_copies"]
+__all__ = ["MOST_FURTHER", "extra_copies", "fills_tiles"]
 
 MOST_FURTHER = 16
 """Of a layer in tiles that it takes for copies alone."""
@@ -32,7 +32,7 @@ def fills_tiles(plan: Plan, goal: Goal) -> bool:
     return any(machine.for_layer(layer.name).copies_obstacle is None for layer in plan.layers if layer.may_be_analog)
 
 
-def further_copies(graph: LayerGraph, plan: Plan, goal: Goal) -> Copies:
+def extra_copies(graph: LayerGraph, plan: Plan, goal: Goal) -> Copies:
     """The copies of every placement: those that layers have anyway, and further ones in the tiles that are left over.
 
     Args:

@@ -18,11 +18,11 @@ from lhc.passes.strategies.registry import default_objective
 from lhc.plan import Plan
 from lhc.support.number_formatting import counted
 
-__all__ = ["PayingCopies", "halved"]
+__all__ = ["ProfitableCopies", "halved"]
 
 
 @dataclass(frozen=True)
-class PayingCopies(Pass):
+class ProfitableCopies(Pass):
     """Copies with which layers cost less on tiles than digital.
 
     Attributes:

@@ -23,7 +23,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.lazy_programming import alone_on_chips, reads_on_demand
+from lhc.runtime.lazy_programming import alone_on_chips, lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.batched_calls import Call, padding_masks
 from lhc.runtime.onnxruntime.sessions import Array, give_back_pool
@@ -173,13 +173,13 @@ def calibrated(
         calls: samples; they take turns with the reads.
         reads: numbers of the reads; those of the hardware's calibration by default, none of which is inference's.
         prefixes: as for `HybridExecutor.calibrate`.
-        room: as for `reads_on_demand`.
+        room: as for `lazy_reads`.
 
     Raises:
         DataError: the network does not run on these samples.
     """
     numbers = _numbers(hardware, calls) if reads is None else reads
-    chips = reads_on_demand(executor, hardware, seed, draw, t_s, numbers, room)
+    chips = lazy_reads(executor, hardware, seed, draw, t_s, numbers, room)
 
     def corrects(layer: AnalogLayer) -> _Correcting:
         return _Correcting(hardware.for_layer(layer.name).compensation.outputs, digital[layer.name], _Sums(layer))

@@ -9,7 +9,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor, Ranges
-from lhc.runtime.lazy_programming import reads_on_demand
+from lhc.runtime.lazy_programming import lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.sample_position import Position
@@ -55,7 +55,7 @@ def product_errors(
         for samples, feeds in blocks:
             tensors = observed(feeds)
             for chip in range(chips):
-                products = reads_on_demand(executor, hardware, seed, chip, t_s, (0,))[0].chips[0]
+                products = lazy_reads(executor, hardware, seed, chip, t_s, (0,))[0].chips[0]
                 for layer in some:
                     (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
                     right = tensors[layer.output].astype(np.float32, copy=False)

@@ -11,12 +11,12 @@ from lhc.runtime.sample_position import Position, Unit
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_threads import isolated
 
-__all__ = ["tile_error"]
+__all__ = ["mvm_error"]
 
 Floats = npt.NDArray[np.float32]
 
 
-def tile_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed: int, t_s: float) -> float:
+def mvm_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed: int, t_s: float) -> float:
     """Squared error of products on one chip, each as a share of its square, mean over the vectors.
 
     Nothing is calibrated but static input ranges, on these vectors.

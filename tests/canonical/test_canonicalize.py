@@ -24,7 +24,7 @@ from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
-from lhc.train.training_plan import Course
+from lhc.train.training_plan import TrainingPlan
 from tests.canonical import made_models as made
 
 pytestmark = pytest.mark.analog
@@ -200,7 +200,7 @@ def test_it_is_retrained_and_written_in_its_canonical_form(
 ) -> None:
     task = Task({n: np.concatenate([a, a]) for n, a in feeds.items()}, None, METRICS["nmse"])
     settings = TrainingOptions(steps=20, batch_size=SAMPLES, loss="distillation")
-    course = Course(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
+    course = TrainingPlan(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
     course.check()
     trainer = course.trainer(20)
     trainer.begin(products(graph))

@@ -8,7 +8,7 @@ import pytest
 import lhc
 from lhc.errors import DataError
 from lhc.hardware.description.sections import Compensation
-from lhc.measure import Bench
+from lhc.measure import PlacementEvaluator
 from lhc.measure.measurement import Measurement, SampleScores
 from lhc.report.tables.measured_tables import attribution_footer, attribution_table
 
@@ -32,14 +32,14 @@ def test_attribution_names_what_does_damage() -> None:
 
 
 def test_damage_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = Bench.measure
+    measured = PlacementEvaluator.measure
 
-    def broken(self: Bench, *args: object, **kwargs: object) -> Measurement:
+    def broken(self: PlacementEvaluator, *args: object, **kwargs: object) -> Measurement:
         found = measured(self, *args, **kwargs)  # type: ignore[arg-type]
         assert isinstance(found, SampleScores)
         return replace(found, scores=np.full_like(found.scores, np.nan))
 
-    monkeypatch.setattr(Bench, "measure", broken)
+    monkeypatch.setattr(PlacementEvaluator, "measure", broken)
     with pytest.raises(DataError, match="NaN or infinite values on some samples"):
         lhc.attribute("digits-narrow", samples=20, draws=2, include=["layer2.0.conv1"])
 

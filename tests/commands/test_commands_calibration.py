@@ -12,11 +12,11 @@ import lhc
 from lhc.commands.robustness import at_ages
 from lhc.hardware import Hardware
 from lhc.hardware.description.sections import Compensation
-from lhc.measure import Bench, Measurement, Running
+from lhc.measure import Measurement, PlacementEvaluator, Running
 from lhc.measure.work_context import Block
 from lhc.models import zoo_entry
 from lhc.options.by_command import PartitionOptions, RetrainOptions, RobustnessOptions
-from lhc.pipeline.inputs.training_inputs import read_to_train
+from lhc.pipeline.inputs.training_inputs import read_training_inputs
 from lhc.pipeline.pipeline_state import Study
 from lhc.samples.task import Samples
 
@@ -46,14 +46,14 @@ class Spy:
     seen: list[tuple[str, int]] = field(default_factory=list)
     uncalibrated: set[str] = field(default_factory=set)
 
-    def look(self, bench: Bench, placement: frozenset[str], what: str) -> None:
+    def look(self, evaluator: PlacementEvaluator, placement: frozenset[str], what: str) -> None:
         if not placement:
             return
-        if bench.calibration is None:
+        if evaluator.calibration is None:
             self.uncalibrated.add(what)
         else:
-            (name,) = bench.task.inputs
-            shared = rows(bench.task.inputs[name]) & rows(bench.calibration.inputs[name])
+            (name,) = evaluator.task.inputs
+            shared = rows(evaluator.task.inputs[name]) & rows(evaluator.calibration.inputs[name])
             self.seen.append((what, len(shared)))
 
     def faults(self, ranks: bool) -> list[tuple[str, int]]:
@@ -65,15 +65,19 @@ class Spy:
 
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
-    spy, measure = Spy(), Bench.measure
+    spy, measure = Spy(), PlacementEvaluator.measure
 
     def spied(
-        self: Bench, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
+        self: PlacementEvaluator,
+        placement: frozenset[str],
+        draws: range,
+        what: str = "measuring",
+        t_s: float | None = None,
     ) -> Measurement:
         spy.look(self, placement, what)
         return measure(self, placement, draws, what, t_s)
 
-    monkeypatch.setattr(Bench, "measure", spied)
+    monkeypatch.setattr(PlacementEvaluator, "measure", spied)
     yield spy
     assert spy.seen, "nothing was measured on calibrated chips"
     wanted = {what for what in spy.uncalibrated if what.startswith("attribution") and what.endswith("calibration")}
@@ -196,7 +200,7 @@ def test_retraining_says_which_samples_calibrate(caplog: pytest.LogCaptureFixtur
     machine = HARDWARE.model_copy(update={"compensation": Compensation(outputs="affine", samples=64)})
     asked = RetrainOptions("digits-narrow", samples=150, placement=LAYERS, hardware=machine)
     with Running(asked) as running:
-        assert read_to_train(asked, running).study.calibrated_on == 10
+        assert read_training_inputs(asked, running).study.calibrated_on == 10
     (text,) = [record.getMessage() for record in caplog.records if "chips are calibrated" in record.getMessage()]
     assert text.endswith(
         "on 10 samples, and the hardware asks for 64: a third of the samples that judge watches the training and"

@@ -172,7 +172,7 @@ def made():
     return config
 
 def broken():
-    raise RuntimeError("no bench")
+    raise RuntimeError("no evaluator")
 """
 
 
@@ -200,7 +200,7 @@ def test_a_module_names_a_machine_on_the_command_line(folder: Path, cli: Cli, na
     ("name", "message"),
     [
         ("own_machines:number", r"own_machines:number \(of type int\) is no hardware"),
-        ("own_machines:broken", "--hardware own_machines:broken: fails: RuntimeError: no bench"),
+        ("own_machines:broken", "--hardware own_machines:broken: fails: RuntimeError: no evaluator"),
         ("own_machines:gone", "--hardware own_machines:gone: cannot be imported: AttributeError"),
         ("no_such_module:config", "cannot be imported: ModuleNotFoundError"),
         ("no_such_preset", "neither a preset, a YAML file, nor module:name"),

@@ -1,4 +1,4 @@
-"""A network of six products of every kind, and benches of it, for tests of predictions from gradients."""
+"""A network of six products of every kind, and evaluators of it, for tests of predictions from gradients."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from onnx import numpy_helper
 
 from lhc.hardware import Hardware
 from lhc.hardware.description.sections import Compensation
-from lhc.measure import Bench, Running
+from lhc.measure import PlacementEvaluator, Running
 from lhc.measure.work_context import Block
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
@@ -16,7 +16,7 @@ from lhc.passes.decide.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
-__all__ = ["LAYERS", "LIONHEART", "NETWORK", "bench", "healed", "network", "quiet", "task"]
+__all__ = ["LAYERS", "LIONHEART", "NETWORK", "healed", "make_evaluator", "network", "quiet", "task"]
 
 LIONHEART = Hardware.load("lionheart")
 NETWORK = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 2, 6, 6] x) => (float[N, 5] y) {
@@ -51,17 +51,17 @@ def task(metric: str, samples: int = 60) -> Task:
     return Task({"x": x}, None, get_metric(metric))
 
 
-def bench(
+def make_evaluator(
     metric: str = "kl",
     hardware: Hardware = LIONHEART,
     running: Running | None = None,
     samples: int = 60,
     draws: int = 4,
     seed: int = 0,
-) -> Bench:
+) -> PlacementEvaluator:
     model = network()
     graph, running = read_graph(model), running or Running()
-    return Bench(model, graph, hardware, task(metric, samples), seed, draws, t_s=86400.0, running=running)
+    return PlacementEvaluator(model, graph, hardware, task(metric, samples), seed, draws, t_s=86400.0, running=running)
 
 
 def quiet(factor: float) -> Hardware:
@@ -77,9 +77,9 @@ def quiet(factor: float) -> Hardware:
     )
 
 
-def healed(compensation: Compensation, metric: str = "kl") -> Bench:
-    """A bench of which the layers are healed so."""
-    here = bench(metric, quiet(0.2).model_copy(update={"compensation": compensation}), draws=6)
+def healed(compensation: Compensation, metric: str = "kl") -> PlacementEvaluator:
+    """An evaluator of which the layers are healed so."""
+    here = make_evaluator(metric, quiet(0.2).model_copy(update={"compensation": compensation}), draws=6)
     x = np.random.default_rng(8).normal(size=(64, 2, 6, 6)).astype(np.float32)
     samples = Block(0, 64, {"x": x}, None, "calibration")
     calibration = None if compensation.outputs == "none" else samples

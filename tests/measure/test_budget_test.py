@@ -8,7 +8,7 @@ import pytest
 
 from lhc.errors import OutOfTimeError
 from lhc.measure import Budget, PlacementJudge, SampleScores
-from lhc.measure.budget_test import SEARCH_DRAWS, Drop, judge_in_looks, parse_drop
+from lhc.measure.budget_test import SEARCH_DRAWS, Drop, parse_drop, sequential_test
 from lhc.measure.measurement import Wanted
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
@@ -121,7 +121,7 @@ class Chips:
 
 
 def _looked(evaluator: Chips, budget: Budget, begin: Chips | None = None) -> Verdict:
-    return judge_in_looks(evaluator, frozenset("a"), budget, range(100), 0.05, "testing", begin)
+    return sequential_test(evaluator, frozenset("a"), budget, range(100), 0.05, "testing", begin)
 
 
 def test_a_test_takes_chips_while_they_can_still_decide_it() -> None:

@@ -16,9 +16,9 @@ from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Adc, AlpineCosts, Hardware
 from lhc.measure import (
-    Bench,
     Budget,
-    PartingBench,
+    ColumnSplitEvaluator,
+    PlacementEvaluator,
     PlacementJudge,
     Running,
     SampleScores,
@@ -70,14 +70,16 @@ def task(samples: int = 100, metric: str = "kl") -> Task:
     return Task({"x": x}, np.zeros(samples, np.int64), get_metric(metric))
 
 
-def bench(model: OnnxModel, samples: Task, hardware: Hardware = LIONHEART, draws: int = 3) -> Bench:
-    return Bench(model, read_graph(model), hardware, samples, draws=draws, t_s=86400.0)
+def make_evaluator(
+    model: OnnxModel, samples: Task, hardware: Hardware = LIONHEART, draws: int = 3
+) -> PlacementEvaluator:
+    return PlacementEvaluator(model, read_graph(model), hardware, samples, draws=draws, t_s=86400.0)
 
 
 @pytest.mark.parametrize("fragile", range(4))
 def test_planted_sensitive_layer_ranks_first(fragile: int) -> None:
     model = chain(fragile=fragile)
-    table = measure_sensitivity(bench(model, task()), read_graph(model), [f"layer{i}" for i in range(4)])
+    table = measure_sensitivity(make_evaluator(model, task()), read_graph(model), [f"layer{i}" for i in range(4)])
     assert table.ranking()[0] == f"layer{fragile}"
     assert f"layer{fragile}" in table.table()
 
@@ -85,12 +87,12 @@ def test_planted_sensitive_layer_ranks_first(fragile: int) -> None:
 def test_damage_is_positive_for_metrics_of_both_directions() -> None:
     model = chain(fragile=1)
     for metric in ("agreement", "kl", "nmse"):
-        evaluation = bench(model, task(metric=metric)).evaluate(frozenset({"layer1"}))
+        evaluation = make_evaluator(model, task(metric=metric)).evaluate(frozenset({"layer1"}))
         assert evaluation.drop > 0, metric
 
 
 def test_digital_placement_costs_nothing() -> None:
-    evaluation = bench(chain(), task(metric="agreement")).evaluate(frozenset())
+    evaluation = make_evaluator(chain(), task(metric="agreement")).evaluate(frozenset())
     assert (evaluation.baseline, evaluation.mean, evaluation.drop) == (1.0, 1.0, 0.0)
     assert evaluation.drop_interval == (0.0, 0.0)
 
@@ -98,15 +100,15 @@ def test_digital_placement_costs_nothing() -> None:
 def test_static_batch_gives_the_scores_of_a_dynamic_one() -> None:
     """Also where the samples are no multiple of the batch."""
     placement = frozenset({"layer0", "layer2"})
-    dynamic = bench(chain("N"), task(50)).evaluate(placement)
-    static = bench(chain("8"), task(50)).evaluate(placement)
+    dynamic = make_evaluator(chain("N"), task(50)).evaluate(placement)
+    static = make_evaluator(chain("8"), task(50)).evaluate(placement)
     assert static.values == pytest.approx(dynamic.values, rel=1e-6)
 
 
 def test_a_placement_is_measured_in_the_network_that_it_is_run_in() -> None:
     """Split layers are whole where both parts are on the same side, on the same devices as ever."""
     whole, columns = chain(), {"layer0": (3, 7), "layer2": (1,)}
-    measured = [f.name for f in fields(Bench)]
+    measured = [f.name for f in fields(PlacementEvaluator)]
 
     def split(names: Iterable[str]) -> OnnxModel:
         return with_digital_columns(whole, {name: columns[name] for name in names})
@@ -115,8 +117,8 @@ def test_a_placement_is_measured_in_the_network_that_it_is_run_in() -> None:
         model = split(n for n in columns if n in placement and f"{n}/columns" not in placement)
         return model, read_graph(model)
 
-    plain = bench(whole, task(metric="nmse"))
-    parting = PartingBench(**{name: getattr(plain, name) for name in measured}, form=form)
+    plain = make_evaluator(whole, task(metric="nmse"))
+    parting = ColumnSplitEvaluator(**{name: getattr(plain, name) for name in measured}, form=form)
     chips = range(2)
     for placement, parted, run_as in (
         ({"layer0", "layer0/columns", "layer1"}, (), {"layer0", "layer1"}),
@@ -126,7 +128,7 @@ def test_a_placement_is_measured_in_the_network_that_it_is_run_in() -> None:
         ({"layer2/columns"}, (), set()),
     ):
         found = parting.measure(frozenset(placement), chips)
-        expected = bench(split(parted), task(metric="nmse")).measure(frozenset(run_as), chips)
+        expected = make_evaluator(split(parted), task(metric="nmse")).measure(frozenset(run_as), chips)
         np.testing.assert_array_equal(found.values, expected.values)
         # The network without tiles is the whole one, and rounds otherwise.
         np.testing.assert_allclose(found.drops, expected.drops, rtol=1e-5)
@@ -140,7 +142,7 @@ def test_a_placement_is_measured_in_the_network_that_it_is_run_in() -> None:
 def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
     calls: list[tuple[int, int]] = []
     model = chain()
-    ideal = Bench(
+    ideal = PlacementEvaluator(
         model,
         read_graph(model),
         Hardware.load("ideal"),
@@ -156,13 +158,13 @@ def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
 
 def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = frozenset({"layer0", "layer3"})
-    together = bench(chain(), task()).measure(placement, range(3))
+    together = make_evaluator(chain(), task()).measure(placement, range(3))
     monkeypatch.setattr("lhc.measure.work_context.CHIPS_TOGETHER", 1)
-    one_by_one = bench(chain(), task()).measure(placement, range(3))
+    one_by_one = make_evaluator(chain(), task()).measure(placement, range(3))
     parts = (
-        bench(chain(), task())
+        make_evaluator(chain(), task())
         .measure(placement, range(1))
-        .joined(bench(chain(), task()).measure(placement, range(1, 3)))
+        .joined(make_evaluator(chain(), task()).measure(placement, range(1, 3)))
     )
     assert together.drops.tobytes() == one_by_one.drops.tobytes() == parts.drops.tobytes()
 
@@ -170,7 +172,7 @@ def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.Mo
 def test_judge_measures_a_placement_once() -> None:
     measured: list[str] = []
     model = chain()
-    counting = Bench(
+    counting = PlacementEvaluator(
         model,
         read_graph(model),
         LIONHEART,
@@ -187,13 +189,13 @@ def test_judge_measures_a_placement_once() -> None:
 def test_relative_drop() -> None:
     model = chain(fragile=0)
     placement = frozenset({"layer0"})
-    samples = Task(task().inputs, bench(model, task()).digital_output + 1.0, get_metric("mse"))
-    absolute = bench(model, samples).evaluate(placement)
-    relative = bench(model, samples).evaluate(placement, relative=True)
+    samples = Task(task().inputs, make_evaluator(model, task()).digital_output + 1.0, get_metric("mse"))
+    absolute = make_evaluator(model, samples).evaluate(placement)
+    relative = make_evaluator(model, samples).evaluate(placement, relative=True)
     assert absolute.baseline == pytest.approx(1.0)
     assert relative.drop == pytest.approx(absolute.drop / absolute.baseline)
     with pytest.raises(UsageError, match="relative rise is undefined"):
-        Budget(0.1, "relative").check(bench(model, task(metric="kl")))
+        Budget(0.1, "relative").check(make_evaluator(model, task(metric="kl")))
 
 
 def test_digital_network_that_gives_nan_is_refused() -> None:
@@ -203,7 +205,7 @@ def test_digital_network_that_gives_nan_is_refused() -> None:
         )
     )
     with pytest.raises(DataError, match="NaN or infinite"):
-        _ = bench(model, task()).digital_output
+        _ = make_evaluator(model, task()).digital_output
 
 
 LOGITS = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
@@ -238,7 +240,7 @@ def test_output_noise_of_the_adc_alone_is_stochastic_hardware() -> None:
 
 
 def test_mapped_network_that_gives_nan_is_refused_for_metrics_of_both_kinds() -> None:
-    evaluator = bench(chain(), task(metric="nmse"))
+    evaluator = make_evaluator(chain(), task(metric="nmse"))
     digital = np.zeros((20, 1), np.float32)
     broken = np.full((2, 20, 1), np.nan, np.float32)
     for measured in (
@@ -260,7 +262,7 @@ def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monke
 
     monkeypatch.setattr(HybridExecutor, "prefix", counting)
     monkeypatch.setattr("lhc.measure.work_context.CHIPS_TOGETHER", 2)
-    bench(chain(), task(700)).measure(frozenset({"layer2"}), range(6))
+    make_evaluator(chain(), task(700)).measure(frozenset({"layer2"}), range(6))
     assert sum(calls) == 700
 
 
@@ -268,22 +270,22 @@ def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monke
 def test_scores_do_not_depend_on_memory(memory: int) -> None:
     """Neither does what is kept: blocks first where all chips stay in memory, else chips first."""
     placement = frozenset({"layer0", "layer3"})
-    expected = bench(chain(), task(600)).measure(placement, range(6)).drops
-    small = bench(chain(), task(600))
+    expected = make_evaluator(chain(), task(600)).measure(placement, range(6)).drops
+    small = make_evaluator(chain(), task(600))
     small.running.memory = memory
-    assert small.setting.keeps_chips(placement, 6) == (memory > 2**20)
+    assert small.context.keeps_chips(placement, 6) == (memory > 2**20)
     assert small.measure(placement, range(6)).drops.tobytes() == expected.tobytes()
 
 
 def test_scores_do_not_depend_on_how_small_the_network_is_beside_its_chips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles that are kept take no more than its weights: of all chips together that is less than one."""
     placement = frozenset({"layer0", "layer3"})
-    expected = bench(chain(), task(600)).measure(placement, range(6)).drops
+    expected = make_evaluator(chain(), task(600)).measure(placement, range(6)).drops
     monkeypatch.setattr("lhc.measure.work_context.LEAST_KEPT", 0)
-    small = bench(chain(), task(600))
-    assert small.setting.tile_bytes == 4 * 4 * 16 * 16
-    assert small.setting.chips_together(placement) == 1
-    assert not small.setting.keeps_chips(placement, 6)
+    small = make_evaluator(chain(), task(600))
+    assert small.context.tile_bytes == 4 * 4 * 16 * 16
+    assert small.context.chips_together(placement) == 1
+    assert not small.context.keeps_chips(placement, 6)
     assert small.measure(placement, range(6)).drops.tobytes() == expected.tobytes()
 
 
@@ -302,7 +304,7 @@ def test_sessions_are_made_before_chips_are_programmed(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("lhc.runtime.executor.create_session", making)
     monkeypatch.setattr(CompiledMatrix, "lay_out", laying_out)
-    one = bench(chain(), task(600, metric="nmse"))
+    one = make_evaluator(chain(), task(600, metric="nmse"))
     one.measure(frozenset({"layer1", "layer2"}), range(3))
     first = events.index("tiles")
     assert events[:first].count("session") >= 2
@@ -320,9 +322,9 @@ def test_results_on_samples_that_change_during_a_run_are_not_kept(tmp_path: Path
     path.parent.mkdir()
     np.save(path, x)
 
-    def opened(progress: Callable[[str, int, int], None] = silent) -> Bench:
+    def opened(progress: Callable[[str, int, int], None] = silent) -> PlacementEvaluator:
         samples = load_task(path.parent, model, get_metric("kl"))
-        return replace(bench(model, samples), running=running, progress=progress)
+        return replace(make_evaluator(model, samples), running=running, progress=progress)
 
     def edit(what: str, done: int, total: int) -> None:
         if done == 1:
@@ -343,7 +345,7 @@ def test_results_on_samples_that_change_during_a_run_are_not_kept(tmp_path: Path
 def test_samples_that_are_changed_in_memory_are_refused(tmp_path: Path) -> None:
     samples = task(600)
     with Running(Execution(work_dir=tmp_path)) as running:
-        measured = replace(bench(chain(), samples), running=running)
+        measured = replace(make_evaluator(chain(), samples), running=running)
         measured.units(frozenset({"layer0"}), range(2))
         samples.inputs["x"][550] += 1  # type: ignore[index]  # an array
         with pytest.raises(DataError, match="samples 512 to 599 have changed during the run, in 'x'"):
@@ -353,7 +355,7 @@ def test_samples_that_are_changed_in_memory_are_refused(tmp_path: Path) -> None:
 def test_other_costs_leave_kept_results_valid_and_other_tiles_do_not(tmp_path: Path) -> None:
     model, placement, draws = chain(), frozenset({"layer0"}), range(2)
     with Running(Execution(work_dir=tmp_path)) as running:
-        first = replace(bench(model, task()), running=running)
+        first = replace(make_evaluator(model, task()), running=running)
         first.measure(placement, draws)
         total, kept = first.units(placement, draws)
         assert kept == total > 0
@@ -375,7 +377,7 @@ def test_an_edited_metric_of_the_user_is_measured_anew(tmp_path: Path, monkeypat
         sys.modules.pop("own_metric", None)
         with Running(Execution(work_dir=tmp_path / "kept")) as running:
             judged = task(20).with_metric(get_metric("own_metric:size", higher_is_better=False))
-            measured = replace(bench(model, judged), running=running)
+            measured = replace(make_evaluator(model, judged), running=running)
             _, kept = measured.units(placement, draws)
             found.append((kept, measured.measure(placement, draws).values))
     (first, before), (second, same), (third, edited) = found
@@ -389,10 +391,10 @@ def test_a_metric_of_the_user_goes_to_other_processes(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("own_metric_b.py").write_text("def size(output, targets):\n    return abs(output).sum(axis=1)\n")
     metric = get_metric("own_metric_b:size", higher_is_better=False)
-    payload = packed(bench(chain(layers=1), task(20).with_metric(metric)).setting)
+    payload = packed(make_evaluator(chain(layers=1), task(20).with_metric(metric)).context)
     output = np.ones((3, 16), np.float32)
-    _, setting = pickle.loads(payload)
-    np.testing.assert_array_equal(pickle.loads(setting).metric.score(output, output), [16, 16, 16])
+    _, context = pickle.loads(payload)
+    np.testing.assert_array_equal(pickle.loads(context).metric.score(output, output), [16, 16, 16])
     Path("own_metric_b.py").write_text("def size(output, targets):\n    return abs(output).max(axis=1)\n")
     with pytest.raises(UsageError, match="another version is loaded here"):
-        pickle.loads(setting)
+        pickle.loads(context)

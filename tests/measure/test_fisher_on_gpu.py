@@ -13,7 +13,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Adc, Dac, Faults, Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.sections import Compensation
-from lhc.measure import Bench, Running
+from lhc.measure import PlacementEvaluator, Running
 from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.fisher_prediction import column_damages, fisher_sensitivity, predictions_kept
 from lhc.measure.sensitivity.gradient_worker import corrections_alone
@@ -21,7 +21,7 @@ from lhc.options.declaration.value_parsing import Engine
 from lhc.options.shared import Execution
 from lhc.pipeline.steps.rank import sensitivities
 from lhc.runtime.gradients import network as differentiable
-from tests.measure.six_layers import LAYERS, LIONHEART, bench, healed
+from tests.measure.six_layers import LAYERS, LIONHEART, healed, make_evaluator
 from tests.runtime.pretended_gpu import pretended_gpu
 
 pytestmark = pytest.mark.analog
@@ -42,7 +42,7 @@ MACHINES = {
 }
 
 
-def _on_engine(here: Bench, engine: Engine) -> Bench:
+def _on_engine(here: PlacementEvaluator, engine: Engine) -> PlacementEvaluator:
     return replace(here, engine=engine)
 
 
@@ -51,7 +51,7 @@ def test_on_a_gpu_predictions_are_those_of_the_processor(
     name: str, metric: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranges = dict.fromkeys(LAYERS, (1.5,)) if MACHINES[name].needs_calibration else {}
-    here = replace(bench(metric, MACHINES[name], samples=10, draws=2), ranges=ranges)
+    here = replace(make_evaluator(metric, MACHINES[name], samples=10, draws=2), ranges=ranges)
     expected = fisher_sensitivity(here, here.graph, LAYERS).table
     columns = column_damages(here, here.graph, ("stem", "head"))
     with pretended_gpu(monkeypatch) as computed:
@@ -78,11 +78,11 @@ def test_chips_that_calibrate_alone_multiply_as_chips_that_are_measured() -> Non
     """Their corrections are those of a placement of the layer alone, on the same engine."""
     here = healed(Compensation(copies=False))
     here = replace(here, engine="aihwkit", hardware=here.hardware.model_copy(update={"dac": Dac()}))
-    (alone,) = corrections_alone(here.setting, LAYERS, [1], here.t_s)
-    scorer = Scorer(here.setting)
+    (alone,) = corrections_alone(here.context, LAYERS, [1], here.t_s)
+    scorer = Scorer(here.context)
     for name in LAYERS:
         if name not in ("square", "again"):  # which are placed together
-            placed = scorer.calibrated(here.setting.executor(frozenset({name})), 1, here.t_s)[name]
+            placed = scorer.calibrated(here.context.executor(frozenset({name})), 1, here.t_s)[name]
             np.testing.assert_array_equal(alone[name].gain, placed.gain)
             np.testing.assert_array_equal(alone[name].offset, placed.offset)
 
@@ -92,7 +92,7 @@ def test_a_gpu_that_cannot_run_an_operator_says_so_and_sensitivities_are_measure
 ) -> None:
     monkeypatch.setattr(differentiable, "OPERATORS", {**differentiable.OPERATORS, "Tanh": _mixing})
     monkeypatch.setattr("lhc.pipeline.steps.rank.measures_all", lambda *_: False)
-    here = _on_engine(bench(samples=10, draws=2), "aihwkit")
+    here = _on_engine(make_evaluator(samples=10, draws=2), "aihwkit")
     failed = r"Tanh 'Tanh_\d' fails in torch on cuda:0: add: expected all tensors .* same device; with --engine fast"
     with pretended_gpu(monkeypatch):
         with pytest.raises(ModelError, match=failed):
@@ -117,7 +117,7 @@ def test_what_fails_on_the_way_back_says_so_too(monkeypatch: pytest.MonkeyPatch)
         r"gradients fail in torch on cuda:0: CUDA out of memory\.; with --engine fast gradients are computed on the CPU"
     )
     for expected, words in ((torch.OutOfMemoryError, "CUDA"), (ModelError, failed)):
-        here = _on_engine(bench(samples=10, draws=2), "aihwkit")
+        here = _on_engine(make_evaluator(samples=10, draws=2), "aihwkit")
         gpu = pretended_gpu(monkeypatch) if expected is ModelError else nullcontext()
         with gpu, pytest.raises(expected, match=words):
             fisher_sensitivity(here, here.graph, LAYERS)
@@ -127,7 +127,7 @@ def test_kept_predictions_are_those_of_the_engine_and_its_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Running(Execution(work_dir=tmp_path)) as running:
-        here = bench(running=running, samples=10, draws=2)
+        here = make_evaluator(running=running, samples=10, draws=2)
 
         def kept(engine: Engine) -> bool:
             return predictions_kept(_on_engine(here, engine), LAYERS)

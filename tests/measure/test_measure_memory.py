@@ -92,4 +92,4 @@ def test_a_call_holds_fewer_samples_where_a_product_is_large(tokens: int, sample
     options = lhc.RunOptions(model, task)
     study = read_placed(options, Running(options), None)[0]
 
-    assert study.bench(task).setting.call_samples == samples
+    assert study.evaluator(task).context.call_samples == samples

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running
+from lhc.measure import PlacementEvaluator, Running
 from lhc.measure.work_context import BANK_SHARE, Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
@@ -44,7 +44,7 @@ AMPLE, ONE_LAYER, LESS = 2**31, BANK_SHARE * LAYER_BYTES, 2**20
 MACHINE = Hardware.load("lionheart").with_fields({"tiles": {"rows": SIZE, "cols": SIZE}})
 
 
-def bench(memory: int, samples: int = 600, machine: Hardware = MACHINE) -> Bench:
+def make_evaluator(memory: int, samples: int = 600, machine: Hardware = MACHINE) -> PlacementEvaluator:
     model = onnx.parser.parse_model(NETWORK)
     rng = np.random.default_rng(3)
     for name in ("w0", "w1", "w2", "w3"):
@@ -56,7 +56,7 @@ def bench(memory: int, samples: int = 600, machine: Hardware = MACHINE) -> Bench
     task = Task({"x": x[:samples]}, None, get_metric("nmse"))
     copies = Copies(dict.fromkeys(LAYERS, COPIES))
     running = Running(Execution(memory=memory))
-    return Bench(
+    return PlacementEvaluator(
         opened,
         read_graph(opened),
         machine,
@@ -96,9 +96,9 @@ class Held:
 @pytest.mark.parametrize("memory", [ONE_LAYER, LESS], ids=["one layer fits", "none fits"])
 def test_answers_are_those_of_a_chip_that_fits(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert SIZE * SIZE >= LARGE_MATRIX
-    expected = bench(AMPLE).measure(frozenset(LAYERS), range(2)).drops
+    expected = make_evaluator(AMPLE).measure(frozenset(LAYERS), range(2)).drops
     held = Held(monkeypatch)
-    found = bench(memory).measure(frozenset(LAYERS), range(2)).drops
+    found = make_evaluator(memory).measure(frozenset(LAYERS), range(2)).drops
     fitting = LAYER_BYTES if memory == ONE_LAYER else 0
 
     assert found.tobytes() == expected.tobytes()
@@ -107,7 +107,7 @@ def test_answers_are_those_of_a_chip_that_fits(memory: int, monkeypatch: pytest.
 
 def test_a_chip_that_fits_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(monkeypatch)
-    bench(AMPLE).measure(frozenset(LAYERS), range(2))
+    make_evaluator(AMPLE).measure(frozenset(LAYERS), range(2))
 
     assert held.most >= 2 * 4 * LAYER_BYTES, "two chips of four matrices"
 
@@ -116,7 +116,7 @@ def test_what_is_programmed_serves_all_calls_for_which_there_is_memory(monkeypat
     monkeypatch.setattr("lhc.measure.work_context.BANK_SHARE", 16)
     held = Held(monkeypatch)
     # An eighth of 9 MiB is for tensors between layers: 256 numbers each, five of them, for the 64 samples of a call.
-    one = replace(bench(12 * LAYER_BYTES, samples=512), calibration=None)
+    one = replace(make_evaluator(12 * LAYER_BYTES, samples=512), calibration=None)
     one.measure(frozenset(LAYERS), range(1))
 
     assert held.made == 3 * 5, "five layers for at most three of eight calls together"
@@ -125,6 +125,6 @@ def test_what_is_programmed_serves_all_calls_for_which_there_is_memory(monkeypat
 def test_tiles_of_any_devices_are_made_again_where_memory_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(monkeypatch)
     other = MACHINE.with_fields({"devices": {"model": "reram_wan2022"}})
-    bench(LESS, samples=64, machine=other).measure(frozenset(LAYERS), range(1))
+    make_evaluator(LESS, samples=64, machine=other).measure(frozenset(LAYERS), range(1))
 
     assert held.most <= 2 * LAYER_BYTES

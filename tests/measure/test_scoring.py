@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.measurement import SetScores
 from lhc.measure.scored_positions import counted_positions
 from lhc.measure.sensitivity.metric_curvature import _where_counted, output_directions
@@ -23,7 +23,7 @@ SHAPE = (5, 6)
 
 
 @pytest.fixture(scope="module")
-def bench_of(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Metric], Bench]:
+def evaluator_of(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Metric], PlacementEvaluator]:
     path = tmp_path_factory.mktemp("decoder") / "tiny.onnx"
     write_decoder(*gguf_decoder(tiny_gguf), path)
     model = load_model(path)
@@ -33,30 +33,32 @@ def bench_of(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     targets[np.arange(SHAPE[1]) >= np.array([6, 2, 4, 1, 5])[:, None]] = IGNORED
     graph = read_graph(model, {"input_ids": (1, SHAPE[1])})
     hardware = Hardware.load("lionheart")
-    return lambda metric: Bench(model, graph, hardware, Task({"input_ids": ids}, targets, metric), draws=2)
+    return lambda metric: PlacementEvaluator(model, graph, hardware, Task({"input_ids": ids}, targets, metric), draws=2)
 
 
-def _outputs(bench: Bench) -> tuple[Array, list[Array]]:
+def _outputs(evaluator: PlacementEvaluator) -> tuple[Array, list[Array]]:
     """The digital output, and those of two chips."""
-    chips = [np.empty_like(bench.digital_output) for _ in range(2)]
-    for draw, where, outputs in bench.outputs(LAYER, range(2)):
+    chips = [np.empty_like(evaluator.digital_output) for _ in range(2)]
+    for draw, where, outputs in evaluator.outputs(LAYER, range(2)):
         chips[draw][where] = outputs[0]
-    return bench.digital_output, chips
+    return evaluator.digital_output, chips
 
 
 @pytest.mark.parametrize("name", ["agreement", "kl", "nmse", "cosine"])
-def test_positions_without_a_target_count_in_no_metric(bench_of: Callable[[Metric], Bench], name: str) -> None:
-    bench = bench_of(METRICS[name])
-    digital, chips = _outputs(bench)
-    targets = np.asarray(bench.task.targets)
+def test_positions_without_a_target_count_in_no_metric(
+    evaluator_of: Callable[[Metric], PlacementEvaluator], name: str
+) -> None:
+    evaluator = evaluator_of(METRICS[name])
+    digital, chips = _outputs(evaluator)
+    targets = np.asarray(evaluator.task.targets)
 
-    measured = bench.measure(LAYER, range(2))
+    measured = evaluator.measure(LAYER, range(2))
 
     for found, chip in zip(measured.values, chips, strict=True):
         alone = [
             float(
                 np.mean(
-                    bench.metric.score(
+                    evaluator.metric.score(
                         chip[row : row + 1, : np.sum(counted)], digital[row : row + 1, : np.sum(counted)]
                     )
                 )
@@ -67,18 +69,20 @@ def test_positions_without_a_target_count_in_no_metric(bench_of: Callable[[Metri
     assert measured.drops.min() > 0
 
 
-def test_perplexity_keeps_no_outputs_and_is_that_of_all_of_them(bench_of: Callable[[Metric], Bench]) -> None:
-    bench = bench_of(METRICS["perplexity"])
-    digital, chips = _outputs(bench)
-    targets = np.asarray(bench.task.targets)
+def test_perplexity_keeps_no_outputs_and_is_that_of_all_of_them(
+    evaluator_of: Callable[[Metric], PlacementEvaluator],
+) -> None:
+    evaluator = evaluator_of(METRICS["perplexity"])
+    digital, chips = _outputs(evaluator)
+    targets = np.asarray(evaluator.task.targets)
 
-    measured = bench.measure(LAYER, range(2))
+    measured = evaluator.measure(LAYER, range(2))
 
     assert isinstance(measured, SetScores)
     assert measured.outputs.shape == (2, len(targets), 2)
     expected = [float(METRICS["perplexity"].score(chip, targets)) for chip in chips]
     assert measured.values.tolist() == pytest.approx(expected, rel=1e-9)
-    assert bench.baseline == pytest.approx(METRICS["perplexity"].score(digital, targets), rel=1e-9)
+    assert evaluator.baseline == pytest.approx(METRICS["perplexity"].score(digital, targets), rel=1e-9)
     interval = measured.sample_interval(0.9)
     assert interval is not None
     assert interval[0] < interval[1]

@@ -11,7 +11,7 @@ from lhc.models import zoo_entry
 from lhc.models.smollm2 import SmolLm2, own_weights, paragraphs
 from lhc.onnx_io import load_model, read_graph, save_model
 from lhc.onnx_io.rewrites.channel_scales import scalable_inputs, scaled_channels
-from lhc.onnx_io.write.weight_file import DataFile
+from lhc.onnx_io.write.weight_file import WeightFile
 from tests.conftest import Cli
 
 pytest.importorskip("gguf", reason="weights are read by gguf")
@@ -128,7 +128,7 @@ def assert_same_scaled(network: Path, folder: Path, count: int) -> None:
     assert len(inputs) == count
     rng = np.random.default_rng(0)
     factors = {one.tensor: np.exp2(rng.integers(-4, 5, one.channels)).astype(np.float32) for one in inputs}
-    data = DataFile(folder)
+    data = WeightFile(folder)
     save_model(scaled_channels(model, graph, inputs, factors, data.put), folder / "scaled.onnx", "copy")
     ids = {"input_ids": rng.integers(0, 250, (1, 24))}
     before, after = (onnxruntime.InferenceSession(path).run(None, ids)[0] for path in (network, folder / "scaled.onnx"))

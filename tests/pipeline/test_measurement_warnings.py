@@ -13,7 +13,7 @@ import lhc
 from lhc.errors import ModelError
 from lhc.hardware import AlpineCosts, Hardware
 from lhc.hardware.description.sections import LeftOut
-from lhc.measure import Bench
+from lhc.measure import PlacementEvaluator
 from lhc.measure.budget_test import Budget
 from lhc.onnx_io import load_model, read_graph
 from lhc.pipeline.inputs.hardware_choice import warn_of_defaults
@@ -153,15 +153,15 @@ def test_an_ordinary_export_is_taken_without_a_word(caplog: pytest.LogCaptureFix
 
 
 def test_no_more_than_all_answers_are_said_to_change(caplog: pytest.LogCaptureFixture) -> None:
-    bench = SimpleNamespace(
+    evaluator = SimpleNamespace(
         metric=METRICS["accuracy"], baseline=0.9, samples=2, task=SimpleNamespace(document_count=None)
     )
     needed = "about 11 at this budget if noise costs nothing and changes 100.0 % of the answers, fewer where it changes"
-    warn_of_few_samples(cast(Bench, bench), Budget(max_drop=0.5))
+    warn_of_few_samples(cast(PlacementEvaluator, evaluator), Budget(max_drop=0.5))
     assert needed in caplog.text
     assert "for others of their kind (--generalize) more may be needed" in caplog.text
     caplog.clear()
-    warn_of_few_samples(cast(Bench, bench), Budget(max_drop=0.5, generalize=True))
+    warn_of_few_samples(cast(PlacementEvaluator, evaluator), Budget(max_drop=0.5, generalize=True))
     assert "--generalize: 2 samples may be too few to decide for others of their kind: " + needed in caplog.text
 
 
@@ -242,9 +242,9 @@ def test_a_digital_value_far_from_that_of_the_placement_is_told(
     found: float, samples: int, metric: str, told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = SimpleNamespace(document_count=None)
-    bench = SimpleNamespace(baseline=found, samples=samples, metric=METRICS[metric], task=task, digital_score=0.0)
+    evaluator = SimpleNamespace(baseline=found, samples=samples, metric=METRICS[metric], task=task, digital_score=0.0)
     outcome = SimpleNamespace(metric="accuracy", baseline=0.9911, samples=450, documents=None)
-    warn_of_other_digital(cast(Bench, bench), cast(Outcome, outcome))
+    warn_of_other_digital(cast(PlacementEvaluator, evaluator), cast(Outcome, outcome))
     assert bool(caplog.records) == told
     if told:
         assert (
@@ -268,7 +268,7 @@ def test_an_error_far_above_that_of_the_placement_is_told(
     scores: list[float], metric: str, told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     score = np.array(scores)
-    bench = SimpleNamespace(
+    evaluator = SimpleNamespace(
         baseline=float(score.mean()),
         samples=len(scores),
         metric=METRICS[metric],
@@ -276,7 +276,7 @@ def test_an_error_far_above_that_of_the_placement_is_told(
         digital_score=score,
     )
     outcome = SimpleNamespace(metric="mse", baseline=0.0624, samples=375, documents=None)
-    warn_of_other_digital(cast(Bench, bench), cast(Outcome, outcome))
+    warn_of_other_digital(cast(PlacementEvaluator, evaluator), cast(Outcome, outcome))
     assert bool(caplog.records) == told
     if told:
         assert "has 1.6e+04 of mse on these 4 samples, and had 0.0624 on the 375 samples that its" in caplog.text

@@ -15,7 +15,7 @@ from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.pipeline_state import Study
 from lhc.plan import Retrained
 from lhc.samples.task import Task
-from lhc.train.training_plan import Course
+from lhc.train.training_plan import TrainingPlan
 
 pytest.importorskip("torch", reason="modules need PyTorch")
 
@@ -213,7 +213,9 @@ def test_placing_with_retraining_takes_a_module_and_passes(
     """What a pass of the user's makes digital is not analog in training either."""
     asked: list[frozenset[str]] = []
 
-    def train(_study: Study, _course: Course, analog: frozenset[str], _validation: Task) -> tuple[Study, Retrained]:
+    def train(
+        _study: Study, _course: TrainingPlan, analog: frozenset[str], _validation: Task
+    ) -> tuple[Study, Retrained]:
         asked.append(analog)
         raise OutOfTimeError("enough")
 

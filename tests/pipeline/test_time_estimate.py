@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running, measure_sensitivity
+from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
 from lhc.measure.scoring import Scorer
 from lhc.measure.work_context import calibration_block
 from lhc.onnx_io import load_model, read_graph
@@ -35,7 +35,7 @@ from lhc.samples.task import Task
 pytestmark = pytest.mark.analog
 
 
-def bench(samples: int = 1100, draws: int = 6) -> Bench:
+def make_evaluator(samples: int = 1100, draws: int = 6) -> PlacementEvaluator:
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 4, 12, 12] x) => (float[N, 3] y) {\n'
     body = [f"[l{i}] c{i} = Conv <pads = [1, 1, 1, 1]> ({f'r{i - 1}' if i else 'x'}, w{i})\n r{i} = Relu (c{i})"
             for i in range(15)]  # fmt: skip
@@ -48,17 +48,17 @@ def bench(samples: int = 1100, draws: int = 6) -> Bench:
     x = rng.normal(size=(samples, 4, 12, 12)).astype(np.float32)
     loaded = load_model(model)
     task = Task({"x": x}, None, get_metric("kl"))
-    return Bench(loaded, read_graph(loaded), Hardware.load("lionheart"), task, draws=draws, t_s=86400.0)
+    return PlacementEvaluator(loaded, read_graph(loaded), Hardware.load("lionheart"), task, draws=draws, t_s=86400.0)
 
 
-def names(of: Bench) -> list[str]:
+def names(of: PlacementEvaluator) -> list[str]:
     return [layer.name for layer in of.graph.candidates]
 
 
 def test_units_are_those_that_are_done() -> None:
     done: list[int] = []
-    here = bench(samples=600, draws=6)
-    counting = Bench(
+    here = make_evaluator(samples=600, draws=6)
+    counting = PlacementEvaluator(
         here.model,
         here.graph,
         here.hardware,
@@ -77,7 +77,7 @@ def test_units_are_those_that_are_done() -> None:
 
 
 def test_a_prediction_that_is_kept_is_told_as_finished(tmp_path: Path) -> None:
-    here = bench(samples=20, draws=2)
+    here = make_evaluator(samples=20, draws=2)
     with Running(Execution(work_dir=tmp_path)) as running:
         here = replace(here, running=running)
         (before,) = ranking_steps(here, names(here), "fisher")
@@ -91,7 +91,7 @@ def test_a_prediction_that_is_kept_is_told_as_finished(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["measure", pytest.param("auto", marks=pytest.mark.slow)])
 def test_the_estimate_is_about_right(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In seconds of the processor, so that other processes do not matter."""
-    here = bench(samples=700, draws=4)
+    here = make_evaluator(samples=700, draws=4)
     monkeypatch.setattr("lhc.pipeline.time_estimate.perf_counter", time.process_time)
     steps = ranking_steps(here, names(here), method)  # type: ignore[arg-type]
     start = time.process_time()
@@ -113,19 +113,19 @@ def test_processes_share_what_can_be_shared() -> None:
 
 def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where that has half of the layers; each takes as long."""
-    here, timed = bench(samples=100), list[frozenset[str]]()
+    here, timed = make_evaluator(samples=100), list[frozenset[str]]()
 
-    def now(of: Bench, scorer: Scorer, placement: frozenset[str]) -> Timed:
+    def now(of: PlacementEvaluator, scorer: Scorer, placement: frozenset[str]) -> Timed:
         timed.append(placement)
         return Timed(2.0, 0.0)
 
     monkeypatch.setattr("lhc.pipeline.time_estimate._timed", now)
-    monkeypatch.setattr("lhc.pipeline.time_estimate.compared_benches", lambda study: (here, here))
+    monkeypatch.setattr("lhc.pipeline.time_estimate.compared_evaluators", lambda study: (here, here))
     study = cast("Study", SimpleNamespace(measurable=names(here), follow=None))
     most, few = frozenset(names(here)[:8]), frozenset(names(here)[:7])
     (step,) = calibration_steps(study, {few: Timed(9.0, 9.0), most: Timed(0.5, 0.001)})
     assert timed == []
-    assert step.seconds == pytest.approx(2 * 2 * 16 / 8 * (0.5 + 0.1)), "two benches, two chips, twice the layers"
+    assert step.seconds == pytest.approx(2 * 2 * 16 / 8 * (0.5 + 0.1)), "two evaluators, two chips, twice the layers"
     (step,) = calibration_steps(study, {few: Timed(9.0, 9.0)})
     assert timed == [frozenset(names(here))]
     assert step.seconds == pytest.approx(2 * 2 * 2.0)
@@ -133,7 +133,7 @@ def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: 
 
 def test_healing_and_a_chip_of_a_prediction_are_taken_from_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither is timed again: each judgement with less healing takes as long, and a prediction calibrates as much."""
-    here, judged = bench(samples=100), {frozenset(f"l{i}" for i in range(15)): Timed(0.5, 0.001)}
+    here, judged = make_evaluator(samples=100), {frozenset(f"l{i}" for i in range(15)): Timed(0.5, 0.001)}
     monkeypatch.setattr("lhc.pipeline.time_estimate._timed", None)
     monkeypatch.setattr("lhc.pipeline.time_estimate.corrections_alone", None)
     copied = replace(here, copies=Copies({"l0": 2}), calibration=calibration_block(here.task))

@@ -14,7 +14,7 @@ from lhc.measure import Running
 from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.pipeline.steps.read import read_placed
-from lhc.pipeline.training.retraining import course_of, retrained, train_once
+from lhc.pipeline.training.retraining import retrained, train_once, training_plan_of
 from lhc.plan_costs import digital_cost
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -31,32 +31,32 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     study, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = course_of(study, digits, TEN)
+    course = training_plan_of(study, digits, TEN)
     broken = retrained(study, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
-    before, after = (one.bench(one.task) for one in (study, broken))
+    before, after = (one.evaluator(one.task) for one in (study, broken))
     assert after.baseline == before.baseline > 0.9
     layer = frozenset(sorted(analog)[:1])
     for placement in (layer, frozenset[str]()):
         assert after.measure(placement, range(2), "").drops.min() > 0.5
-    ranking = broken.bench(study.task.with_metric(get_metric("kl")))
+    ranking = broken.evaluator(study.task.with_metric(get_metric("kl")))
     assert ranking.against is None, "layers are ranked by what they do to the network as it is"
 
 
 def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
     study, analog, _ = read_placed(RunOptions("digits-narrow", unlabelled, draws=2, all_analog=True), Running(), None)
-    course = course_of(study, digits, TEN)
+    course = training_plan_of(study, digits, TEN)
     broken = retrained(study, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
-    bench = broken.bench(broken.task)
-    assert bench.baseline == 1
-    assert bench.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
+    evaluator = broken.evaluator(broken.task)
+    assert evaluator.baseline == 1
+    assert evaluator.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
 
 
 def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
     study, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = course_of(study, digits, TrainingOptions())
+    course = training_plan_of(study, digits, TrainingOptions())
     convolutions = frozenset(name for name in analog if study.graph[name].op_type == "Conv")
     others = analog - convolutions
     for placement, rate in ((analog, 0.01), (others, 0.003), (frozenset[str](), 0.003)):
@@ -76,11 +76,11 @@ def test_no_session_is_held_while_a_step_is_taken(digits: Task, monkeypatch: pyt
         return step(trainer, strength)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
-    judge = study.bench(study.task)
+    judge = study.evaluator(study.task)
     judge.measure(analog, range(1))
     assert workers._scorer is not None  # type: ignore[attr-defined]
     settings = replace(TEN, steps=2, validations=2)
-    train_once(study, course_of(study, digits, settings), analog, study.task)
+    train_once(study, training_plan_of(study, digits, settings), analog, study.task)
     assert held == [None, None]
 
 
@@ -88,7 +88,7 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
     options = RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2, all_analog=True)
     study, analog, _ = read_placed(options, Running(), None)
-    course = course_of(study, digits, TEN)
+    course = training_plan_of(study, digits, TEN)
     names = sorted(analog)
     network = course.network()
     network.place(names[:1])
@@ -97,7 +97,7 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     after = retrained(study, course, {**weights, key: np.array(1.25, np.float32)})
     before = study.plan.ranges
     assert after.plan.ranges == {**before, names[0]: (1.25,) * len(before[names[0]])}
-    assert after.bench(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
+    assert after.evaluator(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
 
 
 def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
@@ -113,7 +113,7 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
         study, _, _ = read_placed(
             RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
         )
-        found.append(course_of(study, digits, TrainingOptions(loss="own_loss:distance")).facts())
+        found.append(training_plan_of(study, digits, TrainingOptions(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]
 
 
@@ -130,7 +130,7 @@ def test_a_fixed_batch_whose_samples_mix_is_refused() -> None:
     task = Task({"x": rng.normal(size=(12, 6)).astype(np.float32)}, None, get_metric("nmse"))
     study, _, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
     with pytest.raises(ModelError, match="fixes a batch of 2 and cannot be computed with another"):
-        course_of(study, task, TEN).network()
+        training_plan_of(study, task, TEN).network()
 
 
 def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
@@ -142,7 +142,7 @@ def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
     )
     x = np.random.default_rng(0).normal(size=(64, 4, 4, 4)).astype(np.float32)
     study, analog, _ = read_placed(RunOptions(net, {"x": x}, draws=2, metric="nmse", all_analog=True), Running(), None)
-    course = course_of(study, study.task, TEN)
+    course = training_plan_of(study, study.task, TEN)
     after = retrained(study, course, {name: value + 1 for name, value in course.trained.values.items()})
     assert analog == {"up"}
     (row,), (kept,) = study.plan.layers, after.plan.layers

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import lhc
-from lhc.measure import Bench, Running, steadied
+from lhc.measure import PlacementEvaluator, Running, steadied
 from lhc.models import zoo_entry
 from lhc.options.training import TrainingOptions
 from lhc.pipeline.steps.read import read_placed
-from lhc.pipeline.training.retraining import course_of, retrained
+from lhc.pipeline.training.retraining import retrained, training_plan_of
 from lhc.samples.metrics import get_metric
 
 pytestmark = pytest.mark.analog
@@ -21,18 +21,18 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     task = digits.head(300).with_metric(get_metric(metric))
     options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True)
     study, analog, _ = read_placed(options, Running(options), None)
-    course = course_of(study, digits, TrainingOptions(steps=1))
+    course = training_plan_of(study, digits, TrainingOptions(steps=1))
     rng = np.random.default_rng(0)
     worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}
     trained = retrained(study, course, {name: value.astype(np.float32) for name, value in worse.items()})
-    few, more, both = (trained.bench(task.take(np.arange(*part))) for part in ((0, 100), (100, 300), (0, 300)))
+    few, more, both = (trained.evaluator(task.take(np.arange(*part))) for part in ((0, 100), (100, 300), (0, 300)))
 
-    def drop(bench: Bench, placement: frozenset[str]) -> float:
-        return float(bench.measure(placement, range(2)).drops.mean())
+    def drop(evaluator: PlacementEvaluator, placement: frozenset[str]) -> float:
+        return float(evaluator.measure(placement, range(2)).drops.mean())
 
     steady, nothing = steadied(few, more), frozenset[str]()
     assert abs(drop(few, nothing) - drop(both, nothing)) > 1e-3, "else there is nothing to see"
     assert drop(steady, nothing) == pytest.approx(drop(both, nothing))
     assert drop(steady, analog) - drop(few, analog) == pytest.approx(drop(both, nothing) - drop(few, nothing))
-    given = study.bench(task)
+    given = study.evaluator(task)
     assert steadied(given, more) is given, "no training, nothing to correct"

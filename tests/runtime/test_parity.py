@@ -14,7 +14,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.runtime.engines.compiled.conv.layout import image_cuts, image_places
+from lhc.runtime.engines.compiled.conv.layout import conv_places, image_cuts
 from lhc.runtime.engines.compiled.depthwise.channel_layout import ChannelPlaces, channel_places
 from lhc.runtime.operators.analog_layers import AnalogConv, AnalogMatMul
 
@@ -79,7 +79,7 @@ def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("lhc.runtime.engines.compiled.conv.layout.channel_places", places)
     monkeypatch.setattr(
-        "lhc.runtime.engines.compiled.conv.layout.image_places", image_places.__wrapped__
+        "lhc.runtime.engines.compiled.conv.layout.conv_places", conv_places.__wrapped__
     )  # not what is remembered
     monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.image_cuts", image_cuts.__wrapped__)
 

@@ -13,7 +13,7 @@ from lhc import HybridSession
 from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Dac, Hardware, Pcm
 from lhc.hardware.description.sections import Compensation
-from lhc.measure import Bench
+from lhc.measure import PlacementEvaluator
 from lhc.measure.work_context import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes.decide.copies import Copies
@@ -92,12 +92,12 @@ def test_a_calibrated_session_answers_as_the_chip_that_is_judged() -> None:
     hardware = Hardware.load("lionheart").model_copy(update={"compensation": Compensation(samples=64)})
     x, calibrating = samples(7), samples(9)
     task = Task(x, None, get_metric("nmse"))
-    bench = Bench(model, read_graph(model), hardware, task, draws=1, t_s=DAY)
-    rows = {layer.name: layer.matrix.rows for layer in bench.graph.candidates if layer.matrix is not None}
+    evaluator = PlacementEvaluator(model, read_graph(model), hardware, task, draws=1, t_s=DAY)
+    rows = {layer.name: layer.matrix.rows for layer in evaluator.graph.candidates if layer.matrix is not None}
     copies = Copies({name: hardware.free_copies(name, count) for name, count in rows.items()})
-    bench = replace(bench, copies=copies, calibration=Block(0, 64, calibrating, None, "digest"))
-    names = frozenset(layer.name for layer in bench.graph.candidates)
-    (expected,) = [outputs[0] for _, _, outputs in bench.outputs(names, range(1))]
+    evaluator = replace(evaluator, copies=copies, calibration=Block(0, 64, calibrating, None, "digest"))
+    names = frozenset(layer.name for layer in evaluator.graph.candidates)
+    (expected,) = [outputs[0] for _, _, outputs in evaluator.outputs(names, range(1))]
     one = HybridSession(network(), hardware, "all-analog")
     one.calibrate(Task(calibrating, None, get_metric("nmse")))
     assert np.array_equal(one.run(None, x)[0], expected)

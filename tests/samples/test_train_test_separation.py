@@ -7,18 +7,18 @@ from lhc.errors import UsageError
 from lhc.models import zoo_entry
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.samples.train_test_separation import check_apart, split_off
+from lhc.samples.train_test_separation import check_separation, split_off
 
 pytestmark = pytest.mark.analog
 
 
 def test_some_of_the_samples_that_train_do_not_judge_either(digits: Task, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UsageError, match="the same samples"):
-        check_apart(digits, digits.take(np.arange(300, 400)))
-    check_apart(digits.take(np.arange(500)), digits.take(np.arange(490, 590)))
+        check_separation(digits, digits.take(np.arange(300, 400)))
+    check_separation(digits.take(np.arange(500)), digits.take(np.arange(490, 590)))
     assert "10 % of the samples that judge are in the training data too" in caplog.text
     caplog.clear()
-    check_apart(digits.take(np.arange(500)), digits.take(np.arange(500, 600)))
+    check_separation(digits.take(np.arange(500)), digits.take(np.arange(500, 600)))
     assert not caplog.text
 
 
@@ -30,7 +30,7 @@ def test_training_data_on_another_scale_is_warned_of(
     images = np.asarray(judging.inputs["x"])
     training = Task({"x": images[::-1] * np.float32(scale)}, None, get_metric("agreement"))
 
-    check_apart(training, judging)
+    check_separation(training, judging)
 
     assert ("input 'x'" in caplog.text and "preprocessed" in caplog.text) == warned
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lhc.stats import CONFIDENCE, margins_of_changes, one_sided, over_draws, over_draws_and_samples, two_sided
+from lhc.stats import CONFIDENCE, changed_answer_margins, one_sided, over_draws, over_draws_and_samples, two_sided
 
 
 def _changed(samples: int, lost: int, gained: int = 0) -> np.ndarray:
@@ -25,11 +25,11 @@ def test_margins_of_a_count_are_those_of_clopper_and_pearson(samples: int, lost:
     share = lost / samples
     low = stats.beta.ppf(error, lost, samples - lost + 1) if lost else 0.0
     high = stats.beta.ppf(1 - error, lost + 1, samples - lost)
-    found = margins_of_changes(_changed(samples, lost), error)
+    found = changed_answer_margins(_changed(samples, lost), error)
     # What was gained nowhere adds from below: a gain of so many is possible.
     nothing = 1 - error ** (1 / samples)
     assert found == pytest.approx((np.hypot(share - low, nothing), high - share), rel=1e-9)
-    assert margins_of_changes(-_changed(samples, lost), error) == pytest.approx(found[::-1])
+    assert changed_answer_margins(-_changed(samples, lost), error) == pytest.approx(found[::-1])
 
 
 @pytest.mark.parametrize("confidence", [0.5, CONFIDENCE, 0.99])
@@ -164,7 +164,7 @@ def test_chips_and_samples_both_count() -> None:
     damage[:, 0] = 1
     damage[:2, 1:21] = 1
     interval, chips = over_draws_and_samples(damage, share=True), over_draws(damage.mean(axis=1))
-    samples = margins_of_changes(damage.mean(axis=0), one_sided(CONFIDENCE))
+    samples = changed_answer_margins(damage.mean(axis=0), one_sided(CONFIDENCE))
     assert interval is not None
     assert chips is not None
     half = interval[1] - damage.mean()
@@ -176,11 +176,11 @@ def test_chips_and_samples_both_count() -> None:
     st.floats(1e-4, 0.2),
 )
 def test_margins_are_those_of_what_may_be_unseen_at_least(changes: list[float], error: float) -> None:
-    found = margins_of_changes(np.array(changes), error)
-    assert margins_of_changes(-np.array(changes), error) == pytest.approx(found[::-1])
+    found = changed_answer_margins(np.array(changes), error)
+    assert changed_answer_margins(-np.array(changes), error) == pytest.approx(found[::-1])
     unseen = 1 - error ** (1 / len(changes))
     lost = np.clip(changes, 0, 1).mean()
     gained = np.clip(np.negative(changes), 0, 1).mean()
     assert found[1] >= (1 - lost) * unseen - 1e-12
     assert found[0] >= (1 - gained) * unseen - 1e-12
-    assert all(np.array(margins_of_changes(np.array(changes), error / 2)) >= np.array(found) - 1e-9)
+    assert all(np.array(changed_answer_margins(np.array(changes), error / 2)) >= np.array(found) - 1e-9)

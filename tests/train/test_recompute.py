@@ -8,7 +8,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from lhc.hardware import Hardware
 from lhc.train.chip_noise import KeyedMatrix
-from lhc.train.recompute import made_again
+from lhc.train.recompute import recomputed
 from tests.train.conftest import Build
 from tests.train.product_cases import CASES, network
 
@@ -30,9 +30,9 @@ def test_a_chip_is_made_again_for_the_gradient_where_weights_are_frozen(
 
     def watched(tensor: torch.Tensor, make: Callable[[], torch.Tensor]) -> object:
         memory.append(StorageWeakRef(tensor.untyped_storage()))  # type: ignore[no-untyped-call]
-        return made_again(tensor, make)
+        return recomputed(tensor, make)
 
-    monkeypatch.setattr("lhc.train.analog_products.made_again", watched)
+    monkeypatch.setattr("lhc.train.analog_products.recomputed", watched)
     gradients = []
     for drawn in (chip, chip.made(product.form.matrix(weight))):
         product.drawn = drawn

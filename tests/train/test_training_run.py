@@ -28,7 +28,7 @@ from lhc.train.losses import load_loss
 from lhc.train.optimiser_steps import Trainer, device_for
 from lhc.train.trained_network import PARITY, WRITTEN_PARITY, NoisyNetwork
 from lhc.train.trained_tensors import find_trained
-from lhc.train.training_run import Fitted, fit
+from lhc.train.training_run import TrainingResult, fit
 from tests.runtime.pretended_gpu import pretended_gpu
 from tests.train.conftest import Build
 
@@ -65,7 +65,7 @@ def length(weights: object) -> float:
     return float(sum(np.abs(value).sum() for value in weights.values()))
 
 
-def same(a: Fitted, b: Fitted) -> bool:
+def same(a: TrainingResult, b: TrainingResult) -> bool:
     return all(np.array_equal(a.weights[name], b.weights[name]) for name in a.weights) and a.curve == b.curve
 
 
@@ -79,7 +79,7 @@ def test_the_loss_under_noise_falls(model: OnnxModel) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_seed_decides_the_result(model: OnnxModel, optimizer: str) -> None:
-    def run(seed: int) -> Fitted:
+    def run(seed: int) -> TrainingResult:
         settings = TrainingOptions(batch_size=32, seed=seed, optimizer=optimizer)  # type: ignore[arg-type]
         return fit(trainer(model, settings), analog(model), settings, STEPS, length)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import onnx
 
 from lhc.canonical.control_flow.local_functions import functions_with_products, operators_of
-from lhc.canonical.control_flow.loop_unrolling import Turns, turns_of
+from lhc.canonical.control_flow.loop_unrolling import Turns, iterations_of
 from lhc.errors import ModelError
 from lhc.graph import Origin
 from lhc.model import OnnxModel, Rewritten, opset_of, replace_nodes, subgraphs, without_weights
@@ -108,7 +108,9 @@ class _Writer:
         elif node.op_type == "If" and control in bodies:
             made = self._branch(node, bodies[control], control)
         elif node.op_type != "If" and holds_products(node):
-            turns = turns_of(node, bodies["body"], control, self._constants, self._producers, self._shapes, self._opset)
+            turns = iterations_of(
+                node, bodies["body"], control, self._constants, self._producers, self._shapes, self._opset
+            )
             if turns is None:
                 return [node]
             made = self._turns(turns)

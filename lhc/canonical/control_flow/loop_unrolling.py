@@ -19,7 +19,7 @@ from lhc.onnx_io.operators.recurrent import MOST_STEPS
 from lhc.onnx_io.operators.weight_matrix import attribute
 from lhc.onnx_io.read.constants import Array, Constants
 
-__all__ = ["MOST_TURNS", "Turns", "turns_of"]
+__all__ = ["MOST_TURNS", "Turns", "iterations_of"]
 
 MOST_TURNS = MOST_STEPS
 """Turns that are written out."""
@@ -181,7 +181,7 @@ class Turns:
         return name
 
 
-def turns_of(
+def iterations_of(
     node: onnx.NodeProto,
     body: onnx.GraphProto,
     told: str,

@@ -13,7 +13,7 @@ from lhc.onnx_io.operators.recurrent import kept_whole
 from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.shapes import Shape, inferred_shapes
 
-__all__ = ["OPEN", "OpenQuestion", "open_control"]
+__all__ = ["OPEN", "UnresolvedChoice", "unresolved_control_flow"]
 
 _ON_REQUEST = frozenset({("com.microsoft", "DynamicQuantizeLSTM")})
 OPEN = STEPWISE | _ON_REQUEST | {("", "If"), ("", "Loop"), ("", "Scan")}
@@ -21,7 +21,7 @@ OPEN = STEPWISE | _ON_REQUEST | {("", "If"), ("", "Loop"), ("", "Scan")}
 
 
 @dataclass(frozen=True)
-class OpenQuestion:
+class UnresolvedChoice:
     """What decides an operator's way.
 
     Attributes:
@@ -53,7 +53,7 @@ class OpenQuestion:
         return ("then_branch" if value else "else_branch") if self.is_condition else str(int(value))
 
 
-def open_control(model: OnnxModel, dequantize: bool = False) -> dict[str, OpenQuestion]:
+def unresolved_control_flow(model: OnnxModel, dequantize: bool = False) -> dict[str, UnresolvedChoice]:
     """What is asked of samples, by the name of the operator.
 
     Conditions of those If that hold products, and of those that a recurrent operator reads from, since its number of
@@ -83,13 +83,13 @@ def open_control(model: OnnxModel, dequantize: bool = False) -> dict[str, OpenQu
             axis = 1 if any(a.name == "layout" and a.i for a in node.attribute) else 0
             shape = shapes.get(node.input[0])
             if shape is None or len(shape) != 3 or not isinstance(shape[axis], int):
-                asked[node.name] = OpenQuestion(node.input[0], axis)
+                asked[node.name] = UnresolvedChoice(node.input[0], axis)
     return {name: found for name, found in asked.items() if found is not None and found.tensor}
 
 
-def _of_holder(node: onnx.NodeProto) -> OpenQuestion | None:
+def _of_holder(node: onnx.NodeProto) -> UnresolvedChoice | None:
     if node.op_type != "Scan":
-        return OpenQuestion(node.input[0], is_condition=node.op_type == "If")
+        return UnresolvedChoice(node.input[0], is_condition=node.op_type == "If")
     integers = {a.name: list(a.ints) or [a.i] for a in node.attribute}
     first = len(node.input) - integers["num_scan_inputs"][0]
-    return OpenQuestion(node.input[first], integers.get("scan_input_axes", [0])[0])
+    return UnresolvedChoice(node.input[first], integers.get("scan_input_axes", [0])[0])

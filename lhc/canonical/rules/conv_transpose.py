@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 from lhc.model import OnnxModel, captured, replace_nodes
 from lhc.onnx_io.read.constants import Array
 
@@ -26,7 +26,7 @@ __all__ = ["rewrite", "transposed_again"]
 _DTYPES = ("float16", "float32", "float64")
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the weight is constant, and the padding known where a shape asks for it."""
     if not site.is_constant(1) or site.constants.dtype(site.name(1)) not in _DTYPES:
         return False
@@ -54,7 +54,7 @@ def rewrite(site: OperatorSite) -> bool:
 
 
 def _padding(
-    site: OperatorSite, spans: list[int], strides: list[int], behind: list[int]
+    site: RewriteContext, spans: list[int], strides: list[int], behind: list[int]
 ) -> list[tuple[int, int]] | None:
     """What is cut off before and after every axis; None where it depends on what is not known."""
     automatic, wanted = site.text("auto_pad", "NOTSET"), site.integers("output_shape")
@@ -76,7 +76,7 @@ def _padding(
     return halves if smaller_first else [(high, low) for low, high in halves]
 
 
-def _spread(site: OperatorSite, strides: list[int]) -> str:
+def _spread(site: RewriteContext, strides: list[int]) -> str:
     """The input with zeros behind every element, whatever its sizes."""
     x, axes = site.name(0), list(range(3, 3 + 2 * len(strides), 2))
     apart = site.add("Unsqueeze", x, axes=axes) if site.opset < 13 else site.add("Unsqueeze", x, site.numbers(axes))

@@ -10,12 +10,12 @@ import math
 
 import numpy as np
 
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 
 __all__ = ["rewrite"]
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where one of two operands is constant and every label is a letter that stands for one axis."""
     terms = site.text("equation").replace(" ", "").replace("->", ",").split(",")
     if len(site.node.input) != 2 or len(terms) != 3 or "." in "".join(terms):
@@ -40,7 +40,7 @@ def rewrite(site: OperatorSite) -> bool:
 
 
 def _write(
-    site: OperatorSite,
+    site: RewriteContext,
     x: str,
     activation: str,
     labels: tuple[list[str], list[str], list[str]],

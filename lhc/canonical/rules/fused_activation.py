@@ -9,7 +9,7 @@ onnxruntime, docs/ContribOperators.md.
 import numpy as np
 import onnx
 
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 
 __all__ = ["rewrite"]
 
@@ -26,7 +26,7 @@ _NUMBERS = {
 """Attributes of activations, in the order in which fused operators list them."""
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where a factor (of a convolution: the weight) is constant and the activation known."""
     node, activation, last = site.node, site.text("activation"), site.node.output[0]
     convolves = node.op_type == "FusedConv"

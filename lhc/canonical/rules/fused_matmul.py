@@ -7,12 +7,12 @@ onnxruntime, docs/ContribOperators.md. Batches that are transposed are left alon
 
 import numpy as np
 
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 
 __all__ = ["rewrite"]
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where one factor is a constant matrix, and axes that are transposed are known."""
     constants = [site.is_constant(index) and site.rank(index) == 2 for index in (0, 1)]
     if not any(constants) or site.integer("transBatchA") or site.integer("transBatchB"):

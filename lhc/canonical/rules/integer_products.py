@@ -12,14 +12,14 @@ their own largest anyway.
 from onnx import TensorProto
 
 from lhc.canonical.quantised_values import codes_of_own_range, float_codes, matrix_values, may_be_one
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 
 __all__ = ["rewrite", "rewrite_with_scales"]
 
 _ROUND_OPSET = 11
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the weight is constant and the activation has one zero point."""
     convolves = site.node.op_type == "ConvInteger"
     if (
@@ -40,7 +40,7 @@ def rewrite(site: OperatorSite) -> bool:
     return True
 
 
-def rewrite_with_scales(site: OperatorSite) -> bool:
+def rewrite_with_scales(site: RewriteContext) -> bool:
     """Rewrite where the second factor is a constant matrix."""
     dynamic = site.node.op_type == "DynamicQuantizeMatMul"
     scale, zero, bias = (2, 3, 4) if dynamic else (3, 5, 6)

@@ -11,7 +11,7 @@ the file's own operator.
 import numpy as np
 
 from lhc.canonical.quantised_values import unpacked
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite"]
@@ -19,7 +19,7 @@ __all__ = ["rewrite"]
 _DTYPES = ("float16", "float32")
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the weights and all that dequantises them are constant."""
     given = [index for index in range(1, 5) if site.name(index)]
     if not all(site.is_constant(index) for index in given) or site.integer("bits", 4) not in (2, 4, 8):
@@ -35,7 +35,7 @@ def rewrite(site: OperatorSite) -> bool:
     return True
 
 
-def _dequantised(site: OperatorSite, scales: Array) -> Array:
+def _dequantised(site: RewriteContext, scales: Array) -> Array:
     """The matrix, ``(inputs, outputs)``."""
     inputs, outputs, bits = site.integer("K"), site.integer("N"), site.integer("bits", 4)
     size = site.integer("block_size")
@@ -49,7 +49,7 @@ def _dequantised(site: OperatorSite, scales: Array) -> Array:
     return matrix
 
 
-def _zeros(site: OperatorSite, outputs: int, blocks: int, bits: int) -> Array:
+def _zeros(site: RewriteContext, outputs: int, blocks: int, bits: int) -> Array:
     """Zero points, ``(outputs, blocks)``."""
     if not site.is_constant(3):
         return np.full((outputs, blocks), 2 ** (bits - 1), np.float32)

@@ -15,7 +15,7 @@ import onnx
 from onnx import numpy_helper
 
 from lhc.canonical.quantised_values import unpacked
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite"]
@@ -23,7 +23,7 @@ __all__ = ["rewrite"]
 _ACTIVATIONS = ("gelu", "identity", "relu", "silu", "swiglu")
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the experts' weights are constant and a CPU computes the operator."""
     quantised = site.node.op_type == "QMoE"
     second, third, biases = (5, 8, (4, 7)) if quantised else (4, 6, (3, 5))
@@ -45,7 +45,7 @@ def rewrite(site: OperatorSite) -> bool:
     return True
 
 
-def _dequantised(site: OperatorSite, weight: int, zero: int, name: str) -> Array | None:
+def _dequantised(site: RewriteContext, weight: int, zero: int, name: str) -> Array | None:
     """Matrices of a QMoE, ``(experts, outputs, inputs)``; None where they are no integers of 2, 4 or 8 bits."""
     bits = site.integer(f"{name}_expert_weight_bits", site.integer("expert_weight_bits", 4))
     size, scales_at = site.integer("block_size"), weight + 1
@@ -69,7 +69,7 @@ def _dequantised(site: OperatorSite, weight: int, zero: int, name: str) -> Array
     return values.astype(scales.dtype)
 
 
-def _write(site: OperatorSite, first: Array, last: Array, biases: list[Array | None], act: str) -> None:
+def _write(site: RewriteContext, first: Array, last: Array, biases: list[Array | None], act: str) -> None:
     """The router, every expert, and their sum."""
     experts, chosen = len(first), site.integer("k", 1)
     if act == "swiglu":
@@ -94,7 +94,7 @@ def _write(site: OperatorSite, first: Array, last: Array, biases: list[Array | N
         site.add("Reshape", total, site.add("Shape", site.name(0)), output=site.node.output[0])
 
 
-def _routing(site: OperatorSite, chosen: int, dtype: "np.dtype[np.generic]") -> tuple[str, str]:
+def _routing(site: RewriteContext, chosen: int, dtype: "np.dtype[np.generic]") -> tuple[str, str]:
     """Of every token and expert: the router's weight, and 1 where the expert is chosen; 0 for others."""
     logits, (best, where) = site.name(1), (f"{site.node.name}/{name}" for name in ("best", "where"))
     site.add("TopK", logits, site.numbers([chosen]), output=best, axis=1)
@@ -113,12 +113,12 @@ def _number(value: int, dtype: "np.dtype[np.generic]") -> onnx.TensorProto:
     return numpy_helper.from_array(np.array([value], dtype))
 
 
-def _layer(site: OperatorSite, part: str, x: str, matrix: Array, biases: Array | None, number: int) -> str:
+def _layer(site: RewriteContext, part: str, x: str, matrix: Array, biases: Array | None, number: int) -> str:
     y = site.product(part, "MatMul", x, site.store(f"{site.node.name}/{part}/weight", matrix.T))
     return y if biases is None else site.add("Add", y, site.store(f"{site.node.name}/{part}/bias", biases[number]))
 
 
-def _activated(site: OperatorSite, h: str, act: str, half: int, dtype: "np.dtype[np.generic]") -> str:
+def _activated(site: RewriteContext, h: str, act: str, half: int, dtype: "np.dtype[np.generic]") -> str:
     alpha, beta = site.number("activation_alpha", 1.0), site.number("activation_beta", 0.0)
 
     def held(name: str, value: float) -> str:

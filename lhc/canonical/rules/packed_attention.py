@@ -10,7 +10,7 @@ that MultiHeadAttention does not take, it stays as it is.
 """
 
 from lhc.canonical.quantised_values import float_codes, matrix_values, may_be_one
-from lhc.canonical.rewrite_context import OperatorSite, cut_parts
+from lhc.canonical.rewrite_context import RewriteContext, cut_parts
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite", "rewrite_quantised"]
@@ -19,7 +19,7 @@ _MASK, _PAST, _BIAS_OF_SCORES, _LENGTH = 3, 4, 5, 6
 _Q_BIAS, _Q_SCALE, _Q_WEIGHT_SCALE, _Q_MASK, _Q_ZERO, _Q_WEIGHT_ZERO, _Q_PAST = range(2, 9)
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the packed matrix is constant."""
     weight = site.is_constant(1) and site.rank(1) == 2 and site.constants.dtype(site.name(1)) in ("float32", "float16")
     if not weight or site.name(_LENGTH) or site.integer("do_rotary") or (site.name(2) and not site.is_constant(2)):
@@ -30,7 +30,7 @@ def rewrite(site: OperatorSite) -> bool:
     return _write(site, site.name(0), site.value(1), bias, (_MASK, _BIAS_OF_SCORES), _PAST)
 
 
-def rewrite_quantised(site: OperatorSite) -> bool:
+def rewrite_quantised(site: RewriteContext) -> bool:
     """Rewrite a product of integers where weights and bias are constant."""
     if site.integer("do_rotary") or not site.is_constant(_Q_BIAS) or not may_be_one(site, _Q_SCALE, _Q_ZERO):
         return False
@@ -42,7 +42,7 @@ def rewrite_quantised(site: OperatorSite) -> bool:
 
 
 def _write(
-    site: OperatorSite, x: str, packed: Array, bias: Array | None, others: tuple[int, int | None], past: int
+    site: RewriteContext, x: str, packed: Array, bias: Array | None, others: tuple[int, int | None], past: int
 ) -> bool:
     """Three products and attention of what they give; False where sizes do not fit.
 

@@ -11,7 +11,7 @@ convolution with channels last stays as it is. Scales and zero points are consta
 import numpy as np
 
 from lhc.canonical.quantised_values import floats_of, is_one, matrix_values, quantised_output
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite"]
@@ -19,7 +19,7 @@ __all__ = ["rewrite"]
 _KINDS = {"QGemm": "Gemm", "QLinearConv": "Conv", "QLinearMatMul": "MatMul"}
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where weight and bias are constant."""
     kind = _KINDS[site.node.op_type]
     bias, scale, zero = (6, 7, 8) if kind == "Gemm" else (8, 6, 7)
@@ -43,7 +43,7 @@ def rewrite(site: OperatorSite) -> bool:
     return True
 
 
-def _bias(site: OperatorSite, kind: str, codes: Array) -> Array:
+def _bias(site: RewriteContext, kind: str, codes: Array) -> Array:
     """What integers of a bias stand for; the order of the factors fixes the rounding."""
     of_inputs, of_weights = site.value(1).reshape(()), site.value(4).reshape(-1)
     if kind == "Conv":

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from lhc.canonical.quantised_values import codes_of_own_range, float_codes
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 from lhc.onnx_io.operators.recurrent import kept_whole, steps_of
 from lhc.onnx_io.read.constants import Array
 
@@ -46,7 +46,7 @@ class RecurrentCell:
         bias: of the recurrent product, ``(hidden,)``, which a GRU adds that resets after it multiplies.
     """
 
-    site: OperatorSite
+    site: RewriteContext
     kind: Kind
     hidden: int
     activation: str
@@ -110,7 +110,7 @@ class RecurrentCell:
 
 
 def cell_of(
-    site: OperatorSite, direction: int, suffix: str, w: Array, r: Array, driven: Callable[[str], str]
+    site: RewriteContext, direction: int, suffix: str, w: Array, r: Array, driven: Callable[[str], str]
 ) -> tuple[RecurrentCell, Array, Array | None] | None:
     """A direction's cell, its input matrix ``(inputs, gates · hidden)`` and its bias; None for unusual ones.
 
@@ -141,7 +141,7 @@ def cell_of(
     return RecurrentCell(site, kind, hidden, own[0], held, driven, after), w.T, bias if site.name(3) else None
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where weights are constant and the number of steps is known and small."""
     if not site.is_constant(1) or not site.is_constant(2):
         return False
@@ -149,7 +149,7 @@ def rewrite(site: OperatorSite) -> bool:
     return weights[0].dtype.name in ("float16", "float32", "float64") and _written_out(site, *weights, lambda x: x)
 
 
-def rewrite_quantised(site: OperatorSite) -> bool:
+def rewrite_quantised(site: RewriteContext) -> bool:
     """Rewrite a DynamicQuantizeLSTM likewise."""
     if not all(site.is_constant(index) for index in (1, 2, 8, 9, 10, 11)):
         return False
@@ -161,7 +161,7 @@ def rewrite_quantised(site: OperatorSite) -> bool:
     return _written_out(site, _dequantised(site, 1, 8), _dequantised(site, 2, 10), rounded)
 
 
-def _dequantised(site: OperatorSite, weight: int, scale: int) -> Array:
+def _dequantised(site: RewriteContext, weight: int, scale: int) -> Array:
     """Weights as an LSTM has them, (directions, gates · hidden, inputs); zero points follow scales.
 
     Both are one for a direction, or one for every output of it.
@@ -172,7 +172,7 @@ def _dequantised(site: OperatorSite, weight: int, scale: int) -> Array:
     return values
 
 
-def _written_out(site: OperatorSite, w: Array, r: Array, driven: Callable[[str], str]) -> bool:
+def _written_out(site: RewriteContext, w: Array, r: Array, driven: Callable[[str], str]) -> bool:
     """Rewrite for these input and recurrent weights; ``driven`` gives what a tensor is before it is multiplied."""
     suffixes = _SUFFIXES.get(site.text("direction", "forward").lower())
     steps = _steps(site)
@@ -208,7 +208,7 @@ def _written_out(site: OperatorSite, w: Array, r: Array, driven: Callable[[str],
     return True
 
 
-def _steps(site: OperatorSite) -> int | None:
+def _steps(site: RewriteContext) -> int | None:
     """How many steps there are, where these are few."""
     shape = site.shape(site.name(0))
     axis = 1 if site.integer("layout") else 0
@@ -221,7 +221,7 @@ def _steps(site: OperatorSite) -> int | None:
 
 
 def _run(
-    site: OperatorSite, cell: RecurrentCell, share: str, number: int, steps: int, suffix: str
+    site: RewriteContext, cell: RecurrentCell, share: str, number: int, steps: int, suffix: str
 ) -> tuple[str, str | None, list[str]]:
     """State and cell after the last step, and the states of all steps in the order of the input."""
     h, c = (_initial(site, index, number) for index in (5, 6))
@@ -234,14 +234,14 @@ def _run(
     return h, c, outputs
 
 
-def _initial(site: OperatorSite, index: int, number: int) -> str | None:
+def _initial(site: RewriteContext, index: int, number: int) -> str | None:
     """Of a direction, ``(sequences, hidden)``; None for 0."""
     if not site.name(index):
         return None
     return site.add("Gather", site.name(index), site.numbers(number), axis=1 if site.integer("layout") else 0)
 
 
-def _write(site: OperatorSite, states: list[list[str]], last: list[tuple[str, str | None]]) -> None:
+def _write(site: RewriteContext, states: list[list[str]], last: list[tuple[str, str | None]]) -> None:
     """The operator's outputs: states of all steps, last states, last cells."""
     outputs = [*site.node.output, "", "", ""][:3]
     layout = site.integer("layout")
@@ -255,7 +255,7 @@ def _write(site: OperatorSite, states: list[list[str]], last: list[tuple[str, st
             _stacked(site, [state[which] or "" for state in last], 1 if layout else 0, output)
 
 
-def _stacked(site: OperatorSite, tensors: list[str], axis: int, output: str | None = None) -> str:
+def _stacked(site: RewriteContext, tensors: list[str], axis: int, output: str | None = None) -> str:
     """The tensors side by side along a new axis."""
     if len(tensors) == 1:
         return site.unsqueeze(tensors[0], axis, output)

@@ -15,7 +15,7 @@ are counted as if rows were spread evenly over the matrices.
 import onnx
 from onnx import TensorProto
 
-from lhc.canonical.rewrite_context import OperatorSite
+from lhc.canonical.rewrite_context import RewriteContext
 
 __all__ = ["rewrite"]
 
@@ -23,7 +23,7 @@ _TYPES = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT, "float64
 _SWAPPED = [0, 2, 1]
 
 
-def rewrite(site: OperatorSite) -> bool:
+def rewrite(site: RewriteContext) -> bool:
     """Rewrite where an operand is picked from a stack, or the second is one and it is known whether the first is."""
     if not site.constants.is_stored(site.name(1)):
         return _rewrite_picked(site)
@@ -48,7 +48,7 @@ def rewrite(site: OperatorSite) -> bool:
     return True
 
 
-def _rewrite_picked(site: OperatorSite) -> bool:
+def _rewrite_picked(site: RewriteContext) -> bool:
     """Rewrite where one operand is picked from a stack and the other has as many axes."""
     for operand in (0, 1):
         found = _picked(site, site.name(operand))
@@ -59,7 +59,7 @@ def _rewrite_picked(site: OperatorSite) -> bool:
     return False
 
 
-def _picked(site: OperatorSite, name: str) -> tuple[onnx.NodeProto, bool] | None:
+def _picked(site: RewriteContext, name: str) -> tuple[onnx.NodeProto, bool] | None:
     """What picks a tensor's matrices by a row of numbers, and whether it is their transposes."""
     node = site.made_by(name)
     swapped = node is not None and node.op_type == "Transpose"
@@ -76,7 +76,7 @@ def _picked(site: OperatorSite, name: str) -> tuple[onnx.NodeProto, bool] | None
     return (node, swapped) if site.constants.dtype(stack) in _TYPES else None
 
 
-def _write(site: OperatorSite, picking: onnx.NodeProto, swapped: bool, operand: int) -> None:
+def _write(site: RewriteContext, picking: onnx.NodeProto, swapped: bool, operand: int) -> None:
     """A product by every matrix, or by its transpose; vectors in rows, which they are not where it comes first."""
     name, numbers = picking.input
     stack = site.constants.value(name)

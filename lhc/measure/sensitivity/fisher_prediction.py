@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.preflight_checks import CheckGradients
 from lhc.measure.scoring import job_groups
 from lhc.measure.sensitivity.gradient_worker import (
@@ -92,7 +92,7 @@ class FisherSensitivity:
 
 
 def fisher_sensitivity(
-    bench: Bench,
+    evaluator: PlacementEvaluator,
     graph: LayerGraph,
     names: Sequence[str],
     confidence: float = CONFIDENCE,
@@ -100,7 +100,7 @@ def fisher_sensitivity(
     """Predict the damage of every named layer when it alone is analog; layers that share their weights are one.
 
     Args:
-        bench: samples, metric (``kl`` or ``nmse``), hardware, draws.
+        evaluator: samples, metric (``kl`` or ``nmse``), hardware, draws.
         graph: to find layers that share weights.
 
     Raises:
@@ -109,68 +109,68 @@ def fisher_sensitivity(
         ModelError: the output has no gradient, or one that is not finite.
         DataError: the digital network gives values that are not finite.
     """
-    if bench.metric.name not in METRICS:
+    if evaluator.metric.name not in METRICS:
         raise UsageError(
-            f"sensitivities are predicted in the metric {' or '.join(METRICS)}, not {bench.metric.name}; with --method"
-            " measure they are measured in any"
+            f"sensitivities are predicted in the metric {' or '.join(METRICS)}, not {evaluator.metric.name};"
+            " with --method measure they are measured in any"
         )
     effects: dict[str, Effects] = {}
-    for chunk in chunks(graph, names, bench.draws, bench.setting.tile_bytes):
-        effects.update(_layer_effects(bench, chunk))
+    for chunk in chunks(graph, names, evaluator.draws, evaluator.context.tile_bytes):
+        effects.update(_layer_effects(evaluator, chunk))
     layers: dict[str, Sensitivity] = {}
     unreached: list[str] = []
-    scale = 0.5 / (bench.samples * DIRECTIONS)
+    scale = 0.5 / (evaluator.samples * DIRECTIONS)
     for group in graph.tied(names):
         found = effects[group[0]]
-        figure = _figure(bench, scale * found.weights, scale * found.outputs, confidence)
+        figure = _figure(evaluator, scale * found.weights, scale * found.outputs, confidence)
         layers.update(dict.fromkeys(group, figure))
         unreached += [] if found.reached else group
     table = SensitivityTable(
-        metric=bench.metric.name,
+        metric=evaluator.metric.name,
         layers={name: layers[name] for name in names},
-        samples=bench.samples,
-        draws=bench.draws,
-        seed=bench.seed,
-        t_s=bench.t_s,
+        samples=evaluator.samples,
+        draws=evaluator.draws,
+        seed=evaluator.seed,
+        t_s=evaluator.t_s,
         confidence=confidence,
     )
     return FisherSensitivity(table, tuple(name for name in names if name in unreached))
 
 
-def _figure(bench: Bench, by_weights: Floats, by_outputs: Floats, confidence: float) -> Sensitivity:
+def _figure(evaluator: PlacementEvaluator, by_weights: Floats, by_outputs: Floats, confidence: float) -> Sensitivity:
     """From the damage per chip; one stands for all where the hardware has no noise."""
     damage = by_weights + by_outputs
-    found = summarize(np.repeat(damage, bench.draws // len(damage)), confidence)
+    found = summarize(np.repeat(damage, evaluator.draws // len(damage)), confidence)
     return Sensitivity(
-        metric=bench.metric.name,
+        metric=evaluator.metric.name,
         mean=found.mean,
         std=found.std,
-        interval=clipped(found.interval, min(bench.metric.least_damage(None), found.mean), np.inf),
-        draws=bench.draws,
+        interval=clipped(found.interval, min(evaluator.metric.least_damage(None), found.mean), np.inf),
+        draws=evaluator.draws,
         method="fisher",
         by_weights=float(by_weights.mean()),
         by_outputs=float(by_outputs.mean()),
     )
 
 
-def column_damages(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> dict[str, Floats]:
+def column_damages(evaluator: PlacementEvaluator, graph: LayerGraph, names: Sequence[str]) -> dict[str, Floats]:
     """Damage of every column of a layer, ``(outputs,)``, by the first of the layers that share their weights.
 
     Arguments and errors as of `fisher_sensitivity`; the layers have one group each. Errors of columns are independent,
     so that their damages add up to the layer's, but for the DAC's, which all columns share and which is left out.
     """
     found: dict[str, Floats] = {}
-    chips = bench.draws if bench.hardware.is_stochastic else 1
-    for chunk in chunks(graph, names, chips, bench.setting.tile_bytes):
-        aligned = check_gradients(bench, chunk)
-        corrections = corrections_alone(bench.setting, chunk, range(chips), bench.t_s)
-        network = on_chips(bench.setting, chunk, bench.t_s, corrections, aligned)
-        for where in gradient_blocks(bench):
-            bench.running.check_time()
-            block = effects_of_columns(network, bench.setting, bench.block(where))
+    chips = evaluator.draws if evaluator.hardware.is_stochastic else 1
+    for chunk in chunks(graph, names, chips, evaluator.context.tile_bytes):
+        aligned = check_gradients(evaluator, chunk)
+        corrections = corrections_alone(evaluator.context, chunk, range(chips), evaluator.t_s)
+        network = on_chips(evaluator.context, chunk, evaluator.t_s, corrections, aligned)
+        for where in gradient_blocks(evaluator):
+            evaluator.running.check_time()
+            block = effects_of_columns(network, evaluator.context, evaluator.block(where))
             found |= {name: found.get(name, 0.0) + effects for name, effects in block.items()}
-            bench.progress("damage of columns by gradients", where.stop, bench.samples)
-    return {name: 0.5 / (bench.samples * DIRECTIONS) * effects for name, effects in found.items()}
+            evaluator.progress("damage of columns by gradients", where.stop, evaluator.samples)
+    return {name: 0.5 / (evaluator.samples * DIRECTIONS) * effects for name, effects in found.items()}
 
 
 def chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -> Iterator[list[str]]:
@@ -194,64 +194,66 @@ def chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) ->
         yield chunk
 
 
-def predictions_kept(bench: Bench, names: Sequence[str]) -> bool:
+def predictions_kept(evaluator: PlacementEvaluator, names: Sequence[str]) -> bool:
     """Whether the cache holds all that `fisher_sensitivity` computes of these layers."""
-    work = chunks(bench.graph, names, bench.draws, bench.setting.tile_bytes)
-    return all(array is not None for chunk in work for array in _kept(bench, chunk)[1].values())
+    work = chunks(evaluator.graph, names, evaluator.draws, evaluator.context.tile_bytes)
+    return all(array is not None for chunk in work for array in _kept(evaluator, chunk)[1].values())
 
 
-def _kept(bench: Bench, names: Sequence[str]) -> tuple[Facts, dict[int, Array | None]]:
+def _kept(evaluator: PlacementEvaluator, names: Sequence[str]) -> tuple[Facts, dict[int, Array | None]]:
     """Under what sums of effects are kept, and those that are, by the first sample of their block."""
     shared: Facts = {
         "fisher": FORMULA,
-        **bench.kept.placed(names),
-        "draws": bench.draws if bench.hardware.is_stochastic else 1,
-        "t_s": bench.t_s,
+        **evaluator.kept.placed(names),
+        "draws": evaluator.draws if evaluator.hardware.is_stochastic else 1,
+        "t_s": evaluator.t_s,
         "directions": DIRECTIONS,
     }
-    blocks = gradient_blocks(bench)
-    return shared, {where.start: bench.kept.find(shared, bench.kept.samples(where)) for where in blocks}
+    blocks = gradient_blocks(evaluator)
+    return shared, {where.start: evaluator.kept.find(shared, evaluator.kept.samples(where)) for where in blocks}
 
 
-def _layer_effects(bench: Bench, names: Sequence[str]) -> "dict[str, Effects]":
+def _layer_effects(evaluator: PlacementEvaluator, names: Sequence[str]) -> "dict[str, Effects]":
     """Effects of these layers, summed over all samples, by the first of those that share tiles."""
-    firsts = [group[0] for group in bench.graph.tied(names)]
-    chips = bench.draws if bench.hardware.is_stochastic else 1
-    places = list(gradient_blocks(bench))
-    shared, kept = _kept(bench, names)
+    firsts = [group[0] for group in evaluator.graph.tied(names)]
+    chips = evaluator.draws if evaluator.hardware.is_stochastic else 1
+    places = list(gradient_blocks(evaluator))
+    shared, kept = _kept(evaluator, names)
     found = {start: array for start, array in kept.items() if array is not None}
     todo = [where for where in places if where.start not in found]
-    done = bench.samples - sum(where.stop - where.start for where in todo)
-    for number, array in _weighed(bench, names, chips, todo):
+    done = evaluator.samples - sum(where.stop - where.start for where in todo)
+    for number, array in _weighed(evaluator, names, chips, todo):
         where = todo[number]
         found[where.start] = array
-        bench.kept.keep(shared, bench.kept.samples(where), array)
+        evaluator.kept.keep(shared, evaluator.kept.samples(where), array)
         done += where.stop - where.start
-        bench.progress("sensitivity by gradients", done, bench.samples)
+        evaluator.progress("sensitivity by gradients", done, evaluator.samples)
     total = np.zeros((len(firsts), 2 * chips + 1))
     for where in places:
         total += found[where.start]
     return {name: Effects(row[:chips], row[chips:-1], bool(row[-1])) for name, row in zip(firsts, total, strict=True)}
 
 
-def _weighed(bench: Bench, names: Sequence[str], chips: int, todo: Sequence[slice]) -> Iterator[tuple[int, Array]]:
+def _weighed(
+    evaluator: PlacementEvaluator, names: Sequence[str], chips: int, todo: Sequence[slice]
+) -> Iterator[tuple[int, Array]]:
     """Sums over these blocks as they come, each with its number: `WeighByGradients`."""
     if not todo:
         return
-    aligned = check_gradients(bench, names)
-    run, setting, count = bench.running.workers.run, bench.setting, bench.running.workers.count
+    aligned = check_gradients(evaluator, names)
+    run, context, count = evaluator.running.workers.run, evaluator.context, evaluator.running.workers.count
     corrections: tuple[Corrections, ...] = ({},) * chips
-    if setting.calibrates:
+    if context.calibrates:
         groups = job_groups(range(chips), -(-chips // count))
-        work = [CalibrateAlone(tuple(names), group, bench.t_s) for group in groups]
-        calibrated = dict(run(setting, [bench.unit(one) for one in work]))
-        corrections = tuple(c for n, one in enumerate(work) for c in one.corrections(setting, calibrated[n]))
-    weigh = WeighByGradients(tuple(names), chips, bench.t_s, corrections, aligned)
-    for number, (array,) in run(setting, [bench.unit(weigh, where) for where in todo]):
+        work = [CalibrateAlone(tuple(names), group, evaluator.t_s) for group in groups]
+        calibrated = dict(run(context, [evaluator.unit(one) for one in work]))
+        corrections = tuple(c for n, one in enumerate(work) for c in one.corrections(context, calibrated[n]))
+    weigh = WeighByGradients(tuple(names), chips, evaluator.t_s, corrections, aligned)
+    for number, (array,) in run(context, [evaluator.unit(weigh, where) for where in todo]):
         yield number, array
 
 
-def check_gradients(bench: Bench, names: Sequence[str]) -> frozenset[str]:
+def check_gradients(evaluator: PlacementEvaluator, names: Sequence[str]) -> frozenset[str]:
     """See that the network with gradients computes what onnxruntime does.
 
     Returns:
@@ -260,18 +262,21 @@ def check_gradients(bench: Bench, names: Sequence[str]) -> frozenset[str]:
     Raises:
         ModelError: it does not, or cannot be differentiated.
     """
-    if bench.setting.is_large:  # sessions that only answer are large beside gradients
-        bench.running.workers.forget()
-    sizes = parity_samples(bench.graph), min(2, _block_samples(bench.graph))  # gradients of more may not fit in memory
-    aligned = bench.checked(CheckGradients(tuple(names), *sizes), bench.setting.batch or max(sizes))
+    if evaluator.context.is_large:  # sessions that only answer are large beside gradients
+        evaluator.running.workers.forget()
+    sizes = (
+        parity_samples(evaluator.graph),
+        min(2, _block_samples(evaluator.graph)),
+    )  # gradients of more may not fit in memory
+    aligned = evaluator.checked(CheckGradients(tuple(names), *sizes), evaluator.context.batch or max(sizes))
     return frozenset(compress(names, aligned))
 
 
-def gradient_blocks(bench: Bench) -> Iterator[slice]:
+def gradient_blocks(evaluator: PlacementEvaluator) -> Iterator[slice]:
     """Blocks of samples whose activations and gradients fit in memory, or of the batch that the model fixes."""
-    size = bench.setting.batch or _block_samples(bench.graph)
-    for start in range(0, bench.samples, size):
-        yield slice(start, min(start + size, bench.samples))
+    size = evaluator.context.batch or _block_samples(evaluator.graph)
+    for start in range(0, evaluator.samples, size):
+        yield slice(start, min(start + size, evaluator.samples))
 
 
 def _block_samples(graph: LayerGraph) -> int:

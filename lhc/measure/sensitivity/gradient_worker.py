@@ -12,9 +12,9 @@ import numpy as np
 from lhc.conductances import Correction
 from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.metric_curvature import directions_at
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.runtime import HybridExecutor
-from lhc.runtime.lazy_programming import chip_on_demand
+from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
 
@@ -52,13 +52,13 @@ class CalibrateAlone:
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
         """Gains and offsets, chip after chip and layer after layer."""
         scorer.let_go()
-        found = corrections_alone(scorer.setting, self.names, self.draws, self.t_s)
-        layers = _corrected(scorer.setting, self.names)
+        found = corrections_alone(scorer.context, self.names, self.draws, self.t_s)
+        layers = _corrected(scorer.context, self.names)
         return [array for chip in found for name in layers for array in (chip[name].gain, chip[name].offset)]
 
-    def corrections(self, setting: Setting, arrays: Sequence[Array]) -> list[Corrections]:
+    def corrections(self, context: WorkContext, arrays: Sequence[Array]) -> list[Corrections]:
         """The same by chip and layer."""
-        layers = _corrected(setting, self.names)
+        layers = _corrected(context, self.names)
         pairs = iter([Correction(gain, offset) for gain, offset in zip(arrays[::2], arrays[1::2], strict=True)])
         return [{name: next(pairs) for name in layers} for _ in self.draws]
 
@@ -86,94 +86,94 @@ class WeighByGradients:
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
         """See `weighed`."""
-        setting = scorer.setting
+        context = scorer.context
         network = scorer.held(
             (self.names, self.chips, self.t_s),
-            lambda: on_chips(setting, self.names, self.t_s, self.corrections, self.aligned),
+            lambda: on_chips(context, self.names, self.t_s, self.corrections, self.aligned),
         )
-        return [weighed(network, setting, self.names, block)]
+        return [weighed(network, context, self.names, block)]
 
 
-def weighed(network: "LayerEffects", setting: Setting, names: Sequence[str], block: Block) -> Array:
+def weighed(network: "LayerEffects", context: WorkContext, names: Sequence[str], block: Block) -> Array:
     """Effects by weights and by outputs, and whether the answer depends on the layer.
 
     Returns:
         ``(tied layers, 2 · chips + 1)``, sums over the block.
     """
-    found = network.block(_feeds(setting, block), block.samples, directions_at(setting, block))
-    effects = [found[group[0]] for group in setting.graph.tied(names)]
+    found = network.block(_feeds(context, block), block.samples, directions_at(context, block))
+    effects = [found[group[0]] for group in context.graph.tied(names)]
     return np.array([[*one.weights, *one.outputs, one.reached] for one in effects], np.float64)
 
 
 def corrections_alone(
-    setting: Setting, names: Sequence[str], draws: Sequence[int], t_s: float
+    context: WorkContext, names: Sequence[str], draws: Sequence[int], t_s: float
 ) -> Sequence[Corrections]:
     """What every layer's outputs are corrected by, on each chip; nothing where chips are not calibrated."""
-    if not setting.calibrates:
+    if not context.calibrates:
         return [{}] * len(draws)
     from lhc.runtime.calibration.chip_outputs import calibrated_alone
 
-    hardware = setting.hardware
+    hardware = context.hardware
     return calibrated_alone(
-        _executor(setting, names),
-        setting.model,
-        setting.graph,
+        _executor(context, names),
+        context.model,
+        context.graph,
         hardware,
-        setting.seed,
+        context.seed,
         draws,
         hardware.compensation.calibrated_at(t_s),
-        setting.calibration_calls,
+        context.calibration_calls,
     )
 
 
-def network_of(setting: Setting, names: Sequence[str]) -> "LayerEffects":
+def network_of(context: WorkContext, names: Sequence[str]) -> "LayerEffects":
     """The network with gradients at some layers, without programmed tiles."""
     from lhc.runtime.gradients.first_order_effects import LayerEffects
     from lhc.runtime.torch_device import device_of
 
-    device = device_of(setting.engine)
-    axis = setting.layout.of_output(setting.output)
-    return LayerEffects(setting.model, setting.graph, setting.hardware, names, setting.scored_tensor, device, axis)
+    device = device_of(context.engine)
+    axis = context.layout.of_output(context.output)
+    return LayerEffects(context.model, context.graph, context.hardware, names, context.scored_tensor, device, axis)
 
 
 def on_chips(
-    setting: Setting, names: Sequence[str], t_s: float, corrections: Sequence[Corrections], aligned: Collection[str]
+    context: WorkContext, names: Sequence[str], t_s: float, corrections: Sequence[Corrections], aligned: Collection[str]
 ) -> "LayerEffects":
     """The same with the tiles of the first chips, as many as there are corrections."""
-    executor, network = _executor(setting, names), network_of(setting, names)
-    states = [chip_on_demand(executor, setting.hardware, setting.seed, n, t_s) for n in range(len(corrections))]
-    if setting.is_large:
+    executor, network = _executor(context, names), network_of(context, names)
+    states = [lazily_programmed_chip(executor, context.hardware, context.seed, n, t_s) for n in range(len(corrections))]
+    if context.is_large:
         give_back_pool()
     network.program(states, corrections, aligned)
     return network
 
 
-def effects_of_columns(network: "LayerEffects", setting: Setting, block: Block) -> Mapping[str, Array]:
+def effects_of_columns(network: "LayerEffects", context: WorkContext, block: Block) -> Mapping[str, Array]:
     """Effect of every output of a layer by itself, over a block of samples."""
-    return network.columns(_feeds(setting, block), block.samples, directions_at(setting, block))
+    return network.columns(_feeds(context, block), block.samples, directions_at(context, block))
 
 
-def _feeds(setting: Setting, block: Block) -> Mapping[str, Array]:
+def _feeds(context: WorkContext, block: Block) -> Mapping[str, Array]:
     """A block in one call; a fixed batch is filled up with the last sample."""
-    ((_, feeds),) = block.calls(setting.batch or block.samples, setting.batch is not None)
+    ((_, feeds),) = block.calls(context.batch or block.samples, context.batch is not None)
     return feeds
 
 
-def _executor(setting: Setting, names: Sequence[str]) -> HybridExecutor:
-    alone = (setting.copies.of(group) for group in setting.graph.tied(names))
+def _executor(context: WorkContext, names: Sequence[str]) -> HybridExecutor:
+    alone = (context.copies.of(group) for group in context.graph.tied(names))
     copies = {name: count for found in alone for name, count in found.items()}
     return HybridExecutor(
-        setting.model,
-        setting.graph,
+        context.model,
+        context.graph,
         names,
-        setting.ranges,
+        context.ranges,
         copies,
-        setting.engine,
-        setting.kept_reads,
-        setting.layout.inputs,
+        context.engine,
+        context.kept_reads,
+        context.layout.inputs,
     )
 
 
-def _corrected(setting: Setting, names: Sequence[str]) -> list[str]:
+def _corrected(context: WorkContext, names: Sequence[str]) -> list[str]:
     """Layers whose outputs are corrected."""
-    return [name for name in names if setting.hardware.for_layer(name).compensation.outputs != "none"]
+    return [name for name in names if context.hardware.for_layer(name).compensation.outputs != "none"]

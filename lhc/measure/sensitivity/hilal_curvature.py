@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lhc.errors import UsageError
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.passes import Curvature
 
 __all__ = ["BATCH", "curvatures"]
@@ -19,11 +19,11 @@ BATCH = 128
 WEIGHT_NOISE = 0.08
 
 
-def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
+def curvatures(evaluator: PlacementEvaluator, names: Sequence[str]) -> dict[str, Curvature]:
     """Curvatures of the layers, by name.
 
     Args:
-        bench: samples with class labels.
+        evaluator: samples with class labels.
 
     Raises:
         UsageError: there are no class labels.
@@ -31,20 +31,20 @@ def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
     """
     from lhc.runtime.gradients.curvature import loss_curvatures
 
-    targets = bench.task.targets
+    targets = evaluator.task.targets
     if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu":
         raise UsageError("strategy 'hilal' takes the curvature of the cross-entropy: it needs class labels")
-    where, feeds = next(bench.task.blocks(BATCH))
+    where, feeds = next(evaluator.task.blocks(BATCH))
     labels = np.asarray(targets[where])
-    classes = bench.example_output.shape[-1]
+    classes = evaluator.example_output.shape[-1]
     if not 0 <= labels.min() <= labels.max() < classes:
         raise UsageError(
             f"strategy 'hilal' takes the curvature of the cross-entropy: the labels are {labels.min()} to"
             f" {labels.max()}, the output has classes 0 to {classes - 1}"
         )
-    layout = bench.task.layout
-    axis, taken, tensor = layout.of_output(bench.output_name), layout.feeds(feeds), bench.setting.scored_tensor
-    found = loss_curvatures(bench.model, bench.graph, names, taken, labels, tensor, bench.seed, axis)
+    layout = evaluator.task.layout
+    axis, taken, tensor = layout.of_output(evaluator.output_name), layout.feeds(feeds), evaluator.context.scored_tensor
+    found = loss_curvatures(evaluator.model, evaluator.graph, names, taken, labels, tensor, evaluator.seed, axis)
     return {
         name: Curvature(
             0.5 * (WEIGHT_NOISE * one.largest) ** 2 * one.trace / one.parameters, one.eigenvalue / one.trace

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.measure.scored_positions import counted_positions
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.runtime.onnxruntime.sessions import check_digital
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import Array
@@ -26,23 +26,23 @@ PIECE_VALUES = 2**21
 Floats = npt.NDArray[np.float64]
 
 
-def directions_at(setting: Setting, block: Block) -> Callable[[Array], Array]:
+def directions_at(context: WorkContext, block: Block) -> Callable[[Array], Array]:
     """Directions at the output of some samples; each sample's are its own, whatever block it is in."""
 
     def towards(output: Array) -> Array:
-        check_digital(output, setting.output)
+        check_digital(output, context.output)
         samples = range(block.first, block.first + block.samples)
-        seeds = (np.random.SeedSequence(setting.seed, spawn_key=(0, sample)) for sample in samples)
-        laid_out = classes_last(output, setting.class_axis)
+        seeds = (np.random.SeedSequence(context.seed, spawn_key=(0, sample)) for sample in samples)
+        laid_out = classes_last(output, context.class_axis)
         shape = (DIRECTIONS, *laid_out.shape[1:])
         drawn = [np.random.default_rng(seed).integers(0, 2, shape).astype(np.int8) for seed in seeds]
         signs = np.stack(drawn, axis=1) * np.int8(2) - np.int8(1)
         counted = counted_positions(laid_out, block.targets)
         if counted is None:
-            found = output_directions(setting.metric.name, laid_out, signs)
+            found = output_directions(context.metric.name, laid_out, signs)
         else:
-            found = _where_counted(setting.metric.name, laid_out, signs, counted)
-        axis = setting.class_axis
+            found = _where_counted(context.metric.name, laid_out, signs, counted)
+        axis = context.class_axis
         return found if axis is None else np.ascontiguousarray(np.moveaxis(found, -1, axis + 1))
 
     return towards

@@ -1,6 +1,6 @@
 """Units of work on a Dask cluster (extra ``lhc[distributed]``).
 
-The scheduler sends a setting and a block of samples to a worker once, by their content, so workers need no common
+The scheduler sends a context and a block of samples to a worker once, by their content, so workers need no common
 disk; units of a worker that dies are done again by others.
 """
 
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.measure.scoring import BlockWork
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.workers.processes import packed, scorer_of
 from lhc.measure.workers.scheduler import Desk, WorkUnit
 from lhc.runtime.environment import environment
@@ -58,7 +58,7 @@ class DaskWorkers:
                 f"--scheduler {address!r}: for tls:// name the certificates in Dask's configuration"
                 f" (distributed.comm.tls), see {page('command-line')}"
             )
-        self._packed: WeakKeyDictionary[Setting, Any] = WeakKeyDictionary()
+        self._packed: WeakKeyDictionary[WorkContext, Any] = WeakKeyDictionary()
         self._desk: Desk[str, Any] = Desk(self._workers, self._name, self._submit, self._finished, self._result)
         try:
             # Dask limits how long it waits for a connection, and not for whoever takes one and says nothing.
@@ -102,25 +102,25 @@ class DaskWorkers:
         """Addresses of the workers; where there are none, a place where units wait for one."""
         return list(_answer(self._client.nthreads)) or [""]
 
-    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
-        yield from self._desk.run(setting, units)
+        yield from self._desk.run(context, units)
 
-    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
         """See `Workers`."""
-        self._desk.expect(setting, certain, perhaps)
+        self._desk.expect(context, certain, perhaps)
 
-    def _shared(self, setting: Setting) -> Any:  # noqa: ANN401  # Dask's Future
-        """A setting on the cluster."""
-        if setting not in self._packed:
-            self._packed[setting] = self._given(packed(setting), "setting")
-        return self._packed[setting]
+    def _shared(self, context: WorkContext) -> Any:  # noqa: ANN401  # Dask's Future
+        """A context on the cluster."""
+        if context not in self._packed:
+            self._packed[context] = self._given(packed(context), "context")
+        return self._packed[context]
 
-    def _name(self, setting: Setting) -> str:
-        return str(self._shared(setting).key)
+    def _name(self, context: WorkContext) -> str:
+        return str(self._shared(context).key)
 
-    def _submit(self, worker: str, setting: Setting, unit: WorkUnit) -> Any:  # noqa: ANN401  # Dask's Future
-        shared, block = self._shared(setting), unit.read()
+    def _submit(self, worker: str, context: WorkContext, unit: WorkUnit) -> Any:  # noqa: ANN401  # Dask's Future
+        shared, block = self._shared(context), unit.read()
         given = self._given(block, f"block-{block.first}", block.digest)
         # Another one does it where this one is gone.
         where = {"workers": [worker], "allow_other_workers": True} if worker else {}

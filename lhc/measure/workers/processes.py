@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from lhc.errors import UsageError, WorkerError
 from lhc.hardware.aihwkit_config.user_objects import import_modules
 from lhc.measure.scoring import BlockWork, Scorer
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.workers.scheduler import Desk, WorkUnit
 from lhc.runtime.environment import environment, learn
 from lhc.runtime.onnxruntime.sessions import give_back_pool
@@ -40,7 +40,7 @@ class Workers(Protocol):
         """How many processes share the units."""
         ...
 
-    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """Results as they come: number of the unit, and what it gives.
 
         Raises:
@@ -49,12 +49,12 @@ class Workers(Protocol):
         """
         ...
 
-    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
         """Begin units before they are asked for, where that keeps workers busy.
 
         Args:
             certain: `run` will be asked for them.
-            perhaps: it may be. What of this setting was expected before, and is not any more, is dropped.
+            perhaps: it may be. What of this context was expected before, and is not any more, is dropped.
         """
         ...
 
@@ -75,20 +75,20 @@ class SerialWorkers:
     def __init__(self) -> None:
         self._scorer: Scorer | None = None
 
-    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
-        if self._scorer is None or self._scorer.setting is not setting:
-            self._scorer = Scorer(setting)
+        if self._scorer is None or self._scorer.context is not context:
+            self._scorer = Scorer(context)
         for number, unit in enumerate(units):
             unit.check()
             yield number, unit.work.done(self._scorer, unit.read())
 
-    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
         """Nobody is idle."""
 
     def forget(self) -> None:
         """See `Workers`."""
-        large = self._scorer is not None and self._scorer.setting.is_large
+        large = self._scorer is not None and self._scorer.context.is_large
         self._scorer = None
         if large:
             give_back_pool()
@@ -98,13 +98,13 @@ class SerialWorkers:
 
 
 class ProcessWorkers:
-    """Processes of this machine, which are given a setting and a block once, and keep what they programmed."""
+    """Processes of this machine, which are given a context and a block once, and keep what they programmed."""
 
     def __init__(self, count: int) -> None:
         """``count``: how many processes; they start at once, and load libraries while this one reads a model."""
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
         self.count = count
-        self._spooled: WeakKeyDictionary[Setting, Path] = WeakKeyDictionary()
+        self._spooled: WeakKeyDictionary[WorkContext, Path] = WeakKeyDictionary()
         self._held: dict[int, Hashable] = {}
         # Each has a pool of its own, so that units go to whom they are meant for. A fork of a process with threads of
         # numeric libraries may hang.
@@ -118,10 +118,10 @@ class ProcessWorkers:
                 pool.submit(_load).add_done_callback(_learn)
         self._desk = Desk(lambda: range(count), self._path, self._submit, _finished, Future.result)
 
-    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
         try:
-            yield from self._desk.run(setting, units)
+            yield from self._desk.run(context, units)
         except BrokenProcessPool as error:
             raise WorkerError(
                 "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
@@ -129,20 +129,20 @@ class ProcessWorkers:
                 " so too"
             ) from error
 
-    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
         """See `Workers`."""
-        self._desk.expect(setting, certain, perhaps)
+        self._desk.expect(context, certain, perhaps)
 
-    def _path(self, setting: Setting) -> Path:
-        """A setting in a file, which tells its content."""
-        if setting not in self._spooled:
-            payload = packed(setting)
-            self._spooled[setting] = path = Path(self._folder.name) / sha256(payload).hexdigest()
+    def _path(self, context: WorkContext) -> Path:
+        """A context in a file, which tells its content."""
+        if context not in self._spooled:
+            payload = packed(context)
+            self._spooled[context] = path = Path(self._folder.name) / sha256(payload).hexdigest()
             path.write_bytes(payload)
-        return self._spooled[setting]
+        return self._spooled[context]
 
-    def _submit(self, worker: int, setting: Setting, unit: WorkUnit) -> Future[list[Array]]:
-        pool, path = self._pools[worker], str(self._path(setting))
+    def _submit(self, worker: int, context: WorkContext, unit: WorkUnit) -> Future[list[Array]]:
+        pool, path = self._pools[worker], str(self._path(context))
         if worker not in self._held or self._held[worker] != unit.samples:
             for block in (None, unit.read()):  # by turns, so that a process never has two
                 pool.submit(_hold, block)
@@ -169,17 +169,17 @@ def _finished(futures: list[Future[list[Array]]]) -> Iterable[Future[list[Array]
     return wait(futures, return_when=FIRST_COMPLETED).done
 
 
-def packed(setting: Setting) -> bytes:
-    """A setting as bytes, for other processes.
+def packed(context: WorkContext) -> bytes:
+    """A context as bytes, for other processes.
 
     Raises:
         UsageError: the metric exists in this process alone.
     """
     try:
-        return pickle.dumps((setting.hardware.user_code, pickle.dumps(setting)))
+        return pickle.dumps((context.hardware.user_code, pickle.dumps(context)))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UsageError(
-            f"metric {setting.metric.name!r} cannot be given to other processes ({error}); define it in a module and"
+            f"metric {context.metric.name!r} cannot be given to other processes ({error}); define it in a module and"
             " name it as module:function, or measure with --jobs 1"
         ) from error
 
@@ -256,13 +256,13 @@ def _do_spooled(path: str, work: BlockWork) -> list[Array]:
 
 
 def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:
-    """That of a setting; a process keeps the last one. ``payload``: as our parent or the user's scheduler packed it."""
+    """That of a context; a process keeps the last one. ``payload``: as our parent or the user's scheduler packed it."""
     if name not in _SCORERS:
         _SCORERS.clear()
         code, packed_setting = pickle.loads(payload())
         import_modules({kind.partition(":")[0] for kind in code}, "hardware: module")
-        setting: Setting = pickle.loads(packed_setting)
-        if setting.hardware.user_code != code:
+        context: WorkContext = pickle.loads(packed_setting)
+        if context.hardware.user_code != code:
             raise UsageError(f"hardware: another version of {', '.join(code)} is loaded here; restart the workers")
-        _SCORERS[name] = Scorer(setting)
+        _SCORERS[name] = Scorer(context)
     return _SCORERS[name]

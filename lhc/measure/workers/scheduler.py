@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from lhc.measure.scoring import BlockWork
-from lhc.measure.work_context import Block, Setting
+from lhc.measure.work_context import Block, WorkContext
 from lhc.samples.metrics import Array
 
 __all__ = ["Desk", "WorkUnit", "always"]
@@ -60,7 +60,7 @@ Pending = TypeVar("Pending", bound=_Cancellable)
 class _Errand(Generic[Worker, Pending]):
     """A unit that waits for a worker; with ``pending`` one was given it, and ``done`` says that it is finished."""
 
-    setting: Setting
+    context: WorkContext
     unit: WorkUnit
     placement: Hashable
     chips: Hashable
@@ -137,8 +137,8 @@ class Desk(Generic[Worker, Pending]):
     def __init__(
         self,
         workers: Callable[[], Collection[Worker]],
-        name: Callable[[Setting], Hashable],
-        submit: Callable[[Worker, Setting, WorkUnit], Pending],
+        name: Callable[[WorkContext], Hashable],
+        submit: Callable[[Worker, WorkContext, WorkUnit], Pending],
         finished: Callable[[list[Pending]], Iterable[Pending]],
         result: Callable[[Pending], list[Array]],
     ) -> None:
@@ -157,26 +157,26 @@ class Desk(Generic[Worker, Pending]):
         self._expected: dict[tuple[Hashable, BlockWork, Hashable], _Errand[Worker, Pending]] = {}
         self._on_their_way: dict[Pending, _Errand[Worker, Pending]] = {}
 
-    def expect(self, setting: Setting, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
         """See `lhc.measure.workers.processes.Workers`."""
-        name = self._name(setting)
+        name = self._name(context)
         before = {key: errand for key, errand in self._expected.items() if key[0] == name}
         for units, queue in ((certain, self._sure), (perhaps, self._perhaps)):
             for unit in units:
-                errand = before.pop((name, unit.work, unit.samples), None) or self._errand(setting, unit)
+                errand = before.pop((name, unit.work, unit.samples), None) or self._errand(context, unit)
                 self._expected[name, unit.work, unit.samples] = errand
                 self._wait_in(queue, errand)
         for key, errand in before.items():
             del self._expected[key]
             self._drop(errand)
 
-    def run(self, setting: Setting, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
         """See `lhc.measure.workers.processes.Workers`."""
-        name, numbers = self._name(setting), dict[_Errand[Worker, Pending], int]()
+        name, numbers = self._name(context), dict[_Errand[Worker, Pending], int]()
         try:
             for number, unit in enumerate(units):
                 expected = self._expected.pop((name, unit.work, unit.samples), None)
-                errand = expected or self._errand(setting, unit)
+                errand = expected or self._errand(context, unit)
                 numbers[errand] = number
                 self._wait_in(self._sure, errand)
             while numbers:
@@ -189,9 +189,9 @@ class Desk(Generic[Worker, Pending]):
             for errand in numbers:
                 self._drop(errand)
 
-    def _errand(self, setting: Setting, unit: WorkUnit) -> _Errand[Worker, Pending]:
+    def _errand(self, context: WorkContext, unit: WorkUnit) -> _Errand[Worker, Pending]:
         placement, chips = unit.work.shared
-        return _Errand(setting, unit, (self._name(setting), placement), unit.samples if chips is None else chips)
+        return _Errand(context, unit, (self._name(context), placement), unit.samples if chips is None else chips)
 
     def _wait_in(self, queue: _Queue[Worker, Pending], errand: _Errand[Worker, Pending]) -> None:
         """Have an errand wait in this queue and no other, if it still waits."""
@@ -245,7 +245,7 @@ class Desk(Generic[Worker, Pending]):
         now = self._at[worker] = _Station(errand.placement, chips, errand.unit.samples)
         taken.subtract(() if own is None else _keys(own))
         taken.update(_keys(now))
-        errand.worker, errand.pending = worker, self._submit(worker, errand.setting, errand.unit)
+        errand.worker, errand.pending = worker, self._submit(worker, errand.context, errand.unit)
         self._on_their_way[errand.pending] = errand
         load[worker] += 1
         return True

@@ -27,7 +27,7 @@ from lhc.onnx_io.read.external_data import ExternalData, place, resolve
 from lhc.onnx_io.read.node_order import sort_nodes
 from lhc.onnx_io.read.shapes import inlined
 from lhc.onnx_io.read.shared_weights import held_apart, whole
-from lhc.onnx_io.read.unsupported_formats import foreign_format
+from lhc.onnx_io.read.unsupported_formats import unsupported_format
 from lhc.onnx_io.write.streamed_files import model_bytes, model_size
 from lhc.support.files import write_file
 from lhc.support.shared_bytes import give_back
@@ -152,7 +152,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _looks(path: Path) -> str:
     """What else the file looks like, as the end of a sentence."""
-    found = foreign_format(path)
+    found = unsupported_format(path)
     return "" if found is None else f"; it looks like {found}"
 
 

@@ -6,7 +6,7 @@ Only first bytes and the names in an archive are looked at; nothing is unpacked,
 import zipfile
 from pathlib import Path
 
-__all__ = ["foreign_format"]
+__all__ = ["unsupported_format"]
 
 _EXPORT = "model.eval() and torch.onnx.export(model, args, 'model.onnx', dynamo=True), or give it to lhc.partition"
 _WITHOUT_GRAPH = f"which has no graph; load its weights into the PyTorch module that they belong to, call {_EXPORT}"
@@ -30,7 +30,7 @@ _FIRST_BYTES = (
 _SAVED_MODEL = "a model of TensorFlow; use tf2onnx: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx"
 
 
-def foreign_format(path: Path) -> str | None:
+def unsupported_format(path: Path) -> str | None:
     """What a file (or folder) looks like that is no ONNX model, and what to do; None where it looks like nothing known.
 
     A guess from the content, whatever the file is called.

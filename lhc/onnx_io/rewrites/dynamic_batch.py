@@ -19,12 +19,12 @@ from lhc.model import OnnxModel
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import input_shapes, static_batch
 
-__all__ = ["with_free_batch"]
+__all__ = ["with_dynamic_batch"]
 
 _SYMBOL = "batch"
 
 
-def with_free_batch(model: OnnxModel) -> OnnxModel:
+def with_dynamic_batch(model: OnnxModel) -> OnnxModel:
     """The model with a symbol for the batch; as it is where the file fixes none."""
     batch = static_batch(model)
     if batch is None:

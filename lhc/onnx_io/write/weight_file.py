@@ -20,7 +20,7 @@ from lhc.errors import UsageError
 from lhc.model import store_elsewhere
 from lhc.onnx_io.read.external_data import SMALL
 
-__all__ = ["DataFile", "Store", "in_memory"]
+__all__ = ["Store", "WeightFile", "in_memory"]
 
 Store = Callable[[str, npt.NDArray[Any]], onnx.TensorProto]
 """Makes an initializer of a name and its values."""
@@ -34,7 +34,7 @@ def in_memory(name: str, values: npt.NDArray[Any]) -> onnx.TensorProto:
     return numpy_helper.from_array(values, name)
 
 
-class DataFile:
+class WeightFile:
     """A file that is there for as long as somebody holds this."""
 
     def __init__(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lhc.canonical import canonical, open_control, with_digital_columns
+from lhc.canonical import canonical, unresolved_control_flow, with_digital_columns
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource, OnnxModel, OpenedModel
@@ -175,7 +175,7 @@ class Opened(OpenedModel):
         Others are refused when they are measured.
         """
         opened, before = self, self.control
-        while asked := open_control(opened.model, self.dequantize):
+        while asked := unresolved_control_flow(opened.model, self.dequantize):
             feeds = _first_sample(opened.model, task)
             tensors = {question.tensor for question in asked.values()} - feeds.keys()
             try:
@@ -201,7 +201,9 @@ class Opened(OpenedModel):
         """
         opened = self
         sizes = dict(shapes) or ({} if self.entry is None else dict(self.entry.shapes()))
-        while asked := {n: q for n, q in open_control(opened.model, self.dequantize).items() if q.axis is not None}:
+        while asked := {
+            n: q for n, q in unresolved_control_flow(opened.model, self.dequantize).items() if q.axis is not None
+        }:
             try:
                 known = infer_shapes(opened.model, sizes)
             except ModelError:

@@ -141,4 +141,4 @@ def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
     options = SearchOptions(study.goal, together, drop, study.options.seed, copies=study.copies)
     if curved is None or not study.plan.eligible:
         return options
-    return replace(options, curvatures=curvatures(study.bench(curved), study.plan.eligible))
+    return replace(options, curvatures=curvatures(study.evaluator(curved), study.plan.eligible))

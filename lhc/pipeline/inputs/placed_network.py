@@ -18,7 +18,7 @@ from lhc.results import Evaluation
 from lhc.runtime.onnxruntime.sessions import tensor_infos
 from lhc.samples.metrics import METRICS, UNCHOSEN
 from lhc.samples.task import Task
-from lhc.samples.train_test_separation import check_calibration_apart
+from lhc.samples.train_test_separation import check_calibration_separation
 
 __all__ = [
     "against",
@@ -43,7 +43,7 @@ def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[St
         machine = study.plan.hardware.name
         raise UsageError(f"--calibrate: hardware {machine!r} corrects no outputs (compensation.outputs); leave it out")
     samples = study.opened.task(options.calibrate, UNCHOSEN, None, options)
-    check_calibration_apart(samples.head(study.calibration_samples), study.task)
+    check_calibration_separation(samples.head(study.calibration_samples), study.task)
     return replace(study, calibrating=samples) if analog else study.uncalibrated, analog, at
 
 
@@ -93,7 +93,7 @@ def against(source: ModelSource, study: Study) -> Study | None:
     graph = opened.graph(None, study.task)
     machine = study.plan.hardware.with_drift_compensation_alone()
     other = replace(study, opened=opened, graph=graph, plan=qualified_plan(graph, machine, opened.model.source))
-    shape, wanted = (one.bench(study.task).example_output.shape[1:] for one in (other, study))
+    shape, wanted = (one.evaluator(study.task).example_output.shape[1:] for one in (other, study))
     if shape != wanted:
         raise UsageError(f"--against {label}: it answers with {shape} values a sample, and {placed} with {wanted}")
     return other

@@ -13,10 +13,10 @@ from lhc.pipeline.training.trained_placement import placed
 from lhc.plan import Plan
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_apart, split_off
+from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_separation, split_off
 from lhc.support.number_formatting import counted
 
-__all__ = ["ToTrain", "read_to_train"]
+__all__ = ["TrainingInputs", "read_training_inputs"]
 
 TRAINING_PARTS, PARTS = 4, 5
 """Of one set of samples, four fifths train and one judges."""
@@ -25,7 +25,7 @@ JUDGING_PARTS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class ToTrain:
+class TrainingInputs:
     """A placed network, and the samples that its training takes.
 
     Attributes:
@@ -44,7 +44,7 @@ class ToTrain:
     verification: Task
 
 
-def read_to_train(options: RetrainOptions, running: Running) -> ToTrain:
+def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingInputs:
     """The network with its annotations, and the samples.
 
     Raises:
@@ -74,7 +74,7 @@ def read_to_train(options: RetrainOptions, running: Running) -> ToTrain:
         )
     validation, verification = split_off(study.task, 1, JUDGING_PARTS)
     study = replace(study, calibrating=validation)
-    return ToTrain(study, analog, stored, budget, training, validation, verification)
+    return TrainingInputs(study, analog, stored, budget, training, validation, verification)
 
 
 def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
@@ -84,5 +84,5 @@ def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
         return split_off(opened.chosen(options, judge), TRAINING_PARTS, PARTS)
     training = opened.chosen(options)
     judging = opened.task(options.verify_data, judge, options.samples, options)
-    check_apart(training, judging)
+    check_separation(training, judging)
     return training, judging

@@ -196,7 +196,7 @@ def chosen_factors(
     Raises:
         ModelError: a product reads another number of channels than its input has.
     """
-    from lhc.runtime.tiles.mvm_error import tile_error  # loads PyTorch
+    from lhc.runtime.tiles.mvm_error import mvm_error  # loads PyTorch
 
     constants, nodes = Constants(model.proto.graph), {node.name: node for node in model.proto.graph.node}
     matrices: dict[str, Floats] = {}
@@ -218,7 +218,7 @@ def chosen_factors(
             weight = graph[name].weight
             assert weight is not None
             machine = hardware.for_layer(name)
-            errors.append(tile_error(matrix * s, x / s, machine, weight.devices, seed, t_s))
+            errors.append(mvm_error(matrix * s, x / s, machine, weight.devices, seed, t_s))
         return float(np.mean(errors))
 
     if not len(vectors):  # zeros alone, whose products are exact

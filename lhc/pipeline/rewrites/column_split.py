@@ -3,8 +3,8 @@
 Columns are weighed by gradients (`lhc.measure.sensitivity.fisher_prediction.column_damages`), which takes some backward
 passes over samples that rank and no measurement. The digital network computes what it computed; its plan has a row more
 for every layer that is split. The search places the rest of the layer, and where no share is named the columns as well:
-a layer is then digital, on tiles but for its worst columns, or on tiles (`lhc.measure.PartingBench` measures each as it
-is run).
+a layer is then digital, on tiles but for its worst columns, or on tiles (`lhc.measure.ColumnSplitEvaluator` measures
+each as it is run).
 """
 
 from collections.abc import Mapping
@@ -115,9 +115,9 @@ def damages_of_columns(study: Study) -> dict[str, Floats]:
     names = [name for name in study.measurable if splittable(study.model, study.graph[name])]
     if not names:
         return {}
-    bench = study.gradient_bench(study.splits.rank)
+    evaluator = study.gradient_evaluator(study.splits.rank)
     try:
-        return column_damages(bench, study.graph, names)
+        return column_damages(evaluator, study.graph, names)
     except ModelError as error:
         raise ModelError(f"--digital-columns: columns are weighed by gradients: {error}") from error
 

@@ -82,9 +82,9 @@ def _affordable(study: Study, names: Collection[str], rank: int, share: float, s
             f"{study.model.label}: the smallest adapter of rank {rank} has {share_text(min(costs.values()) / weights)}"
             f" of the {weights:,} weights, more than --adapters allows; name a rank instead"
         )
-    bench = study.gradient_bench(samples)
+    evaluator = study.gradient_evaluator(samples)
     try:
-        found = fisher_sensitivity(bench, study.graph, sorted(costs))
+        found = fisher_sensitivity(evaluator, study.graph, sorted(costs))
     except ModelError as error:
         raise ModelError(f"--adapters: layers are chosen by gradients; name a rank instead: {error}") from error
     chosen, room = set(), share * weights

@@ -7,19 +7,19 @@ from pathlib import Path
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import check_output, save_model
-from lhc.onnx_io.write.weight_file import DataFile, Store, in_memory
+from lhc.onnx_io.write.weight_file import Store, WeightFile, in_memory
 from lhc.support.files import default_work_dir
 from lhc.support.notebook import Tabled
 
 __all__ = ["RewrittenModel", "data_file", "store_in"]
 
 
-def data_file(model: OnnxModel) -> DataFile | None:
+def data_file(model: OnnxModel) -> WeightFile | None:
     """Where new weights go until they are saved, where those of the model are in files; None: memory."""
-    return DataFile(default_work_dir()) if model.external else None
+    return WeightFile(default_work_dir()) if model.external else None
 
 
-def store_in(data: DataFile | None) -> Store:
+def store_in(data: WeightFile | None) -> Store:
     """What makes initializers whose values go there."""
     return in_memory if data is None else data.put
 
@@ -36,7 +36,7 @@ class RewrittenModel(Tabled):
     model: OnnxModel
     source: OnnxModel
     hardware: Hardware
-    data: DataFile | None = None
+    data: WeightFile | None = None
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the network; weights in a file beside it where those of the source are.

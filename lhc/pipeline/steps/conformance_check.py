@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.measure.conformance_check import SAMPLES, conformance_on, placement_conformance
-from lhc.measure.work_context import Block, Setting, calibration_block
+from lhc.measure.work_context import Block, WorkContext, calibration_block
 from lhc.options.by_command import PlacingFirst
 from lhc.options.declaration.value_parsing import Engine
 from lhc.pipeline.inputs.model_source import opened_of
@@ -28,8 +28,8 @@ class CheckEmulation:
         """The study whose plan says how engines agree."""
         if study.engine != "fast" or not study.plan.analog:
             return study
-        bench = study.bench(study.splits.judged.head(SAMPLES), limited=False)
-        found = placement_conformance(bench, study.plan.analog)
+        evaluator = study.evaluator(study.splits.judged.head(SAMPLES), limited=False)
+        found = placement_conformance(evaluator, study.plan.analog)
         return replace(study, plan=study.plan.model_copy(update={"conformance": found}))
 
 
@@ -72,8 +72,8 @@ def checked_emulation(placed: NetworkPlacement, options: PlacingFirst) -> Checke
     if samples is None:
         return CheckedEmulation(None, choice.name, choice.why)
     t_s = plan.hardware.t_inference_s if options.t_s is None else options.t_s
-    setting = Setting.unscored(placed.model, placed.graph, plan, options.seed)
-    return CheckedEmulation(conformance_on(samples, setting, plan.analog, t_s), choice.name, choice.why)
+    context = WorkContext.unscored(placed.model, placed.graph, plan, options.seed)
+    return CheckedEmulation(conformance_on(samples, context, plan.analog, t_s), choice.name, choice.why)
 
 
 def _first_samples(options: PlacingFirst) -> Block | None:

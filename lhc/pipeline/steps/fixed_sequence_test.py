@@ -24,7 +24,7 @@ from lhc.errors import OutOfTimeError
 from lhc.results import Verdict
 from lhc.stats import least_draws
 
-__all__ = ["Forecast", "Path", "Trial", "Verified", "climbed"]
+__all__ = ["Forecast", "Path", "Trial", "Verified", "fixed_sequence_test"]
 
 START = 0.5
 """A climb starts at the boldest placement whose predicted drop is within this share of the budget; both without the
@@ -126,7 +126,7 @@ class Forecast:
         return self.drop + self.factor * (damage - self.damage)
 
     def chance(self, damage: float, budget: float, most: int, share: float | None = None) -> float:
-        """The chance that a placement is accepted within so many chips; ``share``: of the chips, as `climbed`."""
+        """Chance that a placement is accepted within so many chips; ``share``: as in `fixed_sequence_test`."""
         more, expected = damage - self.damage, self.expected(damage)
         variance = self.error**2 + self.variance * more**2 + (_SUMS * self.factor * more) ** 2
         within = _LAST_LOOK / most**0.5 * self.deviation
@@ -273,7 +273,7 @@ class _Climb:
         return low + 1 if chances[0] >= WORTH else None
 
 
-def climbed(
+def fixed_sequence_test(
     path: Path, trial: Trial, budget: float, most: int, error: float, share: float | None = None
 ) -> list[Verified]:
     """Climb a path.

@@ -14,7 +14,7 @@ import numpy as np
 from lhc.costs import cost_of
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.graph import LayerGraph
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.passes import Copies, damage_of, fills_tiles, front, search_space
 from lhc.passes.strategies.base import most_tiles
 from lhc.pipeline.inputs.objective import search_options
@@ -84,7 +84,7 @@ def with_front(
         objective: where it is not that of the search.
     """
     graph, plan, goal = study.graph, study.plan, study.goal
-    verify = study.bench(study.splits.verify)
+    verify = study.evaluator(study.splits.verify)
     warn_of_doubtful_labels(verify)
     measured = _measured(candidates, verify, points, confidence)
     calibration = Calibration.of(
@@ -103,7 +103,9 @@ def with_front(
     return replace(study, front=found)
 
 
-def _measured(candidates: Sequence[Candidate], verify: Bench, points: int, confidence: float) -> dict[int, Evaluation]:
+def _measured(
+    candidates: Sequence[Candidate], verify: PlacementEvaluator, points: int, confidence: float
+) -> dict[int, Evaluation]:
     """Evaluations of some candidates, by their place."""
     chosen = _spread(len(candidates), points)
     level = two_sided(split_level(one_sided(confidence), max(len(chosen), 1))[0])
@@ -112,10 +114,10 @@ def _measured(candidates: Sequence[Candidate], verify: Bench, points: int, confi
     for number, place in enumerate(chosen):
         one = candidates[place]
         same = verify.copies.of(one.placement) == one.copies
-        bench = verify if same else replace(verify, copies=Copies(one.copies))
+        evaluator = verify if same else replace(verify, copies=Copies(one.copies))
         try:
             what = f"point {number + 1}/{len(chosen)} of the front"
-            found[place] = bench.evaluate(one.placement, what=what, confidence=level, chips=chips)
+            found[place] = evaluator.evaluate(one.placement, what=what, confidence=level, chips=chips)
         except OutOfTimeError:
             if not found:
                 raise

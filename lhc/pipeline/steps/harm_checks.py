@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 
 from lhc.errors import OutOfTimeError
-from lhc.measure import Bench
+from lhc.measure import PlacementEvaluator
 from lhc.measure.preflight_checks import CheckCopied
 from lhc.measure.work_context import calibration_block
 from lhc.options.shared import CopiesOptions
-from lhc.passes import PayingCopies
+from lhc.passes import ProfitableCopies
 from lhc.passes.decide.profitable_copies import halved
 from lhc.pipeline.pipeline_state import Study
 from lhc.pipeline.steps.range_calibration import SUM_SAMPLES, RankingBlocks
@@ -25,7 +25,7 @@ from lhc.plan import HarmfulCalibration
 from lhc.samples.metrics import get_metric
 from lhc.support.number_formatting import counted, ratio
 
-__all__ = ["CHECKING", "CHIPS", "CheckCalibration", "CheckCopies", "compared_benches", "with_useful_calibration"]
+__all__ = ["CHECKING", "CHIPS", "CheckCalibration", "CheckCopies", "compared_evaluators", "with_useful_calibration"]
 
 
 CHIPS = 2
@@ -62,23 +62,23 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
     Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
     network, mean over `CHIPS` chips. With fewer than `LEAST_SAMPLES` of them nothing is compared.
     """
-    benches = compared_benches(study) if analog else ()
-    if not benches:
+    evaluators = compared_evaluators(study) if analog else ()
+    if not evaluators:
         return study
-    for one in benches:
+    for one in evaluators:
         one.expect([(analog, range(CHIPS))])
     try:
-        with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in benches)
+        with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in evaluators)
     except OutOfTimeError:
         return study  # what comes next keeps what there is
     if with_it <= CALIBRATION_CHANCE * without:
         return study
-    harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=benches[0].samples)
+    harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=evaluators[0].samples)
     study.opened.warn(f"{harmful.text}. {REMEDY}")
     return replace(study.uncalibrated, harmful=harmful)
 
 
-def compared_benches(study: Study) -> tuple[Bench, ...]:
+def compared_evaluators(study: Study) -> tuple[PlacementEvaluator, ...]:
     """What judges calibrated chips, and the same chips uncalibrated; empty where nothing is compared."""
     samples = study.calibrating if study.calibrating is not None else study.splits.calibrate
     if study.calibration is None or samples is None:
@@ -88,8 +88,8 @@ def compared_benches(study: Study) -> tuple[Bench, ...]:
         return ()
     half = len(known) // 2
     judge = known.take(np.arange(half, len(known))).with_metric(get_metric("nmse"))
-    bench = replace(study.bench(judge), calibration=calibration_block(known.head(half)))
-    return bench, replace(bench, calibration=None)
+    evaluator = replace(study.evaluator(judge), calibration=calibration_block(known.head(half)))
+    return evaluator, replace(evaluator, calibration=None)
 
 
 """Chips that are compared, the first of the search."""
@@ -114,7 +114,7 @@ class CheckCopies(CopiesOptions):
         if study.follow is not None:
             return study
         study = self._accurate(study)
-        return Decide(PayingCopies(study.goal.objective)).apply(study) if self.copies == "auto" else study
+        return Decide(ProfitableCopies(study.goal.objective)).apply(study) if self.copies == "auto" else study
 
     def _accurate(self, study: Study) -> Study:
         """With no number of copies that makes products clearly worse than half, a quarter, … of them, or one do."""
@@ -146,10 +146,10 @@ def _errors(study: Study, copies: Mapping[str, int]) -> dict[str, dict[int, floa
     found: dict[str, dict[int, float]] = {name: {} for name in copies}
     if not copies:
         return found
-    bench = RankingBlocks(study, SUM_SAMPLES).bench
+    evaluator = RankingBlocks(study, SUM_SAMPLES).evaluator
     for step in range(max(len(halved(count)) for count in copies.values())):
         some = {name: halved(k)[step] for name, k in copies.items() if step < len(halved(k))}
-        errors = bench.checked(CheckCopied(tuple(some.items()), study.t_s, CHIPS), SUM_SAMPLES)
+        errors = evaluator.checked(CheckCopied(tuple(some.items()), study.t_s, CHIPS), SUM_SAMPLES)
         for name, error in zip(some, errors.tolist(), strict=True):
             found[name][some[name]] = error
     return found

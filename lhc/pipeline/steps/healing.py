@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
-from lhc.measure import Bench
+from lhc.measure import PlacementEvaluator
 from lhc.passes.decide.copies import Copies
 from lhc.pipeline.pipeline_state import Study
 from lhc.plan import Healing
@@ -33,9 +33,9 @@ class CompareHealing:
         if outcome is None or not placement:
             return study
         assert study.found is not None
-        bench = replace(study, further=()).judging_bench(study.splits.verify)  # of the first output
+        evaluator = replace(study, further=()).judging_evaluator(study.splits.verify)  # of the first output
         try:
-            healing = compared(bench, placement, study.found.chips[:DRAWS], study.allowed.relative)
+            healing = compared(evaluator, placement, study.found.chips[:DRAWS], study.allowed.relative)
         except OutOfTimeError:
             return study.noted("--timeout: what copies and calibration brought was not measured")
         return replace(
@@ -43,11 +43,13 @@ class CompareHealing:
         )
 
 
-def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bool = False) -> Healing | None:
+def compared(
+    evaluator: PlacementEvaluator, placement: frozenset[str], chips: range, relative: bool = False
+) -> Healing | None:
     """Mean drops of a placement without healing, with copies, with calibration, and with both.
 
     Args:
-        bench: samples and healing.
+        evaluator: samples and healing.
         relative: drops relative to the magnitude of the baseline.
 
     Returns:
@@ -56,22 +58,22 @@ def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bo
     Raises:
         OutOfTimeError: the time that the user gave is over.
     """
-    copies = bool(bench.copies.of(placement))
-    if not (copies or bench.setting.calibrates):
+    copies = bool(evaluator.copies.of(placement))
+    if not (copies or evaluator.context.calibrates):
         return None
 
-    def drop(variant: Bench) -> float:
-        scale = 1 / abs(bench.baseline) if relative else 1.0
+    def drop(variant: PlacementEvaluator) -> float:
+        scale = 1 / abs(evaluator.baseline) if relative else 1.0
         return scale * float(variant.measure(placement, chips, "what healing brings").drops.mean())
 
-    calibration = bench.calibration if bench.setting.calibrates else None
-    variants = {"neither": replace(bench, copies=Copies(), calibration=None)}
+    calibration = evaluator.calibration if evaluator.context.calibrates else None
+    variants = {"neither": replace(evaluator, copies=Copies(), calibration=None)}
     if copies:
-        variants["copies"] = replace(bench, calibration=None)
+        variants["copies"] = replace(evaluator, calibration=None)
     if calibration is not None:
-        variants["calibration"] = replace(bench, copies=Copies())
+        variants["calibration"] = replace(evaluator, copies=Copies())
     if copies and calibration is not None:
-        variants["both"] = bench
+        variants["both"] = evaluator
     for variant in variants.values():
         variant.expect([(placement, chips)])
     drops = {name: drop(variant) for name, variant in variants.items()}
@@ -80,8 +82,8 @@ def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bo
         return None
     return Healing(
         draws=len(chips),
-        samples=bench.samples,
+        samples=evaluator.samples,
         **drops,
         calibration_samples=0 if calibration is None else calibration.samples,
-        reads=0 if calibration is None else bench.hardware.compensation.reads,
+        reads=0 if calibration is None else evaluator.hardware.compensation.reads,
     )

@@ -14,8 +14,8 @@ from lhc.errors import OutOfTimeError
 from lhc.graph import columns_of
 from lhc.hardware.description.sections import Converter
 from lhc.measure.budget_test import PlacementJudge
-from lhc.measure.evaluator import Bench
-from lhc.passes import SearchOptions, damage_of, further_copies, search_space
+from lhc.measure.evaluator import PlacementEvaluator
+from lhc.passes import SearchOptions, damage_of, extra_copies, search_space
 from lhc.pipeline.pipeline_state import Study
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.rank import sensitivities
@@ -47,7 +47,7 @@ class Explain:
         if study.further:
             return study.noted("several outputs are judged: what stands in the way of their budgets is not explained")
         assert searched is not None
-        verify, rank = study.judging_bench(study.splits.verify), study.splits.rank
+        verify, rank = study.judging_evaluator(study.splits.verify), study.splits.rank
         return explained(Case(study, unexplained, searched.judge, searched.options, verify, rank))
 
 
@@ -95,7 +95,7 @@ class Case:
         verified: Sequence[Verified],
         judge: PlacementJudge,
         options: SearchOptions,
-        verify: Bench,
+        verify: PlacementEvaluator,
         rank: Task,
     ) -> None:
         """Begin to explain.
@@ -114,9 +114,9 @@ class Case:
         self._chips = verified[0].chips
         self.known = {one.placement: one.verdict.evaluation for one in verified}
 
-    def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
+    def evaluate(self, placement: frozenset[str], what: str, evaluator: PlacementEvaluator | None = None) -> Evaluation:
         """As it was verified, where it was; else measured now."""
-        chosen = bench or self.verify
+        chosen = evaluator or self.verify
         if chosen == self.verify and placement in self.known:
             return self.known[placement]
         relative, level = self.budget.relative, self.budget.confidence
@@ -138,7 +138,7 @@ class Case:
         """
         plan, names = self.plan, self.order(self.analog)
         if not self.ranked:
-            found = sensitivities(self.study.gradient_bench(self._rank), names)
+            found = sensitivities(self.study.gradient_evaluator(self._rank), names)
             if len(found.layers) < len(names):
                 raise OutOfTimeError("--timeout: not every layer was ranked")
             plan = found.put_into(plan)
@@ -182,7 +182,7 @@ def _least(case: Case) -> Evaluation:
     return min(found, key=lambda one: one.drop, default=case.found)
 
 
-def fewest_in_the_way(
+def fewest_blocking_layers(
     judge: PlacementJudge, analog: frozenset[str], groups: Sequence[frozenset[str]]
 ) -> Sequence[frozenset[str]]:
     """The fewest first groups without which the rest holds, by bisection on the samples and chips of the search.
@@ -207,7 +207,7 @@ def fewest_in_the_way(
 def _in_the_way(case: Case) -> tuple[tuple[str, ...], Evaluation | None]:
     """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
     ties = case.by_damage()
-    fewest = len(fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties))))
+    fewest = len(fewest_blocking_layers(case.judge, case.analog, list(map(frozenset, ties))))
     removed = tuple(name for tie in ties[:fewest] for name in tie)
     if not removed:
         return (), None
@@ -217,17 +217,19 @@ def _in_the_way(case: Case) -> tuple[tuple[str, ...], Evaluation | None]:
 
 def _remedies(case: Case) -> Iterator[Remedy]:
     """Changes of the machine, each measured; as many as there is time for."""
-    for change, placement, bench in (*_times(case), *_bits(case), *_remapped(case), *_tiles(case)):
+    for change, placement, evaluator in (*_times(case), *_bits(case), *_remapped(case), *_tiles(case)):
         try:
-            found = case.evaluate(placement, change, bench)
+            found = case.evaluate(placement, change, evaluator)
         except OutOfTimeError:
             return
         within = case.budget.status(found) == "accepted"
-        paired = None if bench == case.verify else case.paired(found)  # else perhaps of an earlier test, on other chips
+        paired = (
+            None if evaluator == case.verify else case.paired(found)
+        )  # else perhaps of an earlier test, on other chips
         yield Remedy(change, case.order(placement), found, within, paired)
 
 
-Change = tuple[str, frozenset[str], Bench]
+Change = tuple[str, frozenset[str], PlacementEvaluator]
 
 
 def _times(case: Case) -> Iterator[Change]:
@@ -266,7 +268,7 @@ def _tiles(case: Case) -> Iterator[Change]:
     if copies.tiles is not None:
         copies = replace(copies, tiles=doubled)
     elif not bounds and case.fills and case.ranked:
-        copies = further_copies(case.graph, case.plan, replace(goal, max_tiles=doubled))
+        copies = extra_copies(case.graph, case.plan, replace(goal, max_tiles=doubled))
     if copies.tiles is not None:
         yield f"tiles {tiles_now} -> {doubled}", case.analog, replace(case.verify, copies=copies)
     if copies.tiles is not None or not bounds:

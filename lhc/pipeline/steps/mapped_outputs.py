@@ -25,12 +25,12 @@ def mapped_outputs(study: Study, analog: frozenset[str], at: Sequence[float]) ->
         DataError: no output counts samples.
     """
     draws = study.options.draws
-    bench = study.bench(study.task)
+    evaluator = study.evaluator(study.task)
     result: dict[str, np.ndarray] = {}
     for t in at:
         blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
         sizes: list[int] = []
-        for draw, where, outputs in bench.outputs(analog, range(draws), f"after {time_text(t)}", t):
+        for draw, where, outputs in evaluator.outputs(analog, range(draws), f"after {time_text(t)}", t):
             blocks[draw].append(outputs)
             sizes += [where.stop - where.start] if draw == 0 else []
         for index, name in enumerate(study.graph.outputs):

@@ -7,11 +7,11 @@ import numpy as np
 
 from lhc.hardware import scaled_noise
 from lhc.measure.budget_test import Budget
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.options.declaration.value_parsing import Engine
 from lhc.plan import Outcome
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
-from lhc.runtime.lazy_programming import chip_on_demand
+from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.stats import failures_allowed, one_sided
 from lhc.support.number_formatting import level_text, scale_text, time_text
 
@@ -28,7 +28,7 @@ GAIN_DRAWS = 3
 
 
 def measure_robustness(
-    bench: Bench,
+    evaluator: PlacementEvaluator,
     placement: frozenset[str],
     budget: Budget,
     times: Sequence[float] = TIMES_S,
@@ -38,30 +38,30 @@ def measure_robustness(
     """Measure a placement under other conditions.
 
     Args:
-        bench: samples, metric, hardware, draws; its time of inference is that of chips and noise.
+        evaluator: samples, metric, hardware, draws; its time of inference is that of chips and noise.
         chips: programmings for the spread over chips.
     """
-    scaled_noise(bench.hardware, 1.0)  # refuses what cannot be scaled before anything is measured
+    scaled_noise(evaluator.hardware, 1.0)  # refuses what cannot be scaled before anything is measured
 
-    def evaluated(bench: Bench, what: str, count: int, t_s: float | None = None) -> Evaluation:
-        return bench.evaluate(placement, budget.relative, what, t_s, budget.confidence, range(first, first + count))
+    def evaluated(evaluator: PlacementEvaluator, what: str, count: int, t_s: float | None = None) -> Evaluation:
+        return evaluator.evaluate(placement, budget.relative, what, t_s, budget.confidence, range(first, first + count))
 
     def at_time(t_s: float) -> AtTime:
-        found = evaluated(bench, f"after {time_text(t_s)}", bench.draws, t_s)
-        gains = compensation_gains(bench, placement, t_s, first)
+        found = evaluated(evaluator, f"after {time_text(t_s)}", evaluator.draws, t_s)
+        gains = compensation_gains(evaluator, placement, t_s, first)
         return AtTime(found, float(np.mean(gains)), (min(gains), max(gains))) if gains else AtTime(found, None, None)
 
     scales: dict[float, AtScale] = {}
 
     def holds(scale: float) -> bool:
         if scale not in scales:
-            noisy = bench if scale == 1 else replace(bench, hardware=scaled_noise(bench.hardware, scale))
-            found = evaluated(noisy, f"noise x {scale_text(scale)}", bench.draws)
+            noisy = evaluator if scale == 1 else replace(evaluator, hardware=scaled_noise(evaluator.hardware, scale))
+            found = evaluated(noisy, f"noise x {scale_text(scale)}", evaluator.draws)
             scales[scale] = AtScale(scale, found, budget.status(found) == "accepted")
         return scales[scale].within
 
     over_time = tuple(at_time(t) for t in sorted(times))
-    spread = evaluated(bench, f"{chips} chips", chips)
+    spread = evaluated(evaluator, f"{chips} chips", chips)
     share, shown = budget.share, None
     if share is not None:
         (allowed,) = failures_allowed((chips,), share, one_sided(budget.confidence))
@@ -139,12 +139,14 @@ def differences(found: Robustness, verified: Outcome, same_data: bool, engine: E
         yield f"a level of {level_text(here.confidence)} instead of {level_text(verified.confidence)}"
 
 
-def compensation_gains(bench: Bench, placement: frozenset[str], t_s: float, first: int = 0) -> list[float]:
+def compensation_gains(
+    evaluator: PlacementEvaluator, placement: frozenset[str], t_s: float, first: int = 0
+) -> list[float]:
     """Gains of drift compensation at a time, of all tiles of a placement on a few chips; none without compensation."""
-    if not placement or bench.hardware.devices is None or bench.hardware.compensation.drift == "none":
+    if not placement or evaluator.hardware.devices is None or evaluator.hardware.compensation.drift == "none":
         return []
-    executor = bench.setting.executor(placement)
-    draws = range(first, first + min(GAIN_DRAWS, bench.draws))
-    states = [chip_on_demand(executor, bench.hardware, bench.seed, draw, t_s) for draw in draws]
+    executor = evaluator.context.executor(placement)
+    draws = range(first, first + min(GAIN_DRAWS, evaluator.draws))
+    states = [lazily_programmed_chip(executor, evaluator.hardware, evaluator.seed, draw, t_s) for draw in draws]
     rows = (row for state in states for matrix in state.values() for row in matrix.tiles)  # a matrix at a time
     return [float(tile.gain.mean()) for row in rows for tile in row]

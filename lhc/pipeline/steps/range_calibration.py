@@ -63,7 +63,7 @@ def _with_sums(study: Study) -> Study:
     names = [name for name in names if _reads_again(machine, name)]
     if not names:
         return study
-    found = RankingBlocks(study, SUM_SAMPLES).bench.checked(MeasureSums(tuple(names), study.t_s), SUM_SAMPLES)
+    found = RankingBlocks(study, SUM_SAMPLES).evaluator.checked(MeasureSums(tuple(names), study.t_s), SUM_SAMPLES)
     sums = {name: tuple(row) for name, row in zip(names, found.tolist(), strict=True)}
     return replace(study, plan=plan.with_sums(sums))
 
@@ -78,7 +78,7 @@ class RankingBlocks:
 
     def __init__(self, study: Study, count: int) -> None:
         samples = study.splits.rank.head(count)
-        self.bench = replace(study.uncalibrated, fills=False).bench(samples)  # no chip is programmed
+        self.evaluator = replace(study.uncalibrated, fills=False).evaluator(samples)  # no chip is programmed
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
-        return ((self.bench.setting.taken(where), feeds) for where, feeds in self.bench.blocks())
+        return ((self.evaluator.context.taken(where), feeds) for where, feeds in self.evaluator.blocks())

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from lhc.errors import ModelError, OutOfTimeError, UsageError
-from lhc.measure.evaluator import Bench
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.sensitivity.fisher_prediction import METRICS, FisherSensitivity, fisher_sensitivity
 from lhc.measure.sensitivity.layer_by_layer import measure_sensitivity
 from lhc.options.by_command import SensitivityOptions
@@ -95,8 +95,8 @@ class MeasureLayers:
         """The study with the table."""
         asked = self.options
         task = study.splits.judged if asked.metric is not None else study.ranking_task()
-        bench, names = study.bench(task), study.measurable
-        table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
+        evaluator, names = study.evaluator(task), study.measurable
+        table = sensitivities(evaluator, names, asked.method, asked.confidence, asked.half_width)
         table = replace(table, calibrated=study.calibrated_on, documents=task.document_count)
         table = replace(table, engine=study.engine, engine_reason=study.engine_reason)
         return replace(study, ranking=replace(table, titles=folded_titles(study.plan)))
@@ -116,7 +116,7 @@ def ranked(study: Study, method: RankingMethod) -> Study:
         table = _of_outputs(study, method)
     else:
         metric = study.told_ranking_metric(samples, study.task.metric)
-        table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
+        table = sensitivities(study.evaluator(samples.with_metric(metric)), study.measurable, method)
     if len(table.layers) < len(study.measurable):
         done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
@@ -127,8 +127,8 @@ def _of_outputs(study: Study, method: RankingMethod) -> SensitivityTable:
     """The sensitivities by all judged outputs: the sum of their errors, each as a share of its output's energy."""
     samples = study.splits.rank.with_metric(get_metric("nmse"))
     tasks = [replace(one.task_of(samples), metric=samples.metric, class_axis=None) for one in study.further]
-    others = (study.of_output(one).bench(task) for one, task in zip(study.further, tasks, strict=True))
-    tables = [sensitivities(bench, study.measurable, method) for bench in (study.bench(samples), *others)]
+    others = (study.of_output(one).evaluator(task) for one, task in zip(study.further, tasks, strict=True))
+    tables = [sensitivities(evaluator, study.measurable, method) for evaluator in (study.evaluator(samples), *others)]
     which = ", ".join(map(repr, study.judged_outputs))
     study.opened.warn(f"layers are ranked by the sum of the nmse of {which}, since several outputs are judged")
     return joint_table(tables)
@@ -171,7 +171,7 @@ def _summed(figures: Sequence[Sensitivity]) -> Sensitivity:
 
 
 def sensitivities(
-    bench: Bench,
+    evaluator: PlacementEvaluator,
     names: Sequence[str],
     method: RankingMethod = "auto",
     confidence: float = CONFIDENCE,
@@ -190,20 +190,24 @@ def sensitivities(
         ModelError: a prediction is asked for of a network that has no gradients in torch.
         OutOfTimeError: the time that the user gave was over before there was any figure.
     """
-    copies = copies_alone(bench, names)
+    copies = copies_alone(evaluator, names)
     if not copies:
-        return _found(bench, names, method, confidence, half_width)
-    table = _found(replace(bench, copies=Copies()), names, method, confidence, half_width)
-    return replace(table, with_copies=_with_copies(bench, table, copies, confidence, half_width))
+        return _found(evaluator, names, method, confidence, half_width)
+    table = _found(replace(evaluator, copies=Copies()), names, method, confidence, half_width)
+    return replace(table, with_copies=_with_copies(evaluator, table, copies, confidence, half_width))
 
 
-def copies_alone(bench: Bench, names: Sequence[str]) -> dict[str, int]:
+def copies_alone(evaluator: PlacementEvaluator, names: Sequence[str]) -> dict[str, int]:
     """The copies of its weights that a layer has when it alone is analog, by name; of those that have more than one."""
-    return {name: count for group in bench.graph.tied(names) for name, count in bench.copies.of(group).items()}
+    return {name: count for group in evaluator.graph.tied(names) for name, count in evaluator.copies.of(group).items()}
 
 
 def _with_copies(
-    bench: Bench, table: SensitivityTable, copies: Mapping[str, int], confidence: float, half_width: float | None
+    evaluator: PlacementEvaluator,
+    table: SensitivityTable,
+    copies: Mapping[str, int],
+    confidence: float,
+    half_width: float | None,
 ) -> dict[str, Sensitivity]:
     """The same figures with these copies, found as those with one copy were, as far as there is time."""
     found: dict[str, Sensitivity] = {}
@@ -211,38 +215,44 @@ def _with_copies(
     predicted = [name for name, s in known.items() if s.method == "fisher"]
     measured = [name for name, s in known.items() if s.method == "measure"]
     try:
-        bench.running.check_time()
+        evaluator.running.check_time()
         if predicted:
-            found |= fisher_sensitivity(bench, bench.graph, predicted, confidence).table.layers
+            found |= fisher_sensitivity(evaluator, evaluator.graph, predicted, confidence).table.layers
         if measured:
-            found |= measure_sensitivity(bench, bench.graph, measured, confidence, half_width).layers
+            found |= measure_sensitivity(evaluator, evaluator.graph, measured, confidence, half_width).layers
     except OutOfTimeError:
         pass  # what is not known is estimated: damage falls as 1 / copies
     return {n: found[n].model_copy(update={"copies": copies[n]}) for n in known if n in found}
 
 
 def _found(
-    bench: Bench, names: Sequence[str], method: RankingMethod, confidence: float, half_width: float | None
+    evaluator: PlacementEvaluator,
+    names: Sequence[str],
+    method: RankingMethod,
+    confidence: float,
+    half_width: float | None,
 ) -> SensitivityTable:
     if method == "fisher" and half_width is not None:
         raise UsageError("--half-width is for measured sensitivities; leave it out, or use --method measure")
     if method == "fisher":
-        predicted = fisher_sensitivity(bench, bench.graph, names, confidence)
+        predicted = fisher_sensitivity(evaluator, evaluator.graph, names, confidence)
         return replace(predicted.table, notes=_unreached(predicted))
-    if measures_all(bench, names, method, half_width):
-        return measure_sensitivity(bench, bench.graph, names, confidence, half_width)
+    if measures_all(evaluator, names, method, half_width):
+        return measure_sensitivity(evaluator, evaluator.graph, names, confidence, half_width)
     try:
-        predicted = fisher_sensitivity(bench, bench.graph, names, confidence)
+        predicted = fisher_sensitivity(evaluator, evaluator.graph, names, confidence)
     except ModelError as error:
         note = f"sensitivities are measured, not predicted: {error}"
-        return replace(measure_sensitivity(bench, bench.graph, names, confidence), notes=(note,))
-    return _checked(bench, predicted, confidence)
+        return replace(measure_sensitivity(evaluator, evaluator.graph, names, confidence), notes=(note,))
+    return _checked(evaluator, predicted, confidence)
 
 
-def measures_all(bench: Bench, names: Sequence[str], method: RankingMethod, half_width: float | None) -> bool:
+def measures_all(
+    evaluator: PlacementEvaluator, names: Sequence[str], method: RankingMethod, half_width: float | None
+) -> bool:
     """Whether every layer is measured without a prediction; arguments as those of `sensitivities`."""
-    few = len(bench.graph.tied(names)) < 3 * CHECKED
-    return method == "measure" or half_width is not None or few or bench.metric.name not in METRICS
+    few = len(evaluator.graph.tied(names)) < 3 * CHECKED
+    return method == "measure" or half_width is not None or few or evaluator.metric.name not in METRICS
 
 
 def _unreached(predicted: FisherSensitivity) -> tuple[str, ...]:
@@ -255,25 +265,25 @@ def _unreached(predicted: FisherSensitivity) -> tuple[str, ...]:
     return (note,)
 
 
-def _checked(bench: Bench, predicted: FisherSensitivity, confidence: float) -> SensitivityTable:
+def _checked(evaluator: PlacementEvaluator, predicted: FisherSensitivity, confidence: float) -> SensitivityTable:
     """The prediction, if some measured layers agree with it, else measurements of all."""
     table = predicted.table
     names = list(table.layers)
-    firsts = [group[0] for group in bench.graph.tied(names) if group[0] not in predicted.unreached]
+    firsts = [group[0] for group in evaluator.graph.tied(names) if group[0] not in predicted.unreached]
     chosen = spread_over_ranking(replace(table, layers={name: table.layers[name] for name in firsts}), CHECKED)
 
     def measured(wanted: Sequence[str]) -> SensitivityTable:
-        whole = [name for group in bench.graph.tied(names) if set(group) & set(wanted) for name in group]
-        return measure_sensitivity(bench, bench.graph, [name for name in names if name in whole], confidence)
+        whole = [name for group in evaluator.graph.tied(names) if set(group) & set(wanted) for name in group]
+        return measure_sensitivity(evaluator, evaluator.graph, [name for name in names if name in whole], confidence)
 
     try:
         compared = measured(chosen)
     except OutOfTimeError:
         return replace(table, notes=("--timeout: the predicted sensitivities were not checked by measuring some",))
     found = agreement(table, replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen}))
-    if found.good or bench.running.late:
+    if found.good or evaluator.running.late:
         notes = () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
-        rest = measured(predicted.unreached).layers if predicted.unreached and not bench.running.late else {}
+        rest = measured(predicted.unreached).layers if predicted.unreached and not evaluator.running.late else {}
         return replace(table, layers={**table.layers, **rest}, agreement=found, notes=notes)
     note = "all sensitivities are measured, since the prediction does not agree with those measured first"
     others = [name for name in names if name not in compared.layers]

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running
+from lhc.measure import PlacementEvaluator, Running
 from lhc.measure.preflight_checks import tile_errors
 from lhc.onnx_io import read_plan
 from lhc.options.by_command import Measuring, OutputsOptions, PartitionOptions, PlacedMeasuring
@@ -130,7 +130,7 @@ class CheckParity:
             return study
         study.options.progress(CHECKING, 0, 1)
         count = parity_samples(study.graph)
-        errors = tile_errors(study.bench(study.task.head(count)), study.measurable, count)
+        errors = tile_errors(study.evaluator(study.task.head(count)), study.measurable, count)
         types = {name: weight.dtype for name in errors if (weight := study.graph[name].weight) is not None}
         for dtype in dict.fromkeys(types.values()):
             own = {name: error for name, error in errors.items() if types[name] == dtype}
@@ -210,11 +210,11 @@ def _check_score(study: Study) -> None:
     own = metric.name not in METRICS
     if not own and (targets is None or metric.name not in ("mse", "psnr")):
         return
-    bench = _looking(study)
-    output = bench.example_output
+    evaluator = _looking(study)
+    output = evaluator.example_output
     shape = (len(study.task), *output.shape[1:])
     if own:
-        _ = bench.scores_sets
+        _ = evaluator.scores_sets
         if targets is not None and targets.dtype.kind == "f" and repeat_each_other(shape, targets.shape):
             study.opened.warn(
                 f"{metric.name} is given outputs of shape {shape} and labels of shape {targets.shape}: NumPy repeats"
@@ -270,8 +270,8 @@ def _with_class_axis(study: Study) -> Study:
     may_have_axes = targets is not None and (needed or targets.ndim > 1)
     if metric.classes is False or (asked is None and axes == 2 and not may_have_axes):  # nowhere else to be
         return study
-    bench = _looking(study)
-    output = bench.example_output
+    evaluator = _looking(study)
+    output = evaluator.example_output
     if targets is not None and metric.classes:
         study = replace(study, task=study.task.with_targets(with_positions(targets, output)))
     targets = study.task.targets
@@ -280,7 +280,7 @@ def _with_class_axis(study: Study) -> Study:
         return study
     if metric.classes and metric.chosen and output.ndim < 2 and not are_answers(output, targets):
         check_classes(metric.name, output)
-    found = replace(study, task=study.task.with_class_axis(_class_axis(study, output, bench.output_name)))
+    found = replace(study, task=study.task.with_class_axis(_class_axis(study, output, evaluator.output_name)))
     if labels is not None:
         last = classes_last(output, found.task.class_axis)
         check_classes(metric.name, last)
@@ -288,9 +288,9 @@ def _with_class_axis(study: Study) -> Study:
     return found
 
 
-def _looking(study: Study) -> Bench:
+def _looking(study: Study) -> PlacementEvaluator:
     """To look at a few answers, before it is known what calibrates."""
-    return study.uncalibrated.bench(study.task.head(_EXAMPLES))
+    return study.uncalibrated.evaluator(study.task.head(_EXAMPLES))
 
 
 def _class_axis(study: Study, output: Array, name: str) -> int | None:
@@ -342,9 +342,9 @@ def _declared_axes(study: Study) -> int | None:
 
 def _with_metric(study: Study) -> Study:
     """The study with the metric that its outputs allow: it has no targets, and nobody chose one."""
-    bench = _looking(study)
+    evaluator = _looking(study)
     named = study.options.class_axis is not None
-    metric, why = metric_without_targets(bench.example_output, bench.output_name, named)
+    metric, why = metric_without_targets(evaluator.example_output, evaluator.output_name, named)
     if metric.name == "nmse":
         log.warning(
             "%s: judged by nmse, the squared error as a share of the digital answers' energy (--max-drop 0.01 is a"

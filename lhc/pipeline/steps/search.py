@@ -43,10 +43,10 @@ def judge_of_search(study: Study) -> PlacementJudge:
     budget from one thousand samples to another. It is taken from all samples, unless the budget is to hold for others
     too: on these samples it is no matter of chance.
     """
-    bench = study.judging_bench(study.splits.rank)
+    evaluator = study.judging_evaluator(study.splits.rank)
     if not study.allowed.generalize:
-        bench = steadied(bench, study.judging_bench(study.splits.verify))
-    return PlacementJudge(bench, study.allowed, "searching:", layers_in=study.layers_in)
+        evaluator = steadied(evaluator, study.judging_evaluator(study.splits.verify))
+    return PlacementJudge(evaluator, study.allowed, "searching:", layers_in=study.layers_in)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class CheckBudget:
 
     def apply(self, study: Study) -> Study:
         """The same study."""
-        verify = study.judging_bench(study.splits.verify, limited=False)
+        verify = study.judging_evaluator(study.splits.verify, limited=False)
         study.allowed.check(verify)
         if study.original is None:
             warn_of_doubtful_labels(verify)

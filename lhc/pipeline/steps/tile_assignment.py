@@ -31,9 +31,9 @@ class ArrangeTiles:
         samples = study.splits.rank
         metric = study.ranking_metric(samples, study.task.metric)
         alike = study.plan.model_copy(update={"hardware": machine.with_tiles_alike})
-        bench = replace(study, plan=alike).bench(samples.with_metric(metric))
+        evaluator = replace(study, plan=alike).evaluator(samples.with_metric(metric))
         try:
-            found = fisher_sensitivity(bench, study.graph, study.measurable)
+            found = fisher_sensitivity(evaluator, study.graph, study.measurable)
         except (ModelError, OutOfTimeError) as error:
             return study.noted(f"tiles are given to layers in the order of the file: gradients are missing ({error})")
         damages = {name: one.by_weights or 0.0 for name, one in found.table.layers.items()}

@@ -8,12 +8,12 @@ from typing import ClassVar
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Budget, Evaluator
-from lhc.measure.budget_test import judge_in_looks
+from lhc.measure.budget_test import sequential_test
 from lhc.passes import NOT_MET, damage_of, groups_of, kept_limits, objective_value, search_space
 from lhc.passes.search.result import too_costly
 from lhc.pipeline.measurement_warnings import warn_of_other_samples, warn_of_wrong_direction
 from lhc.pipeline.pipeline_state import KEPT, Searched, Study, Verification
-from lhc.pipeline.steps.fixed_sequence_test import Path, Verified, climbed
+from lhc.pipeline.steps.fixed_sequence_test import Path, Verified, fixed_sequence_test
 from lhc.plan import Decision, LayerPlan, Plan
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Verdict
@@ -62,8 +62,8 @@ class Verify:
         if self.share < 1:
             budget = replace(budget, confidence=two_sided(self.share * one_sided(budget.confidence)))
         verifier = Verifier(
-            study.judging_bench(study.splits.verify),
-            study.judging_bench(study.splits.verify, limited=False),
+            study.judging_evaluator(study.splits.verify),
+            study.judging_evaluator(study.splits.verify, limited=False),
             budget,
             self.most,
             study.follow is not None,
@@ -113,7 +113,7 @@ class Verifier:
         chips = verifying_chips(number, self.most, self.again)
         what = f"testing {counted(self.layers_in(placement), 'analog layer')}"
         first = self.sure if begin else None
-        verdict = judge_in_looks(self.verify, placement, self.budget, chips, error, what, first)
+        verdict = sequential_test(self.verify, placement, self.budget, chips, error, what, first)
         return Verified(placement, verdict, chips[: verdict.evaluation.draws])
 
 
@@ -136,7 +136,7 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
     """
     found, judge, budget = searched.result, searched.judge, verifier.budget
     path, error = path_of(graph, plan, searched, base), one_sided(budget.confidence)
-    *others, kept = climbed(path, verifier.test, budget.max_drop, verifier.most, error, budget.share)
+    *others, kept = fixed_sequence_test(path, verifier.test, budget.max_drop, verifier.most, error, budget.share)
     failed = tuple(one for one in others if not one.verdict.accepted)
     final = found.plan
     if kept.placement != final.analog:

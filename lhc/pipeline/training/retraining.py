@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lhc.canonical import canonical
 from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
-from lhc.measure import Bench, PlacementJudge
+from lhc.measure import PlacementEvaluator, PlacementJudge
 from lhc.onnx_io.rewrites.zipmap_outputs import scored_tensor
 from lhc.options.shared import Data
 from lhc.options.training import TrainingOptions
@@ -39,25 +39,25 @@ from lhc.plan import Retrained
 from lhc.results import Verdict
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
-from lhc.samples.train_test_separation import check_apart, split_off
+from lhc.samples.train_test_separation import check_separation, split_off
 from lhc.summary import summary
 from lhc.support.number_formatting import counted, drop_text, drop_word
 from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
-    from lhc.train.training_plan import Course
+    from lhc.train.training_plan import TrainingPlan
     from lhc.train.walk_training import Rounds
 
 __all__ = [
     "BEFORE",
     "VALIDATION_SAMPLES",
     "Train",
-    "course_of",
     "retrained",
-    "samples_apart",
     "train_once",
     "trained_for",
-    "validation_bench",
+    "training_plan_of",
+    "training_split",
+    "validation_evaluator",
 ]
 
 TRAINING_PARTS, PARTS = 3, 5
@@ -75,7 +75,7 @@ _TWICE = (
 )
 
 
-def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
+def training_split(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
     """What trains, and what judges.
 
     Args:
@@ -85,11 +85,13 @@ def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) 
     if train_data is None:
         return split_off(task, TRAINING_PARTS, PARTS)
     training = opened.task(train_data, UNCHOSEN, None, options)
-    check_apart(training, task)
+    check_separation(training, task)
     return training, task
 
 
-def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoints: Path | None = None) -> "Course":
+def training_plan_of(
+    study: Study, samples: Task, settings: TrainingOptions, checkpoints: Path | None = None
+) -> "TrainingPlan":
     """The training of a study's network.
 
     Args:
@@ -99,7 +101,7 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
         MissingDependencyError: PyTorch is not installed.
     """
     try:
-        from lhc.train.training_plan import Course
+        from lhc.train.training_plan import TrainingPlan
     except ImportError as error:
         raise MissingDependencyError(f"retraining needs PyTorch: {error}") from error
     warn_of_gpu(study.opened)
@@ -110,7 +112,7 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
 
     machine, ranges = study.plan.hardware, study.plan.ranges
     output = scored_tensor(study.model, study.options.scored or study.graph.outputs[0])
-    return Course(
+    return TrainingPlan(
         study.model,
         study.graph,
         machine,
@@ -129,10 +131,10 @@ def check_training(study: Study, samples: Task, settings: TrainingOptions, analo
     """See that the network can be trained, or raise an `LhcError`: before hours of measuring, and not behind them."""
     # Where a share of the weights is for adapters, which layers have one is found once they are trained.
     start = adapted(study, analog, replace(settings, adapters=settings.adapter_rank), samples)
-    course_of(start, samples, settings).check()
+    training_plan_of(start, samples, settings).check()
 
 
-def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> Study:
+def retrained(study: Study, course: "TrainingPlan", weights: Mapping[str, Array]) -> Study:
     """The study with trained weights; its drops are against the network as it was given.
 
     Static input ranges of layers that were trained as analog ones are the trained ones, others are calibrated anew.
@@ -153,12 +155,14 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     return calibrated(after, sorted(plan.analog.union(study.measurable)))
 
 
-def validation_bench(study: Study, samples: Task) -> Bench:
+def validation_evaluator(study: Study, samples: Task) -> PlacementEvaluator:
     """What the course of a training is watched on: a few chips and the first of these samples."""
-    return replace(study.bench(samples.head(VALIDATION_SAMPLES)), draws=VALIDATION_DRAWS)
+    return replace(study.evaluator(samples.head(VALIDATION_SAMPLES)), draws=VALIDATION_DRAWS)
 
 
-def train_once(study: Study, course: "Course", analog: frozenset[str], validation: Task) -> tuple[Study, Retrained]:
+def train_once(
+    study: Study, course: "TrainingPlan", analog: frozenset[str], validation: Task
+) -> tuple[Study, Retrained]:
     """Train for one placement.
 
     Args:
@@ -177,8 +181,8 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
     course = course.with_rate(analog)
 
     def drop(weights: Mapping[str, Array]) -> float:
-        bench = validation_bench(retrained(study, course, weights), validation)
-        found = float(bench.measure(analog, range(bench.draws), "validating").drops.mean())
+        evaluator = validation_evaluator(retrained(study, course, weights), validation)
+        found = float(evaluator.measure(analog, range(evaluator.draws), "validating").drops.mean())
         study.running.workers.forget()
         return found
 
@@ -211,7 +215,7 @@ def trained_for(
         UsageError, ModelError: these adapters cannot be had.
     """
     start = adapted(study, analog, settings, samples)
-    trained, record = train_once(start, course_of(start, samples, settings, checkpoints), analog, validation)
+    trained, record = train_once(start, training_plan_of(start, samples, settings, checkpoints), analog, validation)
     if settings.adapters is None:
         return trained, record
     record = record.model_copy(update={"source": study.model.source})
@@ -228,13 +232,13 @@ class _PresentWeights:
     """
 
     study: Study
-    course: "Course"
+    course: "TrainingPlan"
     rounds: "Rounds"
 
     @property
     def baseline(self) -> float:
         """Score of the digital network before any training, larger is better."""
-        return self._sign * self.study.bench(self.study.splits.rank).baseline
+        return self._sign * self.study.evaluator(self.study.splits.rank).baseline
 
     @property
     def _sign(self) -> int:
@@ -242,21 +246,23 @@ class _PresentWeights:
 
     def score(self, placement: frozenset[str]) -> float:
         """Mean score on chips of the run, each programmed anew; larger is better."""
-        bench = self._bench()
+        evaluator = self._evaluator()
         what = f"scoring {counted(self.study.layers_in(placement), 'analog layer')}"
-        measured = bench.measure(placement, range(bench.draws), what)
+        measured = evaluator.measure(placement, range(evaluator.draws), what)
         self.rounds.note(float(measured.drops.mean()))
         return self._sign * float(measured.values.mean())
 
     def within(self, placement: frozenset[str]) -> Verdict:
         """Judge against the budget."""
-        verdict = PlacementJudge(self._bench(), self.study.allowed, layers_in=self.study.layers_in).within(placement)
+        verdict = PlacementJudge(self._evaluator(), self.study.allowed, layers_in=self.study.layers_in).within(
+            placement
+        )
         found = verdict.evaluation
         self.rounds.note(found.drop * (abs(found.baseline) if self.study.allowed.relative else 1))
         return verdict
 
-    def _bench(self) -> Bench:
-        return retrained(self.study, self.course, self.rounds.weights).bench(self.study.splits.rank)
+    def _evaluator(self) -> PlacementEvaluator:
+        return retrained(self.study, self.course, self.rounds.weights).evaluator(self.study.splits.rank)
 
 
 @dataclass(frozen=True)
@@ -322,7 +328,7 @@ class Train:
         """The network with trained weights, searched, and how they came about."""
         assert study.training is not None
         if self.strategy in RETRAINING_STRATEGIES:
-            course = course_of(study, study.training, self.settings, self.checkpoint)
+            course = training_plan_of(study, study.training, self.settings, self.checkpoint)
             found, trained, record = self._walked(study, course)
             return self._searched(already_walked(found, self.strategy), trained, record), record
         target = training_target(given)
@@ -346,7 +352,7 @@ class Train:
     def _searched(self, strategy: type[Strategy], trained: Study, record: Retrained) -> Study:
         return self.search(strategy).apply(self._again(trained, record))
 
-    def _walked(self, study: Study, course: "Course") -> tuple[PassResult, Study, Retrained]:
+    def _walked(self, study: Study, course: "TrainingPlan") -> tuple[PassResult, Study, Retrained]:
         """Walk over the layers, training for each."""
         from lhc.train.walk_training import Rounds
 

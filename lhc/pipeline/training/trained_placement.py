@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from lhc.measure import Budget, PlacementJudge
-from lhc.measure.budget_test import judge_in_looks
+from lhc.measure.budget_test import sequential_test
 from lhc.passes import STRATEGIES, SearchOptions
 from lhc.pipeline.inputs.objective import ample_chips
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
@@ -62,12 +62,14 @@ def _error(budget: Budget) -> float:
 
 def judged(study: Study, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
     """By the chips that the user names; by more, until it is decided, where a share of all is to hold the budget."""
-    bench = study.bench(samples, limited=False)
-    budget.check(bench)
+    evaluator = study.evaluator(samples, limited=False)
+    budget.check(evaluator)
     if study.original is None:
-        warn_of_doubtful_labels(bench)
+        warn_of_doubtful_labels(evaluator)
     what = VERIFIES_BEFORE if study.original is None else VERIFIES_AFTER
-    return judge_in_looks(bench, analog, budget, range(judging_chips(bench.draws, budget)), _error(budget), what)
+    return sequential_test(
+        evaluator, analog, budget, range(judging_chips(evaluator.draws, budget)), _error(budget), what
+    )
 
 
 def better(before: Judged, after: Judged) -> Judged:
@@ -85,8 +87,8 @@ def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging:
     if verdict.accepted:
         return kept
     tested = Verified(analog, verdict, range(verdict.evaluation.draws))
-    judge = PlacementJudge(study.bench(watching), budget, "in the way:", layers_in=study.layers_in)
-    case = Case(study, (tested,), judge, SearchOptions(), study.bench(judging), watching)
+    judge = PlacementJudge(study.evaluator(watching), budget, "in the way:", layers_in=study.layers_in)
+    case = Case(study, (tested,), judge, SearchOptions(), study.evaluator(judging), watching)
     return explained(case), verdict, record
 
 

@@ -30,7 +30,7 @@ from lhc.runtime.engines.compiled.depthwise.layout import depthwise_memory, dept
 from lhc.runtime.engines.compiled.kernels.products import ROWS
 from lhc.runtime.engines.compiled.kernels.tile import PackedTiles
 from lhc.runtime.engines.compiled.matmul.kernel import multiply_rows
-from lhc.runtime.engines.compiled.matmul.layout import row_memory
+from lhc.runtime.engines.compiled.matmul.layout import matmul_memory
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.compiled.packed_weights import packed_numbers, parts_by_segment
 from lhc.runtime.engines.noise_addresses import by_rows, noise_streams, row_address
@@ -139,7 +139,7 @@ class CompiledMatrix:
         data = rows.contiguous().numpy().reshape(-1)
         place = (vectors, per_sample, first * per_sample)
         after = digital or _NOTHING
-        multiply_rows(data, tiles, self._converters, row_memory(tiles), *place, after, result.reshape(-1))
+        multiply_rows(data, tiles, self._converters, matmul_memory(tiles), *place, after, result.reshape(-1))
         return torch.from_numpy(result)
 
     def _check(self, inputs: int) -> None:

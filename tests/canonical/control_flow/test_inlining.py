@@ -19,7 +19,7 @@ from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
-from lhc.train.training_plan import Course
+from lhc.train.training_plan import TrainingPlan
 from tests.canonical import made_models as made
 
 pytestmark = pytest.mark.analog
@@ -125,7 +125,7 @@ def test_it_is_differentiated_and_retrained_in_its_branch(file: onnx.ModelProto,
     assert max(parity(DifferentiableModel(model, graph), samples(True)).values()) <= 1e-4
     settings = TrainingOptions(steps=5, batch_size=8, loss="distillation")
     task = Task(samples(True), None, METRICS["nmse"])
-    course = Course(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
+    course = TrainingPlan(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
     trainer = course.trainer(5)
     trainer.begin(names)
     assert np.isfinite([trainer.train_step(1.0) for _ in range(5)]).all()

@@ -14,7 +14,7 @@ from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Faults, Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.sections import Compensation
-from lhc.measure import Bench, Running, measure_sensitivity
+from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
 from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages, fisher_sensitivity
 from lhc.measure.sensitivity.metric_curvature import output_directions
 from lhc.measure.work_context import Block
@@ -23,7 +23,7 @@ from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from tests.measure.six_layers import LAYERS, LIONHEART, NETWORK, bench, healed, network, quiet, task
+from tests.measure.six_layers import LAYERS, LIONHEART, NETWORK, healed, make_evaluator, network, quiet, task
 
 
 @pytest.mark.parametrize("probabilities", [False, True])
@@ -53,7 +53,7 @@ def test_directions_have_the_curvature_of_nmse() -> None:
 @pytest.mark.parametrize("metric", ["kl", "nmse"])
 def test_small_noise_does_the_damage_that_is_predicted(metric: str) -> None:
     """Third order is a twentieth of the second here; the rest of the tolerance is that of 60 samples' directions."""
-    here = bench(metric, quiet(0.1), draws=8)
+    here = make_evaluator(metric, quiet(0.1), draws=8)
     predicted = fisher_sensitivity(here, here.graph, LAYERS).table
     measured = measure_sensitivity(here, here.graph, LAYERS)
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
@@ -64,7 +64,7 @@ def test_small_noise_does_the_damage_that_is_predicted(metric: str) -> None:
 @pytest.mark.analog
 def test_damages_of_columns_add_up_to_that_of_the_layer() -> None:
     """Errors of columns are independent: over 24 chips their products in the sum are small."""
-    here = bench("kl", quiet(0.1), draws=24)
+    here = make_evaluator("kl", quiet(0.1), draws=24)
     names = ("stem", "body", "narrow", "head")
     layers = fisher_sensitivity(here, here.graph, names).table.layers
     columns = column_damages(here, here.graph, names)
@@ -75,7 +75,7 @@ def test_damages_of_columns_add_up_to_that_of_the_layer() -> None:
 
 @pytest.mark.analog
 def test_the_damage_of_the_one_column_that_is_read_is_the_layer_s() -> None:
-    here = bench("kl", quiet(0.1), draws=3)
+    here = make_evaluator("kl", quiet(0.1), draws=3)
     proto = here.model.proto
     (weight,) = (tensor for tensor in proto.graph.initializer if tensor.name == "w3")
     only = numpy_helper.to_array(weight).copy()
@@ -101,10 +101,10 @@ def test_the_damage_of_the_one_column_that_is_read_is_the_layer_s() -> None:
 )
 def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str, object]) -> None:
     machine = quiet(0.1).model_copy(update=section)
-    here = bench("kl", machine, draws=24)
+    here = make_evaluator("kl", machine, draws=24)
     measured = measure_sensitivity(here, here.graph, LAYERS)
     predicted, without = (
-        fisher_sensitivity(one, here.graph, LAYERS).table for one in (here, bench("kl", quiet(0.1), draws=24))
+        fisher_sensitivity(one, here.graph, LAYERS).table for one in (here, make_evaluator("kl", quiet(0.1), draws=24))
     )
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
     assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
@@ -128,7 +128,7 @@ def test_static_ranges_of_inputs_are_in_the_prediction(code: dict[str, object]) 
         "adc": base.adc.model_copy(update={"bound_management": "none"}),
         "compensation": Compensation(outputs="none"),
     }
-    here = bench("kl", base.model_copy(update=fields), draws=6)
+    here = make_evaluator("kl", base.model_copy(update=fields), draws=6)
     blocks = [(where.stop - where.start, feeds) for where, feeds in here.blocks()]
     here = replace(here, ranges=calibrate_ranges(here.model, here.graph, here.hardware, LAYERS, blocks))
     if code:
@@ -152,7 +152,7 @@ def test_noise_of_columns_that_are_sensed_as_voltages_is_in_the_prediction(noise
         "compensation": Compensation(drift="none", outputs="none", copies=False),
         "devices": None,
     }
-    here = bench("kl", base.model_copy(update=fields), draws=6)
+    here = make_evaluator("kl", base.model_copy(update=fields), draws=6)
     measured = measure_sensitivity(here, here.graph, LAYERS)
     predicted = fisher_sensitivity(here, here.graph, LAYERS).table
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
@@ -171,7 +171,7 @@ def test_the_range_of_a_column_is_in_the_prediction() -> None:
     half = machine.model_copy(update={"adc": coarse.model_copy(update={"bound": 2.0})})
     found, wanted, whole = (
         fisher_sensitivity(one, one.graph, LAYERS).table
-        for one in (bench("kl", each, draws=2) for each in (columns, half, machine))
+        for one in (make_evaluator("kl", each, draws=2) for each in (columns, half, machine))
     )
     for name in LAYERS:
         assert found.layers[name].mean == pytest.approx(wanted.layers[name].mean, rel=1e-5)
@@ -207,7 +207,7 @@ def test_what_copies_and_calibration_leave_is_predicted(compensation: Compensati
 @pytest.mark.analog
 def test_parts_are_those_of_their_causes() -> None:
     def parts(hardware: Hardware) -> tuple[float, float]:
-        here = bench(hardware=hardware)
+        here = make_evaluator(hardware=hardware)
         figure = fisher_sensitivity(here, here.graph, ["body"]).table.layers["body"]
         assert figure.by_weights is not None
         assert figure.by_outputs is not None
@@ -225,7 +225,7 @@ def test_parts_are_those_of_their_causes() -> None:
 
 @pytest.mark.analog
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = bench()
+    here = make_evaluator()
     whole = fisher_sensitivity(here, here.graph, LAYERS).table
     monkeypatch.setattr("lhc.measure.sensitivity.fisher_prediction.MOST_SAMPLES", 7)
     monkeypatch.setattr("lhc.measure.work_context.BANK_SHARE", 2**40)
@@ -267,7 +267,7 @@ def test_frames_in_the_batch_are_predicted_as_an_axis_of_the_kernel(corrected: b
         proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
         model = load_model(proto)
         samples = np.random.default_rng(1).normal(size=(24, 3, 4, 6, 6)).astype(np.float32)
-        here = Bench(
+        here = PlacementEvaluator(
             model,
             read_graph(model, {"x": (1, 3, 4, 6, 6)}),
             quiet(0.1),
@@ -289,7 +289,7 @@ def test_frames_in_the_batch_are_predicted_as_an_axis_of_the_kernel(corrected: b
 
 @pytest.mark.analog
 def test_layers_that_share_weights_share_the_figure() -> None:
-    here = bench()
+    here = make_evaluator()
     found = fisher_sensitivity(here, here.graph, LAYERS)
     assert list(found.table.layers) == list(LAYERS)
     assert found.table.layers["square"] == found.table.layers["again"]
@@ -300,10 +300,10 @@ def test_layers_that_share_weights_share_the_figure() -> None:
 @pytest.mark.analog
 def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lhc.measure.sensitivity.fisher_prediction.MOST_SAMPLES", 20)
-    alone = bench()
+    alone = make_evaluator()
     expected = fisher_sensitivity(alone, alone.graph, LAYERS).table
     with Running(Execution(work_dir=tmp_path)) as running:
-        here = bench(running=running)
+        here = make_evaluator(running=running)
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
 
     def refuse(*_: object) -> None:
@@ -311,13 +311,13 @@ def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("lhc.measure.sensitivity.fisher_prediction.check_gradients", refuse)
     with Running(Execution(work_dir=tmp_path)) as running:
-        here = bench(running=running)
+        here = make_evaluator(running=running)
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
         others = [
-            bench(running=running, draws=5),
-            bench(running=running, seed=1),
-            bench(running=running, samples=59),
-            bench("nmse", running=running),
+            make_evaluator(running=running, draws=5),
+            make_evaluator(running=running, seed=1),
+            make_evaluator(running=running, samples=59),
+            make_evaluator("nmse", running=running),
         ]
         for other in others:
             with pytest.raises(AssertionError, match="computed again"):
@@ -329,13 +329,13 @@ def test_a_network_that_torch_computes_otherwise_is_refused(monkeypatch: pytest.
     from lhc.runtime.gradients import network as differentiable
 
     monkeypatch.setattr(differentiable, "OPERATORS", {**differentiable.OPERATORS, "Relu": lambda op, x: x.abs()})
-    here = bench()
+    here = make_evaluator()
     with pytest.raises(ModelError, match="differs between torch and onnxruntime by"):
         fisher_sensitivity(here, here.graph, LAYERS)
 
 
 def test_other_metrics_are_refused() -> None:
-    here = bench("agreement")
+    here = make_evaluator("agreement")
     with pytest.raises(UsageError, match="kl or nmse, not agreement"):
         fisher_sensitivity(here, here.graph, LAYERS)
 
@@ -343,7 +343,7 @@ def test_other_metrics_are_refused() -> None:
 @pytest.mark.analog
 def test_infinite_answers_are_refused() -> None:
     model = network(NETWORK.replace("y = MatMul (k, w4)", "z = MatMul (k, w4)\n y = Log (z)"))
-    here = Bench(model, read_graph(model), LIONHEART, task("nmse"), draws=2)
+    here = PlacementEvaluator(model, read_graph(model), LIONHEART, task("nmse"), draws=2)
     with pytest.raises(DataError, match="NaN or infinite values in 'y'"):
         fisher_sensitivity(here, here.graph, LAYERS)
 
@@ -355,6 +355,6 @@ def test_gradients_that_are_not_finite_are_refused(predict: Callable[..., object
     model = network(
         NETWORK.replace("y = MatMul (k, w4)", "z = MatMul (k, w4)\n n = Sub (z, z)\n s = Sqrt (n)\n y = Add (s, z)")
     )
-    here = Bench(model, read_graph(model), LIONHEART, task("nmse"), draws=2)
+    here = PlacementEvaluator(model, read_graph(model), LIONHEART, task("nmse"), draws=2)
     with pytest.raises(ModelError, match=r"the gradient at layer '\w+' is not finite on these samples"):
         predict(here, here.graph, ("stem", "head"))

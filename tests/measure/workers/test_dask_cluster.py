@@ -17,7 +17,7 @@ import pytest
 import lhc
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running
+from lhc.measure import PlacementEvaluator, Running
 from lhc.measure.workers import dask_cluster as cluster
 from lhc.onnx_io import read_graph
 from lhc.options.shared import Execution
@@ -35,7 +35,9 @@ PLACEMENT = frozenset({"first"})
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
-def bench(execution: Execution, told: Callable[[], None] = lambda: None) -> tuple[Bench, ExitStack]:
+def make_evaluator(
+    execution: Execution, told: Callable[[], None] = lambda: None
+) -> tuple[PlacementEvaluator, ExitStack]:
     rng = np.random.default_rng(0)
     loaded = two_layers(rng)
     x = rng.normal(size=(600, 12)).astype(np.float32)
@@ -44,11 +46,13 @@ def bench(execution: Execution, told: Callable[[], None] = lambda: None) -> tupl
     task = Task({"x": x}, None, get_metric("kl"))
     progress = lambda what, done, total: told() if done and what == "measuring" else None  # noqa: E731
     graph, hardware = read_graph(loaded), Hardware.load("lionheart")
-    return Bench(loaded, graph, hardware, task, draws=32, t_s=86400.0, progress=progress, running=running), stack
+    return PlacementEvaluator(
+        loaded, graph, hardware, task, draws=32, t_s=86400.0, progress=progress, running=running
+    ), stack
 
 
 def measured(execution: Execution, told: Callable[[], None] = lambda: None) -> bytes:
-    here, stack = bench(execution, told)
+    here, stack = make_evaluator(execution, told)
     with stack:
         return here.measure(PLACEMENT, range(32)).drops.tobytes()
 

@@ -14,8 +14,8 @@ import pytest
 
 from lhc.errors import WorkerError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Budget, Running, measure_sensitivity
-from lhc.measure.budget_test import judge_in_looks
+from lhc.measure import Budget, PlacementEvaluator, Running, measure_sensitivity
+from lhc.measure.budget_test import sequential_test
 from lhc.measure.preflight_checks import tile_errors
 from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
 from lhc.measure.work_context import calibration_block
@@ -56,11 +56,13 @@ if __name__ == "__main__":
 """
 
 
-def bench(running: Running, told: Callable[[str, int, int], None] = lambda what, done, total: None) -> Bench:
+def make_evaluator(
+    running: Running, told: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> PlacementEvaluator:
     rng = np.random.default_rng(0)
     loaded = two_layers(rng)
     task = Task({"x": rng.normal(size=(700, 12)).astype(np.float32)}, None, get_metric("kl"))
-    return Bench(
+    return PlacementEvaluator(
         loaded,
         read_graph(loaded),
         Hardware.load("lionheart"),
@@ -73,10 +75,10 @@ def bench(running: Running, told: Callable[[str, int, int], None] = lambda what,
     )
 
 
-def found(here: Bench) -> list[bytes]:
+def found(here: PlacementEvaluator) -> list[bytes]:
     """What checking, predicting, measuring and testing give; a test of some looks."""
     errors = tile_errors(here, LAYERS, 8)
-    verdict = judge_in_looks(here, frozenset(LAYERS), Budget(0.185), range(100, 120), 0.05, "testing")
+    verdict = sequential_test(here, frozenset(LAYERS), Budget(0.185), range(100, 120), 0.05, "testing")
     assert 5 < verdict.evaluation.draws < 20
     tables = fisher_sensitivity(here, here.graph, LAYERS).table, measure_sensitivity(here, here.graph, LAYERS)
     figures = [[(s.mean, s.std, s.by_weights) for s in table.layers.values()] for table in tables]
@@ -87,7 +89,7 @@ def found(here: Bench) -> list[bytes]:
 def one_process() -> list[bytes]:
     """The same of one process."""
     with Running() as alone:
-        return found(bench(alone))
+        return found(make_evaluator(alone))
 
 
 def alive(pid: int) -> bool:
@@ -119,7 +121,7 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
 
 def test_the_bytes_are_those_of_one_process_with_what_is_begun_before_it_is_asked_for(one_process: list[bytes]) -> None:
     with Running(Execution(jobs=3)) as shared:
-        assert found(bench(shared)) == one_process
+        assert found(make_evaluator(shared)) == one_process
 
 
 def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, one_process: list[bytes]) -> None:
@@ -132,9 +134,9 @@ def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, o
 
     execution = Execution(jobs=2, work_dir=tmp_path)
     with Running(execution) as running, pytest.raises(WorkerError, match="a worker process is gone"):
-        found(bench(running, kill_one))
+        found(make_evaluator(running, kill_one))
     with Running(Execution(work_dir=tmp_path)) as again:
-        assert found(bench(again)) == one_process
+        assert found(make_evaluator(again)) == one_process
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from lhc.measure.work_context import Block
 from lhc.measure.workers.scheduler import Desk, WorkUnit
 from lhc.samples.metrics import Array
 
-SETTING: Any = "setting"
+SETTING: Any = "context"
 
 
 @dataclass(eq=False)
@@ -41,7 +41,7 @@ class Office:
     def __post_init__(self) -> None:
         self.desk = Desk(lambda: self.workers, lambda s: s, self.submit, lambda slips: [self.first(slips)], self.result)
 
-    def submit(self, worker: str, setting: object, unit: WorkUnit) -> Slip:
+    def submit(self, worker: str, context: object, unit: WorkUnit) -> Slip:
         unit.read()
         self.given.append(Slip(worker, unit))
         return self.given[-1]

@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.onnx_io import load_model, static_batch
-from lhc.onnx_io.rewrites.dynamic_batch import with_free_batch
+from lhc.onnx_io.rewrites.dynamic_batch import with_dynamic_batch
 from lhc.runtime.onnxruntime.sessions import create_session
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
@@ -25,7 +25,7 @@ def test_samples_together_are_answered_as_one_by_one(shape: str) -> None:
     for name, size in (("w", (2, 2, 1, 1)), ("v", (24, 6))):
         proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name))
     model = load_model(proto)
-    freed = with_free_batch(model)
+    freed = with_dynamic_batch(model)
     assert (static_batch(model), static_batch(freed)) == (1, None)
     x = rng.normal(size=(3, 2, 3, 4)).astype(np.float32)
     together = create_session(freed.proto, "freed").run(None, {"x": x})
@@ -33,4 +33,4 @@ def test_samples_together_are_answered_as_one_by_one(shape: str) -> None:
     for sample in range(3):
         for found, expected in zip(together, session.run(None, {"x": x[sample : sample + 1]}), strict=True):
             np.testing.assert_allclose(found[sample : sample + 1], expected, rtol=1e-5, atol=1e-6)
-    assert with_free_batch(freed) is freed
+    assert with_dynamic_batch(freed) is freed

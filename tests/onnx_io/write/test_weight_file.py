@@ -9,13 +9,13 @@ import pytest
 from lhc.errors import UsageError
 from lhc.model import is_external
 from lhc.onnx_io import save_model, stored_array
-from lhc.onnx_io.write.weight_file import DataFile
+from lhc.onnx_io.write.weight_file import WeightFile
 from tests.onnx_io.built_models import model_of, numbers, product_node
 
 
 def test_weights_are_read_from_the_file_and_saved_beside_the_model(tmp_path: Path) -> None:
     kept = {"a": numbers(30, 50), "b": np.asfortranarray(numbers(40, 40)), "small": numbers(3)}
-    data = DataFile(tmp_path / "cache")
+    data = WeightFile(tmp_path / "cache")
     made = {name: data.put(name, array) for name, array in kept.items()}
     assert all((stored_array(made[name]) == array).all() for name, array in kept.items())
     assert [is_external(tensor) for tensor in made.values()] == [True, True, False]
@@ -33,4 +33,4 @@ def test_weights_are_read_from_the_file_and_saved_beside_the_model(tmp_path: Pat
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="LHC_CACHE"):
-        DataFile(tmp_path / "file" / "cache")
+        WeightFile(tmp_path / "file" / "cache")

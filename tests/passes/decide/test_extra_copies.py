@@ -18,8 +18,8 @@ from lhc.passes import (
     Qualify,
     SearchOptions,
     damage_of,
+    extra_copies,
     front,
-    further_copies,
     initial_plan,
     strategy_of,
 )
@@ -50,15 +50,15 @@ def network(machine: Hardware = MACHINE, cols: int = 10, sets: str = "ab") -> tu
 
 def test_without_a_bound_of_tiles_only_free_cells_hold_copies() -> None:
     graph, plan = network()
-    assert further_copies(graph, plan, Goal()) == Copies({"few": 2})
-    assert further_copies(graph, plan, Goal()).of(["few", "many"]) == {"few": 2}
+    assert extra_copies(graph, plan, Goal()) == Copies({"few": 2})
+    assert extra_copies(graph, plan, Goal()).of(["few", "many"]) == {"few": 2}
 
 
 @pytest.mark.parametrize("count", [6, None])
 def test_tiles_go_where_they_take_most_damage_away(count: int | None) -> None:
     """The machine's own number is a bound as well as the user's."""
     graph, plan = network(MACHINE.model_copy(update={"tiles": Tiles(rows=64, cols=64, count=count)}))
-    copies = further_copies(graph, plan, Goal(max_tiles=None if count else 6))
+    copies = extra_copies(graph, plan, Goal(max_tiles=None if count else 6))
     # few: 4 with 2 copies on a tile, 2 with 4 on two, 1.33 with 6, 1 with 8; many: 1, then 0.5 with 2 on two.
     assert copies.of(["few", "many"]) == {"few": 8, "many": 2}
     assert copies.of(["few"]) == {"few": 12}
@@ -76,7 +76,7 @@ def test_damage_falls_as_one_over_the_copies() -> None:
 def test_a_search_estimates_every_placement_with_its_copies() -> None:
     graph, plan = network()
     goal = Goal(max_tiles=6)
-    space = search_space(graph, plan, SearchOptions(goal, copies=further_copies(graph, plan, goal)))
+    space = search_space(graph, plan, SearchOptions(goal, copies=extra_copies(graph, plan, goal)))
     damages = {
         names: point.damage
         for names in (("few", "many"), ("few",), ("many",), ())
@@ -107,7 +107,7 @@ def test_programs_find_what_all_placements_with_their_copies_show(
         {f"l{n}": Sensitivity(metric="kl", mean=d / 8, std=0, interval=None) for n, (_, d) in enumerate(layers)}
     )
     goal = Goal("macs", max_tiles=tiles)
-    copies = further_copies(graph, plan, goal)
+    copies = extra_copies(graph, plan, goal)
     space = search_space(graph, plan, SearchOptions(goal, copies=copies))
     found = {}
     for size in range(len(layers) + 1):
@@ -140,7 +140,7 @@ def test_large_networks_are_searched_with_the_copies_of_all_layers_together() ->
     figure = Sensitivity(metric="kl", mean=1.0, std=0, interval=None)
     plan = plan.with_sensitivities(dict.fromkeys(plan.eligible, figure))
     goal = Goal(max_tiles=2 * len(layers))
-    space = search_space(graph, plan, SearchOptions(goal, copies=further_copies(graph, plan, goal)))
+    space = search_space(graph, plan, SearchOptions(goal, copies=extra_copies(graph, plan, goal)))
     assert space.terms["damage"] == pytest.approx(np.full(len(layers), 0.5))
     best = space.best(max_damage=25.0)
     assert best is not None
@@ -164,7 +164,7 @@ def test_strategies_place_more_where_tiles_hold_copies(strategy: str) -> None:
     analog = {}
     for tiles in (2, 6):
         goal = Goal("macs", max_tiles=tiles)
-        copies = further_copies(graph, plan, goal)
+        copies = extra_copies(graph, plan, goal)
         options = SearchOptions(goal, max_drop=1.6, copies=copies)
         analog[tiles] = strategy_of(strategy)(CopiesJudge(copies), options).run(graph, plan).plan.analog
     assert analog == {2: {"many"}, 6: {"few", "many"}}
@@ -173,13 +173,13 @@ def test_strategies_place_more_where_tiles_hold_copies(strategy: str) -> None:
 def test_a_layer_has_at_most_sixteen() -> None:
     graph, plan = network()
     # 14 x 30 rows fill seven tiles; eight would hold 17.
-    assert further_copies(graph, plan, Goal(max_tiles=1000)).of(["few", "many"]) == {"few": 14, "many": MOST_FURTHER}
+    assert extra_copies(graph, plan, Goal(max_tiles=1000)).of(["few", "many"]) == {"few": 14, "many": MOST_FURTHER}
 
 
 def test_layers_that_do_no_damage_get_none() -> None:
     graph, plan = network()
     harmless = plan.with_sensitivities({"many": Sensitivity(metric="kl", mean=-0.1, std=0, interval=None)})
-    assert further_copies(graph, harmless, Goal(max_tiles=40)).of(["few", "many"]) == {"few": 14}
+    assert extra_copies(graph, harmless, Goal(max_tiles=40)).of(["few", "many"]) == {"few": 14}
 
 
 def test_shared_tiles_are_one_decision() -> None:
@@ -188,18 +188,18 @@ def test_shared_tiles_are_one_decision() -> None:
     graph = LayerGraph(layers, ["x"], ["other"])
     plan = Qualify().run(graph, initial_plan(graph, machine, "", "0")).plan
     plan = plan.with_sensitivities({"one": Sensitivity(metric="kl", mean=1.0, std=0, interval=None)})
-    assert further_copies(graph, plan, Goal()).of(["one", "other"]) == {"one": 4, "other": 4}
+    assert extra_copies(graph, plan, Goal()).of(["one", "other"]) == {"one": 4, "other": 4}
 
 
 def test_for_energy_no_copy_makes_a_layer_cost_more_than_it_saves() -> None:
     graph, plan = network(cols=60)
     goal = Goal("energy", max_tiles=1000)
-    bounded = further_copies(graph, plan, goal).of(["few", "many"])
-    free = further_copies(graph, plan, Goal("macs", max_tiles=1000)).of(["few", "many"])
+    bounded = extra_copies(graph, plan, goal).of(["few", "many"])
+    free = extra_copies(graph, plan, Goal("macs", max_tiles=1000)).of(["few", "many"])
     assert bounded["many"] < free["many"] == MOST_FURTHER
 
 
 def test_bounds_of_energy_and_latency_leave_no_further_copies() -> None:
     graph, plan = network()
     goal = Goal("energy", max_tiles=40, max_energy_j=1.0)
-    assert further_copies(graph, plan, goal) == Copies({"few": 2})
+    assert extra_copies(graph, plan, goal) == Copies({"few": 2})

@@ -75,7 +75,7 @@ def test_a_share_of_the_weights_goes_where_it_pays_most(
     room = 0.1 * sum(row.parameters for row in study.plan.layers)
     assert {beside.graph[a.up].matrix.rows for a in adapters} == {2}  # type: ignore[union-attr]
     assert 0 < sum(costs.values()) <= room
-    table = sensitivities(study.bench(study.task.with_metric(get_metric("kl"))), sorted(analog), "fisher")
+    table = sensitivities(study.evaluator(study.task.with_metric(get_metric("kl"))), sorted(analog), "fisher")
     able = able_to_adapt(study.model, study.graph, analog, 2)
     shapes = {name: study.graph[name].matrix for name in able}
     worth = {n: table.layers[n].mean / (m.rows + m.cols) for n, m in shapes.items() if m is not None}

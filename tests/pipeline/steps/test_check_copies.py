@@ -55,7 +55,7 @@ def prepared(
 
 def damage(machine: Hardware, copies: int) -> float:
     study = prepared(machine, copies=copies)
-    return float(study.bench(study.splits.judged).measure(frozenset("a"), range(4), "x").drops.mean())
+    return float(study.evaluator(study.splits.judged).measure(frozenset("a"), range(4), "x").drops.mean())
 
 
 def test_copies_that_do_harm_are_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lhc.errors import OutOfTimeError
-from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path, Verified, climbed
+from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path, Verified, fixed_sequence_test
 from lhc.results import Evaluation, Verdict
 
 STEPS = tuple(frozenset("abcdefghij"[:n]) for n in range(1, 11))
@@ -48,7 +48,7 @@ def kept(tried: list[Verified]) -> int:
 
 def test_a_climb_begins_at_half_of_the_budget_and_ends_with_the_first_failure() -> None:
     truth = Truth(0.1)
-    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == 9
+    assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == 9
     assert truth.asked[0] == 5
     assert truth.asked == sorted(truth.asked)
     assert len(truth.asked) <= 5, "steps are long where nothing is at stake"
@@ -57,11 +57,11 @@ def test_a_climb_begins_at_half_of_the_budget_and_ends_with_the_first_failure() 
 
 def test_with_a_share_of_the_chips_steps_are_shorter_and_a_second_climb_needs_chips() -> None:
     truth = Truth(0.1)
-    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05, 0.95)) == 9
+    assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05, 0.95)) == 9
     assert truth.asked[0] == 2
     assert truth.levels == [0.05] * len(truth.asked)
     enough = Truth(0.1)
-    climbed(path(0.1), enough, 1.0, 122, 0.05, 0.95)
+    fixed_sequence_test(path(0.1), enough, 1.0, 122, 0.05, 0.95)
     assert enough.levels == [pytest.approx(0.045)] * len(enough.asked)
     spread = Forecast(0.0, 0.1, 1e-4, damage=2.0, drop=0.2, error=0.01, deviation=0.1)
     mean, one_by_one = (spread.chance(6.0, 1.0, 100, share) for share in (None, 0.95))
@@ -70,13 +70,13 @@ def test_with_a_share_of_the_chips_steps_are_shorter_and_a_second_climb_needs_ch
 
 def test_what_the_search_made_too_much_of_is_reached_all_the_same() -> None:
     truth = Truth(0.05)
-    assert kept(climbed(path(0.2), truth, 1.0, 100, 0.05)) == 10
+    assert kept(fixed_sequence_test(path(0.2), truth, 1.0, 100, 0.05)) == 10
     assert truth.asked[0] == 2
 
 
 def test_where_the_first_step_fails_a_second_climb_begins_below_it_with_what_was_kept_for_it() -> None:
     truth = Truth(0.3)
-    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == 3
+    assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == 3
     assert truth.asked[:2] == [5, 0]
     assert all(size < 5 for size in truth.asked[1:])
     assert truth.levels == [pytest.approx(0.045), *[pytest.approx(0.005)] * (len(truth.asked) - 1)]
@@ -85,7 +85,7 @@ def test_where_the_first_step_fails_a_second_climb_begins_below_it_with_what_was
 @pytest.mark.parametrize("cliff", [7, 8, 9])
 def test_where_a_jump_fails_a_second_climb_goes_over_what_was_jumped(cliff: int) -> None:
     truth = Truth(0.05, cliff=cliff)
-    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == cliff - 1
+    assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == cliff - 1
     failed = next(number for number, size in enumerate(truth.asked) if size >= cliff)
     assert truth.asked[failed] > truth.asked[failed - 1] + 1, "a jump"
     assert all(truth.asked[failed - 1] < size < truth.asked[failed] for size in truth.asked[failed + 1 :])
@@ -97,40 +97,40 @@ def test_where_a_jump_fails_a_second_climb_goes_over_what_was_jumped(cliff: int)
 
 def test_without_a_jump_there_is_one_climb() -> None:
     truth = Truth(0.05, cliff=7)
-    assert kept(climbed(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 6
+    assert kept(fixed_sequence_test(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 6
     assert truth.asked == [5, 6, 7]
 
 
 def test_nothing_below_the_first_step_leaves_it_the_whole_chance() -> None:
     truth = Truth(2.0)
-    tried = climbed(Path(frozenset(), STEPS[:1], [1.0], [(1.0, 2.0, 0.1)]), truth, 1.0, 100, 0.05)
+    tried = fixed_sequence_test(Path(frozenset(), STEPS[:1], [1.0], [(1.0, 2.0, 0.1)]), truth, 1.0, 100, 0.05)
     assert [len(one.placement) for one in tried] == [1, 0]
     assert truth.levels[0] == 0.05
 
 
 def test_the_least_drop_is_kept_where_nothing_holds() -> None:
     truth = Truth(2.0)
-    tried = climbed(path(0.1, grounded=False), truth, 1.0, 100, 0.05)
+    tried = fixed_sequence_test(path(0.1, grounded=False), truth, 1.0, 100, 0.05)
     assert kept(tried) == min(truth.asked)
     assert not tried[-1].verdict.accepted
 
 
 def test_when_the_time_is_over_what_was_shown_by_then_is_kept() -> None:
-    assert kept(climbed(path(0.1), Truth(0.1, time=1), 1.0, 100, 0.05)) == 5
+    assert kept(fixed_sequence_test(path(0.1), Truth(0.1, time=1), 1.0, 100, 0.05)) == 5
     truth = Truth(0.3, time=0)
-    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == 0
+    assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == 0
     assert truth.asked == [5, 0], "one test is begun, and what is digital anyway is looked at"
 
 
 def test_a_path_that_does_not_adapt_is_climbed_step_by_step() -> None:
     truth = Truth(0.1)
-    assert kept(climbed(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 9
+    assert kept(fixed_sequence_test(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 9
     assert truth.asked == [5, 6, 7, 8, 9, 10]
 
 
 def test_without_a_step_the_ground_is_tested() -> None:
     truth = Truth(0.1)
-    climbed(Path(frozenset("ab"), (), ()), truth, 1.0, 100, 0.05)
+    fixed_sequence_test(Path(frozenset("ab"), (), ()), truth, 1.0, 100, 0.05)
     assert (truth.asked, truth.levels) == ([2], [0.05])
 
 

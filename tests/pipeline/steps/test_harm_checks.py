@@ -62,9 +62,9 @@ def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptu
     assert found.harmful is not None
     assert found.harmful.text in told
     assert found.harmful.calibrated > 1.1 * found.harmful.uncalibrated
-    bench = found.bench(study.splits.judged)
-    worse = replace(bench, hardware=study.plan.hardware, calibration=study.calibration)
-    assert bench.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()
+    evaluator = found.evaluator(study.splits.judged)
+    worse = replace(evaluator, hardware=study.plan.hardware, calibration=study.calibration)
+    assert evaluator.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()
 
 
 def test_masks_that_leave_open_what_is_padding_are_told(caplog: pytest.LogCaptureFixture) -> None:

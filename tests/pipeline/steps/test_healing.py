@@ -9,7 +9,7 @@ import pytest
 import lhc
 from lhc.hardware import Hardware
 from lhc.hardware.description.presets import preset_names
-from lhc.measure import Bench
+from lhc.measure import PlacementEvaluator
 from lhc.measure.measurement import Measurement, SampleScores
 from lhc.options.by_command import PartitionOptions
 from lhc.passes.strategies.lionheart_retraining import LionHeartOriginal
@@ -56,16 +56,16 @@ def test_nothing_is_said_where_there_is_no_healing(digits: Task) -> None:
 def test_nothing_is_said_where_the_network_breaks_without_it(
     digits: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    measured = Bench.measure
+    measured = PlacementEvaluator.measure
 
-    def broken(self: Bench, *args: object, **kwargs: object) -> Measurement:
+    def broken(self: PlacementEvaluator, *args: object, **kwargs: object) -> Measurement:
         found = measured(self, *args, **kwargs)  # type: ignore[arg-type]
         if "what healing brings" not in args or self.calibration is not None:
             return found
         assert isinstance(found, SampleScores)
         return replace(found, scores=np.full_like(found.scores, np.nan))
 
-    monkeypatch.setattr(Bench, "measure", broken)
+    monkeypatch.setattr(PlacementEvaluator, "measure", broken)
     outcome = _placed(digits, LIONHEART).plan.outcome
     assert outcome is not None
     assert outcome.healing is None

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running, measure_sensitivity
+from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution, Ranking
 from lhc.passes import damage_of, qualified_plan
@@ -26,12 +26,12 @@ from lhc.support.log_levels import NOTE
 LAYERS = 15
 
 
-def bench(
+def make_evaluator(
     behind: str = "y = Identity (t15)",
     metric: str = "kl",
     told: Callable[[str], None] | None = None,
     **more: tuple[int, ...],
-) -> Bench:
+) -> PlacementEvaluator:
     """A chain of products with Tanh between, and what comes behind with more weights of these shapes."""
     body = [f"[l{i}] p{i} = MatMul (t{i}, w{i})\n t{i + 1} = Tanh (p{i})" for i in range(LAYERS)]
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 8] x) => (float[N, 8] y) {\n t0 = Identity (x)\n'
@@ -42,7 +42,7 @@ def bench(
         model.graph.initializer.append(numpy_helper.from_array(weight, name))
     loaded = load_model(model)
     x = np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
-    return Bench(
+    return PlacementEvaluator(
         loaded,
         read_graph(loaded),
         Hardware.load("lionheart"),
@@ -61,14 +61,14 @@ def quiet(machine: Hardware) -> Hardware:
     return machine.model_copy(update={"devices": devices, "adc": adc})
 
 
-def names(of: Bench) -> list[str]:
+def names(of: PlacementEvaluator) -> list[str]:
     return [layer.name for layer in of.graph.candidates]
 
 
 @pytest.mark.analog
 def test_a_confirmed_prediction_stands() -> None:
     work: list[str] = []
-    here = bench(told=work.append)
+    here = make_evaluator(told=work.append)
     found = sensitivities(here, names(here))
     assert found.agreement is not None
     assert found.agreement.good
@@ -88,7 +88,7 @@ def test_a_confirmed_prediction_stands() -> None:
 def test_an_unconfirmed_prediction_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lhc.pipeline.steps.rank.GOOD_RATIO", (10.0, 20.0))
     work: list[str] = []
-    here = bench(told=work.append)
+    here = make_evaluator(told=work.append)
     found = sensitivities(here, names(here))
     assert found.agreement is not None
     assert not found.agreement.good
@@ -104,7 +104,7 @@ def test_a_network_without_gradients_is_measured() -> None:
       u = Unsqueeze (t15, zero)
       [recurrent] r, s, q = LSTM <hidden_size = 8> (u, v, o)
       y = Squeeze (s, zero)"""
-    here = bench(text, v=(1, 32, 8), o=(1, 32, 8))
+    here = make_evaluator(text, v=(1, 32, 8), o=(1, 32, 8))
     chosen = names(here)
     found = sensitivities(here, chosen)
     assert {figure.method for figure in found.layers.values()} == {"measure"}
@@ -118,7 +118,7 @@ def test_a_network_without_gradients_is_measured() -> None:
 @pytest.mark.analog
 def test_layers_without_a_gradient_are_measured() -> None:
     """A sign behind a layer hides it from gradients, not from measurements."""
-    given = bench("[hidden] h = MatMul (x, v)\n r = Sign (h)\n y = Add (r, t15)", v=(8, 8))
+    given = make_evaluator("[hidden] h = MatMul (x, v)\n r = Sign (h)\n y = Add (r, t15)", v=(8, 8))
     here = replace(given, hardware=quiet(given.hardware), draws=8)  # with all noise, predictions are at the edge
     found = sensitivities(here, names(here))
     assert {name for name, figure in found.layers.items() if figure.method == "measure"} == {"hidden"}
@@ -130,7 +130,7 @@ def test_layers_without_a_gradient_are_measured() -> None:
 @pytest.mark.analog
 @pytest.mark.parametrize("why", ["few layers", "half width", "metric"])
 def test_measured_where_there_is_nothing_to_predict(why: str) -> None:
-    here = bench(metric="agreement" if why == "metric" else "kl")
+    here = make_evaluator(metric="agreement" if why == "metric" else "kl")
     chosen = names(here)[:3] if why == "few layers" else names(here)
     found = sensitivities(here, chosen, half_width=0.9 if why == "half width" else None)
     assert {figure.method for figure in found.layers.values()} == {"measure"}
@@ -138,7 +138,7 @@ def test_measured_where_there_is_nothing_to_predict(why: str) -> None:
 
 
 def test_what_cannot_be_predicted_is_refused() -> None:
-    here = bench()
+    here = make_evaluator()
     with pytest.raises(UsageError, match="--half-width is for measured"):
         sensitivities(here, names(here), "fisher", half_width=0.1)
     with pytest.raises(UsageError, match="--method 'guess': choose auto, measure, fisher"):
@@ -165,7 +165,7 @@ class LateAfter(Running):
 @pytest.mark.analog
 @pytest.mark.parametrize("questions", [1, 4])
 def test_the_prediction_is_given_when_the_time_is_over(questions: int) -> None:
-    here = replace(bench(), running=LateAfter(questions))
+    here = replace(make_evaluator(), running=LateAfter(questions))
     found = sensitivities(here, names(here))
     assert set(found.layers) == set(names(here))
     assert any(note.startswith("--timeout") for note in found.notes)
@@ -202,7 +202,7 @@ def test_layers_are_spread_over_the_ranking() -> None:
 @pytest.mark.parametrize("method", ["measure", "fisher"])
 def test_sensitivities_are_found_with_one_copy_and_with_those_that_layers_have(method: str) -> None:
     """Whoever asks, and by either method, those with one copy are the same."""
-    here = bench()
+    here = make_evaluator()
     chosen = names(here)[:3]
     plain = sensitivities(here, chosen, method)  # type: ignore[arg-type]
     copied = replace(here, copies=Copies({chosen[1]: 8}))
@@ -225,10 +225,10 @@ def test_results_of_an_earlier_run_are_told(tmp_path: Path, caplog: pytest.LogCa
     caplog.set_level(NOTE, "lhc")
     for told in ("", "note: 9 results of an earlier run reused (--fresh measures anew)"):
         with Running(Execution(work_dir=tmp_path)) as running:
-            here = replace(bench(), running=running)
+            here = replace(make_evaluator(), running=running)
             sensitivities(here, names(here)[:2], "measure")
         assert caplog.text.count("earlier run") == bool(told)
         assert told in caplog.text
     with Running(Execution(work_dir=tmp_path), looks_only=True) as running:
-        sensitivities(replace(bench(), running=running), names(here)[:2], "measure")
+        sensitivities(replace(make_evaluator(), running=running), names(here)[:2], "measure")
     assert caplog.text.count("earlier run") == 1

@@ -67,7 +67,7 @@ def _found(study: Study, analog: frozenset[str]) -> Study:
     decided = study.plan.decide(
         {n: ("analog" if n in analog else "digital", "sensitivity", "") for n in study.measurable}
     )
-    judge = PlacementJudge(study.bench(study.splits.rank), study.allowed)
+    judge = PlacementJudge(study.evaluator(study.splits.rank), study.allowed)
     searched = Searched(PassResult(decided), STRATEGIES["sensitivity"], judge, SearchOptions())
     return replace(study, searched=searched)
 

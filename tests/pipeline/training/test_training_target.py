@@ -76,7 +76,7 @@ def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all(
 def test_layers_that_do_not_pay_are_not_trained_as_analog(searched: Study) -> None:
     graph, plan = mobile()
     names = plan.eligible
-    judge = PlacementJudge(searched.bench(searched.task.head(2)), Budget())
+    judge = PlacementJudge(searched.evaluator(searched.task.head(2)), Budget())
 
     def target(objective: str, forced: str | None = None) -> frozenset[str]:
         placed = plan if forced is None else plan.decide({forced: ("analog", "forced", "")})

@@ -47,7 +47,7 @@ def test_a_front_is_of_a_machine_by_its_numbers_whatever_it_is_called(tmp_path: 
     machine = Hardware.load(edited)
     store_front(tmp_path, "one", replace(front_of(NETWORK), hardware=str(edited), machine=machine))
     (stored,) = read_fronts(tmp_path, NETWORK)
-    renamed = machine.model_copy(update={"name": "chip", "description": "", "source": "bench"})
+    renamed = machine.model_copy(update={"name": "chip", "description": "", "source": "evaluator"})
     calibrated = machine.with_adc_bounds({"conv": 3.0})
     assert [stored.is_of(plan_on(one)) for one in (machine, renamed, calibrated)] == 3 * [True]
     drift_alone = machine.with_drift_compensation_alone()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.runtime.tiles.mvm_error import tile_error
+from lhc.runtime.tiles.mvm_error import mvm_error
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(size=(32, 64)).astype(np.float32)
@@ -12,7 +12,7 @@ X = RNG.normal(size=(50, 64)).astype(np.float32)
 
 
 def error(hardware: Hardware, x: np.ndarray = X) -> float:
-    return tile_error(MATRIX, x, hardware, "0", seed=0, t_s=hardware.t_inference_s)
+    return mvm_error(MATRIX, x, hardware, "0", seed=0, t_s=hardware.t_inference_s)
 
 
 def test_perfect_tiles_have_none_and_zero_vectors_count_nothing() -> None:

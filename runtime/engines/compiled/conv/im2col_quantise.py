@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lhc.runtime.engines.compiled.conv.layout import IN_EIGHTS, SIDE_BY_SIDE, TOGETHER, ImageMemory, ImagePlaces
+from lhc.runtime.engines.compiled.conv.layout import IN_EIGHTS, SIDE_BY_SIDE, TOGETHER, ConvPlaces, ImageMemory
 from lhc.runtime.engines.compiled.conv.padding import LineSpans, pad
 from lhc.runtime.engines.compiled.kernels.tile import TileSpans
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
@@ -41,7 +41,7 @@ def slot(n: int) -> int:
 
 
 class ImageSpans(NamedTuple):
-    """`ImagePlaces`, and how many images are one sample."""
+    """`ConvPlaces`, and how many images are one sample."""
 
     images: int
     positions: int
@@ -55,7 +55,7 @@ class ImageSpans(NamedTuple):
 
 
 class BlockSpans(NamedTuple):
-    """`ImageMemory` and the vectors of `ImagePlaces`; ``origin`` is the place of the first image in ``data``."""
+    """`ImageMemory` and the vectors of `ConvPlaces`; ``origin`` is the place of the first image in ``data``."""
 
     data: Any
     origin: int
@@ -89,7 +89,7 @@ class BlockSpans(NamedTuple):
 
 
 @compiled(inner=True)
-def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int) -> BlockSpans:
+def block_spans(places: ConvPlaces, memory: ImageMemory, data: Any, origin: int) -> BlockSpans:
     """Of arrays that outlive them."""
     return BlockSpans(
         data,

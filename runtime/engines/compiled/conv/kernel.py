@@ -29,7 +29,7 @@ from lhc.runtime.engines.compiled.conv.im2col_quantise import (
     prepare,
     slot,
 )
-from lhc.runtime.engines.compiled.conv.layout import TOGETHER, ImageMemory, ImagePlaces
+from lhc.runtime.engines.compiled.conv.layout import TOGETHER, ConvPlaces, ImageMemory
 from lhc.runtime.engines.compiled.conv.padding import line_spans
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import ROWS
@@ -265,7 +265,7 @@ def _products(
 @compiled()
 def convolve(
     x: Floats,
-    places: ImagePlaces,
+    places: ConvPlaces,
     packed: PackedTiles,
     io: ConverterCodes,
     memory: ImageMemory,

@@ -20,8 +20,8 @@ __all__ = [
     "IN_EIGHTS",
     "SIDE_BY_SIDE",
     "TOGETHER",
+    "ConvPlaces",
     "ImageMemory",
-    "ImagePlaces",
     "image_cuts",
     "image_memory",
     "image_outputs",
@@ -43,7 +43,7 @@ _KEPT = 2**17
 """Numbers of the memory of a call that the next one finds again; to make it takes as long as a small convolution."""
 
 
-class ImagePlaces(NamedTuple):
+class ConvPlaces(NamedTuple):
     """Where things lie in some images, whose vectors are numbered together; spatial axes are one.
 
     Attributes:
@@ -131,7 +131,7 @@ class ImageMemory(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> ImagePlaces:
+def conv_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> ConvPlaces:
     """Places in so many images ``(groups · channels, *spatial)``."""
     channels, channel = shape[0] // geometry.groups, channel_places(geometry, shape[1:])
     positions, plane = channel.vectors, channel.size
@@ -140,7 +140,7 @@ def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) ->
     starts = image * (channels if channel.moved else shape[0]) * plane + positions[place]
     of_planes = image * plane + positions[place]
     kinds, lanes, masks = _runs(starts, count)
-    return ImagePlaces(
+    return ConvPlaces(
         images=images,
         positions=len(positions),
         taps=len(channel.offsets),
@@ -187,7 +187,7 @@ class ImageCut(NamedTuple):
     first: int
     size: int
     together: int
-    places: ImagePlaces
+    places: ConvPlaces
 
 
 @lru_cache(maxsize=256)
@@ -202,7 +202,7 @@ def image_cuts(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> t
     together = images_together(geometry, shape, images)
     whole = images // together * together
     parts = ((0, whole, together), (whole, images - whole, images - whole))
-    return tuple(ImageCut(*part, image_places(geometry, shape, part[2])) for part in parts if part[1])
+    return tuple(ImageCut(*part, conv_places(geometry, shape, part[2])) for part in parts if part[1])
 
 
 def images_together(geometry: ConvGeometry, shape: tuple[int, ...], most: int) -> int:
@@ -259,7 +259,7 @@ def _made(
     keys: int,
 ) -> ImageMemory:
     """Memory that only one thread writes to; ``keys``: of an image."""
-    places = image_places(geometry, shape, images)
+    places = conv_places(geometry, shape, images)
     codes, again = _floats(longest * TOGETHER), _floats(longest * LANES)
     deepest, pitch = -(-outputs // ROWS) * ROWS, -(-images // LANES) * LANES
     return ImageMemory(

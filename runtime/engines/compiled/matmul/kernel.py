@@ -13,7 +13,7 @@ from lhc.runtime.engines.compiled.kernels.currents import with_currents
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, finished
 from lhc.runtime.engines.compiled.kernels.products import ROWS, multiply
 from lhc.runtime.engines.compiled.kernels.tile import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
-from lhc.runtime.engines.compiled.matmul.layout import BLOCK, RowMemory
+from lhc.runtime.engines.compiled.matmul.layout import BLOCK, MatmulMemory
 from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, put, span, stored
@@ -35,7 +35,7 @@ __all__ = ["multiply_rows"]
 
 
 class RowSpans(NamedTuple):
-    """`RowMemory` and the rows; ``first`` is the number of the first one in the stream."""
+    """`MatmulMemory` and the rows; ``first`` is the number of the first one in the stream."""
 
     x: Any
     inputs: int
@@ -313,7 +313,7 @@ def multiply_rows(
     x: Floats,
     packed: PackedTiles,
     io: ConverterCodes,
-    memory: RowMemory,
+    memory: MatmulMemory,
     vectors: int,
     per_sample: int,
     first: int,

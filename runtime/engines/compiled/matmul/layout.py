@@ -9,13 +9,13 @@ from lhc.runtime.engines.compiled.kernels.tile import PackedTiles
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.counter_rng import Words
 
-__all__ = ["BLOCK", "RowMemory", "row_memory"]
+__all__ = ["BLOCK", "MatmulMemory", "matmul_memory"]
 
 BLOCK = 4 * LANES
 """Rows that meet a tile together: its weights come from far away once for all of them."""
 
 
-class RowMemory(NamedTuple):
+class MatmulMemory(NamedTuple):
     """Memory of a block of `BLOCK` rows.
 
     Attributes:
@@ -43,14 +43,14 @@ class RowMemory(NamedTuple):
     samples: Words
 
 
-def row_memory(tiles: PackedTiles) -> RowMemory:
+def matmul_memory(tiles: PackedTiles) -> MatmulMemory:
     """For one call."""
     pitch, width = (-(-int(np.diff(sizes).max()) // LANES) * LANES for sizes in (tiles.inputs, tiles.segments))
     # Rows of codes that are a power of two apart would share few lines of the cache.
     pitch += 16
     # The last rows of a block may be none: they are multiplied, and left out.
     codes, again = np.zeros(BLOCK * pitch, np.float32), np.zeros(BLOCK * pitch, np.float32)
-    return RowMemory(
+    return MatmulMemory(
         pitch,
         width,
         codes,

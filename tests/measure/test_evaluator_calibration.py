@@ -1,4 +1,4 @@
-"""Chips of a bench are calibrated each for itself, at its own time, and not on the noise that they are judged with."""
+"""Chips are calibrated each for itself, at its own time, and not on the noise that they are judged with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from lhc.conductances import Correction
 from lhc.hardware import Hardware, Pcm
 from lhc.hardware.description.sections import Compensation
-from lhc.measure import Bench
+from lhc.measure import PlacementEvaluator
 from lhc.measure.scoring import Scorer
 from lhc.measure.work_context import Block
 from lhc.onnx_io import load_model, read_graph
@@ -40,9 +40,9 @@ def normal(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(loc=0.5, size=shape).astype(np.float32)
 
 
-def bench(
+def make_evaluator(
     compensation: Compensation | None = None, t_s: float = DAY, samples: int = 64, devices: Pcm | None = None
-) -> Bench:
+) -> PlacementEvaluator:
     model = onnx.parser.parse_model(NETWORK)
     rng = np.random.default_rng(3)
     for name, shape in SHAPES.items():
@@ -55,16 +55,16 @@ def bench(
     )
     calibration = Block(0, samples, {"x": normal(9, samples, 24)}, None, f"the first {samples}")
     task = Task({"x": normal(1, 200, 24)}, None, get_metric("nmse"))
-    return Bench(opened, read_graph(opened), hardware, task, draws=4, t_s=t_s, calibration=calibration)
+    return PlacementEvaluator(opened, read_graph(opened), hardware, task, draws=4, t_s=t_s, calibration=calibration)
 
 
-def drop(of: Bench) -> float:
+def drop(of: PlacementEvaluator) -> float:
     return float(of.measure(LAYERS, range(4)).drops.mean())
 
 
 def test_chips_are_calibrated_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: corrections that are swapped between chips do more damage than none."""
-    plain, own = drop(replace(bench(), calibration=None)), drop(bench())
+    plain, own = drop(replace(make_evaluator(), calibration=None)), drop(make_evaluator())
     assert own < 0.8 * plain
     calibrated = Scorer.calibrated
 
@@ -72,12 +72,12 @@ def test_chips_are_calibrated_each_for_itself(monkeypatch: pytest.MonkeyPatch) -
         return dict(calibrated(self, executor, (draw + 1) % 4, t_s))
 
     monkeypatch.setattr(Scorer, "calibrated", swapped)
-    assert drop(bench()) > plain
+    assert drop(make_evaluator()) > plain
 
 
 def test_a_chip_is_the_same_in_any_company() -> None:
-    together = bench().measure(LAYERS, range(4)).drops
-    assert [float(bench().measure(LAYERS, range(n, n + 1)).drops[0]) for n in range(4)] == together.tolist()
+    together = make_evaluator().measure(LAYERS, range(4)).drops
+    assert [float(make_evaluator().measure(LAYERS, range(n, n + 1)).drops[0]) for n in range(4)] == together.tolist()
 
 
 def test_what_comes_before_the_analog_layers_runs_once_for_all_chips(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +90,11 @@ def test_what_comes_before_the_analog_layers_runs_once_for_all_chips(monkeypatch
         ran.append(outputs[0])
         return run_session(session, outputs, feeds, label)
 
-    one = bench()
+    one = make_evaluator()
     _ = one.digital_score
     monkeypatch.setattr("lhc.runtime.placed_network.run_session", counted)
     one.measure(frozenset({"second"}), range(4))
-    calls, calibrating = -(-200 // one.setting.call_samples), len(one.setting.calibration_calls)
+    calls, calibrating = -(-200 // one.context.call_samples), len(one.context.calibration_calls)
     assert ran.count("r") == calls + calibrating
     assert ran.count("y") == 4 * calls
 
@@ -102,10 +102,10 @@ def test_what_comes_before_the_analog_layers_runs_once_for_all_chips(monkeypatch
 def test_read_noise_of_inference_is_not_calibrated_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: a calibration that reads with the noise of inference looks better than a machine can be."""
     loud = Pcm(read_noise_scale=4.0)
-    honest, frozen = drop(bench(devices=loud)), drop(replace(bench(devices=loud), frozen=True))
+    honest, frozen = drop(make_evaluator(devices=loud)), drop(replace(make_evaluator(devices=loud), frozen=True))
     assert frozen < 0.85 * honest
     monkeypatch.setattr("lhc.runtime.calibration.chip_outputs._numbers", lambda hardware, calls: range(1))
-    assert drop(bench(devices=loud)) == frozen
+    assert drop(make_evaluator(devices=loud)) == frozen
 
 
 WHEN = {
@@ -119,7 +119,9 @@ WHEN = {
 def test_the_later_the_calibration_the_better_after_a_year() -> None:
     """Columns drift each in its own way; a gain for the tile does not see that."""
     drifting = Pcm(drift_scale=2.0)
-    drops = {when: drop(bench(WHEN[when], YEAR, devices=drifting)) for when in ("programming", "age", "readout")}
+    drops = {
+        when: drop(make_evaluator(WHEN[when], YEAR, devices=drifting)) for when in ("programming", "age", "readout")
+    }
     assert list(drops) == sorted(drops, key=lambda when: -drops[when])
     assert drops["programming"] > 1.3 * drops["readout"]
 
@@ -127,13 +129,13 @@ def test_the_later_the_calibration_the_better_after_a_year() -> None:
 @pytest.mark.parametrize(("when", "at"), [("programming", 0.0), ("age", 3600.0), ("period", 2e7)])
 def test_chips_are_corrected_by_what_held_at_that_time(when: str, at: float) -> None:
     """At the time of the calibration, they are those that are calibrated whenever they are read."""
-    then, readout = bench(WHEN[when], at), bench(WHEN["readout"], at)
+    then, readout = make_evaluator(WHEN[when], at), make_evaluator(WHEN["readout"], at)
     assert drop(then) == drop(readout)
     later = [one.measure(LAYERS, range(1), t_s=YEAR).drops[0] for one in (then, readout)]
     assert later[0] != later[1]
 
 
 def test_results_are_kept_apart_by_what_calibrates() -> None:
-    some = bench()
-    benches = (some, bench(samples=32), replace(some, frozen=True), replace(some, calibration=None))
-    assert len({repr(one.kept.placed(LAYERS)) for one in benches}) == 4
+    some = make_evaluator()
+    evaluators = (some, make_evaluator(samples=32), replace(some, frozen=True), replace(some, calibration=None))
+    assert len({repr(one.kept.placed(LAYERS)) for one in evaluators}) == 4
