@@ -1,4 +1,4 @@
-"""What a pass is, and what a pipeline is.
+"""Passes and pipelines: a pass decides about a plan, a pipeline runs steps in order.
 
 A pass is a frozen dataclass; its fields are its options. ``run`` takes facts (the graph) and decisions (the plan)
 and returns new decisions; neither argument is changed. A search strategy is a pass that is given a `Judge`.
@@ -35,7 +35,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass returns.
+    """The plan after a pass, and its notes.
 
     Attributes:
         fallbacks: for strategies, safer analog sets to step back to, the nearest first.
@@ -71,17 +71,17 @@ class Step(Protocol[S]):
 
     @property
     def name(self) -> str:
-        """What errors, timings and the printed pipeline call it."""
+        """Name in errors, timings and the printed pipeline."""
         ...
 
     @property
     def requires(self) -> frozenset[str]:
-        """What must be known before it."""
+        """Facts that must be known before this step."""
         ...
 
     @property
     def ensures(self) -> frozenset[str]:
-        """What is known after it."""
+        """Facts that are known after this step."""
         ...
 
     def apply(self, state: S) -> S:
@@ -103,7 +103,7 @@ class Pipeline(Generic[S]):
 
     @property
     def requires(self) -> frozenset[str]:
-        """What must be known before it: what its steps require and neither an earlier one ensures nor is given."""
+        """Facts required by its steps that no earlier step ensures and that are not given."""
         known, missing = set(self.given), set[str]()
         for step in self.steps:
             missing |= step.requires - known
@@ -112,7 +112,7 @@ class Pipeline(Generic[S]):
 
     @property
     def ensures(self) -> frozenset[str]:
-        """What is known after it."""
+        """Facts that are known after this step."""
         return self.given.union(*(step.ensures for step in self.steps))
 
     def checked(self) -> "Pipeline[S]":

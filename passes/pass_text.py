@@ -65,7 +65,7 @@ def strategy_class(given: object) -> type[Strategy]:
 
 
 def _named(text: str, group: str, flag: str) -> tuple[object, str]:
-    """What a text names, and its options as they are written."""
+    """The class that a text names, and its options as written."""
     name, brace, rest = text.partition("{")
     name = name.strip()
     if ":" in name:

@@ -1,4 +1,4 @@
-"""What numbers depend on beside the inputs: code, versions, instruction set. The same ones give the same bytes."""
+"""Environment of a result: code, versions of libraries, instruction set. The same environment gives the same bytes."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

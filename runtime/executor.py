@@ -112,7 +112,7 @@ class HybridExecutor(PlacedNetwork):
         return tuple(self._layers.values())
 
     def states(self, hardware: Hardware, seed: int, draw: int, t_s: float) -> dict[str, ProgrammedMatrix]:
-        """What the tiles of one programming hold after ``t_s`` seconds, by tile set."""
+        """Programmed matrices of one draw after ``t_s`` seconds, by tile set."""
         return self.reads(hardware, seed, draw, t_s, (0,))[0]
 
     def reads(
@@ -155,7 +155,7 @@ class HybridExecutor(PlacedNetwork):
         return [found for number in numbers if (found := known[number]) is not None]
 
     def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
-        """What tiles before programming depend on, beside the weights of the model."""
+        """Key of the mapping of a layer: everything but the weights that tiles depend on before programming."""
         machine = hardware.for_layer(layer.name)
         described = machine.model_dump_json(), tuple(machine.user_code.items())
         return layer.tile_set, described, self._ranges.get(layer.name), self._copies.get(layer.name, 1)
@@ -212,7 +212,7 @@ class HybridExecutor(PlacedNetwork):
         return ProgrammedLayers(tuple(chips), together)
 
     def tile_bytes(self, tile_set: str, hardware: Hardware) -> int | None:
-        """Of a programmed tile set as products take it; None where it is too small to be made more than once."""
+        """Bytes of a programmed tile set; None where it is too small to be made more than once."""
         layer = self.tile_sets()[tile_set]
         machine, (rows, cols) = hardware.for_layer(layer.name), layer.matrix_shape
         weights = machine.held_rows(rows, self._copies.get(layer.name, 1)) * cols * layer.groups

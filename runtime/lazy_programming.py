@@ -17,7 +17,7 @@ __all__ = ["alone_on_chips", "lazily_programmed_chip", "lazy_reads"]
 def lazily_programmed_chip(
     executor: HybridExecutor, hardware: Hardware, seed: int, draw: int, t_s: float
 ) -> Mapping[str, ProgrammedMatrix]:
-    """What `HybridExecutor.states` gives."""
+    """Programmed chip whose layers are programmed when they are reached; stands in for `HybridExecutor.states`."""
 
     def made(tile_set: str) -> ProgrammedMatrix:
         return executor.reads(hardware, seed, draw, t_s, (0,), [tile_set])[0][tile_set]

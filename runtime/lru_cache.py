@@ -10,7 +10,7 @@ __all__ = ["Bank"]
 
 
 class _Held(Protocol):
-    """What takes memory."""
+    """A value that takes memory."""
 
     @property
     def nbytes(self) -> int:

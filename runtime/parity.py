@@ -111,7 +111,7 @@ def form_errors(
 
 
 def _read(nodes: Sequence[onnx.NodeProto]) -> tuple[str, ...]:
-    """What an operator and the nodes of its form read, that neither computes; a form may read what another made."""
+    """Tensors that an operator and the nodes of its canonical form read and do not compute."""
     written = {tensor for node in nodes for tensor in node.output}
     return tuple(t for node in nodes for t in (*node.input, *captured(node)) if t not in written)
 

@@ -30,7 +30,7 @@ _SMALL = 2**14
 
 
 class PlacedNetwork:
-    """What runs; the tiles are given to each run."""
+    """A network cut at its analog layers, ready to run; tiles are given to each run."""
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ class PlacedNetwork:
         return layer.run(products[layer.tile_set], activation, extra, position, corrections, following)
 
     def _extra(self, layer: "AnalogLayer", tensors: Mapping[str, Array]) -> Array | None:
-        """What a layer adds to its products."""
+        """Tensors that a layer adds to its products."""
         return next((self._tensor(name, tensors) for name in layer.digital_inputs), None)
 
     @staticmethod
@@ -281,7 +281,7 @@ class _CallOnChip:
 
 
 def _products(step: "NetworkStage | AnalogLayer", tiles: "Mapping[str, Products]") -> "dict[str, Products]":
-    """What a step multiplies by, for all calls: it may be programmed for them."""
+    """Programmed matrix of a step for all calls; it may be programmed now."""
     return {} if isinstance(step, NetworkStage) else {step.tile_set: tiles[step.tile_set]}
 
 

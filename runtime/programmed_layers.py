@@ -1,4 +1,4 @@
-"""What a programming of the tiles fixes: given to every run of an executor, which holds what a placement fixes."""
+"""Programmed layers of a placement, given to every run of an executor."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class OnDemand(Mapping[str, T]):
 
 @dataclass(frozen=True)
 class ProgrammedLayers:
-    """What the analog layers multiply by, on one or more chips.
+    """Programmed matrices of the analog layers, on one or more chips.
 
     Attributes:
         chips: per chip, by tile set; for the layers that another analog layer comes before.
@@ -55,6 +55,6 @@ class ProgrammedLayers:
         return not any(isinstance(tiles, OnDemand) for tiles in (*self.chips, self.together))
 
     def corrections_of(self, layer: str, chip: int | None = None) -> list[Correction | None] | None:
-        """Those of a layer, on one chip or all."""
+        """Corrections of a layer, on one chip or on all."""
         chips = self.corrections if chip is None else self.corrections[chip : chip + 1]
         return [corrections.get(layer) for corrections in chips] or None

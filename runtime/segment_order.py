@@ -38,7 +38,7 @@ class NetworkStage:
 
 
 def independent(layers: "tuple[AnalogLayer, ...]") -> "tuple[AnalogLayer, ...]":
-    """Those that read no output of another."""
+    """Layers that read no output of another of them."""
     written = {layer.written for layer in layers}
     return tuple(layer for layer in layers if written.isdisjoint(read_by(layer)))
 

@@ -129,7 +129,7 @@ class HybridSession:
         return names
 
     def _copies(self, placement: Plan | Iterable[str] | str | None, analog: frozenset[str]) -> dict[str, int]:
-        """Those of a plan for this machine, else what fits in the tiles that layers take anyway."""
+        """Copies of a plan for this machine, else those that fit in tiles that layers take anyway."""
         planned = placement is None or isinstance(placement, Plan)
         if planned and self.plan is not None and self.plan.hardware == self.hardware:
             return self.plan.copies

@@ -19,7 +19,7 @@ def torch_device() -> torch.device:
 
 
 def gpu_name() -> str | None:
-    """What PyTorch calls its GPU; None: it has none."""
+    """Name of PyTorch's GPU; None where there is none."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 

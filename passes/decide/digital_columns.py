@@ -68,5 +68,5 @@ class ChooseDigitalColumns(Pass):
         return chosen
 
     def _cost(self, rows: list[LayerPlan]) -> int:
-        """Of layers that share their weights."""
+        """Cost of digital columns of layers that share their weights."""
         return rows[0].parameters if self.by == "weights" else sum(row.macs for row in rows)

@@ -1,4 +1,4 @@
-"""What the user wants: which candidates are looked at, and which are fixed.
+"""Selection by the user: candidates that are looked at, and layers that are fixed.
 
 Patterns are globs on layer names, or regular expressions after ``re:`` (matched anywhere). They are tried on the paths
 of modules too, and on the paths above them: ``encoder.layer.3`` names all that is in it. Layers that share their
@@ -53,7 +53,7 @@ def match_layers(
 
 
 def _stars(pattern: str, keys: Mapping[str, tuple[str, ...]]) -> str:
-    """That patterns may have stars, with one that matches; nothing where the pattern has some."""
+    """Advice to use stars, with an example that matches; empty where the pattern has stars already."""
     if not pattern or pattern.startswith("re:") or "*" in pattern:
         return ""
     found = sum(any(fnmatchcase(k, f"*{pattern}*") for k in key) for key in keys.values())

@@ -53,6 +53,6 @@ def _depends(outputs: tuple[str, ...]) -> str:
 
 
 def _others(graph: LayerGraph, outputs: tuple[str, ...]) -> str:
-    """What would judge them."""
+    """Options that would judge these layers: the other outputs."""
     others = [name for name in graph.outputs if name not in outputs]
     return f"; --output {others[0] if len(others) == 1 else 'NAME'} judges another output" if others else ""

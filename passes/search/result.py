@@ -1,4 +1,4 @@
-"""What a search by estimate ends with: the plan, why each layer is where it is, and what to fall back to.
+"""Result of a search by estimate: the plan, a reason for each layer, and safer placements to fall back to.
 
 For latency and energy no placement is returned in which a layer costs more than it saves, conversions included, unless
 a limit or the user wants it so: what gives up a layer gives up those that paid only together with it.
@@ -96,7 +96,7 @@ def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
 
 
 def too_costly(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> dict[str, str]:
-    """What digital layers would cost more beside a placement than they save; empty where MACs are wanted."""
+    """Digital layers that would cost more on tiles than they save, beside a placement; empty where MACs are wanted."""
     here = space.unlimited.point(analog) if space.objective in _UNITS else None
     if here is None:
         return {}

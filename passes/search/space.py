@@ -138,7 +138,7 @@ class SearchSpace:
         return replace(self, high=high)
 
     def paying(self, placement: frozenset[str]) -> Point | None:
-        """What is left of a placement without layers that cost more of the objective than they save.
+        """A placement without the layers that cost more of the objective than they save.
 
         Of all placements inside it, the one with the best objective, and the least damage among equals; conversions
         are counted for all layers together. None where all of them are beyond the limits.
@@ -158,7 +158,7 @@ class SearchSpace:
         return found
 
     def changes(self, point: Point) -> Floats:
-        """What the objective changes by when one group moves to the other side, ``(groups,)``, limits aside.
+        """Change of the objective when one group moves to the other side, ``(groups,)``; limits are ignored.
 
         As `flips`, with the operators that are no products where they convert least.
         """
@@ -176,7 +176,7 @@ class SearchSpace:
         return found
 
     def measured(self, measure: Measure, variables: Floats) -> float:
-        """What a measure comes to."""
+        """Value of a linear measure at the variables."""
         return self.constants[measure] + float(self.terms[measure] @ variables)
 
     def least(self, measure: Measure, point: Point) -> float:
@@ -185,7 +185,7 @@ class SearchSpace:
         return self.constants[measure] + float(self.terms[measure][:last] @ point.variables[:last])
 
     def flips(self, point: Point, measure: Measure) -> Floats:
-        """What a measure changes by when one group moves to the other side, ``(groups,)``.
+        """Change of a measure when one group moves to the other side, ``(groups,)``.
 
         Operators that are no products keep their formats, so with conversions it may change by less.
         """
@@ -226,7 +226,7 @@ class SearchSpace:
         return np.asarray(sums + ((analog > 0) & (analog < held.sum(axis=1))) @ terms[formats : formats + tensors])
 
     def shares(self, placement: frozenset[str]) -> Floats:
-        """What is left of the damage of groups, and of what is fixed, by the further copies of a placement.
+        """Factors on the damage of groups, and of fixed layers, by the extra copies of a placement.
 
         Returns:
             ``(groups + 1,)``: 1 without further copies.

@@ -1,4 +1,4 @@
-"""What all strategies share: their base, what a search is after, and how a plan says what was decided."""
+"""Base of the strategies: the objective of a search, its options, and how decisions are written into a plan."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -40,7 +40,7 @@ Measure = Literal["damage", "tiles", "macs", "latency", "energy"]
 
 @dataclass(frozen=True)
 class Goal:
-    """What a placement is to be good at, apart from accuracy.
+    """Objective of a placement apart from accuracy, and its limits.
 
     Attributes:
         objective: most MACs on tiles, least latency, or least energy.
@@ -86,7 +86,7 @@ NOT_MET = "with it analog as well the budget is not met"
 
 @dataclass(frozen=True)
 class Curvature:
-    """What HILAL knows of a layer: ELI and r (`lhc.passes.strategies.hilal`)."""
+    """Curvature of the loss at a layer as HILAL measures it: ELI and r (`lhc.passes.strategies.hilal`)."""
 
     eli: float
     ratio: float
@@ -94,7 +94,7 @@ class Curvature:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What a strategy may be told; each takes what it needs.
+    """Options of the strategies; each reads those that it needs.
 
     Attributes:
         together: sets of layers that the user wants to move together.

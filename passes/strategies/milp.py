@@ -49,7 +49,7 @@ _EXACT = 4
 
 @dataclass
 class _Trail:
-    """What was judged so far, and what follows from it.
+    """Placements judged so far, and the posterior that follows.
 
     Attributes:
         space: the placements, with their sensitivities.
@@ -73,7 +73,7 @@ class _Trail:
         return [placement for placement, verdict in self.judged.items() if not verdict.accepted]
 
     def belief(self) -> Belief:
-        """What is believed of the groups, and last of what is analog anyway."""
+        """Posterior of the damage of each group, the fixed layers last."""
         sensitivities = self.space.terms["damage"][: len(self.space.groups)]
         bounds = [verdict.bound for verdict in self.judged.values()]
         return believe(
@@ -99,7 +99,7 @@ def _with_fixed(chosen: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _Aim:
-    """What a judgement is hoped to bring.
+    """Expected gain of judging a placement.
 
     Attributes:
         belief: in the drops of groups, and last of what is analog anyway.
@@ -116,12 +116,12 @@ class _Aim:
     any_gain: bool
 
     def worth(self, values: Floats) -> Floats:
-        """What accepted placements with such values are worth, from 0: no better, to 1."""
+        """Worth of accepted placements with these objective values: 0 is no better than the best so far, 1 the most."""
         gains = self.worst - values
         return np.where(gains > self.step, 1.0 if self.any_gain else gains / self.most, 0.0)
 
     def promises(self, here: Floats, values: Floats) -> Floats:
-        """What placements are worth times the chance that they are accepted.
+        """Expected worth of placements: worth times the chance of being accepted.
 
         Args:
             here: the share of their damage that groups do, and last what is analog anyway,

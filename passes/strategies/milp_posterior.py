@@ -1,4 +1,4 @@
-"""What a search believes of drops, by estimate and by what was judged: a normal distribution over sums of layers.
+"""Posterior of drops: a normal distribution over sums of layer damages, given estimates and judged placements.
 
 Before anything is judged, the drop of a group of layers is its sensitivity times a factor that no one knows yet: it
 is taken from the first placement that is judged, give or take all of it, and every group may differ from that by half.
@@ -97,7 +97,7 @@ def _surplus(drop: Floats, scale: float) -> Floats:
 def believe(
     sensitivities: Floats, placements: Sequence[Floats], bounds: Sequence[float], limit: float, grain: float = 0.0
 ) -> Belief:
-    """What is believed after some placements were judged.
+    """Posterior after some placements were judged.
 
     Args:
         sensitivities: of the groups, ``(groups,)``.

@@ -53,7 +53,7 @@ def _found(
 
 
 def thinned(placements: Sequence[Placement], value: Callable[[Placement], float]) -> list[Placement]:
-    """Those that are each better than the one before by a step, and the best, which may be a smaller one.
+    """Placements that each improve on the one before by at least a step, and the best one.
 
     Args:
         placements: the safest first.

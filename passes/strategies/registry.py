@@ -51,7 +51,7 @@ def strategy_of(strategy: str | type[Strategy]) -> type[Strategy]:
 
 
 def default_objective(strategy: type[Strategy], graph: LayerGraph, hardware: Hardware) -> Objective:
-    """What a placement is to be best at where the user does not say: least energy, where it can be told.
+    """Default objective: least energy where the machine has costs.
 
     Most MACs on tiles where the machine has no costs, where the file does not tell the sizes of its layers, and for
     strategies that go by neither latency nor energy.

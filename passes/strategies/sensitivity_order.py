@@ -59,7 +59,7 @@ def _rest_first(order: Sequence[Group], plan: Plan) -> list[Group]:
 
 
 def _damages(space: SearchSpace) -> Floats:
-    """Of the groups, with the copies of all layers together; fewer layers leave more tiles for copies."""
+    """Damage of the groups with the copies that all layers together leave room for; fewer layers leave more."""
     everything = space.fixed.union(*space.groups)
     return np.asarray(space.terms["damage"][: len(space.groups)] * space.shares(everything)[:-1])
 
@@ -81,7 +81,7 @@ class SensitivityOrder(Strategy):
 
     @classmethod
     def judgements(cls, groups: int) -> int:
-        """Of the bisection, all layers first, and one behind where it ends."""
+        """Judgements of the bisection: all layers first, and one more behind its end."""
         return min(2 + math.ceil(math.log2(STEPS + 1)), (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:

@@ -51,7 +51,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What a layer puts out before its bias, over samples and positions, weighted by `_weights`.
+    """Moments of a layer's outputs before the bias, over samples and positions, weighted by `_weights`.
 
     Attributes:
         mean: per output, ``(groups · outputs,)``.
@@ -84,7 +84,7 @@ class _Sums:
         self._second = self._second + second
 
     def _of(self, values: Array, part: slice, weights: npt.NDArray[np.float64]) -> tuple[Floats, Floats, Floats]:
-        """Of some outputs: what is taken off all their values, and the sums of the rest and of its squares."""
+        """Shift of some outputs, and sums of the shifted values and of their squares."""
         some = values[:, part]  # which lies apart: all of them as float64, or put together, are large
         wide = some.astype(np.float64, order="C").reshape(*some.shape[:2], weights.shape[1])
         # A mean of the first values keeps the squares small against their differences.
@@ -94,7 +94,7 @@ class _Sums:
         return shift, first, (np.square(wide, out=wide) @ weights[:, :, None])[:, :, 0]
 
     def moments(self) -> Moments:
-        """Of all that was taken."""
+        """Moments of everything that was added."""
         assert self._shift is not None
         total = np.where(self._total > 0, self._total, 1.0)
         mean, square = self._first / total, self._second / total
@@ -120,7 +120,7 @@ def _weights(layer: AnalogLayer, activation: Array, feeds: Mapping[str, Array]) 
 
 
 def correction(chip: Moments, digital: Moments, scales: bool) -> Correction:
-    """What gives a chip's outputs the digital network's moments.
+    """Gain and offset that give a chip's outputs the moments of the digital network.
 
     Args:
         chip: of its outputs.
@@ -188,7 +188,7 @@ def calibrated(
 
 
 def _numbers(hardware: Hardware, calls: Sequence[Call]) -> range:
-    """Of the reads that take part in a calibration."""
+    """Numbers of the reads that take part in a calibration."""
     return range(1, min(hardware.compensation.reads, len(calls)) + 1)
 
 
@@ -297,5 +297,5 @@ def _most_samples(calls: Sequence[Call]) -> int:
 
 
 def _tensors(layer: AnalogLayer) -> tuple[str, ...]:
-    """What moments are computed from."""
+    """Names of the tensors that moments are computed from."""
     return layer.activation, layer.output, *layer.digital_inputs

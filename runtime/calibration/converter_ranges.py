@@ -79,7 +79,7 @@ class _Magnitudes:
         return tuple(np.quantile(values, places).tolist()) if values.size else (0.0,) * count
 
     def quantile(self, quantile: float) -> float:
-        """Of all; 1 where there were none but zeros."""
+        """Quantile of all recorded values; 1 where all were zero."""
         values = torch.cat(self._seen).numpy() if self._seen and quantile < 1 else np.zeros(0, np.float32)
         found = float(np.quantile(values, quantile)) if values.size else 0.0
         return found or self._greatest or 1.0
@@ -192,7 +192,7 @@ class ColumnRecorder(AdcRecorder):
 
 
 def _driven(x: Tensor, dac: Dac, input_range: float | None) -> Iterator[Tensor]:
-    """What the DAC makes of vectors ``(groups, inputs, vectors)``, slice by slice, in units of the full scale."""
+    """DAC outputs for vectors ``(groups, inputs, vectors)``, slice by slice, in units of the full scale."""
     scale = x.new_tensor(1.0 if input_range is None else input_range)
     if dac.scaling == "abs_max":
         peaks = x.abs().amax(dim=1, keepdim=True)

@@ -1,1 +1,1 @@
-"""What multiplies by programmed tiles: one definition on aihwkit's arithmetic, and one fast path that is compiled."""
+"""Engines that multiply by programmed tiles: ``aihwkit``, the definition, and ``fast``, compiled."""

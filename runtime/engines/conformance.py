@@ -120,7 +120,7 @@ class _Watched:
 
     @property
     def _fast_outputs(self) -> int:
-        """Of all groups."""
+        """Outputs of all groups by the engine ``fast``."""
         return self._state.outputs * self._state.groups
 
     def _compare(self, x: Tensor, geometry: ConvGeometry | None, position: Position, use: int) -> None:

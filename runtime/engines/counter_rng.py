@@ -51,7 +51,7 @@ def normal_levels(std: float, count: int = LEVELS) -> Floats:
 
 @lru_cache(maxsize=64)
 def deviate_terms(std: float) -> Floats:
-    """What `deviates` takes for a standard deviation: coefficients of its polynomials, ``(5 · 16,)``."""
+    """Coefficients of the polynomials of `deviates` for a standard deviation, ``(5 · 16,)``."""
     levels = -normal_levels(1.0)[: 2**15].astype(np.float64)
     terms = np.zeros((_TERMS, OCTAVES))
     for octave in range(OCTAVES):
@@ -84,7 +84,7 @@ def threefry(k0: Any, k1: Any, x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def deviate_table(terms: Floats) -> Floats:
-    """What `deviates` gives for all upper halves of a word, ``(65536,)``."""
+    """Deviates for all upper halves of a word, ``(65536,)``."""
     upper = np.arange(2**16)
     tail = np.asarray((upper & 0x7FFF) << 1 | 1, np.float32)
     octave = tail.view(np.uint32) >> 23 & (OCTAVES - 1)

@@ -52,7 +52,7 @@ def noise_streams(matrix: ProgrammedMatrix, seed: int, draws: Sequence[int]) -> 
 
 
 def row_address(use: int, row: int) -> int:
-    """Of a row of tiles (of a read of it, where inputs are driven in slices) in a stream: 12 bits each."""
+    """Address of a row of tiles in a stream, and of its read where inputs are sliced: 12 bits each."""
     return (use << 12) + row
 
 
@@ -98,7 +98,7 @@ class OutputPlaces:
 
     @classmethod
     def of(cls, matrix: ProgrammedMatrix, blocks: bool) -> "OutputPlaces":
-        """Those of a matrix; ``blocks``: see `by_rows`."""
+        """Output places of a matrix; ``blocks`` as in `by_rows`."""
         segments = segments_of(matrix)
         group, segment = np.nonzero(np.diff(segments))
         pairs = list(zip(group, segment, strict=True))

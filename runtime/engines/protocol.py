@@ -1,4 +1,4 @@
-"""What an engine is, and what it makes: products with one matrix as several chips hold it."""
+"""Protocol of an engine: products with one matrix as several chips hold it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,7 +17,7 @@ __all__ = ["ChipsMatrix", "Digital", "Engine", "Products"]
 
 
 class Digital(NamedTuple):
-    """What is digital about an operator: outputs become ``gain · y + offset``, then a bias is added.
+    """Digital rest of an operator: outputs become ``gain · y + offset``, then a bias is added.
 
     Attributes:
         numbers: gain, offset and bias of every output, ``(chips, 3, groups · outputs)`` as one line.
@@ -40,7 +40,7 @@ class Digital(NamedTuple):
 
 
 class Products(Protocol):
-    """What multiplies: the tiles of one or more chips, or something that stands in for them."""
+    """Products by the tiles of one or more chips, or by something that stands in for them."""
 
     @property
     def chips(self) -> int:
@@ -83,7 +83,7 @@ class ChipsMatrix(Products, Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Of the weights that products take."""
+        """Bytes of the weights that products read."""
         ...
 
     def alone(self, chip: int) -> "ChipsMatrix":

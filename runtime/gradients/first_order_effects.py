@@ -1,4 +1,4 @@
-"""What noise of analog layers does to a network's answers, to first order, for all layers in one backward pass.
+"""First-order effect of the noise of all analog layers on a network's answers, in one backward pass.
 
 A direction v at the scored output gives the gradient g at the output z of every layer. An error d of z moves the answer
 along v by Σ g·d, which `NoisyProduct` sums for the errors of the emulated tiles.
@@ -233,7 +233,7 @@ class LayerEffects:
         return {name: tensor.detach() for name, tensor in tensors.items()}, gradients
 
     def _tensors(self, feeds: Mapping[str, Array], products: Sequence[DifferentiableProduct]) -> dict[str, Tensor]:
-        """What is needed of the digital network's tensors; the scored output with samples first under `_SCORED`."""
+        """Tensors of the digital network that are needed; the scored output, samples first, is under `_SCORED`."""
         found = self._network(feeds, self._needed(products))
         return {**found, _SCORED: with_samples_first(found[self._output], self._sample_axis)}
 

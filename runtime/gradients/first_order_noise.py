@@ -275,7 +275,7 @@ class NoisyProduct:
 def _adc_offsets(
     chips: Sequence[ProgrammedMatrix], scales: Floats, block_of_row: Sequence[int], device: torch.device
 ) -> Tensor | None:
-    """What ADCs add to the outputs of a vector of scale 1, ``(draws, row splits, groups · outputs)``; None: nothing.
+    """ADC offsets on outputs of a vector of scale 1, ``(draws, row splits, groups · outputs)``; None: no offsets.
 
     Args:
         chips: per draw.
@@ -304,7 +304,7 @@ def _moved_by_offsets(squares: Tensor, at_output: Tensor, offsets: Tensor) -> Te
 
 
 def _output_scales(chip: ProgrammedMatrix) -> npt.NDArray[np.float64]:
-    """What one unit of a tile's output is worth, ``(row splits, groups · outputs)``."""
+    """Value of one unit of a tile's output, ``(row splits, groups · outputs)``."""
     return np.stack([np.concatenate([tile.scales * tile.gain for tile in row]) for row in chip.tiles]).astype(
         np.float64
     )

@@ -185,7 +185,7 @@ class DifferentiableModel(nn.Module):
         return {name: value for name, value in zip(node.output, results, strict=False) if name}
 
     def _branch(self, operator: Operator, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """What the branch of an If computes that its condition chooses."""
+        """Outputs of the branch of an If that its condition chooses."""
         chosen = "then_branch" if bool(values[operator.node.input[0]].reshape(-1)[0]) else "else_branch"
         body = dict(subgraphs(operator.node))[chosen]
         seen = {**values, **{name: made_here(value) for name, value in _tensors(body.initializer)}}

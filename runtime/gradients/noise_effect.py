@@ -1,4 +1,4 @@
-"""What errors of a layer do to the answer of its network."""
+"""Effect of a layer's errors on the answer of its network."""
 
 from dataclasses import dataclass
 

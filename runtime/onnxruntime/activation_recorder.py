@@ -56,7 +56,7 @@ class Observed:
         self._session = create_session(proto, model.label, packs) if self._wanted else None
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """What is fed, and what is wanted of the rest, by name; stored tensors are not among them."""
+        """Fed and recorded tensors of a call, by name, stored ones excepted."""
         found: Sequence[Array] = ()
         if self._session is not None:
             found = run_session(self._session, self._wanted, feeds, self._label)

@@ -52,7 +52,7 @@ class Correcting(Protocol):
         ...
 
     def found(self) -> Correction | None:
-        """From all calls; None: none."""
+        """Correction found from all calls; None where there is none."""
         ...
 
 

@@ -121,7 +121,7 @@ def _status(path: Path) -> int | str:
 
 
 def cause_of_death(status: int) -> str | None:
-    """What an exit status says: negative after a signal, a large number after a crash on Windows."""
+    """Cause of death by exit status: negative after a signal, a large number after a crash on Windows."""
     if status == _OUT_OF_MEMORY:
         return "takes more memory than its size allows"
     if 0 <= status < _OUT_OF_MEMORY:

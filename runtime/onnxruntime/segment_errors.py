@@ -1,4 +1,4 @@
-"""Whose fault it is that a digital segment fails: the samples', the analog layers' before it, or the cut's."""
+"""Attribution of a failing digital segment: to samples, to analog layers before it, or to the cut."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

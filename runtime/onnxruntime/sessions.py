@@ -196,7 +196,7 @@ def must_run(proto: onnx.ModelProto, label: str) -> None:
 
 
 def _hint(proto: onnx.ModelProto) -> str:
-    """What stock onnxruntime may not know: operators of other domains, products of bfloat16."""
+    """Hint at what stock onnxruntime may not support: operators of other domains, products of bfloat16."""
     own = {function.domain for function in proto.functions} | _DOMAINS
     found = dict.fromkeys(f"{node.domain}::{node.op_type}" for node in proto.graph.node if node.domain not in own)
     if found:
@@ -238,7 +238,7 @@ def _whose_index(why: str, feeds: Mapping[str, object]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """What it says first, and what stands below: a list that it announces, or which sizes do not fit."""
+    """First line of an error, with the list or the sizes that it announces."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     line = " ".join([lines[0], *(one for one in lines[1:] if lines[0].endswith(":") or one.startswith("index: "))])
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", line)[:500]

@@ -166,7 +166,7 @@ class AnalogLayer(ABC):
     def _digital(
         self, matrix: Products, extra: Array | None, corrections: Sequence[Correction | None] | None
     ) -> Digital | None:
-        """What `completed` does, where what multiplies does it as well; None: it does not."""
+        """Digital rest for an engine that applies it itself; None where the engine does not."""
         known = [c for c in corrections or () if c is not None]
         if not matrix.completes or not self._takes(extra) or 0 < len(known) < matrix.chips:
             return None
@@ -186,7 +186,7 @@ class AnalogLayer(ABC):
         return False
 
     def completed(self, output: Array, extra: Array | None, correction: Correction | None) -> Array:
-        """What is digital about the operator: a chip's correction of its products, then its bias."""
+        """Outputs with a chip's correction and then the bias."""
         if correction is not None:
             gain, offset = (self.form.per_output(v, output.ndim) for v in (correction.gain, correction.offset))
             output = output * gain

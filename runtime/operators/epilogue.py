@@ -1,4 +1,4 @@
-"""What is computed where an analog convolution stores its outputs: the addition and the activation right behind it.
+"""Epilogue of an analog convolution: the addition and the activation right behind it.
 
     y = min(max(convolution + addend, low), high)
 
@@ -66,7 +66,7 @@ class Following:
         return self.addend is None or (self.addend.shape == shape and self.addend.dtype == np.float32)
 
     def after(self, digital: "Digital") -> "Digital":
-        """What a kernel does with an output."""
+        """Epilogue of an output in a kernel."""
         given = np.zeros(0, np.float32) if self.addend is None else self.addend
         addend = np.require(given, requirements=["C", "A", "W"]).reshape(-1)  # else kernels are compiled once more
         low, high = np.float32(self.epilogue.low), np.float32(self.epilogue.high)
@@ -97,7 +97,7 @@ class Following:
 def epilogues(
     graph: LayerGraph, nodes: Mapping[str, onnx.NodeProto], analog: frozenset[str], constants: Constants
 ) -> dict[str, Epilogue]:
-    """Those of the analog layers of a placement, by layer.
+    """Epilogues of the analog layers of a placement, by layer.
 
     Args:
         graph: the placement's, whose outputs are all that is asked for.
@@ -154,7 +154,7 @@ def _other(node: onnx.NodeProto, tensor: str) -> str | None:
 
 
 def _bounds(node: onnx.NodeProto, constants: Constants) -> tuple[float, float] | None:
-    """Of an activation; None where it is none, or its bounds are not known."""
+    """Bounds of an activation; None where it is none, or its bounds are not known."""
     if node.op_type == "Relu":
         return 0.0, np.inf
     if node.op_type != "Clip" or any(name and name not in constants for name in node.input[1:]):

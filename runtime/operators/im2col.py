@@ -60,7 +60,7 @@ def window_peaks(x: Tensor, geometry: ConvGeometry) -> Tensor:
 
 
 def _greatest(values: Tensor, axis: int, taps: int, step: int) -> Tensor:
-    """Of so many values, so far apart, from every one on along an axis; pairs of windows make windows twice as long."""
+    """Greatest of ``taps`` values ``step`` apart, from every position along an axis, by doubling windows."""
     reach = 1
     while reach < taps:
         more = min(reach, taps - reach)

@@ -1,4 +1,4 @@
-"""What shapes a product takes: checked before compiled loops, which do not look where they read, are given its input.
+"""Shapes that a product takes, checked first since compiled loops read without bounds checks.
 
 onnxruntime refuses the same. A network whose axes have names instead of sizes can be given anything.
 """
@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 
 class OperandShapes:
-    """Of one Conv, Gemm or MatMul with a constant weight."""
+    """Shapes of the operands of one Conv, Gemm or MatMul with a constant weight."""
 
     def __init__(self, form: Product, layer: Layer) -> None:
         """Look at the product.

@@ -1,4 +1,4 @@
-"""What multiplies, and products that are computed in units of samples by what cannot begin anywhere in its noise.
+"""Products computed in whole units of samples, for engines whose noise cannot begin anywhere.
 
 A *unit* is a fixed number of samples, the last one padded with zeros. It depends on the layer's shape only, so results
 depend neither on how the caller batches samples nor on order or memory.
@@ -35,7 +35,7 @@ def _samples_per_unit(vectors_per_sample: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _UnitPart:
-    """What a call holds of one unit.
+    """Part of a unit of samples that one call holds.
 
     Attributes:
         items: the full unit; what the call does not hold of it is zero.

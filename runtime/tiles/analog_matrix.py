@@ -73,7 +73,7 @@ class _Stream:
         self.reseed(device_seed(self.seed, self.devices, self.draw, purpose, *indices))
 
     def entropy(self, purpose: Purpose, *indices: int) -> np.random.SeedSequence:
-        """What numpy's generators are seeded from."""
+        """Entropy of numpy's generators for a purpose."""
         return device_entropy(self.seed, self.devices, self.draw, purpose, *indices)
 
 
@@ -107,11 +107,11 @@ class AnalogMatrix:
         self._by_cell = hardware.faults.any and of_pairs
 
     def read(self, seed: int, draw: int, t_s: float, number: int = 0) -> ProgrammedMatrix:
-        """What the tiles hold as one read finds it; arguments as of `reads`."""
+        """Matrix held by the tiles at one read; arguments as for `reads`."""
         return self.reads(seed, draw, t_s, (number,))[0]
 
     def reads(self, seed: int, draw: int, t_s: float, numbers: Sequence[int]) -> list[ProgrammedMatrix]:
-        """What the tiles hold, as each of some reads finds it; devices are programmed once for all of them.
+        """Matrices held by the tiles at each of some reads; devices are programmed once for all of them.
 
         Args:
             seed: of the run.
@@ -194,7 +194,7 @@ class AnalogMatrix:
         return _Programmed(weights, drift, read_out, read_out.baseline())
 
     def _held(self, weights: Tensor, chip: ChipTile | None) -> Floats:
-        """What a tile holds whose healthy devices hold these weights."""
+        """Weights of a tile with its faults, from those that healthy devices hold."""
         held: Floats = weights.numpy()
         return held if chip is None or self._by_cell else chip.held(held)
 

@@ -1,4 +1,4 @@
-"""What circuits do to a product beside DAC, weights and ADC of aihwkit's torch tile: every effect, once.
+"""Circuit effects on a product that aihwkit's torch tile does not have: each is one function here.
 
 Tensors are in units of the full scale: inputs x as the DAC makes them, ``(groups, inputs, vectors)``; weights w,
 ``(chips, groups, outputs, inputs)``; products, ``(chips, groups, outputs, vectors)``. What is no number stays none.
@@ -39,7 +39,7 @@ def driven_slice(x: Tensor, read: int, slices: InputSlices, step: float) -> Tens
 
 
 def ir_drop_loss(x: Tensor, weights: Tensor, currents: Currents) -> Tensor:
-    """What is lost of products along the wires of columns, of which row 0 is the farthest from the ADC.
+    """IR drop: loss of products along the wires of columns; row 0 is the farthest from the ADC.
 
     ``ir_drop · c(a) · Σ w_j x_j (1 - (1 - j / n)²)`` with ``a = n / ir_drop_g_ratio · Σ |w_j| |x_j|`` and
     ``c(a) = a (0.5 + a (0.05 a - 0.2))``: the steady state of Rasch et al., Nat. Commun. 14, 5282 (2023), as aihwkit's
@@ -81,7 +81,7 @@ def widened(noise: Tensor, products: Tensor, cell_mismatch: float) -> Tensor:
 
 
 def mismatched(products: Tensor, step: float, levels: list[list[Floats]]) -> Tensor:
-    """What ADCs give whose capacitors are not all alike, see `lhc.hardware.converters.adc_mismatch`.
+    """ADC outputs with mismatched capacitors (`lhc.hardware.converters.adc_mismatch`).
 
     Args:
         products: with noise.

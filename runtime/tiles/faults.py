@@ -59,7 +59,7 @@ class Lines:
 
 @dataclass(frozen=True, eq=False)
 class TileFaults:
-    """What is wrong with a tile, or with the part of it that a matrix lies on.
+    """Faults of a tile, or of the part of it that a matrix lies on.
 
     Attributes:
         positive, negative: conductance above g_min that the cell of a pair is stuck at, in units of g_max - g_min, NaN
@@ -81,7 +81,7 @@ class TileFaults:
     two_sided: bool = False
 
     def on(self, chosen: Lines) -> "TileFaults":
-        """Of the lines that a matrix lies on."""
+        """Faults of the lines that a matrix lies on."""
         first = self.positive.shape[1] // self.pairs * np.arange(self.pairs)
         cells = np.ix_(chosen.columns, (first[:, None] + chosen.rows).ravel())
         offset = None if self.offset is None else self.offset[chosen.columns]
@@ -89,7 +89,7 @@ class TileFaults:
         return replace(self, positive=positive, negative=negative, gain=self.gain[chosen.columns], offset=offset)
 
     def held(self, weights: Floats, full: float) -> Floats:
-        """What a tile holds whose healthy cells hold these weights, one-sided, ``(outputs, inputs)``.
+        """One-sided weights of a tile with faults, from those of healthy cells, ``(outputs, inputs)``.
 
         Args:
             weights: in units of the full scale, as the result is.
@@ -110,7 +110,7 @@ class TileFaults:
         return np.asarray(values.reshape(len(values), self.pairs, -1).mean(1), np.float32)
 
     def later(self, lasting: float) -> tuple[Floats, Floats]:
-        """What stuck cells of both sides weigh beside healthy ones that have drifted; NaN where cells are healthy."""
+        """Weights of stuck cells of both sides beside drifted healthy ones; NaN where cells are healthy."""
         positive, negative = ((side + self.least) / lasting - self.least for side in (self.positive, self.negative))
         return positive, negative
 
@@ -135,11 +135,11 @@ class ChipTile:
     full: float
 
     def held(self, weights: Floats) -> Floats:
-        """What it holds where healthy cells would hold these weights, ``(outputs, inputs)``."""
+        """Weights with faults, from those of healthy cells, ``(outputs, inputs)``."""
         return self.faults.held(weights, self.full)
 
     def joined(self, positive: Floats, negative: Floats) -> Floats:
-        """What it holds where healthy cells would hold this, see `TileFaults`."""
+        """Weights with faults, from both sides of healthy cells (`TileFaults`)."""
         return self.faults.joined(positive, negative, self.full)
 
 
@@ -266,7 +266,7 @@ def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, rem
 
 
 def targets(faults: TileFaults, weights: Floats, inputs: Integers, lasting: float) -> Floats:
-    """What devices are programmed to where the controller knows which cells are stuck, ``(outputs, inputs)``.
+    """Programming targets where the controller knows which cells are stuck, ``(outputs, inputs)``.
 
     Args:
         faults: of the lines that the matrix lies on, as far as they are known.

@@ -1,4 +1,4 @@
-"""What aihwkit's drift compensations read out of a tile: ``forward`` of their read-out vectors, through the ADC.
+"""Read-out for aihwkit's drift compensations: ``forward`` of their read-out vectors, through the ADC.
 
 DAC, noise and ADC are aihwkit's own (``AnalogMVM``). Added here are what its torch tile lacks: currents
 (`lhc.hardware.circuits.currents`), offsets and unequal steps of ADCs, unipolar ADCs, and columns that are not read. The
@@ -157,12 +157,12 @@ class TileReadOut:
         return found
 
     def baseline(self) -> Tensor:
-        """What the compensation remembers of a tile after programming."""
+        """Baseline of the compensation: its read-out right after programming."""
         found: Tensor = self.rpu_config.drift_compensation.init_baseline(self)
         return found
 
     def gain(self, baseline: Tensor) -> Tensor:
-        """What outputs are multiplied by now, one number or ``(outputs,)``."""
+        """Gain of the compensation now: one number or ``(outputs,)``."""
         found: Tensor = self.rpu_config.drift_compensation.apply(self._forward_drift_readout_tensor(), baseline)
         return found
 
@@ -174,6 +174,6 @@ def _unit(size: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _greatest_code(resolution: float, bound: float) -> float:
-    """What a DAC makes of 1."""
+    """DAC code of 1."""
     dac = IOParameters(inp_res=resolution, inp_bound=bound)
     return float(_ReadOutMVM._prepare_input(torch.ones(1, 1), torch.ones(1, 1), True, False, dac))

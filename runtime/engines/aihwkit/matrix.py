@@ -61,7 +61,7 @@ class _Vectors:
 
     @classmethod
     def of(cls, images: range, per_sample: int, places: int) -> "_Vectors":
-        """Of images of the stream, of which so many are a sample, with so many vectors each."""
+        """Addresses of images of the stream: images per sample, and vectors per image."""
         image = np.arange(images.start, images.stop)
         place = (image % per_sample * places)[:, None] + np.arange(places)
         return cls(np.repeat(image // per_sample, places), place.reshape(-1).astype(np.uint32))
@@ -99,7 +99,7 @@ class _Row:
     levels: list[list[Floats]] | None
 
     def alone(self, chip: int) -> "_Row":
-        """That of one of the chips."""
+        """The matrix as one of the chips holds it."""
         one = slice(chip, chip + 1)
         return replace(
             self,
@@ -140,7 +140,7 @@ class AihwkitMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Of the weights that products take."""
+        """Bytes of the weights that products read."""
         return sum(row.weights.nbytes for row in self._rows)
 
     def alone(self, chip: int) -> "AihwkitMatrix":
@@ -203,7 +203,7 @@ class AihwkitMatrix:
         return int(max(1, _VALUES[self._device.type] // values))
 
     def _products(self, vectors: Tensor, where: _Vectors, use: int, steps: bool) -> tuple[Tensor, Tensor | None]:
-        """Of vectors ``(groups, inputs, vectors)``, over all rows of tiles, ``(chips, groups, outputs, vectors)``.
+        """Products of vectors ``(groups, inputs, vectors)`` by all tiles, ``(chips, groups, outputs, vectors)``.
 
         With them, on request, what one step of the ADC is in each.
         """
@@ -242,7 +242,7 @@ class AihwkitMatrix:
         return x.clamp(min=0) if self._converters.unsigned else x
 
     def _sums(self, x: Tensor, scales: Tensor | None) -> Tensor:
-        """Of the inputs as the DAC makes them, ``(groups, 1, vectors)``."""
+        """Sums of the DAC outputs, ``(groups, 1, vectors)``."""
         sums = self._prepared(x, scales, 1.0).sum(1, keepdim=True)
         return sums if scales is None else sums * scales
 
@@ -254,7 +254,7 @@ class AihwkitMatrix:
     def _read(
         self, row: _Row, index: int, address: int, x: Tensor, scales: Tensor | None, where: _Vectors
     ) -> tuple[Tensor, Tensor | float]:
-        """What a read gives behind the ADC: of the first round in which a tile does not saturate, or of the last.
+        """ADC outputs of a read, from the first round without saturation, or from the last.
 
         With it by what inputs were divided in that round.
         """
@@ -321,7 +321,7 @@ class AihwkitMatrix:
         return torch.stack([AnalogMVM._matmul(x, chip, trans=True) for chip in weights])
 
     def _converted(self, z: Tensor, row: _Row) -> tuple[Tensor, Tensor | None]:
-        """What ADCs give, and which outputs saturate, told as if steps were alike."""
+        """ADC outputs, and which of them saturate, judged by equal steps."""
         io, bound = self._io, self._io.out_bound or float("inf")
         within, output = AnalogMVM._finalize_output(z, io)
         saturated = None
@@ -336,7 +336,7 @@ class AihwkitMatrix:
     def _noise(
         self, row: _Row, address: int, driven: Tensor, products: Tensor, where: _Vectors, round_: int
     ) -> Tensor | None:
-        """Of products, read noise of devices included."""
+        """Noise of the products, read noise of devices included."""
         converters, currents = self._converters, self._hardware.currents
         if converters.noise_sigma == currents.read_noise == 0:
             return None
@@ -361,7 +361,7 @@ class AihwkitMatrix:
 
 
 def _factor(scales: Tensor | None, reduction: float) -> tuple[Any, bool]:
-    """What inputs are multiplied by, as aihwkit computes it, in this order, and whether they are."""
+    """Factor on the inputs, in aihwkit's order of operations, and whether there is one."""
     scale = 1.0 if scales is None else 1.0 / scales
     return (scale if reduction == 1 else scale / reduction), scales is not None or reduction != 1
 
@@ -383,7 +383,7 @@ def _rows(chips: Sequence[ProgrammedMatrix], device: torch.device) -> Iterator[_
         one = rows[0][0]
 
         def joined(values: Any, rows: Sequence[Sequence[ProgrammedTile]] = rows) -> list[Floats]:
-            """Of every chip, over the outputs of its tiles."""
+            """Values of every chip, joined over the outputs of its tiles."""
             return [np.concatenate([np.asarray(values(tile)) for tile in row], axis=-1) for row in rows]
 
         weights = [np.concatenate([tile.weights for tile in row]) for row in rows]

@@ -64,7 +64,7 @@ class RowConverters:
         )
 
     def codes(self) -> ConverterCodes:
-        """What kernels take."""
+        """Converter constants in the form that kernels take."""
         deviation = self.noise
         if self.currents.any:  # the kernels' factor is that of every product, or vector
             deviation = float(self.noise > 0 or self.currents.read_noise > 0)
@@ -100,7 +100,7 @@ class RowConverters:
         return np.append(self.noise**2, read * driven).astype(np.float32)
 
     def input_codes(self, reduction: float, input_range: float | None) -> tuple[np.float32, np.float32]:
-        """From inputs to codes in a round of bound management, and the greatest code.
+        """Factor from inputs to codes in a round of bound management, and the greatest code.
 
         Where every vector has a scale of its own, the first is from inputs that it has scaled.
         """

@@ -1,4 +1,4 @@
-"""What the compiled engine takes, and how it lays out a matrix."""
+"""The engine ``fast``: machines that it takes, and how it lays out a matrix."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

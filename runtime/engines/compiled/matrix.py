@@ -86,7 +86,7 @@ class CompiledMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Of the weights that products take."""
+        """Bytes of the weights that products read."""
         return 4 * self._weights * self.chips if self._laid_out is None else self._laid_out.weights.nbytes
 
     def lay_out(self, convolves: bool) -> "CompiledMatrix":

@@ -73,7 +73,7 @@ def _variances(first: ProgrammedMatrix, io: RowConverters) -> Floats:
 
 
 def _offset(io: RowConverters, tile: ProgrammedTile) -> Floats:
-    """Of a tile's ADCs, in output codes."""
+    """Offset of a tile's ADCs, in output codes."""
     return np.zeros_like(tile.scales) if tile.offset is None else tile.offset / np.float32(io.output_step)
 
 

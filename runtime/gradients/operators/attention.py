@@ -45,7 +45,7 @@ def _rotary(op: Operator, x: Tensor, places: Tensor, cosines: Tensor, sines: Ten
 
 
 def _joined(past: Tensor | None, new: Tensor, lengths: Tensor, total: int) -> Tensor:
-    """What is kept of each sequence, up to its length, and what is new behind it; 0 behind that."""
+    """Cached values of each sequence up to its length, then the new ones, then 0."""
     if past is None:
         past = new[:, :, :0]
     every = torch.cat([past, new], dim=2)

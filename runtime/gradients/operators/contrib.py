@@ -61,7 +61,7 @@ def _attention(
 
 
 def _hidden(op: Operator, mask: Tensor, keys: int) -> Tensor:
-    """What a mask adds to scores: lengths ``(sequences,)``, or flags ``(sequences, keys)``, with queries between."""
+    """Additive form of a mask: lengths ``(sequences,)``, or flags ``(sequences, keys)``, with queries between."""
     if mask.ndim == 1:
         mask = torch.arange(keys)[None, :] < mask[:, None]
     elif mask.ndim not in (2, 3):

@@ -51,7 +51,7 @@ __all__ = [
 
 
 class TileOutputs(NamedTuple):
-    """What a group has on one tile.
+    """Outputs of a group on one tile.
 
     Attributes:
         row: of tiles.
@@ -72,7 +72,7 @@ class TileOutputs(NamedTuple):
 
 
 class Vectors(NamedTuple):
-    """Those of a block: their codes and where they begin; keys and counters of noise."""
+    """Vectors of a block: their codes, their offsets, and the keys and counters of their noise."""
 
     codes: Any
     first: Any
@@ -147,7 +147,7 @@ def _noise(
     tiles: TileSpans, one: TileOutputs, some: Vectors, weights: int, output: int, noise: Any, deviation: Any, z: Any,
     place: Any,
 ) -> Any:  # fmt: skip
-    """What is added to an output's products before they are rounded, from standard noise; currents change them."""
+    """Noise on an output's products before rounding, from standard deviates; currents change the products."""
     if tiles.silent:
         if tiles.has_currents:
             _with_currents(tiles, one.row, weights, one.inputs, some.codes, some.first, z, place)
@@ -187,7 +187,7 @@ def make_keys(tiles: TileSpans, stream: int, round_: int, block: BlockSpans) -> 
 
 @compiled(inner=True, within=True)
 def of_images(words: Any, place: int, n: int, block: BlockSpans) -> Any:
-    """Of every vector of a block its image's word; ``place`` of the first image's."""
+    """Word of the image of every vector in a block; ``place`` is that of the first image."""
     first = number(block.image, n)
     if first == number(block.image, n + LANES - 1):
         return spread_word(number(words, place + first))
@@ -198,7 +198,7 @@ def of_images(words: Any, place: int, n: int, block: BlockSpans) -> Any:
 
 @compiled(inner=True, within=True)
 def vectors_of(codes: Any, first: Any, keys: int, n: int, block: BlockSpans) -> Vectors:
-    """Of the block that begins with a vector; the keys of the images' noise begin at ``keys``."""
+    """Vectors of the block that begins with a given one; the keys of the images' noise begin at ``keys``."""
     k0, k1 = of_images(block.keys, keys, n, block), of_images(block.keys, keys + block.pitch, n, block)
     return Vectors(codes, first, k0, k1, loaded(block.counters, slot(n)))
 

@@ -1,4 +1,4 @@
-"""From images to the codes of a block of a convolution's vectors: padding, greatest magnitudes, unfolding, DAC."""
+"""im2col with the DAC: padding, greatest magnitudes, unfolding and codes of a block of vectors."""
 
 from typing import Any, NamedTuple
 
@@ -90,7 +90,7 @@ class BlockSpans(NamedTuple):
 
 @compiled(inner=True)
 def block_spans(places: ConvPlaces, memory: ImageMemory, data: Any, origin: int) -> BlockSpans:
-    """Of arrays that outlive them."""
+    """Pointers into arrays, which must outlive them."""
     return BlockSpans(
         data,
         origin,
@@ -244,7 +244,7 @@ def _input(block: BlockSpans, place: int, n: int, kind: int) -> Any:
 
 @compiled(inner=True, within=True)
 def _code(value: Any, scale: Any, factor: Any, shift: Any, limit: Any) -> Any:
-    """What the DAC makes of inputs, which are multiplied in aihwkit's order: the greatest one often lies on an edge."""
+    """DAC codes of inputs, multiplied in aihwkit's order since the greatest often lies on a rounding edge."""
     return clipped((value * scale * factor + shift) - shift, limit)
 
 

@@ -160,7 +160,7 @@ def conv_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> 
 
 
 def _runs(starts: Integers, count: int) -> tuple[Integers, Integers, Words]:
-    """Of blocks of vectors, ``count`` of which are wanted: kinds, the first vector of every run, and its lanes."""
+    """Runs of vectors in a block of ``count``: their kinds, first vectors and lanes."""
     halves, lanes = starts.reshape(-1, _HALF), np.arange(starts.size).reshape(-1, _HALF)
     follows = np.pad(np.diff(halves) == 1, ((0, 0), (1, 0))) & (lanes < count)
     run = np.cumsum(~follows & (lanes < count), axis=1) - 1

@@ -13,7 +13,7 @@ __all__ = ["LineSpans", "copy_line", "line_spans", "pad"]
 
 
 class LineSpans(NamedTuple):
-    """What `ChannelPlaces` says of lines."""
+    """Lines of a channel in memory, from `ChannelPlaces`."""
 
     lines: Any
     line_count: int
@@ -26,7 +26,7 @@ class LineSpans(NamedTuple):
 
 @compiled(inner=True)
 def line_spans(places: ChannelPlaces) -> LineSpans:
-    """Of arrays that outlive them."""
+    """Pointers into arrays, which must outlive them."""
     return LineSpans(
         span(places.lines),
         len(places.lines),

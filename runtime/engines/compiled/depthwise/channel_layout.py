@@ -57,7 +57,7 @@ def channel_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> ChannelPla
     phase = [-(-span // stride) for span, stride in zip(spans, strides, strict=True)]
 
     def placed(axes: Sequence[Integers]) -> Integers:
-        """Of all combinations of places along the axes."""
+        """Offsets of all combinations of places along the axes."""
         of_phase, inside, read = np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.bool_)
         for places, stride, number, size in zip(axes, strides, numbers, phase, strict=True):
             found = number[places % stride]

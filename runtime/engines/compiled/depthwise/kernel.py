@@ -174,7 +174,7 @@ def _read(
 
 @compiled(inner=True, within=True)
 def _output(tiles: TileSpans, own: Filter, after: AfterSpans, code: Any, top: Any) -> Any:
-    """What a code is worth, and the rest of the operator, up to where something is added."""
+    """Output value of a code, with the digital rest of the operator up to an addition."""
     vectors = top
     if not tiles.scales_vectors:
         vectors = unless_zero(top, spread(np.float32(1)), spread(np.float32(0)))

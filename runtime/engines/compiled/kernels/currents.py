@@ -1,4 +1,4 @@
-"""What currents do to the products of a block: `lhc.runtime.tiles.circuit_effects`, fused and in codes.
+"""Effects of currents on the products of a block: `lhc.runtime.tiles.circuit_effects`, fused and in codes.
 
 Numbers are as `RowConverters` gives them.
 """

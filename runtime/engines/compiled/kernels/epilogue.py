@@ -1,4 +1,4 @@
-"""What kernels do with outputs before they store them: the digital rest of the operator, and what follows it."""
+"""Epilogue of kernels: the digital rest of the operator, and what follows it, before outputs are stored."""
 
 from typing import Any, NamedTuple
 

@@ -19,7 +19,7 @@ _PARTS = 6
 
 
 class Drawn(NamedTuple):
-    """What the noise of a block of products is drawn from, and where it is put.
+    """Keys and counters of the noise of a block of products, and where it is stored.
 
     Attributes:
         terms: `lhc.runtime.engines.counter_rng.deviate_terms`.

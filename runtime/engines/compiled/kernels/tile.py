@@ -1,4 +1,4 @@
-"""What both fused kernels do with a tile beside its products: its numbers, the keys of noise, the ADC."""
+"""Work on a tile beside its products: packed numbers, keys of noise, ADC."""
 
 from typing import Any, NamedTuple
 
@@ -62,7 +62,7 @@ class PackedTiles(NamedTuple):
     variances: Floats
 
     def of_chip(self, chip: int) -> "PackedTiles":
-        """Those of one chip; views."""
+        """Tiles of one chip, as views."""
         one = slice(chip, chip + 1)
         size = self.scales[0].size
         own = slice(chip * size, (chip + 1) * size + LANES)

@@ -138,7 +138,7 @@ def _noise(
 
 @compiled(inner=True, within=True)
 def _deviation(rows: RowSpans, tiles: TileSpans, row: int, place: int, codes: Any) -> np.float32:
-    """Of the noise of a vector, where read noise is constant."""
+    """Standard deviation of a vector's noise where read noise is constant."""
     first, line = row * tiles.vector_pitch, place * rows.pitch
     variance = number(tiles.variances, first)
     for k in range(number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)):

@@ -323,7 +323,7 @@ def gathered(typing: Any, numbers: Any, place: Any, steps: Any) -> Any:
 
 @lane_intrinsic
 def looked_up(typing: Any, numbers: Any, place: Any, which: Any) -> Any:
-    """Of the 16 numbers at a place those that the lowest four bits of words name: a table of registers."""
+    """Look-up in 16 numbers by the lowest four bits of each word, held in registers."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = place_in(context, builder, values[0], values[1], _TABLE)

@@ -67,7 +67,7 @@ FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT, LANES)
 
 
 def lane_intrinsic(function: Callable[..., Any]) -> Any:
-    """What numba compiles a call of it into; the function gives types and how it is lowered."""
+    """Decorator: a numba intrinsic on lanes; the function gives its types and how it is lowered."""
     return intrinsic(function)  # its type has the argument that numba puts in front
 
 
@@ -255,7 +255,7 @@ def signed(typing: Any, a: Any, words: Any) -> Any:
 
 @lane_intrinsic
 def every_other(typing: Any, a: Any, b: Any) -> Any:
-    """Of the numbers of two vectors those in even places, and those in odd ones."""
+    """Numbers of two vectors in even places, and those in odd places."""
 
     def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         places = (ir.Constant(INTS, list(range(first, 2 * LANES, 2))) for first in range(2))
