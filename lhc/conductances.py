@@ -1,4 +1,4 @@
-"""What tiles hold once they are programmed: plain arrays, without any library of the emulation.
+"""Programmed matrices as plain arrays: tiles, conductances as weights, digital corrections.
 
 Made by the runtime from aihwkit's tiles; used by the fast engine, and by whatever else looks at programmed weights.
 """
@@ -65,7 +65,7 @@ class ProgrammedTile:
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """What one chip's outputs of one operator are corrected by, digitally: ``gain · y + offset``.
+    """Digital correction of one chip's outputs of one operator: ``gain · y + offset``.
 
     Attributes:
         gain: factor per output, ``(groups · outputs,)``.

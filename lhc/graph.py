@@ -91,7 +91,7 @@ class WeightRef:
 
 @dataclass(frozen=True)
 class TensorType:
-    """What is known of a tensor.
+    """Type of a tensor, as far as it is known.
 
     Attributes:
         shape: with one sample; a size is a name where it is symbolic, and None where it is not known.
@@ -131,7 +131,7 @@ class MatrixShape:
 
 @dataclass(frozen=True)
 class Work:
-    """What an operator multiplies, whatever it is called.
+    """Products of an operator: MACs, parameters, uses of its weights.
 
     Attributes:
         stored: its products by stored weights, each as a matrix.
@@ -177,7 +177,7 @@ class Elements:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a product stands for that is written as another operator in the file (`lhc.canonical`).
+    """Operator of the file that a canonical product was rewritten from (`lhc.canonical`).
 
     Attributes:
         node: name of the operator in the file.
@@ -256,7 +256,7 @@ class Layer:
 
     @property
     def work(self) -> Work | None:
-        """What it multiplies; None where it multiplies nothing that counts, or its sizes were not asked for."""
+        """Products of the operator; None where it has none, or its sizes were not asked for."""
         if self.counted is not None or not self.is_candidate:
             return self.counted
         if self.matrix is None:
@@ -272,7 +272,7 @@ def columns_of(name: str) -> str:
 
 
 def obstacle(layer: Layer) -> Obstacle | None:
-    """What keeps a candidate off analog tiles whatever the hardware; None if nothing does."""
+    """Obstacle that keeps a candidate off tiles of any hardware; None if there is none."""
     if layer.refusal is not None:
         return layer.refusal
     if layer.op_type in INTEGER_OPS:

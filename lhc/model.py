@@ -101,7 +101,7 @@ def in_other_file(tensor: onnx.TensorProto) -> bool:
 
 
 def external_entries(tensor: onnx.TensorProto) -> dict[str, str]:
-    """What a tensor says about its values elsewhere: ``location``, ``offset``, ``length``."""
+    """External data of a tensor: ``location``, ``offset``, ``length``."""
     return {entry.key: entry.value for entry in tensor.external_data}
 
 
@@ -286,13 +286,13 @@ class Rewritten:
 
     @property
     def branch(self) -> str:
-        """Of an If, the attribute whose body stands in its place; empty for other operators."""
+        """Branch of an If that stands in its place; empty for other operators."""
         return "" if self.control.isdigit() else self.control
 
 
 @dataclass(frozen=True, eq=False)
 class FileForm:
-    """What a file holds, where the model in memory is another form of it (`lhc.canonical`).
+    """Form of the model in the file, where the one in memory is canonical (`lhc.canonical`).
 
     Attributes:
         proto: as in the file, without its initializers, which are the first ones of the model in memory.
@@ -308,7 +308,7 @@ class FileForm:
 
     @property
     def control(self) -> dict[str, str]:
-        """What calls take: the branch of an If, the turns of a Loop or the steps of a recurrent operator, by its name.
+        """Control flow of calls: branch of an If, trip count of a Loop, steps of a recurrent operator, by name.
 
         Where the file alone tells them, they are not in it.
         """
@@ -345,7 +345,7 @@ class OnnxModel:
 
     @property
     def in_file(self) -> onnx.ModelProto:
-        """What the file holds; without its weights, where ``proto`` is another form."""
+        """The model as in the file, without its weights where ``proto`` is another form."""
         return self.proto if self.file is None else self.file.proto
 
     def as_file(self) -> onnx.ModelProto:
@@ -398,7 +398,7 @@ class OpenedModel:
 
 
 class TorchModule(Protocol):
-    """What is said here of a ``torch.nn.Module``; torch is known to the runtime and the zoo alone."""
+    """Protocol of a ``torch.nn.Module``, since this layer does not import torch."""
 
     training: bool
 

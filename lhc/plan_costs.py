@@ -1,4 +1,4 @@
-"""What a plan costs on its machine, and what the machine makes of it."""
+"""Costs of a plan on its machine, with throughput, power and area."""
 
 from lhc.costs import SystemCost, SystemFigures, cost_of, system_figures
 from lhc.graph import LayerGraph
@@ -8,7 +8,7 @@ __all__ = ["digital_cost", "plan_cost", "plan_figures"]
 
 
 def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
-    """What a plan's placement costs, per sample; None where its hardware describes no costs.
+    """Cost of a plan's placement, per sample; None where its hardware describes no costs.
 
     Raises:
         ModelError: the size of a product is not known.
@@ -18,11 +18,11 @@ def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
 
 
 def digital_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
-    """What the all-digital network costs on the plan's machine; None and raises likewise."""
+    """Cost of the all-digital network on the plan's machine; None and errors as `plan_cost`."""
     return None if plan.hardware.costs is None else cost_of(graph, frozenset(), plan.hardware)
 
 
 def plan_figures(plan: Plan, graph: LayerGraph, cost: SystemCost) -> SystemFigures:
-    """What a placement with these costs makes of its machine."""
+    """Throughput, power and area of a placement with these costs."""
     tiles = {layer.name: layer.tiles for layer in plan.layers if layer.placement == "analog"}
     return system_figures(graph, plan.hardware, cost, tiles)

@@ -16,7 +16,7 @@ _CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3, "faults": 4,
 
 
 def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indices: int) -> np.random.SeedSequence:
-    """What a generator is seeded from.
+    """Entropy of a device generator.
 
     Args:
         devices: hexadecimal number that stands for the matrix (``WeightRef.devices``).

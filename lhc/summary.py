@@ -55,7 +55,7 @@ def held_text(summary: str, outcome: Outcome | None) -> str:
 
 
 def share_of(plan: Plan) -> str:
-    """What shares of MACs are of: all of them, or those that are known."""
+    """Base of shares of MACs: all of them, or those that are known."""
     left = len(plan.uncounted)
     if not left:
         return "MACs"
@@ -63,7 +63,7 @@ def share_of(plan: Plan) -> str:
 
 
 def without_text(plan: Plan) -> str:
-    """What cost figures leave out: `` (without 2 operators that are not counted)``; empty where all are."""
+    """Operators that cost figures leave out: `` (without 2 operators that are not counted)``; empty where all are."""
     left = len(plan.uncounted)
     return f" (without {counted(left, 'operator')} that {'is' if left == 1 else 'are'} not counted)" if left else ""
 
@@ -113,7 +113,7 @@ def summary(plan: Plan, graph: LayerGraph) -> str:
 
 
 def _gain(plan: Plan, graph: LayerGraph) -> str:
-    """What the placement gains beside all digital; empty for that itself, and where no costs are known."""
+    """Gain of the placement over all digital; empty for all digital itself, and where no costs are known."""
     if not plan.analog:
         return ""
     from lhc.costs import gains

@@ -111,7 +111,7 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
 
 
 def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> dict[str, RewriteContext]:
-    """What takes the place of operators, by their names."""
+    """Canonical form of each operator that a rule rewrites, by its name."""
     rules = RULES | ON_REQUEST if dequantize else RULES
     if {identity(node) for node in model.proto.graph.node}.isdisjoint(rules):
         return {}
@@ -128,7 +128,7 @@ def _carried_plan(model: OnnxModel) -> "Plan | None":
 
 
 class _Form:
-    """What rules are told of a model."""
+    """Facts of a model that rules read: constants, shapes, producers."""
 
     def __init__(self, model: OnnxModel, rules: Mapping[tuple[str, str], str], control: Mapping[str, str]) -> None:
         self._model = model
@@ -143,7 +143,7 @@ class _Form:
         self._opset = opset_of(model.proto)
 
     def rewritten(self, node: onnx.NodeProto) -> RewriteContext | None:
-        """What takes the place of a node; None where it stays."""
+        """Nodes that take the place of a node; None where it stays."""
         where = self._rules.get(identity(node))
         if where is None:
             return None

@@ -83,7 +83,7 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]],
 
 
 def _cuttable(node: onnx.NodeProto, constants: Constants) -> tuple[Product, int] | None:
-    """What a product computes, and how many outputs it has; None where these cannot be computed apart."""
+    """A product and its number of outputs; None where the outputs cannot be computed apart."""
     operand = next(
         (place for place in (1, 0) if node.input[place : place + 1] and node.input[place] in constants), None
     )
@@ -128,12 +128,12 @@ def _split(site: RewriteContext, form: Product, digital: Array, mark: str, store
 
 
 def _shape(form: Product, weight: Array, outputs: int) -> tuple[int, ...]:
-    """Of a stored weight with so many outputs."""
+    """Shape of a stored weight with so many outputs."""
     return (outputs, *weight.shape[1:]) if form.outputs_first else (weight.shape[0], outputs)
 
 
 def _bias(site: RewriteContext, name: str, part: Array, outputs: int) -> str:
-    """What is added to these outputs; one number for all, or for all of a row, stays."""
+    """Bias of these outputs; one number for all, or for all of a row, stays."""
     value = site.constants.value(name)
     if value.ndim == 0 or value.shape[-1] != outputs:
         return name
@@ -141,7 +141,7 @@ def _bias(site: RewriteContext, name: str, part: Array, outputs: int) -> str:
 
 
 def _origins(site: RewriteContext, before: Origin | None, columns: tuple[int, ...]) -> dict[str, Origin]:
-    """What the nodes stand for: the operator of the file, or of the part of one that was split."""
+    """Origins of the nodes: the operator of the file, or of the part of one that was split."""
     whole = before or Origin(site.node.name, kind_of(site.node))
     found = {node.name: replace(whole, part=site.parts.get(node.name, "")) for node in site.nodes}
     for name, part in site.parts.items():

@@ -1,4 +1,4 @@
-"""What integers stand for: value = scale · (integer - zero point)."""
+"""Values of quantised integers: value = scale · (integer - zero point)."""
 
 import numpy as np
 from onnx import TensorProto
@@ -58,7 +58,7 @@ def matrix_values(site: RewriteContext, weight: int, scale: int | None, zero: in
 
 
 def floats_of(site: RewriteContext, index: int) -> str:
-    """What an input stands for, whose scale and zero point follow it.
+    """Dequantised input, whose scale and zero point follow it.
 
     Not by DequantizeLinear: between that and QuantizeLinear, onnxruntime quantises float weights anew.
     """

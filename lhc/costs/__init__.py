@@ -1,4 +1,4 @@
-"""What a placement costs on a machine: latency and energy of every layer and crossing. Pure: no execution engine.
+"""Costs of a placement on a machine: latency and energy of every layer and crossing. Pure: no execution engine.
 
 Formulas, units, sources and checks against published figures are in ``docs/costs.md``.
 """

@@ -1,4 +1,4 @@
-"""What a machine's costs rest on that lhc has no source for, though its description may: for reports."""
+"""Assumptions behind a machine's costs for which lhc has no source."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

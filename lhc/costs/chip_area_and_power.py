@@ -30,7 +30,7 @@ __all__ = ["Area", "SystemFigures", "system_figures"]
 
 @dataclass(frozen=True)
 class Area:
-    """Of a machine, in mm².
+    """Area of a machine, in mm².
 
     Attributes:
         total: of all that has a figure.
@@ -49,7 +49,7 @@ class Area:
 
 @dataclass(frozen=True)
 class SystemFigures:
-    """What a placement makes of its machine, beside latency and energy of a sample.
+    """Throughput, peak power and area of a machine with a placement.
 
     Attributes:
         throughput: how samples follow each other.

@@ -1,4 +1,4 @@
-"""What operators that are no products do with elements, so that one network costs the same however it was exported.
+"""Digital operators that are no products: work per element, so that all exports of a network cost the same.
 
 Three kinds of them do nothing for a sample, and cost nothing:
 
@@ -45,7 +45,7 @@ _AFFINE = frozenset({"Add", "BatchNormalization", "Div", "Mul", "Sub"})
 
 @dataclass(frozen=True)
 class Handling:
-    """What an operator does.
+    """Work of a digital operator on its elements.
 
     Attributes:
         elements: that it takes, per sample.
@@ -60,7 +60,7 @@ class Handling:
 
 @dataclass(frozen=True)
 class OperatorCost:
-    """What all operators of one type cost together.
+    """Cost of all operators of one type together.
 
     Attributes:
         count: of those that cost something.
@@ -82,7 +82,7 @@ def by_operator(others: Mapping[str, LayerCost]) -> tuple[OperatorCost, ...]:
 
 
 def handling(graph: LayerGraph, sizes: Mapping[str, int]) -> Mapping[str, Handling]:
-    """What the operators do that are no products and cost something, in file order.
+    """Work of the operators that are no products and cost something, in file order.
 
     Args:
         sizes: elements that every operator writes.

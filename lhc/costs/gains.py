@@ -1,4 +1,4 @@
-"""What a placement gains beside the all-digital network, in words."""
+"""Gains of a placement over the all-digital network, in words."""
 
 from lhc.costs.units import Cost
 from lhc.support.number_formatting import ratio

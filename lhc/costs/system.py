@@ -19,7 +19,7 @@ __all__ = ["CostTerms", "SystemCost", "cost_of", "cost_on_tiles", "cost_terms"]
 
 @dataclass(frozen=True)
 class CostTerms:
-    """What adds up to the cost of any placement of a graph on a machine.
+    """Additive terms of the cost of any placement of a graph on a machine.
 
     A placement costs the analog terms of its analog products, the digital ones of the others, all of ``others``, and
     ``crossing`` times the elements of the tensors that it converts.
@@ -41,7 +41,7 @@ class CostTerms:
 
 @dataclass(frozen=True)
 class SystemCost:
-    """What a placement costs, per sample.
+    """Cost of a placement, per sample.
 
     Attributes:
         layers: cost of every operator that multiplies where it is placed, in file order.

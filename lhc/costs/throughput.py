@@ -38,7 +38,7 @@ _EXACT = 1e-12
 
 @dataclass(frozen=True)
 class Stage:
-    """What one core, or one set of tiles, does of a sample.
+    """A stage: the share of a sample that one core, or one set of tiles, computes.
 
     Attributes:
         names: its layers: one, or those that share their tiles.
@@ -51,7 +51,7 @@ class Stage:
     tiles: int | None
 
     def seconds(self, replicas: int = 1) -> float:
-        """Of the slowest of so many replicas."""
+        """Seconds of the slowest of so many replicas."""
         return math.fsum(time * math.ceil(vectors / replicas) / vectors for time, vectors in self.parts)
 
     def needed(self, period_s: float) -> int | None:
@@ -67,7 +67,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Allocation:
-    """What a period takes.
+    """Replicas of each stage, and the period that they allow.
 
     Attributes:
         period_s: seconds, of the slowest stage.
@@ -153,7 +153,7 @@ def _allocated(stages: Sequence[Stage], period_s: float, spare: int, cores: int 
 def _runs(
     stages: Sequence[Stage], replicas: Sequence[int], period_s: float, *, shared: bool
 ) -> Iterator[tuple[float, tuple[str, ...], int]]:
-    """What every core has to do: seconds, layers, and how many cores do the like."""
+    """Work of every core: seconds, layers, and how many cores do the same."""
     seconds = 0.0
     names: list[str] = []
     for stage, count in zip(stages, replicas, strict=True):
@@ -207,7 +207,7 @@ def throughput_of(graph: LayerGraph, hardware: Hardware, cost: SystemCost, tiles
 
 @dataclass(frozen=True)
 class _Bound:
-    """What takes so long of every sample, whatever is replicated."""
+    """Lower bound of the period that no replication changes."""
 
     seconds: float
     names: tuple[str, ...]

@@ -12,7 +12,7 @@ Unit = Literal["tiles", "links", "memory"]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one sample."""
+    """Latency and energy of one sample."""
 
     latency_s: float = 0.0
     energy_j: float = 0.0
@@ -49,7 +49,7 @@ def added_up(costs: Mapping[str, "LayerCost"], rows: Mapping[str, str]) -> dict[
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Of one operator and sample.
+    """Latency and energy of one operator for one sample.
 
     Attributes:
         parts: what it is made of, by name.

@@ -27,7 +27,7 @@ __all__ = ["Call", "lowered_call"]
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What a node becomes.
+    """The call that an analog node becomes.
 
     Attributes:
         inputs: names of the function's inputs, in order.
@@ -101,7 +101,7 @@ class _Tiles:
         return found
 
     def bases(self, *shape: int) -> dict[str, Floats]:
-        """What is subtracted digitally, in a shape."""
+        """Offsets subtracted digitally, in a given shape."""
         if not self.grid.product.subtracts:
             return {}
         return self.by_split("bases", lambda split, tile: tile.bases.reshape(shape))

@@ -20,7 +20,7 @@ __all__ = ["ChipCalibration"]
 
 @dataclass(frozen=True, eq=False)
 class ChipCalibration:
-    """What calibrates the chips of one placement.
+    """Calibration samples and settings for the chips of one placement.
 
     Attributes:
         digital: what the outputs of the digital network have on these samples, by layer.
@@ -55,7 +55,7 @@ class ChipCalibration:
         return cls(executor, plan, digital, block, calls, seed, plan.hardware.compensation.calibrated_at(t_s))
 
     def corrections(self, draw: int) -> dict[str, Correction]:
-        """Of one chip, by layer."""
+        """Corrections of one chip, by layer."""
         from lhc.runtime.calibration.chip_outputs import calibrated
 
         return calibrated(self.executor, self.digital, self.plan.hardware, self.seed, draw, self.t_s, self.calls)

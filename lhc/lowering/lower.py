@@ -1,4 +1,4 @@
-"""From a plan and programmed matrices to an ordinary ONNX model in which every analog node calls a function.
+"""Lowering of a plan and programmed matrices to an ONNX model in which every analog node calls a function.
 
 The functions are in domain ``lhc.analog`` and part of the model, so that stock onnxruntime runs it; digital nodes stay
 as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which chip the file is.

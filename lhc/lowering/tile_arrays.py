@@ -36,7 +36,7 @@ _NEARLY_WHOLE = 13
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """What is read together.
+    """Tile of a compiled model: columns that are read together.
 
     Attributes:
         weights: ``(groups, outputs of a group, inputs)``, in units of the full scale.
@@ -134,7 +134,7 @@ class Piece:
 
 
 def pieces(start: int, stop: int, taps: int) -> tuple[Piece, ...]:
-    """What a row split, rows ``start`` to ``stop`` of the matrix, holds of a Conv's input; ``taps`` of the kernel."""
+    """Pieces of a Conv's input in a row split, rows ``start`` to ``stop``; ``taps`` is the kernel's size."""
     first, last = start // taps, (stop - 1) // taps
     if first == last and (start % taps or stop % taps):
         return (Piece((first, first + 1), (start % taps, (stop - 1) % taps + 1)),)

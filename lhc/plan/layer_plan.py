@@ -1,4 +1,4 @@
-"""What a plan says of one operator that multiplies: where it is placed, why, and the numbers that this rests on."""
+"""Row of a plan for one layer: placement, reason, and the numbers that it rests on."""
 
 import re
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ class PlanRecord(BaseModel):
 
 
 def _numbers(value: object) -> Iterator[float]:
-    """Those in a value of a field."""
+    """Numbers in a value of a field."""
     if isinstance(value, float):
         yield value
     elif isinstance(value, tuple | dict):
@@ -110,7 +110,7 @@ class Sensitivity(PlanRecord):
 
     @property
     def basis(self) -> Basis:
-        """What the figure is, in a word."""
+        """Basis of the figure in one word: measured or predicted."""
         return "measured" if self.method == "measure" else "predicted"
 
     @property
@@ -132,7 +132,7 @@ class Sensitivity(PlanRecord):
 
 
 class IfAnalog(PlanRecord):
-    """What a digital layer would take if it were analog."""
+    """Tiles and copies of a digital layer if it were analog."""
 
     tiles: Count
     copies: int = Field(ge=1, le=MOST_COPIES)

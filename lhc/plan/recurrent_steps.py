@@ -46,7 +46,7 @@ def layers_among(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def by_title(found: Mapping[str, Found], titles: Mapping[str, str]) -> dict[str, Found]:
-    """What was found of layers, by how people call them: steps do the same, so what is known of the first is kept.
+    """Findings by the title of a layer; recurrent steps are alike, so the first one's is kept.
 
     Args:
         found: by the names of layers.

@@ -105,7 +105,7 @@ class Retrained(PlanRecord):
 
 
 class Estimate(PlanRecord):
-    """What sensitivities said of the placement: their sum, and the drop that measured placements make of such sums."""
+    """Estimate of a placement from sensitivities: their sum, and the drop that such sums come to."""
 
     metric: Name
     """Unit of the damage."""
@@ -183,7 +183,7 @@ class HarmfulCalibration(PlanRecord):
 
     @property
     def text(self) -> str:
-        """What is left out and why, with both figures."""
+        """Sentence on the calibration that is left out, with both figures."""
         return (
             "chips are not calibrated, since that does harm here: with all layers on tiles that can be, the squared"
             f" error of {self.chips} chips is {number_text(self.calibrated)} calibrated and"
@@ -327,7 +327,7 @@ class Outcome(PlanRecord):
 
     @property
     def drop_word(self) -> str:
-        """What the metric does when it gets worse, as people say it."""
+        """Word for a worse metric: it drops or it rises."""
         return drop_word(self.higher_is_better)
 
 

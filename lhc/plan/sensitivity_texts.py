@@ -32,7 +32,7 @@ def _cell(found: Sensitivity, told: str) -> str:
 
 
 def sensitivities_of(plan: Plan) -> list[Sensitivity]:
-    """Those of a plan, one a row as people read it."""
+    """Sensitivities of a plan, one for each row of its tables."""
     return [row.sensitivity for row in folded_rows(plan.layers) if row.sensitivity is not None]
 
 

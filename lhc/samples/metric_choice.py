@@ -1,4 +1,4 @@
-"""What an output is judged by where nobody chose a metric: what its values show."""
+"""Choice of a metric by the values of an output, where nobody chose one."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def shows_classes(output: Array, targets: Array | None = None) -> bool:
 
 
 def metric_without_targets(output: Array, name: str, classes: bool = False) -> tuple[Metric, str]:
-    """What an output without targets is judged by, and why: agreement where it holds classes, else nmse.
+    """Metric for an output without targets, and why: agreement where it holds classes, else nmse.
 
     Args:
         classes: the user says which axis holds them.

@@ -45,7 +45,7 @@ _MAGIC = b"\x93NUMPY"
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What the header of a ``.npy`` declares.
+    """Header of a ``.npy`` file.
 
     Attributes:
         fortran_order: the first axis runs fastest.

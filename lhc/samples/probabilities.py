@@ -37,7 +37,7 @@ def divergences(output: Array, digital: Array) -> Floats:
 
 
 def log_likelihoods(values: Array, labels: Array) -> Floats:
-    """Of one label a position, ``(positions,)``; ``values``: ``(positions, classes)``."""
+    """Log-likelihood of one label a position, ``(positions,)``; ``values``: ``(positions, classes)``."""
     found = np.empty(len(labels))
     for part in _pieces(*values.shape):
         found[part] = np.take_along_axis(_log_probabilities(values[part]), labels[part, None], axis=1)[:, 0]

@@ -103,7 +103,7 @@ class SampleLayout:
         return self.outputs.get(name, 0)
 
     def feeds(self, samples: Mapping[str, Array]) -> Mapping[str, Array]:
-        """What the network is called with.
+        """Feeds of a call of the network.
 
         Args:
             samples: input name -> ``(samples, ...)``; one sample where an input has no axis for them.

@@ -82,7 +82,7 @@ def split_task(task: Task, calibrating: int = 0) -> Splits:
 
 
 def calibrating_task(task: Task, count: int) -> Task | None:
-    """What chips are calibrated on that nobody judges; None where `split_task` sets nothing aside.
+    """Calibration samples, which judge nothing; None where `split_task` sets none aside.
 
     That is what it sets aside, or where this is less than asked for, as many of all samples.
     """
@@ -94,7 +94,7 @@ def calibrating_task(task: Task, count: int) -> Task | None:
 
 
 def _answers(task: Task) -> int:
-    """What can be right or wrong: samples; of documents, all that their samples are asked."""
+    """Answers that can be right or wrong: samples, or all questions of a document."""
     if task.documents is None or task.targets is None:
         return len(task)
     return int(np.count_nonzero(task.targets != IGNORED))

@@ -24,7 +24,7 @@ __all__ = ["from_function"]
 
 
 def from_function(function: Callable[[], object], name: str, samples: int | None) -> Task | Mapping[str, Samples]:
-    """What a user's function gives: a task, arrays by name, or blocks of them.
+    """Samples from a user's function: a task, arrays by name, or blocks of them.
 
     Args:
         samples: no more blocks are taken once there are so many; the function may never end.

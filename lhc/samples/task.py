@@ -1,4 +1,4 @@
-"""What a network is judged on: samples, targets and a metric.
+"""Task of a network: samples, targets and a metric, in blocks.
 
 Inputs may be larger than memory: what a `Task` holds can be cut into rows, and rows are read when they are asked for.
 Nothing here ever reads more than a block, or `PIECE_BYTES` of one array, at once.
@@ -282,7 +282,7 @@ class Task:
         return sha256(f"{content}|{_digest(self.documents, 0, len(self))}".encode()).hexdigest()
 
     def block_digest(self, start: int, stop: int) -> str:
-        """That of inputs and targets of these samples alone, ``start`` included and ``stop`` not; remembered.
+        """Digest of inputs and targets of samples ``start`` to ``stop``, excluded; remembered.
 
         It says what the samples are and not where: the same samples at another place have the same digest.
         """
@@ -303,7 +303,7 @@ class Task:
 
 
 def unequal_lengths(lengths: Mapping[str, int]) -> str:
-    """What to say of arrays that hold different numbers of samples.
+    """Message about arrays that hold different numbers of samples.
 
     >>> unequal_lengths({"x": 100, "labels": 99})
     "arrays of different length: 'x': 100, 'labels': 99 samples; the first axis of every array counts samples"
@@ -341,7 +341,7 @@ def _check_finite(name: str, array: Samples) -> None:
 
 
 def _digest(array: Samples, start: int, stop: int) -> str:
-    """Of type, shape and bytes of some samples."""
+    """Digest of type, shape and bytes of some samples."""
     shape = (max(0, stop - start), *array.shape[1:]) if array.ndim else ()
     state = sha256(f"{array.dtype.str}|{shape}|".encode())
     for piece in _pieces(array, start, stop):

@@ -50,7 +50,7 @@ class UserScore:
 def checked_score(
     name: str, score: Callable[[Array, Array], object], output: Array, reference: Array
 ) -> Scores | float:
-    """What a function makes of an output and what it is scored against: scores of samples, or one number.
+    """Scores by a user's function of outputs and references: one a sample, or one number.
 
     Raises:
         DataError: the function fails, or gives something else; ``name`` says in messages which it is.

@@ -1,4 +1,4 @@
-"""What few samples that changed say of others: exact bounds of a count, for samples that changed on some chips only.
+"""Exact bounds of a mean from few changed answers, for samples that changed on some chips only.
 
 Where a handful of N samples changes between right and wrong, their spread says little: with none there is none. The
 bounds are then those of a count (Clopper and Pearson, Biometrika 26, 1934). From above they are a quantile of the beta
@@ -34,7 +34,7 @@ def changed_answer_margins(changes: Floats, error: float) -> tuple[float, float]
 
 
 def _margin(shares: Floats, error: float, more: float) -> float:
-    """From the mean of shares to its bound on the side of one more sample, which is 0 or 1."""
+    """Margin from the mean of shares to its bound on the side of one more sample, which is 0 or 1."""
     shares_and_more = np.append(shares, more)
     mean, variance = float(shares_and_more.mean()), float(shares_and_more.var())
     # Whatever the others are, those that are none of them can be so many.

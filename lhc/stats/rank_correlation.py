@@ -9,7 +9,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:
-    """That of two series of finite numbers that are not constant; equal numbers share the mean of their ranks.
+    """Spearman's correlation of two series of finite numbers; equal numbers share the mean of their ranks.
 
     >>> rank_correlation(np.array([1.0, 2.0, 4.0]), np.array([0.0, 9.0, 9.0])).__round__(3)
     0.866

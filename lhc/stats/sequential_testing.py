@@ -64,7 +64,7 @@ def look_errors(looks: tuple[int, ...], error: float) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Prospect:
-    """What can still become of a measurement.
+    """Prospect of a measurement at an interim look, for stopping it in futility.
 
     Attributes:
         optimism: by so many standard errors the mean of the draws to come is taken to be better than what was seen.

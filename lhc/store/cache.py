@@ -66,7 +66,7 @@ def chain(*facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def fingerprint(*facts: Facts) -> str:
-    """What stands for facts within each other: SHA-256 of JSON with sorted names, no spaces, ASCII, and 1.0 as 1."""
+    """Fingerprint of nested facts: SHA-256 of JSON with sorted names, no spaces, ASCII, and 1.0 as 1."""
     return chain(*facts)[-1][0]
 
 

@@ -129,7 +129,7 @@ class TrainingProduct:
         return matrix + self.strength * by_input(scales, matrix.shape[1], self._hardware) * errors
 
     def _totals(self, matrix: Tensor, scales: Tensor) -> Tensor:
-        """What an output of a tile is in units of its full scale, ``(outputs, row splits)``, or 1 for all."""
+        """Full scale of a tile's outputs, ``(outputs, row splits)``, or 1 for all."""
         if self._hardware.adc.sensing == "current":
             return scales.new_ones(1)
         rows = split_sizes(matrix.shape[1], self._hardware.tiles.rows)

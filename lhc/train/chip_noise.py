@@ -1,4 +1,4 @@
-"""What a chip does to a weight matrix, drawn anew for every training step.
+"""Noise of a chip on a weight matrix, drawn anew for every training step.
 
 `lhc.runtime.tiles` programs, drifts and reads the weights, so that training meets exactly the errors that an evaluation
 meets: non-zero means, the dependence on conductance, and the gain of drift compensation, which is measured through a
@@ -73,7 +73,7 @@ class KeyedMatrix:
 def chip_of(
     matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, copies: int = 1
 ) -> DrawnMatrix | KeyedMatrix:
-    """What `draw_matrix` draws; made later where a key is enough for that."""
+    """Matrix of a chip from `draw_matrix`; made later where a key is enough."""
     if kind == "devices" and hardware.devices is not None:
         return KeyedMatrix(hardware, t_s, copies, int(torch.randint(2**31, (), device="cpu")))
     return draw_matrix(matrix, hardware, t_s, kind, copies)
@@ -153,7 +153,7 @@ def _of_key(chip: KeyedMatrix, matrix: Tensor, calibrated: bool) -> DrawnMatrix:
 
 
 def _gains(read: ProgrammedMatrix, hardware: Hardware) -> npt.NDArray[np.float64]:
-    """Of drift compensation, ``(outputs, row splits)``: mean of copies, root of the squares of slices."""
+    """Gains of drift compensation, ``(outputs, row splits)``: mean of copies, root of the squares of slices."""
     of_rows = [np.concatenate([tile.gain for tile in row]) for row in read.tiles]
     factors = slice_factors(hardware)
     splits = []

@@ -180,7 +180,7 @@ class Trainer:
         return float(torch.nn.utils.clip_grad_norm_(parameters, greatest))
 
     def state(self) -> dict[str, object]:
-        """What `resume` needs besides the weights."""
+        """State that `resume` needs besides the weights."""
         assert self._optimizer is not None
         return {
             "step": self.step,

@@ -12,7 +12,7 @@ _Saved = Tensor | tuple[tuple[int, ...], tuple[int, ...], int]
 
 
 def recomputed(tensor: Tensor, make: Callable[[], Tensor]) -> saved_tensors_hooks:
-    """What is computed meanwhile keeps nothing of a tensor for its gradient, not even views of it.
+    """Context in which a tensor is computed again for its gradient instead of kept.
 
     Args:
         tensor: has no gradient itself.

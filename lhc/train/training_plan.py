@@ -181,7 +181,7 @@ class TrainingPlan:
         return {name: (value,) * len(self.ranges[name]) for name, value in ranges_in(weights).items()}
 
     def record(self, analog: frozenset[str], steps: int, curve: Iterable[CurvePoint]) -> Retrained:
-        """What a plan says about the training."""
+        """Record of the training for the plan."""
         return Retrained(
             source=self.model.source,
             layers=tuple(sorted(analog)),
@@ -207,7 +207,7 @@ class TrainingPlan:
         return Checkpoint.of(self.checkpoints, {**self.facts(), "analog": sorted(analog), **more})
 
     def facts(self) -> dict[str, object]:
-        """What decides the result of a training, apart from the placement."""
+        """Facts that decide the result of a training, apart from the placement."""
         gpu = gpu_name()  # which sums in an order, and draws by a generator, of its own
         return {
             **({} if gpu is None else {"gpu": gpu}),

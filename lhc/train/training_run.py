@@ -38,7 +38,7 @@ class TrainingResult:
 
 @dataclass
 class _Progress:
-    """What a training has come to; all of it goes into the checkpoint."""
+    """Progress of a training, all of which goes into the checkpoint."""
 
     total: float = 0.0
     count: int = 0

@@ -139,7 +139,7 @@ class _Writer:
         ]
 
     def _call(self, node: onnx.NodeProto, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
-        """What the function computes: parts of the call, or of what holds that."""
+        """Nodes of a called function, as parts of the call or of the operator that holds the call."""
         inputs = [*node.input, *[""] * len(function.input)]
         names = dict(zip(function.input, inputs, strict=False))
         own = [tensor for inner in function.node for tensor in inner.output if tensor]

@@ -87,7 +87,7 @@ class Turns:
         return nodes, tensors
 
     def given(self, turn: int, states: list[str]) -> dict[str, str]:
-        """What the inputs of the body are in a turn."""
+        """Inputs of the body in one iteration."""
         own = self._of_turn[turn]
         tensors = [*own, *states] if self.node.op_type == "Loop" else [*states, *own]
         return {value.name: tensor for value, tensor in zip(self.body.input, tensors, strict=True)}
@@ -135,7 +135,7 @@ class Turns:
             self._of_turn.append([index, true])
 
     def _cut(self, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], namer: Namer) -> None:
-        """What each turn is given of the inputs that are scanned."""
+        """Slices of the scanned inputs, one for each iteration."""
         scanned = self.node.input[len(self.states) :]
         axes, backwards = (self._integers(f"scan_input_{name}", len(scanned)) for name in ("axes", "directions"))
         by_input = []

@@ -1,4 +1,4 @@
-"""What a file leaves open and samples tell: which branch calls take, how many turns or steps there are."""
+"""Control flow that a file leaves open and samples decide: branches of If, trip counts, recurrent steps."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ OPEN = STEPWISE | _ON_REQUEST | {("", "If"), ("", "Loop"), ("", "Scan")}
 
 @dataclass(frozen=True)
 class UnresolvedChoice:
-    """What decides an operator's way.
+    """A value or a size that decides a branch or a trip count.
 
     Attributes:
         tensor: whose value or size it is.
@@ -54,7 +54,7 @@ class UnresolvedChoice:
 
 
 def unresolved_control_flow(model: OnnxModel, dequantize: bool = False) -> dict[str, UnresolvedChoice]:
-    """What is asked of samples, by the name of the operator.
+    """Choices that samples must decide, by the name of the operator.
 
     Conditions of those If that hold products, and of those that a recurrent operator reads from, since its number of
     steps may hang on them; turns of a Loop or Scan that holds products; steps of recurrent operators.

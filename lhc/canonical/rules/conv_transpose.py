@@ -56,7 +56,7 @@ def rewrite(site: RewriteContext) -> bool:
 def _padding(
     site: RewriteContext, spans: list[int], strides: list[int], behind: list[int]
 ) -> list[tuple[int, int]] | None:
-    """What is cut off before and after every axis; None where it depends on what is not known."""
+    """Cropping before and after every axis; None where it depends on unknown sizes."""
     automatic, wanted = site.text("auto_pad", "NOTSET"), site.integers("output_shape")
     if automatic in ("NOTSET", "VALID") and not wanted:
         given = site.integers("pads") or [0] * (2 * len(spans))

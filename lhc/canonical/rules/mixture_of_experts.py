@@ -95,7 +95,7 @@ def _write(site: RewriteContext, first: Array, last: Array, biases: list[Array |
 
 
 def _routing(site: RewriteContext, chosen: int, dtype: "np.dtype[np.generic]") -> tuple[str, str]:
-    """Of every token and expert: the router's weight, and 1 where the expert is chosen; 0 for others."""
+    """Routing of every token and expert: the router's weight, and 1 where the expert is chosen, else 0."""
     logits, (best, where) = site.name(1), (f"{site.node.name}/{name}" for name in ("best", "where"))
     site.add("TopK", logits, site.numbers([chosen]), output=best, axis=1)
     site.nodes[-1].output.append(where)

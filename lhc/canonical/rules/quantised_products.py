@@ -44,7 +44,7 @@ def rewrite(site: RewriteContext) -> bool:
 
 
 def _bias(site: RewriteContext, kind: str, codes: Array) -> Array:
-    """What integers of a bias stand for; the order of the factors fixes the rounding."""
+    """Dequantised bias; the order of the factors fixes the rounding."""
     of_inputs, of_weights = site.value(1).reshape(()), site.value(4).reshape(-1)
     if kind == "Conv":
         return np.asarray(codes * of_inputs * of_weights, np.float32)

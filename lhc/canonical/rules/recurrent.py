@@ -235,7 +235,7 @@ def _run(
 
 
 def _initial(site: RewriteContext, index: int, number: int) -> str | None:
-    """Of a direction, ``(sequences, hidden)``; None for 0."""
+    """Initial state of a direction, ``(sequences, hidden)``; None for 0."""
     if not site.name(index):
         return None
     return site.add("Gather", site.name(index), site.numbers(number), axis=1 if site.integer("layout") else 0)

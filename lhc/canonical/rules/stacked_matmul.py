@@ -60,7 +60,7 @@ def _rewrite_picked(site: RewriteContext) -> bool:
 
 
 def _picked(site: RewriteContext, name: str) -> tuple[onnx.NodeProto, bool] | None:
-    """What picks a tensor's matrices by a row of numbers, and whether it is their transposes."""
+    """The Gather that picks a tensor's matrices, and whether they are transposed."""
     node = site.made_by(name)
     swapped = node is not None and node.op_type == "Transpose"
     if node is not None and swapped:

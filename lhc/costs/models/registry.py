@@ -1,4 +1,4 @@
-"""What a cost model computes, and how its formulas are found by its section of the hardware description."""
+"""Registry of cost models: the formulas of each section of a hardware description."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Power:
 
 @singledispatch
 def power_of(costs: CostSection, hardware: Hardware) -> Power | None:
-    """What parts of a machine draw while they work; None where its cost model does not say."""
+    """Power of a machine's parts while they work; None where its cost model does not say."""
     return None
 
 
@@ -91,7 +91,7 @@ def formulas(costs: CostSection, hardware: Hardware, graph: LayerGraph) -> Formu
 
 
 def work_of(layer: Layer) -> Work:
-    """What an operator multiplies; products that are not known cost nothing.
+    """Products of an operator; unknown products cost nothing.
 
     Raises:
         ModelError: the size of a candidate is not known.

@@ -93,7 +93,7 @@ class AihwkitDevices(DeviceModel):
         return made(UserObject(type=self.noise_model, parameters=self.parameters), "noise_model", more)
 
     def time_problem(self, t_s: float) -> str | None:
-        """What the noise model itself says of a time, where its module is imported already."""
+        """Problem that the noise model itself has with a time, where its module is imported already."""
         if self.noise_model.partition(":")[0] not in sys.modules:
             return None
         try:
@@ -138,7 +138,7 @@ def made(said: UserObject, role: Role, more: Mapping[str, object] | None = None)
 
 
 def _arguments(kind: type) -> frozenset[str]:
-    """What a constructor takes by name, also what it hands on to that of its base by ``**others``."""
+    """Keyword arguments of a constructor, with those that it hands to its base by ``**others``."""
     names: set[str] = set()
     for base in kind.__mro__:
         if "__init__" not in vars(base):
@@ -410,14 +410,14 @@ def _compensation_tried(text: str) -> None:
 
 @lru_cache(maxsize=256)
 def _problem_at(text: str, t_s: float) -> str | None:
-    """What a noise model says of a time of inference, if it refuses it."""
+    """Message of a noise model that refuses a time of inference."""
     devices = AihwkitDevices.model_validate_json(text)
     problem = _problem_of(devices.made(), t_s)
     return None if problem is None else f"{devices.noise_model} {problem}, {t_s:g} s after the first read"
 
 
 def _problem_of(model: Any, t_s: float | None = None) -> str | None:
-    """What is wrong with a noise model: on programming, or some seconds later."""
+    """Problem with a noise model, on programming or some seconds later."""
     try:
         first, again = (_weights_of(model, t_s) for _ in range(2))
     except Exception as error:  # a user's class can raise anything

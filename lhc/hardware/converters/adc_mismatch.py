@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def capacitor_levels(adc: Adc, columns: int, entropy: np.random.SeedSequence) -> Floats | None:
-    """What every capacitor adds to the level of the ADCs of one tile, in codes, ``(bits - 1, columns)``.
+    """Level of every capacitor in the ADCs of one tile, in codes, ``(bits - 1, columns)``.
 
     The least significant one first; None where all are alike.
 

@@ -42,7 +42,7 @@ class InputSlices:
 
     @classmethod
     def of(cls, dac: Dac) -> "InputSlices | None":
-        """Those of a DAC; None where all bits are driven at once."""
+        """Input slices of a DAC; None where all bits are driven at once."""
         if dac.slice_bits is None or dac.bits is None:
             return None
         signed_from = 2.0 ** (dac.bits - 1) if dac.code == "twos-complement" else 0.0
@@ -98,7 +98,7 @@ class Converters:
 
     @classmethod
     def of(cls, hardware: Hardware) -> "Converters":
-        """Those of a layer's hardware."""
+        """Converters of a layer's hardware."""
         dac, adc = hardware.dac, hardware.adc
         # Inputs beyond a static range are clipped to it.
         reach = 1.0 if dac.clip is None and dac.scaling == "static" else dac.clip
@@ -152,7 +152,7 @@ class Converters:
 
     @property
     def drive_step(self) -> float | None:
-        """What a code stands for that a read is driven with; None where inputs are not quantised."""
+        """Value of one code that a read is driven with; None where inputs are not quantised."""
         return self.dac_step if self.slices is None else self.slices.step
 
     @property

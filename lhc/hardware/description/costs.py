@@ -161,7 +161,7 @@ class CostSection(Figures):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """That of any model that has been asked for, where any may stand."""
+        """JSON schema of a cost model, where any may stand."""
         if cls is not CostSection:
             return handler(schema)
         return {"anyOf": [handler(section.__pydantic_core_schema__) for section in cls.__subclasses__()]}

@@ -130,7 +130,7 @@ def problems(error: ValidationError, model: type[BaseModel] = Machine) -> str:
 
 
 def problem(detail: ErrorDetails, schema: Mapping[str, Any]) -> str:
-    """What is wrong with one field; the nearest key where there is no such one.
+    """Problem with one field, with the nearest key where the key is unknown.
 
     Args:
         detail: as pydantic tells it.
@@ -146,7 +146,7 @@ def problem(detail: ErrorDetails, schema: Mapping[str, Any]) -> str:
 
 
 def _given(detail: ErrorDetails) -> str:
-    """What the user wrote, in brackets; nothing where it is more than a value."""
+    """Value that the user wrote, in brackets; empty where it is more than a value."""
     given = detail["input"]
     if isinstance(given, dict) and detail["type"] == "device_model":
         given = given.get("model")

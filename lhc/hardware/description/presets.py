@@ -30,7 +30,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def nearest_presets(name: str) -> str:
-    """What to say of presets where a name is none of them: the nearest one, and all that there are."""
+    """Message for an unknown preset: the nearest name, and all that there are."""
     near = get_close_matches(name, preset_names(), n=1)
     return "".join(f"nearest: {one}; " for one in near) + f"presets: {', '.join(preset_names())}"
 

@@ -122,7 +122,7 @@ class Tiles(Section):
 
 
 class Converter(Section):
-    """What DAC and ADC have in common: codes that lie evenly about 0, from -bound to bound, or from 0 on."""
+    """Converter with evenly spaced codes about 0, from -bound to bound, or from 0 on: base of DAC and ADC."""
 
     bits: int | None
     bound: float | None
@@ -134,7 +134,7 @@ class Converter(Section):
 
     @property
     def step(self) -> float | None:
-        """What a code stands for, in units of the full scale; None where nothing is quantised."""
+        """Step of one code, in units of the full scale; None where nothing is quantised."""
         if self.bits is None or self.bound is None:
             return None
         return self.bound / float(2**self.bits - 1) if self.from_zero else 2 * self.bound / float(2**self.bits - 2)
@@ -207,7 +207,7 @@ class Dac(Converter):
 
     @property
     def reads(self) -> tuple[float, ...]:
-        """What a unit of an output counts in each read of a product, the least significant slice of inputs first.
+        """Weight of each read of a product, the least significant input slice first.
 
         In two's complement the last one is that of the signs.
         """
@@ -327,7 +327,7 @@ class Mapping(Section):
     significant one counts negatively."""
 
     def scales(self, greatest: Array) -> Array:
-        """What an output of a tile is worth where the unit is 1: aihwkit's mapping scale.
+        """Mapping scale of aihwkit: value of one unit of a tile's output.
 
         Args:
             greatest: magnitude of the weights of a column, or of the tile; an array of any library.
@@ -378,7 +378,7 @@ def _kind_of_drift(value: object) -> str:
 
 
 class Compensation(Section):
-    """What makes up for the errors of devices without training."""
+    """Compensation of device errors without training: drift compensation, calibration of outputs."""
 
     drift: Annotated[
         Annotated[DriftCompensation, Tag("kind")] | Annotated[UserObject, Tag("object")], Discriminator(_kind_of_drift)
@@ -451,7 +451,7 @@ class LeftOut(Section):
 
 
 def moved(detail: ErrorDetails, where: tuple[str | int, ...]) -> InitErrorDetails:
-    """What is wrong with a field, at a path that begins further up."""
+    """Problem with a field, at a path that begins further up."""
     # As a value and not as the template, in which a brace of the message would begin a field.
     wrong = PydanticCustomError(detail["type"], "{message}", {"message": detail["msg"]})
     return InitErrorDetails(type=wrong, loc=(*where, *detail["loc"]), input=detail["input"])

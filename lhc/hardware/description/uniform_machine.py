@@ -212,7 +212,7 @@ class Machine(Section):
 
     @property
     def offset(self) -> float:
-        """What is subtracted behind the ADC, in units of the greatest weight of a tile; 0: nothing."""
+        """Offset subtracted behind the ADC, in units of the greatest weight of a tile; 0 for none."""
         return self.devices.offset if isinstance(self.devices, PairedDevices) else 0.0
 
     @model_validator(mode="after")
@@ -267,6 +267,6 @@ class Machine(Section):
 
 
 def time_error(problem: str, where: tuple[str | int, ...], t_s: float) -> ValidationError:
-    """What is wrong with a time of inference, at a path of a description."""
+    """Problem with a time of inference, at a path of a description."""
     wrong = PydanticCustomError("time", "{problem}", {"problem": problem})
     return ValidationError.from_exception_data("Hardware", [InitErrorDetails(type=wrong, loc=where, input=t_s)])

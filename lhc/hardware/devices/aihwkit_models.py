@@ -272,7 +272,7 @@ class StateIndependent(PairedDevices):
 
 
 def drifted(t_s: float, t_0_s: float, nu: float) -> float:
-    """What is left of a conductance ``t_s`` seconds after the first read, as a share."""
+    """Share of a conductance that is left ``t_s`` seconds after the first read."""
     return float((1 + t_s / t_0_s) ** -nu)
 
 

@@ -1,4 +1,4 @@
-"""What every model of devices has."""
+"""Base of the device models: cells, pairs, drift times, programming and read noise."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -106,12 +106,12 @@ class PairedDevices(DeviceModel):
 
     @property
     def span_us(self) -> float:
-        """What the difference of a pair is for a tile's greatest weight, in µS."""
+        """Conductance difference of a pair for a tile's greatest weight, in µS."""
         return (self.g_max_us - self.g_min_us) / (2 if self.pair in ("reference-column", "digital-offset") else 1)
 
     @property
     def offset(self) -> float:
-        """What is subtracted behind the ADC: a device that holds nothing, in units of the greatest weight of a tile.
+        """Offset subtracted behind the ADC: an empty device, in units of the greatest weight of a tile.
 
         (g_max + g_min) / (g_max - g_min), as ISAAC's bias (Shafiee et al., ISCA 2016), there of half the range.
         """
@@ -120,7 +120,7 @@ class PairedDevices(DeviceModel):
         return (self.g_max_us + self.g_min_us) / (self.g_max_us - self.g_min_us)
 
     def cells(self, weights: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an array of any library
-        """What the devices of a pair are to hold, in µS, ``(outputs, inputs)``; of a reference ``(1, inputs)``.
+        """Target conductances of a pair, in µS, ``(outputs, inputs)``; of a reference ``(1, inputs)``.
 
         Two of them, or the one whose offset is subtracted digitally.
 

@@ -91,7 +91,7 @@ class Measured(PairedDevices):
         return float(1 + self.drift_scale * (later / first - 1)) if first > 0 and later > 0 else 1.0
 
     def conductances(self, targets: Floats, independent: Floats, t_s: float) -> Floats:
-        """What devices hold ``t_s`` seconds after the first read, in µS, without read noise.
+        """Conductances ``t_s`` seconds after the first read, in µS, without read noise.
 
         Args:
             targets: in µS.
@@ -135,7 +135,7 @@ def _factors(correlation: Correlation) -> Floats:
 
 
 def _shape(table: object) -> tuple[int, ...]:
-    """Of nested tuples; with a 0 where their lengths differ."""
+    """Shape of nested tuples, with a 0 where their lengths differ."""
     if not isinstance(table, tuple):
         return ()
     inner = {_shape(one) for one in table}

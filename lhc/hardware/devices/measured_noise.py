@@ -59,7 +59,7 @@ class MeasuredNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
         return self._weights(weights, cells, 0.0, reads=False), cells
 
     def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: list[_Cells], t_inference: float) -> Tensor:
-        """What a read finds ``t_inference`` seconds after the first one, ``(outputs, inputs)``."""
+        """Weights at a read ``t_inference`` seconds after the first one, ``(outputs, inputs)``."""
         return self._weights(weights, drift_noise_parameters, t_inference, reads=True)
 
     def _weights(self, like: Tensor, cells: list[_Cells], t_s: float, reads: bool) -> Tensor:

@@ -59,7 +59,7 @@ _KINDS = {"target": "conductance", "conductance": "conductance", "time": "time"}
 
 @dataclass(frozen=True)
 class FittedDevices:
-    """What was found, and how well normal distributions describe it.
+    """Fitted device tables, and how well normal distributions describe the measurements.
 
     Attributes:
         measured: how many devices.
@@ -133,7 +133,7 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
 
 
 def devices_text(base: Hardware, machine: Hardware) -> str:
-    """What became of a machine's devices, defaults too, and of its read noise, in a sentence; empty where it had none.
+    """Sentence on what became of a machine's devices and read noise; empty where it had none.
 
     Constant read noise of `Currents` is that of devices: where a table has repeats, it holds it, and both would count
     it twice.
@@ -376,7 +376,7 @@ def _between_chips(normed: Floats, classes: Integers, chips: Integers) -> float 
 
 
 def _correlation(normed: Floats) -> tuple[Floats, float]:
-    """Of standardised deviations ``(devices, times)``, from time to time, and how far it was moved to be one."""
+    """Correlation over time of standardised deviations ``(devices, times)``, and how far it was moved to be valid."""
     estimated = normed.T @ normed / (len(normed) - 1)
     np.fill_diagonal(estimated, 1.0)
     possible = _nearest_correlation(estimated)
@@ -396,5 +396,5 @@ def _nearest_correlation(estimated: Floats) -> Floats:
 
 
 def _numbers(values: Floats, digits: int = 6) -> tuple[float, ...]:
-    """That many digits of each; what is next to nothing is nothing."""
+    """Numbers rounded to so many digits; negligible ones become 0."""
     return tuple(float(f"{value:.{digits}g}") if abs(value) > 1e-12 else 0.0 for value in values)

@@ -33,5 +33,5 @@ class RegimeNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
         return weights.new_tensor(np.where(magnitudes < said.dead_zone, 0.0, noisy)), None
 
     def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: None, t_inference: float) -> Tensor:
-        """What was programmed, at any time."""
+        """Programmed weights, at any time: there is no drift."""
         return weights

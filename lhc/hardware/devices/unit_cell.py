@@ -88,14 +88,14 @@ class CellNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
         return self._weights(programmed, greatest), _HeldCells(greatest, programmed, drift)
 
     def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: _HeldCells, t_inference: float) -> Tensor:
-        """What a read finds ``t_inference`` seconds after the first one, ``(outputs, inputs)``."""
+        """Weights at a read ``t_inference`` seconds after the first one, ``(outputs, inputs)``."""
         cells = drift_noise_parameters
         devices = zip(cells.programmed, cells.drift, strict=True)
         later = tuple(self.model.apply_drift_noise_to_conductance(g, nu, t_inference) for g, nu in devices)
         return self._weights(later, cells.greatest)
 
     def _programmed(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """What devices hold, and what their drift follows; drawn in aihwkit's order."""
+        """Programmed conductances and drift exponents, drawn in aihwkit's order."""
         return self.model.apply_programming_noise_to_conductance(target), self.model.generate_drift_coefficients(target)
 
     def _weights(self, conductances: tuple[Tensor, ...], greatest: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def slice_factors(hardware: Hardware) -> tuple[float, ...]:
-    """What the full scale of every slice counts, as a share of that of the weights; the most significant one first."""
+    """Share of the weights' full scale that each slice covers, the most significant first."""
     bits, slices = hardware.mapping.cell_bits, hardware.mapping.slices
     if bits is None:
         return (1.0,)

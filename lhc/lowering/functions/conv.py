@@ -257,7 +257,7 @@ def _magnitudes(op: OpBuilder, spec: Conv, pixels: Any, index: Any) -> list[Any]
 
 
 def _greatest(op: OpBuilder, spec: Conv, absolute: Any, index: Any, piece: Piece | None) -> Any:
-    """Of the inputs in a piece (None: all): ``(positions, N)``, or ``(positions, N, groups)``.
+    """Greatest magnitude of the inputs in a piece (None: all), ``(positions, N)`` or ``(positions, N, groups)``.
 
     Images lie side by side: onnxruntime gathers rows faster than numbers.
     """

@@ -13,7 +13,7 @@ __all__ = ["codes_of_slices", "deviates_of_slices", "images_of_slices", "in_slic
 
 
 def codes_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, behind: int) -> Any:
-    """What every read is driven with.
+    """Codes that every read is driven with.
 
     Args:
         codes: of all bits.
@@ -38,7 +38,7 @@ def codes_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, b
 
 
 def sum_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, behind: int) -> Any:
-    """What all reads give together, shifted and added; arguments as of `codes_of_slices`."""
+    """Sum of all reads, shifted and added; arguments as for `codes_of_slices`."""
     counted = op.Mul(codes, _beside(op, slices.counts, behind), _outputs=["shifted"])
     return op.ReduceSum(counted, [axis], keepdims=0, _outputs=["sum_of_reads"])
 
@@ -54,7 +54,7 @@ def in_slices(op: OpBuilder, slices: InputSlices, images: Any) -> Any:
 
 
 def deviates_of_slices(op: OpBuilder, v: Values, like: Any) -> Any:
-    """Those given for all reads, in the shape of their outputs; None where none are given."""
+    """Deviates of all reads, in the shape of their outputs; None where none are given."""
     return op.Reshape(v["deviates"], op.Shape(like), _outputs=["shaped_deviates"]) if "deviates" in v else None
 
 

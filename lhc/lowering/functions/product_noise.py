@@ -1,4 +1,4 @@
-"""What noise and currents do to the products of a read, in operators; see `lhc.hardware.circuits.currents` and `Adc`.
+"""Noise and currents of a read as ONNX operators; see `lhc.hardware.circuits.currents` and `Adc`.
 
 Products ``z`` and their deviations are in units of an output code, ``codes`` in units of an input code.
 """
@@ -30,7 +30,7 @@ def weights_in_codes(op: OpBuilder, v: Values) -> Any:
 
 
 def _drive_step(v: Values) -> Any:
-    """What a code stands for that a read is driven with; None: 1."""
+    """Value of one code that a read is driven with; None for 1."""
     return v.get("drive_step", v.get("dac_step"))
 
 
@@ -112,6 +112,6 @@ def noisy(op: OpBuilder, v: Values, z: Any, sigma: Any = None, deviates: Any = N
 
 
 def deviates_of(op: OpBuilder, v: Values, number: int, like: Any) -> Any:
-    """Those given for a read, in the shape of its outputs."""
+    """Deviates of one read, in the shape of its outputs."""
     own = op.Gather(v["deviates"], number, _outputs=["own_deviates"])
     return op.Reshape(own, op.Shape(like), _outputs=["shaped_deviates"])

@@ -35,7 +35,7 @@ class TileGrid:
 
     @property
     def _own(self) -> tuple[str, ...]:
-        """What every row split has of its own."""
+        """Arrays that every row split has of its own."""
         return ("weights", "scales", *(name for name in self.product.tensors if name != "deviates"))
 
     @property

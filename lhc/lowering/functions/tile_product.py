@@ -140,7 +140,7 @@ def _beyond(op: OpBuilder, spec: TileProduct, v: Values, codes: Any) -> Any:
 
 
 def _whole_tiles(op: OpBuilder, spec: TileProduct, v: Values, beyond: Any) -> Any:
-    """What lies on a tile that saturates, ``(..., outputs)``; vectors as they are where all outputs lie on one."""
+    """Outputs on tiles that saturate, ``(..., outputs)``; unchanged where all outputs lie on one tile."""
     if not spec.straddles:
         return beyond
     lies_on = v["memberships"]

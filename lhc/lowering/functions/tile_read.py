@@ -55,7 +55,7 @@ class TileProduct:
     def of(
         cls, io: Converters, noise: Noise, *, managed: bool, grouped: bool, straddles: bool, units: bool
     ) -> "TileProduct":
-        """That of a layer's converters.
+        """Read of a layer with its converters.
 
         Args:
             managed: vectors may saturate, and are read again then.
@@ -119,7 +119,7 @@ class TileProduct:
 
 
 def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, reduction: Any = None) -> Any:
-    """What the DAC makes of inputs.
+    """DAC codes of inputs.
 
     They are divided by ``divisor``, which has one number for every vector or is one number, and by a round's reduction
     (None: 1).
@@ -181,12 +181,12 @@ def _codes_by_division(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divi
 
 
 def scales_of_codes(op: OpBuilder, v: Values) -> Any:
-    """What an output code stands for."""
+    """Value of one output code."""
     return op.Mul(v["scales"], v["adc_step"], _outputs=["code_scales"]) if "adc_step" in v else v["scales"]
 
 
 def outputs_of(op: OpBuilder, spec: TileProduct, v: Values, z: Any) -> Any:
-    """What the ADC makes of outputs; saturated ones are clipped."""
+    """ADC codes of outputs, clipped where they saturate."""
     read = z
     if spec.capacitors:
         read = found_codes(op, spec.capacitors, v["levels"], z)
@@ -207,7 +207,7 @@ def clipped(op: OpBuilder, x: Any, limit: Any, from_zero: bool = False) -> Any:
 def read_of(
     op: OpBuilder, spec: TileProduct, v: Values, codes: Any, weights: Any, driven: Any = None, deviates: Any = None
 ) -> Any:
-    """What ADCs are given in one read, in units of their codes.
+    """Analog sums of one read, in units of ADC codes.
 
     Args:
         driven: 1 for vectors that are driven, 0 for all-zero ones, ``(...)``; None where these are told later.

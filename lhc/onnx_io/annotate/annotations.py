@@ -46,7 +46,7 @@ _ENTRIES = 64
 
 
 def node_keys(layer: "LayerPlan") -> dict[str, str]:
-    """What is written onto a node."""
+    """Metadata keys of a node."""
     analog = layer.placement == "analog"
     keys = {
         "lhc.placement": layer.placement,
@@ -67,7 +67,7 @@ def node_keys(layer: "LayerPlan") -> dict[str, str]:
 
 
 def keys_of_nodes(layers: "Iterable[LayerPlan]") -> dict[str, dict[str, str]]:
-    """What is written onto each node of the file, by its name.
+    """Metadata keys of each node of the file, by its name.
 
     A node that stands for several products has the sums of their MACs and tiles, and what each has of its own by its
     part. Its placement is ``mixed`` where its products' differ.
@@ -263,7 +263,7 @@ def contradictions(model: OnnxModel, plan: "Plan") -> list[str]:
 
 
 def _as_written(expected: dict[str, str], keys: Mapping[str, str]) -> dict[str, str]:
-    """What a node would carry.
+    """Metadata that a node would carry.
 
     Earlier versions wrote the MACs of two activations under ``lhc.macs``, and sensitivities without saying how they
     were found.

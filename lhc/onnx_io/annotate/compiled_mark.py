@@ -1,4 +1,4 @@
-"""What a compiled model says about itself: the key ``lhc.compiled``, beside the annotations it was made from.
+"""Mark of a compiled model: the key ``lhc.compiled``, beside the annotations it was made from.
 
 A compiled model holds another graph than the network that it was made from; ``lhc.source`` names that network.
 """

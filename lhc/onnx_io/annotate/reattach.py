@@ -28,7 +28,7 @@ By = Literal["weight", "name", "output"]
 
 @dataclass(frozen=True)
 class Found:
-    """What became of a layer.
+    """A layer found again in a rewritten model, or its loss.
 
     Attributes:
         name: of the node that it is now; None where it is gone.
@@ -46,7 +46,7 @@ class Found:
 
     @property
     def note(self) -> str | None:
-        """What changed, in a sentence; None where nothing did."""
+        """Sentence on what changed; None where nothing did."""
         if self.name is None:
             return f"{self.layer.placement} layer {self.layer.name!r} is gone"
         if self.op_type != self.layer.op_type and self.op_type not in CANDIDATE_OPS:

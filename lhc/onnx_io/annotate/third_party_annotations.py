@@ -179,7 +179,7 @@ def nnpa_config(model: OnnxModel, plan: "Plan") -> str:
 
 
 def placements_in(path: Path, model: OnnxModel) -> "dict[str, Placement] | None":
-    """What onnx-mlir's or onnxruntime's settings in a file say of a model's operators; None for other files.
+    """Placements of a model's operators in a settings file of onnx-mlir or onnxruntime; None for other files.
 
     Raises:
         ConfigError: a ``.json`` or ``.txt`` that holds no such settings.

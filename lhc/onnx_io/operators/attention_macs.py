@@ -39,7 +39,7 @@ def attend(sequences: int, queries: int, keys: int, hidden: int, value_hidden: i
 
 
 def projected(*weights: int, past: int | None = None, batch: int | None = None) -> Counter:
-    """Of attention with its projections in it.
+    """MACs of attention with its projections inside.
 
     Args:
         weights: inputs that hold them, Q, K and V side by side in one or one each.
@@ -61,7 +61,7 @@ def projected(*weights: int, past: int | None = None, batch: int | None = None) 
 
 
 def decoder(o: Operands) -> Iterator[Part]:
-    """Of DecoderAttention: query (tokens, sequences, hidden), keys (all tokens, sequences, hidden)."""
+    """MACs of DecoderAttention: query (tokens, sequences, hidden), keys (all tokens, sequences, hidden)."""
     (tokens, sequences, hidden), (every, _, _) = o.shape(0), o.shape(1)
     yield Part(hidden, hidden, tokens * sequences, 2)
     yield Part(hidden, 2 * hidden, every * sequences, 3)
@@ -69,7 +69,7 @@ def decoder(o: Operands) -> Iterator[Part]:
 
 
 def longformer(weight: int, everywhere: int) -> Counter:
-    """Of attention to a window on both sides; the weights for global tokens count as if every token were one."""
+    """MACs of windowed attention; weights for global tokens count as if every token were one."""
 
     def count(o: Operands) -> Iterator[Part]:
         sequences, tokens, hidden = o.shape(0)
@@ -82,7 +82,7 @@ def longformer(weight: int, everywhere: int) -> Counter:
 
 
 def multi_head(o: Operands) -> Iterator[Part]:
-    """Of MultiHeadAttention and the like.
+    """MACs of MultiHeadAttention and the like.
 
     Query (sequences, tokens, hidden) or with keys and values in it (…, heads, 3, size); keys (…, hidden), with values
     in them (…, heads, 2, size), or (sequences, heads, tokens, size); past keys (sequences, heads, tokens, size).
@@ -105,7 +105,7 @@ def multi_head(o: Operands) -> Iterator[Part]:
 
 
 def packed(o: Operands) -> Iterator[Part]:
-    """Of PackedMultiHeadAttention: sequences and their longest length from the offsets (sequences, tokens)."""
+    """MACs of PackedMultiHeadAttention: sequences and longest length from the offsets (sequences, tokens)."""
     query, (sequences, tokens) = o.shape(0), o.shape(4)
     hidden = query[1] if len(query) == 2 else query[1] * query[3]
     value_hidden = o.shape(2)[1] if o.has(2) else hidden
@@ -113,7 +113,7 @@ def packed(o: Operands) -> Iterator[Part]:
 
 
 def grouped(o: Operands) -> Iterator[Part]:
-    """Of GroupQueryAttention: query (sequences, tokens, hidden), or packed with keys and values; past as above."""
+    """MACs of GroupQueryAttention: query (sequences, tokens, hidden), or packed with keys and values."""
     (sequences, tokens, width), heads = o.shape(0), o.integer("num_heads", 1)
     size = width // heads if o.has(1) else width // (heads + 2 * o.integer("kv_num_heads", heads))
     past = o.shape(3)[2] if o.has(3) else 0
@@ -121,7 +121,7 @@ def grouped(o: Operands) -> Iterator[Part]:
 
 
 def standard(o: Operands) -> Iterator[Part]:
-    """Of ONNX's Attention and FlexAttention: (sequences, heads, tokens, size), or (sequences, tokens, hidden)."""
+    """MACs of Attention and FlexAttention: (sequences, heads, tokens, size) or (sequences, tokens, hidden)."""
     query, key, value = o.shape(0), o.shape(1), o.shape(2)
     past = o.shape(4)[2] if o.node.op_type == "Attention" and o.has(4) else 0
     if len(query) == 4:
@@ -134,7 +134,7 @@ def standard(o: Operands) -> Iterator[Part]:
 
 
 def linear(o: Operands) -> Iterator[Part]:
-    """Of LinearAttention and GatedDeltaNet: each token writes and reads a state (key size, value size) of every head.
+    """MACs of LinearAttention and GatedDeltaNet: each token writes and reads a state (key, value) of every head.
 
     A delta rule reads it once more. GatedDeltaNet has its heads in an axis, LinearAttention in attributes.
     """
@@ -154,13 +154,13 @@ def linear(o: Operands) -> Iterator[Part]:
 
 
 def gate(o: Operands) -> Iterator[Part]:
-    """Of EngramGate: a key by a query of every stream."""
+    """MACs of EngramGate: a key by a query of every stream."""
     *outer, hidden = o.shape(0)
     yield Part(hidden, 1, math.prod(outer), None)
 
 
 def mixed_streams(o: Operands) -> Iterator[Part]:
-    """Of HyperConnectionPostMix: the streams by a matrix (streams, streams), where one is given."""
+    """MACs of HyperConnectionPostMix: the streams by a matrix (streams, streams), where one is given."""
     if o.has(3):
         streams = o.shape(3)[-1]
         yield Part(streams, o.size(0) // streams, streams, 3 if o.is_stored(3) else None, parameters=o.size(3))

@@ -42,7 +42,7 @@ Counter = Callable[[Operands], Iterable[Part]]
 
 
 def product(first: int, second: int) -> Counter:
-    """Of MatMul, Gemm and what they are fused with; attributes ``transA``, ``transBatchA`` and the like count."""
+    """MACs of MatMul, Gemm and fused forms; attributes ``transA``, ``transBatchA`` and the like count."""
 
     def count(o: Operands) -> Iterator[Part]:
         left = _oriented(o.shape(first), o.integer("transA"), o.integer("transBatchA"))
@@ -78,7 +78,7 @@ def _multiplied(left: tuple[int, ...], right: tuple[int, ...], operand: int | No
 
 
 def dense(weight: int) -> Counter:
-    """Of a product by a matrix whose inputs are the activation's last axis, in whatever order it is stored."""
+    """MACs of a product over the activation's last axis, in whatever order the matrix is stored."""
 
     def count(o: Operands) -> Iterator[Part]:
         *outer, rows = o.shape(0)
@@ -88,7 +88,7 @@ def dense(weight: int) -> Counter:
 
 
 def packed_rows(weight: int) -> Counter:
-    """Of a product by weights (outputs, …) of which several lie in one stored element."""
+    """MACs of a product by weights (outputs, …) of which several lie in one stored element."""
 
     def count(o: Operands) -> Iterator[Part]:
         *outer, rows = o.shape(0)
@@ -98,7 +98,7 @@ def packed_rows(weight: int) -> Counter:
 
 
 def fixed(*weights: tuple[int, str], columns: int | None = None) -> Counter:
-    """Of products whose sizes are the attributes ``K`` and another.
+    """MACs of products whose sizes are the attributes ``K`` and another.
 
     Args:
         weights: the input that holds each, and the attribute with its number of outputs.
@@ -121,7 +121,7 @@ def fixed(*weights: tuple[int, str], columns: int | None = None) -> Counter:
 
 
 def convolution(weight: int, last: bool = False) -> Counter:
-    """Of convolutions: every weight is used once for every output position.
+    """MACs of convolutions: every weight is used once for every output position.
 
     Args:
         weight: input with the kernel (outputs, inputs / groups, ...kernel).
@@ -139,12 +139,12 @@ def convolution(weight: int, last: bool = False) -> Counter:
 
 
 def channels_last(weight: int) -> Counter:
-    """Of convolutions that keep channels last."""
+    """MACs of convolutions that keep channels last."""
     return convolution(weight, last=True)
 
 
 def transposed(weight: int, last: bool = False) -> Counter:
-    """Of transposed convolutions: every weight is used once for every input position."""
+    """MACs of transposed convolutions: every weight is used once for every input position."""
 
     def count(o: Operands) -> Iterator[Part]:
         kernel, read = o.shape(weight), o.shape(0)
@@ -156,20 +156,20 @@ def transposed(weight: int, last: bool = False) -> Counter:
 
 
 def depthwise(o: Operands) -> Iterator[Part]:
-    """Of convolutions of each channel by its own kernel (channels, 1, ...kernel), one output for every input."""
+    """MACs of depthwise convolutions by kernels (channels, 1, ...kernel), one output for every input."""
     kernel, read = o.shape(1), o.shape(0)
     yield Part(math.prod(kernel[1:]), 1, math.prod(read) // kernel[0], 1, kernel[0])
 
 
 def words(o: Operands) -> Iterator[Part]:
-    """Of WordConvEmbedding: a convolution over the letters of each word; W (filters, 1, window, embedding)."""
+    """MACs of WordConvEmbedding: a convolution over the letters of each word; W (filters, 1, window, embedding)."""
     kernel, (*outer, letters) = o.shape(1), o.shape(0)
     places = math.prod(outer) * max(letters - kernel[2] + 1, 1)
     yield Part(math.prod(kernel[1:]), kernel[0], places, 1)
 
 
 def recurrent(o: Operands) -> Iterator[Part]:
-    """Of RNN, GRU, LSTM: input and recurrent weights, each used once for every step of every sequence.
+    """MACs of RNN, GRU and LSTM: every weight is used once for every step of every sequence.
 
     X (steps, sequences, inputs), or (sequences, steps, inputs) in ``layout`` 1; W and R (directions, ...). AttnLSTM
     also attends to a memory M (sequences, moments, depth) at every step.
@@ -195,13 +195,13 @@ def _each_direction(o: Operands, weight: int, positions: int) -> Part:
 
 
 def distances(o: Operands) -> Iterator[Part]:
-    """Of CDist: one multiplication for every element of every pair of rows."""
+    """MACs of CDist: one multiplication for every element of every pair of rows."""
     left, right = o.shape(0), o.shape(1)
     yield _multiplied(left, (right[1], right[0]), _held(o, 0, 1))
 
 
 def sparse(o: Operands) -> Iterator[Part]:
-    """Of a sparse matrix by a dense one: as many as entries are stored; where it comes at run time, as if dense."""
+    """MACs of a sparse matrix by a dense one: as many as stored entries; as if dense where it comes at run time."""
     left = _oriented(o.shape(0), o.integer("transA"), 0)
     right = _oriented(o.shape(1), o.integer("transB"), 0)
     entries = o.constants.entries(o.node.input[0])
@@ -212,7 +212,7 @@ def sparse(o: Operands) -> Iterator[Part]:
 
 
 def einsum(o: Operands) -> Iterator[Part]:
-    """Of Einsum, operand by operand from the left; what sums over nothing is no product."""
+    """MACs of Einsum, operand by operand from the left; a pair that sums over nothing is no product."""
     terms, kept = _equation(o)
     sizes: dict[str, int] = {}
     for index, term in enumerate(terms):
@@ -273,7 +273,7 @@ def _labels(text: str, axes: int) -> tuple[str, ...]:
 
 
 def experts(o: Operands) -> Iterator[Part]:
-    """Of MoE and QMoE: each token goes through ``k`` experts; stored weights are those of all.
+    """MACs of MoE and QMoE: each token goes through ``k`` experts; stored weights are those of all.
 
     fc1 (experts, fused · inner, hidden), fc2 (experts, hidden, inner), fc3 as fc1 or not given; of QMoE several
     quantised values lie in a byte.
@@ -306,7 +306,7 @@ def _packing(o: Operands, weight: int, number: int) -> int:
 
 
 def packed_experts(o: Operands) -> Iterator[Part]:
-    """Of MoEPacked: gate and up (experts, inner, bytes), down (experts, hidden, bytes)."""
+    """MACs of MoEPacked: gate and up (experts, inner, bytes), down (experts, hidden, bytes)."""
     hidden, tokens = o.shape(0)[-1], math.prod(o.shape(0)[:-1])
     number, inner = o.shape(2)[:2]
     for weight in (2, 3, 4):
@@ -316,20 +316,20 @@ def packed_experts(o: Operands) -> Iterator[Part]:
 
 
 def gated_add(o: Operands) -> Iterator[Part]:
-    """Of GatedAdd where its gate is projected by weights (inputs, 1)."""
+    """MACs of GatedAdd where its gate is projected by weights (inputs, 1)."""
     if o.has(3):
         *outer, rows = o.shape(2)
         yield Part(rows, 1, math.prod(outer), 3)
 
 
 def relative_bias(o: Operands) -> Iterator[Part]:
-    """Of GatedRelativePositionBias: every head of every token by a weight (head size, outputs)."""
+    """MACs of GatedRelativePositionBias: every head of every token by a weight (head size, outputs)."""
     rows, cols = o.shape(3)
     yield Part(rows, cols, o.size(0) // max(rows, 1), 3)
 
 
 def low_rank_mix(o: Operands) -> Iterator[Part]:
-    """Of HyperConnectionLowRankMix: down, up and gate, each (inputs, outputs)."""
+    """MACs of HyperConnectionLowRankMix: down, up and gate, each (inputs, outputs)."""
     tokens = math.prod(o.shape(0)[:-1])
     for weight in (2, 3, 4):
         rows, cols = o.shape(weight)
@@ -337,7 +337,7 @@ def low_rank_mix(o: Operands) -> Iterator[Part]:
 
 
 def classical(o: Operands) -> Iterator[Part]:
-    """Of linear models and support vector machines, whose weights are attributes.
+    """MACs of linear models and support vector machines, whose weights are attributes.
 
     One multiplication a weight: a kernel, radial ones too, is a product with every support vector.
     """

@@ -1,4 +1,4 @@
-"""What one product by a stored weight computes, whatever operator it is written as.
+"""One product by a stored weight, whatever operator it is written as: matrix, groups, convolution geometry.
 
 For every vector x of the activation, with W the weights as ``(outputs, inputs)``::
 
@@ -106,7 +106,7 @@ class ConvGeometry:
 
 
 class _Array(Protocol):
-    """What arrays of numpy and tensors of torch have in common."""
+    """Protocol of arrays: numpy's arrays and torch's tensors."""
 
     @property
     def ndim(self) -> int: ...

@@ -1,4 +1,4 @@
-"""What an operator is given: shapes and attributes, for those who count what it multiplies."""
+"""Operands of an operator, shapes and attributes, for counting its MACs."""
 
 import math
 from collections.abc import Callable

@@ -58,13 +58,13 @@ def _nothing(o: Operands) -> list[Part]:
 
 
 def _mamba(o: Operands) -> list[Part]:
-    """Of Mamba2Verify: a convolution of four taps for every channel and token."""
+    """MACs of Mamba2Verify: a convolution of four taps for every channel and token."""
     channels = o.shape(3)[0]
     return [Part(o.size(3) // channels, 1, o.shape(0)[0], 3, channels)]
 
 
 def _tokens(o: Operands) -> list[Part]:
-    """Of MoEGroupRouter where it projects activations (tokens, inputs) by (experts, inputs)."""
+    """MACs of MoEGroupRouter where it projects activations (tokens, inputs) by (experts, inputs)."""
     return list(c.dense(2)(o)) if o.has(2) else []
 
 
@@ -215,7 +215,7 @@ def may_multiply(node: onnx.NodeProto, functions: frozenset[tuple[str, str]] = f
 def found_in(
     node: onnx.NodeProto, constants: Constants, known: Callable[[str], Shape | None], samples: int, strict: bool = False
 ) -> tuple[Work, Obstacle] | None:
-    """What an operator multiplies, and why it stays digital; None where it multiplies nothing.
+    """Products of an operator, and why it stays digital; None where it has no products.
 
     Args:
         known: shape of a tensor, None where nothing is known.

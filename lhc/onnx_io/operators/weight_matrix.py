@@ -1,4 +1,4 @@
-"""From a product's operands to its matrix: what goes onto tiles, and how often it is used."""
+"""Weight matrix of a product: its shape on tiles, and how often it is used."""
 
 import math
 

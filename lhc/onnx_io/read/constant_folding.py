@@ -54,7 +54,7 @@ def evaluated_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | N
 
 
 def evaluated(node: onnx.NodeProto, inputs: Sequence[Array | None], most: int) -> Array:
-    """What an operator of constants computes.
+    """Outputs of an operator of constants.
 
     Args:
         node: one for which `evaluated_type` knows a type.
@@ -214,7 +214,7 @@ def _listed_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | Non
 
 
 def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int, output: int = 0) -> Array:
-    """What an operator computes; a view of its input where that is enough.
+    """Output of an operator; a view of its input where that is enough.
 
     Args:
         node: one for which `folded_type` knows a type.
@@ -297,7 +297,7 @@ def _numbers(inputs: Sequence[Array | None], attributes: dict[str, Any], name: s
 
 
 def _parts(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> list[Array]:
-    """What a Split makes: of the sizes that it is given, else equal ones, of which the last may be smaller."""
+    """Parts of a Split: of the given sizes, else equal ones, of which the last may be smaller."""
     attributes, x = _attributes(node), inputs[0]
     assert x is not None
     axis, sizes = attributes.get("axis", 0), _numbers(inputs, attributes, "split")
@@ -311,7 +311,7 @@ def _parts(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> list[Array]:
 
 
 def _pieces(x: Array, inputs: Sequence[Array | None], attributes: dict[str, Any]) -> tuple[slice, ...]:
-    """What a Slice takes of every axis; its lists are attributes in older opsets."""
+    """Slices of a Slice along every axis; its lists are attributes in older opsets."""
     given: list[Any] = [attributes.get(name) for name in ("starts", "ends", "axes", "steps")]
     if len(inputs) > 1:
         given = [None if array is None else array.reshape(-1) for array in (*inputs[1:], None, None)][:4]

@@ -146,7 +146,7 @@ class _Reader:
         return replace(layer, origin=origin, counted=self._in_file(origin, layer) or layer.counted)
 
     def _in_file(self, origin: Origin, layer: Layer) -> Work | None:
-        """What the file's operator multiplies, where its one product is of another size than that of its form."""
+        """Products of the file's operator, where they differ in size from its canonical form's."""
         written = self._written.get(origin.node)
         if written is None or origin.part or layer.weight is None or layer.matrix is None or not is_product(written):
             return None
@@ -176,7 +176,7 @@ class _Reader:
         return Layer(node.name, node.op_type, inputs, outputs, weight, matrix, module_path(node), refusal, work)
 
     def _other(self, node: onnx.NodeProto) -> tuple[Work, Obstacle] | None:
-        """What an operator that is no candidate multiplies."""
+        """Products of an operator that is no candidate."""
         if not self._sizes or not may_multiply(node, self._functions):
             return None
         try:
@@ -209,7 +209,7 @@ class _Reader:
         return None if shape is None or len(sizes) < len(shape) else -(-math.prod(sizes) // self._samples)
 
     def _unreachable(self, node: onnx.NodeProto, matrix: MatrixShape) -> Work | None:
-        """What a candidate multiplies whose weight is stored, but not in a form that goes on tiles."""
+        """Products of a candidate whose stored weight has no form for tiles."""
         operand = _operand(node, self._constants)
         if operand is None:
             operand, _ = self._unfollowed_weight(node) or (None, "")

@@ -151,7 +151,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 
 def _looks(path: Path) -> str:
-    """What else the file looks like, as the end of a sentence."""
+    """Format that the file looks like, as the end of a sentence."""
     found = unsupported_format(path)
     return "" if found is None else f"; it looks like {found}"
 
@@ -221,7 +221,7 @@ def _attribute_problem(node: onnx.NodeProto, found: onnx.AttributeProto) -> str 
 
 
 def _complaint(proto: onnx.ModelProto) -> str | None:
-    """What ``onnx.checker`` has against a model; None where it has nothing."""
+    """Complaint of ``onnx.checker`` about a model; None where it has none."""
     light = without_weights(proto)
     try:
         for tensor in proto.graph.initializer:

@@ -86,7 +86,7 @@ class SharedWeights:
 
 
 def pieces_of(tensors: Iterable[onnx.TensorProto]) -> list[SharedBytes]:
-    """What holds the values of tensors beside their model, to be kept as long as these are looked up."""
+    """Owners of tensor values beside their model, to be kept while the values are looked up."""
     return [SharedBytes.named(name) for name in {external_entries(t)["location"] for t in tensors if is_held(t)}]
 
 

@@ -1,4 +1,4 @@
-"""What multiplies and is no operator of the main graph: in bodies of If, Loop and Scan, and in local functions.
+"""Products outside the main graph: in bodies of If, Loop and Scan, and in local functions.
 
 It stays digital. It is listed, and its MACs are counted, as often as its body is written, so that the analog
 share of a network is never told too large: both branches of an If, one turn of a Loop or Scan. An operator goes by its
@@ -89,7 +89,7 @@ def free_name(name: str, taken: set[str], path: str | None = None) -> str:
 
 
 def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[str, Shape], samples: int) -> list[Layer]:
-    """What multiplies in a model and is no operator of its main graph.
+    """Products of a model outside its main graph.
 
     Args:
         inferred: its graph without local functions, with the shapes that inference found.
@@ -135,7 +135,7 @@ def _not_inlined(model: OnnxModel, inferred: onnx.GraphProto) -> Iterator[Layer]
 
 
 def _not_taken(model: OnnxModel, outside: "_Scope") -> Iterator[Layer]:
-    """What multiplies in those branches of an If that calls do not take: it counts nothing."""
+    """Products in branches of an If that calls do not take; they count nothing."""
     if model.file is None or all(taken.isdigit() for taken in model.file.control.values()):
         return
     graph = model.proto.graph
@@ -157,7 +157,7 @@ def _not_taken(model: OnnxModel, outside: "_Scope") -> Iterator[Layer]:
 
 @dataclass(frozen=True, eq=False)
 class _Scope:
-    """What is known inside a body: shapes and constants, its own and those around it."""
+    """Shapes and constants known inside a body: its own and those around it."""
 
     shapes: ChainMap[str, Shape]
     constants: Constants
@@ -190,7 +190,7 @@ def _layers(name: str, node: onnx.NodeProto, scope: _Scope, samples: int, place:
 
 
 def _product(node: onnx.NodeProto, scope: _Scope, samples: int) -> Work:
-    """What a MatMul, Gemm, Conv or the like multiplies."""
+    """Products of a MatMul, Gemm, Conv or the like."""
     first, second = (node.input[i] for i in data_operands(node))
     stored = next((i for i, tensor in ((1, second), (0, first)) if tensor in scope.constants), None)
     weights = () if stored is None else ((first, second)[stored],)

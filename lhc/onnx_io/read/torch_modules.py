@@ -1,4 +1,4 @@
-"""From which PyTorch module a node was exported.
+"""PyTorch module that a node was exported from.
 
 torch's dynamo exporter writes the scopes into node metadata (``pkg.torch.onnx.name_scopes``: a list of paths from the
 root to the operator); its older exporter writes them into the node's name (``/layer1/layer1.0/conv1/Conv``). A

@@ -31,7 +31,7 @@ _SAVED_MODEL = "a model of TensorFlow; use tf2onnx: python -m tf2onnx.convert --
 
 
 def unsupported_format(path: Path) -> str | None:
-    """What a file (or folder) looks like that is no ONNX model, and what to do; None where it looks like nothing known.
+    """Format of a file or folder that is no ONNX model, with advice; None where the format is unknown.
 
     A guess from the content, whatever the file is called.
     """

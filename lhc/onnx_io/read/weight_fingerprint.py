@@ -1,4 +1,4 @@
-"""What identifies the matrix of a product: its values, and which devices hold it.
+"""Fingerprint of a weight matrix: its values, and the devices that hold it.
 
 Layers whose matrices are equal, value for value, share a *tile set*. The random numbers of its devices follow its
 *likeness* instead: shape, groups, and a coarse picture of the values. Two exporters that fold a normalisation into a
@@ -39,7 +39,7 @@ _OFFSET = 1 / math.pi
 
 @dataclass(frozen=True)
 class WeightFacts:
-    """What the values of a weight say, in the orientation in which it goes on tiles.
+    """Facts of a weight's values, in its orientation on tiles.
 
     Attributes:
         tile_set: digest of the values in float32, as tiles hold them.

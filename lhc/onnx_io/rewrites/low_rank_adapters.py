@@ -31,7 +31,7 @@ Array = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Adapter:
-    """What stands beside a product.
+    """Low-rank adapter beside a product.
 
     Attributes:
         down: name of A, and of the operator that multiplies by it.
@@ -65,7 +65,7 @@ def adapters_of(model: OnnxModel) -> tuple[Adapter, ...]:
 
 
 def able_to_adapt(model: OnnxModel, graph: LayerGraph, names: Collection[str], rank: int) -> frozenset[str]:
-    """Those of these layers that can have an adapter of this rank."""
+    """Layers among these that can have an adapter of this rank."""
     constants = Constants(model.proto.graph)
     nodes = (node for node in model.proto.graph.node if node.name in names)
     return frozenset(node.name for node in nodes if _obstacle(*_product(node, graph, constants), rank) is None)
@@ -106,7 +106,7 @@ def with_adapters(model: OnnxModel, graph: LayerGraph, names: Collection[str], r
 
 
 def _product(node: onnx.NodeProto, graph: LayerGraph, constants: Constants) -> tuple[Product, Array]:
-    """What an operator computes, and its weight as it is stored."""
+    """Product of an operator, and its weight as stored."""
     layer = graph[node.name]
     assert layer.weight is not None
     return Product.of_layer(node, layer), constants.value(layer.weight.name)

@@ -16,7 +16,7 @@ __all__ = ["ClassMap", "class_maps", "scored_tensor"]
 
 @dataclass(frozen=True)
 class ClassMap:
-    """What is behind such an output.
+    """Tensors behind a ZipMap output.
 
     Attributes:
         tensor: the scores that it is made of.

@@ -1,4 +1,4 @@
-"""What may be written where: a file is replaced only where nothing of the user's is lost with it."""
+"""Rules of overwriting: a file is replaced only where nothing of the user's is lost."""
 
 from pathlib import Path
 

@@ -104,7 +104,7 @@ def _within(message: Message, field: str, size: int) -> int:
 
 
 def _begun(message: Message, field: str, size: int) -> bytes:
-    """What comes before the bytes of a field."""
+    """Tag and length before the bytes of a protobuf field."""
     return _number(message.DESCRIPTOR.fields_by_name[field].number << 3 | _DELIMITED) + _number(size)
 
 
