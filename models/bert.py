@@ -81,7 +81,7 @@ class BertAttention(nn.Module):
     """Self-attention with its output projection."""
 
     def __init__(self, width: int, heads: int) -> None:
-        """Of ``width``, in ``heads`` heads."""
+        """Attention of ``width``, in ``heads`` heads."""
         super().__init__()
         self.self = SelfAttention(width, heads)
         self.output = Residual(width, width)
@@ -109,7 +109,7 @@ class BertLayer(nn.Module):
     """Attention, then two dense layers."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
-        """Of ``width``; ``inner`` is the width between the dense layers."""
+        """Block of ``width``; ``inner`` is the width between the dense layers."""
         super().__init__()
         self.attention = BertAttention(width, heads)
         self.intermediate = Expansion(width, inner)

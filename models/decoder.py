@@ -42,7 +42,7 @@ WeightSource = Mapping[str, Callable[[], Array]]
 
 @dataclass(frozen=True)
 class DecoderSizes:
-    """What a decoder is like.
+    """Sizes of a decoder.
 
     Attributes:
         words: size of the vocabulary.

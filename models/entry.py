@@ -1,4 +1,4 @@
-"""What an entry of the zoo offers, and where data outside the package is found."""
+"""Zoo entries: their interface, and where data outside the package is found."""
 
 import os
 from abc import ABC, abstractmethod
@@ -61,7 +61,7 @@ class ZooEntry(ABC):
         """
 
     def tokenizer(self) -> "Tokenizer":
-        """What cuts a text into the indices that the network takes.
+        """Tokenizer of the network.
 
         Raises:
             UsageError: the entry has none.

@@ -96,7 +96,7 @@ class _StagedNet(nn.Module):
         self.linear = nn.Linear(before, classes)
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
-        """What follows the first convolution."""
+        """Logits from the first convolution's output."""
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         logits: torch.Tensor = self.linear(x.mean((2, 3)))

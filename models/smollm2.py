@@ -83,7 +83,7 @@ class SmolLm2(ZooEntry):
         return path
 
     def tokenizer(self) -> "Tokenizer":
-        """That of the entry's own weights."""
+        """Tokenizer of the entry's own weights."""
         return gguf_tokenizer(own_weights())
 
     def task(self) -> Task:

@@ -118,7 +118,7 @@ def span_task(questions: Sequence[Question], tokenizer: "Tokenizer", longest: in
 
 
 def _target_type(questions: Sequence[Question], length: int) -> np.dtype[Any]:
-    """Of one question: its paragraph, its references (empty ones fill up), first and last character + 1 of pieces."""
+    """dtype of one question: paragraph, references (empty ones fill up), first and last character + 1 of pieces."""
     references = [reference for question in questions for reference in question.references]
     return np.dtype(
         [

@@ -72,7 +72,7 @@ def _kept(path: Path, entry: WeightsEntry) -> "onnx.ModelProto":
 
 
 def digest_of(source: Path, *facts: str) -> str:
-    """Of the content of a file, or of the files of a folder, and of what else decides.
+    """Digest of a file, or of the files of a folder, and of other facts that decide.
 
     Raises:
         ModelError: one cannot be read.

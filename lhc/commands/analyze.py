@@ -1,4 +1,4 @@
-"""What can be analog, and why not the rest. Measures nothing."""
+"""``lhc.analyze``: layers that can be analog, and why the others cannot. Measures nothing."""
 
 from collections.abc import Mapping
 

@@ -18,7 +18,7 @@ __all__ = ["compare", "machines_of"]
 
 @keywords(CompareOptions)
 def compare(options: CompareOptions) -> Comparison:
-    """What `partition` finds on each of several machines, in the order in which they are given.
+    """Results of `partition` on each of several machines, in the given order.
 
     Samples, seeds and budget are the same for all; each is judged at its own time of inference, unless one is given.
     Ages at which the devices of a machine are not known are left out for it.

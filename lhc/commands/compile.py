@@ -1,4 +1,4 @@
-"""From a network to an ordinary ONNX file that does what one chip does."""
+"""``lhc.compile``: a network as an ordinary ONNX file that computes as one chip does."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -9,7 +9,7 @@ __all__ = ["diff"]
 
 
 def diff(before: ModelSource | Plan, after: ModelSource | Plan) -> PlanDiff:
-    """What differs between two placements, of annotated models or plans: layers, sensitivities, outcome, hardware.
+    """Differences between two placements, of annotated models or plans: layers, sensitivities, outcome, hardware.
 
     Raises:
         UsageError: a model carries no placement.

@@ -78,7 +78,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
 
 
 def preparation(options: PartitionOptions) -> Pipeline[Study]:
-    """What comes before anything is ranked or searched."""
+    """Steps before anything is ranked or searched."""
     follow = _followed(options)
     placing: Pass = part(options, Select) if follow is None else FollowPlan(follow)
     copies = () if follow is not None else (Decide(part(options, ChooseCopies)),)
@@ -141,7 +141,7 @@ def placed_by(options: PartitionOptions, opened: Opened | None = None) -> Partit
 
 
 def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
-    """What the pipeline starts from: network, samples and machine read, budget and goal known."""
+    """State at the start of the pipeline: network, samples and machine read, budget and goal known."""
     budget = with_yield(budget_of(options, options.confidence, opened), options)
     training = judging = None
     if options.retrain:

@@ -1,4 +1,4 @@
-"""What was measured of a placed model, as a report. Nothing here measures."""
+"""``lhc.report``: the results of a placed model as a report. Measures nothing."""
 
 from collections.abc import Iterable
 from pathlib import Path

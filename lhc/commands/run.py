@@ -1,4 +1,4 @@
-"""What a placement is worth, and what the mapped network answers."""
+"""``lhc.run``: the score of a placement, and the answers of the mapped network."""
 
 from dataclasses import replace
 

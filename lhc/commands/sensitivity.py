@@ -22,7 +22,7 @@ def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
 
 
 def preparing(options: LayerSelection) -> Pipeline[Study]:
-    """What comes before any layer is measured."""
+    """Steps before any layer is measured."""
     decided, copies = (Qualify(), part(options, Select)), Decide(part(options, ChooseCopies))
     return Pipeline(
         "prepare",

@@ -1,4 +1,4 @@
-"""From a network to its digital and analog sub-models, for other back ends."""
+"""``lhc.split``: the digital and analog sub-models of a network, for other back ends."""
 
 from pathlib import Path
 

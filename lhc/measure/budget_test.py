@@ -84,7 +84,7 @@ class Budget:
         return found.deciding(self.generalize)
 
     def status(self, found: Evaluation) -> Literal["accepted", "rejected", "undecided"]:
-        """What an evaluation says about the budget; without an interval, nothing."""
+        """Status of an evaluation with regard to the budget; undecided without an interval."""
         interval = self.interval(found)
         if interval is None:
             return "undecided"
@@ -202,7 +202,7 @@ def sequential_test(
 
 
 def _of_chips(what: str, begin: int, end: int) -> str:
-    """What a look's progress is called: it counts the units of work of its own chips, from 0."""
+    """Title of the progress of an interim look, which counts the units of work of its own chips."""
     return f"{what}, units of {f'chips {begin + 1} to {end}' if end > begin + 1 else f'chip {end}'}"
 
 

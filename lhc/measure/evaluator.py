@@ -93,7 +93,7 @@ class PlacementEvaluator:
 
     @cached_property
     def context(self) -> WorkContext:
-        """What all units of work share."""
+        """Work context that all units of work share."""
         return WorkContext(
             self.model,
             self.graph,
@@ -133,20 +133,20 @@ class PlacementEvaluator:
 
     @property
     def reference(self) -> Array:
-        """What outputs are scored against: targets, or the digital output."""
+        """Reference of the scores: targets, or the digital output."""
         targets = self.task.targets if self.context.by_targets else None
         return self._compared.digital_output if targets is None else targets
 
     @cached_property
     def _digital_set(self) -> Array:
-        """What a set metric takes of the digital network: its output, or the summary of that."""
+        """Digital network's output for a set metric, or its summary."""
         if self.metric.summary is None:
             return self.digital_output
         return self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
 
     @property
     def _set_reference(self) -> Array:
-        """What a set metric compares with; nothing where it compares as it summarises."""
+        """Reference of a set metric; None where it compares as it summarises."""
         return self.reference if self.metric.summary is None else np.zeros((self.samples, 0))
 
     @property
@@ -283,7 +283,7 @@ class PlacementEvaluator:
         return [np.concatenate([results[draw, number] for number in range(len(places))]) for draw in job.draws]
 
     def _units(self, job: Job, todo: Sequence[tuple[Job, int]], check: Callable[[], None]) -> Iterator[WorkUnit]:
-        """What is left to be done of a job."""
+        """Units of a job that are left to do."""
         places, keeps = list(self._places()), self.context.keeps_chips(job.placement, len(job.draws))
         for part, number in todo:
             yield self._unit(part, places[number], check)._replace(keeps_chips=keeps)
@@ -297,13 +297,13 @@ class PlacementEvaluator:
         return WorkUnit(work, None, _no_samples, check=check) if where is None else self._unit(work, where, check)
 
     def checked(self, work: BlockWork, samples: int) -> Array:
-        """What one work on the first samples gives, as many as there are; there is always time for it."""
+        """Result of a preflight check on the first samples; there is always time for it."""
         unit = self._unit(work, slice(0, min(samples, self.samples)), always)
         ((_, (found,)),) = self.running.workers.run(self.context, [unit])
         return found
 
     def _named(self, where: slice) -> tuple[int, str]:
-        """What tells samples from others."""
+        """Digest that tells samples from others."""
         return where.start, self.task.block_digest(where.start, where.stop)
 
     @cached_property
@@ -353,7 +353,7 @@ class PlacementEvaluator:
         return evaluation(measured, self, relative, confidence, t_s)
 
     def blocks(self) -> Iterator[tuple[slice, Mapping[str, Array]]]:
-        """What the network is called with: ``(position, feeds)``; a fixed batch is filled up with the last sample."""
+        """Feeds of the calls with their positions; a fixed batch is filled up with the last sample."""
         for place in self._places():
             for where, feeds in self.block(place).calls(self.context.call_samples, self.context.batch is not None):
                 yield slice(place.start + where.start, place.start + where.stop), feeds

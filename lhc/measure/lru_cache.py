@@ -1,4 +1,4 @@
-"""What the next units of work may need, kept as long as there is room: a number of values, or tensors of one block."""
+"""LRU cache of values that the next units of work may need, and of tensors of one block."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -39,7 +39,7 @@ class RecentlyUsed:
 
 
 class CallTensors:
-    """What comes before all analog layers of a placement, for the calls of one block: the same for all chips."""
+    """Tensors before all analog layers of a placement, for the calls of one block: the same for all chips."""
 
     def __init__(self, limit: int) -> None:
         """``limit``: bytes that may be kept."""

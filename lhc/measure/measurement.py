@@ -1,4 +1,4 @@
-"""What was seen of one placement: per draw, and per sample where the metric has scores of samples."""
+"""Measurement of one placement: scores per draw, and per sample where the metric has them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +75,7 @@ class MeasuresOutputs(Protocol):
     """A measurement of several outputs (`lhc.measure.multi_output_evaluator`)."""
 
     def of_outputs(self, relative: bool, confidence: float, t_s: float | None) -> tuple[Evaluation, ...]:
-        """What was seen of every output by itself."""
+        """Evaluations of every output by itself."""
         ...
 
 

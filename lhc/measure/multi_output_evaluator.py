@@ -25,7 +25,7 @@ __all__ = ["MultiOutputEvaluator", "MultiOutputMeasurement"]
 
 @dataclass(frozen=True, eq=False)
 class MultiOutputMeasurement:
-    """What was seen of one placement at several outputs, on the same chips and samples.
+    """Measurement of one placement at several outputs, on the same chips and samples.
 
     Attributes:
         parts: of every output, the first one first.
@@ -39,7 +39,7 @@ class MultiOutputMeasurement:
 
     @property
     def values(self) -> Scores:
-        """Those of the first output."""
+        """Values of the first output."""
         return self.parts[0].values
 
     @property
@@ -76,7 +76,7 @@ class MultiOutputMeasurement:
         return max(lows), max(highs)
 
     def of_outputs(self, relative: bool, confidence: float, t_s: float | None) -> tuple[Evaluation, ...]:
-        """What was seen of every output by itself; ``relative``: drops of the first one are."""
+        """Evaluations of every output by itself; ``relative`` holds for drops of the first one."""
         from lhc.measure.measurement import evaluation
 
         found = zip(self.parts, self.evaluators, strict=True)

@@ -1,4 +1,4 @@
-"""What is found out before anything is measured: what tiles without noise, gradients and copies of weights compute.
+"""Preflight checks: noise-free tiles, gradients and copies of weights compared with the network.
 
 Workers do that too, so that a process that has others compute need not load PyTorch.
 """
@@ -128,11 +128,11 @@ def tile_errors(evaluator: PlacementEvaluator, names: Sequence[str], samples: in
 
 
 def _calls(context: WorkContext, block: Block) -> list[tuple[int, Mapping[str, Array]]]:
-    """What the network is called with, and how many samples that are."""
+    """Feeds of the calls, and their number of samples."""
     calls = block.calls(context.call_samples, context.batch is not None)
     return [(context.taken(where), feeds) for where, feeds in calls]
 
 
 def _first(context: WorkContext, block: Block, samples: int) -> Mapping[str, Array]:
-    """What the network is called with for the first samples; a fixed batch is filled up with the last one."""
+    """Feeds for the first samples; a fixed batch is filled up with the last one."""
     return next(block.calls(context.batch or samples, context.batch is not None))[1]

@@ -30,7 +30,7 @@ class ResultLookup:
     task: Task
 
     def get(self, job: Job, draw: int, where: slice) -> Array | None:
-        """What a chip was found to give on some samples, if it was."""
+        """Kept scores of a chip on some samples, if there are any."""
         return self.find(self.placed(job.placement), self._unit(job, draw, where))
 
     def put(self, job: Job, draw: int, where: slice, result: Array) -> None:
@@ -47,7 +47,7 @@ class ResultLookup:
             self.cache.put(result, self._facts, shared, facts)
 
     def placed(self, placement: Collection[str]) -> Facts:
-        """What results with these analog layers have in common."""
+        """Facts that results with these analog layers share."""
         ranges: Facts = {name: list(r) for name, r in sorted(self.context.ranges.items()) if name in placement}
         return {"placement": sorted(placement), "ranges": ranges, **self._healing(placement)}
 
@@ -67,7 +67,7 @@ class ResultLookup:
         return found
 
     def samples(self, where: slice) -> Facts:
-        """What tells results on these samples from those on others."""
+        """Facts that tell results on these samples from those on others."""
         return {
             "first": where.start,
             "samples": where.stop - where.start,
@@ -76,7 +76,7 @@ class ResultLookup:
 
     @cached_property
     def _gpu(self) -> str | None:
-        """What PyTorch sums products on, in an order of its own."""
+        """GPU that PyTorch sums products on, in an order of its own."""
         from lhc.runtime.torch_device import gpu_name
 
         return gpu_name()

@@ -1,4 +1,4 @@
-"""What counts of an output: samples, and positions of them."""
+"""Scored positions of an output: samples, and positions within them."""
 
 import numpy as np
 import numpy.typing as npt

@@ -39,11 +39,11 @@ _WAITING_SHARE = 8
 
 
 class BlockWork(Protocol):
-    """What is done with a block of samples; equal ones give the same."""
+    """Protocol of work on a block of samples; equal work gives equal results."""
 
     @property
     def shared(self) -> tuple[Hashable, Hashable | None]:
-        """What a worker makes for it and keeps for others: of a placement, and of some chips, if they are its own."""
+        """Keys of what a worker makes and keeps: a placement, and its own chips."""
         ...
 
     def done(self, scorer: "Scorer", block: Block) -> list[Array]:
@@ -53,7 +53,7 @@ class BlockWork(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What is scored on a block.
+    """Placement and chips that are scored on a block.
 
     Attributes:
         placement: the analog layers; none: the digital network.
@@ -93,7 +93,7 @@ class Scorer:
         self._other = RecentlyUsed(1)
 
     def held(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What units of another kind share, until others are scored; ``make``: anew, with its programmed tiles."""
+        """Value shared by units of another kind until others are scored; ``make`` makes it anew."""
         if key not in self._other:
             self.__dict__.pop("_network", None)  # sessions are large beside it
             self._chips.make_room()
@@ -281,7 +281,7 @@ class Scorer:
 
 
 def _joined(parts: Sequence[Array], output: str) -> Array:
-    """What the calls gave, one after the other."""
+    """Outputs of the calls, joined."""
     if len({part.shape[1:] for part in parts}) > 1:
         shapes = " and ".join(map(str, dict.fromkeys(part.shape for part in parts)))
         raise DataError(

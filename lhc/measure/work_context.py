@@ -1,4 +1,4 @@
-"""What all units of work of an evaluator share, and the samples that they are about."""
+"""Context that all units of work of an evaluator share, and blocks of samples."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ _READS: Bank[ProgrammedMatrix] = Bank(2**28)
 
 @dataclass(frozen=True, eq=False)
 class WorkContext:
-    """What all units of an evaluator share.
+    """Context that all units of an evaluator share.
 
     Attributes:
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
@@ -84,7 +84,7 @@ class WorkContext:
     def unscored(
         cls, model: OnnxModel, graph: LayerGraph, plan: Plan, seed: int, calibration: "Block | None" = None
     ) -> "WorkContext":
-        """Of a placed network that is run without scoring what it answers."""
+        """Context of a placed network that is run without scoring its answers."""
         copies, output = Copies(plan.copies), graph.outputs[0]
         return cls(
             model, graph, plan.hardware, plan.ranges, get_metric("nmse"), False, output, seed, copies, calibration
@@ -145,7 +145,7 @@ class WorkContext:
 
     @property
     def _network_bytes(self) -> int:
-        """Of the weights that may go on tiles, in float32."""
+        """Bytes of the weights that may go on tiles, in float32."""
         return 4 * self._weights(frozenset(layer.name for layer in self.graph.candidates))
 
     def chips_together(self, placement: frozenset[str]) -> int:
@@ -162,7 +162,7 @@ class WorkContext:
         return self.memory // BANK_SHARE
 
     def chip_bytes(self, placement: frozenset[str]) -> int:
-        """Of the tiles of one chip, as products take them."""
+        """Bytes of the tiles of one chip, as products read them."""
         copies = self.copies.of(placement)
         found = 0
         for name in placement:

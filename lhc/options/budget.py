@@ -1,4 +1,4 @@
-"""What a placement may lose, and on how many of all chips."""
+"""Options of the budget: the drop that a placement may have, and the share of chips that must hold it."""
 
 from typing import Literal
 

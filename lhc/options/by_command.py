@@ -64,17 +64,17 @@ __all__ = [
 
 @options
 class Asking(Emulating, Execution, MachineOptions, Data, ModelForm):
-    """What every command takes that measures, but for its chips."""
+    """Options of every command that measures, but for its chips."""
 
 
 @options
 class Measuring(Chips, Asking):
-    """What every command takes that measures."""
+    """Options of every command that measures."""
 
 
 @options
 class PlacedMeasuring(GivenPlacement, PlacedMachine, Measuring):
-    """What every command takes that measures a placement."""
+    """Options of every command that measures a placement."""
 
 
 @options
@@ -279,7 +279,7 @@ class RetrainOptions(
 
 @options
 class Calibrating:
-    """What chips are calibrated on, where the hardware corrects their outputs."""
+    """Options of the samples that calibrate chips, where the hardware corrects their outputs."""
 
     PANEL = "Data"
 
@@ -379,7 +379,7 @@ class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Me
 class PlacingFirst(
     ReadTime, Shapes, GoalOptions, BudgetOptions, GivenPlacement, PlacedMachine, Seeded, Execution, Data, ModelForm
 ):
-    """What commands take that write a placed network; one without a placement is partitioned first."""
+    """Options of commands that write a placed network; one without a placement is partitioned first."""
 
     PANEL = "Chips"
 

@@ -132,7 +132,7 @@ class Data(SomeSamples):
 
     @property
     def further(self) -> tuple[str, ...]:
-        """What is said of the outputs that are judged beside it."""
+        """Texts of the outputs that are judged beside the first."""
         return self._outputs[1:]
 
     @property

@@ -31,7 +31,7 @@ def model_out(ending: str, more: str = "", metavar: str = "OUT.onnx") -> Path | 
 
 @options
 class Json:
-    """What is printed, where that is no table."""
+    """Option ``--json`` of commands that print no table."""
 
     PANEL = "Output"
 
@@ -40,7 +40,7 @@ class Json:
 
 @options
 class Printing:
-    """What is printed."""
+    """Options of the printed form."""
 
     PANEL = "Output"
 
@@ -57,7 +57,7 @@ class Printing:
 
 @options
 class Watching(Printing):
-    """What is printed while work proceeds."""
+    """Options of progress on the terminal."""
 
     quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
     verbose: bool = option(
@@ -141,4 +141,4 @@ class Reporting:
 
 @options
 class MeasuredOutput(Watching, Reporting, Replacing):
-    """What a command that measures a placement prints and writes."""
+    """Output options of a command that measures a placement."""

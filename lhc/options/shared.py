@@ -71,7 +71,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @options
 class Seeded:
-    """What makes a run repeatable."""
+    """Option of the seed, which makes a run repeatable."""
 
     PANEL = "Chips"
 
@@ -238,7 +238,7 @@ class GivenPlacement:
 
 @options
 class GoalOptions:
-    """What a placement is to be good at, apart from accuracy."""
+    """Options of the objective, apart from accuracy."""
 
     PANEL = "Goal"
 
@@ -295,7 +295,7 @@ class Ranking:
 
 @options
 class Progressing:
-    """What is told while work proceeds."""
+    """Option of a function that is told of progress."""
 
     PANEL = "Execution"
 

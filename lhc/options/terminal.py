@@ -35,7 +35,7 @@ WEIGHTS_BESIDE = "; weights in a file beside it, where those of MODEL are"
 
 @options
 class AnalyzeOutput(Printing, Replacing):
-    """What ``lhc analyze`` writes."""
+    """Output options of ``lhc analyze``."""
 
     inline_functions: Path | None = option(
         "First write the model with its local functions inlined, then look at that.",
@@ -47,7 +47,7 @@ class AnalyzeOutput(Printing, Replacing):
 
 @options
 class CompareOutput(Watching, Replacing, Estimating):
-    """What ``lhc compare`` writes."""
+    """Output options of ``lhc compare``."""
 
     plot: Path | None = option(
         "Draw the machines side by side.",
@@ -59,7 +59,7 @@ class CompareOutput(Watching, Replacing, Estimating):
 
 @options
 class CompileOutput(Json, Replacing):
-    """What ``lhc compile`` writes."""
+    """Output options of ``lhc compile``."""
 
     draws: int = option(
         "Programmings (chips): one file each.", default=1, metavar="K", least=1, most=10_000, result="draw=…"
@@ -87,7 +87,7 @@ class ExportOptions(Replacing):
 
 @options
 class ParetoOutput(Watching, Replacing):
-    """What ``lhc pareto`` writes, and how it is asked afterwards."""
+    """Output options of ``lhc pareto``, and questions to a finished front."""
 
     from_dir: Path | None = option(
         "Pick a point for --max-drop from the fronts kept in this folder, instead of measuring.",
@@ -109,7 +109,7 @@ class ParetoOutput(Watching, Replacing):
 
 @options
 class PartitionOutput(Watching, Reporting, Annotating, Carrying, Estimating):
-    """What ``lhc partition`` writes."""
+    """Output options of ``lhc partition``."""
 
     plan_out: Path | None = option(
         "Also write the plan, to be read, edited, fed back.",
@@ -142,14 +142,14 @@ class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):
 
 @options
 class RetrainOutput(Watching, Annotating, Estimating):
-    """What ``lhc retrain`` writes."""
+    """Output options of ``lhc retrain``."""
 
     out: Path | None = model_out(".retrained.lhc.onnx")
 
 
 @options
 class RunOutput(Watching, Reporting, Replacing, Estimating):
-    """What ``lhc run`` writes."""
+    """Output options of ``lhc run``."""
 
     outputs: Path | None = option(
         "Write the outputs of the mapped network, of one chip unless --draws is given.",
@@ -161,13 +161,13 @@ class RunOutput(Watching, Reporting, Replacing, Estimating):
 
 @options
 class SmoothOutput(Watching, Replacing):
-    """What ``lhc smooth`` writes."""
+    """Output options of ``lhc smooth``."""
 
     out: Path | None = model_out(".smooth.onnx", WEIGHTS_BESIDE)
 
 
 @options
 class WidenOutput(Printing, Replacing):
-    """What ``lhc widen`` writes."""
+    """Output options of ``lhc widen``."""
 
     out: Path | None = model_out(".wide.onnx", WEIGHTS_BESIDE)

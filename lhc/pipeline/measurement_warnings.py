@@ -1,4 +1,4 @@
-"""What a user should know about a measurement before trusting it; told to the logger ``lhc``."""
+"""Warnings about measurements, told to the logger ``lhc``."""
 
 import logging
 import math
@@ -71,7 +71,7 @@ def warn_of_gpu(opened: Opened) -> None:
 
 
 def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, samples: int, memory: int) -> str | None:
-    """What to say where a process takes more than a memory in bytes, whatever it keeps; None elsewhere.
+    """Warning that a process takes more than a memory in bytes, whatever it keeps; None where it does not.
 
     That is libraries; four times the weights, which a search stays below, for the network, a session of it, one chip,
     gradients or what a session copies while it is made; and what one call of the network, or the calibration of a chip,
@@ -250,7 +250,7 @@ def warn_of_doubtful_labels(evaluator: PlacementEvaluator) -> None:
 
 
 def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
-    """What the accuracy of the digital network gives cause to ask; None where nothing does.
+    """Doubt about labels from the accuracy of the digital network; None where there is no doubt.
 
     Inputs on another scale than in training mostly leave a network at the level of chance. Missing normalisation alone
     left ResNet20 at 35 % of 91 %; so where one label a sample is to be found, a network is asked about that wins less
@@ -281,7 +281,7 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
 
 
 def doubts_of_error(error: float, targets: Array) -> str | None:
-    """What the mean squared error of the digital network gives cause to ask; None where nothing does.
+    """Doubt about targets from the mean squared error of the digital network; None where there is no doubt.
 
     It is compared with a constant answer, the mean of the targets at every position: whoever does no better has learnt
     nothing, or is given inputs or targets on another scale than in training. Each mean leaves out the sample that it is

@@ -1,4 +1,4 @@
-"""What is known of a network on a machine, from reading it to the placement that is verified."""
+"""State of the pipeline: a network on a machine, from reading it to the placement that is verified."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -47,7 +47,7 @@ KEPT = "within the budget together with the other analog layers"
 
 @dataclass(frozen=True, eq=False)
 class Searched:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         result: the plan, and safer placements to step back to.
@@ -300,7 +300,7 @@ class Study:
         return metric
 
     def ranking_metric(self, samples: Task, judge: Metric | None) -> Metric:
-        """What layers are ranked by, as the answers to some samples and their targets show it.
+        """Metric that layers are ranked by, as the answers to some samples and their targets show it.
 
         Args:
             judge: as `lhc.measure.ranking_metric` has it; where it does not say what the output holds, an axis of
@@ -353,7 +353,7 @@ class Study:
 
     @property
     def engine(self) -> Engine:
-        """What computes products on tiles; known once the study is read."""
+        """Engine of the products on tiles; known once the network is read."""
         assert self.options.engine != "auto"
         return self.options.engine
 

@@ -47,7 +47,7 @@ class Record:
 
 
 def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, strategy: str) -> Outcome:
-    """What a plan says about the verification of its placement."""
+    """Outcome of a verification, for the plan."""
     joint = verdict.evaluation
     found = joint.outputs[0] if joint.outputs else joint
     within = sum(drop <= budget.max_drop for drop in joint.drops)
@@ -112,7 +112,7 @@ def _of_outputs(study: Study, joint: Evaluation, budget: Budget) -> tuple[Output
 
 
 def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dict[str, object]:
-    """What an outcome says about the search."""
+    """Provenance of an outcome: how the search went."""
     return {
         "objective": options.goal.objective,
         "limits": options.goal.limits,
@@ -126,7 +126,7 @@ def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dic
 
 
 def _tested(study: Study, one: Verified) -> TestedPlacement:
-    """What is written down of a test."""
+    """Record of a test."""
     macs = sum(layer.macs for layer in study.plan.layers if layer.name in one.placement)
     joint = one.verdict.evaluation
     found = joint.outputs[0] if joint.outputs else joint  # whether it holds is told by all outputs together
@@ -141,7 +141,7 @@ def _tested(study: Study, one: Verified) -> TestedPlacement:
 
 
 def _estimate(study: Study, kept: Verification, options: SearchOptions) -> Estimate | None:
-    """What the sensitivities say of the placement, by how they did for all that the search judged.
+    """Estimate of the placement from sensitivities, by how these did for all that the search judged.
 
     Nothing where that did no damage: a factor of 0 or less says nothing of other placements.
     """

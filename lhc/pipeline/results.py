@@ -1,4 +1,4 @@
-"""What `lhc.analyze` and `lhc.partition` return."""
+"""Results of `lhc.analyze` and `lhc.partition`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ _COLUMNS = ("layer", "operator", "analog", *_NUMBERS, "why", "block")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Analysis(Tabled):
-    """What can be analog, and why not what cannot.
+    """Layers that can be analog, and why the others cannot.
 
     Attributes:
         plan: every operator that multiplies, with its costs, undecided.
@@ -93,7 +93,7 @@ class Analysis(Tabled):
 
     @property
     def example_note(self) -> str:
-        """What sizes the numbers are of, where nobody gave them, and how to give them; else empty."""
+        """Note on example sizes that nobody gave, and how to give them; else empty."""
         if not self.example:
             return ""
         steps = any(taken.isdigit() for taken in self.plan.control.values())
@@ -111,7 +111,7 @@ class Analysis(Tabled):
         return None if machine.costs is None else cost_terms(self.facts, machine, plan.copies, plan.sums)
 
     def cost(self, analog: frozenset[str]) -> SystemCost | None:
-        """What a placement would cost, per sample; None where the hardware describes no costs."""
+        """Cost of a placement, per sample; None where the hardware describes no costs."""
         plan, machine = self.plan, self.plan.hardware
         return None if machine.costs is None else cost_of(self.facts, analog, machine, plan.copies, plan.sums)
 
@@ -254,12 +254,12 @@ class PartitionResult(Tabled):
 
     @cached_property
     def cost(self) -> SystemCost | None:
-        """What the placement costs, per sample; None where the hardware describes no costs."""
+        """Cost of the placement, per sample; None where the hardware describes no costs."""
         return plan_cost(self.plan, self.facts)
 
     @cached_property
     def digital_cost(self) -> SystemCost | None:
-        """What the all-digital network costs, per sample; None likewise."""
+        """Cost of the all-digital network, per sample; None where the hardware describes no costs."""
         return digital_cost(self.plan, self.facts)
 
     @cached_property

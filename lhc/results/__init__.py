@@ -1,4 +1,4 @@
-"""What measuring finds: evaluations of placements, sensitivities of layers, the trade-off, and other conditions."""
+"""Results of measurements: evaluations of placements, sensitivities of layers, fronts, other conditions."""
 
 from lhc.plan import Agreement
 from lhc.results.evaluation import Evaluation, SensitivityTable, Verdict, check_evaluation

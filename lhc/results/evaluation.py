@@ -1,4 +1,4 @@
-"""What measurements return: numbers with their spread, and how they were got."""
+"""Evaluations: numbers with their intervals, and how they were measured."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -87,7 +87,7 @@ class Evaluation:
 
     @property
     def drop_word(self) -> str:
-        """What the metric does when it gets worse, as people say it."""
+        """Word for a worse metric: it drops or it rises."""
         return drop_word(self.higher_is_better)
 
     @property

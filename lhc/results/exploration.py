@@ -1,4 +1,4 @@
-"""What is measured around a placement: the front, other conditions, causes of damage, why a budget cannot be met."""
+"""Results around a placement: front, other conditions, causes of damage, infeasibility."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +94,7 @@ class FrontPoint:
     copies: Mapping[str, Annotated[int, Field(ge=1, le=MOST_COPIES)]] = field(default_factory=dict)
 
     def value(self, objective: str) -> float | None:
-        """Of an objective: a share of MACs, seconds, joules, or tiles; None where it is not known."""
+        """Value of an objective: a share of MACs, seconds, joules, or tiles; None where it is not known."""
         known = {"macs": self.analog_mac_fraction, "latency": self.latency_s, "energy": self.energy_j}
         return float(self.tiles) if objective == "tiles" else known[objective]
 
@@ -133,12 +133,12 @@ class Front:
 
     @property
     def drop_word(self) -> str:
-        """What the metric of the points that were measured does when it gets worse, as people say it."""
+        """Word for a worse metric of the measured points: it drops or it rises."""
         return next((point.evaluation.drop_word for point in self.verified if point.evaluation), "drop")
 
     @property
     def drop_metric(self) -> str:
-        """What drops are of; sensitivities may be of another metric."""
+        """Metric of the drops; sensitivities may be of another."""
         return next((point.evaluation.metric for point in self.points if point.evaluation is not None), self.metric)
 
 
@@ -208,7 +208,7 @@ class Robustness:
     differs: tuple[str, ...] = ()
 
     def interval(self, found: Evaluation) -> tuple[float, float] | None:
-        """Of a mean drop: the one that decides."""
+        """Interval of a mean drop that decides."""
         return found.deciding(self.generalized)
 
 

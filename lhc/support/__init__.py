@@ -1,1 +1,1 @@
-"""What any program needs: files written whole, bounded YAML, tables as text, functions that users name."""
+"""Support of any program: files written whole, bounded YAML, tables as text, functions that users name."""

@@ -13,7 +13,7 @@ _KINDS: dict[Any, type[str] | type[Path]] = {str: str, Path: Path, list[str]: st
 
 
 class AsWritten:
-    """Of a command of typer: its parameters take texts and paths as they are written."""
+    """Command of typer whose parameters take texts and paths as written."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - of typer's own copy of click
         """The parameters, as click gives them."""
@@ -24,7 +24,7 @@ class AsWritten:
 
 
 class _Written:
-    """What typer asks to convert a value."""
+    """Converter of a value for typer."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - as typer has it
         """The value of a parameter; one that is neither text nor path is typer's to convert."""

@@ -1,4 +1,4 @@
-"""What is installed: versions, and what other packages add to lhc, the entry points of its groups (some 50 ms)."""
+"""Installed packages: versions, and entry points that other packages add to lhc (some 50 ms)."""
 
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -12,12 +12,12 @@ def _group(group: str) -> dict[str, EntryPoint]:
 
 
 def installed(group: str, name: str) -> EntryPoint | None:
-    """What is called so in a group; nothing of it is imported."""
+    """Entry point of this name in a group; nothing of it is imported."""
     return _group(group).get(name)
 
 
 def installed_names(group: str) -> tuple[str, ...]:
-    """What there is in a group; nothing of it is imported."""
+    """Names of the entry points in a group; nothing of them is imported."""
     return tuple(sorted(_group(group)))
 
 
@@ -27,7 +27,7 @@ def installed_values(group: str) -> frozenset[str]:
 
 
 def package_of(entry: EntryPoint) -> str:
-    """Who brought it, for messages."""
+    """Package that brought an entry point, for messages."""
     return "an unknown package" if entry.dist is None else f"the package {entry.dist.name}"
 
 

@@ -9,7 +9,7 @@ __all__ = ["make_callable", "names_from"]
 
 
 def names_from(package: str, rooms: Mapping[str, str]) -> Callable[[str], object]:
-    """What a package has as ``__getattr__``.
+    """``__getattr__`` of a package whose names are loaded lazily.
 
     Args:
         rooms: by name, the module that defines it; where a name is also that of a package inside, which takes its place

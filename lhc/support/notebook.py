@@ -1,4 +1,4 @@
-"""What a notebook gets without asking: progress, and results as data frames where pandas is installed."""
+"""Notebooks: progress, and results as data frames where pandas is installed."""
 
 import io
 import sys
@@ -51,7 +51,7 @@ class Tabled(ABC):
 
     @property
     def summary(self) -> str:
-        """What is said below the table; empty where nothing is."""
+        """Text below the table; may be empty."""
         return ""
 
     def table(self, form: str = "table") -> str:

@@ -230,7 +230,7 @@ def drop_unit(percent: bool, drop_type: str, metric: str) -> str:
 
 
 def drop_word(higher_is_better: bool | None) -> str:
-    """What a metric does that gets worse: scores drop, errors rise; None, of plans of earlier versions: as scores.
+    """Word for a worse metric: scores drop, errors rise; None, in plans of earlier versions, counts as a score.
 
     >>> drop_word(True), drop_word(False)
     ('drop', 'rise')

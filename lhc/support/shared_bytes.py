@@ -39,7 +39,7 @@ class SharedBytes:
 
     @staticmethod
     def named(name: str) -> "SharedBytes":
-        """What has a name.
+        """Protocol of objects that have a name.
 
         Raises:
             KeyError: nothing has.

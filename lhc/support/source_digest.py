@@ -31,7 +31,7 @@ _IMPORTERS = ("import_module", "__import__")
 
 
 def source_digest(function: Callable[..., object], module: str | None = None) -> str | None:
-    """What tells a function from itself after an edit, of itself or of anything of the user's that it rests on.
+    """Digest of a function's source, with all modules of the user's that it rests on.
 
     Of a script or a notebook, whose other lines change often, it is the function with the functions, classes and plain
     constants that it names, and what it imports. Not in it: the state of an object, and files that a module reads. A
@@ -71,7 +71,7 @@ class _Found:
     versions: dict[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Of all that was found, in the order of names."""
+        """Digest of everything found, in the order of names."""
         digest = sha256()
         for name, source in sorted(self.sources.items()):
             digest.update(f"{name}\0{len(source)}\0".encode() + source)
@@ -239,7 +239,7 @@ def _holds_distributions(folder: Path) -> bool:
 
 @cache
 def _version_of_module(top: str) -> str:
-    """Of the distribution that brings a module; ``none`` where it is not known."""
+    """Version of the distribution that brings a module; ``none`` where it is not known."""
     found = version_of(top)
     if found != "none":
         return found

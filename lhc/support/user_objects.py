@@ -26,7 +26,7 @@ def current_folder_importable() -> Iterator[None]:
 
 
 def load_object(name: str, option: str) -> object:
-    """What has that name; modules are looked for in the current folder too.
+    """Object of that name; modules are looked for in the current folder too.
 
     Args:
         name: ``module:name``.

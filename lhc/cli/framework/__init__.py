@@ -1,1 +1,1 @@
-"""What all commands of the terminal share: building, help, errors, output, progress."""
+"""Framework of all commands of the terminal: building, help, errors, output, progress."""

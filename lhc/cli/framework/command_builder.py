@@ -46,7 +46,7 @@ def options_by_key(*classes: type) -> dict[str, Option]:
 
 
 def terminal_command(name: str, run: Command, *classes: type) -> Callable[..., None]:
-    """What typer makes a command of: its parameters are the options of these classes.
+    """Function that typer makes a command of; its parameters are the options of these classes.
 
     Args:
         run: is given one object of every class; its docstring is the help, with examples from the first ``$`` on.
@@ -103,7 +103,7 @@ def _info(one: Option) -> Any:  # noqa: ANN401 - typer's own classes
 
 
 def _completion(one: Option) -> Callable[[], tuple[str, ...]] | None:
-    """What a shell completes a value to, beside files: a closed set, or names of models or presets."""
+    """Completion of a value, beside files: a closed set, or names of models or presets."""
     if one.names is None:
         return (lambda: one.choices) if one.choices else None
 

@@ -43,7 +43,7 @@ class Helped(AsWritten, TyperCommand):
     all_shown = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
-        """What was given; several values of an option that takes one are refused, where click takes the last."""
+        """Parsed arguments; a second value of an option that takes one is refused, where click takes the last."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for one in order:
             if not isinstance(one, TyperOption) or one.multiple or order.count(one) == 1:
@@ -58,7 +58,7 @@ class Helped(AsWritten, TyperCommand):
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of typer's own copy of click
-        """What it does, and examples."""
+        """Write the description of the command, and its examples."""
         super().format_help_text(ctx, formatter)
         if self.examples:
             formatter.write_paragraph()

@@ -67,7 +67,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def told_written(path: Path, before: str | None, now: str) -> None:
-    """That a placed model was written, and which other placement it replaced.
+    """Message that a placed model was written, and which other placement it replaced.
 
     Args:
         before: what the file held, as `lhc.onnx_io.held_in` tells; None where there was none.
@@ -94,7 +94,7 @@ def emit(document: Mapping[str, object], table: Table, footer: str, form: str, h
 
 
 def emit_table(table: Table, footer: str, form: str, head: str = "") -> None:
-    """What it is, a table and what is said below it; or rows alone.
+    """Print a heading, a table and its footer; or rows alone.
 
     A terminal gets the columns that fit, and is told which do not.
     """
@@ -129,7 +129,7 @@ def check_file(path: Path | None, force: bool) -> None:
 
 
 def not_met(what: str) -> str:
-    """That a budget is not met, that ``what`` was written all the same, and where remedies are described."""
+    """Message that a budget is not met, that ``what`` was written all the same, and where remedies are described."""
     remedies = f"what helps, and when it pays: {page('budget-not-met')}"
     return f"the budget is not met; the {what} written all the same; {remedies}"
 

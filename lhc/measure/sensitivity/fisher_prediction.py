@@ -138,7 +138,7 @@ def fisher_sensitivity(
 
 
 def _figure(evaluator: PlacementEvaluator, by_weights: Floats, by_outputs: Floats, confidence: float) -> Sensitivity:
-    """From the damage per chip; one stands for all where the hardware has no noise."""
+    """Sensitivity from the damage per chip; one chip stands for all where the hardware has no noise."""
     damage = by_weights + by_outputs
     found = summarize(np.repeat(damage, evaluator.draws // len(damage)), confidence)
     return Sensitivity(

@@ -1,4 +1,4 @@
-"""What workers do to predict sensitivities: calibrate chips layer by layer, and weigh errors by gradients.
+"""Work on sensitivities from gradients: calibrate chips layer by layer, and weigh errors by gradients.
 
 See `lhc.measure.sensitivity.fisher_prediction` for what is computed. Every layer is on tiles as if it alone were.
 """
@@ -108,7 +108,7 @@ def weighed(network: "LayerEffects", context: WorkContext, names: Sequence[str],
 def corrections_alone(
     context: WorkContext, names: Sequence[str], draws: Sequence[int], t_s: float
 ) -> Sequence[Corrections]:
-    """What every layer's outputs are corrected by, on each chip; nothing where chips are not calibrated."""
+    """Corrections of every layer's outputs, on each chip; empty where chips are not calibrated."""
     if not context.calibrates:
         return [{}] * len(draws)
     from lhc.runtime.calibration.chip_outputs import calibrated_alone

@@ -1,4 +1,4 @@
-"""What HILAL knows of the layers, from one batch of the samples; formulas in `lhc.passes.strategies.hilal`.
+"""Curvatures for HILAL from one batch of the samples; formulas in `lhc.passes.strategies.hilal`.
 
 As published, to compare with: it knows neither the tiles nor copies of weights nor the calibration of chips. What it
 places is verified with all of them.

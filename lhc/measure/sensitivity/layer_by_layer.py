@@ -23,7 +23,7 @@ log = logging.getLogger("lhc")
 
 
 def ranking_metric(metric: Metric | None, output: Array, targets: Array | None = None) -> Metric:
-    """What layers are ranked by: KL where the output holds scores of classes, else normalised MSE.
+    """Metric that layers are ranked by: KL where the output holds scores of classes, else normalised MSE.
 
     Where it holds answers, as labels show, by their agreement with the digital network's: class numbers have no error.
 

@@ -1,4 +1,4 @@
-"""What messages say to those who call Python: messages name options as the command line does.
+"""Translation of messages for Python: options of the command line become arguments.
 
 ``--max-drop`` is `max_drop`, ``--retrain`` is `retrain=True`, ``--no-explain`` is `explain=False`, ``--force`` is
 `save(force=True)`. Command lines in a message stay as they are: 'lhc partition --retrain'.

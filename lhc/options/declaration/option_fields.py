@@ -47,7 +47,7 @@ _WRITTEN = {bool: "True or False", int: "a whole number", float: "a number", str
 
 @dataclass(frozen=True)
 class Option:
-    """What is said of one option.
+    """Declaration of one option.
 
     Attributes:
         name: keyword of the Python function.
@@ -194,7 +194,7 @@ def _number(kind: type[int] | type[float], value: Any) -> int | float:  # noqa: 
 
 
 class Said(TypedDict, total=False):
-    """What may be said of an option beside its help and default; see `Option`."""
+    """Keywords of a declaration beside help and default; see `Option`."""
 
     flag: str | None
     off: str | None

@@ -67,7 +67,7 @@ def copies_of(text: str | int) -> str | int:
 
 
 def hardware_of(given: object) -> object:
-    """What names a machine, with an aihwkit configuration as its description.
+    """Hardware as named, or as described by an aihwkit configuration.
 
     Raises:
         UsageError: an object that is no machine.

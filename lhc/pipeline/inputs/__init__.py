@@ -1,1 +1,1 @@
-"""What the pipeline starts from: model, samples, machine and objective, read and checked."""
+"""Inputs of the pipeline: model, samples, machine and objective, read and checked."""

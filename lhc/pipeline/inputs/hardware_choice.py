@@ -87,7 +87,7 @@ def warn_of_defaults(machine: Hardware) -> None:
 
 
 def _said(costs: BaseModel) -> list[bool]:
-    """Of every number that costs rest on, whether a description gives it; areas of the chip are known or not."""
+    """Numbers behind the costs, each with whether a description gives it."""
     said = []
     for name in type(costs).model_fields:
         inner = getattr(costs, name)

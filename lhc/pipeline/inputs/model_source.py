@@ -1,4 +1,4 @@
-"""From what a user names (a file, a ModelProto, a zoo entry, a module) to a model, its graph and its samples."""
+"""Source of a model (a file, a ModelProto, a zoo entry, a module), read into model, graph and samples."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -217,7 +217,7 @@ class Opened(OpenedModel):
 
     @property
     def control(self) -> dict[str, str]:
-        """What calls that it is for take, where the file leaves it open (`Plan.control`)."""
+        """Control flow of the calls that it is for, where the file leaves it open (`Plan.control`)."""
         return {} if self.model.file is None else self.model.file.control
 
     def example_graph(self) -> LayerGraph:

@@ -1,4 +1,4 @@
-"""What a search is after: the budget of accuracy, the objective, bounds, and what moves together."""
+"""Objective of a search: the budget of accuracy, what is optimised, bounds, and layers that move together."""
 
 from dataclasses import replace
 
@@ -127,7 +127,7 @@ def with_goal(study: Study, options: GoalOptions, strategy: type[Strategy]) -> S
 
 
 def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
-    """What a strategy is told.
+    """Options of a strategy's search.
 
     Args:
         curved: samples for the curvatures that the strategy requires.

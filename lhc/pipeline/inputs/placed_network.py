@@ -1,4 +1,4 @@
-"""What `lhc run` reads: a placed network, with samples that judge and calibrate, and what drops are against."""
+"""Inputs of ``lhc run``: a placed network, samples that judge and calibrate, and the reference of drops."""
 
 from dataclasses import replace
 

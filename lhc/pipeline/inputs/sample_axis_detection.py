@@ -113,7 +113,7 @@ def _counted(name: str, axis: SampleAxis, axes: int | None) -> SampleAxis:
 
 
 def _batch_symbols(declared: Mapping[str, Shape | None], axes: Mapping[str, SampleAxis]) -> set[str]:
-    """What the file calls the number of samples."""
+    """Symbols of the file for the number of samples."""
     found = set()
     for name, shape in declared.items():
         axis = axes.get(name, 0)
@@ -123,7 +123,7 @@ def _batch_symbols(declared: Mapping[str, Shape | None], axes: Mapping[str, Samp
 
 
 def _declared(shape: Shape | None, batch: int | None, symbols: set[str]) -> SampleAxis | None:
-    """What the file says of an output's samples; None where it does not."""
+    """Sample axis of an output as the file declares it; None where it does not."""
     if shape is None:
         return None
     if batch is not None:
@@ -134,7 +134,7 @@ def _declared(shape: Shape | None, batch: int | None, symbols: set[str]) -> Samp
 
 
 def _observed(model: OnnxModel, task: Task, names: Sequence[str], batch: int | None) -> dict[str, SampleAxis]:
-    """What calls show of outputs; nothing of one where they show nothing, or where the network does not run."""
+    """Sample axes of outputs as calls show them; an output is left out where they show nothing."""
     sizes = SIZES if batch is None else (batch,)
     _, first = next(task.blocks(1))
     try:

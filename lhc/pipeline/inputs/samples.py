@@ -106,7 +106,7 @@ def first_samples(source: DataSource, label_key: str = "labels") -> dict[str, Ar
 
 
 def _where(source: DataSource) -> str:
-    """What messages call the data."""
+    """Name of the data in messages."""
     if isinstance(source, Task):
         return "the task"
     if isinstance(source, Mapping):

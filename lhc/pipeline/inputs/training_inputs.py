@@ -1,4 +1,4 @@
-"""What `lhc retrain` starts from: a placed network, and the samples that train, watch and judge."""
+"""Inputs of ``lhc retrain``: a placed network, and the samples that train, validate and judge."""
 
 from dataclasses import dataclass, replace
 
@@ -78,7 +78,7 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
 
 
 def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
-    """What trains, and what judges; ``--samples`` bounds each set that is given."""
+    """Training and judging samples; ``--samples`` bounds each given set."""
     judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
     if options.verify_data is None:
         return split_off(opened.chosen(options, judge), TRAINING_PARTS, PARTS)

@@ -90,7 +90,7 @@ class SmoothedModel(RewrittenModel):
 
     @property
     def legend(self) -> str:
-        """What the columns of the table mean."""
+        """Legend of the table's columns."""
         return (
             "exponent: how much of the spread of an input's channels went into the weights, 0 none, 1 all; -: left as"
             " it was, since tiles gain nothing by it\nerror: of products that read it, on tiles, squared, as a share of"
@@ -273,7 +273,7 @@ def smoothed_model(
 
 
 def greatest_difference(one: OnnxModel, other: OnnxModel, task: Task) -> float:
-    """Of the answers of two networks to the first samples, as a share of the greatest answer.
+    """Greatest difference of two networks' answers to the first samples, as a share of the greatest answer.
 
     Raises:
         DataError: those of the first are NaN or infinite.

@@ -146,7 +146,7 @@ def _extended(plan: Plan, graph: LayerGraph) -> Plan:
     on_tiles = {row.name for row in extended.layers if row.reason != "columns"}
 
     def of_both(known: Mapping[str, Value]) -> dict[str, Value]:
-        """What a layer has, its columns have as well where they may be on tiles: their inputs are the same."""
+        """Facts of layers, given to their digital columns as well: their inputs are the same."""
         both = {columns_of(name): value for name, value in known.items()} | dict(known)
         return {name: value for name, value in both.items() if name in on_tiles}
 
@@ -154,7 +154,7 @@ def _extended(plan: Plan, graph: LayerGraph) -> Plan:
 
 
 def _sum(one: Sensitivity | None, other: Sensitivity | None) -> Sensitivity | None:
-    """What both parts of a layer do, whose errors are independent; bounds add up to no less than those of the sum."""
+    """Sensitivity of both parts of a layer, whose errors are independent; bounds are added."""
     if one is None or other is None:
         return None
     both = None

@@ -73,7 +73,7 @@ def _able(study: Study, analog: frozenset[str], settings: TrainingOptions, rank:
 
 
 def _affordable(study: Study, names: Collection[str], rank: int, share: float, samples: Task) -> frozenset[str]:
-    """Those of these layers whose adapters pay most, together at most this share of the weights."""
+    """Layers whose adapters pay most, together at most this share of the weights."""
     matrices = {name: matrix for name in names if (matrix := study.graph[name].matrix) is not None}
     costs = {name: rank * (matrix.rows + matrix.cols) for name, matrix in matrices.items()}
     weights = sum(row.parameters for row in study.plan.layers)

@@ -20,7 +20,7 @@ def data_file(model: OnnxModel) -> WeightFile | None:
 
 
 def store_in(data: WeightFile | None) -> Store:
-    """What makes initializers whose values go there."""
+    """Function that makes initializers whose values go into a file."""
     return in_memory if data is None else data.put
 
 
@@ -52,7 +52,7 @@ class RewrittenModel(Tabled):
     @property
     @abstractmethod
     def summary(self) -> str:
-        """What was done, in a line."""
+        """Summary in one line."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.summary}>"

@@ -105,7 +105,7 @@ def _drops(evaluator: PlacementEvaluator, placement: frozenset[str], what: str) 
 
 
 def _figure(evaluator: PlacementEvaluator, values: Scores, confidence: float, least: float = -np.inf) -> Sensitivity:
-    """Of damages, none of which is below ``least``, or of their differences."""
+    """Sensitivity from damages, none below ``least``, or from their differences."""
     found = summarize(np.asarray(values), confidence)
     interval = clipped(found.interval, min(least, found.mean), np.inf)
     return Sensitivity(

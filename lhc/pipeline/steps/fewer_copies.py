@@ -57,7 +57,7 @@ class FewerCopies:
 
 
 def _note(study: Study, tiles: int) -> str:
-    """What further copies cost; the search did not weigh fewer layers without them."""
+    """Note on the cost of extra copies, which the search did not weigh against fewer layers."""
     assert study.searched is not None
     plan = study.searched.result.plan
     filled = plan.with_copies(study.graph, study.copies.of(plan.analog))

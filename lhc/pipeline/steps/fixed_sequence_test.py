@@ -59,7 +59,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Path:
-    """What may be tested, in the order in which it is.
+    """Placements to test, in a fixed order.
 
     Attributes:
         ground: the placement below all others: what is analog anyway.
@@ -82,7 +82,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is believed of drops: the base and a factor times the damage, give or take a share.
+    """Forecast of drops: the base and a factor times the damage, with an error.
 
     Attributes:
         base: the drop without damage.

@@ -29,7 +29,7 @@ class NamedOutput:
 
 
 def named_outputs(texts: Sequence[str], outputs: Sequence[str]) -> tuple[NamedOutput, ...]:
-    """What the user says of the outputs beside the first.
+    """Further outputs as the user names them.
 
     Args:
         texts: ``NAME``, ``NAME,METRIC`` or ``NAME,METRIC,MAX_DROP`` each.

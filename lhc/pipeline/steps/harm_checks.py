@@ -79,7 +79,7 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
 
 
 def compared_evaluators(study: Study) -> tuple[PlacementEvaluator, ...]:
-    """What judges calibrated chips, and the same chips uncalibrated; empty where nothing is compared."""
+    """Evaluators of calibrated chips, and of the same chips uncalibrated; empty where nothing is compared."""
     samples = study.calibrating if study.calibrating is not None else study.splits.calibrate
     if study.calibration is None or samples is None:
         return ()

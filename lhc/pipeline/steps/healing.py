@@ -1,4 +1,4 @@
-"""What copies of weights and calibrated chips brought: the placement that is kept, without them and with each."""
+"""Gain by healing: the placement that is kept, without copies and calibration and with each."""
 
 import logging
 import math

@@ -63,7 +63,7 @@ def explained(case: "Case") -> Study:
 
 
 def _unexplained(study: Study) -> tuple[Verified, ...]:
-    """What is to be explained, with all else that was verified: the placement that fails, or fell through to nothing.
+    """The failing placement to explain, with everything else that was verified.
 
     Nothing where the search itself ended with nothing analog: then no placement was verified.
     """

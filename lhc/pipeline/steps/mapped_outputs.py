@@ -1,4 +1,4 @@
-"""What the mapped network answers."""
+"""Outputs of the mapped network."""
 
 import logging
 from collections.abc import Sequence

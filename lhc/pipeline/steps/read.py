@@ -1,4 +1,4 @@
-"""What measuring starts from: model, samples and hardware read and checked, layers qualified, selected and gated."""
+"""Reading: model, samples and hardware read and checked, layers qualified, selected and gated."""
 
 import logging
 from collections.abc import Sequence
@@ -70,17 +70,17 @@ class Decide:
 
     @property
     def name(self) -> str:
-        """That of the pass."""
+        """Name of the pass."""
         return self.decides.name
 
     @property
     def requires(self) -> frozenset[str]:
-        """What the pass requires, and a plan."""
+        """Facts that the pass requires, and a plan."""
         return self.decides.requires | {"graph", "plan"}
 
     @property
     def ensures(self) -> frozenset[str]:
-        """What the pass ensures."""
+        """Facts that the pass ensures."""
         return self.decides.ensures
 
     def apply(self, study: Study) -> Study:

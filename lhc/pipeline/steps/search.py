@@ -84,7 +84,7 @@ def search(
 
 
 def _best_so_far(judge: PlacementJudge, graph: LayerGraph, plan: Plan, objective: Objective) -> PassResult:
-    """What the search had accepted when the time was over, the best by the objective first."""
+    """Placements that the search had accepted when the time was over, the best by the objective first."""
     accepted = [placement for placement, verdict in judge.verdicts.items() if verdict.accepted]
     accepted.sort(key=lambda placement: objective_value(graph, plan, objective, placement))
     best = accepted[0] if accepted else plan.analog

@@ -79,7 +79,7 @@ class Verify:
 
 
 def base_drop(study: Study) -> float:
-    """What a retrained network loses without the layers that are open; 0 where there is no time to look."""
+    """Drop of a retrained network without the free layers; 0 where there is no time to look."""
     assert study.searched is not None
     if study.original is None:
         return 0.0
@@ -91,7 +91,7 @@ def base_drop(study: Study) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Verifier:
-    """What placements are tested on.
+    """Samples and chips that placements are tested on.
 
     Attributes:
         verify: samples, and the least number of chips.
@@ -159,7 +159,7 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
 
 
 def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0) -> Path:
-    """What may be tested of what a search found: safer placements, the one that it chose, and bolder ones.
+    """Path of tests from a search: safer placements, the chosen one, and bolder ones.
 
     A rule is tested as it is, and nothing beside it.
     """
@@ -193,7 +193,7 @@ def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0
 
 
 def _judged_bolder(graph: LayerGraph, plan: Plan, searched: Searched) -> list[frozenset[str]]:
-    """What a search judged and did not take, each better than the one before, the least drop first.
+    """Placements that a search judged and did not take, each better than the one before, the least drop first.
 
     A few chips and samples may have been unlucky.
     """
@@ -237,7 +237,7 @@ def _why_digital(
     judged: Mapping[frozenset[str], Verdict],
     tests: Mapping[frozenset[str], bool],
 ) -> dict[str, Decision]:
-    """What was tried with layers that a search left digital: each alone beside what is analog, with others, or nothing.
+    """Why layers stay digital: each was tried alone beside the analog ones, with others, or not at all.
 
     Args:
         plan: with the placement that is kept.
@@ -281,7 +281,7 @@ def _named(plan: Plan, names: frozenset[str]) -> str:
 
 
 def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Verifier) -> tuple[str, ...]:
-    """What was tested beyond what is kept, with its figure, and what would show that it holds."""
+    """Bolder placements that failed their test, with their figures, and what would show that they hold."""
     word = "programming" if plan.hardware.faults.one_chip else "chip"
     if not kept.verdict.accepted:
         remedy = f"{_too_few_chips(kept, verifier.budget, word)}{_remedy(kept, verifier.budget, word)}"
@@ -301,7 +301,7 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
 
 
 def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
-    """What a placement has analog that is not kept so, or the other way round."""
+    """Layers that differ between a placement and the kept one."""
     added, removed = other - kept, kept - other
     layers = other.difference(map(columns_of, plan.digital_columns))
     text = counted(len(layers_among(plan, layers)), "analog layer")
@@ -311,7 +311,7 @@ def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
 
 
 def _too_few_chips(failed: Verified, budget: Budget, word: str) -> str:
-    """That the chips which hold the budget one by one do not show the share that is wanted; else nothing."""
+    """Note that the chips which hold the budget do not show the wanted share of all chips; else empty."""
     if failed.verdict.yield_shown is not False or budget.share is None:
         return ""
     drops = failed.verdict.evaluation.drops

@@ -76,7 +76,7 @@ _TWICE = (
 
 
 def training_split(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
-    """What trains, and what judges.
+    """Samples that train, and samples that judge.
 
     Args:
         options: samples and metric that judge; without ``train_data``, three fifths of them train.
@@ -156,7 +156,7 @@ def retrained(study: Study, course: "TrainingPlan", weights: Mapping[str, Array]
 
 
 def validation_evaluator(study: Study, samples: Task) -> PlacementEvaluator:
-    """What the course of a training is watched on: a few chips and the first of these samples."""
+    """Evaluator that validates a training: a few chips and the first of these samples."""
     return replace(study.evaluator(samples.head(VALIDATION_SAMPLES)), draws=VALIDATION_DRAWS)
 
 

@@ -56,7 +56,7 @@ def judging_chips(draws: int, budget: Budget) -> int:
 
 
 def _error(budget: Budget) -> float:
-    """Of each of the two tests, before and after the training."""
+    """Error of each of the two tests, before and after the training."""
     return split_level(one_sided(budget.confidence), 2)[0]
 
 

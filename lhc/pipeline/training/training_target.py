@@ -1,4 +1,4 @@
-"""What a network is trained for: the placement that is expected at the budget once it is trained, not before.
+"""Target of a training: the placement expected at the budget once the network is trained.
 
 Before training, the search has ranked the layers and judged some placements on a few chips, so the drop of every
 placement can be predicted. A training leaves a share of it. The network is trained for the boldest placement, layers by
@@ -69,7 +69,7 @@ def fits_as_given(searched: Study) -> bool:
 
 
 def set_apart(tested: Study) -> str:
-    """That fewer samples decide than without a training, which has some of them; nothing where it has others.
+    """Note that fewer samples decide than without a training, which takes some of them; else empty.
 
     Args:
         tested: with its outcome.

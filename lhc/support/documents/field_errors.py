@@ -1,4 +1,4 @@
-"""What is wrong with a field of a document, in lhc's own words: what to write instead."""
+"""Errors of a field in a document, and what to write instead."""
 
 from pydantic_core import ErrorDetails
 

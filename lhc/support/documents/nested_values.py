@@ -42,7 +42,7 @@ def holds_more(document: object, most: int) -> bool:
 
 
 def unknown_key(schema: _Schema, path: Sequence[str | int]) -> str:
-    """What to say of a key that a document has where there is no such key: the nearest one, else all that there are.
+    """Message for an unknown key: the nearest one, else all that there are.
 
     Where the key names a unit, the nearest two of that unit: a number that is moved to another unit would be wrong, and
     quantities of one unit are easily mistaken for each other.
@@ -69,7 +69,7 @@ def _unit(key: str) -> str | None:
 
 
 def _choices(schema: _Schema, one: _Schema) -> list[_Schema]:
-    """What a part of a schema stands for: references followed, alternatives apart."""
+    """Alternatives of a part of a schema, with references followed."""
     if "$ref" in one:
         return _choices(schema, schema["$defs"][one["$ref"].rpartition("/")[2]])
     alternatives = [*one.get("anyOf", ()), *one.get("oneOf", ())]

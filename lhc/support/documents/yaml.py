@@ -1,4 +1,4 @@
-"""What PyYAML takes for which kind of value: the core schema of YAML 1.2 (see `lhc.support.documents.yaml`)."""
+"""YAML from outside: plain values by the core schema of YAML 1.2, in bounded time and memory."""
 
 import re
 from collections.abc import Hashable
