@@ -7,7 +7,7 @@ first analog layer only: they have wheels for Linux x86-64 alone, and all-digita
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import onnx
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import ChipsMatrix
     from lhc.runtime.onnxruntime.library import onnxruntime
     from lhc.runtime.operators.analog_layers import AnalogLayer
+    from lhc.runtime.operators.sample_axes import SamplePlace
 
 __all__ = ["LARGE_MATRIX", "HybridExecutor", "Ranges"]
 
@@ -85,11 +86,11 @@ class HybridExecutor(PlacedNetwork):
         branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)
         behind = epilogues(placed, nodes, self.analog, constants) if self.analog else {}
+        makes = _AnalogLayers(model, graph, constants, sample_axes)
         self._layers = {
-            name: _analog_layer(model, graph, constants, nodes[name], name, behind.get(name), sample_axes)
-            for name in graph.order()
-            if name in self.analog
+            name: makes(nodes[name], name, behind.get(name)) for name in graph.order() if name in self.analog
         }
+        self._sets = {layer.tile_set: layer for layer in reversed(self._layers.values())}
         taken = {node for epilogue in behind.values() for node in epilogue.nodes}
         cuts = cut_graph(placed, self.analog, constants, taken)
         if not self.analog:
@@ -129,9 +130,8 @@ class HybridExecutor(PlacedNetwork):
         ``wanted``: some tile sets; all by default.
         """
         result: list[dict[str, ProgrammedMatrix]] = [{} for _ in numbers]
-        for tile_set, layer in self.tile_sets().items():
-            if wanted is not None and tile_set not in wanted:
-                continue
+        for tile_set in self._sets if wanted is None else wanted:
+            layer = self._sets[tile_set]
             for found, state in zip(result, self._reads_of(layer, hardware, seed, draw, t_s, numbers), strict=True):
                 found[tile_set] = state
         return result
@@ -160,9 +160,9 @@ class HybridExecutor(PlacedNetwork):
         described = machine.model_dump_json(), tuple(machine.user_code.items())
         return layer.tile_set, described, self._ranges.get(layer.name), self._copies.get(layer.name, 1)
 
-    def tile_sets(self) -> "dict[str, AnalogLayer]":
+    def tile_sets(self) -> "Mapping[str, AnalogLayer]":
         """The first layer of every tile set."""
-        return {layer.tile_set: layer for layer in reversed(self._layers.values())}
+        return self._sets
 
     def on_chips(
         self,
@@ -186,17 +186,15 @@ class HybridExecutor(PlacedNetwork):
             return ProgrammedLayers(tuple({} for _ in states), {})
         from lhc.runtime.engines.registry import matrix_on_chips
 
-        sets = self.tile_sets()
-
         def made(some: Sequence[int], tile_set: str) -> "ChipsMatrix":
-            layer = sets[tile_set]
+            layer = self._sets[tile_set]
             programmed, numbers = [states[n][tile_set] for n in some], [draws[n] for n in some]
             machine, convolves = hardware.for_layer(layer.name), layer.form.window is not None
             return matrix_on_chips(self.engine, programmed, numbers, seed, machine, convolves)
 
         remade = frozenset() if room is None else self._remade(hardware, room // len(states))
         matrices = {}
-        for tile_set, layer in sets.items():
+        for tile_set, layer in self._sets.items():
             if tile_set not in remade:
                 make = partial(made, range(len(states)), tile_set)
                 matrices[tile_set] = make() if kept is None else kept(self._mapping(layer, hardware), make)
@@ -213,14 +211,14 @@ class HybridExecutor(PlacedNetwork):
 
     def tile_bytes(self, tile_set: str, hardware: Hardware) -> int | None:
         """Bytes of a programmed tile set; None where it is too small to be made more than once."""
-        layer = self.tile_sets()[tile_set]
+        layer = self._sets[tile_set]
         machine, (rows, cols) = hardware.for_layer(layer.name), layer.matrix_shape
         weights = machine.held_rows(rows, self._copies.get(layer.name, 1)) * cols * layer.groups
         return 4 * weights if rows * cols * layer.groups >= LARGE_MATRIX else None
 
     def _remade(self, hardware: Hardware, room: int) -> frozenset[str]:
         """Tile sets for which there is no room in so many bytes a chip beside the first ones."""
-        sizes = {tile_set: self.tile_bytes(tile_set, hardware) for tile_set in self.tile_sets()}
+        sizes = {tile_set: self.tile_bytes(tile_set, hardware) for tile_set in self._sets}
         found = []
         for tile_set, size in sizes.items():
             if size is not None and size > room:
@@ -229,28 +227,38 @@ class HybridExecutor(PlacedNetwork):
         return frozenset(found)
 
 
-def _analog_layer(
-    model: OnnxModel,
-    graph: LayerGraph,
-    constants: Constants,
-    node: onnx.NodeProto,
-    name: str,
-    epilogue: Epilogue | None,
-    sample_axes: Mapping[str, SampleAxis] | None,
-) -> "AnalogLayer":
-    layer, label = graph[name], model.label
-    problem = obstacle(layer) if layer.is_candidate else None
-    if not layer.is_candidate or problem is not None or layer.weight is None:
-        why = problem.detail if problem else f"{layer.op_type} is not a product"
-        raise ModelError(f"{label}: layer {name!r} cannot be analog: {why}")
-    with uncollected(loads=True):
-        _require_emulation(label)
-        from lhc.runtime.operators.analog_layers import analog_layer
+class _AnalogLayers:
+    """What makes the analog layers of a placement; what all of them ask of the network is looked up once."""
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        graph: LayerGraph,
+        constants: Constants,
+        sample_axes: Mapping[str, SampleAxis] | None,
+    ) -> None:
+        self._model, self._graph, self._constants, self._sample_axes = model, graph, constants, sample_axes
+        ties = graph.tied(layer.name for layer in graph.candidates if layer.weight is not None)
+        self._uses = {name: use for tie in ties for use, name in enumerate(tie)}
+
+    @cached_property
+    def _places(self) -> "Mapping[str, SamplePlace]":
         from lhc.runtime.operators.sample_axes import sample_places
 
-    users = [c.name for c in graph.candidates if c.weight and c.weight.tile_set == layer.weight.tile_set]
-    place = sample_places(model, sample_axes).get(layer.inputs[1 - layer.weight.operand])
-    return analog_layer(node, layer, constants.value(layer.weight.name), users.index(name), epilogue, place)
+        return sample_places(self._model, self._sample_axes)
+
+    def __call__(self, node: onnx.NodeProto, name: str, epilogue: Epilogue | None) -> "AnalogLayer":
+        layer, label = self._graph[name], self._model.label
+        problem = obstacle(layer) if layer.is_candidate else None
+        if not layer.is_candidate or problem is not None or layer.weight is None:
+            why = problem.detail if problem else f"{layer.op_type} is not a product"
+            raise ModelError(f"{label}: layer {name!r} cannot be analog: {why}")
+        with uncollected(loads=True):
+            _require_emulation(label)
+            from lhc.runtime.operators.analog_layers import analog_layer
+
+        place = self._places.get(layer.inputs[1 - layer.weight.operand])
+        return analog_layer(node, layer, self._constants.value(layer.weight.name), self._uses[name], epilogue, place)
 
 
 def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> "onnxruntime.InferenceSession":

@@ -10,7 +10,7 @@ from lhc.costs.gains import compared, gains
 from lhc.costs.models import alpine as alpine  # registers its formulas
 from lhc.costs.models import diana as diana
 from lhc.costs.models.registry import Formulas, Power, formulas, power_of, schedule_of
-from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_on_tiles, cost_terms
+from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_terms, costs_on_tiles
 from lhc.costs.tensors import Hyperedge
 from lhc.costs.throughput import Throughput
 from lhc.costs.units import Cost, LayerCost
@@ -30,8 +30,8 @@ __all__ = [
     "by_operator",
     "compared",
     "cost_of",
-    "cost_on_tiles",
     "cost_terms",
+    "costs_on_tiles",
     "formulas",
     "gains",
     "power_of",

@@ -1,6 +1,6 @@
 """Costs of a placement, and their additive terms for a solver."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.support.documentation import page
 
-__all__ = ["CostTerms", "SystemCost", "cost_of", "cost_on_tiles", "cost_terms"]
+__all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms", "costs_on_tiles"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class SystemCost:
 
 
 Sums = Mapping[str, Sequence[float]]
+TileCost = Callable[[str, int], LayerCost]
 
 
 def cost_terms(
@@ -111,17 +112,23 @@ def cost_terms(
     return CostTerms(analog, digital, others, () if free else hyperedges(graph), model.crossing)
 
 
-def cost_on_tiles(
-    graph: LayerGraph, hardware: Hardware, name: str, copies: int, sums: Sequence[float] | None = None
-) -> LayerCost:
-    """Cost of one product of known size on tiles, with so many copies of its weights; ``sums``: see `cost_terms`.
+def costs_on_tiles(graph: LayerGraph, hardware: Hardware, sums: Sums = MappingProxyType({})) -> TileCost:
+    """What gives the cost of one product of known size on tiles, from its name and the copies of its weights.
+
+    Args:
+        sums: see `cost_terms`.
 
     Raises:
         ConfigError: the hardware describes no costs.
     """
-    matrix = graph[name].matrix
-    assert matrix is not None
-    return _formulas(graph, hardware).analog(graph[name], matrix, copies, sums)
+    model = _formulas(graph, hardware)
+
+    def cost(name: str, copies: int) -> LayerCost:
+        matrix = graph[name].matrix
+        assert matrix is not None
+        return model.analog(graph[name], matrix, copies, sums.get(name))
+
+    return cost
 
 
 def cost_of(

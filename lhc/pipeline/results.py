@@ -119,10 +119,10 @@ class Analysis(Tabled):
         """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
         return _by_block(self.rows)
 
-    def block_tiles(self, block: str) -> int:
-        """Tiles of a block's eligible layers."""
-        eligible = frozenset(layer.name for layer in self.blocks()[block] if layer.reason == "eligible")
-        return self.plan.tiles_of(self.facts, eligible)
+    def tiles_among(self, layers: Iterable[LayerPlan]) -> int:
+        """Tiles of the eligible ones of some layers; those that share their weights share their tiles."""
+        needed = {layer.name: layer.tiles for layer in layers if layer.reason == "eligible"}
+        return sum(needed[tie[0]] for tie in self.facts.tied(needed))
 
     def as_table(self, grouped: bool = True) -> Table:
         """One row an operator that multiplies.
@@ -150,18 +150,23 @@ class Analysis(Tabled):
             return self.plan.activation_macs > 0
         return self.costs is not None or column not in _COSTS
 
+    @cached_property
+    def _macs(self) -> int:
+        """All by stored weights, of which every row is a share."""
+        return self.plan.macs
+
     def _sizes(self, layers: Sequence[LayerPlan]) -> dict[str, str]:
         macs = sum(layer.macs for layer in layers)
         return {
             "MACs": f"{macs:,}",
-            "share": share_text(macs / self.plan.macs) if self.plan.macs else "-",
+            "share": share_text(macs / self._macs) if self._macs else "-",
             "of activations": f"{sum(layer.activation_macs for layer in layers):,}",
             "weights": f"{sum(layer.parameters for layer in layers):,}",
         }
 
     def _block_row(self, block: str, layers: Sequence[LayerPlan]) -> dict[str, str]:
         count = sum(layer.reason == "eligible" for layer in layers)
-        tiles = str(self.block_tiles(block))
+        tiles = str(self.tiles_among(layers))
         return {"layer": block, "analog": f"{count} of {len(layers)}", **self._sizes(layers), "tiles": tiles}
 
     def _row(self, layer: LayerPlan, indent: str = "") -> dict[str, str]:

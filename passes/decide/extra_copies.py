@@ -6,14 +6,14 @@ tiles. A layer gets at most 16, up to which the law was looked at, and, where en
 as leave it cheaper on tiles than digital.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from lhc.costs import LayerCost, cost_on_tiles, cost_terms
+from lhc.costs import LayerCost, cost_terms, costs_on_tiles
 from lhc.graph import LayerGraph
 from lhc.hardware.geometry import copies_on
 from lhc.passes.decide.copies import Copies, CopyLevel, TileSet
-from lhc.passes.strategies.base import Goal, Objective, damage_of, most_tiles
-from lhc.plan import Plan
+from lhc.passes.strategies.base import Goal, Objective, damage_together, most_tiles
+from lhc.plan import LayerPlan, Plan
 
 __all__ = ["MOST_FURTHER", "extra_copies", "fills_tiles"]
 
@@ -40,26 +40,28 @@ def extra_copies(graph: LayerGraph, plan: Plan, goal: Goal) -> Copies:
     """
     if not fills_tiles(plan, goal):
         return Copies(plan.copies)
+    rows = {layer.name: layer for layer in plan.layers}
     ties = graph.tied(layer.name for layer in plan.layers if layer.may_be_analog)
     most = dict.fromkeys(ties, MOST_FURTHER)
     if goal.objective != "macs":
         digital = cost_terms(graph, plan.hardware).digital
-        most = {tie: _paying(graph, plan, tie, goal.objective, digital) for tie in ties}
-    sets = tuple(TileSet(tie, _levels(graph, plan, tie, most[tie])) for tie in ties)
+        on_tiles = costs_on_tiles(graph, plan.hardware, plan.sums)
+        most = {tie: _paying(tie, goal.objective, digital, on_tiles) for tie in ties}
+    sets = tuple(TileSet(tie, _levels(graph, plan, [rows[name] for name in tie], most[tie])) for tie in ties)
     return Copies(plan.copies, most_tiles(plan, goal.max_tiles), sets)
 
 
-def _levels(graph: LayerGraph, plan: Plan, tie: tuple[str, ...], most: int) -> tuple[CopyLevel, ...]:
+def _levels(graph: LayerGraph, plan: Plan, tie: Sequence[LayerPlan], most: int) -> tuple[CopyLevel, ...]:
     """Copies that layers on the same tiles may have: those that they have anyway, and more up to ``most``."""
-    anyway = next(layer for layer in plan.layers if layer.name == tie[0])
-    first = CopyLevel(anyway.copies, anyway.tiles, damage_of(graph, plan, tie))
-    levels, matrix = [first], graph[tie[0]].matrix
+    name = tie[0].name
+    first = CopyLevel(tie[0].copies, tie[0].tiles, damage_together(tie))
+    levels, matrix = [first], graph[name].matrix
     # Where free cells are left empty, more copies were found to do harm (`lhc.pipeline.steps.harm_checks`).
-    if matrix is None or first.damage <= 0 or first.copies < plan.hardware.free_copies(tie[0], matrix.rows):
+    if matrix is None or first.damage <= 0 or first.copies < plan.hardware.free_copies(name, matrix.rows):
         return (first,)
-    for copies in _numbers(graph, plan, tie[0], most):
+    for copies in _numbers(graph, plan, name, most):
         if copies > first.copies:
-            tiles = plan.hardware.for_layer(tie[0]).tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
+            tiles = plan.hardware.for_layer(name).tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
             levels.append(CopyLevel(copies, tiles, first.damage * first.copies / copies))
     return tuple(levels)
 
@@ -74,13 +76,16 @@ def _numbers(graph: LayerGraph, plan: Plan, name: str, most: int) -> list[int]:
 
 
 def _paying(
-    graph: LayerGraph, plan: Plan, tie: tuple[str, ...], objective: Objective, digital: Mapping[str, LayerCost]
+    tie: tuple[str, ...],
+    objective: Objective,
+    digital: Mapping[str, LayerCost],
+    on_tiles: Callable[[str, int], LayerCost],
 ) -> int:
     """Most copies with which layers cost less on tiles than digital; conversions aside."""
     of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if objective == "latency" else (lambda c: c.energy_j)
     bound = sum(of(digital[name]) for name in tie)
 
     def pays(copies: int) -> bool:
-        return sum(of(cost_on_tiles(graph, plan.hardware, name, copies, plan.sums.get(name))) for name in tie) < bound
+        return sum(of(on_tiles(name, copies)) for name in tie) < bound
 
     return next((copies for copies in range(MOST_FURTHER, 0, -1) if pays(copies)), 0)

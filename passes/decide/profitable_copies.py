@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lhc.costs import LayerCost, cost_on_tiles, cost_terms
+from lhc.costs import LayerCost, cost_terms, costs_on_tiles
 from lhc.graph import LayerGraph
 from lhc.passes.base import Pass, PassResult
 from lhc.passes.strategies.base import Objective
@@ -48,11 +48,11 @@ def halved(copies: int) -> list[int]:
 
 def _fewer(graph: LayerGraph, plan: Plan, objective: Objective) -> tuple[dict[str, int], int]:
     """The copies of layers that are to have fewer, those on the same tiles alike, and how many of them may pay."""
-    digital = cost_terms(graph, plan.hardware).digital
+    digital, on_tiles = cost_terms(graph, plan.hardware).digital, costs_on_tiles(graph, plan.hardware, plan.sums)
     of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if objective == "latency" else (lambda c: c.energy_j)
 
     def saves(name: str, copies: int) -> float:
-        return of(digital[name]) - of(cost_on_tiles(graph, plan.hardware, name, copies, plan.sums.get(name)))
+        return of(digital[name]) - of(on_tiles(name, copies))
 
     found: dict[str, int] = {}
     free, paying = frozenset(plan.eligible), 0

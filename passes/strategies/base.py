@@ -12,7 +12,7 @@ from lhc.graph import LayerGraph, columns_of
 from lhc.passes.base import Judge, Pass, PassResult
 from lhc.passes.decide.copies import Copies
 from lhc.passes.decide.layer_groups import Group, groups_of
-from lhc.plan import Placement, Plan, Reason
+from lhc.plan import LayerPlan, Placement, Plan, Reason
 
 __all__ = [
     "DEFAULT_GOAL",
@@ -25,6 +25,7 @@ __all__ = [
     "Strategy",
     "Unjudged",
     "damage_of",
+    "damage_together",
     "decide",
     "fits",
     "kept_limits",
@@ -222,14 +223,19 @@ def damage_of(
     Args:
         copies: layer -> copies of its weights; the plan's where it is missing.
     """
-    rows = {layer.name: layer for layer in plan.layers}
     chosen = frozenset(placement)
+    rows = {layer.name: layer for layer in plan.layers if layer.name in chosen}
+    return sum(damage_together([rows[name] for name in tie], copies) for tie in graph.tied(rows))
 
-    def damage(name: str) -> float:
-        found = rows[name].damage
-        return 0.0 if found is None else found.mean * found.copies / copies.get(name, rows[name].copies)
 
-    return sum(max(0.0, *map(damage, tie)) for tie in graph.tied(name for name in rows if name in chosen))
+def damage_together(layers: Iterable[LayerPlan], copies: Mapping[str, int] = MappingProxyType({})) -> float:
+    """Estimated damage of layers that share their weights: the greatest of theirs; see `damage_of`."""
+
+    def damage(layer: LayerPlan) -> float:
+        found = layer.damage
+        return 0.0 if found is None else found.mean * found.copies / copies.get(layer.name, layer.copies)
+
+    return max(0.0, *map(damage, layers))
 
 
 def decide(

@@ -75,7 +75,7 @@ def test_the_table_sums_a_block_of_several_layers_and_says_why_one_stays_digital
     ]  # fmt: skip
     # MACs by weights, their share, those of two activations beside; 300 rows take two tiles.
     assert rows["layers.0"][2:8] == ["2 of 3", "4,800", "40.0 %", "2,400", "2,400", "4"]
-    assert analysis.block_tiles("layers.0") == 4
+    assert analysis.tiles_among(analysis.blocks()["layers.0"]) == 4
     assert rows["  layers.0.attn.scores"][-1].startswith("no-static-weight: both operands are computed at run time")
 
 

@@ -177,13 +177,13 @@ def kind_of(layer: LayerPlan) -> Kind:
 def _figures(plan: Plan) -> list[tuple[str, str]]:
     """What stands below the name of every layer: its sensitivity, or why it has none; and its share of the MACs."""
     means = [layer.sensitivity.mean for layer in plan.layers if layer.sensitivity is not None]
-    numbers = iter(fixed(means))
+    numbers, all_macs = iter(fixed(means)), plan.macs or 1
     found = []
     for layer in plan.layers:
         text = "" if layer.sensitivity is None else next(numbers)
         if not text and kind_of(layer) == "never":
             text = {"no-static-weight": "no weight"}.get(layer.reason, layer.reason)
-        found.append((text, f"{share_text(layer.macs / (plan.macs or 1))} MACs"))
+        found.append((text, f"{share_text(layer.macs / all_macs)} MACs"))
     return found
 
 

@@ -135,7 +135,7 @@ def as_share(part: float, whole: float) -> Value:
 def layer_table(report: Report) -> PageTable:
     """Every candidate, in the order of the file."""
     plan = report.plan
-    numbers = {layer.name: number for number, layer in enumerate(plan.layers, 1)}
+    numbers, all_macs = {layer.name: number for number, layer in enumerate(plan.layers, 1)}, plan.macs or 1
     columns: list[Column[LayerPlan]] = [
         ("#", True, lambda layer: as_number(numbers[layer.name])),
         ("Layer", False, lambda layer: Value("name", layer.title)),
@@ -148,7 +148,7 @@ def layer_table(report: Report) -> PageTable:
     ]
     columns += [
         ("MACs", True, lambda layer: as_number(layer.macs, count if layer.counted else _and_more)),
-        ("of all", True, lambda layer: as_number(layer.macs, lambda macs: share_text(macs / (plan.macs or 1)))),
+        ("of all", True, lambda layer: as_number(layer.macs, lambda macs: share_text(macs / all_macs))),
     ]
     if plan.activation_macs:
         columns.append(("Of activations", True, lambda layer: as_number(layer.activation_macs, count)))

@@ -67,14 +67,14 @@ def _named(source: object, names: str) -> Document:
 
 def analysis_document(result: Analysis) -> Document:
     """The document of ``lhc analyze``."""
-    plan, rows = result.plan, result.rows
+    plan, rows, macs = result.plan, result.rows, result.plan.macs or 1
     known = "module block reason detail macs activation_macs counted parameters tiles steps"
     layers = [
         {
             "eligible": layer.reason == "eligible",
             **_operator(layer),
             **_named(layer, known),
-            "mac_fraction": layer.macs / (plan.macs or 1),
+            "mac_fraction": layer.macs / macs,
         }
         for layer in rows
     ]
@@ -85,7 +85,7 @@ def analysis_document(result: Analysis) -> Document:
             "eligible": sum(layer.reason == "eligible" for layer in inside),
             "macs": sum(layer.macs for layer in inside),
             "activation_macs": sum(layer.activation_macs for layer in inside),
-            "tiles": result.block_tiles(block),
+            "tiles": result.tiles_among(inside),
         }
         for block, inside in result.blocks().items()
     ]

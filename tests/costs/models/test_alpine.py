@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lhc.costs import SystemCost, assumptions, cost_of, cost_on_tiles
+from lhc.costs import SystemCost, assumptions, cost_of, costs_on_tiles
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
 from lhc.hardware import Adc, AlpineCosts, Hardware, Mapping, Pcm
@@ -109,7 +109,7 @@ def test_copies_on_further_tiles_take_products_outputs_and_additions(one: One) -
     assert parts["output"] == pytest.approx(2 * 3 * 1.0)
     assert parts["quantise"] == pytest.approx(100 * 2.0 / 2)
     assert parts["partial sums"] == pytest.approx(10 * 1.0 / 2)
-    assert cost_on_tiles(one(100, 10), LIONHEART, "product", 4).latency_s == pytest.approx(1e-9 * sum(parts.values()))
+    assert costs_on_tiles(one(100, 10), LIONHEART)("product", 4).latency_s == pytest.approx(1e-9 * sum(parts.values()))
 
 
 def test_an_offset_takes_an_addition_for_every_input_and_every_output_of_a_tile(one: One) -> None:

@@ -6,7 +6,7 @@ from onnx import helper
 
 import lhc
 from lhc.commands.partition import begin, preparation
-from lhc.costs import cost_on_tiles, cost_terms
+from lhc.costs import cost_terms, costs_on_tiles
 from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions
@@ -84,7 +84,7 @@ def test_copies_do_not_make_a_layer_dearer_than_digital(objective: Objective) ->
     plan: Plan = study.plan
 
     def energy(copies: int) -> float:
-        return cost_on_tiles(study.graph, plan.hardware, "a", copies, plan.sums["a"]).energy_j
+        return costs_on_tiles(study.graph, plan.hardware, plan.sums)("a", copies).energy_j
 
     digital = cost_terms(study.graph, plan.hardware).digital["a"].energy_j
     assert energy(1) < digital < energy(8)
@@ -100,7 +100,7 @@ def test_a_layer_that_is_dearer_with_one_copy_too_has_one_and_analyze_counts_it_
     assert analysis.plan.copies == study.plan.copies == {}
     assert analysis.costs is not None
     counted = analysis.costs.analog["a"]
-    assert counted == cost_on_tiles(study.graph, tall, "a", 1, study.plan.sums.get("a"))
+    assert counted == costs_on_tiles(study.graph, tall, study.plan.sums)("a", 1)
     assert counted.energy_j > analysis.costs.digital["a"].energy_j
     assert not study.notes, "it stays digital, whatever its copies"
     forced = prepared(tall, cols=2, objective="energy", forced=("a",))
