@@ -15,13 +15,14 @@ from lhc.report.document.report import CostItem, Costs, Report
 from lhc.report.wording.layers import REASONS
 from lhc.report.wording.machine import cells_text, converters_text, faults_text
 from lhc.report.wording.outcome import (
-    estimate_basis,
+    estimate_text,
     interval_text,
     intervals,
     nothing_lost,
     other_chips,
     points,
     tested_text,
+    training_steps,
 )
 from lhc.support.number_formatting import (
     amount,
@@ -36,7 +37,7 @@ from lhc.support.number_formatting import (
 from lhc.support.tables import Table
 
 __all__ = [
-    "MEASURING_TIMES",
+    "NO_TIMES",
     "Column",
     "PageSection",
     "PageTable",
@@ -56,7 +57,7 @@ __all__ = [
     "seconds",
 ]
 
-MEASURING_TIMES = "lhc run with --t-inference 0,1h,1d,30d,1y"
+NO_TIMES = "Accuracy over time was not measured: lhc run with --t-inference 0,1h,1d,30d,1y and --report tells it."
 
 Row = TypeVar("Row")
 Number = TypeVar("Number", int, float)
@@ -233,7 +234,7 @@ def missing(report: Report) -> tuple[str, ...]:
         (report.plan.outcome, "The placement was not judged on data: lhc partition does that."),
         (any(layer.sensitivity for layer in report.plan.layers), "No layer's sensitivity was measured."),
         (is_measured(report), "The trade-off was not measured: lhc pareto measures it."),
-        (report.over_time, f"Accuracy over time was not measured: {MEASURING_TIMES} tells it."),
+        (report.over_time, NO_TIMES),
         (report.robustness, "How much more noise the placement stands was not measured: lhc robustness measures it."),
         (
             report.attribution,
@@ -326,14 +327,12 @@ def _search_facts(outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
         yield "limits", f"{', '.join(f'{name} {bound:g}' for name, bound in outcome.limits.items())}: {kept}"
     if outcome.groups:
         yield "moved together", "; ".join(", ".join(group) for group in outcome.groups)
-    if outcome.estimate is not None:
-        found = outcome.estimate
-        predicted = points(outcome, found.predicted_drop)
-        yield "estimate", f"a {outcome.drop_word} of {predicted} from the sensitivities; {estimate_basis(found)}"
+    if estimated := estimate_text(outcome):
+        yield "estimate", estimated
     if outcome.retrained is not None:
         trained = outcome.retrained
-        steps = f"{trained.steps} steps of {trained.batch_size} on {trained.samples} samples, loss {trained.loss}"
-        yield "retrained", f"{steps}, seed {trained.seed}; from SHA-256 {trained.source}"
+        steps = f"{training_steps(trained)}, of {count(trained.samples)}, loss {trained.loss}, seed {trained.seed}"
+        yield "retrained", f"{steps}; from SHA-256 {trained.source}"
 
 
 def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:

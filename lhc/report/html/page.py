@@ -20,7 +20,7 @@ from lhc.report.charts.axes import Chart, RangeChart
 from lhc.report.charts.block_grid import Kind, block_grid, kind_of
 from lhc.report.charts.report_charts import front_chart, is_measured, outcome_chart, time_chart
 from lhc.report.charts.standalone_svg import Picture, laid_out
-from lhc.report.document.content import MEASURING_TIMES, layer_table
+from lhc.report.document.content import NO_TIMES, layer_table
 from lhc.report.document.report import Report
 from lhc.report.html.sections import sections
 from lhc.report.wording.layers import REASONS, reasons, with_one_copy
@@ -215,5 +215,5 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         name = f"{first.metric.capitalize()} over time"
         found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))
     else:
-        lacking.append(f"Over time: not measured. {MEASURING_TIMES} and --report tells it.")
+        lacking.append(NO_TIMES)
     return found, lacking

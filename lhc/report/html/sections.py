@@ -21,11 +21,10 @@ from lhc.report.document.content import (
 )
 from lhc.report.document.report import Costs, Report
 from lhc.report.exports.bibtex import bibtex
-from lhc.report.wording.infeasibility import explained_layers, in_the_way
+from lhc.report.wording.infeasibility import infeasibility_facts
 from lhc.report.wording.layers import (
-    CALIBRATION_NOTE,
     EFFECTS,
-    SHARES_NOTE,
+    attribution_notes,
     calibrations,
     effect_share,
     shown_damage,
@@ -33,19 +32,18 @@ from lhc.report.wording.layers import (
 )
 from lhc.report.wording.machine import system_lines, times_of_digital
 from lhc.report.wording.outcome import (
+    against_given,
     budget_of_chips,
-    budget_text,
     budget_word,
     capitalized,
-    draws_word,
     gain_text,
     samples_basis,
+    training_steps,
 )
 from lhc.report.wording.robustness import (
     budget_of_margin,
-    fails_text,
     held_at,
-    margin_text,
+    margin_line,
     other_samples,
     samples_of_front,
     unlike_decision,
@@ -244,13 +242,10 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
         ),
         ("Within the budget", False, lambda s: as_text(held_at(found, s.evaluation))),
     )
-    margin = f"{margin_text(found, budget_of_margin(found, outcome))}{fails_text(found)}"
     worst = f"the worst {chips.drop_word}s {drop_text(max(chips.drops), chips.percent, drop_type)}"
-    within = share_text(found.chips_within, 0)
     text = (
-        f"{'Margin' if found.margin else 'No margin'}: {margin}.",
-        f"Of {counted(chips.draws, draws_word(found))} {within} hold the budget one by one; {worst}.",
-        *([] if found.yield_share is None else [f"{capitalized(budget_of_chips(found))}. The margin is of the mean."]),
+        f"{capitalized(margin_line(found, budget_of_margin(found, outcome)))}.",
+        f"{capitalized(budget_of_chips(found))}; {worst}.",
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
     )
@@ -292,15 +287,8 @@ def _attribution(found: Attribution, plan: Plan) -> PageSection:
         ("without all", True, lambda row: as_number(row[1].rest.mean, "{:.2g}".format)),
         *(calibration_column(name, title) for name, title in calibrations(found).items()),
     )
-    text = (
-        "Each layer is analog alone, then with one effect of the tiles switched off: how much of the damage goes away."
-        f" {capitalized(SHARES_NOTE)}. In brackets where the interval holds 0. What is left without all of them is what"
-        " mapping onto tiles alone does."
-    )
-    note = f"{capitalized(CALIBRATION_NOTE)}."
-    return PageSection(
-        "attribution", "Where the damage comes from", (text, note) if found.calibrated else (text,), tables=(table,)
-    )
+    text = tuple(f"{capitalized(note)}." for note in attribution_notes(found))
+    return PageSection("attribution", "Where the damage comes from", text, tables=(table,))
 
 
 def _damage(found: Sensitivity | None) -> Value:
@@ -328,8 +316,8 @@ def _training(outcome: Outcome, trained: Retrained) -> PageSection:
         ),
     )
     text = (
-        f"{trained.steps} steps of {trained.batch_size} samples, {len(trained.layers)} layers analog in training."
-        f" {word.capitalize()}s are against the network as it was given, on samples that train nothing."
+        f"{training_steps(trained)}, {len(trained.layers)} layers analog in training."
+        f" {capitalized(against_given(outcome))}, on samples that train nothing."
     )
     return PageSection("training", "Learning curve", (text,), training_chart(trained, outcome), text, (table,))
 
@@ -337,16 +325,8 @@ def _training(outcome: Outcome, trained: Retrained) -> PageSection:
 def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     outcome = plan.outcome
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
-    share = percent or drop_type == "relative"
     unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
-    number = len(found.analog)
-    layers = f"the {number} {explained_layers(found, plan, number)} {'holds' if number == 1 else 'hold'}"
-    facts = [
-        (f"least {word} of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
-        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what {layers}"),
-    ]
-    if outcome is not None and (ways := in_the_way(found, outcome, plan)):
-        facts.append(("in the way", ways))
+    facts = () if outcome is None else tuple(infeasibility_facts(found, outcome, plan))
     table = page_table(
         "What would help, measured.",
         found.remedies,
@@ -359,7 +339,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     )
     met = outcome is not None and outcome.within_budget and not plan.analog
     title = "Why nothing is analog" if met else "Why the budget was not shown to be met"
-    return PageSection("infeasible", title, tables=(table,) if found.remedies else (), facts=tuple(facts))
+    return PageSection("infeasible", title, tables=(table,) if found.remedies else (), facts=facts)
 
 
 def _difference(remedy: Remedy) -> str:

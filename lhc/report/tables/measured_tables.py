@@ -5,7 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from lhc.passes import STRATEGIES
 from lhc.plan import Conformance, Outcome
 from lhc.plan.recurrent_steps import by_title
-from lhc.report.wording.layers import CALIBRATION_NOTE, EFFECTS, SHARES_NOTE, calibrations, effect_share, shown_damage
+from lhc.report.wording.layers import (
+    EFFECTS,
+    attribution_notes,
+    calibrations,
+    effect_share,
+    shown_damage,
+)
 from lhc.report.wording.outcome import (
     agreement_text,
     budget_for,
@@ -17,7 +23,13 @@ from lhc.report.wording.outcome import (
     shown_kind,
     within_budget,
 )
-from lhc.report.wording.robustness import fails_text, held_at, held_word, margin_cause, margin_text, unlike_decision
+from lhc.report.wording.robustness import (
+    held_at,
+    held_word,
+    margin_cause,
+    margin_line,
+    unlike_decision,
+)
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.number_formatting import (
     counted,
@@ -218,12 +230,11 @@ def robustness_footer(found: Robustness) -> str:
 
     spread = drop_interval((min(chips.drops), max(chips.drops)), chips.percent, found.drop_type)
     after = f"{time_text(chips.t_s)} after programming, {chips.drop_word}s from {spread}"
-    margin = f"{'' if found.margin else 'none: '}{margin_text(found, f'the budget of {show(found.max_drop)}')}"
     digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
         f"{digital}; {samples_basis(chips)}, seed {chips.seed}",
         f"{budget_of_chips(found)} {after}",
-        f"margin{'' if found.yield_share is None else ' of the mean'}: {margin}{fails_text(found)}",
+        margin_line(found, f"the budget of {show(found.max_drop)}"),
         margin_cause(found, show),
         unlike_decision(found),
         *_when_calibrated([at.evaluation for at in found.times]),
@@ -246,11 +257,4 @@ def attribution_table(found: Attribution) -> Table:
 
 def attribution_footer(found: Attribution) -> str:
     """What the columns mean, and what they rest on."""
-    lines = [
-        f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,",
-        f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does",
-        SHARES_NOTE,
-        *((CALIBRATION_NOTE,) if found.calibrated else ()),
-        basis_text(found),
-    ]
-    return "\n".join(lines)
+    return "\n".join([*attribution_notes(found), basis_text(found)])

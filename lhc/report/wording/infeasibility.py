@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 __all__ = [
     "explained_layers",
     "in_the_way",
+    "infeasibility_facts",
     "infeasibility_lines",
     "left_digital",
+    "nearest_budget",
     "not_tried",
     "what_brings_more",
     "what_helps",
@@ -147,21 +149,30 @@ def _trained(outcome: Outcome) -> bool:
     return outcome.retrained is not None or outcome.training_note is not None
 
 
+def nearest_budget(found: "Infeasibility", outcome: Outcome, plan: Plan) -> tuple[str, str]:
+    """What it is of, and the budget as the option that asks for it."""
+    nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
+    number = len(layers_among(plan, found.analog))
+    layers = explained_layers(found, plan, number)
+    return f"nearest budget that the {number} {layers} {'holds' if number == 1 else 'hold'}", f"--max-drop {nearest}"
+
+
+def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
+    """What was measured of a budget that is not met, by name: the least drop, the nearest budget, layers in the way."""
+    bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
+    where = "within the limits" if bounded else "on the tiles that layers take anyway"
+    yield f"least {outcome.drop_word} of the placements that were measured, {where}", points(outcome, found.least.drop)
+    yield nearest_budget(found, outcome, plan)
+    if ways := in_the_way(found, outcome, plan):
+        yield "in the way", ways
+
+
 def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
     """Why a budget was not shown to be met, and what would help."""
     outcome = plan.outcome
     if found is None or outcome is None:
         return
-    bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
-    where = "within the limits" if bounded else "on the tiles that layers take anyway"
-    least = points(outcome, found.least.drop)
-    yield f"least {outcome.drop_word} of the placements that were measured, {where}: {least}"
-    nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
-    number = len(layers_among(plan, found.analog))
-    hold = f"the {number} {explained_layers(found, plan, number)} {'holds' if number == 1 else 'hold'}"
-    yield f"nearest budget that {hold}: --max-drop {nearest}"
-    if ways := in_the_way(found, outcome, plan):
-        yield f"in the way: {ways}"
+    yield from map(": ".join, infeasibility_facts(found, outcome, plan))
     for remedy in found.remedies:
         interval = remedy.evaluation.deciding(outcome.generalized)
         between = "" if interval is None else f" ({interval_text(outcome, interval)})"

@@ -8,16 +8,15 @@ from lhc.plan import LayerPlan, Plan, Reason, Sensitivity
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
 from lhc.plan.sensitivity_texts import found_with_one_copy
-from lhc.support.number_formatting import counted, share_text
+from lhc.support.number_formatting import counted, level_text, share_text
 
 if TYPE_CHECKING:
     from lhc.results import Attribution, LayerAttribution
 
 __all__ = [
-    "CALIBRATION_NOTE",
     "EFFECTS",
     "REASONS",
-    "SHARES_NOTE",
+    "attribution_notes",
     "calibrations",
     "digital_layers",
     "effect_share",
@@ -100,6 +99,16 @@ CALIBRATION_NOTE = (
     "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides"
     " if it saw the very read noise of inference, which no machine can"
 )
+
+
+def attribution_notes(found: "Attribution") -> tuple[str, ...]:
+    """What the columns of an attribution mean."""
+    return (
+        f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect",
+        f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does",
+        SHARES_NOTE,
+        *((CALIBRATION_NOTE,) if found.calibrated else ()),
+    )
 
 
 def calibrations(found: "Attribution") -> dict[str, str]:

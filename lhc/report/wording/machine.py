@@ -12,9 +12,10 @@ from lhc.support.number_formatting import amount, count, counted, share_text
 
 if TYPE_CHECKING:
     from lhc.costs import SystemCost
-    from lhc.report.document.report import Costs
+    from lhc.report.document.report import CostItem, Costs
 
 __all__ = [
+    "amounts",
     "cells_text",
     "converters_text",
     "faults_text",
@@ -88,7 +89,8 @@ def faults_text(machine: Hardware) -> str:
     return ", ".join(found)
 
 
-def amounts(cost: "SystemCost") -> str:
+def amounts(cost: "SystemCost | CostItem") -> str:
+    """Latency and energy of a sample: ``1.2 ms and 34 µJ a sample``."""
     return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
 
 

@@ -106,7 +106,7 @@ def inspection_footer(model: OnnxModel, plan: Plan) -> str:
     lines = (
         f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}",
         f"sensitivities: {basis}" if (basis := ranking_basis(sensitivities_of(plan), plan.agreement)) else "",
-        "" if outcome is None or healing is None else f"mean {outcome.drop_word} {healing}",
+        healing or "",
         stored_summary(model),
     )
     return "\n".join(line for line in lines if line)

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lhc.options.budget import DropType
-from lhc.plan import Conformance, Estimate, Outcome, OutputOutcome, Plan, TestedPlacement
+from lhc.plan import Conformance, Outcome, OutputOutcome, Plan, Retrained, TestedPlacement
 from lhc.support.number_formatting import (
     counted,
     counted_samples,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lhc.results import Attribution, Evaluation, Robustness, SensitivityTable
 
 __all__ = [
+    "against_given",
     "agreement_text",
     "budget_for",
     "budget_of_chips",
@@ -33,7 +34,7 @@ __all__ = [
     "conformance_text",
     "draws_word",
     "engine_text",
-    "estimate_basis",
+    "estimate_text",
     "further_text",
     "gain_text",
     "healing_text",
@@ -51,6 +52,7 @@ __all__ = [
     "shown_kind",
     "tested_text",
     "tests_text",
+    "training_steps",
     "unmet_because",
     "within_budget",
 ]
@@ -236,12 +238,17 @@ def nothing_lost(plan: Plan) -> bool:
     return not plan.analog and (plan.outcome is None or plan.outcome.retrained is None)
 
 
-def estimate_basis(found: Estimate) -> str:
-    """How far off estimates were; one placement tells nothing of it."""
+def estimate_text(outcome: Outcome) -> str | None:
+    """Drop by the sensitivities beside the verified one, and how far off such estimates were; None without one."""
+    found = outcome.estimate
+    if found is None:
+        return None
+    basis = "the estimate rests on one placement judged in the search, which cannot say how far off it is"
     if found.placements > 1:
         off = share_text(found.spread, 0)
-        return f"the {found.placements} placements judged in the search were {off} off on average"
-    return "the estimate rests on one placement judged in the search, which cannot say how far off it is"
+        basis = f"the {found.placements} placements judged in the search were {off} off on average"
+    predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
+    return f"estimated {outcome.drop_word} {predicted}, verified {drop} ({basis})"
 
 
 def healing_text(outcome: Outcome) -> str | None:
@@ -258,7 +265,7 @@ def healing_text(outcome: Outcome) -> str | None:
     chips = counted(outcome.draws, draws_word(outcome))
     which = f"the {chips}" if found.draws == outcome.draws else f"all on the first {found.draws} of the {chips}"
     basis = f"as placed ({which}, these samples; no interval)"
-    return f"{', '.join([f'without healing {points(outcome, found.neither)}', *told])} {basis}"
+    return f"mean {outcome.drop_word} {', '.join([f'without healing {points(outcome, found.neither)}', *told])} {basis}"
 
 
 def samples_text(outcome: Outcome) -> str:
@@ -297,6 +304,16 @@ def other_chips(found: Outcome) -> str:
     return "this chip, programmed anew" if found.one_chip else "other chips"
 
 
+def training_steps(trained: Retrained) -> str:
+    """How long a training was: ``200 steps of 32 samples``."""
+    return f"{counted(trained.steps, 'step')} of {counted(trained.batch_size, 'sample')}"
+
+
+def against_given(outcome: Outcome) -> str:
+    """What drops of trained weights are against."""
+    return f"{outcome.drop_word}s are against the network as it was given"
+
+
 def budget_of_chips(found: "Outcome | Robustness") -> str:
     """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one.
 
@@ -306,12 +323,12 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
     number = round(found.chips_within * draws)
     which = f"all {draws}" if number == draws else f"{number} of the {draws}"
     one_by_one = f"one by one, it is held by {which} {word}s measured"
-    over = "programmings of this chip" if found.one_chip else "chips"
+    budget = f"the budget is of the mean over {'programmings of this chip' if found.one_chip else 'chips'}"
     if found.yield_share is None:
-        return f"the budget is of the mean over {over}; {one_by_one}"
+        return f"{budget}; {one_by_one}"
     shows = "shows" if found.yield_shown else "does not show"
     share = f"{100 * found.yield_share:g} %"
-    return f"the budget is of the mean over {over} and of {share} of them; {one_by_one}, which {shows} {share} of all"
+    return f"{budget} and of {share} of them; {one_by_one}, which {shows} {share} of all"
 
 
 def engine_text(found: Outcome) -> str:

@@ -7,17 +7,18 @@ from lhc.graph import CANDIDATE_OPS
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of
-from lhc.report.wording.infeasibility import explained_layers, in_the_way, left_digital, what_brings_more, what_helps
+from lhc.report.wording.infeasibility import in_the_way, left_digital, nearest_budget, what_brings_more, what_helps
 from lhc.report.wording.layers import digital_layers, layers_stay, never_text, reasons
 from lhc.report.wording.machine import amounts, times_of_digital
 from lhc.report.wording.outcome import (
+    against_given,
     budget_of_chips,
     budget_word,
     capitalized,
     conformance_text,
     draws_word,
     engine_text,
-    estimate_basis,
+    estimate_text,
     further_text,
     healing_text,
     interval_text,
@@ -30,13 +31,13 @@ from lhc.report.wording.outcome import (
     shares_error,
     tested_text,
     tests_text,
+    training_steps,
     unmet_because,
 )
 from lhc.report.wording.robustness import budget_of_margin, lasting, margin_cause, margin_text, unlike_decision
 from lhc.summary import layers_text, rate_text, tiles_text, without_text
 from lhc.support.documentation import page
 from lhc.support.number_formatting import (
-    amount,
     counted,
     counted_samples,
     drop_text,
@@ -62,12 +63,12 @@ __all__ = [
 ]
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
-
-
+NO_ANALOG = "no layer is analog, so nothing is lost"
 DETAILS = "more with -v (seed, healing, estimate, objective, throughput, power) and by 'lhc report'"
 
 
 def has_products(plan: Plan) -> bool:
+    """Whether anything could be placed."""
     return any(layer.op_type in CANDIDATE_OPS for layer in plan.layers)
 
 
@@ -169,7 +170,7 @@ def _digital_line(outcome: Outcome) -> str:
     """What there is to say where no chip computes anything."""
     value = metric_value(outcome.baseline, outcome.percent)
     on = f"{counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
-    return f"digital {outcome.metric} {value} on {on}; no layer is analog, so nothing is lost"
+    return f"digital {outcome.metric} {value} on {on}; {NO_ANALOG}"
 
 
 def _basis_lines(outcome: Outcome) -> Iterator[str]:
@@ -200,17 +201,14 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
         unseen = f"{counted(outcome.draws, draws_word(outcome))} not seen in the search, seed {outcome.seed}"
         shared = "; the tests of a run share the chance of error of --confidence, so each has a higher level"
         yield f"{unseen}{shared if shares_error(outcome) else ''}"
-        healing = healing_text(outcome)
-        if healing is not None:
-            yield f"mean {outcome.drop_word} {healing}"
+        if healing := healing_text(outcome):
+            yield healing
         if outcome.harmful_calibration is not None:
             yield outcome.harmful_calibration.text
         if tested := tested_text(outcome):
             yield f"tested {tested}"
-        found = outcome.estimate
-        if found is not None:
-            predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
-            yield f"estimated {outcome.drop_word} {predicted}, verified {drop} ({estimate_basis(found)})"
+        if estimated := estimate_text(outcome):
+            yield estimated
     if has_products(plan) and result.cost is not None:
         yield from _objective_lines(outcome)
         if result.figures is not None:
@@ -246,9 +244,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
             yield from (("Further output", f"{capitalized(further_text(one))}.") for one in outcome.further)
         if checked := conformance_text(plan):
             yield "Emulation", f"{capitalized(checked)}."
-        healing = healing_text(outcome)
-        if healing is not None:
-            yield "Healing", f"mean {outcome.drop_word} {healing}."
+        if healing := healing_text(outcome):
+            yield "Healing", f"{healing}."
         if outcome.harmful_calibration is not None:
             yield "Calibration", f"{capitalized(outcome.harmful_calibration.text)}."
         if outcome.retrained is not None or outcome.training_note is not None:
@@ -259,10 +256,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         more = f" More may fit with {ways}." if ways else ""
         yield "Why not more", f"{layers_stay(len(digital))} digital{never_text(digital)}: {reasons(digital)}.{more}"
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
-        ways, verified = in_the_way(report.infeasibility, outcome, plan), len(report.infeasibility.analog)
-        nearest, hold = points(outcome, report.infeasibility.nearest_budget), "holds" if verified == 1 else "hold"
-        which = f"{verified} {explained_layers(report.infeasibility, plan, verified)}"
-        yield "In the way", f"{ways}. The nearest budget that the {which} {hold}: {nearest}."
+        ways = in_the_way(report.infeasibility, outcome, plan)
+        yield "In the way", f"{ways}. The {': '.join(nearest_budget(report.infeasibility, outcome, plan))}."
     if helps := what_helps(report.infeasibility, plan):
         yield "What helps", capitalized(helps)
     if report.over_time and outcome is not None:
@@ -272,16 +267,15 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
     if report.costs is not None:
         faster, less = times_of_digital(report.costs)
         whole = report.costs.total
-        size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
         system = report.costs.system
         rate = "" if system is None else f"; {rate_text(system.throughput)}"
         left_out = without_text(report.plan)
-        yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model{left_out}{rate}."
+        yield "Cost", f"{amounts(whole)}, {faster} and {less} than all digital, by the cost model{left_out}{rate}."
 
 
 def _quality(plan: Plan, outcome: Outcome) -> str:
     if nothing_lost(plan):
-        return f"{metric_value(outcome.baseline, outcome.percent)}; every layer is digital, so nothing is lost."
+        return f"{metric_value(outcome.baseline, outcome.percent)}; {NO_ANALOG}."
     digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
     share = share_of_digital(outcome)
     allowed = f"{points(outcome, outcome.max_drop)}{f' ({share})' if share else ''}"
@@ -312,8 +306,7 @@ def _retraining(outcome: Outcome, plan: Plan) -> str:
         return text
     layers = counted(sum(row.name in trained.layers for row in plan.layers), "analog layer")
     return (
-        f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers};"
-        f" {outcome.drop_word}s are against the network as it was given. {capitalized(text)}"
+        f"{training_steps(trained)} under the noise of {layers}; {against_given(outcome)}. {capitalized(text)}"
     ).strip()
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "held_word",
     "lasting",
     "margin_cause",
+    "margin_line",
     "margin_text",
     "other_samples",
     "samples_of_front",
@@ -36,6 +37,12 @@ def fails_text(found: "Robustness") -> str:
     """From which noise on a budget that has a margin is not met, or not shown to be; nothing where none was tried."""
     at = next((one for one in found.scales if one.scale == found.fails_at), None)
     return "" if at is None or not found.margin else f"; {_unmet(found, at.evaluation)} at {scale_text(at.scale)}"
+
+
+def margin_line(found: "Robustness", budget: str) -> str:
+    """The margin by its name: up to which noise, and from which on no more."""
+    name = f"margin{'' if found.yield_share is None else ' of the mean'}"
+    return f"{name}: {'' if found.margin else 'none: '}{margin_text(found, budget)}{fails_text(found)}"
 
 
 def _unmet(found: "Robustness", tried: "Evaluation") -> str:

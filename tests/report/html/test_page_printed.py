@@ -90,7 +90,7 @@ def test_the_first_page_is_the_first_screen(pages: Pages, name: str, request: py
 
 def test_the_first_page_stays_whole_without_charts_that_were_not_measured(pages: Pages, small: Report) -> None:
     first, second, *_ = pages(small.model_copy(update={"robustness": None, "times": (), "front": None}))
-    for text in ("layer1.0", "Drop beside the budget", "Over time: not measured"):
+    for text in ("layer1.0", "Drop beside the budget", "Accuracy over time"):
         assert text in first
     assert "Every matrix product" in second
 

@@ -67,18 +67,18 @@ def outcome_with(**changes: object) -> Outcome:
 
 
 def test_the_sentence_has_its_unit_once_and_only_what_was_measured() -> None:
-    assert f"mean drop {healing_text(outcome_with())}" == SENTENCE
+    assert healing_text(outcome_with()) == SENTENCE
     alone = BOTH.model_copy(update={"copies": None, "both": None})
     assert healing_text(outcome_with(healing=alone)) == (
-        "without healing 4.40 points, with calibration 2.40 as placed (all on the first 3 of the 10 chips, these"
-        " samples; no interval)"
+        "mean drop without healing 4.40 points, with calibration 2.40 as placed (all on the first 3 of the 10"
+        " chips, these samples; no interval)"
     )
     few = healing_text(outcome_with(draws=3))
     assert few is not None
     assert few.endswith("as placed (the 3 chips, these samples; no interval)")
     relative = healing_text(outcome_with(drop_type="relative"))
     assert relative is not None
-    assert relative.startswith("without healing 4.40 % of the digital value, with copies 2.80, ")
+    assert relative.startswith("mean drop without healing 4.40 % of the digital value, with copies 2.80, ")
     assert healing_text(outcome_with(healing=None)) is None
 
 
