@@ -39,7 +39,7 @@ def main() -> None:
     for most in given.most:
         path = given.out.with_suffix(f".{most}.onnx")
         lhc.widen(opened, most=most).save(path, force=True)
-        study, analog, _ = read_placed(RunOptions(path, task, all_analog=True), Running(), None)
+        state, analog, _ = read_placed(RunOptions(path, task, all_analog=True), Running(), None)
         drops = []
         for chip in range(CHIPS):
             key = f"{most}|{chip}"
@@ -48,14 +48,14 @@ def main() -> None:
                     task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
                     for n, size in ((chip, IMAGES), (chip + 1, CALIBRATION))
                 )
-                evaluator = replace(study.evaluator(judged), calibration=calibration_block(other))
+                evaluator = replace(state.evaluator(judged), calibration=calibration_block(other))
                 found[key] = float(evaluator.measure(analog, range(chip, chip + 1), key).drops[0])
                 write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
             drops.append(found[key])
         figures = summarize(np.array(drops), 0.9)
         low, high = figures.interval or (figures.mean, figures.mean)
-        cost = cost_of(study.graph, analog, study.plan.hardware, study.plan.copies)
-        tiles = study.plan.tiles_of(study.graph, analog)
+        cost = cost_of(state.graph, analog, state.plan.hardware, state.plan.copies)
+        tiles = state.plan.tiles_of(state.graph, analog)
         interval = f"{100 * figures.mean:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
         print(f"| {most} | {tiles} | {interval} | {1e3 * cost.latency_s:.2f} | {1e3 * cost.energy_j:.2f} |", flush=True)
 

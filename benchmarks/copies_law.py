@@ -48,11 +48,11 @@ def main() -> None:
     given = parser.parse_args()
     found: dict[str, list[float]] = json.loads(given.out.read_text()) if given.out.exists() else {}
     for network, layers in groupby(given.layers, lambda one: one.partition("/")[0]):
-        study, _, _ = read_placed(RunOptions(network, all_analog=True), Running(), None)
-        hardware = without(study.plan.hardware, given.without)
-        images = study.task.with_metric(get_metric("kl"))
+        state, _, _ = read_placed(RunOptions(network, all_analog=True), Running(), None)
+        hardware = without(state.plan.hardware, given.without)
+        images = state.task.with_metric(get_metric("kl"))
         calibration = calibration_block(images.take(np.arange(IMAGES, IMAGES + 256))) if given.calibrated else None
-        evaluator = replace(study.evaluator(images.head(IMAGES)), hardware=hardware, calibration=calibration)
+        evaluator = replace(state.evaluator(images.head(IMAGES)), hardware=hardware, calibration=calibration)
         for layer in (one.partition("/")[2] for one in layers):
             cells = []
             for copies in (k for k in given.copies if k < 9 or layer == "conv1"):

@@ -16,7 +16,7 @@ from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions
 from lhc.options.digital_columns import ColumnsBy
 from lhc.pipeline.inputs.model_source import open_model
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.rewrites.column_split import damages_of_columns
 from lhc.support.files import write_file
 
@@ -66,19 +66,19 @@ def _measured(what: str, share: float) -> list[float]:
         columns_by=by,
     )
     with Running(options) as running:
-        study = preparation(options).apply(begin(options, running, open_model("resnet20")))
-        analog = frozenset(study.measurable) - (_worst(study, share) if what == "layers" else set())
-        drops = study.evaluator(study.splits.verify).measure(analog, range(CHIPS), f"{what} {share:g}").drops
-    rows = [row for row in study.plan.layers if row.name not in analog]
-    weights = sum(row.parameters for row in rows) / sum(row.parameters for row in study.plan.layers)
-    macs = sum(row.macs for row in rows) / study.plan.macs
+        state = preparation(options).apply(begin(options, running, open_model("resnet20")))
+        analog = frozenset(state.measurable) - (_worst(state, share) if what == "layers" else set())
+        drops = state.evaluator(state.splits.verify).measure(analog, range(CHIPS), f"{what} {share:g}").drops
+    rows = [row for row in state.plan.layers if row.name not in analog]
+    weights = sum(row.parameters for row in rows) / sum(row.parameters for row in state.plan.layers)
+    macs = sum(row.macs for row in rows) / state.plan.macs
     return [weights, macs, float(drops.mean()), float(drops.std(ddof=1) / CHIPS**0.5)]
 
 
-def _worst(study: Study, share: float) -> set[str]:
+def _worst(state: PreparedNetwork, share: float) -> set[str]:
     """Whole layers within a share of the MACs."""
-    damages = {name: float(of_layer.sum()) for name, of_layer in damages_of_columns(study).items()}
-    macs = {row.name: row.macs for row in study.plan.layers}
+    damages = {name: float(of_layer.sum()) for name, of_layer in damages_of_columns(state).items()}
+    macs = {row.name: row.macs for row in state.plan.layers}
     room, found = share * sum(macs[name] for name in damages), set()
     for name in sorted(damages, key=lambda name: -damages[name] / macs[name]):
         if macs[name] <= room:

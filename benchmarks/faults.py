@@ -37,11 +37,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="of every chip")
     given = parser.parse_args()
     found: dict[str, float] = json.loads(given.out.read_text()) if given.out.exists() else {}
-    study, analog, _ = read_placed(RunOptions("resnet20", all_analog=True), Running(), [86400.0])
-    machine = study.plan.hardware
+    state, analog, _ = read_placed(RunOptions("resnet20", all_analog=True), Running(), [86400.0])
+    machine = state.plan.hardware
     healings = {
         "none": (machine.with_drift_compensation_alone(), Copies()),
-        "copies, affine": (machine, copies_in(study.graph, machine, 1)),
+        "copies, affine": (machine, copies_in(state.graph, machine, 1)),
     }
     for healing, (hardware, copies) in healings.items():
         for share, known in [(share, known) for share in SHARES for known in FOUND if share or not known]:
@@ -50,12 +50,12 @@ def main() -> None:
                 key = "|".join(map(str, (healing, share, known, given.images, chip)))
                 if key not in found:
                     judged, other = (
-                        study.task.take(np.arange(n % CHIPS * given.images, n % CHIPS * given.images + size))
+                        state.task.take(np.arange(n % CHIPS * given.images, n % CHIPS * given.images + size))
                         for n, size in ((chip, given.images), (chip + 1, CALIBRATION))
                     )
                     faults = Faults(stuck_low=share / 2, stuck_high=share / 2, remap=known > 0, found=known)
                     evaluator = replace(
-                        study.evaluator(judged),
+                        state.evaluator(judged),
                         hardware=hardware.model_copy(update={"faults": faults}),
                         copies=copies,
                         calibration=calibration_block(other) if hardware.corrects_outputs else None,

@@ -72,10 +72,10 @@ def main() -> None:
     given = parser.parse_args()
     found: dict[str, float] = json.loads(given.out.read_text()) if given.out.exists() else {}
     for network in given.networks:
-        study, analog, _ = read_placed(RunOptions(network, all_analog=True), Running(), [given.age])
+        state, analog, _ = read_placed(RunOptions(network, all_analog=True), Running(), [given.age])
         if given.max_tiles is None:
-            copies = {"one": Copies(), "free": copies_in(study.graph, study.plan.hardware, 1)}
-            copies["twice the tiles"] = copies_in(study.graph, study.plan.hardware, 2)
+            copies = {"one": Copies(), "free": copies_in(state.graph, state.plan.hardware, 1)}
+            copies["twice the tiles"] = copies_in(state.graph, state.plan.hardware, 2)
         else:
             chosen = plan_within(network, training_images(network).head(CHOOSING), given.max_tiles)
             copies = {f"within {given.max_tiles}": Copies(chosen.copies)}
@@ -86,13 +86,13 @@ def main() -> None:
                 key = "|".join([network, f"{given.age:g}", name, outputs, str(chip)])
                 if key not in found:
                     judged, other = (
-                        study.task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
+                        state.task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
                         for n, size in ((chip, IMAGES), (chip + 1, CALIBRATION))
                     )
-                    compensation = study.plan.hardware.compensation.model_copy(update={"outputs": outputs})
+                    compensation = state.plan.hardware.compensation.model_copy(update={"outputs": outputs})
                     evaluator = replace(
-                        study.evaluator(judged),
-                        hardware=study.plan.hardware.model_copy(update={"compensation": compensation}),
+                        state.evaluator(judged),
+                        hardware=state.plan.hardware.model_copy(update={"compensation": compensation}),
                         copies=copies[name],
                         calibration=calibration_block(other),
                     )
@@ -102,8 +102,8 @@ def main() -> None:
             figures = summarize(np.array(drops), 0.9)
             low, high = figures.interval or (figures.mean, figures.mean)
             tiles = sum(
-                study.plan.hardware.tiles_for(m.rows, m.cols * m.groups, copies[name].fixed.get(layer.name, 1))
-                for layer in study.graph.candidates
+                state.plan.hardware.tiles_for(m.rows, m.cols * m.groups, copies[name].fixed.get(layer.name, 1))
+                for layer in state.graph.candidates
                 if layer.name in analog and (m := layer.matrix) is not None
             )
             interval = f"{100 * figures.mean:.2f} [{100 * low:.2f}, {100 * high:.2f}]"

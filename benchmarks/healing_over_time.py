@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     found: dict[str, float] = json.loads(given.out.read_text()) if given.out.exists() else {}
-    study, analog, _ = read_placed(RunOptions("resnet20", all_analog=True), Running(), None)
+    state, analog, _ = read_placed(RunOptions("resnet20", all_analog=True), Running(), None)
     print("| calibrated |", " | ".join(AGES), "|")
     for label, compensation in WHEN.items():
-        hardware = study.plan.hardware.model_copy(update={"compensation": compensation})
+        hardware = state.plan.hardware.model_copy(update={"compensation": compensation})
         cells = []
         for age, t_s in AGES.items():
             for chip in range(CHIPS):
@@ -50,10 +50,10 @@ def main() -> None:
                 if key in found:
                     continue
                 judged, other = (
-                    study.task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
+                    state.task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
                     for n, size in ((chip, IMAGES), (chip + 1, CALIBRATION))
                 )
-                evaluator = replace(study.evaluator(judged), hardware=hardware, calibration=calibration_block(other))
+                evaluator = replace(state.evaluator(judged), hardware=hardware, calibration=calibration_block(other))
                 found[key] = float(evaluator.measure(analog, range(chip, chip + 1), key, t_s).drops[0])
                 write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
             cells.append("{:.1f} [{:.1f}, {:.1f}]".format(*points(found, label, age)))

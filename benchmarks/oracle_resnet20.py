@@ -67,14 +67,14 @@ def once(samples: int, seed: int) -> Row:
 def oracle(file: Path, samples: int, chips: int) -> Iterator[Row]:
     """Steps of the path from the first that may fail, until one is far beyond the budget."""
     asked = options(samples, OTHER_CHIPS)
-    study = preparation(asked).apply(read(asked, Running(), None))
-    everything, few = study.evaluator(study.task), study.task.head(1000)
-    predicting = study.evaluator(few.with_metric(ranking_metric(few.metric, everything.example_output)))
-    plan = study.plan.with_sensitivities(sensitivities(predicting, study.measurable).layers)
+    state = preparation(asked).apply(read(asked, Running(), None))
+    everything, few = state.evaluator(state.task), state.task.head(1000)
+    predicting = state.evaluator(few.with_metric(ranking_metric(few.metric, everything.example_output)))
+    plan = state.plan.with_sensitivities(sensitivities(predicting, state.measurable).layers)
     macs = {layer.name: layer.macs for layer in plan.layers}
     groups = sorted(
-        map(frozenset, study.graph.tied(study.measurable)),
-        key=lambda group: damage_of(study.graph, plan, group) / sum(macs[name] for name in group),
+        map(frozenset, state.graph.tied(state.measurable)),
+        key=lambda group: damage_of(state.graph, plan, group) / sum(macs[name] for name in group),
     )
     evaluator = replace(everything, draws=chips)
     for count in range(FIRST, len(groups) + 1):

@@ -19,7 +19,7 @@ import numpy as np
 from lhc.hardware import Hardware, preset_names
 from lhc.measure import Running
 from lhc.options.by_command import RunOptions
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.read import read_placed
 from lhc.support.files import write_file
 
@@ -36,9 +36,9 @@ DIGITAL = {
 """Found for 1, 2 and 5 points on lionheart at one day, without copies and calibration, by their digital layers."""
 
 
-def times(study: Study) -> dict[str, float]:
+def times(state: PreparedNetwork) -> dict[str, float]:
     """Times at which the preset's devices are known; one where nothing changes with time."""
-    devices = study.plan.hardware.devices
+    devices = state.plan.hardware.devices
     if devices is None:
         return {"any": 0.0}
     known = {label: t_s for label, t_s in TIMES.items() if devices.time_problem(t_s) is None}
@@ -57,11 +57,11 @@ def main() -> None:
         for preset in sorted(given.presets, key=lambda name: (name != "lionheart", name)):
             hardware = Hardware.load(preset).with_drift_compensation_alone()
             options = RunOptions("resnet20", hardware=hardware, all_analog=True)
-            study, analog, _ = read_placed(options, Running(), None)
+            state, analog, _ = read_placed(options, Running(), None)
             for chip in range(CHIPS):
                 first = (chip + round_) % CHIPS * IMAGES
-                evaluator = study.evaluator(study.task.take(np.arange(first, first + IMAGES)))
-                for label, t_s in times(study).items():
+                evaluator = state.evaluator(state.task.take(np.arange(first, first + IMAGES)))
+                for label, t_s in times(state).items():
                     for name, digital in DIGITAL.items():
                         key = "|".join([preset, label, name, str(chip), str(round_)])
                         if key in found:

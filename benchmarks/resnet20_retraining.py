@@ -103,7 +103,7 @@ def judge(folder: Path, shares: list[str], labels: list[str], tiles: int | None)
     task = zoo_entry("resnet20").task()
     for name, model in {"retrained": str(folder / "resnet20.lhc.onnx"), "as given": "resnet20"}.items():
         options = RunOptions("resnet20", task, hardware="lionheart", all_analog=True)
-        study, analog, _ = read_placed(replace(options, model=model), Running(), None)
+        state, analog, _ = read_placed(replace(options, model=model), Running(), None)
         given, _, _ = read_placed(options, Running(), None)
         for label in labels:
             for share in shares:
@@ -114,7 +114,7 @@ def judge(folder: Path, shares: list[str], labels: list[str], tiles: int | None)
                     if key in found:
                         continue
                     images = task.take(np.arange(chip * IMAGES, (chip + 1) * IMAGES))
-                    evaluator = study.evaluator(images)
+                    evaluator = state.evaluator(images)
                     evaluator = evaluator if tiles is None else replace(evaluator, copies=Copies(copies[share]))
                     measured = evaluator.measure(placement, range(chip, chip + 1), key, TIMES[label])
                     found[key] = [float(measured.values[0]), given.evaluator(images).baseline]

@@ -17,7 +17,7 @@ from benchmarks.retraining_walks import JUDGING, others
 from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.options.by_command import RunOptions
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.read import read_placed
 from lhc.samples.task import Task
 from lhc.stats import summarize
@@ -35,10 +35,12 @@ def samples(network: str) -> list[Task]:
     return others(network, JUDGING)
 
 
-def row(study: Study, analog: frozenset[str], parts: list[Task], digital: list[float], seconds: float) -> list[str]:
+def row(
+    state: PreparedNetwork, analog: frozenset[str], parts: list[Task], digital: list[float], seconds: float
+) -> list[str]:
     """Mean value, and the drop with its interval, in points."""
     values = [
-        float(study.evaluator(part).measure(analog, range(chip, chip + 1), f"chip {chip}", seconds).values[0])
+        float(state.evaluator(part).measure(analog, range(chip, chip + 1), f"chip {chip}", seconds).values[0])
         for chip, part in enumerate(parts)
     ]
     drop = summarize(np.array(digital) - np.array(values), 0.9, 0.0)
@@ -61,7 +63,7 @@ def main() -> None:
     digital = [given.evaluator(part).baseline for part in parts]
     rows = []
     for label in options.time or TIMES:
-        both = (row(study, analog, parts, digital, TIMES[label]) for study in (given, retrained))
+        both = (row(state, analog, parts, digital, TIMES[label]) for state in (given, retrained))
         rows.append([label, *(cell for cells in both for cell in cells)])
         print(" | ".join(rows[-1]), flush=True)
     headers = ["time", "as given, %", "drop, points", "retrained, %", "drop, points"]

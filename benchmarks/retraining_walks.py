@@ -46,11 +46,11 @@ def others(network: str, judging: int) -> list[Task]:
 
 def judged(network: str, path: Path, parts: list[Task]) -> tuple[list[float], list[float]]:
     """Accuracies of ten chips, and of the network as it was given on the same images."""
-    study, analog, _ = read_placed(RunOptions(path, parts[0]), Running(), None)
+    state, analog, _ = read_placed(RunOptions(path, parts[0]), Running(), None)
     given, _, _ = read_placed(RunOptions(network, parts[0], all_analog=True), Running(), None)
     chips, digital = [], []
     for chip, images in enumerate(parts):
-        chips.append(float(study.evaluator(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
+        chips.append(float(state.evaluator(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
         digital.append(given.evaluator(images).baseline)
     return chips, digital
 

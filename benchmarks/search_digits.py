@@ -24,7 +24,7 @@ from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, Running, evaluation, measure_sensitivity, ranking_metric
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import Goal, SearchOptions, damage_of, strategy_of, wanted_together
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.read import read
 from lhc.plan import Plan
 from lhc.results import Evaluation, Verdict
@@ -77,17 +77,17 @@ class TableJudge:
         return Verdict("accepted" if found.drop <= self.max_drop else "rejected", found, estimated=True)
 
 
-def ranked(seed: int) -> tuple[Study, Measured]:
+def ranked(seed: int) -> tuple[PreparedNetwork, Measured]:
     """Digits with sensitivities on the ranking samples, and an evaluator on the samples of the search."""
     hardware = Hardware.load("lionheart").with_drift_compensation_alone()
     options = PartitionOptions("digits-narrow", draws=DRAWS, seed=seed, hardware=hardware)
-    study = preparation(options).apply(read(options, Running(), None))
-    splits = study.splits
-    select = study.evaluator(splits.rank)
+    state = preparation(options).apply(read(options, Running(), None))
+    splits = state.splits
+    select = state.evaluator(splits.rank)
     samples = splits.rank.with_metric(ranking_metric(select.metric, select.example_output))
-    table = measure_sensitivity(study.evaluator(samples), study.graph, study.measurable)
-    plan = study.plan.with_sensitivities(table.layers)
-    return replace(study, plan=plan), Measured(select)
+    table = measure_sensitivity(state.evaluator(samples), state.graph, state.measurable)
+    plan = state.plan.with_sensitivities(table.layers)
+    return replace(state, plan=plan), Measured(select)
 
 
 def share(plan: Plan, analog: frozenset[str]) -> float:
@@ -97,24 +97,24 @@ def share(plan: Plan, analog: frozenset[str]) -> float:
 
 def against_enumeration(seed: int) -> list[dict[str, object]]:
     """``milp`` and the optimum of all 256 placements of blocks, at every budget."""
-    study, measured = ranked(seed)
-    together = wanted_together(study.graph, study.plan, ["block"])
+    state, measured = ranked(seed)
+    together = wanted_together(state.graph, state.plan, ["block"])
     rows = []
     for max_drop in BUDGETS:
         options = SearchOptions(Goal(), together, max_drop)
         found = {}
         for name in ("milp", "exhaustive"):
             judge = TableJudge(measured, max_drop)
-            found[name] = strategy_of(name)(judge, options).run(study.graph, study.plan).plan.analog
+            found[name] = strategy_of(name)(judge, options).run(state.graph, state.plan).plan.analog
             if name == "milp":
                 asked = len(judge.asked)
         apart = found["milp"] ^ found["exhaustive"]
-        blocks = {layer.block or layer.name for layer in study.plan.layers if layer.name in apart}
+        blocks = {layer.block or layer.name for layer in state.plan.layers if layer.name in apart}
         rows.append(
             {
                 "max_drop": max_drop,
-                "milp": share(study.plan, found["milp"]),
-                "optimum": share(study.plan, found["exhaustive"]),
+                "milp": share(state.plan, found["milp"]),
+                "optimum": share(state.plan, found["exhaustive"]),
                 "blocks_apart": len(blocks),
                 "judged": asked,
             }
@@ -127,20 +127,20 @@ def against_the_walk() -> list[dict[str, object]]:
     """All strategies that search, at every budget and seed."""
     rows: list[dict[str, object]] = []
     for seed in SEEDS:
-        study, measured = ranked(seed)
+        state, measured = ranked(seed)
         for max_drop in WALK_BUDGETS:
             for name in ("milp", "sensitivity", "lionheart", "random"):
                 judge = TableJudge(measured, max_drop)
                 options = SearchOptions(max_drop=max_drop, seed=seed)
-                analog = strategy_of(name)(judge, options).run(study.graph, study.plan).plan.analog
+                analog = strategy_of(name)(judge, options).run(state.graph, state.plan).plan.analog
                 rows.append(
                     {
                         "seed": seed,
                         "max_drop": max_drop,
                         "strategy": name,
-                        "share": share(study.plan, analog),
+                        "share": share(state.plan, analog),
                         "drop": measured.evaluate(analog).drop,
-                        "damage": damage_of(study.graph, study.plan, analog),
+                        "damage": damage_of(state.graph, state.plan, analog),
                         "judged": len(judge.asked),
                     }
                 )

@@ -48,15 +48,15 @@ def main() -> None:
     options = parser.parse_args()
     hardware = Hardware.load("lionheart").with_drift_compensation_alone()
     asked = PartitionOptions("resnet20", samples=options.images, draws=options.draws, hardware=hardware)
-    study = preparation(asked).apply(read(asked, Running(), None))
+    state = preparation(asked).apply(read(asked, Running(), None))
     half = options.images // 2
-    evaluator = study.evaluator(study.task.head(half))
-    rest = study.task.take(np.arange(half, options.images)).with_metric(
+    evaluator = state.evaluator(state.task.head(half))
+    rest = state.task.take(np.arange(half, options.images)).with_metric(
         ranking_metric(evaluator.metric, evaluator.example_output)
     )
     begun = time.process_time()
-    table = sensitivities(study.evaluator(rest), study.measurable)
-    plan = study.plan.with_sensitivities(table.layers)
+    table = sensitivities(state.evaluator(rest), state.measurable)
+    plan = state.plan.with_sensitivities(table.layers)
     print(f"ranking: {time.process_time() - begun:.0f} CPU seconds; baseline {evaluator.baseline:.4f}", flush=True)
     rows = []
     for name, objective in CASES:
@@ -64,9 +64,9 @@ def main() -> None:
         begun = time.process_time()
         curved = curvatures(evaluator, plan.eligible) if "curvatures" in strategy_of(name).requires else {}
         wanted = SearchOptions(Goal(objective), max_drop=options.max_drop, curvatures=curved)
-        analog = strategy_of(name)(judge, wanted).run(study.graph, plan).plan.analog
+        analog = strategy_of(name)(judge, wanted).run(state.graph, plan).plan.analog
         seconds = time.process_time() - begun
-        found, cost = judge.measured.evaluate(analog), cost_of(study.graph, analog, plan.hardware)
+        found, cost = judge.measured.evaluate(analog), cost_of(state.graph, analog, plan.hardware)
         rows.append(
             [
                 name,

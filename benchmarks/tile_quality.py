@@ -41,24 +41,24 @@ def main() -> None:
         faults = base.faults.model_copy(update={"tile_spread": spread, "remap": True})
         machine = base.model_copy(update={"tiles": tiles, "faults": faults})
         options = PartitionOptions(given.network, samples=given.images, draws=4, hardware=machine)
-        study = preparation(options).apply(begin(options, Running(options), open_model(given.network)))
+        state = preparation(options).apply(begin(options, Running(options), open_model(given.network)))
         machines = {
-            "alike": study.plan.hardware.with_tiles_alike,
-            "as they come": study.plan.hardware.model_copy(
+            "alike": state.plan.hardware.with_tiles_alike,
+            "as they come": state.plan.hardware.model_copy(
                 update={"faults": faults.model_copy(update={"remap": False})}
             ),
-            "least sensitive on the worst": study.plan.hardware,
+            "least sensitive on the worst": state.plan.hardware,
         }
         for metric in ("kl", "accuracy"):
             figures: dict[str, np.ndarray] = {}
             for name, hardware in machines.items():
-                task = study.task.with_metric(get_metric(metric)) if metric == "kl" else study.task
-                evaluator = replace(study.evaluator(task), hardware=hardware)
+                task = state.task.with_metric(get_metric(metric)) if metric == "kl" else state.task
+                evaluator = replace(state.evaluator(task), hardware=hardware)
                 drops = []
                 for chip in range(given.chips):
                     key = "|".join(map(str, (given.network, spread, given.tiles, metric, name, given.images, chip)))
                     if key not in found:
-                        measured = evaluator.measure(frozenset(study.measurable), range(chip, chip + 1), key)
+                        measured = evaluator.measure(frozenset(state.measurable), range(chip, chip + 1), key)
                         found[key] = float(measured.drops[0])
                         write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
                     drops.append(found[key])

@@ -3,8 +3,9 @@
 A pass is a frozen dataclass; its fields are its options. ``run`` takes facts (the graph) and decisions (the plan)
 and returns new decisions; neither argument is changed. A search strategy is a pass that is given a `Judge`.
 
-A pipeline is a list of steps: passes, and stages that measure, train or write. Every step says what it requires to be
-known and what it ensures; a pipeline in which something is missing is refused before anything runs.
+A pipeline is a list of steps: passes, and stages that measure, train or write. A step takes a state that has what it
+needs, and returns one that has what it found. It also names the facts that it requires and ensures, so that a pipeline
+in which something is missing is refused before anything runs.
 """
 
 import logging
@@ -12,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
@@ -21,7 +22,10 @@ from lhc.results import Verdict
 
 __all__ = ["Judge", "Pass", "PassResult", "Pipeline", "Step"]
 
-S = TypeVar("S")
+A = TypeVar("A")
+B = TypeVar("B")
+A_contra = TypeVar("A_contra", contravariant=True)
+B_co = TypeVar("B_co", covariant=True)
 log = logging.getLogger("lhc")
 
 
@@ -66,8 +70,11 @@ class Pass(ABC):
         """Return a plan with this pass's decisions."""
 
 
-class Step(Protocol[S]):
-    """One step of a pipeline. It returns the state that it was given where it changes nothing."""
+class Step(Protocol[A_contra, B_co]):
+    """One step of a pipeline: it takes a state that has what it needs, and returns one that has what it found.
+
+    It returns the state that it was given where it changes nothing.
+    """
 
     @property
     def name(self) -> str:
@@ -84,13 +91,13 @@ class Step(Protocol[S]):
         """Facts that are known after this step."""
         ...
 
-    def apply(self, state: S) -> S:
+    def apply(self, state: A_contra) -> B_co:
         """Return the state after this step."""
         ...
 
 
 @dataclass(frozen=True)
-class Pipeline(Generic[S]):
+class Pipeline(Generic[A, B]):
     """Steps one after the other; a pipeline is a step itself, so pipelines nest.
 
     Attributes:
@@ -98,7 +105,7 @@ class Pipeline(Generic[S]):
     """
 
     name: str
-    steps: tuple[Step[S], ...]
+    steps: tuple[Step[Any, Any], ...]
     given: frozenset[str] = frozenset()
 
     @property
@@ -115,7 +122,7 @@ class Pipeline(Generic[S]):
         """Facts that are known after this step."""
         return self.given.union(*(step.ensures for step in self.steps))
 
-    def checked(self) -> "Pipeline[S]":
+    def checked(self) -> "Pipeline[A, B]":
         """The same pipeline, if nothing is missing in it.
 
         Raises:
@@ -132,19 +139,20 @@ class Pipeline(Generic[S]):
             known |= step.ensures
         return self
 
-    def apply(self, state: S) -> S:
+    def apply(self, state: A) -> B:
         """Run the steps; an error carries the name of the step in which it arose."""
+        reached: Any = state
         for step in self.steps:
             started = time.monotonic()
             try:
-                after = step.apply(state)
+                after = step.apply(reached)
             except Exception as error:
                 error.add_note(f"in step {step.name!r} of pipeline {self.name!r}")
                 raise
-            changed = "" if after is not state else ", nothing changed"
+            changed = "" if after is not reached else ", nothing changed"
             log.info("%s: %s took %.2f s%s", self.name, step.name, time.monotonic() - started, changed)
-            state = after
-        return state
+            reached = after
+        return cast("B", reached)
 
     def __str__(self) -> str:
         """One line a step; those of a pipeline inside are indented."""
@@ -155,7 +163,7 @@ class Pipeline(Generic[S]):
             yield from (str(step) if isinstance(step, Pipeline) else step_text(step)).splitlines()
 
 
-def step_text(step: Step[S]) -> str:
+def step_text(step: Step[Any, Any]) -> str:
     """A step in one line: its name, what it requires, what it ensures."""
     needs = f"  requires {', '.join(sorted(step.requires))}" if step.requires else ""
     gives = f"  ensures {', '.join(sorted(step.ensures))}" if step.ensures else ""

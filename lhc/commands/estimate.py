@@ -18,7 +18,7 @@ from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.inputs.objective import chips_for, search_options
 from lhc.pipeline.inputs.placed_network import read_run
 from lhc.pipeline.inputs.training_inputs import read_training_inputs
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, TrainableNetwork
 from lhc.pipeline.steps.fewer_copies import MOST_JUDGEMENTS
 from lhc.pipeline.steps.read import read
 from lhc.pipeline.time_estimate import (
@@ -57,19 +57,25 @@ def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | R
         return _comparison(options)
     with Running(options, looks_only=True) as running:
         if isinstance(options, RunOptions):
-            study, analog, at = read_run(options, running)
-            evaluator, layers = study.evaluator(study.splits.judged), analog
+            state, analog, at = read_run(options, running)
+            evaluator, layers = state.evaluator(state.splits.judged), analog
             steps: Sequence[EffortStep] = [evaluation_step(evaluator, [analog], "measuring the placement", at)]
         elif isinstance(options, RetrainOptions):
             start = read_training_inputs(options, running)
-            study, layers = start.study, start.analog
+            state, layers = start.state, start.analog
             steps = retraining_steps(start, part(options, TrainingOptions))
+        elif isinstance(options, SensitivityOptions):
+            state = preparing(options).apply(read(options, running, options.t_s, ranks=True))
+            layers = frozenset(state.measurable)
+            steps = _sensitivity_steps(state, options) if layers else []
         else:
-            study = _prepared(options, running)
-            layers = frozenset(study.measurable)
-            steps = _steps(study, options) if layers else []
-        number = study.layers_in(layers)
-        return Effort(number, len(study.task), options.draws, tuple(steps), running.workers.count)
+            # Whole layers: what is left of them takes as long, and weighing columns is no small part of a dry run.
+            whole = preparation(replace(options, digital_columns="0%"))
+            budgeted = whole.apply(begin(options, running, opened_of(options)))
+            state, layers = budgeted, frozenset(budgeted.measurable)
+            steps = _partition_steps(budgeted, options) if layers else []
+        number = state.layers_in(layers)
+        return Effort(number, len(state.task), options.draws, tuple(steps), running.workers.count)
 
 
 def _comparison(options: CompareOptions) -> Effort:
@@ -85,56 +91,52 @@ def _comparison(options: CompareOptions) -> Effort:
     return replace(efforts[0], layers=max(one.layers for one in efforts), steps=tuple(steps))
 
 
-def _prepared(options: SensitivityOptions | PartitionOptions, running: Running) -> Study:
-    if isinstance(options, SensitivityOptions):
-        return preparing(options).apply(read(options, running, options.t_s, ranks=True))
-    # Whole layers: what is left of them takes as long, and weighing columns is no small part of a dry run.
-    whole = preparation(replace(options, digital_columns="0%"))
-    return whole.apply(begin(options, running, opened_of(options)))
+def _sensitivity_steps(state: PreparedNetwork, options: SensitivityOptions) -> list[EffortStep]:
+    evaluator = state.evaluator(state.splits.judged if options.metric is not None else state.ranking_task())
+    ranking = ranking_steps(evaluator, state.measurable, options.method, options.half_width)
+    return [*calibration_steps(state), *ranking]
 
 
-def _steps(study: Study, options: SensitivityOptions | PartitionOptions) -> Sequence[EffortStep]:
-    if isinstance(options, SensitivityOptions):
-        evaluator = study.evaluator(study.splits.judged if options.metric is not None else study.ranking_task())
-        return [
-            *calibration_steps(study),
-            *ranking_steps(evaluator, study.measurable, options.method, options.half_width),
-        ]
+def _partition_steps(state: BudgetedNetwork, options: PartitionOptions) -> list[EffortStep]:
     timed: dict[frozenset[str], Timed] = {}
-    placing = _retraining_steps(study, options, timed) if options.retrain else _placing_steps(study, options, timed)
-    healed = healing_steps(study.evaluator(study.splits.verify), timed)
-    return [*calibration_steps(study, timed), *placing, *healed]
+    if isinstance(state, TrainableNetwork):
+        placing = _retraining_steps(state, options, timed)
+    else:
+        placing = _placing_steps(state, options, timed)
+    healed = healing_steps(state.evaluator(state.splits.verify), timed)
+    calibration = [] if state.follow is not None else calibration_steps(state, timed)
+    return [*calibration, *placing, *healed]
 
 
 def _placing_steps(
-    study: Study, asked: PartitionOptions, timed: dict[frozenset[str], Timed], share: float = 1.0
+    state: BudgetedNetwork, asked: PartitionOptions, timed: dict[frozenset[str], Timed], share: float = 1.0
 ) -> list[EffortStep]:
     """Ranking, searching, verifying, with this share of the chance of error for the tests.
 
     Layers that do not pay are ranked, where any does, and not judged.
     """
-    kind, options = strategy_for(asked), search_options(study)
-    space = search_space(study.graph, study.plan, options)
+    kind, options = strategy_for(asked), search_options(state)
+    space = search_space(state.graph, state.plan, options)
     ordered = "sensitivities" in kind.requires
     useful = by_worth(space) if ordered and not options.goal.limits.keys() - {"tiles"} else space.groups
-    splits = study.splits
-    verify, ranking = study.evaluator(splits.verify), study.evaluator(splits.rank)
+    splits = state.splits
+    verify, ranking = state.evaluator(splits.verify), state.evaluator(splits.rank)
     select = replace(ranking, draws=min(ranking.draws, SEARCH_DRAWS))
-    everything = study.plan.analog.union(*useful)
-    budget = study.allowed
+    everything = state.plan.analog.union(*useful)
+    budget = state.budget
     least = max(verify.draws, chips_for(budget.share, share * one_sided(budget.confidence)))
     judged = evaluation_step(replace(verify, draws=least), [everything], "verifying", timed=timed)
-    if study.follow is not None:
+    if state.follow is not None:
         return [judged]
     steps: list[EffortStep] = []
-    if (ordered or study.spends_tiles) and anything_pays(study.graph, study.plan, options):
-        metric = study.ranking_metric(splits.rank, study.task.metric)
-        evaluator = study.evaluator(splits.rank.with_metric(metric))
-        steps += ranking_steps(evaluator, study.measurable, asked.method, judged=timed)
+    if (ordered or state.spends_tiles) and anything_pays(state.graph, state.plan, options):
+        metric = state.ranking_metric(splits.rank, state.task.metric)
+        evaluator = state.evaluator(splits.rank.with_metric(metric))
+        steps += ranking_steps(evaluator, state.measurable, asked.method, judged=timed)
     if "curvatures" in kind.requires and useful:
-        steps.append(curvature_step(study.evaluator(splits.rank), study.plan.eligible))
+        steps.append(curvature_step(state.evaluator(splits.rank), state.plan.eligible))
     most = kind.judgements(len(useful))
-    if study.spends_tiles and study.goal.objective != "macs":
+    if state.spends_tiles and state.goal.objective != "macs":
         most += MOST_JUDGEMENTS
     if most:
         # Of other placements than this one may nothing be kept.
@@ -144,17 +146,19 @@ def _placing_steps(
     return [*steps, judged]
 
 
-def _retraining_steps(study: Study, asked: PartitionOptions, timed: dict[frozenset[str], Timed]) -> list[EffortStep]:
+def _retraining_steps(
+    state: TrainableNetwork, asked: PartitionOptions, timed: dict[frozenset[str], Timed]
+) -> list[EffortStep]:
     """The same before the training, the training, and the same after it; a walk is only verified then."""
-    plain = _placing_steps(study, asked, timed, BEFORE)
-    options = search_options(study)
-    if not anything_pays(study.graph, study.plan, options):
+    plain = _placing_steps(state, asked, timed, BEFORE)
+    options = search_options(state)
+    if not anything_pays(state.graph, state.plan, options):
         return plain
-    groups = len(groups_of(study.graph, study.plan, options.together))
-    trained = training_steps(study, str(asked.strategy), part(asked, TrainingOptions), asked.rounds, groups)
+    groups = len(groups_of(state.graph, state.plan, options.together))
+    trained = training_steps(state, str(asked.strategy), part(asked, TrainingOptions), asked.rounds, groups)
     # Nothing is kept of weights that are not trained yet.
-    fresh = replace(study, running=study.running.uncached())
-    yields = study.allowed.share is not None
+    fresh = replace(state, running=state.running.uncached())
+    yields = state.budget.share is not None
     again = _placing_steps(fresh, asked, timed, 1 - BEFORE) if yields or any(step.kept for step in plain) else plain
     after = again[-1:] if asked.strategy in RETRAINING_STRATEGIES else again
     return [

@@ -12,10 +12,10 @@ from lhc.options.declaration.python_signature import keywords
 from lhc.passes import STRATEGIES, Pipeline
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.inputs.objective import with_goal
-from lhc.pipeline.pipeline_state import READ, Study
+from lhc.pipeline.pipeline_state import READ, NetworkWithFront, PreparedNetwork
 from lhc.pipeline.steps.front import MeasureFront, MeasureTiles
 from lhc.pipeline.steps.harm_checks import CheckCalibration
-from lhc.pipeline.steps.rank import Rank
+from lhc.pipeline.steps.rank import RankAll
 from lhc.pipeline.steps.read import read
 from lhc.report.store.front_store import Answer, answer, read_fronts
 from lhc.report.tables.measured_results import FrontResult
@@ -23,10 +23,10 @@ from lhc.report.tables.measured_results import FrontResult
 __all__ = ["answered", "pareto", "pipeline"]
 
 
-def pipeline(options: ParetoOptions) -> Pipeline[Study]:
+def pipeline(options: ParetoOptions) -> Pipeline[PreparedNetwork, NetworkWithFront]:
     """The steps of ``lhc pareto``."""
     kind = MeasureTiles if options.objective == "tiles" else MeasureFront
-    front = (Rank(options.method, STRATEGIES["milp"], always=True), kind(options.points, options.confidence))
+    front = (RankAll(options.method), kind(options.points, options.confidence))
     return Pipeline("pareto", (preparing(options), CheckCalibration(), *front), READ).checked()
 
 
@@ -39,11 +39,10 @@ def pareto(options: ParetoOptions) -> FrontResult:
     steps = pipeline(options)
     with Running(options) as running:
         goal = replace(options, objective="macs") if options.objective == "tiles" else options
-        study = with_goal(read(options, running, options.t_s), goal, STRATEGIES["milp"])
+        state = with_goal(read(options, running, options.t_s), goal, STRATEGIES["milp"])
         # Copies cost energy and latency, of which every point is to be the least.
-        study = steps.apply(replace(study, fills=options.copies == "auto" and study.goal.objective == "macs"))
-    assert study.front is not None
-    return FrontResult(**vars(study.front))
+        found = steps.apply(replace(state, fills=options.copies == "auto" and state.goal.objective == "macs"))
+    return FrontResult(**vars(found.front))
 
 
 def answered(model: str, folder: Path, max_drop: Drop, objective: str | None) -> tuple[float, Answer]:

@@ -30,7 +30,7 @@ from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES, Li
 from lhc.pipeline.inputs.hardware_choice import machine_of
 from lhc.pipeline.inputs.model_source import Opened, opened_of
 from lhc.pipeline.inputs.objective import budget_of, chips_of, goal_of, with_goal, with_yield
-from lhc.pipeline.pipeline_state import READ, Study
+from lhc.pipeline.pipeline_state import READ, BudgetedNetwork, RecordedNetwork, SearchedNetwork, TrainableNetwork
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.rewrites.column_split import JoinColumns, SplitColumns
@@ -57,7 +57,7 @@ MOST_DRAWS = 100
 """Chips of a test, where the user names no other number; ``--draws`` where that is more."""
 
 
-def pipeline(options: PartitionOptions) -> Pipeline[Study]:
+def pipeline(options: PartitionOptions) -> Pipeline[BudgetedNetwork, RecordedNetwork]:
     """The steps of ``lhc partition``.
 
     Raises:
@@ -66,36 +66,40 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     kind, prepare = strategy_for(options), preparation(options)
     _most_draws(options)  # too few are refused before a training, not after it
     known = READ
-    steps: tuple[Step[Study], ...] = (_searching(options, kind), _testing(options))
+    steps: tuple[Step[Any, Any], ...] = (_searching(options, kind), _testing(options))
     if options.retrain:
         known, settings = READ | {"training samples"}, part(options, TrainingOptions)
         searching, testing = partial(_searching, options), partial(_testing, options)
         train = Train(settings, str(options.strategy), options.rounds, options.checkpoint, prepare, searching, testing)
         steps = (train,)
     # Before a training, which is for the machine that both placements are judged on.
-    placed: tuple[Step[Study], ...] = (prepare, CheckCalibration(), *steps, CompareHealing(), JoinColumns())
+    calibration = () if options.plan is not None else (CheckCalibration(),)
+    placed: tuple[Step[Any, Any], ...] = (prepare, *calibration, *steps, CompareHealing(), JoinColumns())
     return Pipeline("partition", placed, known).checked()
 
 
-def preparation(options: PartitionOptions) -> Pipeline[Study]:
+def preparation(options: PartitionOptions) -> Pipeline[BudgetedNetwork, BudgetedNetwork]:
     """Steps before anything is ranked or searched."""
     follow = _followed(options)
     placing: Pass = part(options, Select) if follow is None else FollowPlan(follow)
-    copies = () if follow is not None else (Decide(part(options, ChooseCopies)),)
     own = (Decide(pass_of(one)) for one in options.passes)
-    split = SplitColumns(options.columns_share, options.columns_by)
-    measured = CheckParity(), CalibrateRanges(), part(options, CheckCopies), ArrangeTiles(), split
-    return Pipeline("prepare", (Decide(Qualify()), Decide(placing), CheckJudged(), *copies, *own, *measured), READ)
+    decided = Decide(Qualify()), Decide(placing), CheckJudged()
+    measured = CheckParity(), CalibrateRanges()
+    if follow is not None:  # copies, tiles and columns are the plan's
+        return Pipeline("prepare", (*decided, *own, *measured), READ)
+    copies, split = Decide(part(options, ChooseCopies)), SplitColumns(options.columns_share, options.columns_by)
+    chosen = part(options, CheckCopies), ArrangeTiles(), split
+    return Pipeline("prepare", (*decided, copies, *own, *measured, *chosen), READ)
 
 
-def _searching(options: PartitionOptions, kind: type[Strategy]) -> Pipeline[Study]:
+def _searching(options: PartitionOptions, kind: type[Strategy]) -> Pipeline[BudgetedNetwork, SearchedNetwork]:
     """Rank and search, on samples and chips that test nothing."""
     return Pipeline("search", (CheckBudget(), Rank(options.method, kind), Search(kind), FewerCopies()))
 
 
-def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[Study]:
+def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[SearchedNetwork, RecordedNetwork]:
     """Test what was found, on samples and chips of its own; ``share``: part of the chance of error for it."""
-    explain: tuple[Step[Study], ...] = (Explain(),) if options.explain else ()
+    explain: tuple[Step[Any, Any], ...] = (Explain(),) if options.explain else ()
     return Pipeline("test", (Verify(_most_draws(options), share), *explain, Record(), CheckEmulation()))
 
 
@@ -131,16 +135,16 @@ def placed_by(options: PartitionOptions, opened: Opened | None = None) -> Partit
     options = replace(options, plan=_followed(options))  # the file is read once
     steps = pipeline(options)
     with Running(options) as running:
-        study = steps.apply(begin(options, running, opened))
+        state = steps.apply(begin(options, running, opened))
     command = made_by("partition", replace(asked, model=opened.model.label), running.cut_short)
-    plan = study.plan.model_copy(update={"command": command})
-    notes = study.notes
+    plan = state.plan.model_copy(update={"command": command})
+    notes = state.notes
     if running.cut_short and not any("--timeout" in note for note in notes):
         notes = (*notes, "--timeout left some placements untried; run again to go on")
-    return PartitionResult(plan, study.graph, study.model, notes, study.ranking, study.infeasibility)
+    return PartitionResult(plan, state.graph, state.model, notes, state.ranking, state.infeasibility)
 
 
-def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
+def begin(options: PartitionOptions, running: Running, opened: Opened) -> BudgetedNetwork:
     """State at the start of the pipeline: network, samples and machine read, budget and goal known."""
     budget = with_yield(budget_of(options, options.confidence, opened), options)
     training = judging = None
@@ -149,17 +153,21 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     follow, stored = _followed(options), plan_of_file(opened.model)
     opened = opened.split_as(follow)
     machine = machine_of(options) if follow is None else follow.hardware
-    study = read(options, running, options.t_s, opened=opened, task=judging, machine=machine)
-    budget.check_unit(study.task.metric.name, study.task.metric.percent)
+    state = read(options, running, options.t_s, opened=opened, task=judging, machine=machine)
+    budget.check_unit(state.task.metric.name, state.task.metric.percent)
     fills = follow is None and options.copies == "auto"
-    failed = (failed_test(plan, study, budget) for plan in (follow, stored))
+    failed = (failed_test(plan, state, budget) for plan in (follow, stored))
     earlier = next((one for one in failed if one is not None), None)
-    study = replace(study, budget=budget, training=training, follow=follow, fills=fills, earlier=earlier)
-    study = with_further_outputs(study)
+    known: dict[str, Any] = {"budget": budget, "follow": follow, "fills": fills, "earlier": earlier}
     if follow is not None and follow.outcome is not None:
-        study = replace(study, harmful=follow.outcome.harmful_calibration)
+        known["harmful"] = follow.outcome.harmful_calibration
+    if training is None:
+        budgeted = state.advanced(BudgetedNetwork, **known)
+    else:
+        budgeted = state.advanced(TrainableNetwork, training=training, **known)
+    budgeted = with_further_outputs(budgeted)
     searched = options.columns_share is None and options.objective is None
-    return with_goal(study, replace(options, objective="macs") if searched else options, strategy_for(options))
+    return with_goal(budgeted, replace(options, objective="macs") if searched else options, strategy_for(options))
 
 
 def strategy_for(options: PartitionOptions) -> type[Strategy]:

@@ -14,7 +14,7 @@ from lhc.pipeline.steps.conformance_check import CheckEmulation
 from lhc.pipeline.steps.earlier_tests import as_tested, failed_test, passed_test
 from lhc.pipeline.steps.harm_checks import with_useful_calibration
 from lhc.pipeline.training.retraining import VALIDATION_SAMPLES, check_training, trained_for
-from lhc.pipeline.training.trained_placement import better, judged, result_of, samples_note, with_remedies
+from lhc.pipeline.training.trained_placement import Judged, better, judged, result_of, samples_note, with_remedies
 
 __all__ = ["retrain"]
 
@@ -36,29 +36,29 @@ def retrain(options: RetrainOptions) -> PartitionResult:
     settings = part(options, TrainingOptions)
     with Running(options) as running:
         start = read_training_inputs(options, running)
-        study, analog, stored, budget = start.study, start.analog, start.stored, start.budget
+        state, analog, stored, budget = start.state, start.analog, start.stored, start.budget
         validation, verification = start.validation, start.verification
         outcome = None if stored is None else stored.outcome
-        check_training(study, start.training, settings, analog)
+        check_training(state, start.training, settings, analog)
         if stored is None or options.hardware is not None:
-            study = with_useful_calibration(study, analog)
+            state = with_useful_calibration(state, analog)
         elif outcome is not None:
-            study = replace(study, harmful=outcome.harmful_calibration)
-        earlier, passed = failed_test(stored, study, budget), passed_test(stored, study, budget, analog)
-        before = judged(study, analog, verification, budget)
-        if earlier is not None and as_tested(study, analog, stored):
+            state = replace(state, harmful=outcome.harmful_calibration)
+        earlier, passed = failed_test(stored, state, budget), passed_test(stored, state, budget, analog)
+        before = judged(state, analog, verification, budget)
+        if earlier is not None and as_tested(state, analog, stored):
             before = replace(before, status="undecided")
         elif passed is not None:
             before = replace(before, status="accepted")
-        trained, record = trained_for(study, start.training, settings, options.checkpoint, analog, validation)
+        trained, record = trained_for(state, start.training, settings, options.checkpoint, analog, validation)
         after = judged(trained, analog, verification, budget)
-        kept = better((study, before, None), (trained, after, record))
+        kept = better(Judged(state, before), Judged(trained, after, record))
         if options.explain:
             kept = with_remedies(kept, analog, validation, verification, budget)
         result = result_of(kept, before, after, budget, stored, earlier or passed)
-        plan = CheckEmulation().apply(replace(kept[0], plan=result.plan)).plan
+        plan = CheckEmulation().apply(replace(kept.state, plan=result.plan)).plan
     sizes = len(start.training), min(len(validation), VALIDATION_SAMPLES), len(verification)
     notes = (samples_note(sizes, outcome), *result.notes)
-    made = made_by("retrain", replace(options, model=study.model.label), running.cut_short)
+    made = made_by("retrain", replace(options, model=state.model.label), running.cut_short)
     command = plan.command or made  # a verdict that stays is that of the command before
     return replace(result, plan=plan.model_copy(update={"command": command}), notes=notes)

@@ -14,7 +14,7 @@ from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan, chips_of
 from lhc.pipeline.inputs.placed_network import told_how
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_nothing_analog
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.noise_margin import TIMES_S, differences, measure_robustness
 from lhc.pipeline.steps.read import read_placed, stored_plan
 from lhc.plan import Outcome
@@ -37,14 +37,14 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
     verified with: at the machine's own noise the answer is then the same. Else it is said what differs.
     """
     with _placed(options) as placed:
-        machine = placed.study.plan.hardware
+        machine = placed.state.plan.hardware
         for t in options.times_s or ():
             machine.check_time(t)
         times = list(filter(machine.knows, TIMES_S)) if options.times_s is None else options.times_s
         found = measure_robustness(placed.evaluator, placed.analog, placed.budget, times, placed.chips, placed.first)
 
         def told(one: Evaluation) -> Evaluation:
-            return told_how(one, placed.calibrated, placed.study)
+            return told_how(one, placed.calibrated, placed.state)
 
         found = replace(
             found,
@@ -55,7 +55,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
         )
     verified = placed.verified
     if verified is not None:
-        found = replace(found, differs=tuple(differences(found, verified, placed.same, placed.study.engine)))
+        found = replace(found, differs=tuple(differences(found, verified, placed.same, placed.state.engine)))
     return RobustnessResult(**vars(found))
 
 
@@ -68,7 +68,7 @@ def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluati
             evaluator.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
             for t in sorted(ages)
         )
-        return tuple(told_how(one, placed.calibrated, placed.study) for one in found)
+        return tuple(told_how(one, placed.calibrated, placed.state) for one in found)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Placed:
         chips: for the spread over chips.
     """
 
-    study: Study
+    state: PreparedNetwork
     evaluator: PlacementEvaluator
     analog: frozenset[str]
     budget: Budget
@@ -97,7 +97,7 @@ class _Placed:
     @property
     def calibrated(self) -> int:
         """How many samples every chip is calibrated on."""
-        return self.study.calibrated_on if self.analog else 0
+        return self.state.calibrated_on if self.analog else 0
 
 
 @contextmanager
@@ -111,16 +111,16 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
     budget = budget_as_placed(replace(options, generalize=generalize), asked.confidence, opened, outcome)
     chips = chips_of("--chips", options.chips, CHIPS, budget.share, one_sided(budget.confidence))
     with Running(options) as running:
-        study, analog, at = read_placed(asked, running, None, opened=opened)
-        study = replace(study, t_s=outcome.t_s if outcome is not None and options.hardware is None else at[0])
+        state, analog, at = read_placed(asked, running, None, opened=opened)
+        state = replace(state, t_s=outcome.t_s if outcome is not None and options.hardware is None else at[0])
         if outcome is not None and options.max_drop is None:
-            budget_of_plan(outcome, study.task.metric.name, options.drop_type, asked.confidence)
-        same_samples = verified is not None and verified.data == study.task.digest
-        evaluator = study.evaluator(study.splits.verify if same_samples else study.splits.judged)
+            budget_of_plan(outcome, state.task.metric.name, options.drop_type, asked.confidence)
+        same_samples = verified is not None and verified.data == state.task.digest
+        evaluator = state.evaluator(state.splits.verify if same_samples else state.splits.judged)
         budget.check(evaluator)
         warn_of_doubtful_labels(evaluator)
         warn_of_nothing_analog(opened, analog, stored)
-        yield _Placed(study, evaluator, analog, budget, verified, same_samples, chips)
+        yield _Placed(state, evaluator, analog, budget, verified, same_samples, chips)
 
 
 def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> PlacedMeasuring:

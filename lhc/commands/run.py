@@ -35,24 +35,24 @@ def run(options: RunOptions) -> Evaluations:
     opened = opened_of(options)
     options = replace(options, model=opened)
     with Running(options) as running:
-        study, analog, at = read_run(options, running)
-        study = usefully_calibrated(options, study, analog)
+        state, analog, at = read_run(options, running)
+        state = usefully_calibrated(options, state, analog)
         if options.against is not None:
-            study = replace(study, original=against(options.against, study))
-        evaluator = study.evaluator(study.splits.judged)
+            state = replace(state, original=against(options.against, state))
+        evaluator = state.evaluator(state.splits.judged)
         warn_of_doubtful_labels(evaluator)
         level = options.confidence
         found = [evaluator.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
-        stored = stored_plan(options, study.opened)
+        stored = stored_plan(options, state.opened)
         outcome = None if stored is None else stored.outcome
-        data = None if outcome is None else study.task.digest
-        skipped = None if outcome is None else skipped_digest(study.task)
-        other = None if study.original is None else study.original.model.source
+        data = None if outcome is None else state.task.digest
+        skipped = None if outcome is None else skipped_digest(state.task)
+        other = None if state.original is None else state.original.model.source
         if outcome is not None and (outcome.retrained is None) == (other is None):
             warn_of_other_digital(evaluator, outcome)
-        checked = placement_conformance(evaluator, analog) if analog and study.engine == "fast" else None
-    calibrated = study.calibrated_on if analog else 0
-    told = (told_how(one, calibrated, study) for one in found)
+        checked = placement_conformance(evaluator, analog) if analog and state.engine == "fast" else None
+    calibrated = state.calibrated_on if analog else 0
+    told = (told_how(one, calibrated, state) for one in found)
     found = [replace(one, data=data, skipped=skipped, against=other) for one in told]
     return Evaluations(found, own_outcome(options, stored, opened.model.source), checked)
 
@@ -75,5 +75,5 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
     """
     # nmse scores nothing here, and takes any output and targets.
     with Running(options) as running:
-        study, analog, at = read_run(replace(options, metric="nmse", higher_is_better=None), running)
-        return mapped_outputs(usefully_calibrated(options, study, analog), analog, at)
+        state, analog, at = read_run(replace(options, metric="nmse", higher_is_better=None), running)
+        return mapped_outputs(usefully_calibrated(options, state, analog), analog, at)

@@ -6,7 +6,7 @@ from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.options.shared import LayerSelection
 from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
-from lhc.pipeline.pipeline_state import READ, Study
+from lhc.pipeline.pipeline_state import READ, PreparedNetwork, RankedNetwork
 from lhc.pipeline.steps.harm_checks import CheckCalibration, CheckCopies
 from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import MeasureLayers
@@ -16,12 +16,12 @@ from lhc.results import SensitivityTable
 __all__ = ["pipeline", "preparing", "sensitivity"]
 
 
-def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
+def pipeline(options: SensitivityOptions) -> Pipeline[PreparedNetwork, RankedNetwork]:
     """The steps of ``lhc sensitivity``."""
     return Pipeline("sensitivity", (preparing(options), CheckCalibration(), MeasureLayers(options)), READ).checked()
 
 
-def preparing(options: LayerSelection) -> Pipeline[Study]:
+def preparing(options: LayerSelection) -> Pipeline[PreparedNetwork, PreparedNetwork]:
     """Steps before any layer is measured."""
     decided, copies = (Qualify(), part(options, Select)), Decide(part(options, ChooseCopies))
     return Pipeline(
@@ -38,6 +38,5 @@ def sensitivity(options: SensitivityOptions) -> SensitivityTable:
     """
     steps = pipeline(options)
     with Running(options) as running:
-        study = steps.apply(read(options, running, options.t_s, ranks=options.metric is None))
-    assert study.ranking is not None
-    return study.ranking
+        state = steps.apply(read(options, running, options.t_s, ranks=options.metric is None))
+    return state.ranking

@@ -1,9 +1,15 @@
-"""State of the pipeline: a network on a machine, from reading it to the placement that is verified."""
+"""States of the pipeline: a network on a machine, from reading it to the placement that is verified.
+
+Every state has what the one before it has, and what its step found: `PreparedNetwork` (read and checked, layers
+qualified), `BudgetedNetwork` (with the budget that placements are judged by), `SearchedNetwork`, `VerifiedNetwork`.
+A step takes the state that has what it needs, and returns the one that has what it found.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Self, TypeVar
 
 from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Budget, ColumnSplitEvaluator, PlacementEvaluator, PlacementJudge, Running, ranking_metric
@@ -33,7 +39,27 @@ from lhc.samples.splits import SPLIT_PARTS, Splits, split_task
 from lhc.samples.task import Task
 from lhc.support.number_formatting import counted
 
-__all__ = ["KEPT", "READ", "FurtherOutput", "Searched", "Study", "Verification", "measurable"]
+__all__ = [
+    "KEPT",
+    "READ",
+    "BudgetedNetwork",
+    "ColumnSplit",
+    "FurtherOutput",
+    "NetworkWithFront",
+    "PreparedNetwork",
+    "RankedNetwork",
+    "RecordedNetwork",
+    "SearchResult",
+    "SearchedNetwork",
+    "StateT",
+    "TrainableNetwork",
+    "Verification",
+    "VerifiedNetwork",
+    "measurable",
+]
+
+StateT = TypeVar("StateT", bound="PreparedNetwork")
+BudgetedT = TypeVar("BudgetedT", bound="BudgetedNetwork")
 
 log = logging.getLogger("lhc")
 
@@ -46,8 +72,8 @@ KEPT = "within the budget together with the other analog layers"
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
-    """Result of a search.
+class SearchResult:
+    """Placements that a strategy found, and what it judged them by.
 
     Attributes:
         result: the plan, and safer placements to step back to.
@@ -99,35 +125,40 @@ class FurtherOutput:
         return replace(task, targets=None, metric=self.metric, class_axis=self.class_axis, finite=True)
 
 
+@dataclass(frozen=True)
+class ColumnSplit:
+    """Layers that are split by their columns.
+
+    Attributes:
+        whole: the network before the split.
+        joins: whether a placement may have the columns of a layer on tiles too, which is whole then.
+    """
+
+    whole: Opened
+    joins: bool = False
+
+
 @dataclass(frozen=True, eq=False)
-class Study:
-    """The state that the steps of a pipeline work on.
+class PreparedNetwork:
+    """A network read for a machine, with the samples that judge it.
 
     Attributes:
         running: workers, kept results and the clock.
-        opened: what the network was read from.
+        opened: source that the network was read from.
+        plan: decisions so far; a step that decides replaces it.
         task: samples and metric that judge.
-        budget: the drop that the user allows, where placements are judged by one.
-        goal: what a placement is to be good at, apart from accuracy.
-        group: the user's wishes of what moves together.
-        fills: whether tiles that a placement leaves over hold further copies of weights.
-        filled: tiles that are enough for the placement with further copies; None: as many as there are.
+        notes: sentences for the user.
         engine_reason: why products on tiles are computed by that engine; None where it is the default one.
-        original: the state before retraining, which drops are against; None where nothing was retrained.
         metric_note: why it is judged by this metric, where the outputs alone say so.
-        training: samples that train, apart from those that judge.
         calibrating: samples that chips are calibrated on, apart from those that judge; some of the latter are set aside
             where these are not given.
         harmful: what showed that calibrating chips does harm, so that they are not; None where nothing did.
-        earlier: a test by an earlier command, by the same budget, that the weights did not pass.
-        follow: a plan whose placement is verified instead of searching one.
-        ranking: the sensitivities that a search goes by.
-        late: the time was over before all layers were ranked, so that nothing is searched.
-        found: the placement that is kept, and its verification.
-        infeasibility: where the budget is not met, why, and what would help.
-        front: the trade-off of accuracy against the goal.
-        whole: the network before layers were split by their columns; None where none is.
-        parts: whether a placement may have the columns of a layer on tiles too, which is whole then.
+        original: the network before retraining, which drops are against; None where nothing was retrained.
+        goal: objective of a placement apart from accuracy.
+        group: the user's wishes of what moves together.
+        fills: whether tiles that a placement leaves over hold further copies of weights.
+        filled: tiles that are enough for the placement with further copies; None: as many as there are.
+        split: layers that are split by their columns; None where none is.
         further: outputs that are judged beside the one that is scored.
     """
 
@@ -138,29 +169,23 @@ class Study:
     plan: Plan
     task: Task
     t_s: float
-    budget: Budget | None = None
+    notes: tuple[str, ...] = ()
+    engine_reason: str | None = None
+    metric_note: str | None = None
+    calibrating: Task | None = None
+    harmful: HarmfulCalibration | None = None
+    original: "PreparedNetwork | None" = None
     goal: Goal = DEFAULT_GOAL
     group: tuple[str, ...] = ()
     fills: bool = False
     filled: int | None = None
-    notes: tuple[str, ...] = ()
-    engine_reason: str | None = None
-    original: "Study | None" = None
-    metric_note: str | None = None
-    training: Task | None = None
-    calibrating: Task | None = None
-    harmful: HarmfulCalibration | None = None
-    earlier: Outcome | None = None
-    follow: Plan | None = None
-    ranking: SensitivityTable | None = None
-    late: bool = False
-    searched: Searched | None = None
-    found: Verification | None = None
-    infeasibility: Infeasibility | None = None
-    front: Front | None = None
-    whole: Opened | None = None
-    parts: bool = False
+    split: ColumnSplit | None = None
     further: tuple[FurtherOutput, ...] = ()
+
+    def advanced(self, kind: type[StateT], **found: object) -> StateT:
+        """The state of a later step: everything that is known, and what the step found."""
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        return kind(**{name: value for name, value in known.items() if name in _names(kind)} | found)
 
     @property
     def model(self) -> OnnxModel:
@@ -171,12 +196,6 @@ class Study:
     def judged_outputs(self) -> tuple[str, ...]:
         """The outputs that are judged."""
         return (self.options.scored or self.graph.outputs[0], *(one.name for one in self.further))
-
-    @property
-    def allowed(self) -> Budget:
-        """The budget, in a pipeline that has one."""
-        assert self.budget is not None
-        return self.budget
 
     @property
     def calibrates(self) -> bool:
@@ -249,7 +268,7 @@ class Study:
         self.opened.warn(f"chips are {how}, and the hardware asks for {wanted}: {why}")
 
     @property
-    def uncalibrated(self) -> "Study":
+    def uncalibrated(self) -> Self:
         """The same with a machine that corrects no outputs, so that no sample is set aside for it."""
         hardware = self.plan.hardware
         compensation = hardware.compensation.model_copy(update={"outputs": "none"})
@@ -270,7 +289,7 @@ class Study:
         """How many layers these are as tables count them: steps of a recurrent operator are one."""
         return len(layers_among(self.plan, names))
 
-    def noted(self, *notes: str) -> "Study":
+    def noted(self, *notes: str) -> Self:
         """The same with more sentences for the user."""
         return replace(self, notes=(*self.notes, *notes))
 
@@ -357,27 +376,17 @@ class Study:
         assert self.options.engine != "auto"
         return self.options.engine
 
-    def of_output(self, one: "FurtherOutput") -> "Study":
-        """The study of an output that is judged beside the first."""
+    def of_output(self, one: "FurtherOutput") -> Self:
+        """The same network judged by an output beside the first."""
         options = replace(self.options, output=(one.name,), class_axis=None)
         return replace(self, options=options, task=one.task_of(self.task), further=())
-
-    def _joint(self, evaluator: PlacementEvaluator, task: Task, limited: bool) -> PlacementEvaluator:
-        """An evaluator that judges the further outputs beside the first."""
-        others = tuple(self.of_output(one).evaluator(one.task_of(task), limited) for one in self.further)
-        allowed = self.allowed.max_drop * (abs(evaluator.baseline) if self.allowed.relative else 1.0)
-        own = {one.name: getattr(evaluator, one.name) for one in fields(PlacementEvaluator)}
-        return MultiOutputEvaluator(**own, others=others, scales=tuple(allowed / one.max_drop for one in self.further))
 
     def judging_evaluator(self, task: Task, limited: bool = True) -> PlacementEvaluator:
         """An evaluator for placements, each in the network that it is run in."""
         evaluator = self.evaluator(task, limited)
-        if self.further:
-            return self._joint(evaluator, task, limited)
-        if not self.parts:
+        if self.split is None or not self.split.joins:
             return evaluator
-        assert self.whole is not None
-        whole, columns = self.whole, self.plan.digital_columns
+        whole, columns = self.split.whole, self.plan.digital_columns
 
         def form(placement: frozenset[str]) -> tuple[OnnxModel, LayerGraph]:
             parted = {name for name in columns if name in placement and columns_of(name) not in placement}
@@ -387,6 +396,95 @@ class Study:
         own = {one.name: getattr(evaluator, one.name) for one in fields(PlacementEvaluator)}
         model, graph = form(frozenset())
         return ColumnSplitEvaluator(**own | {"model": model, "graph": graph}, form=form)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BudgetedNetwork(PreparedNetwork):
+    """A prepared network whose placements are judged by a budget.
+
+    Attributes:
+        budget: the drop that the user allows.
+        follow: a plan whose placement is verified instead of searching one.
+        earlier: a test by an earlier command, by the same budget, that the weights did not pass.
+        ranking: the sensitivities that a search goes by; None where the strategy goes by none.
+        late: the time was over before all layers were ranked, so that nothing is searched.
+    """
+
+    budget: Budget
+    follow: Plan | None = None
+    earlier: Outcome | None = None
+    ranking: SensitivityTable | None = None
+    late: bool = False
+
+    def judging_evaluator(self, task: Task, limited: bool = True) -> PlacementEvaluator:
+        """An evaluator for placements; with further outputs it judges these beside the first."""
+        if not self.further:
+            return super().judging_evaluator(task, limited)
+        evaluator = self.evaluator(task, limited)
+        others = tuple(self.of_output(one).evaluator(one.task_of(task), limited) for one in self.further)
+        allowed = self.budget.max_drop * (abs(evaluator.baseline) if self.budget.relative else 1.0)
+        own = {one.name: getattr(evaluator, one.name) for one in fields(PlacementEvaluator)}
+        return MultiOutputEvaluator(**own, others=others, scales=tuple(allowed / one.max_drop for one in self.further))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainableNetwork(BudgetedNetwork):
+    """A budgeted network with samples that train it, apart from those that judge."""
+
+    training: Task
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SearchedNetwork(BudgetedNetwork):
+    """A budgeted network with the placements that a search found."""
+
+    searched: SearchResult
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VerifiedNetwork(SearchedNetwork):
+    """A searched network with the placement that is kept, and its verification.
+
+    Attributes:
+        infeasibility: where the budget is not met, why, and what would help.
+    """
+
+    found: Verification
+    infeasibility: Infeasibility | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RecordedNetwork(VerifiedNetwork):
+    """A verified network whose plan holds the outcome."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Outcome of the verification, as the plan has it."""
+        assert self.plan.outcome is not None
+        return self.plan.outcome
+
+    def with_outcome(self, **fields: object) -> "RecordedNetwork":
+        """The same with these fields of the outcome replaced."""
+        outcome = self.outcome.model_copy(update=fields)
+        return replace(self, plan=self.plan.model_copy(update={"outcome": outcome}))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RankedNetwork(PreparedNetwork):
+    """A prepared network with the sensitivities of its layers."""
+
+    ranking: SensitivityTable
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkWithFront(PreparedNetwork):
+    """A prepared network with its trade-off of accuracy against the objective."""
+
+    front: Front
+
+
+def _names(kind: type[PreparedNetwork]) -> frozenset[str]:
+    return frozenset(one.name for one in fields(kind))
 
 
 def measurable(layer: LayerPlan) -> bool:

@@ -1,13 +1,13 @@
 """Write down in the plan how the placement did, and what the decision rests on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lhc.measure import Budget
 from lhc.options.declaration.option_fields import part
 from lhc.options.shared import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
-from lhc.pipeline.pipeline_state import Study, Verification
+from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, RecordedNetwork, Verification, VerifiedNetwork
 from lhc.pipeline.steps.earlier_tests import with_earlier
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.plan import Estimate, Outcome, OutputOutcome, TestedPlacement
@@ -26,41 +26,39 @@ class Record:
     requires: ClassVar[frozenset[str]] = frozenset({"verified"})
     ensures: ClassVar[frozenset[str]] = frozenset({"outcome"})
 
-    def apply(self, study: Study) -> Study:
-        """The study whose plan is the one that is kept, with its outcome."""
-        found, searched = study.found, study.searched
-        assert found is not None
-        assert searched is not None
-        follows = study.follow is not None
+    def apply(self, state: VerifiedNetwork) -> RecordedNetwork:
+        """The state whose plan is the one that is kept, with its outcome."""
+        found, searched = state.found, state.searched
+        follows = state.follow is not None
         # Whoever edits a plan may have seen how it did on these samples.
-        held_out = study.splits.held_out and not follows
+        held_out = state.splits.held_out and not follows
         outcome = outcome_of(
-            found.verdict, study.allowed, study, held_out, "plan" if follows else searched.strategy.name
+            found.verdict, state.budget, state, held_out, "plan" if follows else searched.strategy.name
         )
         note = "whoever wrote the plan may have looked at them" if follows else None
         first = found.chips.start if len(found.chips) else None
         outcome = outcome.model_copy(
-            update={**_provenance(study, found, searched.options), "samples_note": note, "first_draw": first}
+            update={**_provenance(state, found, searched.options), "samples_note": note, "first_draw": first}
         )
-        outcome = with_earlier(outcome, one_sided(study.allowed.confidence), study.earlier)
-        return replace(study, plan=found.plan.model_copy(update={"outcome": outcome}))
+        outcome = with_earlier(outcome, one_sided(state.budget.confidence), state.earlier)
+        return state.advanced(RecordedNetwork, plan=found.plan.model_copy(update={"outcome": outcome}))
 
 
-def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, strategy: str) -> Outcome:
+def outcome_of(verdict: Verdict, budget: Budget, state: PreparedNetwork, held_out: bool, strategy: str) -> Outcome:
     """Outcome of a verification, for the plan."""
     joint = verdict.evaluation
     found = joint.outputs[0] if joint.outputs else joint
     within = sum(drop <= budget.max_drop for drop in joint.drops)
-    scored = study.options.scored or study.graph.outputs[0]
-    axis = None if study.task.metric.classes is False else study.task.class_axis
+    scored = state.options.scored or state.graph.outputs[0]
+    axis = None if state.task.metric.classes is False else state.task.class_axis
     return Outcome(
         metric=found.metric,
-        higher_is_better=study.task.metric.higher_is_better,
+        higher_is_better=state.task.metric.higher_is_better,
         output=scored,
-        class_axis=None if axis is None else network_axis(axis, study.task.layout.of_output(scored)),
-        sample_axes={name or scored: place for name, place in study.options.sample_axes.items()},
-        further=_of_outputs(study, joint, budget),
-        metric_note=study.metric_note,
+        class_axis=None if axis is None else network_axis(axis, state.task.layout.of_output(scored)),
+        sample_axes={name or scored: place for name, place in state.options.sample_axes.items()},
+        further=_of_outputs(state, joint, budget),
+        metric_note=state.metric_note,
         percent=found.percent,
         baseline=found.baseline,
         value=found.mean,
@@ -70,7 +68,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         sample_interval=found.sample_interval,
         generalized=budget.generalize,
         confidence=found.confidence,
-        one_chip=study.plan.hardware.faults.one_chip,
+        one_chip=state.plan.hardware.faults.one_chip,
         chips_within=within / found.draws,
         yield_share=budget.share,
         yield_shown=verdict.yield_shown,
@@ -81,17 +79,17 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         samples=found.samples,
         documents=found.documents,
         draws=found.draws,
-        seed=study.options.seed,
-        t_s=study.t_s,
-        engine=study.engine,
-        engine_reason=study.engine_reason,
+        seed=state.options.seed,
+        t_s=state.t_s,
+        engine=state.engine,
+        engine_reason=state.engine_reason,
         strategy=strategy,
-        data=study.task.digest,
-        harmful_calibration=study.harmful,
+        data=state.task.digest,
+        harmful_calibration=state.harmful,
     )
 
 
-def _of_outputs(study: Study, joint: Evaluation, budget: Budget) -> tuple[OutputOutcome, ...]:
+def _of_outputs(state: PreparedNetwork, joint: Evaluation, budget: Budget) -> tuple[OutputOutcome, ...]:
     """How the outputs did that were judged beside the first."""
     return tuple(
         OutputOutcome(
@@ -106,51 +104,51 @@ def _of_outputs(study: Study, joint: Evaluation, budget: Budget) -> tuple[Output
             interval=interval,
             within_budget=interval is not None and interval[1] <= one.max_drop,
         )
-        for one, found in zip(study.further, joint.outputs[1:], strict=True)
+        for one, found in zip(state.further, joint.outputs[1:], strict=True)
         for interval in (budget.interval(found),)
     )
 
 
-def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dict[str, object]:
+def _provenance(state: BudgetedNetwork, kept: Verification, options: SearchOptions) -> dict[str, object]:
     """Provenance of an outcome: how the search went."""
     return {
         "objective": options.goal.objective,
         "limits": options.goal.limits,
-        "limits_kept": kept_limits(study.graph, kept.plan, options.goal),
+        "limits_kept": kept_limits(state.graph, kept.plan, options.goal),
         "groups": tuple(tuple(sorted(group)) for group in options.together),
-        "copies": part(study.options, CopiesOptions).copies,
+        "copies": part(state.options, CopiesOptions).copies,
         "evaluations": len(kept.judged),
-        "tested": tuple(_tested(study, one) for one in kept.tested),
-        "estimate": _estimate(study, kept, options),
+        "tested": tuple(_tested(state, one) for one in kept.tested),
+        "estimate": _estimate(state, kept, options),
     }
 
 
-def _tested(study: Study, one: Verified) -> TestedPlacement:
+def _tested(state: BudgetedNetwork, one: Verified) -> TestedPlacement:
     """Record of a test."""
-    macs = sum(layer.macs for layer in study.plan.layers if layer.name in one.placement)
+    macs = sum(layer.macs for layer in state.plan.layers if layer.name in one.placement)
     joint = one.verdict.evaluation
     found = joint.outputs[0] if joint.outputs else joint  # whether it holds is told by all outputs together
     return TestedPlacement(
-        layers=study.layers_in(one.placement),
-        analog_mac_fraction=macs / study.plan.macs if study.plan.macs else 0.0,
+        layers=state.layers_in(one.placement),
+        analog_mac_fraction=macs / state.plan.macs if state.plan.macs else 0.0,
         drop=found.drop,
-        interval=study.allowed.interval(found),
+        interval=state.budget.interval(found),
         draws=found.draws,
         within_budget=one.verdict.accepted,
     )
 
 
-def _estimate(study: Study, kept: Verification, options: SearchOptions) -> Estimate | None:
+def _estimate(state: PreparedNetwork, kept: Verification, options: SearchOptions) -> Estimate | None:
     """Estimate of the placement from sensitivities, by how these did for all that the search judged.
 
     Nothing where that did no damage: a factor of 0 or less says nothing of other placements.
     """
     figure = next((s for layer in kept.plan.layers if (s := layer.sensitivity) is not None), None)
-    damages = [damage_of(study.graph, study.plan, names, options.copies.of(names)) for names in kept.judged]
+    damages = [damage_of(state.graph, state.plan, names, options.copies.of(names)) for names in kept.judged]
     calibration = Calibration.of(damages, [verdict.evaluation.drop for verdict in kept.judged.values()])
     if figure is None or calibration is None or calibration.factor <= 0:
         return None
-    damage = damage_of(study.graph, kept.plan, kept.plan.analog)
+    damage = damage_of(state.graph, kept.plan, kept.plan.analog)
     return Estimate(
         metric=figure.metric,
         damage=damage,

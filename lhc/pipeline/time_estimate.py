@@ -29,7 +29,7 @@ from lhc.passes.strategies.lionheart_retraining import (
     walk_settings,
 )
 from lhc.pipeline.inputs.training_inputs import TrainingInputs
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, TrainableNetwork
 from lhc.pipeline.rewrites.low_rank_adapters import adapted
 from lhc.pipeline.steps.harm_checks import CHECKING, CHIPS, compared_evaluators
 from lhc.pipeline.steps.healing import DRAWS as HEALING_DRAWS
@@ -205,14 +205,14 @@ def _as_judged(judged: Mapping[frozenset[str], Timed] | None, placement: frozens
     return {placement: judged[near].times(len(placement) / len(near))}
 
 
-def calibration_steps(study: Study, judged: Mapping[frozenset[str], Timed] | None = None) -> list[EffortStep]:
+def calibration_steps(state: PreparedNetwork, judged: Mapping[frozenset[str], Timed] | None = None) -> list[EffortStep]:
     """What it takes to see whether calibration serves the machine.
 
     Args:
         judged: see `_as_judged`; a little less in truth, since half of the samples calibrate.
     """
-    placement = frozenset(study.measurable)
-    evaluators = compared_evaluators(study) if placement and study.follow is None else ()
+    placement = frozenset(state.measurable)
+    evaluators = compared_evaluators(state) if placement else ()
     timed = _as_judged(judged, placement)
     return _together(
         [evaluation_step(replace(one, draws=CHIPS), [placement], CHECKING, timed=timed) for one in evaluators]
@@ -337,7 +337,7 @@ def _seconds(
 
 
 def training_steps(
-    study: Study, strategy: str, settings: TrainingOptions, rounds: int | None, groups: int
+    state: TrainableNetwork, strategy: str, settings: TrainingOptions, rounds: int | None, groups: int
 ) -> list[EffortStep]:
     """What it takes to train, all layers that may be analog being so, and to judge on the way.
 
@@ -345,34 +345,38 @@ def training_steps(
     walk, whose rounds have no bound, may take more.
 
     Args:
-        study: what is placed, with its samples that train.
+        state: what is placed, with its samples that train.
         strategy: how the analog set is found.
         groups: of layers that move together.
     """
-    assert study.training is not None
-    everything, select = frozenset(study.measurable), study.splits.rank
+    everything, select = frozenset(state.measurable), state.splits.rank
     walks = strategy in RETRAINING_STRATEGIES
     settings = walk_settings(strategy, settings) if walks else settings
-    course = training_plan_of(study, study.training, settings)
+    course = training_plan_of(state, state.training, settings)
     one = _step_seconds(course, everything)
     if not walks:
-        return _one_training(study, course.steps, one, settings, everything, select)
+        return _one_training(state, course.steps, one, settings, everything, select)
     published = strategy == LionHeartOriginal.name
     most = rounds_of(strategy, settings.patience or 1, rounds)
     steps = groups * most * course.steps
     bound = "at least" if published and rounds is None else "at most"
     what = f"training, {bound} {most} rounds a candidate"
     judged = groups * (most if published else most + 1)
-    judging = evaluation_step(study.evaluator(select), [everything] * judged, "judging candidates")
+    judging = evaluation_step(state.evaluator(select), [everything] * judged, "judging candidates")
     return [EffortStep(what, steps, 0, one * steps, shared=False), judging]
 
 
 def _one_training(
-    study: Study, steps: int, seconds: float, settings: TrainingOptions, analog: frozenset[str], watching: Task
+    state: PreparedNetwork,
+    steps: int,
+    seconds: float,
+    settings: TrainingOptions,
+    analog: frozenset[str],
+    watching: Task,
 ) -> list[EffortStep]:
     """The steps of a training, each of so many seconds, and the validations on the way."""
     validations = [analog] * (settings.validations + 1)
-    validating = evaluation_step(validation_evaluator(study, watching), validations, "validating")
+    validating = evaluation_step(validation_evaluator(state, watching), validations, "validating")
     return [EffortStep("training", steps, 0, seconds * steps, shared=False), validating]
 
 
@@ -382,11 +386,11 @@ def retraining_steps(start: TrainingInputs, settings: TrainingOptions) -> list[E
     Where adapters may have a share of the weights, a step is timed with one beside every layer.
     What would help, where the budget is not met, is not counted.
     """
-    study, analog = start.study, start.analog
+    state, analog = start.state, start.analog
     timed: dict[frozenset[str], Timed] = {}
     # Nothing is kept of weights that are not trained yet.
-    later = replace(study, running=study.running.uncached())
-    evaluators = [one.evaluator(start.verification, limited=False) for one in (study, later)]
+    later = replace(state, running=state.running.uncached())
+    evaluators = [one.evaluator(start.verification, limited=False) for one in (state, later)]
     before, after = (
         evaluation_step(
             replace(evaluator, draws=judging_chips(evaluator.draws, start.budget)), [analog], what, timed=timed
@@ -394,10 +398,10 @@ def retraining_steps(start: TrainingInputs, settings: TrainingOptions) -> list[E
         for what, evaluator in zip((VERIFIES_BEFORE, VERIFIES_AFTER), evaluators, strict=True)
     )
     ranked = replace(settings, adapters=settings.adapter_rank)
-    course = training_plan_of(adapted(study, analog, ranked, start.training), start.training, ranked)
-    trained = _one_training(study, course.steps, _step_seconds(course, analog), settings, analog, start.validation)
+    course = training_plan_of(adapted(state, analog, ranked, start.training), start.training, ranked)
+    trained = _one_training(state, course.steps, _step_seconds(course, analog), settings, analog, start.validation)
     if settings.adapter_share is not None:
-        choosing = _prediction_step(study.gradient_evaluator(start.training), sorted(analog))
+        choosing = _prediction_step(state.gradient_evaluator(start.training), sorted(analog))
         trained.insert(0, replace(choosing, what="choosing layers for adapters"))
     return [before, *trained, after]
 

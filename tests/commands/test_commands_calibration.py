@@ -17,7 +17,7 @@ from lhc.measure.work_context import Block
 from lhc.models import zoo_entry
 from lhc.options.by_command import PartitionOptions, RetrainOptions, RobustnessOptions
 from lhc.pipeline.inputs.training_inputs import read_training_inputs
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.samples.task import Samples
 
 pytestmark = pytest.mark.analog
@@ -143,11 +143,11 @@ def test_a_placement_is_run_on_the_samples_that_verified_it_and_no_others(spy: S
 def test_calibration_on_samples_that_verify_is_seen(spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the block is taken from the samples that are judged."""
 
-    def wrong(study: Study) -> Block:
-        samples = study.splits.verify.head(16)
+    def wrong(state: PreparedNetwork) -> Block:
+        samples = state.splits.verify.head(16)
         return Block(0, 16, samples.read(0, 16)[0], None, samples.digest)
 
-    monkeypatch.setattr(Study, "calibration", property(wrong))
+    monkeypatch.setattr(PreparedNetwork, "calibration", property(wrong))
     for command, samples in (("run", 60), ("partition", 420)):
         spy.seen.clear()
         COMMANDS[command](samples)
@@ -200,7 +200,7 @@ def test_retraining_says_which_samples_calibrate(caplog: pytest.LogCaptureFixtur
     machine = HARDWARE.model_copy(update={"compensation": Compensation(outputs="affine", samples=64)})
     asked = RetrainOptions("digits-narrow", samples=150, placement=LAYERS, hardware=machine)
     with Running(asked) as running:
-        assert read_training_inputs(asked, running).study.calibrated_on == 10
+        assert read_training_inputs(asked, running).state.calibrated_on == 10
     (text,) = [record.getMessage() for record in caplog.records if "chips are calibrated" in record.getMessage()]
     assert text.endswith(
         "on 10 samples, and the hardware asks for 64: a third of the samples that judge watches the training and"

@@ -19,9 +19,9 @@ from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.by_command import RetrainOptions, RunOptions
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.read import read_placed
-from lhc.pipeline.training.trained_placement import better, judged_anew, placed
+from lhc.pipeline.training.trained_placement import Judged, better, judged_anew, placed
 from lhc.report.wording.infeasibility import infeasibility_lines
 from lhc.report.wording.placement import partition_head
 from lhc.results import Verdict
@@ -76,9 +76,9 @@ def test_what_holds_the_budget_goes_before_a_smaller_bound() -> None:
     """Of the one with the smaller bound too few chips hold it, one by one."""
     evaluation = evaluated(0.89)
     held, unshown = Verdict("accepted", evaluation), Verdict("undecided", replace(evaluation, drop_interval=(0.0, 0.0)))
-    study = cast("Study", None)
-    assert better((study, held, None), (study, unshown, None))[1] is held
-    assert better((study, unshown, None), (study, held, None))[1] is held
+    state = cast("PreparedNetwork", None)
+    assert better(Judged(state, held), Judged(state, unshown)).verdict is held
+    assert better(Judged(state, unshown), Judged(state, held)).verdict is held
 
 
 def test_a_placement_that_was_shown_to_hold_keeps_its_verdict_where_its_weights_stay() -> None:
@@ -209,10 +209,10 @@ def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_
         include=["layer2.*"],
     )  # fmt: skip
     less = machine.model_copy(update={"dac": machine.dac.model_copy(update={"range_quantile": 0.9})})
-    study, analog, _ = read_placed(RunOptions(first.model, digits.head(100), hardware=less, draws=2), Running(), None)
-    plan = placed(study.plan, analog, first.plan)
+    state, analog, _ = read_placed(RunOptions(first.model, digits.head(100), hardware=less, draws=2), Running(), None)
+    plan = placed(state.plan, analog, first.plan)
     assert plan.analog == first.plan.analog
-    assert plan.ranges == study.plan.ranges
+    assert plan.ranges == state.plan.ranges
     assert all(plan.ranges[name] < first.plan.ranges[name] for name in analog)
     again, _, _ = read_placed(RunOptions(first.model, digits.head(100), draws=2), Running(), None)
     assert placed(again.plan, analog, first.plan).layers == first.plan.layers

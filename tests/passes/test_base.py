@@ -45,8 +45,8 @@ GIVEN = frozenset({"number"})
 
 
 def test_steps_run_in_their_order_and_pipelines_nest() -> None:
-    inner = Pipeline("inner", (Add(2), Show()))
-    outer = Pipeline("outer", (Add(1), inner), GIVEN).checked()
+    inner = Pipeline[int, int]("inner", (Add(2), Show()))
+    outer = Pipeline[int, int]("outer", (Add(1), inner), GIVEN).checked()
     assert outer.apply(0) == 3
     assert outer.ensures == {"number", "sum"}
     assert inner.requires == {"number"}
@@ -58,7 +58,7 @@ def test_what_no_step_ensures_is_told_before_anything_runs() -> None:
 
 
 def test_an_error_carries_the_names_of_its_steps() -> None:
-    pipeline = Pipeline("outer", (Add(1), Pipeline("inner", (Fail(),))), GIVEN)
+    pipeline = Pipeline[int, int]("outer", (Add(1), Pipeline("inner", (Fail(),))), GIVEN)
     with pytest.raises(UsageError, match="no") as caught:
         pipeline.apply(0)
     assert caught.value.__notes__ == [
@@ -69,7 +69,7 @@ def test_an_error_carries_the_names_of_its_steps() -> None:
 
 def test_timings_say_which_step_changed_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="lhc"):
-        Pipeline("p", (Add(1), Show()), GIVEN).apply(0)
+        Pipeline[int, int]("p", (Add(1), Show()), GIVEN).apply(0)
     add, show = caplog.messages
     assert add.startswith("p: add took")
     assert not add.endswith("nothing changed")

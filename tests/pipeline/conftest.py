@@ -1,4 +1,4 @@
-"""Set-up that tests of the study share."""
+"""Set-up that tests of the state share."""
 
 from typing import Any
 

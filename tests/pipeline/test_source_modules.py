@@ -12,7 +12,7 @@ from lhc import HybridSession, LhcError
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.passes import Select
 from lhc.pipeline.inputs.model_source import open_model
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import StateT
 from lhc.plan import Retrained
 from lhc.samples.task import Task
 from lhc.train.training_plan import TrainingPlan
@@ -214,8 +214,8 @@ def test_placing_with_retraining_takes_a_module_and_passes(
     asked: list[frozenset[str]] = []
 
     def train(
-        _study: Study, _course: TrainingPlan, analog: frozenset[str], _validation: Task
-    ) -> tuple[Study, Retrained]:
+        _study: StateT, _course: TrainingPlan, analog: frozenset[str], _validation: Task
+    ) -> tuple[StateT, Retrained]:
         asked.append(analog)
         raise OutOfTimeError("enough")
 

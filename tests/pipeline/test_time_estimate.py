@@ -18,7 +18,7 @@ from lhc.measure.work_context import calibration_block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.rank import sensitivities
 from lhc.pipeline.time_estimate import (
     Effort,
@@ -120,13 +120,13 @@ def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: 
         return Timed(2.0, 0.0)
 
     monkeypatch.setattr("lhc.pipeline.time_estimate._timed", now)
-    monkeypatch.setattr("lhc.pipeline.time_estimate.compared_evaluators", lambda study: (here, here))
-    study = cast("Study", SimpleNamespace(measurable=names(here), follow=None))
+    monkeypatch.setattr("lhc.pipeline.time_estimate.compared_evaluators", lambda state: (here, here))
+    state = cast("PreparedNetwork", SimpleNamespace(measurable=names(here), follow=None))
     most, few = frozenset(names(here)[:8]), frozenset(names(here)[:7])
-    (step,) = calibration_steps(study, {few: Timed(9.0, 9.0), most: Timed(0.5, 0.001)})
+    (step,) = calibration_steps(state, {few: Timed(9.0, 9.0), most: Timed(0.5, 0.001)})
     assert timed == []
     assert step.seconds == pytest.approx(2 * 2 * 16 / 8 * (0.5 + 0.1)), "two evaluators, two chips, twice the layers"
-    (step,) = calibration_steps(study, {few: Timed(9.0, 9.0)})
+    (step,) = calibration_steps(state, {few: Timed(9.0, 9.0)})
     assert timed == [frozenset(names(here))]
     assert step.seconds == pytest.approx(2 * 2 * 2.0)
 

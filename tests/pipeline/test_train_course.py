@@ -1,4 +1,4 @@
-"""A training of a study: what its weights and input ranges are judged against."""
+"""A training of a state: what its weights and input ranges are judged against."""
 
 import sys
 from dataclasses import replace
@@ -28,36 +28,36 @@ TEN = TrainingOptions(steps=10, batch_size=64, validations=1)
 
 def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     """Weights that are made useless look useless, though their own digital network is as bad."""
-    study, analog, _ = read_placed(
+    state, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = training_plan_of(study, digits, TEN)
-    broken = retrained(study, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
-    before, after = (one.evaluator(one.task) for one in (study, broken))
+    course = training_plan_of(state, digits, TEN)
+    broken = retrained(state, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    before, after = (one.evaluator(one.task) for one in (state, broken))
     assert after.baseline == before.baseline > 0.9
     layer = frozenset(sorted(analog)[:1])
     for placement in (layer, frozenset[str]()):
         assert after.measure(placement, range(2), "").drops.min() > 0.5
-    ranking = broken.evaluator(study.task.with_metric(get_metric("kl")))
+    ranking = broken.evaluator(state.task.with_metric(get_metric("kl")))
     assert ranking.against is None, "layers are ranked by what they do to the network as it is"
 
 
 def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
-    study, analog, _ = read_placed(RunOptions("digits-narrow", unlabelled, draws=2, all_analog=True), Running(), None)
-    course = training_plan_of(study, digits, TEN)
-    broken = retrained(study, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    state, analog, _ = read_placed(RunOptions("digits-narrow", unlabelled, draws=2, all_analog=True), Running(), None)
+    course = training_plan_of(state, digits, TEN)
+    broken = retrained(state, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
     evaluator = broken.evaluator(broken.task)
     assert evaluator.baseline == 1
     assert evaluator.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
 
 
 def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
-    study, analog, _ = read_placed(
+    state, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = training_plan_of(study, digits, TrainingOptions())
-    convolutions = frozenset(name for name in analog if study.graph[name].op_type == "Conv")
+    course = training_plan_of(state, digits, TrainingOptions())
+    convolutions = frozenset(name for name in analog if state.graph[name].op_type == "Conv")
     others = analog - convolutions
     for placement, rate in ((analog, 0.01), (others, 0.003), (frozenset[str](), 0.003)):
         assert course.with_rate(placement).record(placement, 1, ()).learning_rate == rate
@@ -66,36 +66,36 @@ def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
 
 
 def test_no_session_is_held_while_a_step_is_taken(digits: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, analog, _ = read_placed(
+    state, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    workers, step, held = study.running.workers, Trainer.train_step, []
+    workers, step, held = state.running.workers, Trainer.train_step, []
 
     def watched(trainer: Trainer, strength: float) -> float:
         held.append(workers._scorer)  # type: ignore[attr-defined]
         return step(trainer, strength)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
-    judge = study.evaluator(study.task)
+    judge = state.evaluator(state.task)
     judge.measure(analog, range(1))
     assert workers._scorer is not None  # type: ignore[attr-defined]
     settings = replace(TEN, steps=2, validations=2)
-    train_once(study, training_plan_of(study, digits, settings), analog, study.task)
+    train_once(state, training_plan_of(state, digits, settings), analog, state.task)
     assert held == [None, None]
 
 
 def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
     options = RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2, all_analog=True)
-    study, analog, _ = read_placed(options, Running(), None)
-    course = training_plan_of(study, digits, TEN)
+    state, analog, _ = read_placed(options, Running(), None)
+    course = training_plan_of(state, digits, TEN)
     names = sorted(analog)
     network = course.network()
     network.place(names[:1])
     weights = network.weights()
     (key,) = set(weights) - set(course.trained.values)
-    after = retrained(study, course, {**weights, key: np.array(1.25, np.float32)})
-    before = study.plan.ranges
+    after = retrained(state, course, {**weights, key: np.array(1.25, np.float32)})
+    before = state.plan.ranges
     assert after.plan.ranges == {**before, names[0]: (1.25,) * len(before[names[0]])}
     assert after.evaluator(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
 
@@ -110,10 +110,10 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
             f"def distance(output, targets):\n    return {factor} * (output.sum() - targets.sum()).square()\n"
         )
         sys.modules.pop("own_loss", None)
-        study, _, _ = read_placed(
+        state, _, _ = read_placed(
             RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
         )
-        found.append(training_plan_of(study, digits, TrainingOptions(loss="own_loss:distance")).facts())
+        found.append(training_plan_of(state, digits, TrainingOptions(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]
 
 
@@ -128,9 +128,9 @@ def test_a_fixed_batch_whose_samples_mix_is_refused() -> None:
     rng = np.random.default_rng(0)
     model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(6, 3)).astype(np.float32), "w"))
     task = Task({"x": rng.normal(size=(12, 6)).astype(np.float32)}, None, get_metric("nmse"))
-    study, _, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
+    state, _, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
     with pytest.raises(ModelError, match="fixes a batch of 2 and cannot be computed with another"):
-        training_plan_of(study, task, TEN).network()
+        training_plan_of(state, task, TEN).network()
 
 
 def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
@@ -141,13 +141,13 @@ def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
         w=(4, 2, 2, 2),
     )
     x = np.random.default_rng(0).normal(size=(64, 4, 4, 4)).astype(np.float32)
-    study, analog, _ = read_placed(RunOptions(net, {"x": x}, draws=2, metric="nmse", all_analog=True), Running(), None)
-    course = training_plan_of(study, study.task, TEN)
-    after = retrained(study, course, {name: value + 1 for name, value in course.trained.values.items()})
+    state, analog, _ = read_placed(RunOptions(net, {"x": x}, draws=2, metric="nmse", all_analog=True), Running(), None)
+    course = training_plan_of(state, state.task, TEN)
+    after = retrained(state, course, {name: value + 1 for name, value in course.trained.values.items()})
     assert analog == {"up"}
-    (row,), (kept,) = study.plan.layers, after.plan.layers
+    (row,), (kept,) = state.plan.layers, after.plan.layers
     assert (kept.kind, kept.origin, kept.macs) == (row.kind, row.origin, row.macs) == ("ConvTranspose", "up", 512)
-    assert digital_cost(after.plan, after.graph) == digital_cost(study.plan, study.graph) is not None
+    assert digital_cost(after.plan, after.graph) == digital_cost(state.plan, state.graph) is not None
     file = after.model.as_file()
     (held,), (given,) = (net.graph.initializer, file.graph.initializer)
     np.testing.assert_allclose(numpy_helper.to_array(given), numpy_helper.to_array(held) + 1, rtol=1e-6)

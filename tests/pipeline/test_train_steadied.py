@@ -20,11 +20,11 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     digits = zoo_entry("digits-narrow").task()
     task = digits.head(300).with_metric(get_metric(metric))
     options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True)
-    study, analog, _ = read_placed(options, Running(options), None)
-    course = training_plan_of(study, digits, TrainingOptions(steps=1))
+    state, analog, _ = read_placed(options, Running(options), None)
+    course = training_plan_of(state, digits, TrainingOptions(steps=1))
     rng = np.random.default_rng(0)
     worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}
-    trained = retrained(study, course, {name: value.astype(np.float32) for name, value in worse.items()})
+    trained = retrained(state, course, {name: value.astype(np.float32) for name, value in worse.items()})
     few, more, both = (trained.evaluator(task.take(np.arange(*part))) for part in ((0, 100), (100, 300), (0, 300)))
 
     def drop(evaluator: PlacementEvaluator, placement: frozenset[str]) -> float:
@@ -34,5 +34,5 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     assert abs(drop(few, nothing) - drop(both, nothing)) > 1e-3, "else there is nothing to see"
     assert drop(steady, nothing) == pytest.approx(drop(both, nothing))
     assert drop(steady, analog) - drop(few, analog) == pytest.approx(drop(both, nothing) - drop(few, nothing))
-    given = study.evaluator(task)
+    given = state.evaluator(task)
     assert steadied(given, more) is given, "no training, nothing to correct"

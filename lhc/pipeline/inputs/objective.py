@@ -10,7 +10,7 @@ from lhc.options.by_command import RetrainOptions, RobustnessOptions
 from lhc.options.shared import GoalOptions
 from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
 from lhc.pipeline.inputs.model_source import Opened
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, StateT
 from lhc.plan import Outcome
 from lhc.samples.task import Task
 from lhc.stats import least_draws
@@ -118,15 +118,15 @@ def goal_of(options: GoalOptions, strategy: type[Strategy]) -> Goal:
     return goal
 
 
-def with_goal(study: Study, options: GoalOptions, strategy: type[Strategy]) -> Study:
-    """The study with its goal: the objective is the user's, else the default for network, machine and strategy."""
+def with_goal(state: StateT, options: GoalOptions, strategy: type[Strategy]) -> StateT:
+    """The state with its goal: the objective is the user's, else the default for network, machine and strategy."""
     goal = goal_of(options, strategy)
     if options.objective is None:
-        goal = replace(goal, objective=default_objective(strategy, study.graph, study.plan.hardware))
-    return replace(study, goal=goal, group=tuple(options.group))
+        goal = replace(goal, objective=default_objective(strategy, state.graph, state.plan.hardware))
+    return replace(state, goal=goal, group=tuple(options.group))
 
 
-def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
+def search_options(state: PreparedNetwork, curved: Task | None = None) -> SearchOptions:
     """Options of a strategy's search.
 
     Args:
@@ -136,9 +136,9 @@ def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
         UsageError: a group that matches no layer, or curvatures without class labels.
         ConfigError: the goal needs costs, and the hardware describes none.
     """
-    together = wanted_together(study.graph, study.plan, study.group)
-    drop = None if study.budget is None else study.budget.max_drop
-    options = SearchOptions(study.goal, together, drop, study.options.seed, copies=study.copies)
-    if curved is None or not study.plan.eligible:
+    together = wanted_together(state.graph, state.plan, state.group)
+    drop = state.budget.max_drop if isinstance(state, BudgetedNetwork) else None
+    options = SearchOptions(state.goal, together, drop, state.options.seed, copies=state.copies)
+    if curved is None or not state.plan.eligible:
         return options
-    return replace(options, curvatures=curvatures(study.evaluator(curved), study.plan.eligible))
+    return replace(options, curvatures=curvatures(state.evaluator(curved), state.plan.eligible))

@@ -10,7 +10,7 @@ from lhc.passes import qualified_plan
 from lhc.pipeline.inputs.model_source import Opened, open_model
 from lhc.pipeline.inputs.samples import has_labels
 from lhc.pipeline.measurement_warnings import warn_of_nothing_analog
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.pipeline.steps.harm_checks import with_useful_calibration
 from lhc.pipeline.steps.read import read_placed, stored_plan
 from lhc.plan import Outcome, Plan
@@ -33,25 +33,27 @@ __all__ = [
 ]
 
 
-def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
+def read_run(
+    options: RunOptions | OutputsOptions, running: Running
+) -> tuple[PreparedNetwork, frozenset[str], list[float]]:
     """The network with the samples that judge and those that calibrate, its analog layers, and the times."""
-    study, analog, at = read_placed(options, running, options.times_s)
-    warn_of_nothing_analog(study.opened, analog, stored_plan(options, study.opened))
+    state, analog, at = read_placed(options, running, options.times_s)
+    warn_of_nothing_analog(state.opened, analog, stored_plan(options, state.opened))
     if options.calibrate is None:
-        return study if analog else study.uncalibrated, analog, at
-    if not study.calibrates:
-        machine = study.plan.hardware.name
+        return state if analog else state.uncalibrated, analog, at
+    if not state.calibrates:
+        machine = state.plan.hardware.name
         raise UsageError(f"--calibrate: hardware {machine!r} corrects no outputs (compensation.outputs); leave it out")
-    samples = study.opened.task(options.calibrate, UNCHOSEN, None, options)
-    check_calibration_separation(samples.head(study.calibration_samples), study.task)
-    return replace(study, calibrating=samples) if analog else study.uncalibrated, analog, at
+    samples = state.opened.task(options.calibrate, UNCHOSEN, None, options)
+    check_calibration_separation(samples.head(state.calibration_samples), state.task)
+    return replace(state, calibrating=samples) if analog else state.uncalibrated, analog, at
 
 
-def usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, analog: frozenset[str]) -> Study:
-    """The study without calibration where that does harm, unless the user or a plan of this machine asks for it."""
-    if options.calibrate is not None or (options.hardware is None and stored_plan(options, study.opened) is not None):
-        return study
-    return with_useful_calibration(study, analog)
+def usefully_calibrated(options: RunOptions | OutputsOptions, state: StateT, analog: frozenset[str]) -> StateT:
+    """The state without calibration where that does harm, unless the user or a plan of this machine asks for it."""
+    if options.calibrate is not None or (options.hardware is None and stored_plan(options, state.opened) is not None):
+        return state
+    return with_useful_calibration(state, analog)
 
 
 def knows_metric(options: RunOptions, opened: Opened) -> bool:
@@ -77,23 +79,23 @@ def own_metric(options: RunOptions, opened: Opened) -> str | None:
     return None if options.metric is not None or judged in METRICS else judged
 
 
-def against(source: ModelSource, study: Study) -> Study | None:
-    """The network that drops are against, all of it digital; None where it is the study's own, as without it.
+def against(source: ModelSource, state: StateT) -> StateT | None:
+    """The network that drops are against, all of it digital; None where it is the state's own, as without it.
 
     Raises:
         UsageError: it takes other inputs, or gives other answers.
     """
     opened = open_model(source)
-    if opened.model.source == study.model.source:
+    if opened.model.source == state.model.source:
         return None
-    label, placed = opened.model.label, study.model.label
-    names, own = (sorted(info.name for info in tensor_infos(model)) for model in (opened.model, study.model))
+    label, placed = opened.model.label, state.model.label
+    names, own = (sorted(info.name for info in tensor_infos(model)) for model in (opened.model, state.model))
     if names != own:
         raise UsageError(f"--against {label}: it takes {', '.join(names)}, and {placed} {', '.join(own)}")
-    graph = opened.graph(None, study.task)
-    machine = study.plan.hardware.with_drift_compensation_alone()
-    other = replace(study, opened=opened, graph=graph, plan=qualified_plan(graph, machine, opened.model.source))
-    shape, wanted = (one.evaluator(study.task).example_output.shape[1:] for one in (other, study))
+    graph = opened.graph(None, state.task)
+    machine = state.plan.hardware.with_drift_compensation_alone()
+    other = replace(state, opened=opened, graph=graph, plan=qualified_plan(graph, machine, opened.model.source))
+    shape, wanted = (one.evaluator(state.task).example_output.shape[1:] for one in (other, state))
     if shape != wanted:
         raise UsageError(f"--against {label}: it answers with {shape} values a sample, and {placed} with {wanted}")
     return other
@@ -119,15 +121,15 @@ def is_judged_output(plan: Plan | None, output: str | None) -> bool:
     return output is None or outcome is None or outcome.output in (None, output)
 
 
-def told_how(found: Evaluation, calibrated: int, study: Study) -> Evaluation:
+def told_how(found: Evaluation, calibrated: int, state: PreparedNetwork) -> Evaluation:
     """An evaluation that says on what and when chips were calibrated, and how their products were computed.
 
     Args:
         calibrated: samples that every chip was calibrated on.
     """
-    at = study.plan.hardware.compensation.calibrated_at(found.t_s) if calibrated else None
+    at = state.plan.hardware.compensation.calibrated_at(found.t_s) if calibrated else None
     told = replace(found, calibrated=calibrated, calibrated_at_s=at)
-    return replace(told, engine=study.engine, engine_reason=study.engine_reason)
+    return replace(told, engine=state.engine, engine_reason=state.engine_reason)
 
 
 def skipped_digest(task: Task) -> str | None:

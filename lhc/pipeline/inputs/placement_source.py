@@ -147,8 +147,8 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         # The metric scores nothing here, and takes any output and targets.
         asked = replace(part(options, PlacedMeasuring), metric="nmse", hardware=machine, draws=1)
         with Running(asked) as running:
-            study, analog, _ = read_placed(asked, running, None, opened=opened)
-        graph, plan = study.graph, study.plan
+            state, analog, _ = read_placed(asked, running, None, opened=opened)
+        graph, plan = state.graph, state.plan
     else:
         task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
         opened = opened if task is None else opened.seen(task)

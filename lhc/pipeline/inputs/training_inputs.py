@@ -7,7 +7,7 @@ from lhc.measure import Budget, Running
 from lhc.options.by_command import RetrainOptions
 from lhc.pipeline.inputs.model_source import Opened, opened_of
 from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.read import as_judged, read_placed, stored_plan
 from lhc.pipeline.training.trained_placement import placed
 from lhc.plan import Plan
@@ -29,13 +29,13 @@ class TrainingInputs:
     """A placed network, and the samples that its training takes.
 
     Attributes:
-        study: with the placement, and chips calibrated on the samples that watch.
+        state: with the placement, and chips calibrated on the samples that watch.
         stored: the placement as it was read; None where the file carries none, or another network's.
         validation: watches the training.
         verification: judges, before and after.
     """
 
-    study: Study
+    state: PreparedNetwork
     analog: frozenset[str]
     stored: Plan | None
     budget: Budget
@@ -57,24 +57,24 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
     budget = budget_as_placed(options, options.confidence, opened, outcome)
     training, judging = _samples(as_judged(options, outcome), opened)
     times = None if options.t_s is None else [options.t_s]
-    study, analog, _ = read_placed(options, running, times, opened=opened, task=judging, least_draws=2)
+    state, analog, _ = read_placed(options, running, times, opened=opened, task=judging, least_draws=2)
     if options.max_drop is None and outcome is not None:
-        budget_of_plan(outcome, study.task.metric.name, None, options.confidence)
+        budget_of_plan(outcome, state.task.metric.name, None, options.confidence)
     if not analog:
         raise UsageError(
             f"{opened.model.label}: no layer is analog, so there is no noise to train under; 'lhc partition' places"
             " layers, and with --retrain trains as well"
         )
-    study = replace(study, plan=placed(study.plan, analog, stored))
+    state = replace(state, plan=placed(state.plan, analog, stored))
     least = LEAST_OF_PARTS * JUDGING_PARTS
-    if len(study.task) < least:
+    if len(state.task) < least:
         raise DataError(
-            f"{counted(len(study.task), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
+            f"{counted(len(state.task), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
             f" least {least} as --verify-data, or {PARTS * least} as --data, a fifth of which watches and judges"
         )
-    validation, verification = split_off(study.task, 1, JUDGING_PARTS)
-    study = replace(study, calibrating=validation)
-    return TrainingInputs(study, analog, stored, budget, training, validation, verification)
+    validation, verification = split_off(state.task, 1, JUDGING_PARTS)
+    state = replace(state, calibrating=validation)
+    return TrainingInputs(state, analog, stored, budget, training, validation, verification)
 
 
 def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:

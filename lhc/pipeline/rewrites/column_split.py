@@ -20,7 +20,7 @@ from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages
 from lhc.options.digital_columns import ColumnsBy
 from lhc.passes import ChooseDigitalColumns, qualified_plan
 from lhc.pipeline.inputs.model_source import Opened
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import ColumnSplit, PreparedNetwork, StateT
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.number_formatting import counted, share_text
 
@@ -48,43 +48,43 @@ class SplitColumns:
     requires: ClassVar[frozenset[str]] = frozenset({"qualified", "parity", "ranges", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
-    def apply(self, study: Study) -> Study:
-        """The study of the split network.
+    def apply(self, state: StateT) -> StateT:
+        """The state of the split network.
 
         Raises:
             ModelError: the network has no gradients.
         """
-        split_before = any(row.weight is not None and row.weight.endswith(TILES) for row in study.plan.layers)
-        if self.share == 0 or study.follow is not None or split_before:
-            return study
+        split_before = any(row.weight is not None and row.weight.endswith(TILES) for row in state.plan.layers)
+        if self.share == 0 or split_before:
+            return state
         try:
-            return self._split(study)
+            return self._split(state)
         except OutOfTimeError:
-            return study.noted("--timeout: columns were not weighed, so none is digital")
+            return state.noted("--timeout: columns were not weighed, so none is digital")
 
-    def _split(self, study: Study) -> Study:
-        if any("columns" in override.adc for override in study.plan.hardware.overrides):
+    def _split(self, state: StateT) -> StateT:
+        if any("columns" in override.adc for override in state.plan.hardware.overrides):
             raise UsageError(
                 "--digital-columns: the hardware's ADCs have a range for every column (adc.range), calibrated for whole"
                 " layers; leave the option out"
             )
-        damages = damages_of_columns(study)
+        damages = damages_of_columns(state)
         if self.share is None:
             # What the user wants on tiles is not up for a search.
-            free = {name: of_layer for name, of_layer in damages.items() if name in study.plan.eligible}
+            free = {name: of_layer for name, of_layer in damages.items() if name in state.plan.eligible}
             choose = ChooseDigitalColumns(SEARCHED, self.by, free, each=True)
         else:
             choose = ChooseDigitalColumns(self.share, self.by, damages)
-        plan = choose.run(study.graph, study.plan).plan
-        opened = study.opened.split_as(plan, undecided=self.share is None)
-        after = _opened_as(replace(study, whole=study.opened, parts=self.share is None), opened, plan)
-        return after.noted(_note(study, after, damages))
+        plan = choose.run(state.graph, state.plan).plan
+        opened = state.opened.split_as(plan, undecided=self.share is None)
+        after = _opened_as(replace(state, split=ColumnSplit(state.opened, joins=self.share is None)), opened, plan)
+        return after.noted(_note(state, after, damages))
 
 
-def _opened_as(study: Study, opened: Opened, plan: Plan) -> Study:
-    """The study of a network that is split otherwise."""
-    graph = opened.graph(None, study.task)
-    return replace(study, opened=opened, graph=graph, plan=_extended(plan, graph))
+def _opened_as(state: StateT, opened: Opened, plan: Plan) -> StateT:
+    """The state of a network that is split otherwise."""
+    graph = opened.graph(None, state.task)
+    return replace(state, opened=opened, graph=graph, plan=_extended(plan, graph))
 
 
 @dataclass(frozen=True)
@@ -95,29 +95,30 @@ class JoinColumns:
     requires: ClassVar[frozenset[str]] = frozenset({"outcome"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
-    def apply(self, study: Study) -> Study:
-        """The study of the network that the placement is run in: only what it parts is split."""
-        analog = study.plan.analog
-        parted = [n for n in study.plan.digital_columns if n in analog and columns_of(n) not in analog]
-        joined = {name: () for name in study.plan.digital_columns if name not in parted}
-        if study.whole is None or not (joined or study.parts):
-            return study
-        plan = study.plan.with_digital_columns(joined)
-        return replace(_opened_as(study, study.whole.split_as(plan), plan), parts=False)
+    def apply(self, state: StateT) -> StateT:
+        """The state of the network that the placement is run in: only what it parts is split."""
+        analog = state.plan.analog
+        parted = [n for n in state.plan.digital_columns if n in analog and columns_of(n) not in analog]
+        joined = {name: () for name in state.plan.digital_columns if name not in parted}
+        split = state.split
+        if split is None or not (joined or split.joins):
+            return state
+        plan = state.plan.with_digital_columns(joined)
+        return replace(_opened_as(state, split.whole.split_as(plan), plan), split=replace(split, joins=False))
 
 
-def damages_of_columns(study: Study) -> dict[str, Floats]:
+def damages_of_columns(state: PreparedNetwork) -> dict[str, Floats]:
     """Damage of every column of the layers that can be split, by layer, on samples that rank.
 
     Raises:
         ModelError: the network has no gradients.
     """
-    names = [name for name in study.measurable if splittable(study.model, study.graph[name])]
+    names = [name for name in state.measurable if splittable(state.model, state.graph[name])]
     if not names:
         return {}
-    evaluator = study.gradient_evaluator(study.splits.rank)
+    evaluator = state.gradient_evaluator(state.splits.rank)
     try:
-        return column_damages(evaluator, study.graph, names)
+        return column_damages(evaluator, state.graph, names)
     except ModelError as error:
         raise ModelError(f"--digital-columns: columns are weighed by gradients: {error}") from error
 
@@ -166,7 +167,7 @@ def _sum(one: Sensitivity | None, other: Sensitivity | None) -> Sensitivity | No
     )
 
 
-def _note(before: Study, after: Study, damages: dict[str, Floats]) -> str:
+def _note(before: PreparedNetwork, after: PreparedNetwork, damages: dict[str, Floats]) -> str:
     """How many columns are digital, what they cost, and what they are predicted to bring."""
     chosen = after.plan.digital_columns
     if not chosen:
@@ -178,7 +179,11 @@ def _note(before: Study, after: Study, damages: dict[str, Floats]) -> str:
     gone = sum(float(damages[name][list(columns)].sum()) for name, columns in chosen.items() if name in damages)
     weights = sum(row.parameters for row in rows) / sum(row.parameters for row in may)
     macs = sum(row.macs for row in rows) / sum(row.macs for row in may)
-    what = "may be digital alone" if after.parts else "are digital whatever the placement"
+    what = (
+        "may be digital alone"
+        if after.split is not None and after.split.joins
+        else "are digital whatever the placement"
+    )
     return (
         f"{counted(sum(map(len, chosen.values())), 'column')} of {counted(len(rows), 'layer')} {what}:"
         f" {share_text(weights)} of the weights and {share_text(macs)} of the MACs of the layers that may be"

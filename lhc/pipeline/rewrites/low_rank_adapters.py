@@ -15,7 +15,7 @@ from lhc.options.training import TrainingOptions
 from lhc.passes import qualified_plan
 from lhc.passes.decide.select import match_layers
 from lhc.pipeline.inputs.model_source import Opened
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.plan import Plan, Retrained
 from lhc.samples.task import Task
 from lhc.support.number_formatting import counted, share_text
@@ -23,13 +23,13 @@ from lhc.support.number_formatting import counted, share_text
 __all__ = ["adapted", "adapters_note"]
 
 
-def adapted(study: Study, analog: frozenset[str], settings: TrainingOptions, samples: Task) -> Study:
-    """The study of the network with adapters, which compute nothing yet, where they are what is trained.
+def adapted(state: StateT, analog: frozenset[str], settings: TrainingOptions, samples: Task) -> StateT:
+    """The state of the network with adapters, which compute nothing yet, where they are what is trained.
 
     Adapters that the network has already stay.
 
     Args:
-        study: the network as it was given.
+        state: the network as it was given.
         analog: the layers that may have an adapter.
         settings: rank of the adapters or their share of the weights, and which layers may have one.
 
@@ -39,52 +39,54 @@ def adapted(study: Study, analog: frozenset[str], settings: TrainingOptions, sam
     """
     rank = settings.adapter_rank
     if rank is None:
-        return study
-    found = adapters_of(study.model)
+        return state
+    found = adapters_of(state.model)
     if found:
-        ranks = {matrix.rows for adapter in found if (matrix := study.graph[adapter.up].matrix) is not None}
+        ranks = {matrix.rows for adapter in found if (matrix := state.graph[adapter.up].matrix) is not None}
         if settings.adapter_share is None and ranks != {rank}:
             has = ", ".join(map(str, sorted(ranks)))
-            raise UsageError(f"--adapters {rank}: {study.model.label} has adapters of rank {has} already")
-        return study
-    if study.opened.control:
-        held = ", ".join(map(repr, study.opened.control))
+            raise UsageError(f"--adapters {rank}: {state.model.label} has adapters of rank {has} already")
+        return state
+    if state.opened.control:
+        held = ", ".join(map(repr, state.opened.control))
         raise UsageError(
-            f"--adapters: {study.model.label} is placed in branches of If ({held}), which take no adapters"
+            f"--adapters: {state.model.label} is placed in branches of If ({held}), which take no adapters"
         )
-    names = _able(study, analog, settings, rank)
+    names = _able(state, analog, settings, rank)
     if settings.adapter_share is not None:
-        names = _affordable(study, names, rank, settings.adapter_share, samples)
-    model = with_adapters(study.model, study.graph, names, rank, settings.seed)
-    opened = Opened(model, study.opened.entry, before=study.opened, told=study.opened.told)
-    graph = opened.graph(None, study.task)
-    return replace(study, opened=opened, graph=graph, plan=_extended(study.plan, graph, model.source))
+        names = _affordable(state, names, rank, settings.adapter_share, samples)
+    model = with_adapters(state.model, state.graph, names, rank, settings.seed)
+    opened = Opened(model, state.opened.entry, before=state.opened, told=state.opened.told)
+    graph = opened.graph(None, state.task)
+    return replace(state, opened=opened, graph=graph, plan=_extended(state.plan, graph, model.source))
 
 
-def _able(study: Study, analog: frozenset[str], settings: TrainingOptions, rank: int) -> frozenset[str]:
+def _able(state: PreparedNetwork, analog: frozenset[str], settings: TrainingOptions, rank: int) -> frozenset[str]:
     """Layers that may have an adapter: those that the user names, else all that can."""
     if settings.adapt:
-        paths = {row.name: row.module or "" for row in study.plan.layers}
+        paths = {row.name: row.module or "" for row in state.plan.layers}
         return frozenset[str]().union(*(match_layers(p, sorted(analog), "--adapt", paths) for p in settings.adapt))
-    able = able_to_adapt(study.model, study.graph, analog, rank)
+    able = able_to_adapt(state.model, state.graph, analog, rank)
     if not able:
-        raise ModelError(f"{study.model.label}: no analog layer can have an adapter of rank {rank}")
+        raise ModelError(f"{state.model.label}: no analog layer can have an adapter of rank {rank}")
     return able
 
 
-def _affordable(study: Study, names: Collection[str], rank: int, share: float, samples: Task) -> frozenset[str]:
+def _affordable(
+    state: PreparedNetwork, names: Collection[str], rank: int, share: float, samples: Task
+) -> frozenset[str]:
     """Layers whose adapters pay most, together at most this share of the weights."""
-    matrices = {name: matrix for name in names if (matrix := study.graph[name].matrix) is not None}
+    matrices = {name: matrix for name in names if (matrix := state.graph[name].matrix) is not None}
     costs = {name: rank * (matrix.rows + matrix.cols) for name, matrix in matrices.items()}
-    weights = sum(row.parameters for row in study.plan.layers)
+    weights = sum(row.parameters for row in state.plan.layers)
     if min(costs.values()) > share * weights:
         raise ModelError(
-            f"{study.model.label}: the smallest adapter of rank {rank} has {share_text(min(costs.values()) / weights)}"
+            f"{state.model.label}: the smallest adapter of rank {rank} has {share_text(min(costs.values()) / weights)}"
             f" of the {weights:,} weights, more than --adapters allows; name a rank instead"
         )
-    evaluator = study.gradient_evaluator(samples)
+    evaluator = state.gradient_evaluator(samples)
     try:
-        found = fisher_sensitivity(evaluator, study.graph, sorted(costs))
+        found = fisher_sensitivity(evaluator, state.graph, sorted(costs))
     except ModelError as error:
         raise ModelError(f"--adapters: layers are chosen by gradients; name a rank instead: {error}") from error
     chosen, room = set(), share * weights
@@ -105,10 +107,10 @@ def _extended(plan: Plan, graph: LayerGraph, source: str) -> Plan:
     return plan.model_copy(update={"source": source, "layers": tuple(rows)})
 
 
-def adapters_note(study: Study, record: Retrained) -> str:
+def adapters_note(state: PreparedNetwork, record: Retrained) -> str:
     """How many adapters there are, and what they cost in weights."""
-    adapters = adapters_of(study.model)
-    rows = {row.name: row.parameters for row in study.plan.layers}
+    adapters = adapters_of(state.model)
+    rows = {row.name: row.parameters for row in state.plan.layers}
     own = sum(rows[name] for adapter in adapters for name in (adapter.down, adapter.up))
     others = sum(rows.values()) - own
     return (

@@ -9,7 +9,7 @@ from lhc.options.by_command import PlacingFirst
 from lhc.options.declaration.value_parsing import Engine
 from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.inputs.placement_source import NetworkPlacement
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import StateT
 from lhc.plan import Conformance, Plan
 from lhc.support.version import VERSION
 
@@ -24,13 +24,13 @@ class CheckEmulation:
     requires: ClassVar[frozenset[str]] = frozenset({"outcome"})
     ensures: ClassVar[frozenset[str]] = frozenset({"conformance"})
 
-    def apply(self, study: Study) -> Study:
-        """The study whose plan says how engines agree."""
-        if study.engine != "fast" or not study.plan.analog:
-            return study
-        evaluator = study.evaluator(study.splits.judged.head(SAMPLES), limited=False)
-        found = placement_conformance(evaluator, study.plan.analog)
-        return replace(study, plan=study.plan.model_copy(update={"conformance": found}))
+    def apply(self, state: StateT) -> StateT:
+        """The state whose plan says how engines agree."""
+        if state.engine != "fast" or not state.plan.analog:
+            return state
+        evaluator = state.evaluator(state.splits.judged.head(SAMPLES), limited=False)
+        found = placement_conformance(evaluator, state.plan.analog)
+        return replace(state, plan=state.plan.model_copy(update={"conformance": found}))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from lhc.errors import ModelError
 from lhc.measure import Budget
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.plan import Outcome, Plan
 from lhc.stats import CONFIDENCE, one_sided
 from lhc.stats.intervals import DIGITS
@@ -30,39 +30,39 @@ def plan_of_file(model: OnnxModel) -> Plan | None:
         return None
 
 
-def failed_test(stored: Plan | None, study: Study, budget: Budget) -> Outcome | None:
+def failed_test(stored: Plan | None, state: PreparedNetwork, budget: Budget) -> Outcome | None:
     """A test that these weights did not pass, by a budget that was no stricter; None where there was none.
 
     Args:
         stored: what a file says of its weights.
-        study: the network and the machine that are to be tested.
+        state: the network and the machine that are to be tested.
     """
-    outcome = _test_of(stored, study, budget)
+    outcome = _test_of(stored, state, budget)
     if outcome is None or outcome.within_budget:
         return None
     stricter = (
         budget.max_drop <= outcome.max_drop
         and budget.generalize >= outcome.generalized
         and (budget.share or 0) >= (outcome.yield_share or 0)
-        and study.t_s >= outcome.t_s
+        and state.t_s >= outcome.t_s
     )
     return outcome if stricter else None
 
 
-def passed_test(stored: Plan | None, study: Study, budget: Budget, analog: frozenset[str]) -> Outcome | None:
+def passed_test(stored: Plan | None, state: PreparedNetwork, budget: Budget, analog: frozenset[str]) -> Outcome | None:
     """A test that this placement of these weights passed, by a budget that was no laxer; None where there was none.
 
     Arguments as those of `failed_test`.
     """
-    outcome = _test_of(stored, study, budget)
-    if outcome is None or not outcome.within_budget or not as_tested(study, analog, stored):
+    outcome = _test_of(stored, state, budget)
+    if outcome is None or not outcome.within_budget or not as_tested(state, analog, stored):
         return None
     laxer = (
         budget.max_drop >= outcome.max_drop
         and budget.generalize <= outcome.generalized
         and (budget.share or 0) <= (outcome.yield_share or 0)
-        and study.t_s == outcome.t_s
-        and study.options.scored in (None, outcome.output)
+        and state.t_s == outcome.t_s
+        and state.options.scored in (None, outcome.output)
         and (ASSUMED if outcome.error is None else outcome.error / outcome.tests) <= _error(budget)
     )
     return outcome if laxer else None
@@ -73,22 +73,22 @@ def _error(budget: Budget) -> float:
     return one_sided(budget.confidence) * (1 + 1e-9)
 
 
-def _test_of(stored: Plan | None, study: Study, budget: Budget) -> Outcome | None:
+def _test_of(stored: Plan | None, state: PreparedNetwork, budget: Budget) -> Outcome | None:
     """The test that a file has of these weights on this machine, in the metric and unit of a budget."""
     outcome = None if stored is None else stored.outcome
     if stored is None or outcome is None:
         return None
     # By its name: plans hold what was found for a machine (ranges of ADCs, tiles of layers) in its description.
-    asked = (study.model.source, study.plan.hardware.name, study.task.metric.name, budget.drop_type)
+    asked = (state.model.source, state.plan.hardware.name, state.task.metric.name, budget.drop_type)
     found = (stored.source, stored.hardware.name, outcome.metric, outcome.drop_type)
     return outcome if found == asked else None
 
 
-def as_tested(study: Study, analog: frozenset[str], stored: Plan | None) -> bool:
+def as_tested(state: PreparedNetwork, analog: frozenset[str], stored: Plan | None) -> bool:
     """Whether a placement is the one that a file has the test of: the same layers, copies and machine."""
-    if stored is None or stored.analog != analog or stored.hardware != study.plan.hardware:
+    if stored is None or stored.analog != analog or stored.hardware != state.plan.hardware:
         return False
-    return all(stored.copies.get(name, 1) == study.plan.copies.get(name, 1) for name in analog)
+    return all(stored.copies.get(name, 1) == state.plan.copies.get(name, 1) for name in analog)
 
 
 def with_earlier(outcome: Outcome, error: float, earlier: Outcome | None) -> Outcome:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from lhc.errors import OutOfTimeError
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import SearchedNetwork
 from lhc.pipeline.steps.search import judge_of_search
 from lhc.plan_costs import plan_cost
 from lhc.support.number_formatting import counted
@@ -34,39 +34,37 @@ class FewerCopies:
     requires: ClassVar[frozenset[str]] = frozenset({"placement", "budget"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
-    def apply(self, study: Study) -> Study:
-        """The study with a bound of tiles for copies; unchanged where copies cost nothing that is wanted."""
-        assert study.searched is not None
-        plan, placement = study.plan, study.searched.result.plan.analog
-        verdict = study.searched.judge.verdicts.get(placement)
-        if study.goal.objective == "macs" or study.copies.tiles is None or verdict is None or not verdict.accepted:
-            return study
-        least = plan.tiles_of(study.graph, placement)
-        most = plan.with_copies(study.graph, study.copies.of(placement)).tiles_of(study.graph, placement)
+    def apply(self, state: SearchedNetwork) -> SearchedNetwork:
+        """The state with a bound of tiles for copies; unchanged where copies cost nothing that is wanted."""
+        plan, placement = state.plan, state.searched.result.plan.analog
+        verdict = state.searched.judge.verdicts.get(placement)
+        if state.goal.objective == "macs" or state.copies.tiles is None or verdict is None or not verdict.accepted:
+            return state
+        least = plan.tiles_of(state.graph, placement)
+        most = plan.with_copies(state.graph, state.copies.of(placement)).tiles_of(state.graph, placement)
 
         def holds(tiles: int) -> bool:
             try:
-                judged = judge_of_search(replace(study, filled=tiles)).within(placement)
+                judged = judge_of_search(replace(state, filled=tiles)).within(placement)
             except OutOfTimeError:
                 return False
-            return judged.evaluation.drop <= ROOM * study.allowed.max_drop
+            return judged.evaluation.drop <= ROOM * state.budget.max_drop
 
         filled = fewest_tiles(least, most, holds)
-        found = replace(study, filled=filled)
+        found = replace(state, filled=filled)
         return found if filled == least else found.noted(_note(found, filled - least))
 
 
-def _note(study: Study, tiles: int) -> str:
+def _note(state: SearchedNetwork, tiles: int) -> str:
     """Note on the cost of extra copies, which the search did not weigh against fewer layers."""
-    assert study.searched is not None
-    plan = study.searched.result.plan
-    filled = plan.with_copies(study.graph, study.copies.of(plan.analog))
-    costs = [plan_cost(one, study.graph) for one in (plan, filled)]
-    of = operator.attrgetter("latency_s" if study.goal.objective == "latency" else "energy_j")
+    plan = state.searched.result.plan
+    filled = plan.with_copies(state.graph, state.copies.of(plan.analog))
+    costs = [plan_cost(one, state.graph) for one in (plan, filled)]
+    of = operator.attrgetter("latency_s" if state.goal.objective == "latency" else "energy_j")
     without, with_ = map(of, costs)
     return (
         f"further copies of weights fill {counted(tiles, 'tile')} and add {100 * (with_ / without - 1):.1f} % to the"
-        f" {study.goal.objective} of this placement; fewer layers without them may take less: --copies off"
+        f" {state.goal.objective} of this placement; fewer layers without them may take less: --copies off"
     )
 
 

@@ -19,7 +19,7 @@ from lhc.passes import Copies, damage_of, fills_tiles, front, search_space
 from lhc.passes.strategies.base import most_tiles
 from lhc.pipeline.inputs.objective import search_options
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import NetworkWithFront, PreparedNetwork, StateT
 from lhc.plan import Plan
 from lhc.results import Calibration, Evaluation, Front, FrontObjective, FrontPoint
 from lhc.stats import one_sided, split_level, two_sided
@@ -45,12 +45,12 @@ class MeasureFront:
     requires: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
     ensures: ClassVar[frozenset[str]] = frozenset({"front"})
 
-    def apply(self, study: Study) -> Study:
-        """The study with its front."""
-        estimated = front(search_space(study.graph, study.plan, search_options(study)), MOST_POINTS)
-        copies = study.copies
+    def apply(self, state: PreparedNetwork) -> NetworkWithFront:
+        """The state with its front."""
+        estimated = front(search_space(state.graph, state.plan, search_options(state)), MOST_POINTS)
+        copies = state.copies
         candidates = [Candidate(p.placement, p.damage, copies.of(p.placement)) for p in estimated.points]
-        return with_front(study, candidates, self.points, self.confidence, estimated.complete)
+        return with_front(state, candidates, self.points, self.confidence, estimated.complete)
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class Candidate:
 
 
 def with_front(
-    study: Study,
+    state: PreparedNetwork,
     candidates: Sequence[Candidate],
     points: int,
     confidence: float,
     complete: bool,
     objective: FrontObjective | None = None,
-) -> Study:
-    """The study with its front by estimate, so many of its points verified.
+) -> NetworkWithFront:
+    """The state with its front by estimate, so many of its points verified.
 
     Args:
         candidates: all points by estimate.
@@ -83,8 +83,8 @@ def with_front(
         complete: whether these are all points that there are.
         objective: where it is not that of the search.
     """
-    graph, plan, goal = study.graph, study.plan, study.goal
-    verify = study.evaluator(study.splits.verify)
+    graph, plan, goal = state.graph, state.plan, state.goal
+    verify = state.evaluator(state.splits.verify)
     warn_of_doubtful_labels(verify)
     measured = _measured(candidates, verify, points, confidence)
     calibration = Calibration.of(
@@ -98,9 +98,9 @@ def with_front(
         points=tuple(_point(graph, plan, c, calibration, measured.get(n)) for n, c in enumerate(candidates)),
         complete=complete,
         calibration=calibration,
-        held_out=study.splits.held_out,
+        held_out=state.splits.held_out,
     )
-    return replace(study, front=found)
+    return state.advanced(NetworkWithFront, front=found)
 
 
 def _measured(
@@ -160,41 +160,41 @@ class MeasureTiles(MeasureFront):
 
     name: ClassVar[str] = "tiles-front"
 
-    def apply(self, study: Study) -> Study:
-        """The study with its front.
+    def apply(self, state: PreparedNetwork) -> NetworkWithFront:
+        """The state with its front.
 
         Raises:
             UsageError: the machine has too few tiles for all layers, or no copies.
         """
-        study, bound = _bounded(study)
-        candidates = _candidates(study, bound)
+        state, bound = _bounded(state)
+        candidates = _candidates(state, bound)
         complete = len(candidates) < MOST_POINTS
-        return with_front(study, candidates, self.points, self.confidence, complete, "tiles")
+        return with_front(state, candidates, self.points, self.confidence, complete, "tiles")
 
 
-def _bounded(study: Study) -> tuple[Study, int]:
-    """The study with a bound of tiles, and the bound."""
-    plan = study.plan
-    needed = plan.tiles_of(study.graph, frozenset(study.measurable))
-    bound = most_tiles(plan, study.goal.max_tiles) or MOST_TIMES * needed
+def _bounded(state: StateT) -> tuple[StateT, int]:
+    """The state with a bound of tiles, and the bound."""
+    plan = state.plan
+    needed = plan.tiles_of(state.graph, frozenset(state.measurable))
+    bound = most_tiles(plan, state.goal.max_tiles) or MOST_TIMES * needed
     if needed > bound:
         raise UsageError(f"--objective tiles has all layers analog, which takes {needed} tiles; there are {bound}")
-    study = replace(study, goal=replace(study.goal, max_tiles=bound))
-    if not (study.fills and fills_tiles(plan, study.goal)):
+    state = replace(state, goal=replace(state.goal, max_tiles=bound))
+    if not (state.fills and fills_tiles(plan, state.goal)):
         raise UsageError(
             "--objective tiles is about copies: it takes --copies auto, hardware with compensation.copies, and no bound"
             " of latency or energy"
         )
-    return study, bound
+    return state, bound
 
 
-def _candidates(study: Study, bound: int) -> list[Candidate]:
+def _candidates(state: PreparedNetwork, bound: int) -> list[Candidate]:
     """Copies for growing numbers of tiles, those with the least damage first."""
-    everything = frozenset(study.measurable)
-    needed = study.plan.tiles_of(study.graph, everything)
+    everything = frozenset(state.measurable)
+    needed = state.plan.tiles_of(state.graph, everything)
     found: dict[tuple[tuple[str, int], ...], Candidate] = {}
     for tiles in np.unique(np.linspace(needed, bound, MOST_POINTS).round().astype(int)).tolist():
-        copies = replace(study.copies, tiles=tiles).of(everything)
-        damage = damage_of(study.graph, study.plan, everything, copies)
+        copies = replace(state.copies, tiles=tiles).of(everything)
+        damage = damage_of(state.graph, state.plan, everything, copies)
         found.setdefault(tuple(copies.items()), Candidate(everything, damage, copies))
     return sorted(found.values(), key=lambda one: one.damage)

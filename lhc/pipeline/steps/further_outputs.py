@@ -12,7 +12,7 @@ from lhc.measure import Budget
 from lhc.measure.budget_test import parse_drop
 from lhc.options.by_command import Measuring
 from lhc.pipeline.inputs.objective import DEFAULT_MAX_DROP
-from lhc.pipeline.pipeline_state import FurtherOutput, Study
+from lhc.pipeline.pipeline_state import BudgetedT, FurtherOutput, PreparedNetwork
 from lhc.pipeline.steps.read import of_another_output
 from lhc.samples.metrics import Metric, get_metric
 
@@ -52,23 +52,23 @@ def _named(text: str, outputs: Sequence[str]) -> NamedOutput:
     )
 
 
-def with_further_outputs(study: Study) -> Study:
-    """The study with the outputs that are judged beside the first.
+def with_further_outputs(state: BudgetedT) -> BudgetedT:
+    """The state with the outputs that are judged beside the first.
 
     Raises:
         UsageError: a metric that takes labels, a budget that has no meaning, or one of 0.
     """
-    named = named_outputs(study.options.further, study.graph.outputs)
+    named = named_outputs(state.options.further, state.graph.outputs)
     if not named:
-        return study
-    if study.allowed.max_drop == 0:
+        return state
+    if state.budget.max_drop == 0:
         raise UsageError("--max-drop 0 cannot go with several --output: drops are compared as shares of their budgets")
-    return replace(study, further=tuple(_further(study, one) for one in named))
+    return replace(state, further=tuple(_further(state, one) for one in named))
 
 
-def _further(study: Study, one: NamedOutput) -> FurtherOutput:
-    metric = None if one.metric is None else _metric(study.options, one.metric, one.name)
-    found = of_another_output(study, one.name, metric)
+def _further(state: PreparedNetwork, one: NamedOutput) -> FurtherOutput:
+    metric = None if one.metric is None else _metric(state.options, one.metric, one.name)
+    found = of_another_output(state, one.name, metric)
     drop, percentage = parse_drop(DEFAULT_MAX_DROP if one.max_drop is None else one.max_drop)
     budget = Budget(drop, percentage=percentage)
     budget.check_unit(found.task.metric.name, found.task.metric.percent)

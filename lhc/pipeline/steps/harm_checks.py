@@ -18,7 +18,7 @@ from lhc.measure.work_context import calibration_block
 from lhc.options.shared import CopiesOptions
 from lhc.passes import ProfitableCopies
 from lhc.passes.decide.profitable_copies import halved
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.pipeline.steps.range_calibration import SUM_SAMPLES, RankingBlocks
 from lhc.pipeline.steps.read import Decide
 from lhc.plan import HarmfulCalibration
@@ -51,44 +51,44 @@ class CheckCalibration:
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"calibration"})
 
-    def apply(self, study: Study) -> Study:
-        """The study with a machine that corrects outputs only if that serves it; a plan that is followed stays."""
-        return study if study.follow is not None else with_useful_calibration(study, frozenset(study.measurable))
+    def apply(self, state: StateT) -> StateT:
+        """The network with a machine that corrects outputs only if that serves it."""
+        return with_useful_calibration(state, frozenset(state.measurable))
 
 
-def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
-    """The study without calibration if the answers of calibrated chips are clearly worse.
+def with_useful_calibration(state: StateT, analog: frozenset[str]) -> StateT:
+    """The state without calibration if the answers of calibrated chips are clearly worse.
 
     Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
     network, mean over `CHIPS` chips. With fewer than `LEAST_SAMPLES` of them nothing is compared.
     """
-    evaluators = compared_evaluators(study) if analog else ()
+    evaluators = compared_evaluators(state) if analog else ()
     if not evaluators:
-        return study
+        return state
     for one in evaluators:
         one.expect([(analog, range(CHIPS))])
     try:
         with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in evaluators)
     except OutOfTimeError:
-        return study  # what comes next keeps what there is
+        return state  # what comes next keeps what there is
     if with_it <= CALIBRATION_CHANCE * without:
-        return study
+        return state
     harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=evaluators[0].samples)
-    study.opened.warn(f"{harmful.text}. {REMEDY}")
-    return replace(study.uncalibrated, harmful=harmful)
+    state.opened.warn(f"{harmful.text}. {REMEDY}")
+    return replace(state.uncalibrated, harmful=harmful)
 
 
-def compared_evaluators(study: Study) -> tuple[PlacementEvaluator, ...]:
+def compared_evaluators(state: PreparedNetwork) -> tuple[PlacementEvaluator, ...]:
     """Evaluators of calibrated chips, and of the same chips uncalibrated; empty where nothing is compared."""
-    samples = study.calibrating if study.calibrating is not None else study.splits.calibrate
-    if study.calibration is None or samples is None:
+    samples = state.calibrating if state.calibrating is not None else state.splits.calibrate
+    if state.calibration is None or samples is None:
         return ()
-    known = samples.head(study.calibration.samples)
+    known = samples.head(state.calibration.samples)
     if len(known) < LEAST_SAMPLES:
         return ()
     half = len(known) // 2
     judge = known.take(np.arange(half, len(known))).with_metric(get_metric("nmse"))
-    evaluator = replace(study.evaluator(judge), calibration=calibration_block(known.head(half)))
+    evaluator = replace(state.evaluator(judge), calibration=calibration_block(known.head(half)))
     return evaluator, replace(evaluator, calibration=None)
 
 
@@ -109,22 +109,20 @@ class CheckCopies(CopiesOptions):
     requires: ClassVar[frozenset[str]] = frozenset({"ranges", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
-    def apply(self, study: Study) -> Study:
-        """The study whose layers have no copies that do harm; a plan that is followed stays."""
-        if study.follow is not None:
-            return study
-        study = self._accurate(study)
-        return Decide(ProfitableCopies(study.goal.objective)).apply(study) if self.copies == "auto" else study
+    def apply(self, state: StateT) -> StateT:
+        """The network whose layers have no copies that do harm."""
+        state = self._accurate(state)
+        return Decide(ProfitableCopies(state.goal.objective)).apply(state) if self.copies == "auto" else state
 
-    def _accurate(self, study: Study) -> Study:
+    def _accurate(self, state: StateT) -> StateT:
         """With no number of copies that makes products clearly worse than half, a quarter, … of them, or one do."""
-        sums, titles = study.plan.sums, study.plan.titles
-        copies = {name: k for name, k in study.plan.copies.items() if k * max(sums.get(name, (0.0,))) > 1}
-        errors = _errors(study, copies)
+        sums, titles = state.plan.sums, state.plan.titles
+        copies = {name: k for name, k in state.plan.copies.items() if k * max(sums.get(name, (0.0,))) > 1}
+        errors = _errors(state, copies)
         best = {name: min(found, key=found.__getitem__) for name, found in errors.items()}
         harm = [name for name, k in copies.items() if errors[name][k] > COPIES_CHANCE * errors[name][best[name]] > 0]
         if not harm:
-            return study
+            return state
         told = ", ".join(
             f"{titles[name]} {ratio(errors[name][copies[name]] / errors[name][best[name]])} times with {copies[name]}"
             f" against {best[name]}"
@@ -136,30 +134,30 @@ class CheckCopies(CopiesOptions):
             f" {told}{', …' if len(harm) > LISTED else ''} ({CHIPS} chips)"
         )
         if self.copies != "auto":
-            study.opened.warn(f"--copies {self.copies}: {told}; leave the option out, and such layers get fewer")
-            return study
-        return _with(study, {name: best[name] for name in harm}).noted(f"{told}; they get the fewer")
+            state.opened.warn(f"--copies {self.copies}: {told}; leave the option out, and such layers get fewer")
+            return state
+        return _with(state, {name: best[name] for name in harm}).noted(f"{told}; they get the fewer")
 
 
-def _errors(study: Study, copies: Mapping[str, int]) -> dict[str, dict[int, float]]:
+def _errors(state: PreparedNetwork, copies: Mapping[str, int]) -> dict[str, dict[int, float]]:
     """Errors of products with so many copies, half of them, …, and one: layer -> copies -> error."""
     found: dict[str, dict[int, float]] = {name: {} for name in copies}
     if not copies:
         return found
-    evaluator = RankingBlocks(study, SUM_SAMPLES).evaluator
+    evaluator = RankingBlocks(state, SUM_SAMPLES).evaluator
     for step in range(max(len(halved(count)) for count in copies.values())):
         some = {name: halved(k)[step] for name, k in copies.items() if step < len(halved(k))}
-        errors = evaluator.checked(CheckCopied(tuple(some.items()), study.t_s, CHIPS), SUM_SAMPLES)
+        errors = evaluator.checked(CheckCopied(tuple(some.items()), state.t_s, CHIPS), SUM_SAMPLES)
         for name, error in zip(some, errors.tolist(), strict=True):
             found[name][some[name]] = error
     return found
 
 
-def _with(study: Study, copies: Mapping[str, int]) -> Study:
+def _with(state: StateT, copies: Mapping[str, int]) -> StateT:
     """Layers on the same tiles have the fewest that one of them is to have."""
     shared: dict[str, int] = {}
-    for tie in study.graph.tied(study.measurable):
+    for tie in state.graph.tied(state.measurable):
         wanted = [copies[name] for name in tie if name in copies]
         if wanted:
             shared |= dict.fromkeys(tie, min(wanted))
-    return replace(study, plan=study.plan.with_copies(study.graph, shared))
+    return replace(state, plan=state.plan.with_copies(state.graph, shared))

@@ -8,7 +8,7 @@ from typing import ClassVar
 from lhc.errors import OutOfTimeError
 from lhc.measure import PlacementEvaluator
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import RecordedNetwork
 from lhc.plan import Healing
 
 __all__ = ["CompareHealing", "compared"]
@@ -27,20 +27,17 @@ class CompareHealing:
     requires: ClassVar[frozenset[str]] = frozenset({"outcome"})
     ensures: ClassVar[frozenset[str]] = frozenset({"healing"})
 
-    def apply(self, study: Study) -> Study:
-        """The study whose outcome says so; unchanged where there is no healing, or the time is over."""
-        outcome, placement = study.plan.outcome, study.plan.analog
-        if outcome is None or not placement:
-            return study
-        assert study.found is not None
-        evaluator = replace(study, further=()).judging_evaluator(study.splits.verify)  # of the first output
+    def apply(self, state: RecordedNetwork) -> RecordedNetwork:
+        """The state whose outcome says so; unchanged where there is no healing, or the time is over."""
+        placement = state.plan.analog
+        if not placement:
+            return state
+        evaluator = replace(state, further=()).judging_evaluator(state.splits.verify)  # of the first output
         try:
-            healing = compared(evaluator, placement, study.found.chips[:DRAWS], study.allowed.relative)
+            healing = compared(evaluator, placement, state.found.chips[:DRAWS], state.budget.relative)
         except OutOfTimeError:
-            return study.noted("--timeout: what copies and calibration brought was not measured")
-        return replace(
-            study, plan=study.plan.model_copy(update={"outcome": outcome.model_copy(update={"healing": healing})})
-        )
+            return state.noted("--timeout: what copies and calibration brought was not measured")
+        return state.with_outcome(healing=healing)
 
 
 def compared(

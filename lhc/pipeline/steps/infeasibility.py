@@ -16,7 +16,7 @@ from lhc.hardware.description.sections import Converter
 from lhc.measure.budget_test import PlacementJudge
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.passes import SearchOptions, damage_of, extra_copies, search_space
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, VerifiedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.rank import sensitivities
 from lhc.plan.recurrent_steps import layers_among
@@ -39,40 +39,39 @@ class Explain:
     requires: ClassVar[frozenset[str]] = frozenset({"verified"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
-    def apply(self, study: Study) -> Study:
-        """The study with the explanation, where there is something to explain and the time for it."""
-        unexplained, searched = _unexplained(study), study.searched
+    def apply(self, state: VerifiedNetwork) -> VerifiedNetwork:
+        """The state with the explanation, where there is something to explain and the time for it."""
+        unexplained, searched = _unexplained(state), state.searched
         if not unexplained:
-            return study
-        if study.further:
-            return study.noted("several outputs are judged: what stands in the way of their budgets is not explained")
-        assert searched is not None
-        verify, rank = study.judging_evaluator(study.splits.verify), study.splits.rank
-        return explained(Case(study, unexplained, searched.judge, searched.options, verify, rank))
+            return state
+        if state.further:
+            return state.noted("several outputs are judged: what stands in the way of their budgets is not explained")
+        verify, rank = state.judging_evaluator(state.splits.verify), state.splits.rank
+        infeasibility, notes = explained(Case(state, unexplained, searched.judge, searched.options, verify, rank))
+        return replace(state, infeasibility=infeasibility).noted(*notes)
 
 
-def explained(case: "Case") -> Study:
-    """The study with what stands in the way of a placement and what would help, as far as there is time."""
+def explained(case: "Case") -> tuple[Infeasibility | None, tuple[str, ...]]:
+    """Layers in the way of a placement and remedies, where there is time to measure them; and notes."""
     if case.judge.budget.share is not None:
         note = "--yield: what stands in the way is not explained; leave it out to see that for the mean"
-        return case.study.noted(note)
+        return None, (note,)
     try:
-        return replace(case.study, infeasibility=_explained(case))
+        return _explained(case), ()
     except OutOfTimeError:
-        return case.study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
+        return None, ("--timeout: what stands in the way of the budget was not measured; run again to go on",)
 
 
-def _unexplained(study: Study) -> tuple[Verified, ...]:
+def _unexplained(state: VerifiedNetwork) -> tuple[Verified, ...]:
     """The failing placement to explain, with everything else that was verified.
 
     Nothing where the search itself ended with nothing analog: then no placement was verified.
     """
-    found = study.found
-    assert found is not None
+    found = state.found
     kept = Verified(found.plan.analog, found.verdict, found.chips)
-    if not found.verdict.accepted and study.plan.layers:
+    if not found.verdict.accepted and state.plan.layers:
         return (kept, *found.failed)
-    if found.failed and found.plan.analog == study.plan.analog:
+    if found.failed and found.plan.analog == state.plan.analog:
         return (*found.failed, kept)
     return ()
 
@@ -91,7 +90,7 @@ class Case:
 
     def __init__(
         self,
-        study: Study,
+        state: PreparedNetwork,
         verified: Sequence[Verified],
         judge: PlacementJudge,
         options: SearchOptions,
@@ -106,10 +105,10 @@ class Case:
             verify: samples of the verification.
             rank: samples that say which layers do most damage, where that is not known.
         """
-        self.study, self._rank = study, rank
-        self.graph, self.plan = study.graph, study.plan
+        self.state, self._rank = state, rank
+        self.graph, self.plan = state.graph, state.plan
         self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
-        self.options, self.judge, self.verify, self.fills = options, judge, verify, study.fills
+        self.options, self.judge, self.verify, self.fills = options, judge, verify, state.fills
         self.budget = replace(self.judge.budget, confidence=self.found.confidence)
         self._chips = verified[0].chips
         self.known = {one.placement: one.verdict.evaluation for one in verified}
@@ -138,7 +137,7 @@ class Case:
         """
         plan, names = self.plan, self.order(self.analog)
         if not self.ranked:
-            found = sensitivities(self.study.gradient_evaluator(self._rank), names)
+            found = sensitivities(self.state.gradient_evaluator(self._rank), names)
             if len(found.layers) < len(names):
                 raise OutOfTimeError("--timeout: not every layer was ranked")
             plan = found.put_into(plan)

@@ -7,7 +7,7 @@ import numpy as np
 
 from lhc.errors import DataError
 from lhc.measure.scored_positions import counts_samples
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.support.number_formatting import time_text
 
 __all__ = ["mapped_outputs"]
@@ -15,7 +15,7 @@ __all__ = ["mapped_outputs"]
 log = logging.getLogger("lhc")
 
 
-def mapped_outputs(study: Study, analog: frozenset[str], at: Sequence[float]) -> dict[str, np.ndarray]:
+def mapped_outputs(state: PreparedNetwork, analog: frozenset[str], at: Sequence[float]) -> dict[str, np.ndarray]:
     """Output name -> ``(samples, ...)``, or ``(draws, samples, ...)`` with more than one draw.
 
     Args:
@@ -24,8 +24,8 @@ def mapped_outputs(study: Study, analog: frozenset[str], at: Sequence[float]) ->
     Raises:
         DataError: no output counts samples.
     """
-    draws = study.options.draws
-    evaluator = study.evaluator(study.task)
+    draws = state.options.draws
+    evaluator = state.evaluator(state.task)
     result: dict[str, np.ndarray] = {}
     for t in at:
         blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
@@ -33,7 +33,7 @@ def mapped_outputs(study: Study, analog: frozenset[str], at: Sequence[float]) ->
         for draw, where, outputs in evaluator.outputs(analog, range(draws), f"after {time_text(t)}", t):
             blocks[draw].append(outputs)
             sizes += [where.stop - where.start] if draw == 0 else []
-        for index, name in enumerate(study.graph.outputs):
+        for index, name in enumerate(state.graph.outputs):
             parts = [[outputs[index] for outputs in blocks[draw]] for draw in range(draws)]
             if not all(counts_samples(part, size) for chip in parts for part, size in zip(chip, sizes, strict=True)):
                 log.warning("output %r is left out: none of its axes is known to count samples (--sample-axis)", name)
@@ -45,7 +45,7 @@ def mapped_outputs(study: Study, analog: frozenset[str], at: Sequence[float]) ->
             result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
     if not result:
         raise DataError(
-            f"{study.model.label}: no output counts samples, so there is none to keep for all of them; say which axis"
+            f"{state.model.label}: no output counts samples, so there is none to keep for all of them; say which axis"
             " does (--sample-axis); lhc.HybridSession gives the outputs of one call as they are"
         )
     return result

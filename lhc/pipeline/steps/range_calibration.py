@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from lhc.hardware import Hardware
 from lhc.measure.preflight_checks import MeasureSums
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.runtime.onnxruntime.sessions import Array
 
 __all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated"]
@@ -23,49 +23,49 @@ class CalibrateRanges:
     requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"ranges"})
 
-    def apply(self, study: Study) -> Study:
-        """The study with ranges of all layers that may be analog, and with sums of those that have copies."""
-        return _with_sums(calibrated(study, study.measurable))
+    def apply(self, state: StateT) -> StateT:
+        """The state with ranges of all layers that may be analog, and with sums of those that have copies."""
+        return _with_sums(calibrated(state, state.measurable))
 
 
-def calibrated(study: Study, names: Sequence[str]) -> Study:
-    """The study with static input ranges, signs of inputs, and ranges of ADCs, of these layers, from ranking samples.
+def calibrated(state: StateT, names: Sequence[str]) -> StateT:
+    """The state with static input ranges, signs of inputs, and ranges of ADCs, of these layers, from ranking samples.
 
     Where the hardware has them; those that are there already stay.
     """
-    plan, machine = study.plan, study.plan.hardware
+    plan, machine = state.plan, state.plan.hardware
     inputs = [name for name in names if name not in plan.ranges] if machine.needs_calibration else []
     adcs = [name for name in names if machine.for_layer(name).adc.to_calibrate] if machine.calibrates_adcs else []
     signs = [name for name in names if machine.for_layer(name).dac.to_calibrate] if machine.needs_calibration else []
     if not inputs and not adcs and not signs:
-        return study
+        return state
     from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_ranges  # loads PyTorch
     from lhc.runtime.calibration.input_signs import calibrate_signs
 
     if inputs:
-        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
-        plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
+        blocks = RankingBlocks(state, CALIBRATION_SAMPLES)
+        plan = plan.with_ranges(calibrate_ranges(state.model, state.graph, machine, inputs, blocks))
     if signs:
-        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
-        machine = machine.with_signs(calibrate_signs(study.model, study.graph, signs, blocks))
+        blocks = RankingBlocks(state, CALIBRATION_SAMPLES)
+        machine = machine.with_signs(calibrate_signs(state.model, state.graph, signs, blocks))
         plan = plan.model_copy(update={"hardware": machine})
     if adcs:
-        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
-        bounds, columns = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
+        blocks = RankingBlocks(state, CALIBRATION_SAMPLES)
+        bounds, columns = calibrate_adcs(state.model, state.graph, machine, adcs, blocks, plan.ranges)
         plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds, columns)})
-    return replace(study, plan=plan)
+    return replace(state, plan=plan)
 
 
-def _with_sums(study: Study) -> Study:
-    """The study with how great sums are of the layers with copies whose saturating vectors are read again."""
-    plan, machine = study.plan, study.plan.hardware
-    names = [one for one in study.measurable if one in plan.copies and one not in plan.sums]
+def _with_sums(state: StateT) -> StateT:
+    """The state with how great sums are of the layers with copies whose saturating vectors are read again."""
+    plan, machine = state.plan, state.plan.hardware
+    names = [one for one in state.measurable if one in plan.copies and one not in plan.sums]
     names = [name for name in names if _reads_again(machine, name)]
     if not names:
-        return study
-    found = RankingBlocks(study, SUM_SAMPLES).evaluator.checked(MeasureSums(tuple(names), study.t_s), SUM_SAMPLES)
+        return state
+    found = RankingBlocks(state, SUM_SAMPLES).evaluator.checked(MeasureSums(tuple(names), state.t_s), SUM_SAMPLES)
     sums = {name: tuple(row) for name, row in zip(names, found.tolist(), strict=True)}
-    return replace(study, plan=plan.with_sums(sums))
+    return replace(state, plan=plan.with_sums(sums))
 
 
 def _reads_again(machine: Hardware, name: str) -> bool:
@@ -76,9 +76,9 @@ def _reads_again(machine: Hardware, name: str) -> bool:
 class RankingBlocks:
     """The first ranking samples, and how many each block has; they are read anew whenever they are gone through."""
 
-    def __init__(self, study: Study, count: int) -> None:
-        samples = study.splits.rank.head(count)
-        self.evaluator = replace(study.uncalibrated, fills=False).evaluator(samples)  # no chip is programmed
+    def __init__(self, state: PreparedNetwork, count: int) -> None:
+        samples = state.splits.rank.head(count)
+        self.evaluator = replace(state.uncalibrated, fills=False).evaluator(samples)  # no chip is programmed
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
         return ((self.evaluator.context.taken(where), feeds) for where, feeds in self.evaluator.blocks())

@@ -22,7 +22,7 @@ from lhc.passes import Strategy, anything_pays
 from lhc.passes.decide.copies import Copies
 from lhc.passes.strategies.fixed_rules import AllDigital
 from lhc.pipeline.inputs.objective import search_options
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import BudgetedT, PreparedNetwork, RankedNetwork, StateT
 from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import SensitivityTable
@@ -33,6 +33,7 @@ __all__ = [
     "CHECKED",
     "MeasureLayers",
     "Rank",
+    "RankAll",
     "agreement",
     "copies_alone",
     "measures_all",
@@ -55,31 +56,48 @@ class Rank:
 
     Attributes:
         strategy: that is going to search.
-        always: also where nothing pays; running out of time is an error then.
     """
 
     method: RankingMethod
     strategy: type[Strategy]
-    always: bool = False
     name: ClassVar[str] = "rank"
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
 
-    def apply(self, study: Study) -> Study:
-        """The study with sensitivities; those of a plan that is followed; none where nothing pays."""
-        if study.follow is not None:
-            known = {row.name: row.sensitivity for row in study.follow.layers if row.sensitivity is not None}
-            copied = {row.name: row.with_copies for row in study.follow.layers if row.with_copies is not None}
-            return replace(study, plan=study.plan.with_sensitivities(known, study.follow.agreement, copied))
-        if self.always:
-            return ranked(study, self.method) if study.plan.eligible else study
-        needed = "sensitivities" in self.strategy.requires or (study.spends_tiles and self.strategy is not AllDigital)
-        if not (needed and anything_pays(study.graph, study.plan, search_options(study))):
-            return study
+    def apply(self, state: BudgetedT) -> BudgetedT:
+        """The network with sensitivities; those of a plan that is followed; none where nothing pays."""
+        if state.follow is not None:
+            known = {row.name: row.sensitivity for row in state.follow.layers if row.sensitivity is not None}
+            copied = {row.name: row.with_copies for row in state.follow.layers if row.with_copies is not None}
+            return replace(state, plan=state.plan.with_sensitivities(known, state.follow.agreement, copied))
+        needed = "sensitivities" in self.strategy.requires or (state.spends_tiles and self.strategy is not AllDigital)
+        if not (needed and anything_pays(state.graph, state.plan, search_options(state))):
+            return state
         try:
-            return ranked(study, self.method)
+            table = ranked(state, self.method)
         except OutOfTimeError as error:
-            return replace(study, late=True).noted(str(error))
+            return replace(state, late=True).noted(str(error))
+        return replace(state, plan=table.put_into(state.plan), ranking=table)
+
+
+@dataclass(frozen=True)
+class RankAll:
+    """Find the sensitivity of every layer that may be analog, also where nothing pays."""
+
+    method: RankingMethod
+    name: ClassVar[str] = "rank"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
+
+    def apply(self, state: StateT) -> StateT:
+        """The network with sensitivities.
+
+        Raises:
+            OutOfTimeError: the time was over before that.
+        """
+        if not state.plan.eligible:
+            return state
+        return replace(state, plan=ranked(state, self.method).put_into(state.plan))
 
 
 @dataclass(frozen=True)
@@ -91,46 +109,46 @@ class MeasureLayers:
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
 
-    def apply(self, study: Study) -> Study:
-        """The study with the table."""
+    def apply(self, state: PreparedNetwork) -> RankedNetwork:
+        """The network with the table."""
         asked = self.options
-        task = study.splits.judged if asked.metric is not None else study.ranking_task()
-        evaluator, names = study.evaluator(task), study.measurable
+        task = state.splits.judged if asked.metric is not None else state.ranking_task()
+        evaluator, names = state.evaluator(task), state.measurable
         table = sensitivities(evaluator, names, asked.method, asked.confidence, asked.half_width)
-        table = replace(table, calibrated=study.calibrated_on, documents=task.document_count)
-        table = replace(table, engine=study.engine, engine_reason=study.engine_reason)
-        return replace(study, ranking=replace(table, titles=folded_titles(study.plan)))
+        table = replace(table, calibrated=state.calibrated_on, documents=task.document_count)
+        table = replace(table, engine=state.engine, engine_reason=state.engine_reason)
+        return state.advanced(RankedNetwork, ranking=replace(table, titles=folded_titles(state.plan)))
 
 
-def ranked(study: Study, method: RankingMethod) -> Study:
-    """The study with the sensitivities of all layers that may be analog, measured on the samples that rank.
+def ranked(state: PreparedNetwork, method: RankingMethod) -> SensitivityTable:
+    """Sensitivities of all layers that may be analog, on the samples that rank.
 
     Args:
-        study: what is placed; its answers to these samples tell in which metric.
+        state: what is placed; its answers to these samples tell in which metric.
 
     Raises:
         OutOfTimeError: the time was over before that.
     """
-    samples = study.splits.rank
-    if study.further:
-        table = _of_outputs(study, method)
+    samples = state.splits.rank
+    if state.further:
+        table = _of_outputs(state, method)
     else:
-        metric = study.told_ranking_metric(samples, study.task.metric)
-        table = sensitivities(study.evaluator(samples.with_metric(metric)), study.measurable, method)
-    if len(table.layers) < len(study.measurable):
-        done = f"{study.layers_in(table.layers)} of {study.layers_in(study.measurable)}"
+        metric = state.told_ranking_metric(samples, state.task.metric)
+        table = sensitivities(state.evaluator(samples.with_metric(metric)), state.measurable, method)
+    if len(table.layers) < len(state.measurable):
+        done = f"{state.layers_in(table.layers)} of {state.layers_in(state.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
-    return replace(study, plan=table.put_into(study.plan), ranking=table)
+    return table
 
 
-def _of_outputs(study: Study, method: RankingMethod) -> SensitivityTable:
+def _of_outputs(state: PreparedNetwork, method: RankingMethod) -> SensitivityTable:
     """The sensitivities by all judged outputs: the sum of their errors, each as a share of its output's energy."""
-    samples = study.splits.rank.with_metric(get_metric("nmse"))
-    tasks = [replace(one.task_of(samples), metric=samples.metric, class_axis=None) for one in study.further]
-    others = (study.of_output(one).evaluator(task) for one, task in zip(study.further, tasks, strict=True))
-    tables = [sensitivities(evaluator, study.measurable, method) for evaluator in (study.evaluator(samples), *others)]
-    which = ", ".join(map(repr, study.judged_outputs))
-    study.opened.warn(f"layers are ranked by the sum of the nmse of {which}, since several outputs are judged")
+    samples = state.splits.rank.with_metric(get_metric("nmse"))
+    tasks = [replace(one.task_of(samples), metric=samples.metric, class_axis=None) for one in state.further]
+    others = (state.of_output(one).evaluator(task) for one, task in zip(state.further, tasks, strict=True))
+    tables = [sensitivities(evaluator, state.measurable, method) for evaluator in (state.evaluator(samples), *others)]
+    which = ", ".join(map(repr, state.judged_outputs))
+    state.opened.warn(f"layers are ranked by the sum of the nmse of {which}, since several outputs are judged")
     return joint_table(tables)
 
 

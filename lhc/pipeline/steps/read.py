@@ -20,7 +20,7 @@ from lhc.pipeline.inputs.model_source import Opened, opened_of
 from lhc.pipeline.inputs.sample_axis_detection import with_output_axes
 from lhc.pipeline.inputs.scored_output import probabilities_of_answers
 from lhc.pipeline.measurement_warnings import beyond_memory, on_engine
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.pipeline.steps.range_calibration import calibrated
 from lhc.plan import Outcome, Plan
 from lhc.runtime import parity_tolerance
@@ -64,7 +64,7 @@ _EXAMPLES = 8
 
 @dataclass(frozen=True)
 class Decide:
-    """A pass as a step: it decides about the plan of a study."""
+    """A pass as a step: it decides about the plan of a state."""
 
     decides: Pass
 
@@ -83,12 +83,12 @@ class Decide:
         """Facts that the pass ensures."""
         return self.decides.ensures
 
-    def apply(self, study: Study) -> Study:
-        """The study with the pass's decisions and notes."""
-        found = self.decides.run(study.graph, study.plan)
-        if found.plan == study.plan and not found.notes:
-            return study
-        return replace(study, plan=found.plan, notes=(*study.notes, *found.notes))
+    def apply(self, state: StateT) -> StateT:
+        """The state with the pass's decisions and notes."""
+        found = self.decides.run(state.graph, state.plan)
+        if found.plan == state.plan and not found.notes:
+            return state
+        return replace(state, plan=found.plan, notes=(*state.notes, *found.notes))
 
 
 @dataclass(frozen=True)
@@ -99,20 +99,20 @@ class CheckJudged:
     requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
-    def apply(self, study: Study) -> Study:
-        """The study without the layers that nothing judges."""
-        outputs = study.judged_outputs
-        after = Decide(LeaveUnjudged(outputs)).apply(study)
+    def apply(self, state: StateT) -> StateT:
+        """The state without the layers that nothing judges."""
+        outputs = state.judged_outputs
+        after = Decide(LeaveUnjudged(outputs)).apply(state)
         which = " and ".join(map(repr, outputs))
         does = f"output {which} does" if len(outputs) == 1 else f"outputs {which} do"
         left = [row.name for row in after.plan.layers if row.reason == "not-judged"]
         if left:
-            many = counted(study.layers_in(left), "layer stays", "layers stay")
-            study.opened.warn(f"{many} digital, since {does} not depend on {'it' if len(left) == 1 else 'them'}")
-        fixed = after.plan.analog - judged_layers(study.graph, outputs)
+            many = counted(state.layers_in(left), "layer stays", "layers stay")
+            state.opened.warn(f"{many} digital, since {does} not depend on {'it' if len(left) == 1 else 'them'}")
+        fixed = after.plan.analog - judged_layers(state.graph, outputs)
         if fixed:
-            many = counted(study.layers_in(fixed), "layer is", "layers are")
-            study.opened.warn(f"{many} analog as you say, and nothing judges what that loses: {does} not depend on it")
+            many = counted(state.layers_in(fixed), "layer is", "layers are")
+            state.opened.warn(f"{many} analog as you say, and nothing judges what that loses: {does} not depend on it")
         return after
 
 
@@ -124,18 +124,18 @@ class CheckParity:
     requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"parity"})
 
-    def apply(self, study: Study) -> Study:
-        """The study without the layers whose errors are too large."""
-        if not study.measurable:
-            return study
-        study.options.progress(CHECKING, 0, 1)
-        count = parity_samples(study.graph)
-        errors = tile_errors(study.evaluator(study.task.head(count)), study.measurable, count)
-        types = {name: weight.dtype for name in errors if (weight := study.graph[name].weight) is not None}
+    def apply(self, state: StateT) -> StateT:
+        """The state without the layers whose errors are too large."""
+        if not state.measurable:
+            return state
+        state.options.progress(CHECKING, 0, 1)
+        count = parity_samples(state.graph)
+        errors = tile_errors(state.evaluator(state.task.head(count)), state.measurable, count)
+        types = {name: weight.dtype for name in errors if (weight := state.graph[name].weight) is not None}
         for dtype in dict.fromkeys(types.values()):
             own = {name: error for name, error in errors.items() if types[name] == dtype}
-            study = Decide(ParityGate(own, parity_tolerance(dtype))).apply(study)
-        return study
+            state = Decide(ParityGate(own, parity_tolerance(dtype))).apply(state)
+        return state
 
 
 def read(
@@ -148,7 +148,7 @@ def read(
     ranks: bool = False,
     least_draws: int = 2,
     machine: Hardware | None = None,
-) -> Study:
+) -> PreparedNetwork:
     """Read and check everything: what every pipeline begins with.
 
     Args:
@@ -191,32 +191,32 @@ def read(
     options = replace(options, engine=engine)
     warn_of_defaults(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
-    begun = Study(options, running, opened, graph, plan, task, float(t_s), engine_reason=reason)
-    study = _with_class_axis(begun)
+    begun = PreparedNetwork(options, running, opened, graph, plan, task, float(t_s), engine_reason=reason)
+    state = _with_class_axis(begun)
     if not ranks:
-        _check_score(study)
+        _check_score(state)
     if ranks or task.targets is not None or task.metric.chosen:
-        return study
-    return _with_metric(study)
+        return state
+    return _with_metric(state)
 
 
-def _check_score(study: Study) -> None:
+def _check_score(state: PreparedNetwork) -> None:
     """Refuse, before anything is measured, what a function or an error number by number cannot score.
 
     Says so where a function compares numbers of other shapes. Whole numbers may be classes, which have other shapes.
     """
-    metric = study.task.metric
-    targets = None if metric.needs_targets is False else study.task.targets
+    metric = state.task.metric
+    targets = None if metric.needs_targets is False else state.task.targets
     own = metric.name not in METRICS
     if not own and (targets is None or metric.name not in ("mse", "psnr")):
         return
-    evaluator = _looking(study)
+    evaluator = _looking(state)
     output = evaluator.example_output
-    shape = (len(study.task), *output.shape[1:])
+    shape = (len(state.task), *output.shape[1:])
     if own:
         _ = evaluator.scores_sets
         if targets is not None and targets.dtype.kind == "f" and repeat_each_other(shape, targets.shape):
-            study.opened.warn(
+            state.opened.warn(
                 f"{metric.name} is given outputs of shape {shape} and labels of shape {targets.shape}: NumPy repeats"
                 " one over the other where they are compared; is that meant?"
             )
@@ -254,33 +254,33 @@ def _chosen_engine(
     return choice.name, choice.why
 
 
-def _with_class_axis(study: Study) -> Study:
-    """The study with the axis of the classes, where the user, the targets or the values say which it is.
+def _with_class_axis(state: StateT) -> StateT:
+    """The state with the axis of the classes, where the user, the targets or the values say which it is.
 
     Raises:
         DataError: the labels are no classes of the output; nothing is measured before that is known.
     """
     asked, axes, metric, targets = (
-        study.options.class_axis,
-        _declared_axes(study),
-        study.task.metric,
-        study.task.targets,
+        state.options.class_axis,
+        _declared_axes(state),
+        state.task.metric,
+        state.task.targets,
     )
     needed = bool(metric.classes and metric.needs_targets)
     may_have_axes = targets is not None and (needed or targets.ndim > 1)
     if metric.classes is False or (asked is None and axes == 2 and not may_have_axes):  # nowhere else to be
-        return study
-    evaluator = _looking(study)
+        return state
+    evaluator = _looking(state)
     output = evaluator.example_output
     if targets is not None and metric.classes:
-        study = replace(study, task=study.task.with_targets(with_positions(targets, output)))
-    targets = study.task.targets
+        state = replace(state, task=state.task.with_targets(with_positions(targets, output)))
+    targets = state.task.targets
     labels = targets if needed else None
     if labels is not None and are_answers(output, labels):
-        return study
+        return state
     if metric.classes and metric.chosen and output.ndim < 2 and not are_answers(output, targets):
         check_classes(metric.name, output)
-    found = replace(study, task=study.task.with_class_axis(_class_axis(study, output, evaluator.output_name)))
+    found = replace(state, task=state.task.with_class_axis(_class_axis(state, output, evaluator.output_name)))
     if labels is not None:
         last = classes_last(output, found.task.class_axis)
         check_classes(metric.name, last)
@@ -288,15 +288,15 @@ def _with_class_axis(study: Study) -> Study:
     return found
 
 
-def _looking(study: Study) -> PlacementEvaluator:
+def _looking(state: PreparedNetwork) -> PlacementEvaluator:
     """To look at a few answers, before it is known what calibrates."""
-    return study.uncalibrated.evaluator(study.task.head(_EXAMPLES))
+    return state.uncalibrated.evaluator(state.task.head(_EXAMPLES))
 
 
-def _class_axis(study: Study, output: Array, name: str) -> int | None:
+def _class_axis(state: PreparedNetwork, output: Array, name: str) -> int | None:
     """The axis of the classes of an example of the output; None where nothing says which it is."""
-    asked, metric, targets = study.options.class_axis, study.task.metric, study.task.targets
-    samples = study.task.layout.of_output(name)
+    asked, metric, targets = state.options.class_axis, state.task.metric, state.task.targets
+    samples = state.task.layout.of_output(name)
     if asked is not None and samples != 0:
         axes = output.ndim - (samples == CALL)  # that the network gives it
         counted = asked + axes if asked < 0 else asked
@@ -316,34 +316,34 @@ def _class_axis(study: Study, output: Array, name: str) -> int | None:
         why = "values are probabilities along it" if targets is None else "the labels have the other axes"
         given = "with that axis last" if metric.classes else "as they are"
         own = "" if metric.name in METRICS else f"; {metric.name} is given outputs {given}"
-        study.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis){own}")
+        state.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis){own}")
     return axis
 
 
-def of_another_output(study: Study, name: str, metric: Metric | None) -> Study:
-    """The study of another output, judged against the digital network.
+def of_another_output(state: StateT, name: str, metric: Metric | None) -> StateT:
+    """The state of another output, judged against the digital network.
 
     Args:
         metric: by default what its values show.
     """
-    options = replace(study.options, output=(name,), class_axis=None)
+    options = replace(state.options, output=(name,), class_axis=None)
     judge = metric or replace(METRICS["agreement"], chosen=False)
-    task = replace(study.task, targets=None, metric=judge, class_axis=None, finite=True)
-    found = _with_class_axis(replace(study, options=options, task=task))
+    task = replace(state.task, targets=None, metric=judge, class_axis=None, finite=True)
+    found = _with_class_axis(replace(state, options=options, task=task))
     return found if metric is not None else _with_metric(found)
 
 
-def _declared_axes(study: Study) -> int | None:
+def _declared_axes(state: PreparedNetwork) -> int | None:
     """Axes of the scored output as the model declares them."""
-    name = study.options.scored or study.graph.outputs[0]
-    info = next(info for info in tensor_infos(study.model, outputs=True) if info.name == name)
+    name = state.options.scored or state.graph.outputs[0]
+    info = next(info for info in tensor_infos(state.model, outputs=True) if info.name == name)
     return len(info.shape) or None
 
 
-def _with_metric(study: Study) -> Study:
-    """The study with the metric that its outputs allow: it has no targets, and nobody chose one."""
-    evaluator = _looking(study)
-    named = study.options.class_axis is not None
+def _with_metric(state: StateT) -> StateT:
+    """The state with the metric that its outputs allow: it has no targets, and nobody chose one."""
+    evaluator = _looking(state)
+    named = state.options.class_axis is not None
     metric, why = metric_without_targets(evaluator.example_output, evaluator.output_name, named)
     if metric.name == "nmse":
         log.warning(
@@ -351,7 +351,7 @@ def _with_metric(study: Study) -> Study:
             " hundredth of it); for scores of classes choose --metric agreement or kl, else --metric nmse",
             why,
         )
-    return replace(study, task=study.task.with_metric(metric), metric_note=f"{metric.name}: {why}")
+    return replace(state, task=state.task.with_metric(metric), metric_note=f"{metric.name}: {why}")
 
 
 def read_placed(
@@ -362,7 +362,7 @@ def read_placed(
     opened: Opened | None = None,
     task: Task | None = None,
     least_draws: int = 1,
-) -> tuple[Study, frozenset[str], list[float]]:
+) -> tuple[PreparedNetwork, frozenset[str], list[float]]:
     """Read and check everything for running a placement: also its analog layers, and the times.
 
     Args:
@@ -380,23 +380,23 @@ def read_placed(
     at = [machine.t_inference_s] if times is None else [float(t) for t in times]
     for t in at:
         machine.check_time(t)
-    study = read(options, running, at[0], opened=opened, task=task, least_draws=least_draws, machine=machine)
+    state = read(options, running, at[0], opened=opened, task=task, least_draws=least_draws, machine=machine)
     if outcome is not None and options.metric is None:
-        _check_metric(study, outcome)
-    study = Decide(Qualify()).apply(study)
-    analog = analog_of(options, stored, study.plan, study.model.label)
-    study = _with_copies(study, None if options.names_layers else stored)
+        _check_metric(state, outcome)
+    state = Decide(Qualify()).apply(state)
+    analog = analog_of(options, stored, state.plan, state.model.label)
+    state = _with_copies(state, None if options.names_layers else stored)
     if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
-        return replace(study, plan=study.plan.with_ranges(stored.ranges)), analog, at
-    return calibrated(study, sorted(analog)), analog, at
+        return replace(state, plan=state.plan.with_ranges(stored.ranges)), analog, at
+    return calibrated(state, sorted(analog)), analog, at
 
 
-def _with_copies(study: Study, stored: Plan | None) -> Study:
-    """The study with the copies of a placement; those of a plan for this machine, else what fits in tiles anyway."""
-    if stored is None or stored.hardware != study.plan.hardware:
-        return Decide(ChooseCopies()).apply(study)
-    known = {layer.name: layer.copies for layer in stored.layers if layer.name in study.measurable}
-    return replace(study, plan=study.plan.with_copies(study.graph, known))
+def _with_copies(state: StateT, stored: Plan | None) -> StateT:
+    """The state with the copies of a placement; those of a plan for this machine, else what fits in tiles anyway."""
+    if stored is None or stored.hardware != state.plan.hardware:
+        return Decide(ChooseCopies()).apply(state)
+    known = {layer.name: layer.copies for layer in stored.layers if layer.name in state.measurable}
+    return replace(state, plan=state.plan.with_copies(state.graph, known))
 
 
 def stored_plan(options: GivenPlacement, opened: Opened) -> Plan | None:
@@ -452,11 +452,11 @@ def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
     return options
 
 
-def _check_metric(study: Study, outcome: Outcome) -> None:
+def _check_metric(state: PreparedNetwork, outcome: Outcome) -> None:
     """Refuse to judge by another metric than the placement was judged by, when nobody chose one."""
-    chosen = study.task.metric.chosen and study.metric_note is None
-    if not chosen and study.task.metric.name != outcome.metric:
+    chosen = state.task.metric.chosen and state.metric_note is None
+    if not chosen and state.task.metric.name != outcome.metric:
         raise UsageError(
-            f"{study.model.label}: its placement was judged by {outcome.metric!r}, which lhc does not import because a"
+            f"{state.model.label}: its placement was judged by {outcome.metric!r}, which lhc does not import because a"
             f" file names it; give --metric {outcome.metric}, or another one"
         )

@@ -1,6 +1,6 @@
 """Search placements worth testing, on the samples that rank."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
@@ -9,7 +9,7 @@ from lhc.measure import PlacementJudge, steadied
 from lhc.passes import STRATEGIES, Objective, PassResult, SearchOptions, Strategy, objective_value
 from lhc.pipeline.inputs.objective import search_options
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_few_samples
-from lhc.pipeline.pipeline_state import KEPT, Searched, Study
+from lhc.pipeline.pipeline_state import KEPT, BudgetedNetwork, BudgetedT, SearchedNetwork, SearchResult
 from lhc.plan import Decision, Plan
 
 __all__ = ["CheckBudget", "Search", "judge_of_search", "search"]
@@ -28,25 +28,26 @@ class Search:
         """With that of the strategy."""
         return f"search:{self.strategy.name}"
 
-    def apply(self, study: Study) -> Study:
-        """The study with what the search found."""
-        strategy = STRATEGIES["all-digital"] if study.late else self.strategy
-        curved = study.splits.rank if "curvatures" in strategy.requires and study.follow is None else None
-        options = search_options(study, curved)
-        return replace(study, searched=search(study.graph, study.plan, strategy, judge_of_search(study), options))
+    def apply(self, state: BudgetedNetwork) -> SearchedNetwork:
+        """The network with the placements that the search found."""
+        strategy = STRATEGIES["all-digital"] if state.late else self.strategy
+        curved = state.splits.rank if "curvatures" in strategy.requires and state.follow is None else None
+        options = search_options(state, curved)
+        found = search(state.graph, state.plan, strategy, judge_of_search(state), options)
+        return state.advanced(SearchedNetwork, searched=found)
 
 
-def judge_of_search(study: Study) -> PlacementJudge:
+def judge_of_search(state: BudgetedNetwork) -> PlacementJudge:
     """Judges by the samples that rank, and chips of the search.
 
     What a retrained network loses without any analog layer is the same for all placements, and differs by more than a
     budget from one thousand samples to another. It is taken from all samples, unless the budget is to hold for others
     too: on these samples it is no matter of chance.
     """
-    evaluator = study.judging_evaluator(study.splits.rank)
-    if not study.allowed.generalize:
-        evaluator = steadied(evaluator, study.judging_evaluator(study.splits.verify))
-    return PlacementJudge(evaluator, study.allowed, "searching:", layers_in=study.layers_in)
+    evaluator = state.judging_evaluator(state.splits.rank)
+    if not state.budget.generalize:
+        evaluator = steadied(evaluator, state.judging_evaluator(state.splits.verify))
+    return PlacementJudge(evaluator, state.budget, "searching:", layers_in=state.layers_in)
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,19 @@ class CheckBudget:
     requires: ClassVar[frozenset[str]] = frozenset({"samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"budget"})
 
-    def apply(self, study: Study) -> Study:
-        """The same study."""
-        verify = study.judging_evaluator(study.splits.verify, limited=False)
-        study.allowed.check(verify)
-        if study.original is None:
+    def apply(self, state: BudgetedT) -> BudgetedT:
+        """The same network."""
+        verify = state.judging_evaluator(state.splits.verify, limited=False)
+        state.budget.check(verify)
+        if state.original is None:
             warn_of_doubtful_labels(verify)
-            warn_of_few_samples(verify, study.allowed)
-        return study
+            warn_of_few_samples(verify, state.budget)
+        return state
 
 
 def search(
     graph: LayerGraph, plan: Plan, strategy: type[Strategy], judge: PlacementJudge, options: SearchOptions
-) -> Searched:
+) -> SearchResult:
     """Search placements; when the time is over, the best that was accepted by then.
 
     Args:
@@ -80,7 +81,7 @@ def search(
         found = strategy(judge, options).run(graph, plan)
     except OutOfTimeError:
         found = _best_so_far(judge, graph, plan, options.goal.objective)
-    return Searched(found, strategy, judge, options)
+    return SearchResult(found, strategy, judge, options)
 
 
 def _best_so_far(judge: PlacementJudge, graph: LayerGraph, plan: Plan, objective: Objective) -> PassResult:

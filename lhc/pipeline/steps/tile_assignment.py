@@ -10,7 +10,7 @@ from typing import ClassVar
 from lhc.errors import ModelError, OutOfTimeError
 from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
 from lhc.passes.decide.tile_assignment import on_own_tiles
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import StateT
 
 __all__ = ["ArrangeTiles"]
 
@@ -23,19 +23,19 @@ class ArrangeTiles:
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
-    def apply(self, study: Study) -> Study:
-        """The study with a machine that says so; as it is where tiles are alike or were arranged before."""
-        machine = study.plan.hardware
-        if machine.arranged_by != "file" or study.follow is not None or not machine.faults.remap:
-            return study
-        samples = study.splits.rank
-        metric = study.ranking_metric(samples, study.task.metric)
-        alike = study.plan.model_copy(update={"hardware": machine.with_tiles_alike})
-        evaluator = replace(study, plan=alike).evaluator(samples.with_metric(metric))
+    def apply(self, state: StateT) -> StateT:
+        """The state with a machine that says so; as it is where tiles are alike or were arranged before."""
+        machine = state.plan.hardware
+        if machine.arranged_by != "file" or not machine.faults.remap:
+            return state
+        samples = state.splits.rank
+        metric = state.ranking_metric(samples, state.task.metric)
+        alike = state.plan.model_copy(update={"hardware": machine.with_tiles_alike})
+        evaluator = replace(state, plan=alike).evaluator(samples.with_metric(metric))
         try:
-            found = fisher_sensitivity(evaluator, study.graph, study.measurable)
+            found = fisher_sensitivity(evaluator, state.graph, state.measurable)
         except (ModelError, OutOfTimeError) as error:
-            return study.noted(f"tiles are given to layers in the order of the file: gradients are missing ({error})")
+            return state.noted(f"tiles are given to layers in the order of the file: gradients are missing ({error})")
         damages = {name: one.by_weights or 0.0 for name, one in found.table.layers.items()}
-        arranged = on_own_tiles(study.graph, machine, damages)
-        return replace(study, plan=study.plan.model_copy(update={"hardware": arranged}))
+        arranged = on_own_tiles(state.graph, machine, damages)
+        return replace(state, plan=state.plan.model_copy(update={"hardware": arranged}))

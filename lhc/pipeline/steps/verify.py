@@ -12,7 +12,7 @@ from lhc.measure.budget_test import sequential_test
 from lhc.passes import NOT_MET, damage_of, groups_of, kept_limits, objective_value, search_space
 from lhc.passes.search.result import too_costly
 from lhc.pipeline.measurement_warnings import warn_of_other_samples, warn_of_wrong_direction
-from lhc.pipeline.pipeline_state import KEPT, Searched, Study, Verification
+from lhc.pipeline.pipeline_state import KEPT, SearchedNetwork, SearchResult, Verification, VerifiedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Path, Verified, fixed_sequence_test
 from lhc.plan import Decision, LayerPlan, Plan
 from lhc.plan.recurrent_steps import layers_among
@@ -55,36 +55,34 @@ class Verify:
     requires: ClassVar[frozenset[str]] = frozenset({"placement", "budget"})
     ensures: ClassVar[frozenset[str]] = frozenset({"verified"})
 
-    def apply(self, study: Study) -> Study:
-        """The study with the placement that is kept."""
-        assert study.searched is not None
-        budget = study.allowed
+    def apply(self, state: SearchedNetwork) -> VerifiedNetwork:
+        """The network with the placement that is kept."""
+        budget = state.budget
         if self.share < 1:
             budget = replace(budget, confidence=two_sided(self.share * one_sided(budget.confidence)))
         verifier = Verifier(
-            study.judging_evaluator(study.splits.verify),
-            study.judging_evaluator(study.splits.verify, limited=False),
+            state.judging_evaluator(state.splits.verify),
+            state.judging_evaluator(state.splits.verify, limited=False),
             budget,
             self.most,
-            study.follow is not None,
-            study.layers_in,
+            state.follow is not None,
+            state.layers_in,
         )
-        found = verified(study.graph, study.plan, study.searched, verifier, base_drop(study))
+        found = verified(state.graph, state.plan, state.searched, verifier, base_drop(state))
         warn_of_other_samples(found.verdict, budget)
-        if study.original is None:  # training may improve a network by far
+        if state.original is None:  # training may improve a network by far
             warn_of_wrong_direction(found.verdict, budget)
-        final = found.plan.with_copies(study.graph, study.copies.of(found.plan.analog))
-        study = study.noted(SEVERAL) if study.further else study
-        return replace(study, found=replace(found, plan=final)).noted(*found.notes)
+        final = found.plan.with_copies(state.graph, state.copies.of(found.plan.analog))
+        notes = (SEVERAL, *found.notes) if state.further else found.notes
+        return state.advanced(VerifiedNetwork, found=replace(found, plan=final)).noted(*notes)
 
 
-def base_drop(study: Study) -> float:
+def base_drop(state: SearchedNetwork) -> float:
     """Drop of a retrained network without the free layers; 0 where there is no time to look."""
-    assert study.searched is not None
-    if study.original is None:
+    if state.original is None:
         return 0.0
     try:
-        return study.searched.judge.within(study.plan.analog).evaluation.drop
+        return state.searched.judge.within(state.plan.analog).evaluation.drop
     except OutOfTimeError:
         return 0.0
 
@@ -128,7 +126,9 @@ def verifying_chips(number: int, most: int, again: bool = False) -> range:
     return range(first, first + most)
 
 
-def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifier, base: float = 0.0) -> Verification:
+def verified(
+    graph: LayerGraph, plan: Plan, searched: SearchResult, verifier: Verifier, base: float = 0.0
+) -> Verification:
     """Test what a search found.
 
     Args:
@@ -158,7 +158,7 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
     return Verification(final, kept.verdict, notes, dict(judge.verdicts), failed, (*others, kept), kept.chips)
 
 
-def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0) -> Path:
+def path_of(graph: LayerGraph, plan: Plan, searched: SearchResult, base: float = 0.0) -> Path:
     """Path of tests from a search: safer placements, the chosen one, and bolder ones.
 
     A rule is tested as it is, and nothing beside it.
@@ -192,7 +192,7 @@ def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0
     return Path(ground, steps, damages, judged, base, grounded, adapts)
 
 
-def _judged_bolder(graph: LayerGraph, plan: Plan, searched: Searched) -> list[frozenset[str]]:
+def _judged_bolder(graph: LayerGraph, plan: Plan, searched: SearchResult) -> list[frozenset[str]]:
     """Placements that a search judged and did not take, each better than the one before, the least drop first.
 
     A few chips and samples may have been unlucky.
@@ -215,7 +215,7 @@ def _standard_error(interval: tuple[float, float] | None, drop: float) -> float:
     return 0.0 if interval is None else (interval[1] - drop) / 2
 
 
-def _must_pay(searched: Searched) -> bool:
+def _must_pay(searched: SearchResult) -> bool:
     """Whether no layer may be analog that costs more than it saves."""
     return searched.strategy.follows_goal and searched.options.goal.objective != "macs"
 

@@ -23,7 +23,14 @@ from lhc.passes.strategies.lionheart_retraining import (
 )
 from lhc.pipeline.inputs.model_source import Opened
 from lhc.pipeline.measurement_warnings import warn_of_gpu
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import (
+    BudgetedNetwork,
+    PreparedNetwork,
+    RecordedNetwork,
+    SearchedNetwork,
+    StateT,
+    TrainableNetwork,
+)
 from lhc.pipeline.rewrites.low_rank_adapters import adapted, adapters_note
 from lhc.pipeline.steps.range_calibration import calibrated
 from lhc.pipeline.training.training_target import (
@@ -90,12 +97,12 @@ def training_split(opened: Opened, options: Data, train_data: DataSource | None)
 
 
 def training_plan_of(
-    study: Study, samples: Task, settings: TrainingOptions, checkpoints: Path | None = None
+    state: PreparedNetwork, samples: Task, settings: TrainingOptions, checkpoints: Path | None = None
 ) -> "TrainingPlan":
-    """The training of a study's network.
+    """The training of a state's network.
 
     Args:
-        study: the network as it was given.
+        state: the network as it was given.
 
     Raises:
         MissingDependencyError: PyTorch is not installed.
@@ -104,38 +111,38 @@ def training_plan_of(
         from lhc.train.training_plan import TrainingPlan
     except ImportError as error:
         raise MissingDependencyError(f"retraining needs PyTorch: {error}") from error
-    warn_of_gpu(study.opened)
+    warn_of_gpu(state.opened)
 
     def report(what: str, done: int, total: int) -> None:
-        study.options.progress(what, done, total)
-        study.running.check_time()
+        state.options.progress(what, done, total)
+        state.running.check_time()
 
-    machine, ranges = study.plan.hardware, study.plan.ranges
-    output = scored_tensor(study.model, study.options.scored or study.graph.outputs[0])
+    machine, ranges = state.plan.hardware, state.plan.ranges
+    output = scored_tensor(state.model, state.options.scored or state.graph.outputs[0])
     return TrainingPlan(
-        study.model,
-        study.graph,
+        state.model,
+        state.graph,
         machine,
         ranges,
-        study.t_s,
-        samples.with_class_axis(study.task.class_axis).with_layout(study.task.layout).labelled_like(study.task),
+        state.t_s,
+        samples.with_class_axis(state.task.class_axis).with_layout(state.task.layout).labelled_like(state.task),
         settings,
         report,
         output,
         checkpoints,
-        study.plan.copies,
+        state.plan.copies,
     )
 
 
-def check_training(study: Study, samples: Task, settings: TrainingOptions, analog: frozenset[str]) -> None:
+def check_training(state: PreparedNetwork, samples: Task, settings: TrainingOptions, analog: frozenset[str]) -> None:
     """See that the network can be trained, or raise an `LhcError`: before hours of measuring, and not behind them."""
     # Where a share of the weights is for adapters, which layers have one is found once they are trained.
-    start = adapted(study, analog, replace(settings, adapters=settings.adapter_rank), samples)
+    start = adapted(state, analog, replace(settings, adapters=settings.adapter_rank), samples)
     training_plan_of(start, samples, settings).check()
 
 
-def retrained(study: Study, course: "TrainingPlan", weights: Mapping[str, Array]) -> Study:
-    """The study with trained weights; its drops are against the network as it was given.
+def retrained(state: StateT, course: "TrainingPlan", weights: Mapping[str, Array]) -> StateT:
+    """The state with trained weights; its drops are against the network as it was given.
 
     Static input ranges of layers that were trained as analog ones are the trained ones, others are calibrated anew.
     Sensitivities were those of the weights before, and go.
@@ -144,33 +151,33 @@ def retrained(study: Study, course: "TrainingPlan", weights: Mapping[str, Array]
         ModelError: the weights cannot be written into the model.
     """
     # Trained weights are those of products: but for transposed convolutions, the network is written as these.
-    model = canonical(replace(study.model, proto=course.written(weights), file=None), control=study.opened.control)
-    opened = Opened(model, study.opened.entry, before=study.opened)
-    graph = opened.graph(None, study.task)
+    model = canonical(replace(state.model, proto=course.written(weights), file=None), control=state.opened.control)
+    opened = Opened(model, state.opened.entry, before=state.opened)
+    graph = opened.graph(None, state.task)
     ranges = course.trained_ranges(weights)
     origins = {layer.name: layer.origin for layer in graph.layers}
-    rows = tuple(row.retrained(origins.get(row.name), ranges.get(row.name)) for row in study.plan.layers)
-    plan = study.plan.model_copy(update={"source": model.source, "layers": rows, "agreement": None})
-    after = replace(study, opened=opened, graph=graph, plan=plan, original=study)
-    return calibrated(after, sorted(plan.analog.union(study.measurable)))
+    rows = tuple(row.retrained(origins.get(row.name), ranges.get(row.name)) for row in state.plan.layers)
+    plan = state.plan.model_copy(update={"source": model.source, "layers": rows, "agreement": None})
+    after = replace(state, opened=opened, graph=graph, plan=plan, original=state)
+    return calibrated(after, sorted(plan.analog.union(state.measurable)))
 
 
-def validation_evaluator(study: Study, samples: Task) -> PlacementEvaluator:
+def validation_evaluator(state: PreparedNetwork, samples: Task) -> PlacementEvaluator:
     """Evaluator that validates a training: a few chips and the first of these samples."""
-    return replace(study.evaluator(samples.head(VALIDATION_SAMPLES)), draws=VALIDATION_DRAWS)
+    return replace(state.evaluator(samples.head(VALIDATION_SAMPLES)), draws=VALIDATION_DRAWS)
 
 
 def train_once(
-    study: Study, course: "TrainingPlan", analog: frozenset[str], validation: Task
-) -> tuple[Study, Retrained]:
+    state: StateT, course: "TrainingPlan", analog: frozenset[str], validation: Task
+) -> tuple[StateT, Retrained]:
     """Train for one placement.
 
     Args:
-        study: the network as it was given.
+        state: the network as it was given.
         validation: samples on which the course of the training is watched.
 
     Returns:
-        The study with the new weights, and how they came about.
+        The state with the new weights, and how they came about.
 
     Raises:
         OutOfTimeError: the time that the user gave was over before.
@@ -181,44 +188,44 @@ def train_once(
     course = course.with_rate(analog)
 
     def drop(weights: Mapping[str, Array]) -> float:
-        evaluator = validation_evaluator(retrained(study, course, weights), validation)
+        evaluator = validation_evaluator(retrained(state, course, weights), validation)
         found = float(evaluator.measure(analog, range(evaluator.draws), "validating").drops.mean())
-        study.running.workers.forget()
+        state.running.workers.forget()
         return found
 
     checkpoint = course.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
-    steps, metric = course.steps, study.task.metric
+    steps, metric = course.steps, state.task.metric
 
     def shown(value: float) -> str:
         return f"{drop_word(metric.higher_is_better)} {drop_text(value, metric.percent, 'absolute')}"
 
-    study.running.workers.forget()  # sessions and chips that judge are large beside a training step
+    state.running.workers.forget()  # sessions and chips that judge are large beside a training step
     fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report, shown)
-    after = retrained(study, course, fitted.weights)
+    after = retrained(state, course, fitted.weights)
     written = replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges)
     written.network(WRITTEN_PARITY)  # checks it
     return after, course.record(analog, fitted.step, fitted.curve)
 
 
 def trained_for(
-    study: Study,
+    state: StateT,
     samples: Task,
     settings: TrainingOptions,
     checkpoints: Path | None,
     analog: frozenset[str],
     validation: Task,
-) -> tuple[Study, Retrained]:
+) -> tuple[StateT, Retrained]:
     """Train the weights, or adapters beside the analog layers, for one placement; arguments as above.
 
     Raises:
         OutOfTimeError: the time that the user gave was over before.
         UsageError, ModelError: these adapters cannot be had.
     """
-    start = adapted(study, analog, settings, samples)
+    start = adapted(state, analog, settings, samples)
     trained, record = train_once(start, training_plan_of(start, samples, settings, checkpoints), analog, validation)
     if settings.adapters is None:
         return trained, record
-    record = record.model_copy(update={"source": study.model.source})
+    record = record.model_copy(update={"source": state.model.source})
     return trained.noted(adapters_note(trained, record)), record
 
 
@@ -227,42 +234,40 @@ class _PresentWeights:
     """Judges placements with the present weights of a walk, on the samples that rank.
 
     Attributes:
-        study: the network as it was given.
+        state: the network as it was given.
         rounds: hold the weights, and the curve on which every drop is noted.
     """
 
-    study: Study
+    state: BudgetedNetwork
     course: "TrainingPlan"
     rounds: "Rounds"
 
     @property
     def baseline(self) -> float:
         """Score of the digital network before any training, larger is better."""
-        return self._sign * self.study.evaluator(self.study.splits.rank).baseline
+        return self._sign * self.state.evaluator(self.state.splits.rank).baseline
 
     @property
     def _sign(self) -> int:
-        return 1 if self.study.task.metric.higher_is_better else -1
+        return 1 if self.state.task.metric.higher_is_better else -1
 
     def score(self, placement: frozenset[str]) -> float:
         """Mean score on chips of the run, each programmed anew; larger is better."""
         evaluator = self._evaluator()
-        what = f"scoring {counted(self.study.layers_in(placement), 'analog layer')}"
+        what = f"scoring {counted(self.state.layers_in(placement), 'analog layer')}"
         measured = evaluator.measure(placement, range(evaluator.draws), what)
         self.rounds.note(float(measured.drops.mean()))
         return self._sign * float(measured.values.mean())
 
     def within(self, placement: frozenset[str]) -> Verdict:
         """Judge against the budget."""
-        verdict = PlacementJudge(self._evaluator(), self.study.allowed, layers_in=self.study.layers_in).within(
-            placement
-        )
+        verdict = PlacementJudge(self._evaluator(), self.state.budget, layers_in=self.state.layers_in).within(placement)
         found = verdict.evaluation
-        self.rounds.note(found.drop * (abs(found.baseline) if self.study.allowed.relative else 1))
+        self.rounds.note(found.drop * (abs(found.baseline) if self.state.budget.relative else 1))
         return verdict
 
     def _evaluator(self) -> PlacementEvaluator:
-        return retrained(self.study, self.course, self.rounds.weights).evaluator(self.study.splits.rank)
+        return retrained(self.state, self.course, self.rounds.weights).evaluator(self.state.splits.rank)
 
 
 @dataclass(frozen=True)
@@ -282,9 +287,9 @@ class Train:
     strategy: str
     rounds: int | None
     checkpoint: Path | None
-    prepare: Pipeline[Study]
-    search: Callable[[type[Strategy]], Pipeline[Study]]
-    test: Callable[[float], Pipeline[Study]]
+    prepare: Pipeline[BudgetedNetwork, BudgetedNetwork]
+    search: Callable[[type[Strategy]], Pipeline[BudgetedNetwork, SearchedNetwork]]
+    test: Callable[[float], Pipeline[SearchedNetwork, RecordedNetwork]]
     name: ClassVar[str] = "train"
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples", "training samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"placement", "verified", "outcome"})
@@ -295,115 +300,108 @@ class Train:
                 f"--adapters: --strategy {self.strategy} trains weights layer after layer; take sensitivity or milp"
             )
 
-    def apply(self, study: Study) -> Study:
-        """The study of the better placement, with a sentence on the other."""
-        assert study.training is not None
-        check_training(study, study.training, self.settings, frozenset(study.measurable))
-        given = self.search(STRATEGIES[untrained(self.strategy)]).apply(study)
-        before: Study | None = None
+    def apply(self, state: TrainableNetwork) -> RecordedNetwork:
+        """The network with the better placement, with a sentence on the other."""
+        check_training(state, state.training, self.settings, frozenset(state.measurable))
+        given = self.search(STRATEGIES[untrained(self.strategy)]).apply(state)
+        before: RecordedNetwork | None = None
         # Else it is tested only where the trained weights do no better: chips are most of what a command costs.
-        if study.running.bounded or fits_as_given(given):
+        if state.running.bounded or fits_as_given(given):
             before = self.test(BEFORE).apply(given)
             if _leaves_nothing(before):
                 pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
-                return _told(before, f"not trained: every layer that can be{pays} is analog within the budget already")
+                return _told(
+                    before,
+                    state.training,
+                    f"not trained: every layer that can be{pays} is analog within the budget already",
+                )
         try:
-            trained, record = self._trained(study, given)
+            trained, record = self._trained(state, given)
         except OutOfTimeError:
             return _told(
                 before or self.test(BEFORE).apply(given),
+                state.training,
                 "not trained to the end: the time of --timeout was over before; this is the result without it",
             )
-        after = _with_outcome(self.test(1 - BEFORE).apply(trained), retrained=record)
+        after = self.test(1 - BEFORE).apply(trained).with_outcome(retrained=record)
         if before is None:
-            assert after.plan.outcome is not None
-            if after.plan.outcome.within_budget and value_of(after, after.plan.analog) < promise(given):
+            if after.outcome.within_budget and value_of(after, after.plan.analog) < promise(given):
                 number = given.layers_in(reached(given))
                 layers = f"{counted(number, 'analog layer')} {'was' if number == 1 else 'were'}"
-                return _told(after, _UNTESTED.format(layers))
+                return _told(after, state.training, _UNTESTED.format(layers))
             before = self.test(BEFORE).apply(given)
-        return _better(before, after)
+        return _better(before, after, state.training)
 
-    def _trained(self, study: Study, given: Study) -> tuple[Study, Retrained]:
+    def _trained(self, state: TrainableNetwork, given: SearchedNetwork) -> tuple[SearchedNetwork, Retrained]:
         """The network with trained weights, searched, and how they came about."""
-        assert study.training is not None
         if self.strategy in RETRAINING_STRATEGIES:
-            course = training_plan_of(study, study.training, self.settings, self.checkpoint)
-            found, trained, record = self._walked(study, course)
+            course = training_plan_of(state, state.training, self.settings, self.checkpoint)
+            found, trained, record = self._walked(state, course)
             return self._searched(already_walked(found, self.strategy), trained, record), record
         target = training_target(given)
-        first, record = self._once(study, target)
+        first, record = self._once(state, target)
         settled = min(first, given, key=promise)
         if not falls_short(settled, target):
             return first, record
-        second, again = self._once(study, reached(settled))
+        second, again = self._once(state, reached(settled))
         if promise(second) < promise(first):
             return second.noted(_TWICE.format(len(target), len(reached(first)), len(reached(settled)))), again
         return first, record
 
-    def _once(self, study: Study, target: frozenset[str]) -> tuple[Study, Retrained]:
+    def _once(self, state: TrainableNetwork, target: frozenset[str]) -> tuple[SearchedNetwork, Retrained]:
         """The network trained for a placement, and searched."""
-        assert study.training is not None
-        training = study.training, self.settings, self.checkpoint
-        trained, record = trained_for(study, *training, target, study.splits.rank)
+        training = state.training, self.settings, self.checkpoint
+        trained, record = trained_for(state, *training, target, state.splits.rank)
         searched = self._searched(STRATEGIES[self.strategy], trained, record)
-        return searched.noted(*trained.notes[len(study.notes) :]), record
+        return searched.noted(*trained.notes[len(state.notes) :]), record
 
-    def _searched(self, strategy: type[Strategy], trained: Study, record: Retrained) -> Study:
+    def _searched(self, strategy: type[Strategy], trained: BudgetedNetwork, record: Retrained) -> SearchedNetwork:
         return self.search(strategy).apply(self._again(trained, record))
 
-    def _walked(self, study: Study, course: "TrainingPlan") -> tuple[PassResult, Study, Retrained]:
+    def _walked(
+        self, state: TrainableNetwork, course: "TrainingPlan"
+    ) -> tuple[PassResult, TrainableNetwork, Retrained]:
         """Walk over the layers, training for each."""
         from lhc.train.walk_training import Rounds
 
         course = replace(course, settings=walk_settings(self.strategy, self.settings))
         rounds = Rounds(course)
-        judge, budget, patience = _PresentWeights(study, course, rounds), study.allowed, self.settings.patience or 1
+        judge, budget, patience = _PresentWeights(state, course, rounds), state.budget, self.settings.patience or 1
         walk: LionHeartOriginal | LionHeartRetrained
         if self.strategy == LionHeartOriginal.name:
             threshold = budget.max_drop * abs(judge.baseline) if budget.relative else budget.max_drop
             walk = LionHeartOriginal(rounds, judge, patience, threshold, self.rounds)
         else:
             walk = LionHeartRetrained(rounds, judge, patience, rounds_of(self.strategy, patience, self.rounds))
-        found = walk.run(study.graph, study.plan)
-        trained = retrained(study, course, rounds.weights)
+        found = walk.run(state.graph, state.plan)
+        trained = retrained(state, course, rounds.weights)
         return found, trained, course.record(found.plan.analog, rounds.steps, rounds.curve)
 
-    def _again(self, trained: Study, record: Retrained) -> Study:
+    def _again(self, trained: BudgetedNetwork, record: Retrained) -> BudgetedNetwork:
         """The trained network prepared as a new one, with the ranges that were trained."""
         ranges = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
         plan = initial_plan(trained.graph, trained.plan.hardware, trained.model.source, VERSION)
         return self.prepare.apply(replace(trained, plan=plan.with_ranges(ranges), notes=()))
 
 
-def _leaves_nothing(study: Study) -> bool:
-    outcome = study.plan.outcome
-    held = outcome is not None and outcome.within_budget
-    return held and not any(
-        row.reason in ("sensitivity", "strategy", "budget") for row in study.plan.layers if row.placement == "digital"
+def _leaves_nothing(state: RecordedNetwork) -> bool:
+    return state.outcome.within_budget and not any(
+        row.reason in ("sensitivity", "strategy", "budget") for row in state.plan.layers if row.placement == "digital"
     )
 
 
-def _with_outcome(study: Study, **fields: object) -> Study:
-    """The study with these fields of its plan's outcome replaced."""
-    assert study.plan.outcome is not None
-    outcome = study.plan.outcome.model_copy(update=fields)
-    return replace(study, plan=study.plan.model_copy(update={"outcome": outcome}))
+def _told(state: RecordedNetwork, training: Task, what: str) -> RecordedNetwork:
+    """The network with what became of the training, and what it left to decide by."""
+    return state.with_outcome(training_note=f"{what}{set_apart(state, training)}")
 
 
-def _told(study: Study, what: str) -> Study:
-    """The study with what became of the training, and what it left to decide by."""
-    return _with_outcome(study, training_note=f"{what}{set_apart(study)}")
-
-
-def _better(before: Study, after: Study) -> Study:
+def _better(before: RecordedNetwork, after: RecordedNetwork, training: Task) -> RecordedNetwork:
     """The better result, with a sentence on the other."""
 
-    def rank(study: Study) -> tuple[bool, float, float]:
-        outcome = study.plan.outcome
-        assert outcome is not None
+    def rank(state: RecordedNetwork) -> tuple[bool, float, float]:
+        outcome = state.outcome
         bound = outcome.drop if outcome.interval is None else outcome.interval[1]
-        value = objective_value(study.graph, study.plan, outcome.objective, study.plan.analog)
+        value = objective_value(state.graph, state.plan, outcome.objective, state.plan.analog)
         return outcome.within_budget, -value if outcome.within_budget else 0.0, -bound
 
     trained = rank(after) > rank(before)
@@ -411,6 +409,5 @@ def _better(before: Study, after: Study) -> Study:
     which = ("before training", "after training")
     beside = summary(other.plan, other.graph)
     word = "kept" if trained else "not kept"
-    return _told(
-        kept, f"trained weights {word}: {which[trained]} the result is better; {which[not trained]} it is {beside}"
-    )
+    told = f"trained weights {word}: {which[trained]} the result is better; {which[not trained]} it is {beside}"
+    return _told(kept, training, told)

@@ -1,20 +1,20 @@
 """A placement judged before its network is trained under the noise of its tiles, and after; the better one is kept."""
 
-from typing import TypeAlias
+from typing import NamedTuple
 
 from lhc.measure import Budget, PlacementJudge
 from lhc.measure.budget_test import sequential_test
 from lhc.passes import STRATEGIES, SearchOptions
 from lhc.pipeline.inputs.objective import ample_chips
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
-from lhc.pipeline.pipeline_state import KEPT, Study
+from lhc.pipeline.pipeline_state import KEPT, PreparedNetwork
 from lhc.pipeline.plan_record import outcome_of
 from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.steps.earlier_tests import with_earlier
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.infeasibility import Case, explained
 from lhc.plan import Decision, Outcome, Plan, Reason, Retrained
-from lhc.results import Verdict
+from lhc.results import Infeasibility, Verdict
 from lhc.samples.task import Task
 from lhc.stats import one_sided, split_level
 from lhc.support.number_formatting import counted_samples, drop_text
@@ -27,7 +27,21 @@ WHEN_PLACED = "when it was placed: "
 VERIFIES_BEFORE, VERIFIES_AFTER = "verifying before training", "verifying after training"
 NOT_MET = "as it was placed; judged anew, the placement does not meet the budget"
 
-Judged: TypeAlias = tuple[Study, Verdict, Retrained | None]
+
+class Judged(NamedTuple):
+    """A network with the verdict on its placement.
+
+    Attributes:
+        record: of its training; None for the weights as given.
+        infeasibility: where the budget is not met, why, and what would help.
+        notes: sentences for the user.
+    """
+
+    state: PreparedNetwork
+    verdict: Verdict
+    record: Retrained | None = None
+    infeasibility: Infeasibility | None = None
+    notes: tuple[str, ...] = ()
 
 
 def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
@@ -60,13 +74,13 @@ def _error(budget: Budget) -> float:
     return split_level(one_sided(budget.confidence), 2)[0]
 
 
-def judged(study: Study, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
+def judged(state: PreparedNetwork, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
     """By the chips that the user names; by more, until it is decided, where a share of all is to hold the budget."""
-    evaluator = study.evaluator(samples, limited=False)
+    evaluator = state.evaluator(samples, limited=False)
     budget.check(evaluator)
-    if study.original is None:
+    if state.original is None:
         warn_of_doubtful_labels(evaluator)
-    what = VERIFIES_BEFORE if study.original is None else VERIFIES_AFTER
+    what = VERIFIES_BEFORE if state.original is None else VERIFIES_AFTER
     return sequential_test(
         evaluator, analog, budget, range(judging_chips(evaluator.draws, budget)), _error(budget), what
     )
@@ -76,20 +90,21 @@ def better(before: Judged, after: Judged) -> Judged:
     """The one that holds the budget, then the one with the smaller upper bound; else the one without training."""
 
     def rank(one: Judged) -> tuple[bool, float]:
-        return one[1].accepted, -one[1].bound
+        return one.verdict.accepted, -one.verdict.bound
 
     return after if rank(after) > rank(before) else before
 
 
 def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging: Task, budget: Budget) -> Judged:
     """The same with what would help, where the budget is not met; the samples that watched choose layers in the way."""
-    study, verdict, record = kept
+    state, verdict = kept.state, kept.verdict
     if verdict.accepted:
         return kept
     tested = Verified(analog, verdict, range(verdict.evaluation.draws))
-    judge = PlacementJudge(study.evaluator(watching), budget, "in the way:", layers_in=study.layers_in)
-    case = Case(study, (tested,), judge, SearchOptions(), study.evaluator(judging), watching)
-    return explained(case), verdict, record
+    judge = PlacementJudge(state.evaluator(watching), budget, "in the way:", layers_in=state.layers_in)
+    case = Case(state, (tested,), judge, SearchOptions(), state.evaluator(judging), watching)
+    infeasibility, notes = explained(case)
+    return kept._replace(infeasibility=infeasibility, notes=notes)
 
 
 def result_of(
@@ -101,32 +116,33 @@ def result_of(
         earlier: of a test of the weights before training, by the same budget. Where they passed it and are kept, its
             verdict stays: other samples, which may be fewer, do not make it worse.
     """
-    study, verdict, record = kept
+    state, verdict, record, infeasibility, remarks = kept
+    notes = (*state.notes, *remarks)
     passed = earlier is not None and earlier.within_budget
     told = _comparison(before, after, budget, record is not None)
     if stored is not None and earlier is not None and passed and record is None:
         on = counted_samples(earlier.samples, earlier.documents)
         told += f"; the verdict is that of the test which the given weights passed before, on {on}"
         stands = earlier.model_copy(update={"training_note": told})
-        return PartitionResult(stored.model_copy(update={"outcome": stands}), study.graph, study.model, study.notes)
+        return PartitionResult(stored.model_copy(update={"outcome": stands}), state.graph, state.model, notes)
     placed_by = None if stored is None else stored.outcome
     # Without a placement of its own, or by a rule, no samples chose the layers.
     kind = None if placed_by is None else STRATEGIES.get(placed_by.strategy)
     searched = placed_by is not None and (kind is None or kind.searches)
-    outcome = outcome_of(verdict, budget, study, not searched, "plan" if placed_by is None else placed_by.strategy)
+    outcome = outcome_of(verdict, budget, state, not searched, "plan" if placed_by is None else placed_by.strategy)
     apart = "not used to train"
     search: dict[str, object] = {
         "samples_note": f"{apart}, perhaps by the search of the placement" if searched else apart
     }
-    if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
+    if placed_by is not None and stored is not None and stored.analog == state.plan.analog:
         search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups", "copies")}
     first = "" if budget.share is None and earlier is None else "holding the budget comes first, then "
     search |= {"retrained": record, "training_note": f"{told}; {first}the smaller bound decides"}
-    plan = judged_anew(study.plan, verdict.accepted)
+    plan = judged_anew(state.plan, verdict.accepted)
     failed = None if passed else earlier
     counted = with_earlier(outcome.model_copy(update=search), one_sided(budget.confidence), failed)
     plan = plan.model_copy(update={"outcome": counted})
-    return PartitionResult(plan, study.graph, study.model, study.notes, infeasibility=study.infeasibility)
+    return PartitionResult(plan, state.graph, state.model, notes, infeasibility=infeasibility)
 
 
 def _comparison(before: Verdict, after: Verdict, budget: Budget, trained: bool) -> str:

@@ -14,9 +14,10 @@ from itertools import accumulate
 
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import by_worth, damage_of, objective_value, search_space
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork, RecordedNetwork, SearchedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Forecast
 from lhc.pipeline.steps.verify import base_drop, path_of
+from lhc.samples.task import Task
 
 __all__ = ["falls_short", "fits_as_given", "promise", "proposed", "reached", "set_apart", "training_target", "value_of"]
 
@@ -28,55 +29,52 @@ FALLS_SHORT = 0.3
 at most where the first one was not hopeless."""
 
 
-def proposed(searched: Study) -> frozenset[str]:
+def proposed(searched: SearchedNetwork) -> frozenset[str]:
     """The placement that a search found."""
-    assert searched.searched is not None
     return searched.searched.result.plan.analog
 
 
-def reached(searched: Study) -> frozenset[str]:
+def reached(searched: SearchedNetwork) -> frozenset[str]:
     """The boldest placement on the path of a search that is predicted to hold; without a prediction, its own.
 
     A search takes one placement on a few chips to hold and the next one not to; a prediction weighs all that it judged.
     """
     found = searched.searched
-    assert found is not None
     if not found.judge.verdicts:
         return proposed(searched)
     path = path_of(searched.graph, searched.plan, found, base_drop(searched))
-    forecast, budget = Forecast.of(path, searched.allowed.max_drop), searched.allowed.max_drop
+    forecast, budget = Forecast.of(path, searched.budget.max_drop), searched.budget.max_drop
     holding = [
         step for step, damage in zip(path.steps, path.damages, strict=True) if forecast.predicted(damage) <= budget
     ]
     return holding[-1] if holding else searched.plan.analog
 
 
-def value_of(study: Study, placement: frozenset[str]) -> float:
+def value_of(state: PreparedNetwork, placement: frozenset[str]) -> float:
     """How good a placement is by the objective; smaller is better."""
-    return objective_value(study.graph, study.plan, study.goal.objective, placement)
+    return objective_value(state.graph, state.plan, state.goal.objective, placement)
 
 
-def promise(searched: Study) -> float:
+def promise(searched: SearchedNetwork) -> float:
     """The value of what is predicted to hold."""
     return value_of(searched, reached(searched))
 
 
-def fits_as_given(searched: Study) -> bool:
+def fits_as_given(searched: SearchedNetwork) -> bool:
     """Whether a search leaves nothing to training: no layer is digital for what it loses."""
-    assert searched.searched is not None
     rows = searched.searched.result.plan.layers
     return not any(row.reason in ("sensitivity", "strategy", "budget") for row in rows if row.placement == "digital")
 
 
-def set_apart(tested: Study) -> str:
+def set_apart(tested: RecordedNetwork, training: Task) -> str:
     """Note that fewer samples decide than without a training, which takes some of them; else empty.
 
     Args:
-        tested: with its outcome.
+        training: samples that train.
     """
-    outcome, options, training = tested.plan.outcome, tested.options, tested.training
+    outcome, options = tested.outcome, tested.options
     shares = isinstance(options, PartitionOptions) and options.train_data is None
-    if outcome is None or training is None or not shares:
+    if not shares:
         return ""
     what = "samples" if outcome.documents is None else "windows"
     return (
@@ -85,20 +83,19 @@ def set_apart(tested: Study) -> str:
     )
 
 
-def training_target(searched: Study) -> frozenset[str]:
+def training_target(searched: SearchedNetwork) -> frozenset[str]:
     """The layers to train as analog; those that share their weights, or move together, are taken or left together.
 
     Args:
         searched: the network as it was given, ranked and searched.
     """
     found, graph, plan = searched.searched, searched.graph, searched.plan
-    assert found is not None
     groups = by_worth(search_space(graph, plan, found.options))
     placements = [plan.analog.union(*groups[: count + 1]) for count in range(len(groups))]
     if not found.strategy.searches and proposed(searched):
         return proposed(searched)  # the rule says what is settled
     unknown = {row.name for row in plan.layers if row.sensitivity is None}
-    budget = searched.allowed.max_drop
+    budget = searched.budget.max_drop
     if not placements:
         return plan.analog
     if not found.judge.verdicts or budget <= 0 or not unknown.isdisjoint(placements[-1]):
@@ -109,7 +106,7 @@ def training_target(searched: Study) -> frozenset[str]:
     return placements[max(sum(drop <= budget / LEFT for drop in drops) - 1, 0)]
 
 
-def falls_short(searched: Study, target: frozenset[str]) -> bool:
+def falls_short(searched: SearchedNetwork, target: frozenset[str]) -> bool:
     """Whether what is predicted to hold, with trained weights or without, is far less than what was trained for.
 
     Args:

@@ -18,7 +18,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.by_command import PartitionOptions, RobustnessOptions
 from lhc.pipeline.inputs.model_source import open_model
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.rewrites.column_split import SplitColumns
 from lhc.runtime.onnxruntime.sessions import create_session
@@ -68,9 +68,9 @@ def test_the_file_answers_as_before_and_runs_as_it_was_placed(placed: PartitionR
 def test_a_plan_that_is_followed_has_its_own(placed: PartitionResult) -> None:
     options = PartitionOptions("digits-narrow", plan=placed.plan, samples=20, draws=2)
     with Running(options) as running:
-        study = preparation(options).apply(begin(options, running, open_model("digits-narrow")))
-    assert study.plan.digital_columns == placed.plan.digital_columns
-    assert study.plan.analog == placed.plan.analog
+        state = preparation(options).apply(begin(options, running, open_model("digits-narrow")))
+    assert state.plan.digital_columns == placed.plan.digital_columns
+    assert state.plan.analog == placed.plan.analog
     with pytest.raises(UsageError, match="--digital-columns cannot go with --plan"):
         preparation(replace(options, digital_columns=0.1))
 
@@ -97,32 +97,31 @@ def test_annotations_are_found_again_by_name_alone(file: Path, placed: Partition
 
 
 @pytest.fixture(scope="module")
-def prepared() -> Iterator[Study]:
+def prepared() -> Iterator[PreparedNetwork]:
     options = PartitionOptions("digits-narrow", samples=40, draws=2, objective="macs")
     with Running(options) as running:
         yield preparation(options).apply(begin(options, running, open_model("digits-narrow")))
 
 
-def test_what_is_searched_is_a_fifth_of_every_free_layer(prepared: Study) -> None:
+def test_what_is_searched_is_a_fifth_of_every_free_layer(prepared: PreparedNetwork) -> None:
     ranges = dict.fromkeys(prepared.plan.eligible, (1.0,))
     forced = prepared.plan.with_ranges(ranges).decide({"layer1.0.conv1": ("analog", "forced", "")})
-    study = SplitColumns(None).apply(replace(prepared, plan=forced))
+    state = SplitColumns(None).apply(replace(prepared, plan=forced))
     free = [name for name in prepared.plan.eligible if name != "layer1.0.conv1"]
-    assert list(study.plan.digital_columns) == free
-    assert set(study.plan.eligible) == {*free, *(f"{name}/columns" for name in free)}
-    for name, columns in study.plan.digital_columns.items():
+    assert list(state.plan.digital_columns) == free
+    assert set(state.plan.eligible) == {*free, *(f"{name}/columns" for name in free)}
+    for name, columns in state.plan.digital_columns.items():
         matrix = prepared.graph[name].matrix
         assert matrix is not None
         assert len(columns) == max(1, round(0.2 * matrix.cols))
-    assert study.plan.macs == prepared.plan.macs
-    rows = {row.name: row for row in study.plan.layers}
+    assert state.plan.macs == prepared.plan.macs
+    rows = {row.name: row for row in state.plan.layers}
     assert rows["conv1"].copies > 1
     for name in free:
         rest, apart = rows[name], rows[f"{name}/columns"]
         assert (rest.copies, rest.input_range) == (apart.copies, apart.input_range)
-    assert any("may be digital alone" in note for note in study.notes)
-    assert SplitColumns(0.3).apply(study) is study
-    assert SplitColumns(None).apply(replace(prepared, follow=prepared.plan)).plan == prepared.plan
+    assert any("may be digital alone" in note for note in state.notes)
+    assert SplitColumns(0.3).apply(state) is state
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions
 from lhc.passes.strategies.base import Objective
 from lhc.pipeline.inputs.model_source import opened_of
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.plan import Plan
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -41,7 +41,7 @@ def prepared(
     objective: Objective = "macs",
     cols: int = 64,
     forced: tuple[str, ...] = (),
-) -> Study:
+) -> PreparedNetwork:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(100, rows)).astype(np.float32)
     task = Task({"x": x}, None, get_metric("nmse"))
@@ -54,16 +54,16 @@ def prepared(
 
 
 def damage(machine: Hardware, copies: int) -> float:
-    study = prepared(machine, copies=copies)
-    return float(study.evaluator(study.splits.judged).measure(frozenset("a"), range(4), "x").drops.mean())
+    state = prepared(machine, copies=copies)
+    return float(state.evaluator(state.splits.judged).measure(frozenset("a"), range(4), "x").drops.mean())
 
 
 def test_copies_that_do_harm_are_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
     coarse = machine(6)
-    study = prepared(coarse)
-    kept = study.plan.copies["a"]
+    state = prepared(coarse)
+    kept = state.plan.copies["a"]
     assert 1 < kept < FREE
-    (told,) = [note for note in study.notes if "do harm to 1 layer" in note]
+    (told,) = [note for note in state.notes if "do harm to 1 layer" in note]
     assert f"with {FREE} against {kept}" in told
     best, most = damage(coarse, kept), damage(coarse, FREE)
     assert best < 0.5 * most
@@ -72,36 +72,36 @@ def test_copies_that_do_harm_are_left_out_and_told(caplog: pytest.LogCaptureFixt
 
 
 def test_copies_that_help_stay() -> None:
-    study = prepared(machine(8, bound=64.0))
-    assert max(study.plan.sums["a"]) * FREE > 1, "some sums are read again"
-    assert study.plan.copies == {"a": FREE}
-    assert not study.notes
+    state = prepared(machine(8, bound=64.0))
+    assert max(state.plan.sums["a"]) * FREE > 1, "some sums are read again"
+    assert state.plan.copies == {"a": FREE}
+    assert not state.notes
 
 
 @pytest.mark.parametrize("objective", ["macs", "energy"])
 def test_copies_do_not_make_a_layer_dearer_than_digital(objective: Objective) -> None:
-    study = prepared(machine(12, bound=2.0), 64, objective=objective)
-    plan: Plan = study.plan
+    state = prepared(machine(12, bound=2.0), 64, objective=objective)
+    plan: Plan = state.plan
 
     def energy(copies: int) -> float:
-        return costs_on_tiles(study.graph, plan.hardware, plan.sums)("a", copies).energy_j
+        return costs_on_tiles(state.graph, plan.hardware, plan.sums)("a", copies).energy_j
 
-    digital = cost_terms(study.graph, plan.hardware).digital["a"].energy_j
+    digital = cost_terms(state.graph, plan.hardware).digital["a"].energy_j
     assert energy(1) < digital < energy(8)
     assert energy(plan.copies.get("a", 1)) < digital or objective == "macs"
-    assert ("more energy than digital" in " ".join(study.notes)) == (objective == "energy")
+    assert ("more energy than digital" in " ".join(state.notes)) == (objective == "energy")
 
 
 def test_a_layer_that_is_dearer_with_one_copy_too_has_one_and_analyze_counts_it_alike() -> None:
     """By the same machine and the same rule, without sums that were measured; forced onto tiles it has all copies."""
     tall = machine(8)
-    study = prepared(tall, cols=2, objective="energy")
-    analysis = lhc.analyze(study.model, hardware=tall)
-    assert analysis.plan.copies == study.plan.copies == {}
+    state = prepared(tall, cols=2, objective="energy")
+    analysis = lhc.analyze(state.model, hardware=tall)
+    assert analysis.plan.copies == state.plan.copies == {}
     assert analysis.costs is not None
     counted = analysis.costs.analog["a"]
-    assert counted == costs_on_tiles(study.graph, tall, study.plan.sums)("a", 1)
+    assert counted == costs_on_tiles(state.graph, tall, state.plan.sums)("a", 1)
     assert counted.energy_j > analysis.costs.digital["a"].energy_j
-    assert not study.notes, "it stays digital, whatever its copies"
+    assert not state.notes, "it stays digital, whatever its copies"
     forced = prepared(tall, cols=2, objective="energy", forced=("a",))
     assert forced.plan.copies == prepared(tall, cols=2).plan.copies == {"a": FREE}

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from lhc.measure import Budget
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.earlier_tests import as_tested, failed_test, passed_test, with_earlier
 from lhc.plan import Outcome, Plan
 from lhc.report.wording.outcome import tests_text as told
@@ -27,7 +27,7 @@ def with_outcome(plan: Plan, **differs: object) -> Plan:
     return plan.model_copy(update={"outcome": plan.outcome.model_copy(update=differs)})
 
 
-def study_of(plan: Plan, **differs: Any) -> Study:  # noqa: ANN401
+def study_of(plan: Plan, **differs: Any) -> PreparedNetwork:  # noqa: ANN401
     outcome = plan.outcome
     assert outcome is not None
     known = {
@@ -36,7 +36,7 @@ def study_of(plan: Plan, **differs: Any) -> Study:  # noqa: ANN401
         "task": SimpleNamespace(metric=SimpleNamespace(name=outcome.metric)),
         "t_s": outcome.t_s,
     }
-    return cast("Study", SimpleNamespace(**known | differs))
+    return cast("PreparedNetwork", SimpleNamespace(**known | differs))
 
 
 def budget_of(outcome: Outcome | None) -> Budget:
@@ -45,16 +45,16 @@ def budget_of(outcome: Outcome | None) -> Budget:
 
 
 def test_a_test_counts_that_asked_no_more_of_the_same_weights(plan: Plan) -> None:
-    same, study = budget_of(plan.outcome), study_of(plan)
-    assert failed_test(plan, study, same) is plan.outcome
-    assert failed_test(plan, study, replace(same, max_drop=same.max_drop / 2)) is plan.outcome, "stricter"
-    assert failed_test(plan, study, replace(same, share=0.9)) is plan.outcome, "stricter"
-    assert failed_test(plan, study, replace(same, max_drop=2 * same.max_drop)) is None
+    same, state = budget_of(plan.outcome), study_of(plan)
+    assert failed_test(plan, state, same) is plan.outcome
+    assert failed_test(plan, state, replace(same, max_drop=same.max_drop / 2)) is plan.outcome, "stricter"
+    assert failed_test(plan, state, replace(same, share=0.9)) is plan.outcome, "stricter"
+    assert failed_test(plan, state, replace(same, max_drop=2 * same.max_drop)) is None
     assert failed_test(plan, study_of(plan, model=SimpleNamespace(source="others")), same) is None
     assert failed_test(plan, study_of(plan, t_s=0.0), same) is None, "tiles drift less by then"
     passed = with_outcome(plan, within_budget=True)
-    assert failed_test(passed, study, same) is None
-    assert failed_test(None, study, same) is None
+    assert failed_test(passed, state, same) is None
+    assert failed_test(None, state, same) is None
 
 
 def test_the_placement_is_the_tested_one_with_the_same_layers_and_copies(plan: Plan) -> None:
@@ -108,23 +108,23 @@ def test_what_narrows_the_interval_is_no_chips_where_samples_alone_decide(plan: 
 
 def test_a_test_that_was_passed_stands_for_what_asks_no_more(plan: Plan) -> None:
     passed = with_outcome(plan, within_budget=True)
-    same, study, analog = budget_of(passed.outcome), asked_of(passed), passed.analog
-    assert passed_test(passed, study, same, analog) is passed.outcome
-    assert passed_test(passed, study, replace(same, max_drop=2 * same.max_drop), analog) is passed.outcome, "laxer"
-    assert passed_test(passed, study, replace(same, max_drop=same.max_drop / 2), analog) is None, "stricter"
-    assert passed_test(passed, study, replace(same, generalize=True), analog) is None, "stricter"
-    assert passed_test(passed, study, replace(same, share=0.9), analog) is None, "stricter"
-    assert passed_test(passed, study, replace(same, confidence=0.99), analog) is None, "stricter"
-    assert passed_test(passed, study, same, analog - {next(iter(analog))}) is None, "another placement"
+    same, state, analog = budget_of(passed.outcome), asked_of(passed), passed.analog
+    assert passed_test(passed, state, same, analog) is passed.outcome
+    assert passed_test(passed, state, replace(same, max_drop=2 * same.max_drop), analog) is passed.outcome, "laxer"
+    assert passed_test(passed, state, replace(same, max_drop=same.max_drop / 2), analog) is None, "stricter"
+    assert passed_test(passed, state, replace(same, generalize=True), analog) is None, "stricter"
+    assert passed_test(passed, state, replace(same, share=0.9), analog) is None, "stricter"
+    assert passed_test(passed, state, replace(same, confidence=0.99), analog) is None, "stricter"
+    assert passed_test(passed, state, same, analog - {next(iter(analog))}) is None, "another placement"
     assert passed_test(passed, asked_of(passed, model=SimpleNamespace(source="others")), same, analog) is None
     assert passed_test(passed, asked_of(passed, t_s=0.0), same, analog) is None, "other times were not tested"
     assert (
         passed_test(passed, asked_of(passed, options=SimpleNamespace(output="other", scored="other")), same, analog)
         is None
     )
-    assert passed_test(plan, study, same, analog) is None
-    assert passed_test(None, study, same, analog) is None
+    assert passed_test(plan, state, same, analog) is None
+    assert passed_test(None, state, same, analog) is None
 
 
-def asked_of(plan: Plan, **differs: Any) -> Study:  # noqa: ANN401
+def asked_of(plan: Plan, **differs: Any) -> PreparedNetwork:  # noqa: ANN401
     return study_of(plan, **{"options": SimpleNamespace(output=None, scored=None)} | differs)

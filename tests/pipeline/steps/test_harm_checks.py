@@ -11,7 +11,7 @@ import lhc
 from lhc.commands.partition import pipeline
 from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions, RunOptions
-from lhc.pipeline.pipeline_state import Study
+from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.harm_checks import with_useful_calibration
 from lhc.pipeline.steps.read import read_placed
 from lhc.samples.metrics import get_metric
@@ -44,16 +44,16 @@ def tokens() -> tuple[onnx.ModelProto, Task]:
     return model, Task({"x": x}, None, get_metric("nmse"))
 
 
-def opened(model: object, task: Task | None = None, **more: object) -> tuple[Study, frozenset[str]]:
+def opened(model: object, task: Task | None = None, **more: object) -> tuple[PreparedNetwork, frozenset[str]]:
     asked = RunOptions(model, task, all_analog=True, draws=2, **more)  # type: ignore[arg-type]
-    study, analog, _ = read_placed(asked, Running(), None)
-    return study, analog
+    state, analog, _ = read_placed(asked, Running(), None)
+    return state, analog
 
 
 def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    study, analog = opened(*tokens())
-    assert study.calibrates
-    found = with_useful_calibration(study, analog)
+    state, analog = opened(*tokens())
+    assert state.calibrates
+    found = with_useful_calibration(state, analog)
     assert not found.calibrates
     assert found.calibration is None
     (told,) = [record.getMessage() for record in caplog.records if "chips are not calibrated" in record.getMessage()]
@@ -62,8 +62,8 @@ def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptu
     assert found.harmful is not None
     assert found.harmful.text in told
     assert found.harmful.calibrated > 1.1 * found.harmful.uncalibrated
-    evaluator = found.evaluator(study.splits.judged)
-    worse = replace(evaluator, hardware=study.plan.hardware, calibration=study.calibration)
+    evaluator = found.evaluator(state.splits.judged)
+    worse = replace(evaluator, hardware=state.plan.hardware, calibration=state.calibration)
     assert evaluator.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()
 
 
@@ -74,8 +74,8 @@ def test_masks_that_leave_open_what_is_padding_are_told(caplog: pytest.LogCaptur
         model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, ["N", 8]))
 
     def told() -> list[str]:
-        study, _ = opened(model, replace(task, inputs={**task.inputs, **masks}))
-        assert study.calibration is not None
+        state, _ = opened(model, replace(task, inputs={**task.inputs, **masks}))
+        assert state.calibration is not None
         return [record.getMessage() for record in caplog.records if "padding" in record.getMessage()]
 
     assert not told()
@@ -85,14 +85,14 @@ def test_masks_that_leave_open_what_is_padding_are_told(caplog: pytest.LogCaptur
 
 
 def test_calibration_that_helps_stays() -> None:
-    study, analog = opened("digits-narrow", samples=200)
-    assert with_useful_calibration(study, analog) is study
+    state, analog = opened("digits-narrow", samples=200)
+    assert with_useful_calibration(state, analog) is state
 
 
 def test_nothing_is_compared_where_nothing_is_calibrated() -> None:
     plain = lhc.Hardware.load("lionheart").with_drift_compensation_alone()
-    study, analog = opened("digits-narrow", samples=200, hardware=plain)
-    assert with_useful_calibration(study, analog) is study
+    state, analog = opened("digits-narrow", samples=200, hardware=plain)
+    assert with_useful_calibration(state, analog) is state
     calibrating, _ = opened("digits-narrow", samples=200)
     assert with_useful_calibration(calibrating, frozenset()) is calibrating
 

@@ -10,7 +10,14 @@ from lhc.options.by_command import PartitionOptions
 from lhc.options.training import TrainingOptions
 from lhc.passes import STRATEGIES, PassResult, Pipeline, SearchOptions, Strategy
 from lhc.pipeline.inputs.model_source import open_model
-from lhc.pipeline.pipeline_state import Searched, Study
+from lhc.pipeline.pipeline_state import (
+    BudgetedNetwork,
+    RecordedNetwork,
+    SearchedNetwork,
+    SearchResult,
+    TrainableNetwork,
+    VerifiedNetwork,
+)
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.steps.search import Search
 from lhc.pipeline.steps.verify import Verify
@@ -25,25 +32,22 @@ pytestmark = pytest.mark.analog
 def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept: str) -> None:
     """A placement with more MACs on tiles may cost more energy: on digits, whose layers fill no tile, it does."""
     more = PartitionOptions("digits-narrow", strategy="all-analog", max_drop=0.9, draws=2, samples=40)
-    studies = {
+    results = {
         name: pipeline(options).apply(begin(options, Running(), open_model("digits-narrow")))
         for name, options in (("more", more), ("less", replace(more, exclude=("layer*",))))
     }
-    for name, study in studies.items():
-        assert study.plan.outcome is not None
-        outcome = study.plan.outcome.model_copy(update={"objective": objective})
-        studies[name] = replace(study, plan=study.plan.model_copy(update={"outcome": outcome}))
-    better = _better(studies["less"], studies["more"])
-    assert better.plan.analog == studies[kept].plan.analog
+    for name, state in results.items():
+        results[name] = state.with_outcome(objective=objective)
+    better = _better(results["less"], results["more"], results["more"].task)
+    assert better.plan.analog == results[kept].plan.analog
 
 
 def test_a_training_with_samples_of_its_own_leaves_all_others_to_decide() -> None:
     options = PartitionOptions("digits-narrow", strategy="all-analog", max_drop=0.9, draws=2, samples=40)
-    study = pipeline(options).apply(begin(options, Running(), open_model("digits-narrow")))
-    assert not set_apart(study), "nothing was trained"
+    state = pipeline(options).apply(begin(options, Running(), open_model("digits-narrow")))
     own = replace(options, retrain=True, train_data="others.npz")
-    assert not set_apart(replace(study, training=study.task, options=own))
-    assert set_apart(replace(study, training=study.task, options=replace(options, retrain=True)))
+    assert not set_apart(replace(state, options=own), state.task)
+    assert set_apart(replace(state, options=replace(options, retrain=True)), state.task)
 
 
 @dataclass(frozen=True)
@@ -53,23 +57,23 @@ class _Trial(Train):
     finds: tuple[int, ...] = ()
     trained_for: list[int] = field(default_factory=list)
 
-    def _once(self, study: Study, target: frozenset[str]) -> tuple[Study, Retrained]:
+    def _once(self, state: TrainableNetwork, target: frozenset[str]) -> tuple[SearchedNetwork, Retrained]:
         self.trained_for.append(len(target))
-        found = frozenset(sorted(study.measurable)[: self.finds[len(self.trained_for) - 1]])
-        return _found(study, found), _RECORD
+        found = frozenset(sorted(state.measurable)[: self.finds[len(self.trained_for) - 1]])
+        return _found(state, found), _RECORD
 
 
 _RECORD = Retrained(source="", layers=(), steps=1, batch_size=1, loss="mse", seed=0, samples=1, data="", curve=())
 
 
-def _found(study: Study, analog: frozenset[str]) -> Study:
-    """The study with a search that came to this."""
-    decided = study.plan.decide(
-        {n: ("analog" if n in analog else "digital", "sensitivity", "") for n in study.measurable}
+def _found(state: BudgetedNetwork, analog: frozenset[str]) -> SearchedNetwork:
+    """The state with a search that came to this."""
+    decided = state.plan.decide(
+        {n: ("analog" if n in analog else "digital", "sensitivity", "") for n in state.measurable}
     )
-    judge = PlacementJudge(study.evaluator(study.splits.rank), study.allowed)
-    searched = Searched(PassResult(decided), STRATEGIES["sensitivity"], judge, SearchOptions())
-    return replace(study, searched=searched)
+    judge = PlacementJudge(state.evaluator(state.splits.rank), state.budget)
+    searched = SearchResult(PassResult(decided), STRATEGIES["sensitivity"], judge, SearchOptions())
+    return state.advanced(SearchedNetwork, searched=searched)
 
 
 @pytest.mark.parametrize(
@@ -97,29 +101,29 @@ def test_only_what_may_be_kept_is_tested(
     shown: list[int] = []
 
     class Show(Verify):
-        def apply(self, study: Study) -> Study:
-            shown.append(len(proposed(study)))
-            return super().apply(study)
+        def apply(self, state: SearchedNetwork) -> VerifiedNetwork:
+            shown.append(len(proposed(state)))
+            return super().apply(state)
 
-    def search(kind: type[Strategy]) -> Pipeline[Study]:
+    def search(kind: type[Strategy]) -> Pipeline[BudgetedNetwork, SearchedNetwork]:
         class Given(Search):
-            def apply(self, study: Study) -> Study:
-                return _found(study, frozenset(sorted(study.measurable)[:given]))
+            def apply(self, state: BudgetedNetwork) -> SearchedNetwork:
+                return _found(state, frozenset(sorted(state.measurable)[:given]))
 
         return Pipeline("search", (Given(kind),))
 
-    def test(share: float) -> Pipeline[Study]:
+    def test(share: float) -> Pipeline[SearchedNetwork, RecordedNetwork]:
         return Pipeline("test", (Show(4, share), Record()))
 
-    study = preparation(options).apply(begin(options, Running(), open_model("digits-narrow")))
+    state = preparation(options).apply(begin(options, Running(), open_model("digits-narrow")))
     settings = TrainingOptions(steps=1, batch_size=8)
     trial = _Trial(settings, "sensitivity", None, None, preparation(options), search, test, finds)
-    after = trial.apply(study)
-    assert after.plan.outcome is not None
-    assert after.plan.outcome.training_note is not None
-    assert after.plan.outcome.training_note.startswith(note)
-    assert after.plan.outcome.training_note.endswith(
-        f". Of 60 samples {after.plan.outcome.samples} decide, since 36 are for training: figures with and without"
+    assert isinstance(state, TrainableNetwork)
+    after = trial.apply(state)
+    assert after.outcome.training_note is not None
+    assert after.outcome.training_note.startswith(note)
+    assert after.outcome.training_note.endswith(
+        f". Of 60 samples {after.outcome.samples} decide, since 36 are for training: figures with and without"
         " --retrain do not compare"
     )
     assert (trial.trained_for, shown) == (targets, tested)

@@ -11,7 +11,7 @@ from lhc.measure import Budget, PlacementJudge, Running
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import STRATEGIES, Goal, PassResult, SearchOptions
 from lhc.pipeline.inputs.model_source import open_model
-from lhc.pipeline.pipeline_state import Searched, Study
+from lhc.pipeline.pipeline_state import SearchedNetwork, SearchResult
 from lhc.pipeline.steps.rank import Rank
 from lhc.pipeline.steps.search import CheckBudget, Search
 from lhc.pipeline.training.training_target import LEFT, falls_short, fits_as_given, proposed, reached, training_target
@@ -24,28 +24,25 @@ UNHEALED = Hardware.load("lionheart").with_drift_compensation_alone()
 
 
 @pytest.fixture(scope="module")
-def searched() -> Study:
+def searched() -> SearchedNetwork:
     """Digits-narrow, ranked and searched."""
     options = PartitionOptions(
         "digits-narrow", hardware=UNHEALED, max_drop=0.02, draws=2, samples=200, objective="macs"
     )
     kind = strategy_for(options)
-    study = preparation(options).apply(begin(options, Running(), open_model("digits-narrow")))
-    for step in (CheckBudget(), Rank("auto", kind), Search(kind)):
-        study = step.apply(study)
-    return study
+    state = preparation(options).apply(begin(options, Running(), open_model("digits-narrow")))
+    return Search(kind).apply(Rank("auto", kind).apply(CheckBudget().apply(state)))
 
 
-def with_budget(study: Study, max_drop: float) -> Study:
+def with_budget(state: SearchedNetwork, max_drop: float) -> SearchedNetwork:
     """The same search, for another budget."""
-    return replace(study, budget=replace(study.allowed, max_drop=max_drop))
+    return replace(state, budget=replace(state.budget, max_drop=max_drop))
 
 
-def test_it_is_trained_for_what_is_at_the_budget_once_it_is_trained(searched: Study) -> None:
+def test_it_is_trained_for_what_is_at_the_budget_once_it_is_trained(searched: SearchedNetwork) -> None:
     """Least damage for what they bring first, up to the drop of which training leaves the budget."""
     names = frozenset(searched.measurable)
     assert training_target(with_budget(searched, 0.5)) == names
-    assert searched.searched is not None
     drops = {p: v.evaluation.drop for p, v in searched.searched.judge.verdicts.items()}
 
     some = training_target(with_budget(searched, LEFT * drops[names] / 3))
@@ -60,7 +57,7 @@ def test_it_is_trained_for_what_is_at_the_budget_once_it_is_trained(searched: St
     assert training_target(with_budget(unranked, 0.001)) == names, "of no layer is it known what it does"
 
 
-def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all(searched: Study) -> None:
+def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all(searched: SearchedNetwork) -> None:
     names = frozenset(searched.measurable)
     first = training_target(with_budget(searched, 0.002))
     one, other = min(first), min(names - first)
@@ -73,7 +70,7 @@ def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all(
         assert (one in some) == (other in some)
 
 
-def test_layers_that_do_not_pay_are_not_trained_as_analog(searched: Study) -> None:
+def test_layers_that_do_not_pay_are_not_trained_as_analog(searched: SearchedNetwork) -> None:
     graph, plan = mobile()
     names = plan.eligible
     judge = PlacementJudge(searched.evaluator(searched.task.head(2)), Budget())
@@ -81,7 +78,7 @@ def test_layers_that_do_not_pay_are_not_trained_as_analog(searched: Study) -> No
     def target(objective: str, forced: str | None = None) -> frozenset[str]:
         placed = plan if forced is None else plan.decide({forced: ("analog", "forced", "")})
         options = SearchOptions(Goal("energy" if objective == "energy" else "macs"))
-        found = Searched(PassResult(placed), STRATEGIES["sensitivity"], judge, options)
+        found = SearchResult(PassResult(placed), STRATEGIES["sensitivity"], judge, options)
         return training_target(replace(searched, graph=graph, plan=placed, searched=found))
 
     assert target("energy") == {name for name in names if "depthwise" not in name}
@@ -89,23 +86,25 @@ def test_layers_that_do_not_pay_are_not_trained_as_analog(searched: Study) -> No
     assert "block0.depthwise" in target("energy", "block0.depthwise")
 
 
-def test_a_rule_says_itself_what_is_trained(searched: Study) -> None:
+def test_a_rule_says_itself_what_is_trained(searched: SearchedNetwork) -> None:
     found = searched.searched
-    assert found is not None
     rule = replace(searched, searched=replace(found, strategy=STRATEGIES["first-last"]))
     assert training_target(rule) == proposed(rule) < frozenset(searched.measurable)
 
 
-def test_a_second_training_is_for_weights_that_hold_far_less_than_they_were_trained_for(searched: Study) -> None:
+def test_a_second_training_is_for_weights_that_hold_far_less_than_they_were_trained_for(
+    searched: SearchedNetwork,
+) -> None:
     names = frozenset(searched.measurable)
-    assert searched.searched is not None
-    judge = PlacementJudge(searched.searched.judge.evaluator, searched.allowed)
+    judge = PlacementJudge(searched.searched.judge.evaluator, searched.budget)
 
-    def found(analog: frozenset[str]) -> Study:
+    def found(analog: frozenset[str]) -> SearchedNetwork:
         """A search that came to this without judging anything."""
         digital = searched.plan.decide(dict.fromkeys(names - analog, ("digital", "sensitivity", "")))
         plan = digital.decide(dict.fromkeys(analog, ("analog", "budget", "")))
-        return replace(searched, searched=Searched(PassResult(plan), STRATEGIES["sensitivity"], judge, SearchOptions()))
+        return replace(
+            searched, searched=SearchResult(PassResult(plan), STRATEGIES["sensitivity"], judge, SearchOptions())
+        )
 
     assert not falls_short(found(names), names)
     assert not falls_short(found(frozenset()), names), "there is nothing to train for"
@@ -114,9 +113,8 @@ def test_a_second_training_is_for_weights_that_hold_far_less_than_they_were_trai
     assert not fits_as_given(found(frozenset({min(names)})))
 
 
-def test_what_is_predicted_to_hold_weighs_all_that_was_judged(searched: Study) -> None:
+def test_what_is_predicted_to_hold_weighs_all_that_was_judged(searched: SearchedNetwork) -> None:
     """One placement that seemed to hold by chance, or not to, is not what counts."""
-    assert searched.searched is not None
     verdicts = searched.searched.judge.verdicts
     drops = [verdict.evaluation.drop for verdict in verdicts.values()]
     assert reached(with_budget(searched, 2 * max(drops))) == frozenset(searched.measurable)
