@@ -59,7 +59,7 @@ _KINDS = {"target": "conductance", "conductance": "conductance", "time": "time"}
 
 @dataclass(frozen=True)
 class FittedDevices:
-    """TrainingResult device tables, and how well normal distributions describe the measurements.
+    """Fitted device tables, and how well normal distributions describe the measurements.
 
     Attributes:
         measured: how many devices.
