@@ -154,13 +154,13 @@ def test_only_named_modules_import_what_an_extra_holds() -> None:
         if needed.isdisjoint(map(normalised, distributions.get(name, [name])))
     }
     assert optional == {
-        ("cluster.py", "distributed"),
+        ("dask_cluster.py", "distributed"),
         ("mobilebert.py", "transformers"),
         ("train_digits.py", "sklearn"),  # a script of the repository
         *((file, "tokenizers") for file in ("squad.py", "stories260k.py", "stsb.py", "tokens.py")),
         *(
             (file, "tokenizers")
-            for file in ("documents.py", "entry.py", "gguf_file.py", "smollm2.py", "text_samples.py")
+            for file in ("text_documents.py", "entry.py", "gguf_file.py", "smollm2.py", "text_samples.py")
         ),
         ("gguf_file.py", "gguf"),  # extra "llm"
         ("hugging_face.py", "safetensors"),

@@ -15,7 +15,7 @@ from lhc.runtime import PARITY_TOLERANCE, parity_errors
 
 pytestmark = pytest.mark.analog
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "aihwkit_sensitivity.py"
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "aihwkit_sensitivity.py"
 
 
 def test_structure(lhc_data: Path) -> None:
