@@ -27,7 +27,8 @@ _MARKUP = re.compile(
     r"[*`~&<]|(?<!\w)_|_(?!\w)"
     r"|(?<=\])[(\[:]"  # links and what they refer to
     r"|\\(?=[!-/:-@\[-`{-~])"
-    r"|^[>=]|^[-+#](?=[-+#\s]|$)|^\d(?=\d*[.)](?:\s|$))"  # headings, lists and quotations
+    r"|^[>=]|^[-+](?=\s|$)|^-(?=[-\s]+$)"  # quotations, lists and lines below headings
+    r"|^#(?=#*(?:\s|$))|^\d(?=\d*[.)](?:\s|$))"  # headings and numbered lists
 )
 _NUMBER = r"[-+]?[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?(?: ?%)?"
 _NUMBERS = re.compile(rf"{_NUMBER}(?: to {_NUMBER})?")

@@ -76,13 +76,16 @@ def test_no_cell_of_markdown_is_html() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["# a", "- a", "+ a", "1. a", "12) a", "> a", "---", "===", "  # a", "[a]: b", "[a][b]"]
+    "text",
+    ["# a", "## a", "- a", "--", "- - -", "+ a", "1. a", "12) a", "> a", "---", "===", "  # a", "[a]: b", "[a][b]"],
 )
 def test_no_text_is_a_heading_a_list_or_a_link_of_markdown(text: str) -> None:
     assert unescape(markdown_text(text)) == text.lstrip() != markdown_text(text)
 
 
-@pytest.mark.parametrize("text", ["-0.5 points", "1.5 points", "conv[1]", "a_b", "#1", "a > b"])
+@pytest.mark.parametrize(
+    "text", ["-0.5 points", "1.5 points", "conv[1]", "a_b", "#1", "a > b", "--max-drop 1 %", "-- a"]
+)
 def test_what_means_nothing_in_markdown_stays(text: str) -> None:
     assert markdown_text(text) == text
 

@@ -11,6 +11,7 @@ from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.documents.nested_values import fields_by_path
 from lhc.support.number_formatting import share_text, time_text
 from lhc.support.tables import Table
+from lhc.support.text_escaping import one_line
 
 __all__ = ["LayerChange", "MachineDiff", "PlanDiff", "compare", "compare_machines"]
 
@@ -116,7 +117,7 @@ class MachineDiff:
             override = _OVERRIDE.match(path)
             place, field = (path, "") if override is None else (override[1], f"{path[override.end() :]} ")
             found.setdefault(place, []).append(field + change_text(*values))
-        return [f"hardware {place}: {', '.join(told)}" for place, told in found.items()]
+        return [one_line(f"hardware {place}: {', '.join(told)}") for place, told in found.items()]
 
     def said(self, before: str, after: str, width: float) -> list[str]:
         """Its lines, one at least."""
@@ -204,7 +205,7 @@ class PlanDiff:
         total = f"analog MACs {one} -> {two}"
         if not self.unrelated:
             total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; {total}"
-        return [*lines, "no difference" if self.empty else total]
+        return [*map(one_line, lines), "no difference" if self.empty else total]
 
     def _of_outcome(self) -> Iterator[str]:
         """A line a field; intervals that read the same are one."""

@@ -173,6 +173,18 @@ def test_what_is_no_difference_is_not_told(full: Report) -> None:
     assert found == {"overrides.0.layers": (None, "stem"), "overrides.0.adc.bits": (None, 6)}
 
 
+def test_no_text_of_a_file_begins_a_line(full: Report) -> None:
+    plan = full.plan
+    assert plan.outcome is not None
+    outcome = plan.outcome.model_copy(update={"metric_note": "a\nno difference"})
+    machine = plan.hardware.model_copy(update={"description": "b\nno difference"})
+    found = compare(plan, plan.model_copy(update={"outcome": outcome, "hardware": machine}))
+    assert not [line for line in found.lines() if "\n" in line]
+    assert "why this metric: " in (told := "\n".join(found.lines()))
+    assert "a\\nno difference" in told
+    assert "b\\nno difference" in told
+
+
 def test_two_machines_differ_in_a_line_for_every_table() -> None:
     table = {"targets_us": [0, 10], "t_0_s": 20, "times_s": [0], "read_us": [0, 0], "g_max_us": 10}
     table |= {"model": "measured", "mean_us": [[0, 10]], "std_us": [[1, 2]], "correlation": [[[1]], [[1]]]}
