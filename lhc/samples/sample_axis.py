@@ -88,15 +88,17 @@ class SampleLayout:
     Attributes:
         inputs: name -> axis, of inputs that have them elsewhere than on the first axis.
         outputs: the same of outputs.
+        single: a call takes one sample, whatever the axes are.
     """
 
     inputs: Mapping[str, SampleAxis] = field(default_factory=dict)
     outputs: Mapping[str, SampleAxis] = field(default_factory=dict)
+    single: bool = False
 
     @property
     def one_a_call(self) -> bool:
         """Whether a call of the network takes one sample."""
-        return CALL in (*self.inputs.values(), *self.outputs.values())
+        return self.single or CALL in (*self.inputs.values(), *self.outputs.values())
 
     def of_output(self, name: str) -> SampleAxis:
         """The axis of an output."""

@@ -309,7 +309,13 @@ def unequal_lengths(lengths: Mapping[str, int]) -> str:
     "arrays of different length: 'x': 100, 'labels': 99 samples; the first axis of every array counts samples"
     """
     found = ", ".join(f"{name!r}: {length}" for name, length in lengths.items())
-    return f"arrays of different length: {found} samples; the first axis of every array counts samples"
+    told = f"arrays of different length: {found} samples; the first axis of every array counts samples"
+    if len({length for name, length in lengths.items() if name != "labels"}) > 1:
+        told += (
+            ". Where an input has them on another axis, say --sample-axis NAME=AXIS; where a call takes one sample,"
+            " stack the arrays of all calls along a new first axis"
+        )
+    return told
 
 
 def _cut(array: Samples, where: slice | Indices) -> Samples:

@@ -9,7 +9,7 @@ batch-norms leaves tensors of very different size, and one absolute rate is too 
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +23,8 @@ from lhc.errors import DataError, ModelError
 from lhc.options.training import TrainingOptions
 from lhc.runtime.torch_device import CPU, computing_on, torch_device
 from lhc.runtime.torch_threads import seeded_generator
-from lhc.samples.task import Array, count_samples
+from lhc.samples.sample_axis import CALL
+from lhc.samples.task import Array, count_samples, cut
 from lhc.train.batches import Batches
 from lhc.train.losses import Loss
 from lhc.train.trained_network import NoisyNetwork
@@ -50,7 +51,6 @@ class Trainer:
         output: name of the output that is trained.
         horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
             torch's CosineAnnealingLR).
-        sample_axis: of that output; losses are given it with samples first.
         step: number of the next step since `begin`.
     """
 
@@ -60,7 +60,6 @@ class Trainer:
     settings: TrainingOptions
     output: str
     horizon: int
-    sample_axis: int = 0
     step: int = field(default=0, init=False)
     _first: int = field(default=0, init=False)
     _optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
@@ -135,7 +134,17 @@ class Trainer:
         return value
 
     def _answer(self, feeds: Mapping[str, Array]) -> Tensor:
-        return self.network(feeds, self.output).movedim(self.sample_axis, 0)
+        return self._samples_first(self.network, feeds)
+
+    def _samples_first(
+        self, compute: Callable[[Mapping[str, Array], str], Tensor], feeds: Mapping[str, Array]
+    ) -> Tensor:
+        """The trained output with samples first: of one call, or of as many as there are samples."""
+        layout, samples = self.batches.task.layout, count_samples(feeds)
+        axis = layout.of_output(self.output)
+        calls = cut(feeds, samples, 1 if layout.one_a_call else samples, False, layout)
+        found = [compute(call, self.output) for _, call in calls]
+        return torch.cat([one[None] if axis == CALL else one.movedim(axis, 0) for one in found])
 
     def _share(self) -> float:
         """Share of the starting rate that this step takes."""
@@ -147,7 +156,7 @@ class Trainer:
 
     def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
         if self.settings.loss == "distillation":
-            return self.network.digital(feeds, self.output).movedim(self.sample_axis, 0)
+            return self._samples_first(self.network.digital, feeds)
         if targets is None:
             raise DataError(f"--loss {self.settings.loss} needs labels and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from lhc.canonical import nested_again, transposed_again
-from lhc.errors import DataError, ModelError, UsageError
+from lhc.errors import DataError, ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
@@ -19,7 +19,7 @@ from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
 from lhc.runtime.torch_device import gpu_name
-from lhc.samples.sample_axis import CALL, SampleLayout
+from lhc.samples.sample_axis import SampleLayout, samples_first
 from lhc.samples.task import Array, Task, count_samples, cut
 from lhc.support.source_digest import source_digest
 from lhc.support.user_objects import load_function
@@ -97,16 +97,17 @@ class TrainingPlan:
     @cached_property
     def _batched(self) -> OnnxModel:
         """The network with a batch of any size, which is what trains."""
-        batch = static_batch(self.model)
-        if batch is None:
+        layout = self.samples.layout
+        batch = static_batch(self.model, layout.inputs)
+        if batch is None or layout.one_a_call:
             return self.model
-        freed = with_dynamic_batch(self.model)
+        freed = with_dynamic_batch(self.model, layout.inputs)
         _, feeds = next(self.samples.blocks(batch + 1))  # of one batch alone, samples that mix would look right
         names = [value.name for value in freed.proto.graph.output]
         try:
-            together = observe_tensors(freed, names, feeds)
-            for where, one in cut(feeds, count_samples(feeds), batch, True, self.samples.layout):
-                apart = observe_tensors(self.model, names, one)
+            together = self._samples_first(observe_tensors(freed, names, layout.feeds(feeds)))
+            for where, one in cut(feeds, count_samples(feeds), batch, True, layout):
+                apart = self._samples_first(observe_tensors(self.model, names, one))
                 same = all(_same(together[n][where], apart[n][: where.stop - where.start]) for n in names)
                 if not same:
                     raise DataError("its answers to a sample depend on the others")
@@ -127,27 +128,11 @@ class TrainingPlan:
             ModelError, DataError, UsageError: the network, the samples or the settings cannot be trained with.
         """
         settings, output = self.settings, self.output or self.graph.outputs[0]
-        sample_axis = self._sample_axis(output)
         network = self.network()
         network.to(device_for(network, self._some()))
         batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
         loss = load_loss(settings.loss, self.samples.class_axis)
-        return Trainer(network, batches, loss, settings, output, horizon, sample_axis)
-
-    def _sample_axis(self, output: str) -> int:
-        """The axis of an output that counts samples.
-
-        Raises:
-            UsageError: batches of samples cannot be trained with.
-        """
-        layout = self.samples.layout
-        axis = layout.of_output(output)
-        if layout.inputs or axis == CALL:
-            raise UsageError(
-                f"{self.model.label}: training takes batches with samples on the first axis of every input;"
-                " --sample-axis names another one, or a call a sample"
-            )
-        return axis
+        return Trainer(network, batches, loss, settings, output, horizon)
 
     def check(self) -> None:
         """See that the network can be trained, with this loss and these samples: one step's loss on a few of them.
@@ -160,7 +145,13 @@ class TrainingPlan:
         replace(self, settings=settings).trainer(1).check(*self.samples.read(0, CHECKED_SAMPLES))
 
     def _some(self) -> Mapping[str, Array]:
-        return next(self.samples.blocks(CHECKED_SAMPLES))[1]
+        """Feeds of one call of the network, with a few samples."""
+        layout = self.samples.layout
+        return layout.feeds(next(self.samples.blocks(1 if layout.one_a_call else CHECKED_SAMPLES))[1])
+
+    def _samples_first(self, outputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        layout = self.samples.layout
+        return {name: samples_first(array, layout.of_output(name)) for name, array in outputs.items()}
 
     def written(self, weights: Mapping[str, Array]) -> onnx.ModelProto:
         """The model with trained weights, transposed convolutions again, and branches in their If.

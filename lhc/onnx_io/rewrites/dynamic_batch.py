@@ -1,6 +1,6 @@
 """A network whose file fixes the size of the batch, with a batch of any size: in memory, for training.
 
-Inputs whose first axis has that size get a symbol there, and what the file says of the sizes of inner tensors is
+Inputs get a symbol where they count samples, and what the file says of the sizes of inner tensors is
 forgotten. ``Reshape`` to a stored shape that begins with the batch::
 
     (batch, 64)    ->  (-1, 64)
@@ -9,6 +9,7 @@ forgotten. ``Reshape`` to a stored shape that begins with the batch::
 Whether the result still treats samples apart is for the caller to see: run it.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 
@@ -18,22 +19,29 @@ from onnx import numpy_helper
 from lhc.model import OnnxModel
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import input_shapes, static_batch
+from lhc.samples.sample_axis import CALL, SampleAxis
 
 __all__ = ["with_dynamic_batch"]
 
 _SYMBOL = "batch"
 
 
-def with_dynamic_batch(model: OnnxModel) -> OnnxModel:
-    """The model with a symbol for the batch; as it is where the file fixes none."""
-    batch = static_batch(model)
+def with_dynamic_batch(model: OnnxModel, axes: Mapping[str, SampleAxis] | None = None) -> OnnxModel:
+    """The model with a symbol for the batch; as it is where the file fixes none.
+
+    Args:
+        axes: of inputs that have samples elsewhere than on the first axis.
+    """
+    places = axes or {}
+    batch = static_batch(model, axes)
     if batch is None:
         return model
     proto = deepcopy(model.proto)
     inputs = input_shapes(model)
     for value in proto.graph.input:
-        if inputs.get(value.name):
-            value.type.tensor_type.shape.dim[0].dim_param = _SYMBOL
+        axis = places.get(value.name, 0)
+        if (declared := inputs.get(value.name)) and axis != CALL and axis < len(declared):
+            value.type.tensor_type.shape.dim[axis].dim_param = _SYMBOL
     for value in proto.graph.output:
         for dim in value.type.tensor_type.shape.dim:
             dim.ClearField("value")

@@ -91,7 +91,12 @@ def with_output_axes(
         axes |= {} if axis is None else {name: axis}
         unknown += [name] if axis is None else []
     if unknown:
-        axes |= _observed(model, task.with_layout(layout), unknown, batch)
+        asked_for = task.with_layout(layout)
+        calls = _calls(model, asked_for, unknown, SIZES if batch is None else (batch,))
+        if calls is None and batch is None and (calls := _calls(model, asked_for, unknown, (1,))) is not None:
+            tell("a call takes one sample, since the network does not run with several")
+            layout, batch = replace(layout, single=True), 1
+        axes |= _observed(model, unknown, calls or [], batch)
     for name, axis in axes.items():
         if axis == CALL and static_batch(model, layout.inputs) == 1:
             tell(f"every call gives one answer of output {name!r}, without an axis for samples: the file's batch is 1")
@@ -133,25 +138,32 @@ def _declared(shape: Shape | None, batch: int | None, symbols: set[str]) -> Samp
     return places[0] if len(places) == 1 else None
 
 
-def _observed(model: OnnxModel, task: Task, names: Sequence[str], batch: int | None) -> dict[str, SampleAxis]:
-    """Sample axes of outputs as calls show them; an output is left out where they show nothing."""
-    sizes = SIZES if batch is None else (batch,)
-    _, first = next(task.blocks(1))
-    try:
-        session = create_session(model.as_file(), model.label, packs=False)
-        calls: list[list[Any]] = []
-        for size in sizes:
-            rows = {name: np.repeat(array, size, axis=0) if array.ndim else array for name, array in first.items()}
-            calls.append(run_session(session, names, task.layout.feeds(rows), model.label))
-    except LhcError:
-        return {}  # whoever measures says what is wrong
+def _observed(
+    model: OnnxModel, names: Sequence[str], calls: Sequence[Sequence[Any]], batch: int | None
+) -> dict[str, SampleAxis]:
+    """Sample axes of outputs as calls show them; an output is left out where they show nothing.
+
+    Args:
+        calls: outputs of each, with `SIZES` samples or, of a fixed batch, with so many.
+    """
     found: dict[str, SampleAxis] = {}
     maps = class_maps(model)
     for index, name in enumerate(names):
         given = [maps[name].rows(call[index]) if name in maps else call[index] for call in calls]
         shapes = [one.shape for one in given if isinstance(one, np.ndarray)]
-        if len(shapes) < len(sizes):
+        if not shapes or len(shapes) < len(calls):
             continue
-        axis = following_axis(shapes, sizes) if batch is None else axis_of_size(shapes[0], batch)
+        axis = following_axis(shapes, SIZES) if batch is None else axis_of_size(shapes[0], batch)
         found |= {} if axis is None else {name: axis}
     return found
+
+
+def _calls(model: OnnxModel, task: Task, names: Sequence[str], sizes: Sequence[int]) -> list[list[Any]] | None:
+    """Outputs of calls with so many times the first sample; None where the network does not run with them."""
+    _, first = next(task.blocks(1))
+    try:
+        session = create_session(model.as_file(), model.label, packs=False)
+        fed = [{n: np.repeat(a, size, axis=0) if a.ndim else a for n, a in first.items()} for size in sizes]
+        return [run_session(session, names, task.layout.feeds(rows), model.label) for rows in fed]
+    except LhcError:
+        return None

@@ -52,7 +52,8 @@ def load_task(
         samples: take the first so many; what lies behind them is not read.
         tell: is called with what the user may not have meant.
         axes: of inputs that have samples elsewhere than on the first axis. Arrays of files and arrays by name have
-            them there too; a function and a task give samples first.
+            them there too; a function and a task give samples first. An array with an axis more than its input has says
+            that a call takes one sample.
 
     Raises:
         DataError: not readable, or it does not fit the model.
@@ -62,7 +63,8 @@ def load_task(
     found = _found(source, where, samples)
     if isinstance(found, Task):
         task = found if metric is None or not metric.chosen else found.with_metric(metric)
-        layout = SampleLayout(axes) if axes else task.layout
+        named_axes = _with_calls(task.inputs, model, axes or task.layout.inputs, where, tell)
+        layout = SampleLayout(named_axes) if axes else replace(task.layout, inputs=named_axes)
         inputs = _fitted(task.inputs, model, where, layout.inputs)
         if all(inputs.get(name) is array for name, array in task.inputs.items()):
             return task.head(samples).with_layout(layout)
@@ -71,7 +73,7 @@ def load_task(
     arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
     named = _named(arrays, model, label_key, targets is None, where)
-    layout = SampleLayout(axes or {})
+    layout = SampleLayout(_with_calls(named, model, axes or {}, where, tell))
     if not callable(source):
         named = {name: _first_axis(array, layout.inputs.get(name, 0)) for name, array in named.items()}
     inputs = _fitted(named, model, where, layout.inputs)
@@ -80,6 +82,25 @@ def load_task(
             tell(f"array {array!r} of {where} is taken for the only input, {name!r}")
     judge = metric or replace(get_metric(_default_metric(targets, where)), chosen=False)
     return _task(inputs, targets, judge, samples, where).with_layout(layout)
+
+
+def _with_calls(
+    arrays: Mapping[str, Samples],
+    model: OnnxModel,
+    axes: Mapping[str, SampleAxis],
+    where: str,
+    tell: Callable[[str], None],
+) -> Mapping[str, SampleAxis]:
+    """The axes, and that a call takes one sample where an array has an axis more than its input."""
+    declared = input_shapes(model)
+    calls = [
+        n for n, a in arrays.items() if axes.get(n) != CALL and (shape := declared.get(n)) and a.ndim == len(shape) + 1
+    ]
+    if not calls:
+        return axes
+    named = ", ".join(map(repr, calls[:2])) + (f" and {len(calls) - 2} more" if len(calls) > 2 else "")
+    tell(f"a call takes one sample: arrays of {where} have an axis more than inputs {named} (--sample-axis NAME=call)")
+    return {**axes, **dict.fromkeys(calls, CALL)}
 
 
 def _first_axis(array: Samples, axis: SampleAxis) -> Samples:
@@ -210,13 +231,19 @@ def _check_shape(
         return
     if samples != 0:
         declared = ("samples", *(size for axis, size in enumerate(declared) if axis != samples))
-    fits = len(shape) == len(declared) and all(
-        not isinstance(size, int) or axis == 0 or size == shape[axis] for axis, size in enumerate(declared)
-    )
-    if not fits:
+    if not _fits(shape, declared, 0):
         takes = ", ".join(str(size or "?") for size in declared)
         counts = "first axis samples" if declared else "one value for all samples"
-        raise DataError(f"{where}: {name!r} has shape {shape}, the model takes ({takes}); {counts}")
+        others = [axis for axis in range(1, len(shape)) if samples == 0 and _fits(shape, declared, axis)]
+        hint = f"; if axis {others[0]} counts samples, say --sample-axis {name}={others[0]}" if others else ""
+        raise DataError(f"{where}: {name!r} has shape {shape}, the model takes ({takes}); {counts}{hint}")
+
+
+def _fits(shape: tuple[int, ...], declared: Shape, samples: int) -> bool:
+    """Whether an array has the declared sizes, but for the axis that counts samples."""
+    return len(shape) == len(declared) and all(
+        not isinstance(size, int) or axis == samples or size == shape[axis] for axis, size in enumerate(declared)
+    )
 
 
 def has_labels(source: DataSource, label_key: str) -> bool:
