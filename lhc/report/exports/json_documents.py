@@ -1,4 +1,4 @@
-"""JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/command-line.md."""
+"""JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/json.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
