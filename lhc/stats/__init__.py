@@ -1,6 +1,6 @@
 """Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
 
-from lhc.stats.changed_answers import changed_answer_margins
+from lhc.stats.binomial_bounds import changed_answer_margins, failures_allowed, least_draws
 from lhc.stats.intervals import (
     CONFIDENCE,
     chance_of_difference,
@@ -18,7 +18,6 @@ from lhc.stats.intervals import (
 from lhc.stats.jackknife import by_document, effective_documents, members
 from lhc.stats.rank_correlation import rank_correlation
 from lhc.stats.sequential_testing import Prospect, look_errors, look_schedule
-from lhc.stats.tolerance_bounds import failures_allowed, least_draws
 
 __all__ = [
     "CONFIDENCE",

@@ -9,7 +9,7 @@ drop follow:
   a crossed table of R draws by N samples; in the two-way random model the mean has the variance
   (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch,
   Variance Components, 1992, chapter 4). Of shares few samples change, and the part of the samples is at least what an
-  exact bound of their count leaves (`lhc.stats.changed_answers`).
+  exact bound of their count leaves (`lhc.stats.binomial_bounds`).
 
 A level that is spent over several tests is divided between them (`split_level`, Bonferroni), so that the chance of any
 wrong acceptance stays below the whole; several looks at one measurement have `lhc.stats.sequential_testing`.
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import scipy
 
 from lhc.errors import UsageError
-from lhc.stats.changed_answers import changed_answer_margins
+from lhc.stats.binomial_bounds import changed_answer_margins
 from lhc.stats.jackknife import by_document, effective_documents
 from lhc.support.number_formatting import check_confidence
 

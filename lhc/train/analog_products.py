@@ -22,11 +22,15 @@ clips more and brings less noise. Left out are what saturates at the ADC and IR 
 """
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from lhc.graph import Layer
 from lhc.hardware import Hardware
@@ -34,15 +38,77 @@ from lhc.hardware.converters.voltage_sensing import column_totals
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.runtime.calibration.chip_outputs import GREATEST_GAIN
+from lhc.runtime.engines.counter_rng import deviate_terms
+from lhc.runtime.engines.noise import add_noise_to_lines, noise_gradients
 from lhc.runtime.gradients.network import OPERATORS
 from lhc.runtime.gradients.operators.elementwise import Operator
 from lhc.runtime.gradients.operators.neural import convolution
 from lhc.runtime.operators.im2col import turned, window_peaks
 from lhc.train.chip_noise import DrawnMatrix, KeyedMatrix, by_input, column_scales
-from lhc.train.output_noise import with_noise
-from lhc.train.recompute import recomputed
 
-__all__ = ["TrainingProduct"]
+__all__ = ["TrainingProduct", "recomputed", "with_noise"]
+
+
+def with_noise(output: Tensor, lines: Tensor, places: Tensor) -> Tensor:
+    """The output plus ``lines · places`` times standard normal deviates, whose key is of torch's global generator.
+
+    Args:
+        output: of any shape; its values, in order, are lines as long as a row of ``places``. It may be overwritten.
+        lines: factor of every line.
+        places: factors within a line, ``(rows, width)``: a row for as many lines that follow each other.
+    """
+    if output.device.type != "cpu" or output.dtype != torch.float32:
+        spread = places.repeat_interleave(len(lines) // len(places), 0) * lines[:, None]
+        return output + (spread * torch.randn_like(spread)).reshape(output.shape)
+    if output._is_view() or not output.is_contiguous():
+        output = output.clone(memory_format=torch.contiguous_format)
+    noisy: Tensor = _Noise.apply(output, lines.contiguous(), places.contiguous())  # type: ignore[no-untyped-call]
+    return noisy
+
+
+class _Noise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, lines: Tensor, places: Tensor) -> Tensor:  # noqa: ANN401 - torch's
+        ctx.key = torch.randint(2**32, (2,)).numpy().astype(np.uint32)
+        ctx.save_for_backward(lines, places)
+        ctx.mark_dirty(output)
+        values = output.detach().numpy().reshape(len(lines), -1)
+        add_noise_to_lines(values, lines.detach().numpy(), places.detach().numpy(), ctx.key, deviate_terms(1.0))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+        lines, places = ctx.saved_tensors
+        of_lines, of_places = torch.empty_like(lines), torch.zeros_like(places)
+        given = gradient.contiguous().numpy().reshape(len(lines), -1)
+        found = of_lines.numpy(), of_places.numpy()
+        noise_gradients(given, lines.detach().numpy(), places.detach().numpy(), ctx.key, deviate_terms(1.0), *found)
+        return gradient, of_lines, of_places
+
+
+_Saved = Tensor | tuple[tuple[int, ...], tuple[int, ...], int]
+"""A tensor that is kept, or how a view of the one that is made again lies in it: shape, strides, offset."""
+
+
+def recomputed(tensor: Tensor, make: Callable[[], Tensor]) -> saved_tensors_hooks:
+    """Context in which a tensor is computed again for its gradient instead of kept.
+
+    Args:
+        tensor: has no gradient itself.
+        make: makes the same tensor, in the same layout.
+    """
+    memory = tensor.untyped_storage().data_ptr()
+
+    def keep(saved: Tensor) -> _Saved:
+        if saved.untyped_storage().data_ptr() != memory:
+            return saved
+        return tuple(saved.shape), saved.stride(), int(saved.storage_offset())
+
+    def give(kept: _Saved) -> Tensor:
+        return kept if isinstance(kept, Tensor) else make().as_strided(*kept)
+
+    return saved_tensors_hooks(keep, give)
+
 
 _LEAST_VARIANCE = 1e-24
 _MANY = 16

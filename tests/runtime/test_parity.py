@@ -14,8 +14,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.runtime.engines.compiled.conv.layout import conv_places, image_cuts
-from lhc.runtime.engines.compiled.depthwise.channel_layout import ChannelPlaces, channel_places
+from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, channel_places, conv_places, image_cuts
 from lhc.runtime.operators.analog_layers import AnalogConv, AnalogMatMul
 
 pytestmark = pytest.mark.analog

@@ -25,12 +25,10 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.compiled.conv.kernel import convolve
 from lhc.runtime.engines.compiled.conv.layout import image_cuts, image_memory, image_outputs
 from lhc.runtime.engines.compiled.converter_constants import RowConverters
-from lhc.runtime.engines.compiled.depthwise.kernel import convolve_channels, takes_channels
-from lhc.runtime.engines.compiled.depthwise.layout import depthwise_memory, depthwise_places
+from lhc.runtime.engines.compiled.depthwise import convolve_channels, depthwise_memory, depthwise_places, takes_channels
 from lhc.runtime.engines.compiled.kernels.products import ROWS
 from lhc.runtime.engines.compiled.kernels.tile import PackedTiles
-from lhc.runtime.engines.compiled.matmul.kernel import multiply_rows
-from lhc.runtime.engines.compiled.matmul.layout import matmul_memory
+from lhc.runtime.engines.compiled.matmul import matmul_memory, multiply_rows
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.compiled.packed_weights import packed_numbers, parts_by_segment
 from lhc.runtime.engines.noise_addresses import by_rows, noise_streams, row_address

@@ -7,8 +7,8 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from lhc.hardware import Hardware
+from lhc.train.analog_products import recomputed
 from lhc.train.chip_noise import KeyedMatrix
-from lhc.train.recompute import recomputed
 from tests.train.conftest import Build
 from tests.train.product_cases import CASES, network
 

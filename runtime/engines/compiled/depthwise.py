@@ -1,19 +1,24 @@
-"""A convolution of every channel by itself, on tiles, in one pass over blocks of `LANES` vectors in lanes of registers.
+"""Depthwise convolutions on tiles: every channel by itself, in one pass over blocks of `LANES` vectors.
+
+Channels lie in memory as `ChannelPlaces` says. A vector is numbered by where its first input lies in the first phase;
+numbers at the ends of lines stand for no vector.
 
 For every image and channel: pad; then for every chip and block: greatest magnitudes, DAC, product, noise, ADC, scale
 and the rest of the operator. Vectors that saturate wait in a queue for every round of bound management until they
 fill a block: with copies in free cells every other vector is read again, but nearly every block holds one.
 
-Bytes are those of `conv_kernel`, which takes whatever is not `takes_channels`.
+Bytes are those of `lhc.runtime.engines.compiled.conv.kernel`, which takes whatever is not `takes_channels`.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lhc.conductances import Floats
-from lhc.runtime.engines.compiled.conv.padding import LineSpans, copy_line, line_spans, pad
-from lhc.runtime.engines.compiled.depthwise.layout import QUEUE, DepthwiseMemory, DepthwisePlaces
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.runtime.engines.compiled.conv.im2col_quantise import LineSpans, copy_line, line_spans, pad
+from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, Integers, channel_places
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import ROWS
 from lhc.runtime.engines.compiled.kernels.tile import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
@@ -48,9 +53,92 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
     spread_word,
     unless_zero,
 )
+from lhc.runtime.engines.counter_rng import Words
 from lhc.runtime.engines.protocol import Digital
 
-__all__ = ["convolve_channels", "takes_channels"]
+__all__ = [
+    "QUEUE",
+    "DepthwiseMemory",
+    "DepthwisePlaces",
+    "convolve_channels",
+    "depthwise_memory",
+    "depthwise_places",
+    "takes_channels",
+]
+
+
+QUEUE = 2 * LANES
+"""Vectors that have a place in a queue of repeated reads."""
+
+
+class DepthwisePlaces(NamedTuple):
+    """Vectors of one channel; spatial axes are one.
+
+    Attributes:
+        channel: where it lies.
+        positions: of every number its place among the outputs, ``(numbers,)``, whole blocks of `LANES`.
+        out_lines: number of the first vector of each line of the output, ``(lines,)``.
+        out_width: of such a line.
+        queued: of every input in a queue of repeated reads, as offsets in a channel, ``(taps,)``.
+    """
+
+    channel: ChannelPlaces
+    positions: Words
+    out_lines: Integers
+    out_width: int
+    queued: Integers
+
+
+class DepthwiseMemory(NamedTuple):
+    """Memory of a call.
+
+    Attributes:
+        channel: of one image; zeros in the padding.
+        found: outputs by number, ``(numbers,)``.
+        z: products of a block, ``(LANES,)``.
+        queue: inputs and scale of the vectors that are read again, by round, ``(rounds, taps + 1, QUEUE)``.
+        words: their numbers and counters of noise, ``(rounds, 2, QUEUE)``.
+        counts: how many they are, ``(rounds,)``.
+        keys: of an image's noise, ``(chips, rounds, 2, LANES)``.
+    """
+
+    channel: Floats
+    found: Floats
+    z: Floats
+    queue: Floats
+    words: Words
+    counts: Integers
+    keys: Words
+
+
+@lru_cache(maxsize=256)
+def depthwise_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> DepthwisePlaces:
+    """Places in a channel of these sizes; ``geometry`` crops nothing."""
+    channel, out = channel_places(geometry, sizes), geometry.output_sizes(sizes)
+    positions = np.zeros(-(-(int(channel.vectors[-1]) + 1) // LANES) * LANES, np.uint32)
+    positions[channel.vectors] = np.arange(len(channel.vectors))
+    return DepthwisePlaces(
+        channel=channel,
+        positions=positions,
+        out_lines=channel.vectors[:: out[-1]].copy(),
+        out_width=out[-1],
+        queued=np.arange(len(channel.offsets)) * QUEUE,
+    )
+
+
+def depthwise_memory(places: DepthwisePlaces, tiles: PackedTiles) -> DepthwiseMemory:
+    """For one call."""
+    chips, rounds, taps = tiles.places.shape[0], tiles.factors.shape[1], len(places.channel.offsets)
+    return DepthwiseMemory(
+        # Blocks of vectors end behind it.
+        np.zeros(places.channel.size + LANES, np.float32),
+        np.empty(len(places.positions), np.float32),
+        np.empty(LANES, np.float32),
+        np.zeros(rounds * (taps + 1) * QUEUE, np.float32),
+        np.zeros(rounds * 2 * QUEUE, np.uint32),
+        np.zeros(rounds, np.int64),
+        np.empty(chips * rounds * 2 * LANES, np.uint32),
+    )
 
 
 def takes_channels(tiles: PackedTiles, channels: int, outputs: int) -> bool:

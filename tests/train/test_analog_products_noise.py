@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lhc.train.output_noise import with_noise
+from lhc.train.analog_products import with_noise
 
 pytestmark = pytest.mark.analog
 

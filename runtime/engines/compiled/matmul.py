@@ -1,7 +1,7 @@
-"""Products of the rows of a matrix with tiles in one pass over blocks of rows; outputs lie in the lanes of registers.
+"""Products of the rows of a matrix with tiles, in one pass over blocks of rows.
 
-For every block of rows, row of tiles and chip: greatest magnitudes and DAC; product; noise and ADC; bound management;
-scale, into rows of the result. Nothing is transposed.
+Outputs lie in the lanes of registers. For every block of rows, row of tiles and chip: greatest magnitudes and DAC;
+product; noise and ADC; bound management; scale, into rows of the result. Nothing is transposed.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,6 @@ from lhc.runtime.engines.compiled.kernels.currents import with_currents
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, finished
 from lhc.runtime.engines.compiled.kernels.products import ROWS, multiply
 from lhc.runtime.engines.compiled.kernels.tile import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
-from lhc.runtime.engines.compiled.matmul.layout import BLOCK, MatmulMemory
 from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, put, span, stored
@@ -28,10 +27,64 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
     spread,
     spread_word,
 )
+from lhc.runtime.engines.counter_rng import Words
 from lhc.runtime.engines.noise_addresses import COUNTERS
 from lhc.runtime.engines.protocol import Digital
 
-__all__ = ["multiply_rows"]
+__all__ = ["BLOCK", "MatmulMemory", "matmul_memory", "multiply_rows"]
+
+
+BLOCK = 4 * LANES
+"""Rows that meet a tile together: its weights come from far away once for all of them."""
+
+
+class MatmulMemory(NamedTuple):
+    """Memory of a block of `BLOCK` rows.
+
+    Attributes:
+        pitch: of codes.
+        width: of products.
+        codes: ``(BLOCK, pitch)``.
+        again: the same for a repeated read.
+        z: products of a segment, ``(BLOCK, width)``.
+        z_again: the same for a repeated read.
+        scales: of rows, ``(BLOCK,)``.
+        line: of inputs, ``(LANES,)``.
+        keys: of noise, ``(2, BLOCK)``.
+        samples: of rows, in two words, ``(2, BLOCK)``.
+    """
+
+    pitch: int
+    width: int
+    codes: Floats
+    again: Floats
+    z: Floats
+    z_again: Floats
+    scales: Floats
+    line: Floats
+    keys: Words
+    samples: Words
+
+
+def matmul_memory(tiles: PackedTiles) -> MatmulMemory:
+    """For one call."""
+    pitch, width = (-(-int(np.diff(sizes).max()) // LANES) * LANES for sizes in (tiles.inputs, tiles.segments))
+    # Rows of codes that are a power of two apart would share few lines of the cache.
+    pitch += 16
+    # The last rows of a block may be none: they are multiplied, and left out.
+    codes, again = np.zeros(BLOCK * pitch, np.float32), np.zeros(BLOCK * pitch, np.float32)
+    return MatmulMemory(
+        pitch,
+        width,
+        codes,
+        again,
+        np.empty(BLOCK * width, np.float32),
+        np.empty(BLOCK * width, np.float32),
+        np.empty(BLOCK, np.float32),
+        np.empty(LANES, np.float32),
+        np.empty(2 * BLOCK, np.uint32),
+        np.empty(2 * BLOCK, np.uint32),
+    )
 
 
 class RowSpans(NamedTuple):

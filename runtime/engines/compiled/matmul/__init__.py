@@ -1,1 +1,0 @@
-"""Products of matrix rows with tiles, compiled."""
