@@ -278,11 +278,13 @@ class Rewritten:
         made: names of the nodes in memory that take its place.
         control: what calls take, where the file leaves it open: of an If, the attribute whose body these are; of a
             Loop, a Scan or a recurrent operator, its turns in digits; else empty.
+        rule: digest of the source of the rule that made it, where that is not lhc's; else empty.
     """
 
     node: onnx.NodeProto
     made: frozenset[str]
     control: str = ""
+    rule: str = ""
 
     @property
     def branch(self) -> str:
@@ -388,9 +390,11 @@ class OnnxModel:
 
     @property
     def identity(self) -> str:
-        """``source``, and which columns are computed apart: of equal ones the tiles are the same."""
-        apart = self.digital_columns
-        return sha256(f"{self.source}|{apart}".encode()).hexdigest() if apart else self.source
+        """``source``, columns that are computed apart, and rules from outside: of equal ones the tiles are the same."""
+        apart, rewritten = self.digital_columns, () if self.file is None else self.file.rewritten
+        rules = sorted({one.rule for one in rewritten if one.rule})
+        told = f"{self.source}|{apart}|{rules}" if rules else f"{self.source}|{apart}"
+        return sha256(told.encode()).hexdigest() if apart or rules else self.source
 
 
 class OpenedModel:

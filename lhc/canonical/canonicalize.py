@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import onnx
 
 from lhc.canonical.control_flow.inlining import write_out
 from lhc.canonical.control_flow.unresolved import OPEN
-from lhc.canonical.rewrite_context import RewriteContext, Rule
-from lhc.errors import LhcError, ModelError
+from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import RegisteredRule, rules_for
+from lhc.errors import LhcError
 from lhc.graph import Origin
 from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 from lhc.onnx_io import Shape, read_plan
@@ -22,44 +22,21 @@ from lhc.onnx_io.read.shapes import inferred_shapes
 if TYPE_CHECKING:
     from lhc.plan import Plan
 
-__all__ = ["ON_REQUEST", "RULES", "canonical", "dequantises"]
-
-RULES: dict[tuple[str, str], str] = {
-    ("", "ConvTranspose"): "lhc.canonical.rules.conv_transpose:rewrite",
-    ("", "Einsum"): "lhc.canonical.rules.einsum:rewrite",
-    ("", "GRU"): "lhc.canonical.rules.recurrent:rewrite",
-    ("", "LSTM"): "lhc.canonical.rules.recurrent:rewrite",
-    ("", "MatMul"): "lhc.canonical.rules.stacked_matmul:rewrite",
-    ("", "RNN"): "lhc.canonical.rules.recurrent:rewrite",
-    ("com.microsoft", "Attention"): "lhc.canonical.rules.packed_attention:rewrite",
-    ("com.microsoft", "FusedConv"): "lhc.canonical.rules.fused_activation:rewrite",
-    ("com.microsoft", "FusedGemm"): "lhc.canonical.rules.fused_activation:rewrite",
-    ("com.microsoft", "FusedMatMul"): "lhc.canonical.rules.fused_matmul:rewrite",
-    ("com.microsoft", "MatMulNBits"): "lhc.canonical.rules.matmul_nbits:rewrite",
-    ("com.microsoft", "MoE"): "lhc.canonical.rules.mixture_of_experts:rewrite",
-    ("com.microsoft", "QMoE"): "lhc.canonical.rules.mixture_of_experts:rewrite",
-    ("com.microsoft", "TransposeMatMul"): "lhc.canonical.rules.fused_matmul:rewrite",
-}
-"""By domain (empty for ONNX's own) and name: where the rule is."""
-ON_REQUEST: dict[tuple[str, str], str] = {
-    ("", "ConvInteger"): "lhc.canonical.rules.integer_products:rewrite",
-    ("", "MatMulInteger"): "lhc.canonical.rules.integer_products:rewrite",
-    ("", "QLinearConv"): "lhc.canonical.rules.quantised_products:rewrite",
-    ("", "QLinearMatMul"): "lhc.canonical.rules.quantised_products:rewrite",
-    ("com.microsoft", "DynamicQuantizeLSTM"): "lhc.canonical.rules.recurrent:rewrite_quantised",
-    ("com.microsoft", "DynamicQuantizeMatMul"): "lhc.canonical.rules.integer_products:rewrite_with_scales",
-    ("com.microsoft", "MatMulIntegerToFloat"): "lhc.canonical.rules.integer_products:rewrite_with_scales",
-    ("com.microsoft", "QAttention"): "lhc.canonical.rules.packed_attention:rewrite_quantised",
-    ("com.microsoft", "QGemm"): "lhc.canonical.rules.quantised_products:rewrite",
-    ("com.microsoft", "QLinearConv"): "lhc.canonical.rules.quantised_products:rewrite",
-}
-"""The same of operators on integers, which are rewritten where that is asked for."""
-_INTEGER_KINDS = frozenset(f"{domain}::{name}" if domain else name for domain, name in ON_REQUEST)
+__all__ = ["canonical", "dequantises"]
 
 
 def dequantises(plan: "Plan | None") -> bool:
     """Whether a plan was made with operators on integers as products."""
-    return plan is not None and any(layer.origin and layer.kind in _INTEGER_KINDS for layer in plan.layers)
+    if plan is None:
+        return False
+    kinds = {_identity(layer.kind) for layer in plan.layers if layer.origin}
+    return any(found.on_request for found in rules_for(kinds).values())
+
+
+def _identity(kind: str) -> tuple[str, str]:
+    """Domain and operator of a kind as people read it."""
+    domain, _, name = kind.rpartition("::")
+    return domain, name
 
 
 def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, str] | None = None) -> OnnxModel:
@@ -75,7 +52,8 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
     if model.file is not None:
         return model
     kinds = {identity(node) for node in model.proto.graph.node}
-    carried = None if kinds.isdisjoint({*ON_REQUEST, *OPEN}) else _carried_plan(model)
+    asked = kinds.intersection(OPEN) or any(found.on_request for found in rules_for(kinds).values())
+    carried = _carried_plan(model) if asked else None
     taken = carried.control if control is None and carried is not None else control or {}
     written = write_out(model, taken)
     proto = model.proto
@@ -105,15 +83,17 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
     holders = (
         replace(one, made=frozenset(chain.from_iterable(made[name] for name in one.made))) for one in written.rewritten
     )
-    rewritten = (*holders, *(Rewritten(site.node, made[name], site.control) for name, site in sites.items()))
+    of_sites = (Rewritten(site.node, made[name], site.control, site.rule_digest) for name, site in sites.items())
+    rewritten = (*holders, *of_sites)
     file = FileForm(without_weights(model.proto), len(model.proto.graph.initializer), origins, rewritten)
     return replace(model, proto=with_nodes(proto, nodes, (*proto.graph.initializer, *tensors)), file=file)
 
 
 def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> dict[str, RewriteContext]:
     """Canonical form of each operator that a rule rewrites, by its name."""
-    rules = RULES | ON_REQUEST if dequantize else RULES
-    if {identity(node) for node in model.proto.graph.node}.isdisjoint(rules):
+    known = rules_for({identity(node) for node in model.proto.graph.node})
+    rules = {kind: found for kind, found in known.items() if dequantize or not found.on_request}
+    if not rules:
         return {}
     form = _Form(model, rules, control)
     return {node.name: site for node in model.proto.graph.node if (site := form.rewritten(node)) is not None}
@@ -130,7 +110,9 @@ def _carried_plan(model: OnnxModel) -> "Plan | None":
 class _Form:
     """Facts of a model that rules read: constants, shapes, producers."""
 
-    def __init__(self, model: OnnxModel, rules: Mapping[tuple[str, str], str], control: Mapping[str, str]) -> None:
+    def __init__(
+        self, model: OnnxModel, rules: Mapping[tuple[str, str], RegisteredRule], control: Mapping[str, str]
+    ) -> None:
         self._model = model
         self._rules = rules
         self._control = control
@@ -144,11 +126,9 @@ class _Form:
 
     def rewritten(self, node: onnx.NodeProto) -> RewriteContext | None:
         """Nodes that take the place of a node; None where it stays."""
-        where = self._rules.get(identity(node))
-        if where is None:
+        found = self._rules.get(identity(node))
+        if found is None:
             return None
-        module, name = where.split(":")
-        rule = cast(Rule, getattr(import_module(module), name))
         site = RewriteContext(
             node,
             self._constants,
@@ -158,10 +138,7 @@ class _Form:
             control=self._control.get(node.name, ""),
             made_by=self._makers.get,
         )
-        try:
-            return site if rule(site) else None
-        except (ModelError, ValueError, IndexError, ZeroDivisionError):
-            return None  # a file that makes no sense there: whoever runs it says so
+        return site if found.applied(site) else None
 
     def _shape(self, tensor: str) -> Shape | None:
         if self._shapes is None:

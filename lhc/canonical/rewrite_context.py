@@ -30,6 +30,7 @@ class RewriteContext(NodeAttributes):
         control: number of its steps that samples take, where that is known; a rule that does not need it empties it.
         routed: product -> of how many experts a token takes how many, and which one it is of.
         integers_held: names of initializers that hold integers, by these.
+        rule_digest: what tells a rule from outside from itself after an edit; empty for lhc's own.
         made_by: the operator that computes a tensor; None where none does.
     """
 
@@ -44,6 +45,7 @@ class RewriteContext(NodeAttributes):
     control: str = ""
     routed: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     integers_held: dict[int | tuple[int, ...], str] = field(default_factory=dict)
+    rule_digest: str = ""
     made_by: Callable[[str], onnx.NodeProto | None] = lambda _: None
 
     def name(self, index: int) -> str:

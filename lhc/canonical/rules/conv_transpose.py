@@ -18,6 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 from lhc.model import OnnxModel, captured, replace_nodes
 from lhc.onnx_io.read.constants import Array
 
@@ -26,6 +27,7 @@ __all__ = ["rewrite", "transposed_again"]
 _DTYPES = ("float16", "float32", "float64")
 
 
+@rule("ConvTranspose")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the weight is constant, and the padding known where a shape asks for it."""
     if not site.is_constant(1) or site.constants.dtype(site.name(1)) not in _DTYPES:

@@ -11,10 +11,12 @@ import math
 import numpy as np
 
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 
 __all__ = ["rewrite"]
 
 
+@rule("Einsum")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where one of two operands is constant and every label is a letter that stands for one axis."""
     terms = site.text("equation").replace(" ", "").replace("->", ",").split(",")

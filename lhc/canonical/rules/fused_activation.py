@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 
 __all__ = ["rewrite"]
 
@@ -26,6 +27,7 @@ _NUMBERS = {
 """Attributes of activations, in the order in which fused operators list them."""
 
 
+@rule("FusedConv", "FusedGemm", domain="com.microsoft")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where a factor (of a convolution: the weight) is constant and the activation known."""
     node, activation, last = site.node, site.text("activation"), site.node.output[0]

@@ -8,10 +8,12 @@ onnxruntime, docs/ContribOperators.md. Batches that are transposed are left alon
 import numpy as np
 
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 
 __all__ = ["rewrite"]
 
 
+@rule("FusedMatMul", "TransposeMatMul", domain="com.microsoft")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where one factor is a constant matrix, and axes that are transposed are known."""
     constants = [site.is_constant(index) and site.rank(index) == 2 for index in (0, 1)]

@@ -13,12 +13,14 @@ from onnx import TensorProto
 
 from lhc.canonical.quantised_values import codes_of_own_range, float_codes, matrix_values, may_be_one
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 
 __all__ = ["rewrite", "rewrite_with_scales"]
 
 _ROUND_OPSET = 11
 
 
+@rule("ConvInteger", "MatMulInteger", on_request=True)
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the weight is constant and the activation has one zero point."""
     convolves = site.node.op_type == "ConvInteger"
@@ -40,6 +42,7 @@ def rewrite(site: RewriteContext) -> bool:
     return True
 
 
+@rule("DynamicQuantizeMatMul", "MatMulIntegerToFloat", domain="com.microsoft", on_request=True)
 def rewrite_with_scales(site: RewriteContext) -> bool:
     """Rewrite where the second factor is a constant matrix."""
     dynamic = site.node.op_type == "DynamicQuantizeMatMul"

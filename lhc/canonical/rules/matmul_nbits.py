@@ -12,6 +12,7 @@ import numpy as np
 
 from lhc.canonical.quantised_values import unpacked
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite"]
@@ -19,6 +20,7 @@ __all__ = ["rewrite"]
 _DTYPES = ("float16", "float32")
 
 
+@rule("MatMulNBits", domain="com.microsoft")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the weights and all that dequantises them are constant."""
     given = [index for index in range(1, 5) if site.name(index)]

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 
 from lhc.canonical.quantised_values import unpacked
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite"]
@@ -23,6 +24,7 @@ __all__ = ["rewrite"]
 _ACTIVATIONS = ("gelu", "identity", "relu", "silu", "swiglu")
 
 
+@rule("MoE", "QMoE", domain="com.microsoft")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the experts' weights are constant and a CPU computes the operator."""
     quantised = site.node.op_type == "QMoE"

@@ -11,6 +11,7 @@ that MultiHeadAttention does not take, it stays as it is.
 
 from lhc.canonical.quantised_values import float_codes, matrix_values, may_be_one
 from lhc.canonical.rewrite_context import RewriteContext, cut_parts
+from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite", "rewrite_quantised"]
@@ -19,6 +20,7 @@ _MASK, _PAST, _BIAS_OF_SCORES, _LENGTH = 3, 4, 5, 6
 _Q_BIAS, _Q_SCALE, _Q_WEIGHT_SCALE, _Q_MASK, _Q_ZERO, _Q_WEIGHT_ZERO, _Q_PAST = range(2, 9)
 
 
+@rule("Attention", domain="com.microsoft")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where the packed matrix is constant."""
     weight = site.is_constant(1) and site.rank(1) == 2 and site.constants.dtype(site.name(1)) in ("float32", "float16")
@@ -30,6 +32,7 @@ def rewrite(site: RewriteContext) -> bool:
     return _write(site, site.name(0), site.value(1), bias, (_MASK, _BIAS_OF_SCORES), _PAST)
 
 
+@rule("QAttention", domain="com.microsoft", on_request=True)
 def rewrite_quantised(site: RewriteContext) -> bool:
     """Rewrite a product of integers where weights and bias are constant."""
     if site.integer("do_rotary") or not site.is_constant(_Q_BIAS) or not may_be_one(site, _Q_SCALE, _Q_ZERO):

@@ -12,6 +12,7 @@ import numpy as np
 
 from lhc.canonical.quantised_values import floats_of, is_one, matrix_values, quantised_output
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["rewrite"]
@@ -19,6 +20,8 @@ __all__ = ["rewrite"]
 _KINDS = {"QGemm": "Gemm", "QLinearConv": "Conv", "QLinearMatMul": "MatMul"}
 
 
+@rule("QLinearConv", "QLinearMatMul", on_request=True)
+@rule("QGemm", "QLinearConv", domain="com.microsoft", on_request=True)
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where weight and bias are constant."""
     kind = _KINDS[site.node.op_type]

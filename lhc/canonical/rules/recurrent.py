@@ -19,6 +19,7 @@ import numpy as np
 
 from lhc.canonical.quantised_values import codes_of_own_range, float_codes
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.operators.recurrent import kept_whole, steps_of
 from lhc.onnx_io.read.constants import Array
 
@@ -141,6 +142,7 @@ def cell_of(
     return RecurrentCell(site, kind, hidden, own[0], held, driven, after), w.T, bias if site.name(3) else None
 
 
+@rule("GRU", "LSTM", "RNN")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where weights are constant and the number of steps is known and small."""
     if not site.is_constant(1) or not site.is_constant(2):
@@ -149,6 +151,7 @@ def rewrite(site: RewriteContext) -> bool:
     return weights[0].dtype.name in ("float16", "float32", "float64") and _written_out(site, *weights, lambda x: x)
 
 
+@rule("DynamicQuantizeLSTM", domain="com.microsoft", on_request=True)
 def rewrite_quantised(site: RewriteContext) -> bool:
     """Rewrite a DynamicQuantizeLSTM likewise."""
     if not all(site.is_constant(index) for index in (1, 2, 8, 9, 10, 11)):

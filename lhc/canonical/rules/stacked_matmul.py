@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from lhc.canonical.rewrite_context import RewriteContext
+from lhc.canonical.rule_registry import rule
 
 __all__ = ["rewrite"]
 
@@ -23,6 +24,7 @@ _TYPES = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT, "float64
 _SWAPPED = [0, 2, 1]
 
 
+@rule("MatMul")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where an operand is picked from a stack, or the second is one and it is known whether the first is."""
     if not site.constants.is_stored(site.name(1)):
