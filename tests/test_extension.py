@@ -8,7 +8,10 @@ import tomllib
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from lhc.onnx_io import load_model, read_plan
 
@@ -49,10 +52,35 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def write_nf4(folder: Path) -> None:
+    """A network of a product by NF4 weights, and samples of its input: what the page's rule is for."""
+    rng = np.random.default_rng(0)
+    inputs, outputs, size = 64, 32, 16
+    stored = {
+        "packed": rng.integers(0, 256, inputs * outputs // 2, np.uint8),
+        "scales": rng.uniform(0.1, 0.3, inputs * outputs // size).astype(np.float32),
+        "weights": rng.normal(size=(4, outputs)).astype(np.float32),
+    }
+    product = helper.make_node("MatMulBnb4", ["x", "packed", "scales"], ["h"], "up", domain="com.microsoft")
+    attributes = {"K": inputs, "N": outputs, "block_size": size, "quant_type": 1}
+    product.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+    graph = helper.make_graph(
+        [product, helper.make_node("Relu", ["h"], ["a"]), helper.make_node("Gemm", ["a", "weights"], ["y"], transB=1)],
+        "nf4",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", inputs])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(array, name) for name, array in stored.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / "nf4.onnx")
+    np.savez(folder / "nf4.npz", x=rng.normal(size=(60, inputs)).astype(np.float32))
+
+
 @pytest.fixture(scope="module")
 def outputs(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """What the commands of the page print, one after the other in an empty folder; each must succeed."""
     folder = tmp_path_factory.mktemp("work")
+    write_nf4(folder)
     printed = {}
     for command in COMMANDS:
         done = run(command, folder, site)
@@ -74,10 +102,11 @@ def test_the_page_shows_one_of_each() -> None:
         "mylab/strategies.py",
         "mylab/lab-chip.yaml",
         "mylab/devices.py",
+        "mylab/nf4.py",
         "mylab/flat.py",
         "mylab/largest.py",
     ]
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 13
 
 
 @pytest.mark.analog
@@ -120,6 +149,28 @@ def test_a_machine(outputs: tuple[Path, dict[str, str]]) -> None:
 @pytest.mark.analog
 def test_a_device_model(outputs: tuple[Path, dict[str, str]]) -> None:
     assert "accuracy" in printed_by(outputs, "--all-analog --hardware lab-chip")
+
+
+@pytest.mark.analog
+def test_an_operator_rule(outputs: tuple[Path, dict[str, str]]) -> None:
+    assert "2 of 2 layers can be analog" in printed_by(outputs, "analyze nf4.onnx")
+    placed = load_model(outputs[0] / "nf4.lhc.onnx")
+    plan = read_plan(placed)
+    assert plan is not None
+    assert "up" in plan.analog
+    assert [node.op_type for node in placed.proto.graph.node] == ["MatMulBnb4", "Relu", "Gemm"]
+
+
+@pytest.mark.analog
+def test_a_placed_model_whose_rule_is_missing_says_so(
+    outputs: tuple[Path, dict[str, str]], site: Path, tmp_path: Path
+) -> None:
+    done = run(f"lhc run {outputs[0] / 'nf4.lhc.onnx'} --data {outputs[0] / 'nf4.npz'} --draws 2", tmp_path, tmp_path)
+    assert done.returncode == 2
+    assert "error: layer 'up' cannot be analog: " in done.stderr
+    assert "the rule that rewrote it when it was placed is missing: install its package" in done.stderr
+    with_rule = f"lhc --import mylab.nf4 run {outputs[0] / 'nf4.lhc.onnx'} --data {outputs[0] / 'nf4.npz'} --draws 2"
+    assert run(with_rule, site, tmp_path).returncode == 0, "site is the current folder: --import finds the module"
 
 
 def test_a_preset_with_a_cost_model(outputs: tuple[Path, dict[str, str]]) -> None:

@@ -54,8 +54,8 @@ def _root(
         typer.Option(
             "--import",
             metavar="MODULE",
-            help="Import a module whose device classes a hardware description or an annotated model names; lhc imports"
-            " none of these by itself. Repeat it for several.",
+            help="Import a module of yours: device classes that a hardware description or an annotated model names, and"
+            " operator rules. lhc imports none of these by itself, but those of installed packages. Repeat it for several.",
         ),
     ] = None,
 ) -> None:

@@ -424,7 +424,11 @@ def analog_of(options: GivenPlacement, stored: Plan | None, plan: Plan, label: s
     for name in sorted(analog - set(plan.eligible)):
         if name not in layers:
             raise UsageError(f"{label} has no layer {name!r} that could be analog")
-        raise UsageError(f"layer {name!r} cannot be analog: {layers[name].detail}")
+        rewritten = stored is not None and any(layer.name == name and layer.origin for layer in stored.layers)
+        hint = (
+            "; the rule that rewrote it when it was placed is missing: install its package, or 'lhc --import MODULE …'"
+        )
+        raise UsageError(f"layer {name!r} cannot be analog: {layers[name].detail}{hint if rewritten else ''}")
     return analog
 
 
