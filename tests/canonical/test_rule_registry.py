@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lhc.canonical import OperatorSite, canonical, rule, rule_registry
+from lhc.canonical import RewriteContext, canonical, rule, rule_registry
 from lhc.errors import UsageError
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
@@ -42,7 +42,7 @@ def halving() -> OnnxModel:
     return load_model(helper.make_model(graph, opset_imports=opsets, ir_version=8), runs=lambda proto, label: None)
 
 
-def half(site: OperatorSite) -> bool:
+def half(site: RewriteContext) -> bool:
     site.product("", "MatMul", site.name(0), site.store("halved", site.value(1) / 2), output=site.node.output[0])
     return True
 
@@ -103,17 +103,17 @@ def test_a_package_offers_a_rule(
     assert bool(caplog.text) == bool(warning)
 
 
-def raises(site: OperatorSite) -> bool:
+def raises(site: RewriteContext) -> bool:
     site.store("something", HALF)
     raise KeyError("gone")
 
 
-def forgets(site: OperatorSite) -> bool:
+def forgets(site: RewriteContext) -> bool:
     site.product("", "MatMul", site.name(0), site.name(1))
     return True
 
 
-def declines(site: OperatorSite) -> bool:
+def declines(site: RewriteContext) -> bool:
     return False
 
 
@@ -126,7 +126,7 @@ def declines(site: OperatorSite) -> bool:
     ],
 )
 def test_what_a_rule_gets_wrong_is_told_and_changes_nothing(
-    wrong: Callable[[OperatorSite], bool], warning: str, caplog: pytest.LogCaptureFixture
+    wrong: Callable[[RewriteContext], bool], warning: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rule("Half", domain="lab")(wrong)
     model = halving()
@@ -145,7 +145,7 @@ def test_two_modules_cannot_have_a_rule_for_one_operator() -> None:
     rule("Half", domain="lab")(half)
     rule("Half", domain="lab")(declines)  # of the same module, which was edited and loaded again
 
-    def other(site: OperatorSite) -> bool:
+    def other(site: RewriteContext) -> bool:
         return False
 
     other.__module__ = "elsewhere"

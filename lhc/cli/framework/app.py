@@ -55,7 +55,7 @@ def _root(
             "--import",
             metavar="MODULE",
             help="Import a module of yours: device classes that a hardware description or an annotated model names, and"
-            " operator rules. lhc imports none of these by itself, but those of installed packages. Repeat it for several.",
+            " operator rules. By itself lhc imports those of installed packages alone. Repeat it for several.",
         ),
     ] = None,
 ) -> None:
