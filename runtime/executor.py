@@ -124,27 +124,38 @@ class HybridExecutor(PlacedNetwork):
         t_s: float,
         numbers: Sequence[int],
         wanted: Collection[str] | None = None,
+        soon: Sequence[int] = (),
     ) -> list[dict[str, ProgrammedMatrix]]:
         """The same as each of some reads finds it, with read noise of its own; number 0 is that of inference.
 
-        ``wanted``: some tile sets; all by default.
+        Args:
+            wanted: some tile sets; all by default.
+            soon: reads that will be asked for, too. Where reads are kept they are made with these, so that a chip is
+                programmed once for all of them.
         """
         result: list[dict[str, ProgrammedMatrix]] = [{} for _ in numbers]
         for tile_set in self._sets if wanted is None else wanted:
-            layer = self._sets[tile_set]
-            for found, state in zip(result, self._reads_of(layer, hardware, seed, draw, t_s, numbers), strict=True):
+            made = self._reads_of(self._sets[tile_set], hardware, seed, draw, t_s, numbers, soon)
+            for found, state in zip(result, made, strict=True):
                 found[tile_set] = state
         return result
 
     def _reads_of(
-        self, layer: "AnalogLayer", hardware: Hardware, seed: int, draw: int, t_s: float, numbers: Sequence[int]
+        self,
+        layer: "AnalogLayer",
+        hardware: Hardware,
+        seed: int,
+        draw: int,
+        t_s: float,
+        numbers: Sequence[int],
+        soon: Sequence[int],
     ) -> list[ProgrammedMatrix]:
         """Reads of one layer's tiles; those of a calibration are the same for all placements of the layer."""
         chip = (self._mapping(layer, hardware), layer.groups, seed, draw, t_s)
         known = {number: self._kept_reads.find((chip, number)) for number in numbers}
+        if any(found is None for found in known.values()) and self._kept_reads.limit > 0:
+            known |= {number: self._kept_reads.find((chip, number)) for number in soon if number not in known}
         missing = [number for number, found in known.items() if found is None]
-        if missing and self._kept_reads.limit > 0 and 0 not in missing:
-            missing.append(0)  # a chip that is calibrated will be asked for its answers
         if missing:
             ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
             tiles = layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
@@ -153,6 +164,10 @@ class HybridExecutor(PlacedNetwork):
                 if made.nbytes <= self._kept_reads.limit // _READS_AT_LEAST:
                     self._kept_reads.keep((chip, number), made)
         return [found for number in numbers if (found := known[number]) is not None]
+
+    def keeps_reads(self, tile_sets: Collection[str], hardware: Hardware, count: int) -> bool:
+        """Whether so many reads of all of these tile sets are kept beside each other."""
+        return count * sum(self._bytes_of(self._sets[name], hardware) for name in tile_sets) <= self._kept_reads.limit
 
     def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
         """Key of the mapping of a layer: everything but the weights that tiles depend on before programming."""
@@ -212,9 +227,13 @@ class HybridExecutor(PlacedNetwork):
     def tile_bytes(self, tile_set: str, hardware: Hardware) -> int | None:
         """Bytes of a programmed tile set; None where it is too small to be made more than once."""
         layer = self._sets[tile_set]
+        rows, cols = layer.matrix_shape
+        return self._bytes_of(layer, hardware) if rows * cols * layer.groups >= LARGE_MATRIX else None
+
+    def _bytes_of(self, layer: "AnalogLayer", hardware: Hardware) -> int:
+        """Of a layer's programmed tiles."""
         machine, (rows, cols) = hardware.for_layer(layer.name), layer.matrix_shape
-        weights = machine.held_rows(rows, self._copies.get(layer.name, 1)) * cols * layer.groups
-        return 4 * weights if rows * cols * layer.groups >= LARGE_MATRIX else None
+        return 4 * machine.held_rows(rows, self._copies.get(layer.name, 1)) * cols * layer.groups
 
     def _remade(self, hardware: Hardware, room: int) -> frozenset[str]:
         """Tile sets for which there is no room in so many bytes a chip beside the first ones."""

@@ -54,7 +54,8 @@ def lazy_reads(
         if (tile_set, first) not in last:
             last.clear()  # before others are made
             some = numbers[first : first + together]
-            found = executor.reads(hardware, seed, draw, t_s, some, [tile_set])
+            # A chip that is calibrated will be asked for its answers: the read of inference.
+            found = executor.reads(hardware, seed, draw, t_s, some, [tile_set], soon=(0,))
             machine, convolves = machines[tile_set]
             last[tile_set, first] = [
                 matrix_on_chips(executor.engine, [state[tile_set]], [draw], seed, machine, convolves) for state in found
@@ -76,10 +77,12 @@ def alone_on_chips(
     t_s: float,
     number: int,
     tile_sets: Collection[str],
+    soon: Sequence[int] = (),
 ) -> "dict[str, ChipsMatrix]":
     """Some tile sets on the engine, on all of some chips as a read finds them: given the same on every chip.
 
-    Only what it multiplies by is held, not what the tiles of more than one layer hold.
+    Only what it multiplies by is held, not what the tiles of more than one layer hold. ``soon``: as for
+    `HybridExecutor.reads`.
     """
     from lhc.runtime.engines.registry import matrix_on_chips
 
@@ -88,6 +91,6 @@ def alone_on_chips(
         if name not in tile_sets:
             continue
         machine, convolves = hardware.for_layer(layer.name), layer.form.window is not None
-        states = [executor.reads(hardware, seed, draw, t_s, (number,), [name])[0][name] for draw in draws]
+        states = [executor.reads(hardware, seed, draw, t_s, (number,), [name], soon)[0][name] for draw in draws]
         found[name] = matrix_on_chips(executor.engine, states, draws, seed, machine, convolves)
     return found

@@ -226,9 +226,11 @@ def calibrated_alone(
         digital = {layer.name: _Sums(layer) for layer in some}
         chips = [{layer.name: _Sums(layer) for layer in some} for _ in draws]
         observed = Observed(model, graph, [tensor for layer in some for tensor in _tensors(layer)])
+        sets = {layer.tile_set for layer in some}
+        kept = executor.keeps_reads(sets, hardware, len(draws) * (len(numbers) + 1))
         for read, number in enumerate(numbers):
-            sets = {layer.tile_set for layer in some}
-            together = alone_on_chips(executor, hardware, seed, draws, t_s, number, sets)
+            soon = (0, *numbers[read + 1 :]) if kept else ()
+            together = alone_on_chips(executor, hardware, seed, draws, t_s, number, sets, soon)
             for call in calls[read :: len(numbers)]:
                 _add_alone(executor, observed, some, together, call, digital, chips)
             del together  # those of the next read are not made beside them

@@ -6,7 +6,7 @@ read-out vectors of aihwkit's compensations are the unit matrix, whose product i
 """
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -142,19 +142,29 @@ class TileReadOut:
 
         Its name is that of aihwkit's tiles, which its compensations call.
         """
-        vectors = self.rpu_config.drift_compensation.get_readout_tensor(self.weights.shape[1])
         if exact_reference:
-            exact: Tensor = vectors @ self.reference_combined_weights.T
+            exact: Tensor = self._vectors @ self.reference_combined_weights.T
             return exact
         forward = self.rpu_config.forward
-        if torch.equal(vectors, _unit(self.weights.shape[1])):
+        if self._reads_units:
             output = _ReadOutMVM.of_unit_vectors(self.weights, forward, self._currents, **self._pars)
         else:
             output = _ReadOutMVM.matmul(
-                self.weights, vectors, forward, is_test=True, currents=self._currents, **self._pars
+                self.weights, self._vectors, forward, is_test=True, currents=self._currents, **self._pars
             )
         found: Tensor = output if self._read is None else output * self._read
         return found
+
+    @cached_property
+    def _vectors(self) -> Tensor:
+        """What the compensation reads a tile out with; aihwkit asks for them once a tile, too."""
+        found: Tensor = self.rpu_config.drift_compensation.get_readout_tensor(self.weights.shape[1])
+        return found
+
+    @cached_property
+    def _reads_units(self) -> bool:
+        """Whether these are the unit matrix."""
+        return torch.equal(self._vectors, _unit(self.weights.shape[1]))
 
     def baseline(self) -> Tensor:
         """Baseline of the compensation: its read-out right after programming."""

@@ -1,9 +1,12 @@
 """Copies of weights average errors out; a calibrated chip has the digital network's means, but not its read noise."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pytest
 
-from lhc.conductances import Correction
+from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.hardware import Adc, Dac, Hardware, Pcm
 from lhc.hardware.description.sections import Compensation, Tiles
 from lhc.model import OnnxModel
@@ -16,8 +19,10 @@ from lhc.runtime.calibration.chip_outputs import (
     correction,
     digital_moments,
 )
+from lhc.runtime.lru_cache import Bank
 from lhc.runtime.onnxruntime.batched_calls import Call
 from lhc.runtime.onnxruntime.sessions import observe_tensors
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from tests.runtime.models_on_tiles import Array, model_of, normal
 from tests.runtime.products import programmed
 
@@ -125,6 +130,38 @@ def test_layers_that_are_corrected_together_but_alone_are_corrected_as_if_placed
             assert together[name].gain == pytest.approx(alone[name].gain, rel=1e-5)
             assert together[name].offset == pytest.approx(alone[name].offset, abs=1e-5)
     assert not np.allclose(chips[0]["gemm"].offset, chips[1]["gemm"].offset, atol=1e-3), "each chip has its own"
+
+
+@pytest.mark.parametrize(("room", "programmed"), [(2**24, 1), (2**14, 4), (0, 4)], ids=["all", "some", "none"])
+def test_a_chip_is_programmed_once_for_all_reads_of_a_calibration_where_they_are_kept(
+    room: int, programmed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int, int]] = []
+    reads = AnalogMatrix.reads
+
+    def counted(
+        matrix: AnalogMatrix, seed: int, draw: int, t_s: float, numbers: Sequence[int]
+    ) -> list[ProgrammedMatrix]:
+        made.extend((matrix._devices, draw, number) for number in numbers)
+        programmings.append((matrix._devices, draw))
+        return reads(matrix, seed, draw, t_s, numbers)
+
+    programmings: list[tuple[str, int]] = []
+    monkeypatch.setattr(AnalogMatrix, "reads", counted)
+    model, names = _network(), ["conv", "gemm", "matmul"]
+    graph = read_graph(model)
+
+    def corrections(kept: Bank[ProgrammedMatrix] | None) -> Sequence[Mapping[str, Correction]]:
+        executor = HybridExecutor(model, graph, names, reads=kept)
+        return calibrated_alone(executor, model, graph, CALIBRATED, 0, [0, 3], T_S, _calls())
+
+    found = corrections(Bank(room))
+    assert set(Counter(programmings).values()) == {programmed}
+    assert max(Counter(made).values()) == 1, "no read is made twice"
+    for one, other in zip(found, corrections(None), strict=True):
+        for name in names:
+            np.testing.assert_array_equal(one[name].offset, other[name].offset)
+            np.testing.assert_array_equal(one[name].gain, other[name].gain)
 
 
 def _token_corrections(x: Array, mask: Array, **more: Array) -> Correction:
