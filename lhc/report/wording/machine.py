@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lhc.costs import SystemFigures, Throughput
 from lhc.hardware import AihwkitDevices, Hardware
 from lhc.hardware.devices.device_model import PairedDevices
 from lhc.plan import Plan
@@ -13,6 +12,9 @@ from lhc.support.number_formatting import amount, count, counted, share_text
 if TYPE_CHECKING:
     from lhc.costs import SystemCost
     from lhc.report.document.report import CostItem, Costs
+
+if TYPE_CHECKING:  # it loads scipy, which what only shows a file does without
+    from lhc.costs import SystemFigures, Throughput
 
 __all__ = [
     "amounts",
@@ -105,7 +107,7 @@ def times_of_digital(costs: "Costs") -> tuple[str, str]:
     )
 
 
-def system_lines(figures: SystemFigures, plan: Plan) -> Iterator[str]:
+def system_lines(figures: "SystemFigures", plan: Plan) -> Iterator[str]:
     """What is said beside latency and energy of a sample."""
     found, area = figures.throughput, figures.area
     yield f"estimated throughput {rate_text(found)}, {_rhythm(found, plan)}"
@@ -125,7 +127,7 @@ def system_lines(figures: SystemFigures, plan: Plan) -> Iterator[str]:
         yield f"estimated area {area.total:.3g} mm², {counted(area.tiles, 'tile')}{converters}{missing}"
 
 
-def _rhythm(found: Throughput, plan: Plan) -> str:
+def _rhythm(found: "Throughput", plan: Plan) -> str:
     """How samples follow each other, and what decides how fast."""
     if found.schedule == "one after the other":
         return found.schedule

@@ -278,9 +278,12 @@ def test_paths_are_names_of_netrons_own_files(digits: Digits) -> None:
 @pytest.mark.parametrize(
     ("modules", "heavy"),
     [
-        (("formats", "netron", "server", "viewed_model"), {"torch", "aihwkit", "onnxruntime", "netron"}),
         (
-            ("builder", "json_documents", "placement_lines"),
+            ("exports.formats", "viewer.netron_site", "viewer.local_server", "viewer.viewed_model"),
+            {"torch", "aihwkit", "onnxruntime", "netron"},
+        ),
+        (
+            ("document.builder", "exports.json_documents", "wording.placement"),
             {"torch", "aihwkit", "jinja2", "scipy.sparse", "scipy.stats"},
         ),
     ],
