@@ -132,7 +132,7 @@ class PartitionOptions(
 
     strategy: "str | type[object]" = option(
         "sensitivity, milp, lionheart, hilal, exhaustive, random, all-analog, all-digital, first-last, with --retrain"
-        " also lionheart-original, or module:Class, or one of an installed package; options in braces: NAME{field=value}.",
+        " also lionheart-original, or module:Class, or one of an installed package; options as NAME{field=value}.",
         default="sensitivity",
         metavar="S",
         reads=str,
