@@ -247,7 +247,7 @@ class HybridExecutor(PlacedNetwork):
 
 
 class _AnalogLayers:
-    """What makes the analog layers of a placement; what all of them ask of the network is looked up once."""
+    """Factory of a placement's analog layers; facts that all of them need are looked up once."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Where a computation stands in the stream of samples of a draw; this alone fixes its noise."""
+"""Position in the stream of samples of a draw, which alone fixes the noise."""
 
 from dataclasses import dataclass
 

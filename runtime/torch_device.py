@@ -1,4 +1,4 @@
-"""Where PyTorch computes."""
+"""Device that PyTorch computes on."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

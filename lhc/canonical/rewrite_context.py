@@ -1,4 +1,4 @@
-"""Where a rule rewrites: an operator, what is known of its inputs, and what takes its place."""
+"""Context of a rewrite: an operator, facts about its inputs, and the nodes that take its place."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which rule rewrites which operator: lhc's own, the modules of `lhc.canonical.rules`, and rules from outside.
+"""Registry of rewrite rules by operator: the modules of `lhc.canonical.rules`, and rules from outside.
 
 A rule registers itself when its module is imported. One from outside is imported by ``lhc --import MODULE``, by Python,
 or because an installed package names it: an entry point of the group ``lhc.rules`` whose name is ``domain.Operator``,

@@ -1,4 +1,4 @@
-"""Where the damage of every layer comes from."""
+"""``lhc.attribute``: the damage of every layer by effect of the machine."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""How long a command will take, found by timing a small piece of its work."""
+"""``lhc.estimate``: time of a command, from timing a small piece of its work."""
 
 from collections.abc import Sequence
 from dataclasses import replace

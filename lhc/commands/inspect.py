@@ -1,4 +1,4 @@
-"""The placement that a model carries."""
+"""``lhc.inspect``: the placement that a model carries."""
 
 from lhc.model import ModelSource
 from lhc.onnx_io import read_plan

@@ -1,4 +1,4 @@
-"""The zoo."""
+"""``lhc.models``: the zoo."""
 
 from lhc.models import ZooEntry, zoo_entry, zoo_names
 

@@ -1,4 +1,4 @@
-"""The whole trade-off of accuracy against what a placement is to be good at."""
+"""``lhc.pareto``: the front of accuracy against an objective."""
 
 from dataclasses import replace
 from pathlib import Path

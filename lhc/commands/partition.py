@@ -1,4 +1,4 @@
-"""Which layers become analog, with the weights as they are or trained under the noise of the tiles."""
+"""``lhc.partition``: place every layer, with the weights as they are or trained under the noise of the tiles."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""How a placement does over time, over chips and over scaled noise."""
+"""``lhc.robustness``: a placement over time, over chips and over scaled noise."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ CHIPS = 50
 
 @keywords(RobustnessOptions)
 def robustness(options: RobustnessOptions) -> RobustnessResult:
-    """How a placement does over time, over many chips, and over noise scaled up and down until it fails.
+    """Robustness of a placement: over time, over many chips, and over noise scaled until it fails.
 
     Samples, chips and level are those of the verification, where data and machine are those that the placement was
     verified with: at the machine's own noise the answer is then the same. Else it is said what differs.

@@ -1,4 +1,4 @@
-"""How much damage single layers do."""
+"""``lhc.sensitivity``: damage of single layers."""
 
 from lhc.measure import Running
 from lhc.options.by_command import SensitivityOptions

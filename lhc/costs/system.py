@@ -113,7 +113,7 @@ def cost_terms(
 
 
 def costs_on_tiles(graph: LayerGraph, hardware: Hardware, sums: Sums = MappingProxyType({})) -> TileCost:
-    """What gives the cost of one product of known size on tiles, from its name and the copies of its weights.
+    """Function for the cost of one product on tiles, from its name and the copies of its weights.
 
     Args:
         sums: see `cost_terms`.

@@ -1,4 +1,4 @@
-"""How many elements flow between operators, and where the two number formats meet.
+"""Elements that flow between operators, and crossings between analog and digital.
 
 Analog products give and take activations scaled for their tiles, digital products int8. Every other operator works on
 either, so conversions are put where the fewest elements pass: a least cut between the analog and the digital products.

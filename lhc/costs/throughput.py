@@ -1,4 +1,4 @@
-"""How many samples a second a machine computes, where its cores, links and tiles work on several at once.
+"""Throughput of a machine whose cores, links and tiles work on several samples at once.
 
 Three schedules, by what the machine's description says of its cores:
 

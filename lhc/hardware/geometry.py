@@ -1,4 +1,4 @@
-"""How a matrix lies on tiles: row splits, and the copies of it that fit."""
+"""Geometry of a matrix on tiles: row splits, and the copies that fit."""
 
 from lhc.support.number_formatting import MOST_COPIES
 

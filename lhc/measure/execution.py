@@ -1,4 +1,4 @@
-"""How measuring is carried out: by how many processes, with how much memory and time, and where results are kept."""
+"""Execution of measurements: processes, memory, time, and the folder of kept results."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Which options every command takes, and those that are its own."""
+"""Options by command: the classes that every command takes, and options of its own."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The options that say which samples a command reads, and how answers on them are scored."""
+"""Options of the samples that a command reads, and of the metric."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

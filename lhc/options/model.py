@@ -1,4 +1,4 @@
-"""The options that say which network a command takes."""
+"""Options of the network that a command takes."""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -1,4 +1,4 @@
-"""How a network is trained under the noise of its tiles, as options."""
+"""Options of training under the noise of tiles."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

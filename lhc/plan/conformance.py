@@ -1,4 +1,4 @@
-"""How the engine that computed a placement agrees with the one that defines it."""
+"""Conformance: agreement of the engine ``fast`` with ``aihwkit``, the definition."""
 
 from pydantic import Field, model_validator
 

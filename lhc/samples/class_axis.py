@@ -1,4 +1,4 @@
-"""Which axis of an output holds the scores of classes.
+"""Class axis of an output.
 
 Metrics read classes from the last axis, so an output that has them elsewhere, such as (samples, classes, height,
 width), is laid out with that axis last before it is scored. The axis is the one whose removal leaves the shape of the

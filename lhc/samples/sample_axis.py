@@ -1,4 +1,4 @@
-"""Which axis of an input or an output counts samples.
+"""Sample axis of an input or an output.
 
 lhc keeps samples on the first axis. A network may have them elsewhere: a recurrent network that takes and gives
 (steps, samples, features), or a graph network that takes one sample a call and has no axis for it. A `SampleLayout`

@@ -1,4 +1,4 @@
-"""Whether targets fit an output: as classes of it, or number by number."""
+"""Checks of targets against an output: as classes of it, or number by number."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where users have the pages of the documentation that messages name."""
+"""Place of the documentation's pages that messages name."""
 
 import sysconfig
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How long a step of the work will still take, from what it reports.
+"""Time left of a step of the work, from its progress.
 
     seconds left = (time since it began) / (share done since then) x (share to do)
 

@@ -1,4 +1,4 @@
-"""The training form of an analog product: the ordinary operator, with the errors of tiles put on top.
+"""Analog products in training: the ordinary operator, with the errors of tiles put on top.
 
 Weights carry a chip's errors (`lhc.train.chip_noise`). The output gets normal noise as large as a tile's output noise
 and the rounding of its converters together, for every vector in proportion to its own input scale. With d and a the

@@ -1,4 +1,4 @@
-"""Which stored tensors retraining changes, and how the new values get back into the model.
+"""Tensors that retraining changes, and their way back into the model.
 
 A product's weight may be an initializer, the tensor of a Constant node, or what moves (Transpose, Reshape, ...) make of
 one: the stored tensor is what is trained, and what shares it shares it still. A weight that is computed from constants

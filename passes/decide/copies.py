@@ -1,4 +1,4 @@
-"""How many copies of a layer's weights tiles hold: errors of devices average out over them.
+"""Copies of a layer's weights on tiles, over which errors of devices average out.
 
 A layer with few rows leaves its tiles nearly empty. Its inputs are driven again into free rows that hold the same
 weights, programmed separately; the currents of the copies add up in the columns. The damage of device errors falls as

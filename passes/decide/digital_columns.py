@@ -1,4 +1,4 @@
-"""Which columns of which layers are digital, although the rest of the layer is on tiles: those that errors hurt most.
+"""Digital columns of layers on tiles: those that errors hurt most.
 
 A column (an output of the product) is worth its damage for what it costs: weights, which the digital side has to store,
 or MACs, which it has to compute. Columns are taken from the worst on, whatever layer they are of, until they are the

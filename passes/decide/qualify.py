@@ -1,4 +1,4 @@
-"""Which candidates can be analog at all, each refusal with a reason that holds numbers.
+"""Qualification of candidates for tiles; each refusal has a reason that holds numbers.
 
 A candidate is eligible if one operand is a constant matrix of floats, the operator is a Conv, Gemm or MatMul of the
 main graph, and the machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile

@@ -1,4 +1,4 @@
-"""Which tiles of a chip hold which layer, where its tiles differ.
+"""Assignment of layers to tiles, on chips whose tiles differ.
 
 Every layer that may be analog is given tiles of its own, whatever the placement, so that placements can be compared on
 one chip; layers with the same matrix share theirs. Where there are too few, layers with the most MACs a tile get them.

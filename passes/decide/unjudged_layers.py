@@ -1,4 +1,4 @@
-"""Which layers the judged outputs depend on: those above the operators that write them in the layer graph.
+"""Layers that no judged output depends on: those that are not its ancestors in the layer graph.
 
 Nothing that is measured shows what another layer loses on tiles, so it stays digital. Layers that share their weights
 share one decision; one that is judged is enough.

@@ -1,4 +1,4 @@
-"""Which layers have inputs without signs, where these are driven in another code: those with none below 0 on data."""
+"""Layers with unsigned inputs (none below 0 on data), which some DACs drive in another code."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Which key and counter the noise of every output is drawn from: what makes a chip the same chip under every engine.
+"""Key and counter of every output's noise, which make a chip the same chip under every engine.
 
 The key of a matrix on a chip follows from seed, devices, draw and read (`noise_streams`), that of a row of tiles from
 `row_address`, that of a sample in a round of bound management from both (`sample_keys`). A counter has the place of the

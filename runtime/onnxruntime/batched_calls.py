@@ -1,4 +1,4 @@
-"""How samples are cut into calls of a network, those that calibrate chips among them."""
+"""Calls of a network in batches of samples, those that calibrate chips among them."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""How far off the products of single layers are on a machine, with the inputs that the digital network gives them."""
+"""Errors of the products of single layers on a machine, with the digital network's inputs."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Where the tensors of a network hold their samples, so that the noise of a product follows its sample.
+"""Sample axes of a network's tensors, so that the noise of a product follows its sample.
 
 The batch is given a prime number of samples, and shapes are inferred for it: the one axis whose size is a multiple of
 that holds the samples. Where an axis has several items of every sample, those of one sample may lie side by side, or

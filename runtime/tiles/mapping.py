@@ -1,4 +1,4 @@
-"""How a weight matrix is mapped onto tiles, as aihwkit's ``TileModuleArray`` maps it.
+"""Mapping of a weight matrix onto tiles, as aihwkit's ``TileModuleArray`` maps it.
 
 A matrix larger than a tile is split as aihwkit splits it: inputs over tiles whose partial sums are added, outputs
 over tiles whose outputs are joined. The groups of a grouped Conv lie side by side in the columns of the same tiles.

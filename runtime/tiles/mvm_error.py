@@ -1,4 +1,4 @@
-"""How far the products of a matrix on tiles are from exact ones, whatever network it is of."""
+"""MVM error: distance of a matrix's products on tiles from the exact ones."""
 
 import numpy as np
 import numpy.typing as npt

@@ -157,7 +157,7 @@ class TileReadOut:
 
     @cached_property
     def _vectors(self) -> Tensor:
-        """What the compensation reads a tile out with; aihwkit asks for them once a tile, too."""
+        """Read-out vectors of the compensation; aihwkit draws them once a tile, too."""
         found: Tensor = self.rpu_config.drift_compensation.get_readout_tensor(self.weights.shape[1])
         return found
 

@@ -1,4 +1,4 @@
-"""The turns of a Loop or a Scan: how many there are, what each is given, and what is made of what they give.
+"""Loop unrolling: the trip count of a Loop or a Scan, inputs of every iteration, and outputs from all of them.
 
 A Loop is written out where its number of turns alone decides when it is left, or a condition on what is counted from
 constants (as tf2onnx writes while-loops). The number is constant, or known from samples; then turns count by

@@ -1,4 +1,4 @@
-"""How errors are told: a user's by a message and an exit code, a mistake in the code by a file with the traceback."""
+"""Error reporting: a user's error by a message and an exit code, a mistake in the code by a file with the traceback."""
 
 import os
 import platform

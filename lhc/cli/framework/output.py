@@ -1,4 +1,4 @@
-"""Where text goes."""
+"""Output of the command line: results to stdout, everything else to stderr."""
 
 import math
 import sys

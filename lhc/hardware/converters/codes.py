@@ -1,4 +1,4 @@
-"""The numbers of DAC and ADC that every engine computes with: codes, and what a code stands for."""
+"""Codes of DAC and ADC for every engine: number of codes, step, and range."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How much damage each layer does when it alone is analog.
+"""Sensitivity by measuring: the damage of each layer when it alone is analog.
 
 With a wanted half-width, a layer is measured until its interval is within that share of its mean: draws grow by about
 a half at each look, up to the most that is allowed, and the chance of error is divided over the looks.

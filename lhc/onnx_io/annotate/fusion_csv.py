@@ -1,4 +1,4 @@
-"""The analog layers of a plan as aihwkit's CSV for the Fusion chip: what its devices are to be programmed to."""
+"""The analog layers of a plan as aihwkit's CSV for the Fusion chip: target conductances of its devices."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""How many products attention is made of: projections by stored weights, and those of two activations.
+"""MACs of attention: projections by stored weights, and products of two activations.
 
 Scores (queries by keys) and values (probabilities by values) are counted in full: a mask, causal or not, saves nothing.
 Past keys and values count as many as the past tensor has room for.

@@ -1,4 +1,4 @@
-"""How many products operators other than attention are made of.
+"""MACs of all operators but attention.
 
 Each function yields the products of one operator over the whole batch. Shapes and attributes are those of ONNX's and
 onnxruntime's operator documentation (docs/Operators.md, docs/ContribOperators.md). Biases, scales, activations and

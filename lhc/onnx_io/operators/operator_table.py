@@ -1,4 +1,4 @@
-"""The operators that multiply by stored weights or two activations: which inputs are weights, and how many products.
+"""Table of operators that multiply: their weight inputs, and the functions that count their MACs.
 
 One table for all of them, by domain and name; `lhc.onnx_io.operators.operator_names` has the others. Only Conv, Gemm
 and MatMul can be placed on tiles; whatever else multiplies is listed with its MACs and stays digital.

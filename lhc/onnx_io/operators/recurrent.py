@@ -1,4 +1,4 @@
-"""Whether a recurrent operator can be written out step by step, and why not: LSTM, GRU, RNN."""
+"""Recurrent operators (LSTM, GRU, RNN): number of steps, and obstacles to writing them out step by step."""
 
 from collections.abc import Callable
 

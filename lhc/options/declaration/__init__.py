@@ -1,1 +1,1 @@
-"""How options are declared, parsed and shown."""
+"""Declaration of options: fields, parsing, help, configuration files."""

@@ -1,4 +1,4 @@
-"""How an option is declared: once, as a field of a frozen dataclass.
+"""Declaration of an option as a field of a frozen dataclass.
 
 The field carries name, type, default, unit, help and panel. The command line (`lhc.cli.framework.command_builder`), the
 signature and docstring of the Python function (`lhc.options.declaration.python_signature`), the configuration file

@@ -1,4 +1,4 @@
-"""The machine that a command takes: which it is, whether it fits the network, and what its description does not say."""
+"""Choice of the hardware for a command, checked against the network, with warnings about what it leaves out."""
 
 import logging
 from collections.abc import Mapping

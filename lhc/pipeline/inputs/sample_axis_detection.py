@@ -1,4 +1,4 @@
-"""Where a network has its samples: what the user says, what the file's symbols say, and what two calls show.
+"""Detection of the sample axis: from the user, from symbols in the file, or from two calls.
 
 An axis of an output counts samples if its size follows the number of samples that go in. Two calls with different
 numbers tell that, unless the file does: by the symbol of the batch, or by a batch of fixed size.

@@ -1,4 +1,4 @@
-"""Which output is scored where nobody names one: the first, or the probabilities that its answers are taken from.
+"""Choice of the scored output: the first, or the probabilities that its answers are taken from.
 
 Classifiers of scikit-learn give the class of every sample first, and the probabilities of all classes beside it. These
 say more: how sure an answer is, and which layers move it.

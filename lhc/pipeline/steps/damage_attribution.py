@@ -1,4 +1,4 @@
-"""Where the damage of single layers comes from: one effect of the machine is switched off at a time.
+"""Damage attribution: the effects of a machine are switched off one at a time.
 
 The share of an effect is the damage with everything less the damage without that effect, on the same samples and chips;
 seeds belong to purposes (`lhc.seeds`), so what is left on draws the same numbers. Effects interact (noise that pushes

@@ -1,4 +1,4 @@
-"""When a budget cannot be met: how near one can come, what stands in the way, and what would help, all measured.
+"""Infeasible budgets: the least drop, the layers in the way, and remedies, all measured.
 
 Every figure comes from the samples and chips of the verification, which the search has not looked at. What was verified
 is told as it was then; what is measured beside it is judged at the level of the placement that is explained.

@@ -1,4 +1,4 @@
-"""How a placement does over time, over many chips, and over noise scaled up and down until it fails."""
+"""Robustness of a placement: over time, over many chips, and over noise scaled until it fails."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The least sensitive layers on the worst tiles of a chip whose tiles differ (`lhc.passes.decide.tile_assignment`).
+"""Tile assignment as a step: the least sensitive layers go on the worst tiles (`lhc.passes.decide.tile_assignment`).
 
 How sensitive a layer is to its tiles is predicted from gradients (`lhc.measure.sensitivity.fisher_prediction`, the part
 of weights) for tiles that are alike: a measurement would have the tiles in it that the layer lies on.

@@ -1,4 +1,4 @@
-"""Which values PyYAML reads as which kind: the core schema of YAML 1.2 (see `lhc.support.documents.yaml`)."""
+"""PyYAML loader and dumper for the core schema of YAML 1.2."""
 
 import re
 from collections.abc import Hashable

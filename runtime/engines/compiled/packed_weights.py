@@ -1,4 +1,4 @@
-"""The numbers of a matrix on some chips, in the order and the units in which engines take them."""
+"""Packed weights of a matrix on some chips, in the order and the units of the kernels."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

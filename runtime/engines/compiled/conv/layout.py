@@ -1,4 +1,4 @@
-"""Where the vectors of a convolution lie in its images, and the memory that a call of its kernel works in."""
+"""Layout of a convolution: its vectors in the images, and the working memory of a call."""
 
 from collections.abc import Sequence
 from functools import lru_cache

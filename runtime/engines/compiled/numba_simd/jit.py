@@ -1,4 +1,4 @@
-"""Where the machine code of the kernels is kept: ``compiled`` in lhc's cache folder, never beside installed modules.
+"""Compilation by numba; machine code is kept in ``compiled`` in lhc's cache folder, never beside installed modules.
 
 numba's own choice is ``__pycache__`` beside the module. pip does not know those files: it leaves them and their folder
 behind, and what is left hides the lhc that is installed next.
