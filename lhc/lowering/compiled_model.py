@@ -198,9 +198,8 @@ def compile_chips(
     calibrating = None
     if calibration is not None and plan.analog:
         calibrating = ChipCalibration.of(model, graph, plan, executor, calibration, seed, at)
-    large = (
-        bool(model.external) or 4 * sum(layer.parameters for layer in plan.layers if layer.name in plan.analog) > LARGE
-    )
+    weights = sum(layer.parameters for layer in plan.layers if layer.placement == "analog")
+    large = bool(model.external) or 4 * weights > LARGE
     for draw in draws:
         matrices = lazily_programmed_chip(executor, machine, seed, draw, at)
         chip = Chip(seed, draw, at)

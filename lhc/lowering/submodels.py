@@ -142,7 +142,7 @@ def _write(
         calibrating = ChipCalibration.of(model, graph, plan, executor, calibration, chip.seed, t_s)
     corrections = {} if calibrating is None else calibrating.corrections(chip.draw)
     arrays: Arrays = {}
-    stages, number = [], 0
+    stages, number, copies = [], 0, plan.copies
     for depth, (segment, names) in enumerate(cut):
         digital = None if segment is None else parts.write(segment, folder / f"digital_{depth}.onnx")
         analog = []
@@ -152,12 +152,12 @@ def _write(
             entry = parts.write(parts.alone(name), folder / f"analog_{number}.onnx")
             pair = targets[weight.tile_set], programmed[weight.tile_set]
             machine = plan.hardware.for_layer(name)
-            driven = _driven_rows(pair[1], plan.copies.get(name, 1), machine)
+            driven = _driven_rows(pair[1], copies.get(name, 1), machine)
             tiles = _tiles(str(number), *pair, driven, machine.devices, arrays)
             analog.append(
                 {"name": name, "op_type": graph[name].op_type, "weight": weight.name, "tile_set": weight.tile_set}
                 | entry
-                | {"groups": pair[0].groups, "copies": plan.copies.get(name, 1), "correction": None, "tiles": tiles}
+                | {"groups": pair[0].groups, "copies": copies.get(name, 1), "correction": None, "tiles": tiles}
             )
             if calibrating is not None and name in corrections:
                 analog[-1]["correction"] = f"{number}/correction"

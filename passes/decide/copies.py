@@ -10,6 +10,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from lhc.errors import UsageError
@@ -107,20 +108,29 @@ class Copies:
         """Layer -> copies, for the layers of a placement that have more than one."""
         analog = frozenset(placement)
         found = {name: self.fixed.get(name, 1) for name in sorted(analog)}
-        for one, level in zip(self.sets, self.levels(analog), strict=True):
+        for number, level in self._levels(analog).items():
+            one = self.sets[number]
             found |= {name: one.levels[level].copies for name in one.layers if name in analog}
         return {name: copies for name, copies in found.items() if copies > 1}
 
     def levels(self, placement: frozenset[str]) -> list[int]:
         """The level of every set of layers; the first one for those that the placement does not have."""
-        found = [0] * len(self.sets)
-        here = [number for number, one in enumerate(self.sets) if not placement.isdisjoint(one.layers)]
-        if self.tiles is not None:
-            chosen = [self.sets[number] for number in here]
-            spare = self.tiles - sum(one.levels[0].tiles for one in chosen)
-            for number, level in zip(here, allocated(chosen, spare), strict=True):
-                found[number] = level
-        return found
+        found = self._levels(placement)
+        return [found.get(number, 0) for number in range(len(self.sets))]
+
+    def _levels(self, placement: frozenset[str]) -> dict[int, int]:
+        """The level of every set of layers that the placement has, by its number, in ascending order."""
+        here = sorted({self._numbers[name] for name in placement if name in self._numbers})
+        if self.tiles is None:
+            return dict.fromkeys(here, 0)
+        chosen = [self.sets[number] for number in here]
+        spare = self.tiles - sum(one.levels[0].tiles for one in chosen)
+        return dict(zip(here, allocated(chosen, spare), strict=True))
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        """Layer -> the number of its set."""
+        return {name: number for number, one in enumerate(self.sets) for name in one.layers}
 
 
 @dataclass(frozen=True)

@@ -34,5 +34,6 @@ class ParityGate(Pass):
             why = "its values on these samples are NaN or infinite, or of another shape than onnxruntime's"
             why = f"noise-free tiles differ from onnxruntime {by}" if math.isfinite(error) else why
             decisions[name] = ("digital", "parity", why)
-        notes = tuple(f"{plan.titles[name]} stays digital: {detail}" for name, (_, _, detail) in decisions.items())
+        titles = plan.titles
+        notes = tuple(f"{titles[name]} stays digital: {detail}" for name, (_, _, detail) in decisions.items())
         return PassResult(plan.decide(decisions), notes)

@@ -135,21 +135,22 @@ class FollowPlan(Pass):
         if unknown:
             near = get_close_matches(unknown[0], rows, n=3, cutoff=0.3)
             raise UsageError(f"--plan: the model has no layer {unknown[0]!r}; nearest: {', '.join(near) or 'none'}")
-        for name in sorted(self.other.analog):
+        analog = self.other.analog
+        for name in sorted(analog):
             if rows[name].reason != "eligible":
                 raise UsageError(f"--plan: {name} cannot be analog: {rows[name].detail}")
         for group in graph.tied(plan.eligible):
-            placed = self.other.analog & set(group)
+            placed = analog.intersection(group)
             if placed and placed != set(group):
                 raise UsageError(f"--plan: {', '.join(group)} share their weights and must be placed alike")
         decisions: dict[str, tuple[Placement, Reason, str]] = {
-            name: ("analog" if name in self.other.analog else "digital", "forced", "by --plan")
-            for name in plan.eligible
+            name: ("analog" if name in analog else "digital", "forced", "by --plan") for name in plan.eligible
         }
         return PassResult(plan.decide(decisions).with_copies(graph, self._copies(graph, plan)))
 
     def _copies(self, graph: LayerGraph, plan: Plan) -> dict[str, int]:
-        copies = {layer.name: layer.copies for layer in self.other.layers if layer.name in plan.eligible}
+        free = frozenset(plan.eligible)
+        copies = {layer.name: layer.copies for layer in self.other.layers if layer.name in free}
         for group in graph.tied(copies):
             if len({copies[name] for name in group}) > 1:
                 raise UsageError(

@@ -4,7 +4,7 @@ For latency and energy no placement is returned in which a layer costs more than
 a limit or the user wants it so: what gives up a layer gives up those that paid only together with it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -100,16 +100,16 @@ def too_costly(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> dict[s
     here = space.unlimited.point(analog) if space.objective in _UNITS else None
     if here is None:
         return {}
-    changes = space.changes(here)
+    changes, titles = space.changes(here), plan.titles
     return {
-        name: _costs_more(plan, space, g, float(changes[g]))
+        name: _costs_more(titles, space, g, float(changes[g]))
         for g, group in enumerate(space.groups)
         if changes[g] >= 0 and analog.isdisjoint(group)
         for name in group
     }
 
 
-def _costs_more(plan: Plan, space: SearchSpace, g: int, change: float) -> str:
+def _costs_more(titles: Mapping[str, str], space: SearchSpace, g: int, change: float) -> str:
     """``costs more on tiles than it saves: analog 12.3 µJ, digital 0.14 µJ``, a sample, with its conversions."""
     assert space.costs is not None  # there is an objective that takes them
     group, unit = space.groups[g], _UNITS[space.objective]
@@ -121,5 +121,5 @@ def _costs_more(plan: Plan, space: SearchSpace, g: int, change: float) -> str:
         word = "adds" if conversions > 0 else "saves"
         text += f", and on tiles it {word} {amount(abs(conversions), unit)} of conversions at its borders"
     if len(group) > 1:
-        text += f"; for {', '.join(plan.titles[name] for name in group)} together"
+        text += f"; for {', '.join(titles[name] for name in group)} together"
     return text

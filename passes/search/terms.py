@@ -18,7 +18,7 @@ from lhc.passes.decide.copies import Copies
 from lhc.passes.decide.layer_groups import Group, groups_of
 from lhc.passes.search.solver import Floats
 from lhc.passes.search.space import SearchSpace
-from lhc.passes.strategies.base import Measure, SearchOptions, damage_of, most_tiles
+from lhc.passes.strategies.base import Measure, SearchOptions, damage_of, damage_together, most_tiles
 from lhc.plan import Plan
 
 __all__ = ["search_space"]
@@ -39,14 +39,14 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
     """
     goal = options.goal
     groups = tuple(groups_of(graph, plan, options.together))
-    macs = {layer.name: layer.macs for layer in plan.layers}
+    rows = {layer.name: layer for layer in plan.layers}
     # In large networks every layer has the copies that it has beside all others, whatever is placed.
     large = len(groups) > MOST_STEPPED
     copies = options.copies.of(plan.analog.union(*groups)) if large else {}
     open_terms: dict[Measure, list[float]] = {
-        "damage": [damage_of(graph, plan, group, copies) for group in groups],
-        "tiles": [plan.tiles_of(graph, frozenset(group)) for group in groups],
-        "macs": [-sum(macs[name] for name in group) for group in groups],
+        "damage": [sum(damage_together([rows[n] for n in tie], copies) for tie in graph.tied(g)) for g in groups],
+        "tiles": [sum(rows[tie[0]].tiles for tie in graph.tied(g)) for g in groups],
+        "macs": [-sum(rows[name].macs for name in g) for g in groups],
     }
     nothing = scipy.sparse.csr_array((0, len(groups)))
     space = SearchSpace(
@@ -57,7 +57,7 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         constants={
             "damage": damage_of(graph, plan, plan.analog, copies),
             "tiles": plan.tiles(graph),
-            "macs": plan.macs - sum(macs[name] for name in plan.analog),
+            "macs": plan.macs - sum(rows[name].macs for name in plan.analog),
         },
         limits=replace(goal, max_tiles=most_tiles(plan, goal.max_tiles)).limits,
         structure=nothing,
@@ -156,7 +156,8 @@ def _formats(
 
     Variable ``len(groups)`` is always digital, the next one always analog; then come operators that are no products.
     """
-    columns: dict[str, int] = {name: len(groups) + (name in plan.analog) for name in costs.digital}
+    analog = plan.analog
+    columns: dict[str, int] = {name: len(groups) + (name in analog) for name in costs.digital}
     columns |= {name: g for g, group in enumerate(groups) for name in group}
     kept = []
     for edge in costs.tensors:

@@ -79,6 +79,7 @@ class LayerEffects:
         self._network = DifferentiableModel(model, graph)
         self._network.compute_on(device)
         self._nodes = {node.name: node for node in model.proto.graph.node}
+        self._constants = Constants(model.proto.graph)
         self._hardware = hardware
         self._names = names
         self._output = output
@@ -177,12 +178,11 @@ class LayerEffects:
             self._groups.append(tuple(products))
 
     def _product(self, name: str) -> DifferentiableProduct:
-        graph, model = self._network.graph, self._network.model
-        layer, weight = graph[name], graph[name].weight
+        layer = self._network.graph[name]
+        weight = layer.weight
         assert weight is not None
         form = Product.of_layer(self._nodes[name], layer)
-        value = Constants(model.proto.graph).value(weight.name)
-        return DifferentiableProduct(form, layer, value, self._network.device)
+        return DifferentiableProduct(form, layer, self._constants.value(weight.name), self._network.device)
 
     def block(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Effects]:
         """Effects of every layer on a block of samples, by the name of the first of those that share tiles.

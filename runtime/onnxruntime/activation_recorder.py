@@ -32,15 +32,17 @@ def in_groups(
     """
     sizes = elements(graph)
     groups: list[list[T]] = []
-    held: dict[str, int] = {}
+    held, size = set[str](), 0
     for item in items:
         producers = {tensor: graph.producer(tensor) for tensor in tensors(item)}
         own = {tensor: 4 * samples * sizes[name] for tensor, name in producers.items() if name}
-        if not groups or sum((held | own).values()) > OBSERVED_BYTES:
+        more = sum(own[tensor] for tensor in own.keys() - held)
+        if not groups or size + more > OBSERVED_BYTES:
             groups.append([])
-            held = {}
+            held, size, more = set(), 0, sum(own.values())
         groups[-1].append(item)
-        held |= own
+        held |= own.keys()
+        size += more
     return groups
 
 

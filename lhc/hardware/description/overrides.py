@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from glob import has_magic
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -70,7 +71,8 @@ class Override(Section):
 
     def matches(self, layer: str) -> bool:
         """Whether a layer of that name is meant."""
-        return fnmatchcase(layer, self.layers)
+        # A calibrated machine has an override for every layer, by its name: no regular expression is made for these.
+        return fnmatchcase(layer, self.layers) if has_magic(self.layers) else layer == self.layers
 
     def apply(self, base: Machine, where: tuple[str | int, ...] = ()) -> dict[str, object]:
         """The sections of a machine that change.

@@ -34,7 +34,7 @@ def fusion_csv(model: OnnxModel, graph: LayerGraph, plan: Plan) -> str:
 def _layers(
     constants: Constants, nodes: Mapping[str, onnx.NodeProto], graph: LayerGraph, plan: Plan
 ) -> Iterator[FusionLayer]:
-    placed = [layer for layer in plan.layers if layer.name in plan.analog]
+    placed = [layer for layer in plan.layers if layer.placement == "analog"]
     for number, layer in enumerate(placed, start=1):
         machine, known = plan.hardware.for_layer(layer.name), graph[layer.name]
         assert known.weight is not None

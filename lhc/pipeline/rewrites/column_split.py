@@ -71,7 +71,8 @@ class SplitColumns:
         damages = damages_of_columns(state)
         if self.share is None:
             # What the user wants on tiles is not up for a search.
-            free = {name: of_layer for name, of_layer in damages.items() if name in state.plan.eligible}
+            eligible = frozenset(state.plan.eligible)
+            free = {name: of_layer for name, of_layer in damages.items() if name in eligible}
             choose = ChooseDigitalColumns(SEARCHED, self.by, free, each=True)
         else:
             choose = ChooseDigitalColumns(self.share, self.by, damages)

@@ -88,7 +88,8 @@ def as_tested(state: PreparedNetwork, analog: frozenset[str], stored: Plan | Non
     """Whether a placement is the one that a file has the test of: the same layers, copies and machine."""
     if stored is None or stored.analog != analog or stored.hardware != state.plan.hardware:
         return False
-    return all(stored.copies.get(name, 1) == state.plan.copies.get(name, 1) for name in analog)
+    before, now = stored.copies, state.plan.copies
+    return all(before.get(name, 1) == now.get(name, 1) for name in analog)
 
 
 def with_earlier(outcome: Outcome, error: float, earlier: Outcome | None) -> Outcome:

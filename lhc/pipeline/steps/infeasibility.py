@@ -15,7 +15,7 @@ from lhc.graph import columns_of
 from lhc.hardware.description.sections import Converter
 from lhc.measure.budget_test import PlacementJudge
 from lhc.measure.evaluator import PlacementEvaluator
-from lhc.passes import SearchOptions, damage_of, extra_copies, search_space
+from lhc.passes import SearchOptions, damage_together, extra_copies, search_space
 from lhc.pipeline.pipeline_state import PreparedNetwork, VerifiedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.rank import sensitivities
@@ -141,7 +141,8 @@ class Case:
             if len(found.layers) < len(names):
                 raise OutOfTimeError("--timeout: not every layer was ranked")
             plan = found.put_into(plan)
-        return sorted(self.graph.tied(names), key=lambda tie: -damage_of(self.graph, plan, tie))
+        rows = {layer.name: layer for layer in plan.layers}
+        return sorted(self.graph.tied(names), key=lambda tie: -damage_together([rows[name] for name in tie]))
 
     def paired(self, found: Evaluation) -> tuple[float, float] | None:
         """Interval of a drop minus that of the placement, over the chips that both were measured on."""

@@ -34,7 +34,8 @@ def calibrated(state: StateT, names: Sequence[str]) -> StateT:
     Where the hardware has them; those that are there already stay.
     """
     plan, machine = state.plan, state.plan.hardware
-    inputs = [name for name in names if name not in plan.ranges] if machine.needs_calibration else []
+    known = plan.ranges
+    inputs = [name for name in names if name not in known] if machine.needs_calibration else []
     adcs = [name for name in names if machine.for_layer(name).adc.to_calibrate] if machine.calibrates_adcs else []
     signs = [name for name in names if machine.for_layer(name).dac.to_calibrate] if machine.needs_calibration else []
     if not inputs and not adcs and not signs:
@@ -58,8 +59,8 @@ def calibrated(state: StateT, names: Sequence[str]) -> StateT:
 
 def _with_sums(state: StateT) -> StateT:
     """The state with how great sums are of the layers with copies whose saturating vectors are read again."""
-    plan, machine = state.plan, state.plan.hardware
-    names = [one for one in state.measurable if one in plan.copies and one not in plan.sums]
+    plan, machine, copies, known = state.plan, state.plan.hardware, state.plan.copies, state.plan.sums
+    names = [one for one in state.measurable if one in copies and one not in known]
     names = [name for name in names if _reads_again(machine, name)]
     if not names:
         return state

@@ -15,7 +15,7 @@ from lhc.pipeline.measurement_warnings import warn_of_other_samples, warn_of_wro
 from lhc.pipeline.pipeline_state import KEPT, SearchedNetwork, SearchResult, Verification, VerifiedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Path, Verified, fixed_sequence_test
 from lhc.plan import Decision, LayerPlan, Plan
-from lhc.plan.recurrent_steps import layers_among
+from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import Verdict
 from lhc.stats import chips_needed, one_sided, two_sided
 from lhc.support.number_formatting import counted, drop_text, enough
@@ -249,15 +249,15 @@ def _why_digital(
     tries = [(one, "") for one, held in tests.items() if not held]
     tries += [(one, " in the search") for one, verdict in judged.items() if not verdict.accepted and one not in tests]
     tries.sort(key=lambda one: len(one[0] ^ analog))  # the nearest first, tests before what the search judged
-    tied = {name: group for group in groups for name in group}
+    tied, titles = {name: group for group in groups for name in group}, folded_titles(plan)
+    digital = [f" and {_named(titles, gone)} digital" if (gone := analog - placement) else "" for placement, _ in tries]
 
     def why(name: str) -> str:
-        for placement, where in tries:
+        for (placement, where), without in zip(tries, digital, strict=True):
             if name in placement:
                 others = (placement - analog).difference(tied.get(name, (name,)))
-                without = f" and {_named(plan, gone)} digital" if (gone := analog - placement) else ""
                 if others:
-                    return f"tried only with {_named(plan, others)} analog as well{without}: budget not met{where}"
+                    return f"tried only with {_named(titles, others)} analog as well{without}: budget not met{where}"
                 return f"with it analog{without} the budget is not met{where}" if without else f"{NOT_MET}{where}"
         return "not tested beside the layers that are analog" if analog else "not tested"
 
@@ -273,11 +273,12 @@ def _is_within(row: LayerPlan) -> bool:
     return row.placement == "analog" and row.reason == "budget"
 
 
-def _named(plan: Plan, names: frozenset[str]) -> str:
-    titles = list(layers_among(plan, sorted(names)))
-    if len(titles) > MOST_NAMED:
-        titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
-    return ", ".join(titles)
+def _named(titles: Mapping[str, str], names: frozenset[str]) -> str:
+    """The first of some layers; ``titles``: see `folded_titles`."""
+    found = list(dict.fromkeys(titles[name] for name in sorted(names)))
+    if len(found) > MOST_NAMED:
+        found[MOST_NAMED:] = [f"{len(found) - MOST_NAMED} more"]
+    return ", ".join(found)
 
 
 def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Verifier) -> tuple[str, ...]:
@@ -303,11 +304,11 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
 def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
     """Layers that differ between a placement and the kept one."""
     added, removed = other - kept, kept - other
-    layers = other.difference(map(columns_of, plan.digital_columns))
-    text = counted(len(layers_among(plan, layers)), "analog layer")
+    layers, titles = other.difference(map(columns_of, plan.digital_columns)), folded_titles(plan)
+    text = counted(len({titles[name] for name in layers}), "analog layer")
     if added:
-        text += f", with {_named(plan, added)}"
-    return f"{text}, without {_named(plan, removed)}" if removed else text
+        text += f", with {_named(titles, added)}"
+    return f"{text}, without {_named(titles, removed)}" if removed else text
 
 
 def _too_few_chips(failed: Verified, budget: Budget, word: str) -> str:

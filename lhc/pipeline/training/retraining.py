@@ -379,7 +379,8 @@ class Train:
 
     def _again(self, trained: BudgetedNetwork, record: Retrained) -> BudgetedNetwork:
         """The trained network prepared as a new one, with the ranges that were trained."""
-        ranges = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
+        known = trained.plan.ranges
+        ranges = {name: known[name] for name in record.layers if name in known}
         plan = initial_plan(trained.graph, trained.plan.hardware, trained.model.source, VERSION)
         return self.prepare.apply(replace(trained, plan=plan.with_ranges(ranges), notes=()))
 

@@ -9,7 +9,7 @@ from lhc.costs import Cost, by_operator
 from lhc.costs.units import added_up
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
-from lhc.passes import damage_of
+from lhc.passes import damage_of, damage_together
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
@@ -135,13 +135,13 @@ def estimated_front(plan: Plan, graph: LayerGraph) -> Front | None:
     than the machine has.
     """
     measured = {layer.name: layer.sensitivity for layer in plan.layers if layer.sensitivity is not None}
-    macs = {layer.name: layer.macs for layer in plan.layers}
+    macs, rows = {layer.name: layer.macs for layer in plan.layers}, {layer.name: layer for layer in plan.layers}
     groups = [group for group in graph.tied(measured) if sum(macs[name] for name in group)]
     if len(groups) < 2:
         return None
 
     def rate(group: Sequence[str]) -> float:
-        return damage_of(graph, plan, group) / sum(macs[name] for name in group)
+        return damage_together([rows[name] for name in group]) / sum(macs[name] for name in group)
 
     groups.sort(key=rate)
     lengths = range(len(groups) + 1)
