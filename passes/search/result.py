@@ -100,11 +100,12 @@ def too_costly(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> dict[s
     here = space.unlimited.point(analog) if space.objective in _UNITS else None
     if here is None:
         return {}
-    changes, titles = space.changes(here), plan.titles
+    digital = np.array([analog.isdisjoint(group) for group in space.groups])
+    changes, titles = space.changes(here, digital), plan.titles
     return {
         name: _costs_more(titles, space, g, float(changes[g]))
         for g, group in enumerate(space.groups)
-        if changes[g] >= 0 and analog.isdisjoint(group)
+        if changes[g] >= 0 and digital[g]
         for name in group
     }
 

@@ -157,10 +157,13 @@ class SearchSpace:
         assert found is not None  # all that is open is allowed
         return found
 
-    def changes(self, point: Point) -> Floats:
+    def changes(self, point: Point, asked: npt.NDArray[np.bool_]) -> Floats:
         """Change of the objective when one group moves to the other side, ``(groups,)``; limits are ignored.
 
         As `flips`, with the operators that are no products where they convert least.
+
+        Args:
+            asked: groups of which that is wanted, ``(groups,)``; each may take a program. Others are as in `flips`.
         """
         found = self.flips(point, self.objective)
         tensors, formats = self.members.shape
@@ -169,7 +172,7 @@ class SearchSpace:
         held = self.members.T @ self.terms[self.objective][formats : formats + tensors]
         signs = 1 - 2 * self.chosen(point.placement)
         least = signs * self.terms[self.objective][: len(self.groups)] - held[: len(self.groups)]
-        for g in np.flatnonzero((found >= 0) & (least < 0)):
+        for g in np.flatnonzero(asked & (found >= 0) & (least < 0)):
             moved = self.unlimited.point(point.placement ^ frozenset(self.groups[g]))
             assert moved is not None  # one whole group has moved
             found[g] = moved.value - point.value

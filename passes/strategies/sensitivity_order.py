@@ -32,6 +32,9 @@ __all__ = ["SensitivityOrder", "anything_pays", "by_worth"]
 
 MOST_SHAPED = 100
 """Placements that are worked out where that takes time."""
+MOST_MOVED = 100
+"""Groups up to which the order goes by what each saves with conversions where they are fewest without it, which may
+take a program each; with more of them by what it saves while all other operators keep their formats."""
 
 
 def by_worth(space: SearchSpace) -> list[Group]:
@@ -41,8 +44,10 @@ def by_worth(space: SearchSpace) -> list[Group]:
     if space.objective == "macs":
         useful, brings = list(range(count)), np.maximum(-space.terms["macs"][:count], 1)
     else:
-        useful = np.flatnonzero(space.chosen(space.ideal.placement)).tolist()
-        brings = np.maximum(space.changes(space.ideal), space.resolution(space.objective))
+        chosen = space.chosen(space.ideal.placement) > 0
+        useful = np.flatnonzero(chosen).tolist()
+        moved = space.changes(space.ideal, chosen if count <= MOST_MOVED else np.zeros(count, bool))
+        brings = np.maximum(moved, space.resolution(space.objective))
     return [space.groups[g] for g in sorted(useful, key=lambda g: (damage[g] / brings[g], space.groups[g]))]
 
 
