@@ -2,8 +2,8 @@
 
 ``lhc partition resnet20`` runs in one process, with units of one chip each, which notes what every unit takes: what its
 placement, its chip and its samples cost whoever is at them first, and the rest. Then the same units are handed out by
-the same `lhc.measure.workers.scheduler.Desk` to workers that count seconds instead of computing. The search takes as
-long between units as it did, samples have to be read, sent and unpacked, and workers load libraries while the first
+the same `lhc.measure.workers.scheduler.Scheduler` to workers that count seconds instead of computing. The search takes
+as long between units as it did, samples have to be read, sent and unpacked, and workers load libraries while the first
 process reads. Times are processor seconds: processes that slow each other down, by memory or by fewer cores than
 processes, are left out.
 
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,7 +36,7 @@ from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.gradient_worker import CalibrateAlone
 from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.workers.processes import SerialWorkers, _load, packed
-from lhc.measure.workers.scheduler import Desk, WorkUnit
+from lhc.measure.workers.scheduler import Scheduler, WorkUnit
 from lhc.runtime import HybridExecutor
 from lhc.samples.metrics import Array
 
@@ -203,50 +204,61 @@ def _itself(block: Block) -> Block:
     return block
 
 
-class _Seconds:
-    """A unit that is on its way."""
+class _Seconds(Future[list[Array]]):
+    """A unit that is on its way, too late to be cancelled."""
 
     def __init__(self, end: float) -> None:
+        super().__init__()
         self.end = end
+        self.set_running_or_notify_cancel()
 
-    def cancel(self) -> bool:
-        """Too late."""
-        return False
+
+class _Simulated(Scheduler[int]):
+    """Workers that count seconds."""
+
+    def __init__(self, noted: Noted, starts: "Starts", workers: int) -> None:
+        super().__init__()
+        alone = workers == 1
+        self.noted, self.now = noted, starts.alone if alone else starts.command
+        self.hand = 0.0 if alone else mean(noted.handed)
+        self.free = [self.now + (0.0 if alone else starts.worker)] * workers
+        self.made, self.held = [set[Hashable]() for _ in self.free], [object()] * workers
+
+    def _workers(self) -> range:
+        return range(len(self.free))
+
+    def _name(self, setting: Any) -> str:  # noqa: ANN401  # its name
+        return str(setting)
+
+    def _submit(self, worker: int, setting: Any, unit: WorkUnit) -> _Seconds:  # noqa: ANN401  # its name
+        handing = 0.0 if self.held[worker] == unit.samples else self.hand
+        self.held[worker] = unit.samples
+        self.now += handing
+        seconds = handing + self.noted.seconds(setting, unit, self.made[worker])
+        self.free[worker] = max(self.free[worker], self.now) + seconds
+        return _Seconds(self.free[worker])
+
+    def _finished(self, futures: list[Any]) -> list[Any]:
+        first: _Seconds = min(futures, key=lambda one: one.end)
+        self.now = max(self.now, first.end)
+        first.set_result([])
+        return [first]
 
 
 def simulated(noted: Noted, starts: "Starts", workers: int) -> float:
     """Seconds of the search."""
-    alone = workers == 1
-    now, hand = starts.alone if alone else starts.command, 0.0 if alone else mean(noted.handed)
-    free, made = [now + (0.0 if alone else starts.worker)] * workers, [set[Hashable]() for _ in range(workers)]
-    held = [object()] * workers
-
-    def submit(worker: int, setting: Any, unit: WorkUnit) -> _Seconds:  # noqa: ANN401  # its name
-        nonlocal now
-        handing = 0.0 if held[worker] == unit.samples else hand
-        held[worker] = unit.samples
-        now += handing
-        free[worker] = max(free[worker], now) + handing + noted.seconds(setting, unit, made[worker])
-        return _Seconds(free[worker])
-
-    def finished(pending: list[_Seconds]) -> list[_Seconds]:
-        nonlocal now
-        first = min(pending, key=lambda one: one.end)
-        now = max(now, first.end)
-        return [first]
-
-    desk = Desk[int, _Seconds](lambda: range(workers), lambda s: s, submit, finished, lambda pending: [])
+    here = _Simulated(noted, starts, workers)
     for what, name, units, between in noted.events:
-        now += between
+        here.now += between
         setting: Any = name
         if what == "run":
-            for _ in desk.run(setting, units[0]):
+            for _ in here.run(setting, units[0]):
                 pass
         else:
             certain, perhaps = units
             chips = list(dict.fromkeys(unit.work.shared[1] for unit in perhaps))[:workers]
-            desk.expect(setting, certain, [unit for unit in perhaps if unit.work.shared[1] in chips])
-    return now + noted.after
+            here.expect(setting, certain, [unit for unit in perhaps if unit.work.shared[1] in chips])
+    return here.now + noted.after
 
 
 def _run(images: int, jobs: int, at_once: int = 1) -> float:

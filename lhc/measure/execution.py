@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from lhc.errors import OutOfTimeError
-from lhc.measure.workers.processes import ProcessWorkers, SerialWorkers, Workers
+from lhc.measure.workers.processes import ProcessWorkers, SerialWorkers
+from lhc.measure.workers.scheduler import Workers
 from lhc.options.shared import Execution
 from lhc.store import ResultCache
 from lhc.support.log_levels import NOTE

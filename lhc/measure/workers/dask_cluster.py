@@ -1,12 +1,12 @@
-"""Units of work on a Dask cluster (extra ``lhc[distributed]``).
+"""Workers of a Dask cluster (extra ``lhc[distributed]``).
 
-The scheduler sends a context and a block of samples to a worker once, by their content, so workers need no common
-disk; units of a worker that dies are done again by others.
+Dask sends a context and a block of samples to a worker once, by their content, so workers need no common disk. Units of
+a worker that dies are done again by others.
 """
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from hashlib import sha256
@@ -17,7 +17,7 @@ from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.measure.scoring import BlockWork
 from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.workers.processes import packed, scorer_of
-from lhc.measure.workers.scheduler import Desk, WorkUnit
+from lhc.measure.workers.scheduler import Scheduler, WorkUnit
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.support.documentation import page
@@ -33,7 +33,7 @@ LOOK_SECONDS = 5
 """Between two looks at whether there are workers at all."""
 
 
-class DaskWorkers:
+class DaskWorkers(Scheduler[str]):
     """Workers of a running Dask scheduler."""
 
     def __init__(self, address: str) -> None:
@@ -58,8 +58,8 @@ class DaskWorkers:
                 f"--scheduler {address!r}: for tls:// name the certificates in Dask's configuration"
                 f" (distributed.comm.tls), see {page('command-line')}"
             )
+        super().__init__()
         self._packed: WeakKeyDictionary[WorkContext, Any] = WeakKeyDictionary()
-        self._desk: Desk[str, Any] = Desk(self._workers, self._name, self._submit, self._finished, self._result)
         try:
             # Dask limits how long it waits for a connection, and not for whoever takes one and says nothing.
             self._client: Any = _answer(
@@ -101,14 +101,6 @@ class DaskWorkers:
     def _workers(self) -> list[str]:
         """Addresses of the workers; where there are none, a place where units wait for one."""
         return list(_answer(self._client.nthreads)) or [""]
-
-    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
-        """See `Workers`."""
-        yield from self._desk.run(context, units)
-
-    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
-        """See `Workers`."""
-        self._desk.expect(context, certain, perhaps)
 
     def _shared(self, context: WorkContext) -> Any:  # noqa: ANN401  # Dask's Future
         """A context on the cluster."""
@@ -163,9 +155,6 @@ class DaskWorkers:
                         " run the same command again"
                     ) from None
 
-    def forget(self) -> None:
-        """Nothing is held here."""
-
     def close(self) -> None:
         """Disconnect."""
         self._client.close()
@@ -174,7 +163,14 @@ class DaskWorkers:
 def _answer(ask: Callable[[], T], seconds: float | None = None) -> T:
     """What a scheduler says to a question for which Dask knows no limit of time."""
     found: Future[T] = Future()
-    threading.Thread(target=_settle, args=(found, ask), daemon=True).start()
+
+    def settle() -> None:
+        try:
+            found.set_result(ask())
+        except BaseException as error:  # handed over to whoever waits
+            found.set_exception(error)
+
+    threading.Thread(target=settle, daemon=True).start()
     seconds = SILENCE_SECONDS if seconds is None else seconds
     try:
         return found.result(seconds)
@@ -183,13 +179,6 @@ def _answer(ask: Callable[[], T], seconds: float | None = None) -> T:
             f"no answer of the Dask scheduler for {seconds:g} s; what was finished is kept. See that it runs, and run"
             " the same command again"
         ) from None
-
-
-def _settle(found: "Future[T]", ask: Callable[[], T]) -> None:
-    try:
-        found.set_result(ask())
-    except BaseException as error:  # handed over to whoever waits
-        found.set_exception(error)
 
 
 def _itself(value: T) -> T:

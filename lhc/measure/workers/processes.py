@@ -1,8 +1,4 @@
-"""Who does the units of work: this process, others on this machine, or a Dask cluster.
-
-All of them do the same units and give the same bytes; they differ in when a unit is done and by whom. Every process
-computes on one thread.
-"""
+"""Workers of this machine: this process, or others, each of which computes on one thread."""
 
 import os
 import pickle
@@ -11,63 +7,27 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from lhc.errors import UsageError, WorkerError
 from lhc.hardware.aihwkit_config.user_objects import import_modules
 from lhc.measure.scoring import BlockWork, Scorer
 from lhc.measure.work_context import Block, WorkContext
-from lhc.measure.workers.scheduler import Desk, WorkUnit
+from lhc.measure.workers.scheduler import Scheduler, Workers, WorkUnit
 from lhc.runtime.environment import environment, learn
 from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
 
-__all__ = ["ProcessWorkers", "SerialWorkers", "Workers", "packed", "scorer_of"]
+__all__ = ["ProcessWorkers", "SerialWorkers", "packed", "scorer_of"]
 
 
-class Workers(Protocol):
-    """Does units of work."""
-
-    @property
-    def count(self) -> int:
-        """How many processes share the units."""
-        ...
-
-    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
-        """Results as they come: number of the unit, and what it gives.
-
-        Raises:
-            LhcError: a unit cannot be done.
-            WorkerError: a worker is gone.
-        """
-        ...
-
-    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
-        """Begin units before they are asked for, where that keeps workers busy.
-
-        Args:
-            certain: `run` will be asked for them.
-            perhaps: it may be. What of this context was expected before, and is not any more, is dropped.
-        """
-        ...
-
-    def forget(self) -> None:
-        """Let go of what this process holds for the next units."""
-        ...
-
-    def close(self) -> None:
-        """Let go of all processes and connections."""
-        ...
-
-
-class SerialWorkers:
+class SerialWorkers(Workers):
     """This process, one unit after the other."""
 
     count = 1
@@ -76,52 +36,46 @@ class SerialWorkers:
         self._scorer: Scorer | None = None
 
     def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
-        """See `Workers`."""
         if self._scorer is None or self._scorer.context is not context:
             self._scorer = Scorer(context)
         for number, unit in enumerate(units):
             unit.check()
             yield number, unit.work.done(self._scorer, unit.read())
 
-    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
-        """Nobody is idle."""
-
     def forget(self) -> None:
-        """See `Workers`."""
         large = self._scorer is not None and self._scorer.context.is_large
         self._scorer = None
         if large:
             give_back_pool()
 
-    def close(self) -> None:
-        """Nothing is open."""
 
-
-class ProcessWorkers:
+class ProcessWorkers(Scheduler[int]):
     """Processes of this machine, which are given a context and a block once, and keep what they programmed."""
 
     def __init__(self, count: int) -> None:
         """``count``: how many processes; they start at once, and load libraries while this one reads a model."""
+        super().__init__()
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
-        self.count = count
         self._spooled: WeakKeyDictionary[WorkContext, Path] = WeakKeyDictionary()
         self._held: dict[int, Hashable] = {}
         # Each has a pool of its own, so that units go to whom they are meant for. A fork of a process with threads of
         # numeric libraries may hang.
-        make = get_context("spawn")
-        self._pools = [
-            ProcessPoolExecutor(1, mp_context=make, initializer=_begin, initargs=(self._folder.name,))
-            for _ in range(count)
-        ]
+        spawn, folder = get_context("spawn"), self._folder.name
+        self._pools = [ProcessPoolExecutor(1, spawn, _begin, (folder,)) for _ in range(count)]
         with _uninterrupted():
             for pool in self._pools:
                 pool.submit(_load).add_done_callback(_learn)
-        self._desk = Desk(lambda: range(count), self._path, self._submit, _finished, Future.result)
+
+    @property
+    def count(self) -> int:
+        return len(self._pools)
+
+    def _workers(self) -> range:
+        return range(self.count)
 
     def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
-        """See `Workers`."""
         try:
-            yield from self._desk.run(context, units)
+            yield from super().run(context, units)
         except BrokenProcessPool as error:
             raise WorkerError(
                 "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
@@ -129,12 +83,8 @@ class ProcessWorkers:
                 " so too"
             ) from error
 
-    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
-        """See `Workers`."""
-        self._desk.expect(context, certain, perhaps)
-
-    def _path(self, context: WorkContext) -> Path:
-        """A context in a file, which tells its content."""
+    def _name(self, context: WorkContext) -> Path:
+        """A file of the context, named by its content."""
         if context not in self._spooled:
             payload = packed(context)
             self._spooled[context] = path = Path(self._folder.name) / sha256(payload).hexdigest()
@@ -142,15 +92,12 @@ class ProcessWorkers:
         return self._spooled[context]
 
     def _submit(self, worker: int, context: WorkContext, unit: WorkUnit) -> Future[list[Array]]:
-        pool, path = self._pools[worker], str(self._path(context))
+        pool, path = self._pools[worker], str(self._name(context))
         if worker not in self._held or self._held[worker] != unit.samples:
             for block in (None, unit.read()):  # by turns, so that a process never has two
                 pool.submit(_hold, block)
             self._held[worker] = unit.samples
         return pool.submit(_do_spooled, path, unit.work)
-
-    def forget(self) -> None:
-        """Nothing is held in this one."""
 
     def close(self) -> None:
         """Stop all processes; units that they are at are lost."""
@@ -163,10 +110,6 @@ class ProcessWorkers:
         for process in running:
             process.join()
         self._folder.cleanup()
-
-
-def _finished(futures: list[Future[list[Array]]]) -> Iterable[Future[list[Array]]]:
-    return wait(futures, return_when=FIRST_COMPLETED).done
 
 
 def packed(context: WorkContext) -> bytes:
@@ -185,7 +128,7 @@ def packed(context: WorkContext) -> bytes:
 
 
 def _begin(folder: str) -> None:
-    """Begin a worker. It ends with its parent, whatever ends that, and takes the folder of settings with it.
+    """Begin a worker. It ends with its parent, whatever ends that, and takes the folder of contexts with it.
 
     Ctrl-C reaches all processes of a terminal; the parent answers it, and ends the others.
     """
@@ -259,9 +202,9 @@ def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:
     """That of a context; a process keeps the last one. ``payload``: as our parent or the user's scheduler packed it."""
     if name not in _SCORERS:
         _SCORERS.clear()
-        code, packed_setting = pickle.loads(payload())
+        code, packed_context = pickle.loads(payload())
         import_modules({kind.partition(":")[0] for kind in code}, "hardware: module")
-        context: WorkContext = pickle.loads(packed_setting)
+        context: WorkContext = pickle.loads(packed_context)
         if context.hardware.user_code != code:
             raise UsageError(f"hardware: another version of {', '.join(code)} is loaded here; restart the workers")
         _SCORERS[name] = Scorer(context)

@@ -1,29 +1,35 @@
-"""Hands units of work to workers: who does which unit next, and what is begun before it is asked for.
+"""Scheduler: which worker does which unit of work next, and what is begun before it is asked for.
 
-A worker keeps what a placement fixes (sessions), what a chip fixes (its calibration and programming) and what a block
-of samples fixes (tensors before the analog layers). So it is given units of the placement that it is at, of the same
-samples first where it keeps all of its chips, of the same chip first where it does not; then a placement that nobody is
-at; then chips that nobody is at; and chips that another worker is at only where enough of them is left.
+It has workers do units by ``submit``, the interface of `concurrent.futures` and of Dask's ``Client``. A worker keeps
+what a placement fixes (sessions), what a chip fixes (its calibration and programming) and what a block of samples fixes
+(tensors before the analog layers). So it is given, in this order,
 
-What is sure to be asked for goes out with what is asked for. What may be asked for is given to workers that have
-nothing else to do. Who did a unit shows nowhere, and neither does one that nobody asked for.
+1. a unit of its placement: of the same samples first where it keeps all its chips, else of the same chip first,
+2. a placement that no worker is at,
+3. chips that no worker is at,
+4. chips of another worker, where enough of their units are left.
+
+What is sure to be asked for goes out with what is asked for; what may be asked for goes to idle workers. Results depend
+neither on who did a unit nor on units that nobody asked for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 from lhc.measure.scoring import BlockWork
 from lhc.measure.work_context import Block, WorkContext
 from lhc.samples.metrics import Array
 
-__all__ = ["Desk", "WorkUnit", "always"]
+__all__ = ["Scheduler", "WorkUnit", "Workers", "always"]
 
 AHEAD = 2
 """Units for each worker that are on their way, so that none waits for its next one."""
 LEFT = 1
 """Units of a chip that are left to the worker that is at it: calibrating and programming it again takes as long."""
+Worker = TypeVar("Worker", bound=Hashable)
 
 
 def always() -> None:
@@ -47,210 +53,194 @@ class WorkUnit(NamedTuple):
     check: Callable[[], None] = always
 
 
-class _Cancellable(Protocol):
-    def cancel(self) -> object: ...
+class Workers:
+    """Does units of work, in whatever order and by whomever: the bytes are the same."""
 
+    @property
+    def count(self) -> int:
+        """How many processes share the units."""
+        raise NotImplementedError
 
-Worker = TypeVar("Worker", bound=Hashable)
-Pending = TypeVar("Pending", bound=_Cancellable)
-"""A unit that is on its way."""
+    def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
+        """Results as they come: number of the unit, and what it gives.
+
+        Raises:
+            LhcError: a unit cannot be done.
+            WorkerError: a worker is gone.
+        """
+        raise NotImplementedError
+
+    def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
+        """Begin units before they are asked for, where that keeps workers busy.
+
+        Args:
+            certain: `run` will be asked for them.
+            perhaps: it may be. What of this context was expected before, and is not any more, is dropped.
+        """
+
+    def forget(self) -> None:
+        """Let go of what this process holds for the next units."""
+
+    def close(self) -> None:
+        """Let go of all processes and connections."""
 
 
 @dataclass(eq=False)
-class _Errand(Generic[Worker, Pending]):
-    """A unit that waits for a worker; with ``pending`` one was given it, and ``done`` says that it is finished."""
+class _WorkItem:
+    """A unit that waits for a worker, or was submitted.
+
+    Attributes:
+        placement: the context and what a worker makes for a placement; ``chips``: what it makes for some of its chips.
+        certain: it is going to be asked for.
+        future: once it is submitted.
+    """
 
     context: WorkContext
     unit: WorkUnit
     placement: Hashable
     chips: Hashable
-    pending: Pending | None = None
-    worker: Worker | None = None
-    done: bool = False
+    certain: bool = True
+    worker: Hashable = None
+    future: "Future[list[Array]] | None" = None
 
 
-@dataclass(frozen=True)
-class _Station:
+class _Place(NamedTuple):
     """What a worker was last at: a placement, those of its chips that it keeps, and the samples."""
 
     placement: Hashable
     chips: frozenset[Hashable]
     samples: Hashable
 
-
-@dataclass
-class _Queue(Generic[Worker, Pending]):
-    """Errands that wait, by placement, in their order."""
-
-    waiting: dict[Hashable, dict[_Errand[Worker, Pending], None]] = field(default_factory=dict)
-
-    def add(self, errand: _Errand[Worker, Pending]) -> None:
-        self.waiting.setdefault(errand.placement, {})[errand] = None
-
-    def remove(self, errand: _Errand[Worker, Pending]) -> None:
-        """Forget an errand, if it waits here."""
-        errands = self.waiting.get(errand.placement, {})
-        errands.pop(errand, None)
-        if not errands:
-            self.waiting.pop(errand.placement, None)
-
-    def chosen(
-        self, own: _Station | None, taken: Mapping[Hashable, int], busy: bool
-    ) -> _Errand[Worker, Pending] | None:
-        """The next errand of a worker.
-
-        Args:
-            own: what it is at.
-            taken: how many workers are at a placement, and at chips of a placement.
-            busy: it has something to do, and is given nothing but what is of its placement.
-        """
-        if own is not None and (nearest := self._nearest(own, taken)) is not None:
-            return nearest
-        if busy:
-            return None
-        for placement, errands in self.waiting.items():
-            if not taken.get(placement):
-                return next(iter(errands))
-        every = [errand for errands in self.waiting.values() for errand in errands]
-        free = next((errand for errand in every if not taken.get((errand.placement, errand.chips))), None)
-        if free is not None:
-            return free
-        left = Counter((errand.placement, errand.chips) for errand in every)
-        most = max(reversed(every), key=lambda errand: left[errand.placement, errand.chips], default=None)
-        return most if most is not None and left[most.placement, most.chips] > LEFT else None
-
-    def _nearest(self, own: _Station, taken: Mapping[Hashable, int]) -> _Errand[Worker, Pending] | None:
-        """Of the placement that a worker is at."""
-
-        def distance(errand: _Errand[Worker, Pending]) -> tuple[bool, bool, bool]:
-            other, elsewhere = errand.chips not in own.chips, errand.unit.samples != own.samples
-            return other and not errand.unit.keeps_chips, elsewhere, other
-
-        near = self.waiting.get(own.placement, {})
-        its_own = (one for one in near if one.chips in own.chips or not taken.get((one.placement, one.chips)))
-        return min(its_own, key=distance, default=None)
+    def distance(self, item: _WorkItem) -> tuple[bool, bool]:
+        """What is made anew for another item of the placement; the first counts more."""
+        samples, chips = item.unit.samples != self.samples, item.chips not in self.chips
+        return (samples, chips) if item.unit.keeps_chips else (chips, samples)
 
 
-class Desk(Generic[Worker, Pending]):
-    """Hands out units and takes back their results."""
+class Scheduler(Workers, Generic[Worker]):
+    """Hands out units and takes back their results; kinds of workers derive from it."""
 
-    def __init__(
-        self,
-        workers: Callable[[], Collection[Worker]],
-        name: Callable[[WorkContext], Hashable],
-        submit: Callable[[Worker, WorkContext, WorkUnit], Pending],
-        finished: Callable[[list[Pending]], Iterable[Pending]],
-        result: Callable[[Pending], list[Array]],
-    ) -> None:
-        """Nothing waits yet.
+    def __init__(self) -> None:
+        """Nothing waits yet."""
+        self._waiting: dict[Hashable, dict[_WorkItem, None]] = {}
+        self._expected: dict[tuple[Hashable, BlockWork, Hashable], _WorkItem] = {}
+        self._submitted: dict[Future[list[Array]], _WorkItem] = {}
+        self._at: dict[Worker, _Place] = {}
 
-        Args:
-            workers: those that there are now; one at least.
-            name: the same for settings of the same content.
-            submit: has a worker do a unit when it has done what it was given before.
-            finished: waits for one at least, and gives those that are.
-        """
-        self._workers, self._name, self._submit = workers, name, submit
-        self._finished, self._result = finished, result
-        self._at: dict[Worker, _Station] = {}
-        self._sure, self._perhaps = _Queue[Worker, Pending](), _Queue[Worker, Pending]()
-        self._expected: dict[tuple[Hashable, BlockWork, Hashable], _Errand[Worker, Pending]] = {}
-        self._on_their_way: dict[Pending, _Errand[Worker, Pending]] = {}
+    def _workers(self) -> Collection[Worker]:
+        """Those that there are now; one at least."""
+        raise NotImplementedError
+
+    def _name(self, context: WorkContext) -> Hashable:
+        """The same for contexts of the same content."""
+        raise NotImplementedError
+
+    def _submit(self, worker: Worker, context: WorkContext, unit: WorkUnit) -> "Future[list[Array]]":
+        """Have a worker do a unit when it has done what it was given before."""
+        raise NotImplementedError
+
+    def _finished(self, futures: "list[Future[list[Array]]]") -> "Iterable[Future[list[Array]]]":
+        """Those that are finished; one at least is waited for."""
+        return wait(futures, return_when=FIRST_COMPLETED).done
+
+    def _result(self, future: "Future[list[Array]]") -> list[Array]:
+        return future.result()
 
     def expect(self, context: WorkContext, certain: Iterable[WorkUnit], perhaps: Iterable[WorkUnit]) -> None:
-        """See `lhc.measure.workers.processes.Workers`."""
         name = self._name(context)
-        before = {key: errand for key, errand in self._expected.items() if key[0] == name}
-        for units, queue in ((certain, self._sure), (perhaps, self._perhaps)):
+        before = {key for key in self._expected if key[0] == name}
+        for units, sure in ((certain, True), (perhaps, False)):
             for unit in units:
-                errand = before.pop((name, unit.work, unit.samples), None) or self._errand(context, unit)
-                self._expected[name, unit.work, unit.samples] = errand
-                self._wait_in(queue, errand)
-        for key, errand in before.items():
-            del self._expected[key]
-            self._drop(errand)
+                key = name, unit.work, unit.samples
+                if key not in self._expected:
+                    self._expected[key] = self._item(context, unit)
+                self._expected[key].certain = sure
+                before.discard(key)
+        for key in before:
+            self._drop(self._expected.pop(key))
 
     def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:
-        """See `lhc.measure.workers.processes.Workers`."""
-        name, numbers = self._name(context), dict[_Errand[Worker, Pending], int]()
+        name, numbers = self._name(context), dict[_WorkItem, int]()
         try:
             for number, unit in enumerate(units):
-                expected = self._expected.pop((name, unit.work, unit.samples), None)
-                errand = expected or self._errand(context, unit)
-                numbers[errand] = number
-                self._wait_in(self._sure, errand)
+                item = self._expected.pop((name, unit.work, unit.samples), None) or self._item(context, unit)
+                item.certain, numbers[item] = True, number
+            finished = [item for item in numbers if item.future is not None and item.future not in self._submitted]
             while numbers:
                 self._hand_out()
-                for errand in [one for one in numbers if one.done] or self._awaited():
-                    if errand in numbers:
-                        assert errand.pending is not None
-                        yield numbers.pop(errand), self._result(errand.pending)
+                for item in finished or self._awaited():
+                    if item in numbers:
+                        assert item.future is not None
+                        yield numbers.pop(item), self._result(item.future)
+                finished = []
         finally:
-            for errand in numbers:
-                self._drop(errand)
+            for item in numbers:
+                self._drop(item)
 
-    def _errand(self, context: WorkContext, unit: WorkUnit) -> _Errand[Worker, Pending]:
+    def _item(self, context: WorkContext, unit: WorkUnit) -> _WorkItem:
+        """A new one, which waits."""
         placement, chips = unit.work.shared
-        return _Errand(context, unit, (self._name(context), placement), unit.samples if chips is None else chips)
+        item = _WorkItem(context, unit, (self._name(context), placement), unit.samples if chips is None else chips)
+        self._waiting.setdefault(item.placement, {})[item] = None
+        return item
 
-    def _wait_in(self, queue: _Queue[Worker, Pending], errand: _Errand[Worker, Pending]) -> None:
-        """Have an errand wait in this queue and no other, if it still waits."""
-        if errand.pending is None:
-            self._perhaps.remove(errand)
-            self._sure.remove(errand)
-            queue.add(errand)
+    def _remove(self, item: _WorkItem) -> None:
+        """Have it wait no more."""
+        self._waiting[item.placement].pop(item)
+        if not self._waiting[item.placement]:
+            del self._waiting[item.placement]
 
-    def _drop(self, errand: _Errand[Worker, Pending]) -> None:
+    def _drop(self, item: _WorkItem) -> None:
         """Nobody asks for it any more; what a worker is at is finished all the same."""
-        self._sure.remove(errand)
-        self._perhaps.remove(errand)
-        if errand.pending is not None and errand.pending.cancel() is not False:
-            self._on_their_way.pop(errand.pending, None)
+        if item.future is None:
+            self._remove(item)
+        elif item.future.cancel() is not False:  # Dask's gives None
+            self._submitted.pop(item.future, None)
 
-    def _awaited(self) -> list[_Errand[Worker, Pending]]:
+    def _awaited(self) -> list[_WorkItem]:
         """Those that are finished next."""
-        found = [self._on_their_way.pop(pending) for pending in self._finished(list(self._on_their_way))]
-        for errand in found:
-            errand.done = True
-        return found
+        return [self._submitted.pop(future) for future in self._finished(list(self._submitted))]
 
     def _hand_out(self) -> None:
-        """Give workers what they have room for."""
+        """Give workers what they have room for: first what is certain, then to the idle what may be asked for."""
         workers = self._workers()
         self._at = {worker: place for worker, place in self._at.items() if worker in workers}
-        load = Counter(errand.worker for errand in self._on_their_way.values())
-        taken = Counter(key for place in self._at.values() for key in _keys(place))
-        for queue, most in ((self._sure, AHEAD), (self._perhaps, 1)):
-            while queue.waiting:
-                with_room = sorted((one for one in workers if load[one] < most), key=load.__getitem__)
-                if not any(self._give(worker, queue, load, taken) for worker in with_room):
-                    break
+        load = Counter(item.worker for item in self._submitted.values())
+        for certain, most in ((True, AHEAD), (False, 1)):
+            for given in range(most):
+                for worker in workers:
+                    item = self._chosen(worker, certain, busy=given > 0) if load[worker] == given else None
+                    if item is not None:
+                        self._give(worker, item)
+                        load[worker] += 1
 
-    def _give(
-        self,
-        worker: Worker,
-        queue: _Queue[Worker, Pending],
-        load: "Counter[Worker | None]",
-        taken: "Counter[Hashable]",
-    ) -> bool:
-        """Give a worker an errand, if there is one for it."""
-        own = self._at.get(worker)
-        errand = queue.chosen(own, taken, load[worker] > 0)
-        if errand is None:
-            return False
-        queue.remove(errand)
-        errand.unit.check()
-        keeps = own is not None and own.placement == errand.placement and errand.unit.keeps_chips
-        chips = own.chips | {errand.chips} if own is not None and keeps else frozenset({errand.chips})
-        now = self._at[worker] = _Station(errand.placement, chips, errand.unit.samples)
-        taken.subtract(() if own is None else _keys(own))
-        taken.update(_keys(now))
-        errand.worker, errand.pending = worker, self._submit(worker, errand.context, errand.unit)
-        self._on_their_way[errand.pending] = errand
-        load[worker] += 1
-        return True
+    def _chosen(self, worker: Worker, certain: bool, busy: bool) -> _WorkItem | None:
+        """The next item of a worker; a busy one is given nothing but what is of its placement."""
+        own, others = self._at.get(worker), [place for other, place in self._at.items() if other != worker]
+        placements = {place.placement for place in others}
+        taken = {(place.placement, chips) for place in others for chips in place.chips}
+        if own is not None:
+            here = [item for item in self._waiting.get(own.placement, ()) if item.certain == certain]
+            near = [item for item in here if item.chips in own.chips or (item.placement, item.chips) not in taken]
+            if near or busy:
+                return min(near, key=own.distance, default=None)
+        every = [item for items in self._waiting.values() for item in items if item.certain == certain]
+        left = Counter((item.placement, item.chips) for item in every)
 
+        def cost(item: _WorkItem) -> tuple[bool, bool, int]:
+            chips = item.placement, item.chips
+            return item.placement in placements, chips in taken, -left[chips] if chips in taken else 0
 
-def _keys(place: _Station) -> list[Hashable]:
-    """A placement, and its chips."""
-    return [place.placement, *((place.placement, one) for one in place.chips)]
+        best = min(every, key=cost, default=None)
+        enough = best is None or (best.placement, best.chips) not in taken or left[best.placement, best.chips] > LEFT
+        return best if enough else None
+
+    def _give(self, worker: Worker, item: _WorkItem) -> None:
+        item.unit.check()
+        own, chips = self._at.get(worker), frozenset({item.chips})
+        if own is not None and own.placement == item.placement and item.unit.keeps_chips:
+            chips |= own.chips
+        item.worker, item.future = worker, self._submit(worker, item.context, item.unit)
+        self._remove(item)
+        self._submitted[item.future] = item
+        self._at[worker] = _Place(item.placement, chips, item.unit.samples)
