@@ -8,7 +8,7 @@ from lhc.hardware.aihwkit_config.user_objects import AihwkitDevices
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.description.overrides import Override
-from lhc.hardware.description.sections import Adc
+from lhc.hardware.description.sections import Adc, Dac, Section
 from lhc.hardware.devices.device_model import DeviceModel
 
 __all__ = ["EFFECTS", "Effect", "effects_of", "fixed_devices", "scaled_noise", "scaled_programming", "without"]
@@ -52,7 +52,14 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     machine = machine.with_whole_weights() if "weights" in off else machine
     currents = ("read_noise",) * ("read" in off) + ("ir_drop",) * ("wires" in off)
     machine = _with_currents(machine, currents, 0.0)
-    return _changed(machine, _DAC if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
+    dac = (_DAC if "dac" in off else {}) | _rare_off(Dac, off)
+    return _changed(machine, dac, adc | _rare_off(Adc, off), device_fields, lambda _: 0.0)
+
+
+def _rare_off(section: type[Section], off: frozenset[Effect]) -> Fields:
+    """Fields of a section that these ablations set to their defaults (`RareEffect`)."""
+    marks = section.rare_fields().items()
+    return {name: section.model_fields[name].default for name, mark in marks if mark.ablation in off}
 
 
 def _with_bipolar_adcs(hardware: Hardware) -> Hardware:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from lhc.errors import DataError, UsageError
+from lhc.errors import DataError, ModelError, UsageError
 from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
@@ -166,6 +167,16 @@ class CompiledModel:
         return drawn
 
 
+def _check_form(hardware: Hardware) -> None:
+    """Refuse effects that operators of ONNX are not written for."""
+    for machine in hardware.variants():
+        for path, rare in machine.rare_effects.items():
+            if not rare.compiled:
+                raise ModelError(
+                    f"hardware {hardware.name!r} {rare.what} ({path}), which compiled files have no form of"
+                )
+
+
 def compile_chips(
     model: OnnxModel,
     graph: LayerGraph,
@@ -190,6 +201,7 @@ def compile_chips(
         ModelError: a layer cannot be analog, or the model cannot be converted as its noise needs it.
     """
     machine = plan.hardware
+    _check_form(machine)
     if seed < 0 or min(draws, default=0) < 0:
         raise UsageError(f"--seed and draws must not be negative, got {seed} and {', '.join(map(str, draws))}")
     at = machine.t_inference_s if t_s is None else t_s

@@ -1,5 +1,6 @@
 """Sections of a hardware description, apart from the devices."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -33,6 +34,7 @@ __all__ = [
     "LeftOut",
     "Mapping",
     "Parameters",
+    "RareEffect",
     "Section",
     "Tiles",
     "Training",
@@ -54,10 +56,31 @@ DriftCompensation = Literal["global", "global-exact", "per-column", "none"]
 Array = TypeVar("Array")
 
 
+@dataclass(frozen=True)
+class RareEffect:
+    """Mark of a field of `Dac` or `Adc` whose effect, where it is not at its default, the engine ``fast`` leaves out.
+
+    Attributes:
+        what: the machine does, with ``{}`` for the field's value: "has ADCs that begin at 0".
+        ablation: effect of `lhc.hardware.ablations` that sets the field to its default; empty where that needs more.
+        compiled: whether compiled files have it; they are refused where they do not.
+    """
+
+    what: str
+    ablation: str = ""
+    compiled: bool = True
+
+
 class Section(BaseModel):
     """Unknown fields are errors, values never change, and every number is 0 or of a magnitude that can be squared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def rare_fields(cls) -> dict[str, RareEffect]:
+        """The fields that are marked as rare effects."""
+        marks = ((name, mark) for name, field in cls.model_fields.items() for mark in field.metadata)
+        return {name: mark for name, mark in marks if isinstance(mark, RareEffect)}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -158,10 +181,12 @@ class Dac(Converter):
     inputs to ±R and divides them by R, one range R per layer and row split of its tiles, calibrated on data."""
     range_quantile: float = Field(default=0.9999, gt=0, le=1)
     """``static``: R is this quantile of the magnitudes of a layer's inputs; 1: their maximum."""
-    slice_bits: int | None = Field(default=None, ge=1, le=16)
+    slice_bits: Annotated[int | None, RareEffect("drives inputs in slices")] = Field(default=None, ge=1, le=16)
     """Bits of an input's magnitude that are driven at once; every slice is read by the ADCs, and what they give is
     shifted and added digitally. null: all bits at once."""
-    code: Literal["sign-magnitude", "twos-complement", "unsigned"] = "sign-magnitude"
+    code: Annotated[
+        Literal["sign-magnitude", "twos-complement", "unsigned"], RareEffect("drives inputs in the code {}")
+    ] = "sign-magnitude"
     """How slices hold a sign: each in the sign of the input, or one slice more for it, which is driven by negative
     inputs and counts negatively. ``unsigned``: codes begin at 0, and inputs below 0 are clipped to it."""
     signs: Literal["fixed", "layer", "calibrated"] = "fixed"
@@ -236,22 +261,22 @@ class Adc(Converter):
     """Resolution: 2^bits - 2 steps over ±bound, or 2^bits - 1 from 0 to bound; null: not quantised."""
     bound: float | None = Field(default=12.0, gt=0)
     """Outputs saturate at ±bound; null: unbounded."""
-    polarity: Literal["bipolar", "unipolar"] = "bipolar"
+    polarity: Annotated[Literal["bipolar", "unipolar"], RareEffect("has ADCs that begin at 0")] = "bipolar"
     """``unipolar``: the range begins at 0, and what noise takes below it is clipped; for sums that are never negative,
     of inputs and weights whose signs are slices of their own."""
-    zero_skipping: bool = True
+    zero_skipping: Annotated[bool, RareEffect("reads all-zero vectors and columns")] = True
     """Whether all-zero vectors are not driven and all-zero columns not converted. If not, they have the noise of ADCs
     as others do."""
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the normal noise added to every output before the ADC, in units of the
     product of one full-scale input and one full-scale weight."""
-    cell_mismatch: float = Field(default=0.0, ge=0, le=10)
+    cell_mismatch: Annotated[float, RareEffect("has noise that depends on outputs")] = Field(default=0.0, ge=0, le=10)
     """What the mismatch of the cells' capacitors adds to ``noise`` in charge-based tiles, in every product anew: for an
     output of z, in the same unit, the variance is ``noise``² (1 + ``cell_mismatch``² / (1 + |z|)), as in ASiM (Zhang
     et al., arXiv 2411.11022; its README and code)."""
     bound_management: Literal["iterative", "none"] = "iterative"
     """``iterative`` halves the inputs of a vector that saturates and reads it again."""
-    sensing: Literal["current", "voltage"] = "current"
+    sensing: Annotated[Literal["current", "voltage"], RareEffect("senses voltages")] = "current"
     """``current``: the sum of what a column's devices conduct. ``voltage``: that over the conductance of the whole
     column, by which outputs are multiplied digitally; ``bound`` and ``noise`` are then in units of a full-scale input,
     and columns of more conductance have coarser steps in the product; see `lhc.hardware.converters.voltage_sensing`."""
@@ -266,7 +291,9 @@ class Adc(Converter):
     kind: Literal["ideal", "sar", "ramp"] = "ideal"
     """``ideal``: steps are all alike. ``sar``: levels are those of an array of capacitors that every ADC has, ``ramp``:
     of one that all ADCs of a tile share; see `lhc.hardware.converters.adc_mismatch`."""
-    capacitor_mismatch: float = Field(default=0.0, ge=0, le=0.1)
+    capacitor_mismatch: Annotated[float, RareEffect("has ADCs whose capacitors differ")] = Field(
+        default=0.0, ge=0, le=0.1
+    )
     """``sar``, ``ramp``: relative standard deviation of the unit capacitor, frozen in every chip."""
     columns_per_adc: PositiveInt = 1
     """``sar``: neighbouring columns of a tile that one ADC converts after each other."""

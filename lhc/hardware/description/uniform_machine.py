@@ -1,5 +1,7 @@
 """`Machine`: a description whose layers are all alike."""
 
+from dataclasses import replace
+
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -8,7 +10,17 @@ from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.circuits.stuck_cells import stuck_count
 from lhc.hardware.description.costs import AlpineCosts, Costs
-from lhc.hardware.description.sections import Adc, Compensation, Dac, LeftOut, Mapping, Section, Tiles, Training
+from lhc.hardware.description.sections import (
+    Adc,
+    Compensation,
+    Dac,
+    LeftOut,
+    Mapping,
+    RareEffect,
+    Section,
+    Tiles,
+    Training,
+)
 from lhc.hardware.devices.aihwkit_models import Devices, Pcm
 from lhc.hardware.devices.device_model import PairedDevices
 
@@ -74,6 +86,16 @@ class Machine(Section):
         if not isinstance(devices, PairedDevices):
             return tiles.rows * tiles.cols
         return tiles.rows * (tiles.cols + (devices.pair == "reference-column")) * devices.pairs_per_weight
+
+    @property
+    def rare_effects(self) -> dict[str, RareEffect]:
+        """Rare effects that it has, by the paths of their fields; the engine ``fast`` leaves them out."""
+        return {
+            f"{path}.{name}": replace(mark, what=mark.what.format(getattr(section, name)))
+            for path, section in (("dac", self.dac), ("adc", self.adc))
+            for name, mark in section.rare_fields().items()
+            if getattr(section, name) != type(section).model_fields[name].default
+        }
 
     @property
     def draws_outputs(self) -> bool:

@@ -19,17 +19,11 @@ class CompiledEngine:
 
     def unsupported(self, hardware: Hardware) -> str | None:
         """See `lhc.runtime.engines.protocol.Engine`."""
-        dac, adc = hardware.dac, hardware.adc
-        effects = {
-            "drives inputs in slices (dac.slice_bits)": dac.slice_bits is not None,
-            f"drives inputs in the code {dac.code} (dac.code)": dac.code != "sign-magnitude",
-            "drives inputs without signs where layers have none (dac.signs)": dac.to_calibrate,
-            "has ADCs that begin at 0 (adc.polarity)": adc.polarity == "unipolar",
-            "reads all-zero vectors and columns (adc.zero_skipping)": not adc.zero_skipping,
-            "has ADCs with a range for every column (adc.range)": adc.range == "column" or adc.columns is not None,
-            "has ADCs whose capacitors differ (adc.capacitor_mismatch)": adc.capacitor_mismatch > 0,
-            "has noise that depends on outputs (adc.cell_mismatch)": adc.cell_mismatch > 0,
-            "senses voltages (adc.sensing)": adc.sensing == "voltage",
+        effects = {f"{rare.what} ({path})": True for path, rare in hardware.rare_effects.items()}
+        effects |= {
+            "drives inputs without signs where layers have none (dac.signs)": hardware.dac.to_calibrate,
+            "has ADCs with a range for every column (adc.range)": hardware.adc.range == "column"
+            or hardware.adc.columns is not None,
             "subtracts an offset digitally (mapping.pair)": hardware.offset != 0,
         }
         return next((what for what, has in effects.items() if has), None)
