@@ -95,7 +95,6 @@ def test_products_without_noise_are_those_of_the_rounded_numbers(signed: bool) -
     assert np.abs(wanted - x @ MATRIX.T).max() > 1e-3
 
 
-READS = 40_000
 WRONG: dict[str, dict[str, Any]] = {
     "noise 3 % more": {"sigma": 1.03},
     "noise 3 % less": {"sigma": 0.97},
@@ -112,19 +111,20 @@ WRONG: dict[str, dict[str, Any]] = {
     ids=["half a step", "one step", "few inputs", "no input", "inputs with signs"],
 )
 def test_noise_is_that_of_the_formula(x: Array, noise: float, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mean of every output, known to 4.5 standard errors, and deviations over all, known to 0.16 %, 5 outputs together.
+    """Mean of every output, known to 4.5 standard errors, and deviations over all, known to 0.32 %, 5 outputs together.
 
     Laws that are a little wrong are told apart.
     """
+    reads = 10_000
     signed = bool((x < 0).any())
     if kernel == "of rows":
         monkeypatch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", 0)
-    found = lhc_products(np.repeat(x, READS, axis=0), machine(noise, signed))
+    found = lhc_products(np.repeat(x, reads, axis=0), machine(noise, signed))
 
     def fits(law: dict[str, Any]) -> bool:
         mean, variance = Asim(signed, **law)(x[0], MATRIX, noise)
-        means = np.abs(found.mean(0) - mean) <= 4.5 * np.sqrt(variance / READS) + 1e-6 * np.abs(mean).max()
-        return bool(means.all() and abs(np.sqrt(found.var(0).sum() / max(variance.sum(), 1e-9)) - 1) < 0.008)
+        means = np.abs(found.mean(0) - mean) <= 4.5 * np.sqrt(variance / reads) + 1e-6 * np.abs(mean).max()
+        return bool(means.all() and abs(np.sqrt(found.var(0).sum() / max(variance.sum(), 1e-9)) - 1) < 0.015)
 
     assert fits({})
     for name, law in WRONG.items():
@@ -135,7 +135,7 @@ def test_mismatch_of_cells_shows_in_small_sums() -> None:
     """Of three inputs that are driven: known to 0.35 % over 40,000 reads; mismatch that is 3 % off is told apart."""
     adc = machine(1.0).adc.model_copy(update={"polarity": "bipolar", "bits": 9})  # nothing is clipped
     hardware = machine(1.0).model_copy(update={"adc": adc})
-    found = lhc_products(np.repeat(FEW, READS, axis=0), hardware).std(0)
+    found = lhc_products(np.repeat(FEW, 40_000, axis=0), hardware).std(0)
     ratios = [
         (found / np.sqrt(Asim(mismatch=m, clips=False)(FEW[0], MATRIX, 1.0)[1])).mean() for m in (1.0, 1.03, 0.97, 0.0)
     ]
