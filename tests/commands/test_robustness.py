@@ -67,20 +67,26 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     assert found.chips.calibrated > 0
     assert all(one.calibrated_at_s == one.t_s for one in every)
 
-    other = lhc.robustness(
-        "digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8
+
+def test_what_differs_from_the_verification_is_said() -> None:
+    placed = lhc.partition(
+        "digits-narrow", samples=80, draws=3, strategy="all-analog", max_drop=0.9, include=FEW, seed=2, explain=False
     )
-    assert other.differs == (
+    outcome = placed.plan.outcome
+    assert outcome is not None
+
+    def differs(samples: int = 80, **asked: object) -> tuple[str, ...]:
+        options = {"placement": placed.plan, "chips": 2, "times": [0.0], "samples": samples, **asked}
+        return lhc.robustness("digits-narrow", **options).differs  # type: ignore[arg-type]
+
+    assert differs() == ()
+    assert differs(60, draws=2, confidence=0.8) == (
         f"other samples (45 instead of {outcome.samples})",
         f"other chips (2 of seed 2 instead of {outcome.draws} of seed 2)",
         f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
     )
-    chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, seed=3)
-    assert chips.differs == (f"other chips (3 of seed 3 instead of {outcome.draws} of seed 2)",)
-    aihwkit = lhc.robustness(
-        "digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, engine="aihwkit"
-    )
-    assert aihwkit.differs == ("the engine aihwkit instead of fast",)
+    assert differs(seed=3) == (f"other chips (3 of seed 3 instead of {outcome.draws} of seed 2)",)
+    assert differs(engine="aihwkit") == ("the engine aihwkit instead of fast",)
 
 
 def test_a_margin_of_trained_weights_says_that_the_budget_is_of_the_given_ones() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lhc.graph import LayerGraph
@@ -92,6 +92,7 @@ def test_a_search_estimates_every_placement_with_its_copies() -> None:
     assert fewer.placement == {"many"}
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.integers(0, 24)), min_size=1, max_size=5), st.integers(1, 20), st.data()
 )
