@@ -129,7 +129,7 @@ def test_digital_columns_have_no_error_on_tiles(case: Case) -> None:
     split = with_digital_columns(model, {"p": COLUMNS})
     x = np.random.default_rng(0).normal(size=case.shape).astype(np.float32)
     plan = planned(graph_of(split, case)).decide({"p": ("analog", "forced", "")})
-    for engine in ("fast", "reference"):
+    for engine in ("fast", "aihwkit"):
         session = HybridSession(model, placement=plan, engine=engine)
         error = np.abs(session.run(None, {"x": x})[0] - answers(model.proto, case))
         axis = 1 if case.id == "Conv" or "first" in case.id else -1

@@ -125,28 +125,18 @@ def _assert_same(case: _Case) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=6)
-@given(seed=st.integers(0, 10_000), groups=st.sampled_from([1, 3]), rows=st.integers(3, 50), cols=st.integers(2, 20))
-def test_engines_are_equal_without_output_noise(preset: str, seed: int, groups: int, rows: int, cols: int) -> None:
-    hardware = _with_tiles(_silent(Hardware.load(preset)), rows, cols)
-    for t_s in _times(hardware):
-        try:
-            case = _Case.drawn(hardware, t_s, seed, groups)
-        except lhc.LhcError:  # a tile of equal weights on devices that are not defined for it
-            continue
-        _assert_same(case)
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=4)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 10_000),
     groups=st.sampled_from([1, 3]),
     rows=st.integers(3, 100),
-    copies=st.integers(2, 9),
+    cols=st.integers(2, 20),
+    copies=st.just(1) | st.integers(2, 9),
 )
-def test_engines_are_equal_with_copies(preset: str, seed: int, groups: int, rows: int, copies: int) -> None:
-    hardware = _with_tiles(_silent(Hardware.load(preset)), rows, 20)
+def test_engines_are_equal_without_output_noise(
+    preset: str, seed: int, groups: int, rows: int, cols: int, copies: int
+) -> None:
+    hardware = _with_tiles(_silent(Hardware.load(preset)), rows, cols)
     for t_s in _times(hardware):
         try:
             case = _Case.drawn(hardware, t_s, seed, groups, copies)
@@ -202,22 +192,20 @@ def _noisy(preset: str) -> tuple[Chip, torch.Tensor]:
     return programmed(weight, _with_tiles(machine, 17, 20), 86400.0, ranges=ranges), torch.from_numpy(x)
 
 
-@pytest.mark.parametrize("engine", ["fast", "aihwkit"])
 @pytest.mark.parametrize("preset", NOISY)
-def test_engines_are_equal_in_distribution(preset: str, engine: Engine) -> None:
+def test_engines_are_equal_in_distribution(preset: str) -> None:
     matrix, x = _noisy(preset)
-    found, expected = (_reads(matrix, x, one) for one in (engine, "aihwkit"))
+    found, expected = (_reads(matrix, x, engine) for engine in ENGINES)
     assert _same_distribution(found, expected)
 
 
-@pytest.mark.parametrize("engine", ["fast", "aihwkit"])
 @pytest.mark.parametrize("factor", [0.97, 1.03])
-def test_an_output_noise_wrong_by_three_percent_is_found(factor: float, engine: Engine) -> None:
+def test_an_output_noise_wrong_by_three_percent_is_found(factor: float) -> None:
     matrix, x = _noisy("lionheart")
     expected = _reads(matrix, x, "aihwkit")
     adc = matrix.hardware.adc
     noisy = matrix.hardware.model_copy(update={"adc": adc.model_copy(update={"noise": adc.noise * factor})})
-    assert not _same_distribution(_reads(replace(matrix, hardware=noisy), x, engine), expected)
+    assert not _same_distribution(_reads(replace(matrix, hardware=noisy), x, "fast"), expected)
 
 
 def test_one_of_some_chips_multiplies_as_if_it_were_the_only_one() -> None:
@@ -304,8 +292,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_no_preset_needs_the_reference_engine(preset: str, counted: dict[str, int]) -> None:
     result = lhc.partition(
-        "digits-narrow", hardware=preset, strategy="all-analog", samples=20, draws=2, max_drop="100%"
-    )
+        "digits-narrow", hardware=preset, strategy="all-analog", samples=20, draws=2, max_drop="100%",
+        include=["conv1", "layer2.0.*", "linear"],
+    )  # fmt: skip
     result.session().run(None, {"x": np.zeros((2, 1, 8, 8), np.float32)})
     assert counted["fast"] > 0
     assert counted["aihwkit"] == 0
