@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from lhc.canonical import canonical
 from lhc.graph import Origin, obstacle
@@ -14,6 +14,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime.onnxruntime.sessions import Array, create_session
 from tests.canonical.made_models import RNG, dynamic_attention
+from tests.networks import parsed
 
 pytestmark = pytest.mark.analog
 
@@ -60,12 +61,11 @@ BODIES = {
 
 
 def made(read: str, written: str, body: str) -> onnx.ModelProto:
-    model = onnx.parser.parse_model(
+    return parsed(
         '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>\n'
-        f"net ({read}) => ({written}) {{ [product] y = {body} }}"
+        f"net ({read}) => ({written}) {{ [product] y = {body} }}",
+        HELD,
     )
-    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in HELD.items())
-    return model
 
 
 @pytest.mark.parametrize("case", BODIES.values(), ids=BODIES)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 from lhc.hardware import Hardware
+from tests.networks import drawn, parsed
 
 SMALL = """<ir_version: 8, opset_import: ["" : 17]>
 small (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
@@ -21,12 +21,7 @@ small (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
 
 
 def small_model() -> onnx.ModelProto:
-    model = onnx.parser.parse_model(SMALL)
-    rng = np.random.default_rng(0)
-    for name, shape in {"w": (8, 2, 3, 3), "b": (8,), "u": (8, 6), "v": (6, 4), "a": (4,)}.items():
-        array = rng.normal(size=shape).astype(np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(array, name))
-    return model
+    return parsed(SMALL, drawn({"w": (8, 2, 3, 3), "b": (8,), "u": (8, 6), "v": (6, 4), "a": (4,)}))
 
 
 def small_data(samples: int = 40) -> dict[str, np.ndarray]:

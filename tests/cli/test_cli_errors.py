@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lhc.cli.framework.app import app
+from tests.networks import parsed
 
 pytestmark = pytest.mark.analog
 
@@ -240,8 +241,7 @@ def test_data_is_asked_for(model_file: Path) -> None:
 def test_sizes_that_the_file_leaves_open_are_those_of_an_example(tmp_path: Path) -> None:
     path = tmp_path / "tokens.onnx"
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[B, T, 4] x) => (float[B, T, 3] y) { y = MatMul (x, w) }'
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "w"))
+    model = parsed(text, {"w": np.ones((4, 3), np.float32)})
     onnx.save_model(model, str(path))
     code, out, _ = lhc("analyze", path)
     assert code == 0

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper, parser
 
 import lhc
 from lhc.errors import OpenSizesError
@@ -20,6 +19,7 @@ from lhc.plan import LayerPlan
 from lhc.report.wording.model_file import analysis_footer
 from lhc.summary import summary
 from tests.conftest import Cli
+from tests.networks import parsed
 
 RNG = np.random.default_rng(3)
 
@@ -29,9 +29,7 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 def text_model(text: str, constants: dict[str, np.ndarray], domains: str = "") -> onnx.ModelProto:
-    proto = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 20{domains}]>\n{text}')
-    proto.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
-    return proto
+    return parsed(f'<ir_version: 10, opset_import: ["" : 20{domains}]>\n{text}', constants)
 
 
 if TYPE_CHECKING:

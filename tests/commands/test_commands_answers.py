@@ -12,6 +12,7 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import DataError
 from lhc.onnx_io import load_model, read_plan
+from tests.networks import drawn, parsed
 
 NET = """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
 net (float[N, 6] x) => (int64[N] label, OTHER) {
@@ -38,10 +39,7 @@ PICTURES = np.random.default_rng(1).normal(size=(24, 2, 6, 7)).astype(np.float32
 
 
 def with_weights(text: str, **shapes: tuple[int, ...]) -> onnx.ModelProto:
-    model, rng = onnx.parser.parse_model(text), np.random.default_rng(0)
-    for name, shape in shapes.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(text, drawn(shapes))
 
 
 def classifier(other: tuple[str, str] = PLAIN) -> onnx.ModelProto:

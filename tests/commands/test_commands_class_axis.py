@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.errors import DataError, UsageError
 from lhc.onnx_io import load_model, read_plan
 from lhc.samples.metrics import METRICS
+from tests.networks import drawn, parsed
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 2, 6, 7] x) => (float[N, C, H, W] y) {
@@ -26,11 +26,7 @@ X = np.random.default_rng(1).normal(size=(24, 2, 6, 7)).astype(np.float32)
 
 
 def network(last: str = "Identity") -> onnx.ModelProto:
-    model = onnx.parser.parse_model(NET.replace("LAST", last))
-    rng = np.random.default_rng(0)
-    for name, shape in (("w", (8, 2, 3, 3)), ("v", (4, 8, 1, 1))):
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(NET.replace("LAST", last), drawn({"w": (8, 2, 3, 3), "v": (4, 8, 1, 1)}))
 
 
 def digital() -> np.ndarray:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.errors import DataError, UsageError
@@ -17,6 +16,7 @@ from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
 from tests.conftest import Cli
+from tests.networks import drawn, parsed
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 6] x) => (OUTPUTS) {
@@ -31,11 +31,7 @@ SHARES = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
 
 
 def network(outputs: int = 2, head: str = "", named: str = "float[N, K] y") -> onnx.ModelProto:
-    model = onnx.parser.parse_model(NET.replace("OUTPUTS", named).replace("HEAD", head))
-    rng = np.random.default_rng(0)
-    for name, shape in (("w", (6, 8)), ("v", (8, outputs))):
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(NET.replace("OUTPUTS", named).replace("HEAD", head), drawn({"w": (6, 8), "v": (8, outputs)}))
 
 
 @pytest.mark.parametrize(

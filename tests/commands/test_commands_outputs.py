@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.errors import UsageError
+from tests.networks import drawn, parsed
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 6] x) => (float[N, 4] prob, float[N, 3] box) {
@@ -25,10 +25,7 @@ OPTIONS: dict[str, Any] = {"draws": 2, "max_drop": 0.9, "objective": "macs"}
 
 
 def two_heads() -> onnx.ModelProto:
-    model, rng = onnx.parser.parse_model(NET), np.random.default_rng(0)
-    for name, shape in {"w": (6, 16), "v": (16, 4), "u": (16, 8), "t": (8, 3)}.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(NET, drawn({"w": (6, 16), "v": (16, 4), "u": (16, 8), "t": (8, 3)}))
 
 
 def reasons(result: lhc.PartitionResult) -> dict[str, str]:

@@ -19,6 +19,7 @@ from lhc.hardware import Hardware
 from lhc.lowering import Noise
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Conformance
+from tests.networks import drawn, parsed
 
 pytestmark = pytest.mark.analog
 
@@ -34,11 +35,7 @@ small (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
 
 
 def small_network() -> onnx.ModelProto:
-    model = onnx.parser.parse_model(TEXT)
-    rng = np.random.default_rng(0)
-    for name, shape in {"w": (8, 2, 3, 3), "b": (8,), "v": (8, 4), "a": (4,)}.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(TEXT, drawn({"w": (8, 2, 3, 3), "b": (8,), "v": (8, 4), "a": (4,)}))
 
 
 @pytest.fixture
@@ -407,12 +404,11 @@ def test_weights_in_other_files_make_a_compiled_file_with_such(tmp_path: Path) -
     """It runs in stock onnxruntime from another folder, and gives what one file gives."""
     rng = np.random.default_rng(0)
     x = {"x": rng.normal(size=(5, 64)).astype(np.float32)}
-    model = onnx.parser.parse_model(
+    model = parsed(
         '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 64] x) => (float[N, 32] y)'
-        " { [p] h = MatMul (x, w) [d] y = MatMul (h, v) }"
+        " { [p] h = MatMul (x, w) [d] y = MatMul (h, v) }",
+        drawn({"w": (64, 48), "v": (48, 32)}, rng),
     )
-    for name, shape in {"w": (64, 48), "v": (48, 32)}.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
     one = lhc.compile(model, placement=["p"], noise="off").run(None, x)[0]
     source, out = tmp_path / "m.onnx", tmp_path / "elsewhere" / "m.sim.onnx"
     out.parent.mkdir()

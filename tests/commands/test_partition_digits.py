@@ -8,6 +8,7 @@ import lhc
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.models import zoo_entry
+from tests.networks import parsed
 
 pytestmark = pytest.mark.analog
 
@@ -100,9 +101,7 @@ g (float[B, T] tokens, float[B, T] mask) => (float[?, 3] y) {
 @pytest.fixture
 def hidden_rows() -> onnx.ModelProto:
     """A NonZero hides the number of rows."""
-    model = onnx.parser.parse_model(HIDDEN_ROWS)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "w"))
-    return model
+    return parsed(HIDDEN_ROWS, {"w": np.ones((2, 3), np.float32)})
 
 
 def test_shapes_that_inference_cannot_find_are_observed_with_the_symbols_that_are_bound(

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.errors import DataError, LhcError, UsageError
+from tests.networks import drawn, parsed
 
 pytestmark = pytest.mark.analog
 
@@ -23,11 +23,7 @@ X = np.random.default_rng(1).normal(size=(60, 6)).astype(np.float32)
 
 
 def network(last: str = "y = Identity(z)", output: str = "float[N, 3]") -> onnx.ModelProto:
-    model = onnx.parser.parse_model(NET.replace("OUTPUT", output).replace("LAST", last))
-    rng = np.random.default_rng(0)
-    for name, shape in (("w", (6, 8)), ("v", (8, 3))):
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(NET.replace("OUTPUT", output).replace("LAST", last), drawn({"w": (6, 8), "v": (8, 3)}))
 
 
 @pytest.mark.parametrize(

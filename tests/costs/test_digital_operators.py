@@ -10,7 +10,6 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import numpy_helper
 
 import lhc
 from lhc.costs import by_operator, cost_terms
@@ -26,6 +25,8 @@ pytest.importorskip("onnxscript", reason="torch's dynamo exporter needs it")
 import torch
 from torch import nn
 from torch.nn import functional
+
+from tests.networks import parsed
 
 LIONHEART = Hardware.load("lionheart")
 CYCLE = 0.5e-9
@@ -142,9 +143,10 @@ def test_batch_norms_cost_nothing_folded_or_not() -> None:
 
 
 def network(text: str, **weights: tuple[int, ...]) -> OnnxModel:
-    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> g {text}')
-    for name, shape in weights.items():
-        model.graph.initializer.append(numpy_helper.from_array(np.ones(shape, np.float32), name))
+    model = parsed(
+        f'<ir_version: 8, opset_import: ["" : 17]> g {text}',
+        {name: np.ones(shape, np.float32) for name, shape in weights.items()},
+    )
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}{number}"
     return load_model(model)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, TensorProto, helper, numpy_helper, parser
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+from tests.networks import drawn, parsed
 
 __all__ = ["BASES", "annotate", "data_of", "mutant"]
 
@@ -63,11 +65,7 @@ BASES: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
 def base(name: str) -> onnx.ModelProto:
     """A network by its name."""
     text, weights = BASES[name]
-    model = parser.parse_model(text)
-    rng = np.random.default_rng(0)
-    for tensor, shape in weights.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), tensor))
-    return model
+    return parsed(text, drawn(weights))
 
 
 def data_of(name: str, samples: int = 24) -> dict[str, np.ndarray]:

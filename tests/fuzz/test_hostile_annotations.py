@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 from lhc.onnx_io import annotate, load_model, read_graph
 from tests.fuzz.children import invoke
 from tests.fuzz.every_command import Subject, every_command
+from tests.networks import drawn, parsed
 from tests.report.made_reports import judged, place
 
 UNSEEN = "\x1b]0;t\x07\r\x7f\x85\x9b31m\u202e\u061c\u200b\u2028\U000e0041"
@@ -25,10 +25,7 @@ net (float[N, 8] x) => (float[N, 4] y) {
 
 
 def network(hostile: bool) -> onnx.ModelProto:
-    proto = onnx.parser.parse_model(NET)
-    rng = np.random.default_rng(0)
-    for name, shape in (("u", (8, 6)), ("v", (6, 4))):
-        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    proto = parsed(NET, drawn({"u": (8, 6), "v": (6, 4)}))
     if not hostile:
         return proto
     proto.graph.output[0].name += HOSTILE

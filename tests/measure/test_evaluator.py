@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 from lhc.canonical import with_digital_columns
 from lhc.errors import DataError, UsageError
@@ -37,6 +36,7 @@ from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.onnxruntime.sessions import create_session
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
+from tests.networks import parsed
 
 pytestmark = pytest.mark.analog
 
@@ -60,8 +60,7 @@ def chain(batch: str = "N", fragile: int | None = None, layers: int = 4) -> Onnx
         tensor = f"m{index}"
     body.append(f"y = Identity ({tensor})")
     text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[{batch}, 16] x) => (float[{batch}, 16] y) {{ '
-    model = onnx.parser.parse_model(text + "\n".join(body) + " }")
-    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    model = parsed(text + "\n".join(body) + " }", weights)
     return load_model(model)
 
 

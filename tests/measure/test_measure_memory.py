@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 import lhc
@@ -15,6 +14,7 @@ from lhc.measure import Running
 from lhc.pipeline.steps.read import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
+from tests.networks import parsed
 
 pytestmark = pytest.mark.analog
 
@@ -82,11 +82,11 @@ def test_digital_parts_between_analog_layers_share_their_memory(tmp_path: Path) 
 @pytest.mark.parametrize(("tokens", "samples"), [(1, 64), (2**14, 64), (2**15, 32), (3 * 2**14, 16), (2**20, 1)])
 def test_a_call_holds_fewer_samples_where_a_product_is_large(tokens: int, samples: int) -> None:
     """64 outputs of 4 bytes a token; at most 256 MiB a call."""
-    model = onnx.parser.parse_model(
+    model = parsed(
         f'<ir_version: 8, opset_import: ["" : 17]> g (float[N, {tokens}, 2] x) => (float[N, {tokens}, 64] y) '
-        "{ [product] y = MatMul (x, w) }"
+        "{ [product] y = MatMul (x, w) }",
+        {"w": np.ones((2, 64), np.float32)},
     )
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 64), np.float32), "w"))
     task = Task({"x": np.ones((1, tokens, 2), np.float32)}, None, get_metric("nmse"), finite=True)
 
     options = lhc.RunOptions(model, task)

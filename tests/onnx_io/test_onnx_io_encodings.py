@@ -18,6 +18,7 @@ from lhc.graph import obstacle
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
+from tests.networks import drawn, parsed
 
 Array = npt.NDArray[Any]
 
@@ -32,11 +33,7 @@ net (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
 
 
 def conv_net() -> onnx.ModelProto:
-    model = parser.parse_model(CONV_NET)
-    rng = np.random.default_rng(0)
-    for name, shape in {"w": (8, 2, 3, 3), "b": (8,), "v": (8, 4), "a": (4,)}.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(CONV_NET, drawn({"w": (8, 2, 3, 3), "b": (8,), "v": (8, 4), "a": (4,)}))
 
 
 def quantized(folder: Path, form: str) -> Path:

@@ -28,6 +28,7 @@ from lhc.pipeline.measurement_warnings import (
 from lhc.plan import Outcome
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
+from tests.networks import parsed
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 
@@ -213,8 +214,7 @@ def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:
     """Four times 2 MB of weights; a sample holds 1,000 and 500 values; 900 MiB are libraries."""
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 1000] x) => (float[N, 500] y) '
     text += "{ r = Relu (x) y = MatMul (r, w) }"
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1000, 500), np.float32), "w"))
+    model = parsed(text, {"w": np.zeros((1000, 500), np.float32)})
     network = load_model(model)
     graph = read_graph(network)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper, parser
 
 import lhc
 from lhc.hardware import Hardware
@@ -31,6 +30,7 @@ from lhc.report.viewer.netron_site import COLOURS, css_rules
 from lhc.report.wording.model_file import analysis_footer
 from lhc.report.wording.placement import decision
 from lhc.results import Infeasibility
+from tests.networks import drawn, parsed
 from tests.report.made_reports import evaluated
 
 STEPS = 5
@@ -42,11 +42,7 @@ net (float[{STEPS}, N, 16] x) => (float[1, N, 8] last) {{
 
 
 def network() -> onnx.ModelProto:
-    proto: onnx.ModelProto = parser.parse_model(LSTM)
-    rng = np.random.default_rng(0)
-    for name, shape in (("w", (1, 32, 16)), ("r", (1, 32, 8))):
-        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return proto
+    return parsed(LSTM, drawn({"w": (1, 32, 16), "r": (1, 32, 8)}))
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +158,7 @@ net (float[N, 4, 6] x) => (float[N, 5] y) <int64[1] first = {0}> {
 
 
 def gru() -> onnx.ModelProto:
-    proto: onnx.ModelProto = parser.parse_model(GRU)
-    rng = np.random.default_rng(1)
-    for name, shape in (("w", (1, 15, 6)), ("r", (1, 15, 5)), ("b", (1, 30))):
-        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return proto
+    return parsed(GRU, drawn({"w": (1, 15, 6), "r": (1, 15, 5), "b": (1, 30)}, 1))
 
 
 @pytest.mark.analog

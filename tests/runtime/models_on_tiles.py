@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from lhc.hardware import Hardware
 from lhc.runtime import HybridSession
+from tests.networks import parsed
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -28,9 +29,7 @@ def normal(rng: np.random.Generator, shape: Sequence[int], dtype: str = "float32
 def linear(weight: np.ndarray) -> onnx.ModelProto:
     """A product ``a`` with weights ``(inputs, outputs)``."""
     shapes = "g (float[N, {}] x) => (float[N, {}] y)".format(*weight.shape)
-    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {shapes} {{ [a] y = MatMul (x, w) }}')
-    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
-    return model
+    return parsed(f'<ir_version: 8, opset_import: ["": 17]> {shapes} {{ [a] y = MatMul (x, w) }}', {"w": weight})
 
 
 def model_of(

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.hardware import Hardware
@@ -16,6 +14,7 @@ from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, channel_places, conv_places, image_cuts
 from lhc.runtime.operators.analog_layers import AnalogConv, AnalogMatMul
+from tests.networks import drawn, parsed
 
 pytestmark = pytest.mark.analog
 
@@ -32,10 +31,8 @@ SHAPES = {"w": (8, 2, 3, 3), "v": (6, 8, 3, 3), "q": (6, 6), "r": (6, 6), "c": (
 
 
 def errors() -> dict[str, float]:
-    proto = onnx.parser.parse_model(TEXT)
     rng = np.random.default_rng(0)
-    for name, shape in SHAPES.items():
-        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    proto = parsed(TEXT, drawn(SHAPES, rng))
     model = load_model(proto)
     x = rng.normal(size=(3, 4, 9, 9)).astype(np.float32)
     names = [layer.name for layer in read_graph(model).candidates]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import pytest
 import torch
 
@@ -17,6 +16,7 @@ from lhc.runtime.calibration.converter_ranges import calibrate_adcs
 from lhc.runtime.sample_position import Position
 from lhc.runtime.torch_threads import isolated
 from lhc.support.documents.yaml import write_yaml
+from tests.networks import parsed
 from tests.runtime.products import multiplier, product, programmed
 
 pytestmark = pytest.mark.analog
@@ -133,8 +133,7 @@ product (float[N, 12] x) => (float[N, 5] y) { [layer] y = MatMul (x, w) }"""
 
 def test_calibrated_ranges_of_adcs_hold_the_offset() -> None:
     weights, x = RNG.normal(size=(12, 5)).astype(np.float32), RNG.uniform(0, 1, size=(50, 12)).astype(np.float32)
-    model = onnx.parser.parse_model(PRODUCT)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    model = parsed(PRODUCT, {"w": weights})
     adc = EXACT.model_copy(update={"bits": 8, "bound": 12.0, "range": "layer", "range_quantile": 1.0})
     loaded, hardware = load_model(model), machine(adc, dac=Dac(bits=None, bound=None, scaling="none"))
     bounds, _ = calibrate_adcs(loaded, read_graph(loaded), hardware, ["layer"], [(50, {"x": x})], {})

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.hardware import Hardware
@@ -24,6 +23,7 @@ from lhc.onnx_io import (
 from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.results import PartitionResult
 from tests.conftest import Cli
+from tests.networks import drawn, parsed
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
@@ -46,11 +46,7 @@ Tool = Callable[[onnx.ModelProto, Path], onnx.ModelProto]
 
 
 def network() -> onnx.ModelProto:
-    model = onnx.parser.parse_model(TEXT)
-    rng = np.random.default_rng(0)
-    for name, shape in SHAPES.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(TEXT, drawn(SHAPES))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import numpy_helper
 
 import lhc
 from lhc.hardware import Hardware
@@ -15,6 +14,7 @@ from lhc.onnx_io import add_device_configurations, annotate, configured_placemen
 from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.results import PartitionResult
 from tests.conftest import Cli
+from tests.networks import drawn, parsed
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
@@ -33,11 +33,7 @@ GEMM = {"node_type": "onnx.Gemm", "onnx_node_name": "x.*"}
 
 @pytest.fixture
 def network() -> onnx.ModelProto:
-    model = onnx.parser.parse_model(TEXT)
-    rng = np.random.default_rng(0)
-    for name, shape in SHAPES.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    return parsed(TEXT, drawn(SHAPES))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from lhc.graph import obstacle
 from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.onnx_io.read.constant_folding import FOLD_LIMIT
 from lhc.onnx_io.read.constants import stored_array
+from tests.networks import parsed
 
 RNG = np.random.default_rng(20261125)
 W = RNG.normal(size=(4, 6)).astype(np.float32)
@@ -151,9 +152,7 @@ def model_of(case: Folded) -> onnx.ModelProto:
         <ir_version: 10, opset_import: ["": {case.opset}]>
         g (float[1] input) => (float[1] y) {{ {lines}\n y = Relu(input) }}
     """
-    model = parser.parse_model(text)
-    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in case.arrays.items())
-    return model
+    return parsed(text, case.arrays)
 
 
 def by_onnxruntime(model: onnx.ModelProto) -> np.ndarray:

@@ -15,6 +15,7 @@ from lhc.errors import ModelError, UsageError
 from lhc.model import is_external
 from lhc.onnx_io import Constants, load_model, read_graph, read_plan
 from lhc.runtime.onnxruntime.sessions import create_session, observe_tensors, run_session
+from tests.networks import parsed
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -37,10 +38,7 @@ X = RNG.normal(size=(5, 6)).astype(np.float32)
 
 
 def a_model() -> onnx.ModelProto:
-    model = parser.parse_model(TEXT)
-    for name, array in ARRAYS.items():
-        model.graph.initializer.append(numpy_helper.from_array(array, name))
-    return model
+    return parsed(TEXT, ARRAYS)
 
 
 def save(folder: Path, one_file: bool = True) -> Path:

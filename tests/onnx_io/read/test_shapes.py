@@ -8,6 +8,7 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import MatrixShape
 from lhc.onnx_io import example_shapes, load_model, read_graph
 from lhc.onnx_io.read.shapes import element_types, inferred_graph
+from tests.networks import parsed
 from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer
 
 SEQUENCE = """
@@ -137,10 +138,10 @@ def test_what_inference_cannot_find_is_left_to_be_observed() -> None:
 
 def test_minus_one_is_a_size_that_is_not_known() -> None:
     """As some exporters write it."""
-    proto = parser.parse_model(
-        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2, H, W] x) => (float[N, 3, H, W] y) { y = Conv (x, w) }'
+    proto = parsed(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2, H, W] x) => (float[N, 3, H, W] y) { y = Conv (x, w) }',
+        {"w": np.ones((3, 2, 1, 1), np.float32)},
     )
-    proto.graph.initializer.append(numpy_helper.from_array(np.ones((3, 2, 1, 1), np.float32), "w"))
     for dim in (*proto.graph.input[0].type.tensor_type.shape.dim, *proto.graph.output[0].type.tensor_type.shape.dim):
         if dim.dim_param:
             dim.dim_value = -1

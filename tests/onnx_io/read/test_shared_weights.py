@@ -20,6 +20,7 @@ from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.rewrites.channel_scaling import smoothed_model
 from lhc.runtime.onnxruntime.sessions import create_session, observe_tensors, run_session
+from tests.networks import parsed
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 512] x) => (float[N, 4] y) {
@@ -100,10 +101,10 @@ def test_a_session_takes_weights_as_they_lie() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
 def test_a_session_without_packed_weights_holds_no_copy_of_them() -> None:
-    model = onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["" : 17]> network (float[N, 4096] x) => (float[N, 4096] y) {y = MatMul (x, w)}'
+    model = parsed(
+        '<ir_version: 8, opset_import: ["" : 17]> network (float[N, 4096] x) => (float[N, 4096] y) {y = MatMul (x, w)}',
+        {"w": np.ones((4096, 4096), np.float32)},
     )
-    model.graph.initializer.append(numpy_helper.from_array(np.ones((4096, 4096), np.float32), "w"))
     loaded = load_model(model)
     before = _anonymous()
     session = create_session(loaded.proto, "m", packs=False)

@@ -6,6 +6,7 @@ import pytest
 
 import lhc
 from lhc.onnx_io.read.torch_modules import module_path
+from tests.networks import parsed
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -52,8 +53,7 @@ def test_a_convolution_that_took_in_a_normalization_is_called_as_its_own_module(
 
 def test_tables_show_the_path_and_the_name() -> None:
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 3] y) { [node_0] y = MatMul (x, w) }'
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "w"))
+    model = parsed(text, {"w": np.ones((4, 3), np.float32)})
     model.graph.node[0].metadata_props.add(key=SCOPES, value="['', 'head', 'matmul']")
     analysis = lhc.analyze(model)
     assert "head (node_0)" in analysis.table()

@@ -1,13 +1,12 @@
 """Networks whose file fixes the batch, with a batch of any size."""
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 from lhc.onnx_io import load_model, static_batch
 from lhc.onnx_io.rewrites.dynamic_batch import with_dynamic_batch
 from lhc.runtime.onnxruntime.sessions import create_session
+from tests.networks import drawn, parsed
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[1, 2, 3, 4] x) => (float[1, 6] y, float[1, 4, 6] z) <int64[2] flat = {SHAPE}, int64[3] rows = {1, 4, 6}> {
@@ -20,10 +19,8 @@ net (float[1, 2, 3, 4] x) => (float[1, 6] y, float[1, 4, 6] z) <int64[2] flat = 
 
 @pytest.mark.parametrize("shape", ["{1, 24}", "{1, -1}"])
 def test_samples_together_are_answered_as_one_by_one(shape: str) -> None:
-    proto = onnx.parser.parse_model(NET.replace("{SHAPE}", shape))
     rng = np.random.default_rng(0)
-    for name, size in (("w", (2, 2, 1, 1)), ("v", (24, 6))):
-        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name))
+    proto = parsed(NET.replace("{SHAPE}", shape), drawn({"w": (2, 2, 1, 1), "v": (24, 6)}, rng))
     model = load_model(proto)
     freed = with_dynamic_batch(model)
     assert (static_batch(model), static_batch(freed)) == (1, None)

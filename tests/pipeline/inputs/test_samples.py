@@ -22,6 +22,7 @@ from lhc.pipeline.inputs.samples import has_labels, load_task
 from lhc.samples.metrics import METRICS, Array
 from lhc.samples.task import DataSource, Task
 from tests.conftest import Cli
+from tests.networks import parsed
 
 Arrays = dict[str, Array]
 
@@ -263,8 +264,7 @@ g (string[N] words, float[N, 4] x) => (float[N, 4] y, string[N] same) {
 @pytest.mark.analog
 @pytest.mark.parametrize("form", ["npz", "folder of npy", "shards"])
 def test_strings_are_text_in_files_and_come_back_as_text(cli: Cli, form: str, tmp_path: Path) -> None:
-    proto = onnx.parser.parse_model(STRINGS)
-    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w"))
+    proto = parsed(STRINGS, {"w": np.eye(4, dtype=np.float32)})
     onnx.save_model(proto, str(tmp_path / "strings.onnx"))
     given: Arrays = {"words": np.array([f"wörd {i}" for i in range(9)]), "x": np.ones((9, 4), np.float32)}
     objects = given | {"words": given["words"].astype(object)}

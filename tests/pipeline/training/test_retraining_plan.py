@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import numpy_helper
 
@@ -20,6 +19,7 @@ from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.train.optimiser_steps import Trainer
 from tests.canonical.made_models import model_of
+from tests.networks import parsed
 
 pytestmark = pytest.mark.analog
 
@@ -124,9 +124,8 @@ def test_a_fixed_batch_whose_samples_mix_is_refused() -> None:
       c = Sub (x, m)
       [product] y = MatMul (c, w)
     }"""
-    model = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(6, 3)).astype(np.float32), "w"))
+    model = parsed(text, {"w": rng.normal(size=(6, 3)).astype(np.float32)})
     task = Task({"x": rng.normal(size=(12, 6)).astype(np.float32)}, None, get_metric("nmse"))
     state, _, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
     with pytest.raises(ModelError, match="fixes a batch of 2 and cannot be computed with another"):

@@ -25,6 +25,7 @@ from lhc.runtime.calibration.converter_ranges import (
     calibrate_sums,
 )
 from lhc.runtime.sample_position import Unit
+from tests.networks import parsed
 from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog
@@ -133,8 +134,7 @@ def test_ranges_are_stored_per_node_and_used_when_the_model_runs(tmp_path: Path)
 def test_clipping_acts_at_the_range() -> None:
     """With everything else off, inputs beyond the range answer as if they were on it."""
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2] x) => (float[N, 2] y) { [a] y = MatMul (x, w) }'
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "w"))
+    model = parsed(text, {"w": np.eye(2, dtype=np.float32)})
     hardware = STATIC.model_copy(
         update={
             "dac": STATIC.dac.model_copy(update={"bits": None}),
@@ -151,8 +151,7 @@ def test_clipping_acts_at_the_range() -> None:
 
 def test_noise_model_that_is_not_defined_for_a_tile_says_so() -> None:
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2] x) => (float[N, 2] y) { [a] y = MatMul (x, w) }'
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 2), np.float32), "w"))
+    model = parsed(text, {"w": np.ones((2, 2), np.float32)})
     with pytest.raises(ModelError, match="weights are all equal"):
         HybridSession(model, hardware=Hardware(name="x", devices=ReramCmo()), placement="all-analog")
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 import lhc
@@ -13,6 +12,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration.converter_ranges import LEAST_SHARE, calibrate_adcs
+from tests.networks import parsed
 from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog
@@ -33,8 +33,7 @@ def test_range_of_every_column_is_the_quantile_of_what_it_gives() -> None:
     w = (rng.normal(size=(6, 8, 1)) * np.array([1, 1, 0.01, 1, 2, 0]).reshape(6, 1, 1)).astype(np.float32)
     text = """<ir_version: 8, opset_import: ["": 17]> g (float[N, 16, 1] x) => (float[N, 6, 1] y) {
       [a] y = Conv <group = 2> (x, w) }"""
-    source = onnx.parser.parse_model(text)
-    source.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+    source = parsed(text, {"w": w})
     model = load_model(source)
     bounds, columns = calibrate_adcs(model, read_graph(model), machine, ["a"], [(300, {"x": x})], {})
 
@@ -69,8 +68,7 @@ def test_columns_with_half_the_range_answer_as_a_tile_with_half_the_bound(size: 
     rng = np.random.default_rng(0)
     w, x = rng.normal(size=(size, size)).astype(np.float32), rng.normal(size=(40, size)).astype(np.float32)
     text = f'<ir_version: 8, opset_import: ["": 17]> g (float[N, {size}] x) => (float[N, {size}] y) {{'
-    model = onnx.parser.parse_model(text + "[a] y = MatMul (x, w) }")
-    model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+    model = parsed(text + "[a] y = MatMul (x, w) }", {"w": w})
     half = QUIET.model_copy(update={"adc": QUIET.adc.model_copy(update={"bound": 7.0})})
     found = [
         HybridSession(model, hardware=hardware, placement=["a"], engine="aihwkit").run(None, {"x": x})[0]

@@ -1,24 +1,22 @@
 """Curvature of the loss against the whole Hessian, on a network small enough for it."""
 
 import numpy as np
-import onnx
 import pytest
 from onnx import numpy_helper
 
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from tests.networks import drawn, parsed
 
 pytestmark = pytest.mark.analog
 
 
 def small() -> OnnxModel:
-    model = onnx.parser.parse_model(
+    model = parsed(
         """<ir_version: 8, opset_import: ["" : 17]>
-        g (float[N, 3] x) => (float[N, 2] y) { [p] h = MatMul (x, u)  r = Tanh (h)  [q] y = MatMul (r, v) }"""
+        g (float[N, 3] x) => (float[N, 2] y) { [p] h = MatMul (x, u)  r = Tanh (h)  [q] y = MatMul (r, v) }""",
+        drawn({"u": (3, 2), "v": (2, 2)}, 3),
     )
-    rng = np.random.default_rng(3)
-    for name, shape in {"u": (3, 2), "v": (2, 2)}.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
     return load_model(model)
 
 

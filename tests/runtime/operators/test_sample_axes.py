@@ -12,6 +12,7 @@ from lhc.onnx_io import load_model
 from lhc.runtime import HybridSession
 from lhc.runtime.onnxruntime.sessions import must_run
 from lhc.runtime.operators.sample_axes import SamplePlace, sample_places
+from tests.networks import parsed
 from tests.runtime.models_on_tiles import LIONHEART, Array, normal
 
 pytestmark = pytest.mark.analog
@@ -102,8 +103,8 @@ def test_calls_may_be_cut_anywhere(name: str, engine: str) -> None:
 def test_calls_of_a_network_that_takes_steps_first_may_be_cut_anywhere() -> None:
     text = """<ir_version: 8, opset_import: ["" : 17]> g (float[8, N, 6] x) => (float[8, 2, N, 6] y)
     { y = LSTM <hidden_size = 6, direction = "bidirectional"> (x, W, R) }"""
-    model, rng = onnx.parser.parse_model(text), np.random.default_rng(0)
-    model.graph.initializer.extend(numpy_helper.from_array(0.4 * normal(rng, SIZES[name]), name) for name in "WR")
+    rng = np.random.default_rng(0)
+    model = parsed(text, {name: 0.4 * normal(rng, SIZES[name]) for name in "WR"})
     x = normal(rng, (8, 24, 6))
     parts = []
     for ends in ((), (7, 8, 20)):
@@ -130,8 +131,7 @@ def test_places_of_samples(name: str, tensor: str, place: SamplePlace | None) ->
 
 def test_the_user_says_where_an_input_has_its_samples() -> None:
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[A, B, 6] x) => (float[A, B, 4] y) { y = MatMul (x, v) }'
-    proto = onnx.parser.parse_model(text)
-    proto.graph.initializer.append(numpy_helper.from_array(np.ones((6, 4), np.float32), "v"))
+    proto = parsed(text, {"v": np.ones((6, 4), np.float32)})
     model = load_model(proto)
     assert sample_places(model).get("x") is None
     assert sample_places(model, {"x": 1})["x"] == SamplePlace(1)

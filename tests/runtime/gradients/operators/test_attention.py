@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.gradients.network import DifferentiableModel, UnsupportedOperatorError, parity
 from lhc.runtime.onnxruntime.sessions import Array, must_run
+from tests.networks import parsed
 from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 pytestmark = pytest.mark.analog
@@ -86,8 +87,7 @@ def network(case: Case) -> tuple[DifferentiableModel, dict[str, Array]]:
       [op] y, nk, nv = {MS}.GroupQueryAttention<{", ".join(f"{k} = {v}" for k, v in attributes.items())}>(
         q, {"," if case.packed else "k, v"}, pk, pv, last, total, {tables}{more if case.places or case.added else ""})
     }}"""
-    proto = onnx.parser.parse_model(text)
-    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in stored.items())
+    proto = parsed(text, stored)
     model = load_model(proto, runs=must_run)
     return DifferentiableModel(model, read_graph(model, sizes=False)), feeds
 

@@ -1,14 +1,13 @@
 """Quantised tensors have onnxruntime's values, and gradients that go straight through the rounding."""
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.gradients.network import DifferentiableModel, parity, parity_limit
 from lhc.runtime.onnxruntime.sessions import observe_tensors
+from tests.networks import Array, parsed
 from tests.runtime.answers_on_gpu import assert_same_on_gpu
 
 BODIES = {
@@ -27,7 +26,7 @@ BODIES = {
         " h = Cast<to = 1>(zero) d = Sub(g, h) y = Mul(d, own)"
     ),
 }
-HELD = {
+HELD: dict[str, Array] = {
     "s": np.array(0.02, np.float32),
     "z": np.array(120, np.uint8),
     "signed": np.array(-3, np.int8),
@@ -38,10 +37,7 @@ HELD = {
 
 
 def network(body: str) -> DifferentiableModel:
-    proto = onnx.parser.parse_model(
-        f'<ir_version: 10, opset_import: ["" : 21]> g (float[3, 4] x) => (float[3, 4] y) {{ {body} }}'
-    )
-    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in HELD.items())
+    proto = parsed(f'<ir_version: 10, opset_import: ["" : 21]> g (float[3, 4] x) => (float[3, 4] y) {{ {body} }}', HELD)
     model = load_model(proto)
     return DifferentiableModel(model, read_graph(model, sizes=False))
 
@@ -100,9 +96,12 @@ def test_operators_on_integers_are_at_most_a_step_from_onnxruntime(body: str) ->
       g (float[3, 4, 2, 2] x) => (float[a, b, c, d] y) {{
         q = QuantizeLinear(x, s, z) n = Relu(x) p = QuantizeLinear(n, s2, z2)
         {body} y = DequantizeLinear(c, s3, z) }}"""
-    proto = onnx.parser.parse_model(text)
-    held = {"s2": np.array(0.03, np.float32), "z2": np.array(120, np.uint8), "s3": np.array(0.05, np.float32)}
-    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in (HELD | held).items())
+    held: dict[str, Array] = {
+        "s2": np.array(0.03, np.float32),
+        "z2": np.array(120, np.uint8),
+        "s3": np.array(0.05, np.float32),
+    }
+    proto = parsed(text, HELD | held)
     model = load_model(proto)
     differentiable = DifferentiableModel(model, read_graph(model, sizes=False))
     images = np.random.default_rng(0).normal(size=(3, 4, 2, 2)).astype(np.float32)
