@@ -218,16 +218,17 @@ def test_layers_with_equal_weights_are_tied_in_file_order() -> None:
     assert graph.tied("") == ()
 
 
-def test_two_layers_of_one_name_are_refused() -> None:
-    twice = [layer("a", ("x",)), Layer("a", "Relu", ("a.out",), ("b.out",))]
-    with pytest.raises(ModelError, match="same name"):
-        LayerGraph(twice, ["x"], ["b.out"])
-
-
-def test_a_tensor_that_is_written_twice_is_refused() -> None:
-    twice = [layer("a", ("x",)), Layer("b", "Relu", ("x",), ("a.out",))]
-    with pytest.raises(ModelError, match=r"'a\.out' is written by 'a' and 'b'"):
-        LayerGraph(twice, ["x"], ["a.out"])
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (Layer("a", "Relu", ("a.out",), ("b.out",)), "same name"),
+        (Layer("b", "Relu", ("x",), ("a.out",)), r"'a\.out' is written by 'a' and 'b'"),
+    ],
+    ids=["a name", "a tensor"],
+)
+def test_what_is_there_twice_is_refused(second: Layer, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        LayerGraph([layer("a", ("x",)), second], ["x"], list(second.outputs))
 
 
 def test_optional_outputs_without_a_name_do_not_clash() -> None:

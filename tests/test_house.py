@@ -29,17 +29,6 @@ def test_no_two_classes_share_a_name() -> None:
     assert repeated(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)) == []
 
 
-def test_how_a_product_is_written_is_known_to_onnx_io_and_the_table_of_operators_alone() -> None:
-    """Engines ask `lhc.onnx_io.operators.matrix_product.Product`, never a node; the canonical rules rewrite nodes."""
-    rooms = ROOT / "lhc" / "onnx_io", ROOT / "lhc" / "canonical"
-    readers = [path for path in modules() if not any(path.is_relative_to(room) for room in rooms)]
-    asking = {path.stem for path in readers if '"transA"' in path.read_text()}
-    assert asking == {"neural"}
-    products = re.compile(r'op_type (==|!=|in) \W*"(Conv|Gemm|MatMul)"')
-    asking = {path.name for path in readers if products.search(path.read_text())}
-    assert asking == {"graph.py"}
-
-
 def circles(sources: Mapping[str, str]) -> list[list[str]]:
     """Modules that import each other; a name that a package hands on is the package's."""
     graph = nx.DiGraph()
