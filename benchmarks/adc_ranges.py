@@ -39,7 +39,7 @@ def main() -> None:
             for ranges in RANGES:
                 key = "|".join(map(str, (given.network, given.samples, metric, bits, ranges)))
                 if key not in found:
-                    measured = lhc.evaluate(
+                    measured = lhc.run(
                         given.network,
                         all_analog=True,
                         hardware=machine(bits, ranges),

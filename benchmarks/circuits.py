@@ -84,7 +84,7 @@ def main() -> None:
     for name, hardware in SETS[given.circuit]().items():
         key = "|".join(map(str, (given.network, given.samples, given.draws, given.circuit, name)))
         if key not in found:
-            (one,) = lhc.evaluate(
+            (one,) = lhc.run(
                 given.network, all_analog=True, hardware=hardware, samples=given.samples, draws=given.draws
             )
             found[key] = [one.drop, *(one.drop_interval or ())]

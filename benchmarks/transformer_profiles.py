@@ -185,7 +185,7 @@ def _together(opened: Opened, task: lhc.Task, subject: Subject, hardware: lhc.Ha
     """All layers analog, judged by the task's own metrics."""
     found = {}
     for metric, higher in subject.tasks:
-        (result,) = lhc.evaluate(
+        (result,) = lhc.run(
             opened,
             _judged(task, hardware),
             metric=metric,

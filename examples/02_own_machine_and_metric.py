@@ -26,7 +26,7 @@ def main() -> None:
     usual = lhc.Hardware.load("lionheart")
     for noise in (0.03, 0.06, 0.12):
         machine = usual.model_copy(update={"adc": usual.adc.model_copy(update={"noise": noise})})
-        found = lhc.evaluate("digits-narrow", task, hardware=machine, all_analog=True, samples=200, draws=4)[0]
+        found = lhc.run("digits-narrow", task, hardware=machine, all_analog=True, samples=200, draws=4)[0]
         print(f"output noise {noise}: margin {found.mean:.2f}, digital {found.baseline:.2f}")
 
 
