@@ -2,7 +2,7 @@
 
     python benchmarks/transformer_profiles.py measure minilm FOLDER/minilm.json
     python benchmarks/transformer_profiles.py tables FOLDER
-    python benchmarks/transformer_profiles.py figure FOLDER docs/figures/transformers.svg
+    python benchmarks/transformer_profiles.py figure FOLDER transformers.svg
 
 One layer is analog at a time, on the preset ``lionheart`` one day after programming, with drift compensation alone.
 Each layer's damage is split in two by measuring it again on the same machine without anything that is random:
