@@ -49,7 +49,7 @@ def _answer(asked: ParetoOptions, shown: ParetoOutput, folder: Path, max_drop: s
 def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
     from lhc.commands.pareto import pareto as run
     from lhc.pipeline.inputs.model_source import opened_of
-    from lhc.report.charts.front import front_svg
+    from lhc.report.charts.report_charts import front_svg
     from lhc.report.exports.json_documents import fields_of, front_json
     from lhc.report.store.front_store import keep_front
     from lhc.report.tables.measured_tables import front_footer

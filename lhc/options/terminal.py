@@ -103,7 +103,7 @@ class ParetoOutput(Watching, Replacing):
         "Write the front.", default=None, short="-o", metavar="F.json", result="the front's fields"
     )
     plot: Path | None = option(
-        "Draw the front.", default=None, metavar="F.svg", result="lhc.report.charts.front.front_svg(front)"
+        "Draw the front.", default=None, metavar="F.svg", result="lhc.report.charts.report_charts.front_svg(front)"
     )
 
 

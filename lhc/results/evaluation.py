@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lhc.options.budget import DropType
 from lhc.options.declaration.value_parsing import Engine
@@ -23,9 +23,12 @@ from lhc.plan.field_bounds import (
 )
 from lhc.plan.recurrent_steps import by_title
 from lhc.plan.sensitivity_texts import ranking_basis
-from lhc.support.notebook import Tabled, plotting
+from lhc.support.notebook import Tabled, axes_or_new
 from lhc.support.number_formatting import bounds_text, drop_word, level_text, number_text
 from lhc.support.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Evaluation", "SensitivityTable", "Verdict", "check_evaluation"]
 
@@ -255,21 +258,18 @@ class SensitivityTable(Tabled):
             spare=[headers.index(header) for header in spare if header in columns],
         )
 
-    def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
-        """Damage of every layer with its interval, most sensitive first, where matplotlib is installed.
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """Damage of every layer with its interval, most sensitive first.
 
         Args:
             axes: of matplotlib, to draw on; new ones by default.
 
         Returns:
             The axes.
-
-        Raises:
-            MissingDependencyError: matplotlib is not installed.
         """
         rows = self._rows()
         titles = _ranked(rows)[::-1]
-        axes = plotting().subplots(figsize=(7, 1 + 0.25 * len(titles)))[1] if axes is None else axes
+        axes = axes_or_new(axes, (7, 1 + 0.25 * len(titles)))
         for at, title in enumerate(titles):
             found = rows[title]
             if found.interval is not None:

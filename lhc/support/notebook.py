@@ -12,9 +12,11 @@ from lhc.support.text_escaping import html_text
 from lhc.support.time_left import TimeLeft, progress_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from lhc.support.tables import Table
 
-__all__ = ["Tabled", "data_frame", "in_notebook", "notebook_progress", "plotting"]
+__all__ = ["Tabled", "axes_or_new", "data_frame", "in_notebook", "notebook_progress"]
 
 
 def in_notebook() -> bool:
@@ -75,13 +77,14 @@ def data_frame(table: "Table") -> Any:  # noqa: ANN401 - pandas is not a depende
     return _needed("pandas").read_csv(io.StringIO(table.render("csv")))
 
 
-def plotting() -> Any:  # noqa: ANN401 - matplotlib is not a dependency
-    """matplotlib's pyplot.
+def axes_or_new(axes: "Axes | None", figsize: tuple[float, float] | None = None) -> "Axes":
+    """Axes to draw on: those that are given, else of a new figure, which a notebook shows; ``figsize`` in inches."""
+    if axes is not None:
+        return axes
+    from matplotlib import pyplot as plt
 
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    return _needed("matplotlib.pyplot")
+    found: Axes = plt.subplots(figsize=figsize)[1]
+    return found
 
 
 def _needed(module: str) -> Any:  # noqa: ANN401

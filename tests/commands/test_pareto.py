@@ -7,7 +7,7 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.report.charts.front import front_svg
+from lhc.report.charts.report_charts import front_svg
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
@@ -31,7 +31,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(cli: Cli, tmp_path: Path) 
     shares = [p["analog_mac_fraction"] for p in points]
     assert shares == sorted(shares)
     assert json.loads(out.read_text())["points"] == points
-    assert plot.read_text().count("<circle") == len(points)
+    assert plot.read_text().count("of MACs analog: ") == len(points) + len(verified), "a mark each, and an interval"
 
     answer = ["pareto", "digits-narrow", "--from", str(work), "--json", "--max-drop"]
     generous = json.loads(cli(*answer, "100%").stdout)
@@ -54,7 +54,7 @@ def test_intervals_of_a_front_hold_together() -> None:
     assert front.calibration is not None
     for point in front.points:
         assert point.predicted_drop == pytest.approx(front.calibration.factor * point.damage)
-    assert front_svg(front).count("<circle") == len(front.points)
+    assert front_svg(front).count("of MACs analog: ") == len(front.points) + len(front.verified)
 
 
 def test_accuracy_against_tiles_has_all_layers_analog_with_ever_more_copies(cli: Cli, tmp_path: Path) -> None:

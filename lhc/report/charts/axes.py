@@ -1,49 +1,97 @@
-"""Geometry that all charts share: scales, ticks, marks. Lengths are pixels, y grows downward."""
+"""Charts on ordinary axes, drawn by matplotlib: points over a number, and intervals beside a budget.
 
-import math
-from collections.abc import Iterable, Sequence
+As SVG a chart is the same bytes for the same data: no date, identifiers from the chart's own, and no setting of the
+user's matplotlib. Text stays text. On a page, colours are the variables of its style sheet, so that they follow light,
+dark and print, and nothing needs a style of its own, which the page's content security policy forbids.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from xml.etree import ElementTree
+
+from lhc.support.notebook import axes_or_new
+from lhc.support.text_escaping import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
-    "BOTTOM",
-    "LEFT",
-    "RIGHT",
-    "TOP",
     "Chart",
     "DataPoint",
     "Interval",
+    "IntervalChart",
+    "Level",
     "LevelKind",
     "MarkKind",
     "Range",
-    "RangeChart",
-    "Scale",
-    "number_ticks",
-    "point_chart",
-    "round_ticks",
-    "span",
+    "chart_svg",
+    "standalone_svg",
 ]
-
-WIDTH, HEIGHT = 430, 174
-LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 14, 10, HEIGHT - 36
-_LABEL_ROOM = 52
 
 Interval = tuple[float, float]
 MarkKind = Literal["verified", "judged", "estimated", "chosen"]
 LevelKind = Literal["budget", "digital"]
 
-
-@dataclass(frozen=True)
-class Tick:
-    """A label at a place on an axis."""
-
-    at: float
-    text: str
+PAPER, INK, QUIET, LINE = "#ffffff", "#1c1e21", "#5a6067", "#d5d9dd"
+ANALOG, DIGITAL, BAD = "#f28e2b", "#4e79a7", "#b3261e"
+_VARIABLES = {
+    PAPER: "paper",
+    INK: "ink",
+    QUIET: "quiet",
+    LINE: "line",
+    ANALOG: "analog",
+    DIGITAL: "digital",
+    BAD: "bad",
+}
+"""Names of the colours in the style sheet of the page."""
+_MARKS: Mapping[MarkKind, Mapping[str, Any]] = {
+    "verified": {"color": INK, "markersize": 6.5},
+    "judged": {"markerfacecolor": PAPER, "markeredgecolor": INK, "markeredgewidth": 1.4, "markersize": 6},
+    "estimated": {"markerfacecolor": PAPER, "markeredgecolor": QUIET, "markeredgewidth": 1.4, "markersize": 5},
+    "chosen": {"color": INK, "markersize": 6.5},
+}
+_LEVELS: Mapping[LevelKind, Mapping[str, Any]] = {
+    "budget": {"color": BAD, "linestyle": (0, (4, 2))},
+    "digital": {"color": DIGITAL, "linestyle": (0, (1.5, 2))},
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "axes.unicode_minus": False,
+    "font.size": 10.5,
+    "axes.labelsize": 10.5,
+    "axes.labelcolor": QUIET,
+    "axes.labelpad": 3,
+    "axes.edgecolor": LINE,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 1,
+    "text.color": INK,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": QUIET,
+    "ytick.labelcolor": QUIET,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 10.5,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
+}
+_LABEL_ROOM = 0.14
+"""Part of the axis that a label of a tick needs."""
 
 
 @dataclass(frozen=True)
 class DataPoint:
-    """What is drawn as a mark, in the units of the axes: ``interval`` is that of ``y``."""
+    """A mark, in the units of the axes: ``interval`` is that of ``y``, ``title`` what it says when pointed at."""
 
     x: float
     y: float
@@ -53,197 +101,231 @@ class DataPoint:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A point; ``low`` and ``high`` are the ends of its interval, None without one."""
-
-    x: float
-    y: float
-    low: float | None
-    high: float | None
-    kind: MarkKind
-    title: str
-
-
-@dataclass(frozen=True)
 class Level:
-    """A horizontal line with its name, left or right: the budget, or the digital network."""
+    """A horizontal line with its name: the budget, or the digital network."""
 
-    y: float
     kind: LevelKind
+    value: float
     text: str
-    right: bool
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Points over an axis.
+    """Points over an axis of numbers, and levels across it.
 
     Attributes:
-        line: points that are connected, in order.
+        points: by ascending ``x``.
         x_label: of the horizontal axis, with its unit.
         y_label: of the vertical one.
+        percent: values of ``y`` are shares, and shown in %.
+        joined: the kind of points that a line connects; all by default.
+        from_zero: the vertical axis holds 0, whatever the points are.
+        x_texts: labels below the points as far as they fit, in place of round numbers.
     """
 
-    marks: tuple[Mark, ...]
-    line: tuple[tuple[float, float], ...]
+    points: tuple[DataPoint, ...]
     levels: tuple[Level, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
     x_label: str
     y_label: str
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = LEFT
-    right: float = RIGHT
-    top: float = TOP
-    bottom: float = BOTTOM
+    percent: bool = False
+    joined: MarkKind | None = None
+    from_zero: bool = True
+    x_texts: tuple[str, ...] = ()
+    width: ClassVar[int] = 430
+    height: ClassVar[int] = 174
+
+    def draw(self, axes: "Axes") -> None:
+        """Put the chart on axes of matplotlib."""
+        unit = 100.0 if self.percent else 1.0
+        line = [point for point in self.points if self.joined in (None, point.kind)]
+        if len(line) > 1:
+            axes.plot([p.x for p in line], [unit * p.y for p in line], color=QUIET, linewidth=1.3)
+        for level in self.levels:
+            axes.axhline(unit * level.value, linewidth=1.6, label=plain(level.text), **_LEVELS[level.kind])
+        for point in self.points:
+            if point.interval is not None:
+                ends = [unit * end for end in point.interval]
+                axes.plot((point.x, point.x), ends, color=INK, linewidth=1.3, marker="_", gid=point.title)
+            if point.kind == "chosen":
+                ring: Mapping[str, Any] = {
+                    "markerfacecolor": "none",
+                    "markeredgecolor": ANALOG,
+                    "markeredgewidth": 3,
+                    "markersize": 14,
+                }
+                axes.plot([point.x], [unit * point.y], "o", gid=point.title, **ring)
+            axes.plot([point.x], [unit * point.y], "o", gid=point.title, **_MARKS[point.kind])
+        axes.margins(0.06)
+        if self.from_zero:
+            axes.update_datalim([(self.points[0].x, 0.0)])
+            axes.autoscale_view()
+        axes.grid(axis="y")
+        axes.set_xlabel(plain(self.x_label))
+        axes.set_ylabel(plain(self.y_label))
+        _number_axes(axes)
+        if self.x_texts:
+            axes.set_xticks(*_without_overlap([point.x for point in self.points], self.x_texts))
+        if self.levels:
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(self.levels))
+
+    def on(self, axes: "Axes | None") -> "Axes":
+        """The axes, new ones by default, with the chart on them."""
+        axes = axes_or_new(axes)
+        self.draw(axes)
+        return axes
+
+    def arrange(self, figure: "Figure") -> None:
+        """Draw it on a figure of its own."""
+        self.draw(figure.add_axes((0.12, 0.22, 0.85, 0.66)))
 
 
 @dataclass(frozen=True)
 class Range:
     """An interval as a bar; ``decides``: it is held against the budget."""
 
-    y: float
     low: float
     high: float
-    mean: float
     label: str
     value: str
     decides: bool
 
 
 @dataclass(frozen=True)
-class RangeChart:
-    """Intervals of the mean drop beside the budget."""
+class IntervalChart:
+    """Intervals of the mean drop beside the budget; ``percent``: drops are shares, and shown in %."""
 
     ranges: tuple[Range, ...]
-    zero: float
+    mean: float
     budget: float
     budget_text: str
-    ticks: tuple[Tick, ...]
     x_label: str
-    width: float = WIDTH
-    height: float = 118
-    left: float = 12
-    right: float = RIGHT
-    bottom: float = 84
+    percent: bool
+    width: ClassVar[int] = 430
+    height: ClassVar[int] = 118
+
+    def draw(self, axes: "Axes") -> None:
+        """Put the chart on axes of matplotlib."""
+        unit = 100.0 if self.percent else 1.0
+        axes.axvline(0, color=LINE, linewidth=1.5)
+        axes.axvline(unit * self.budget, linewidth=1.6, label=plain(self.budget_text), **_LEVELS["budget"])
+        ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}
+        for row, one in enumerate(self.ranges):
+            title = f"{one.label}: {one.value}{', decides' if one.decides else ''}"
+            style: Mapping[str, Any] = (
+                {"color": INK, "linewidth": 5} if one.decides else {"color": QUIET, "linewidth": 2}
+            )
+            axes.plot((unit * one.low, unit * one.high), (row, row), solid_capstyle="butt", gid=title, **style)
+            axes.plot([unit * self.mean], [row], "o", color=INK, markersize=10, gid=title)
+            text = plain(f"{one.label}{' (decides)' if one.decides else ''}: {one.value}")
+            axes.text(0, row - 0.3, text, transform=axes.get_yaxis_transform(), bbox=ground)
+        axes.margins(x=0.06)
+        axes.set_ylim(len(self.ranges) - 0.6, -0.8)
+        axes.set_xlabel(plain(self.x_label))
+        _number_axes(axes)
+        axes.set_yticks([])
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1))
+
+    def arrange(self, figure: "Figure") -> None:
+        """Draw it on a figure of its own."""
+        self.draw(figure.add_axes((0.03, 0.3, 0.94, 0.58)))
 
 
-@dataclass(frozen=True)
-class Scale:
-    """A linear map from values to pixels."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
+def _number_axes(axes: "Axes") -> None:
+    """About five round numbers on either axis, written in full."""
+    axes.locator_params(nbins=5, steps=[1, 2, 5, 10])
+    axes.ticklabel_format(useOffset=False)
 
 
-def span(values: Iterable[float], margin: float = 0.06) -> Interval:
-    """What an axis shows: all values and a margin.
-
-    >>> span([0.0, 1.0], 0.1), span([2.0])
-    ((-0.1, 1.1), (1.8, 2.2))
-    """
-    known = list(values)
-    low, high = min(known), max(known)
-    room = margin * (high - low)
-    if low - room == low or high + room == high:  # one value, but for rounding
-        room = 0.1 * max(abs(low), abs(high)) or 1.0
-    return low - room, high + room
+def _without_overlap(places: Sequence[float], texts: Sequence[str]) -> tuple[list[float], list[str]]:
+    """Ticks of ascending places, those left out whose labels would touch the one before."""
+    room = _LABEL_ROOM * (places[-1] - places[0])
+    kept: list[tuple[float, str]] = []
+    for place, text in zip(places, texts, strict=True):
+        if not kept or place - kept[-1][0] >= room:
+            kept.append((place, text))
+    return [place for place, _ in kept], [text for _, text in kept]
 
 
-def round_ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten within an axis, at most about so many.
-
-    >>> round_ticks(-0.02, 0.31), round_ticks(3.1, 97)
-    ([0.0, 0.1, 0.2, 0.3], [20.0, 40.0, 60.0, 80.0])
-    """
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    step = next(factor * power for factor in (1, 2, 5, 10) if (high - low) / (factor * power) <= most)
-    return [round(n * step, 12) + 0.0 for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def number_ticks(scale: Scale, factor: float = 1, most: int = 5) -> tuple[Tick, ...]:
-    """Round numbers of ``factor`` times the values, with as many decimals as their step needs."""
-    ticks = round_ticks(factor * scale.low, factor * scale.high, most)
-    return tuple(Tick(scale(tick / factor), text) for tick, text in zip(ticks, _numbers(ticks), strict=True))
-
-
-def _numbers(ticks: Sequence[float]) -> list[str]:
-    texts = [f"{tick:.10g}" for tick in ticks]
-    if any("e" in text for text in texts):
-        return texts
-    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
-    return [f"{tick:.{decimals}f}" for tick in ticks]
-
-
-def point_chart(
-    points: Sequence[DataPoint],
-    levels: Iterable[tuple[LevelKind, float, str]],
-    x_label: str,
-    y_label: str,
-    *,
-    percent: bool = False,
-    joined: MarkKind | None = None,
-    from_zero: bool = True,
-    x_texts: Sequence[str] = (),
-) -> Chart:
-    """Points over an axis of numbers, and levels across it.
+def chart_svg(chart: Chart | IntervalChart, id: str, name: str, description: str, at: Interval | None = None) -> str:
+    """A chart as an SVG element of a page or a sheet, in the colours of its style sheet.
 
     Args:
-        points: by ascending ``x``.
-        percent: values of ``y`` are shares, and shown in %.
-        joined: which points a line connects; all by default.
-        from_zero: the vertical axis holds 0, whatever the points are.
-        x_texts: what stands below each point as far as it fits, in place of round numbers.
+        chart: what is drawn.
+        id: begins all identifiers in it.
+        name: read out in place of the picture.
+        description: the same in sentences.
+        at: its place on a sheet, in pixels; on a page the style sheet says.
     """
-    levels = list(levels)
-    bounds = [bound for point in points for bound in point.interval or ()]
-    heights = [*([0.0] if from_zero else []), *bounds, *(p.y for p in points), *(value for _, value, _ in levels)]
-    x, y = Scale(*span(p.x for p in points), LEFT, RIGHT), Scale(*span(heights), BOTTOM, TOP)
-    marks = tuple(Mark(x(p.x), y(p.y), *_ends(p.interval, y), p.kind, p.title) for p in points)
-    ticks = (Tick(mark.x, text) for mark, text in zip(marks, x_texts, strict=False))
-    return Chart(
-        marks,
-        tuple((mark.x, mark.y) for mark in marks if joined in (None, mark.kind)),
-        tuple(_level(y(value), kind, text, marks) for kind, value, text in levels),
-        _without_overlap(ticks) if x_texts else number_ticks(x),
-        number_ticks(y, 100 if percent else 1),
-        x_label,
-        y_label,
-    )
+    root = _drawn(chart.arrange, chart.width, chart.height, id, {})
+    _plain_attributes(root, _VARIABLES)
+    for tag in ("desc", "title"):
+        said = ElementTree.Element(tag, {"id": f"{id}-{tag}"})
+        said.text = plain({"title": name, "desc": description}[tag])
+        root.insert(0, said)
+    place = {} if at is None else {"x": f"{at[0]:g}", "y": f"{at[1]:g}", "height": f"{chart.height}"}
+    root.attrib |= {**place, "width": f"{chart.width}", "role": "img", "aria-labelledby": f"{id}-title {id}-desc"}
+    return ElementTree.tostring(root, encoding="unicode")
 
 
-def _ends(interval: Interval | None, scale: Scale) -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (scale(interval[0]), scale(interval[1]))
+def standalone_svg(draw: Callable[["Figure"], None], width: float, height: float, title: str) -> str:
+    """A picture as an SVG file of its own, on white."""
+    root = _drawn(draw, width, height, "picture", {"figure.facecolor": PAPER, "axes.facecolor": "none"})
+    _plain_attributes(root, {})
+    said = ElementTree.Element("title")
+    said.text = plain(title)
+    root.insert(0, said)
+    root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "font-family": "sans-serif"}
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _level(y: float, kind: LevelKind, text: str, marks: Sequence[Mark]) -> Level:
-    """A line whose name stands on the side where points are farther from it."""
-    middle = (LEFT + RIGHT) / 2
+def _drawn(
+    draw: Callable[["Figure"], None], width: float, height: float, id: str, style: Mapping[str, str]
+) -> ElementTree.Element:
+    """What matplotlib makes of a figure of so many pixels, its groups that are titles named so."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    def room(right: bool) -> float:
-        inside = (mark for mark in marks if (mark.x > middle) == right)
-        return min((_distance(mark, y - 8) for mark in inside), default=math.inf)
+    clear = {"figure.facecolor": "none", "axes.facecolor": "none"}
+    with mpl.rc_context(), warnings.catch_warnings(action="ignore"):  # characters that its font lacks
+        mpl.rcdefaults()
+        settings: Any = {**_STYLE, **clear, **style, "svg.hashsalt": id}
+        mpl.rcParams.update(settings)
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        draw(figure)
+        titles = {}
+        for number, artist in enumerate(figure.findobj(lambda artist: artist.get_gid() is not None)):
+            titles[f"title-{number}"] = artist.get_gid() or ""
+            artist.set_gid(f"title-{number}")
+        file = BytesIO()
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    found = ElementTree.fromstring(file.getvalue())
+    root = ElementTree.Element("svg", {"viewBox": found.attrib["viewBox"]})
+    root.extend(child for child in found if child.find("{*}style") is None)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        if (title := titles.get(element.attrib.get("id", ""))) is not None:
+            said = ElementTree.Element("title")
+            said.text = plain(title)
+            element.insert(0, said)
+    return root
 
-    return Level(y, kind, text, room(True) >= room(False))
 
+def _plain_attributes(root: ElementTree.Element, variables: Mapping[str, str]) -> None:
+    """Attributes in place of styles, colours by their name in a style sheet, identifiers where something refers to one.
 
-def _distance(mark: Mark, y: float) -> float:
-    """From a point and its interval."""
-    top, bottom = (mark.y if end is None else end for end in (mark.high, mark.low))
-    return max(top - y, y - bottom, 0.0)
-
-
-def _without_overlap(ticks: Iterable[Tick]) -> tuple[Tick, ...]:
-    """Ticks of ascending places, those left out whose labels would touch the one before."""
-    kept: list[Tick] = []
-    for tick in ticks:
-        if not kept or tick.at - kept[-1].at >= _LABEL_ROOM:
-            kept.append(tick)
-    return tuple(kept)
+    Fonts are those of the page or of the root.
+    """
+    text = ElementTree.tostring(root, encoding="unicode")
+    used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', text))
+    for element in root.iter():
+        given = element.attrib
+        styles = dict(part.strip().split(": ", 1) for part in given.pop("style", "").split(";") if part.strip())
+        if given.get("id") not in used:
+            given.pop("id", None)
+        if (target := given.pop("{http://www.w3.org/1999/xlink}href", None)) is not None:
+            given["href"] = target
+        if element.tag == "text" and given.get("transform", "").startswith("rotate(-0 "):
+            del given["transform"]
+        for key, value in styles.items():
+            if key != "font-family":
+                given[key] = f"var(--{variables[value]})" if value in variables else value

@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lhc.report.charts.axes import Interval, Scale, number_ticks
+from lhc.report.charts.axes import INK, Interval, standalone_svg
 from lhc.report.tables.comparison import holding_text
 from lhc.support.number_formatting import drop_unit, number_text
-from lhc.support.text_escaping import html_text
+from lhc.support.text_escaping import plain
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from lhc.pipeline.results import PartitionResult
 
 __all__ = ["comparison_svg"]
 
-_LABELS, _PANEL, _GAP, _ROW, _TOP, _FOOT = 150, 170, 28, 30, 34, 44
+_NAMES, _PANEL, _ROW, _FRAME = 150, 198, 30, 90
+"""Pixels: of the names of machines, of a panel, of a machine, above and below all of them."""
 _MOST_NAME = 20
-_STYLE = (
-    "text{font:12px sans-serif;fill:#333}.a{stroke:#333;fill:none}.b{fill:#94a3b8}"
-    ".i{stroke:#0f172a;stroke-width:1.5}.l{stroke:#c2410c;stroke-width:1.5;stroke-dasharray:4 3}.u{fill:#777}"
-)
+_BAR, _BUDGET = "#94a3b8", "#c2410c"
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,24 @@ class _Panel:
 
 def comparison_svg(results: "Sequence[PartitionResult]") -> str:
     """The machines as a self-contained SVG."""
-    panels = _panels(results)
-    aged = any(result.ages for result in results)
-    width = _LABELS + (_PANEL + _GAP) * len(panels) + (_LABELS if aged else 0)
-    height = _TOP + _ROW * len(results) + _FOOT
+    panels, rows = _panels(results), range(len(results))
     names = [result.plan.hardware.name for result in results]
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
-        f"<title>{html_text(' beside '.join(names))}</title><style>{_STYLE}</style>",
-        f'<rect width="{width}" height="{height}" fill="#fff"/>',
-        *(_text(10, _middle(row) + 4, _short(name), name) for row, name in enumerate(names)),
-    ]
-    for number, panel in enumerate(panels):
-        parts += _drawn(panel, _LABELS + number * (_PANEL + _GAP), len(results))
-    if aged:
-        left = _LABELS + len(panels) * (_PANEL + _GAP)
-        parts.append(_text(left, _TOP - 14, "budget held"))
-        parts += [_text(left, _middle(row) + 4, holding_text(result)) for row, result in enumerate(results)]
-    return "\n".join([*parts, "</svg>"])
+    aged = [holding_text(result) for result in results] if any(result.ages for result in results) else []
+
+    def draw(figure: "Figure") -> None:
+        figure.set_layout_engine("constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for one, panel in zip(axes, panels, strict=True):
+            _draw(one, panel)
+        axes[0].set_yticks(rows, [plain(_short(name)) for name in names])
+        axes[0].set_ylim(len(results) - 0.5, -0.5)
+        if aged:
+            beside = axes[-1].secondary_yaxis("right")
+            beside.set_yticks(rows, aged)
+            axes[-1].set_title("budget held", loc="right", fontsize=10.5)
+
+    width = _NAMES + _PANEL * len(panels) + (_NAMES if aged else 0)
+    return standalone_svg(draw, width, _FRAME + _ROW * len(results), " beside ".join(names))
 
 
 def _panels(results: "Sequence[PartitionResult]") -> list[_Panel]:
@@ -91,47 +92,24 @@ def _drops(results: "Sequence[PartitionResult]") -> _Panel:
     )
 
 
-def _drawn(panel: _Panel, left: float, rows: int) -> list[str]:
-    """Bars, axis, and what stands below it."""
-    bottom = _TOP + _ROW * rows
-    known = [0.0, *(v for v in panel.values if v is not None), *(b for i in panel.intervals if i for b in i)]
-    known += [] if panel.limit is None else [panel.limit]
-    low, high = min(known), max(known)
-    x = Scale(low, high + (0.05 * (high - low) or 1.0), left, left + _PANEL)
-    parts = [f'<path class="a" d="M{left} {bottom}H{left + _PANEL}M{x(0.0)} {_TOP}V{bottom}"/>']
-    parts += [_text(tick.at, bottom + 16, tick.text, anchor="middle") for tick in number_ticks(x, 1, 4)]
-    parts.append(_text(left + _PANEL / 2, bottom + 34, panel.label, anchor="middle"))
+def _draw(axes: "Axes", panel: _Panel) -> None:
+    """Bars with their intervals, the budget, and what stands below the axis."""
     for row, (value, interval) in enumerate(zip(panel.values, panel.intervals, strict=True)):
-        parts += _bar(x, row, value, interval)
+        if value is None:
+            axes.text(0, row, " not known", va="center")
+            continue
+        title = number_text(value) + ("" if interval is None else f" [{', '.join(map(number_text, interval))}]")
+        axes.barh(row, value, height=0.55, color=_BAR)[0].set_gid(title)
+        if interval is not None:
+            axes.plot(interval, (row, row), color=INK, linewidth=1.5)
+    axes.axvline(0, color=INK, linewidth=1)
     if panel.limit is not None:
-        at = x(panel.limit)
-        parts += [
-            f'<path class="l" d="M{at} {_TOP - 8}V{bottom}"/>',
-            _text(at, _TOP - 14, f"budget {number_text(panel.limit)}", anchor="middle"),
-        ]
-    return parts
-
-
-def _bar(x: Scale, row: int, value: float | None, interval: Interval | None) -> list[str]:
-    middle = _middle(row)
-    if value is None:
-        return [f'<text class="u" x="{x(0.0) + 4}" y="{middle + 4}">not known</text>']
-    start, end = sorted((x(0.0), x(value)))
-    title = number_text(value) + ("" if interval is None else f" [{', '.join(map(number_text, interval))}]")
-    place = f'x="{start}" y="{middle - 8}" width="{end - start:.1f}" height="16"'
-    bar = f'<rect class="b" {place}><title>{title}</title></rect>'
-    ends = [] if interval is None else [f'<path class="i" d="M{x(interval[0])} {middle}H{x(interval[1])}"/>']
-    return [bar, *ends]
-
-
-def _middle(row: int) -> float:
-    return _TOP + _ROW * (row + 0.5)
+        axes.axvline(panel.limit, color=_BUDGET, linewidth=1.5, linestyle=(0, (4, 3)))
+        axes.set_title(f"budget {number_text(panel.limit)}", fontsize=10.5, color=_BUDGET)
+    axes.locator_params(axis="x", nbins=4, steps=[1, 2, 5, 10])
+    axes.ticklabel_format(axis="x", useOffset=False)
+    axes.set_xlabel(plain(panel.label))
 
 
 def _short(name: str) -> str:
     return name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME - 1]}…"
-
-
-def _text(x: float, y: float, text: str, title: str = "", anchor: str = "start") -> str:
-    inside = f"<title>{html_text(title)}</title>" if title and title != text else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{inside}{html_text(text)}</text>'

@@ -1,26 +1,23 @@
 """The charts of a report: what is on their axes."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from lhc.plan import Outcome, Retrained
 from lhc.plan.recurrent_steps import folded
 from lhc.report.charts.axes import (
-    RIGHT,
     Chart,
     DataPoint,
-    LevelKind,
+    IntervalChart,
+    Level,
     MarkKind,
     Range,
-    RangeChart,
-    Scale,
-    number_ticks,
-    point_chart,
-    span,
+    standalone_svg,
 )
 from lhc.report.document.report import Report
 from lhc.report.wording.outcome import interval_text, intervals, of_budget, other_chips, points
-from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
+from lhc.results import Evaluation, Front, FrontPoint, Robustness
 from lhc.support.number_formatting import (
     drop_text,
     drop_unit,
@@ -31,16 +28,23 @@ from lhc.support.number_formatting import (
     time_text,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = [
     "AXES",
+    "chart_of_front",
     "front_chart",
+    "front_svg",
     "is_measured",
     "noise_chart",
     "outcome_chart",
+    "over_time_chart",
     "own_drop",
     "own_point",
     "time_chart",
     "training_chart",
+    "worst_allowed",
     "worst_value",
 ]
 
@@ -55,36 +59,34 @@ _FIRST_READ_S = 20.0
 """From programming to time 0, as of PCM: the axis of time is logarithmic in the time since programming."""
 
 
-def outcome_chart(outcome: Outcome) -> RangeChart | None:
+def outcome_chart(outcome: Outcome) -> IntervalChart | None:
     """The intervals of the mean drop and the budget; None where no interval is known."""
-    known = [
-        (f"{other_chips(outcome)}, {what}", interval, decides)
+    ranges = tuple(
+        Range(*interval, f"{other_chips(outcome)}, {what}", interval_text(outcome, interval), decides)
         for what, interval, decides in intervals(outcome)
         if interval is not None
-    ]
-    if not known:
+    )
+    if not ranges:
         return None
-    bounds = [bound for _, interval, _ in known for bound in interval]
-    x = Scale(*span([0.0, outcome.max_drop, outcome.drop, *bounds]), 12, RIGHT)
-    percent = outcome.percent or outcome.drop_type == "relative"
-    ranges = tuple(
-        Range(22 + 34 * row, x(i[0]), x(i[1]), x(outcome.drop), label, interval_text(outcome, i), decides)
-        for row, (label, i, decides) in enumerate(known)
-    )
-    return RangeChart(
+    return IntervalChart(
         ranges,
-        x(0.0),
-        x(outcome.max_drop),
+        outcome.drop,
+        outcome.max_drop,
         f"budget {points(outcome, outcome.max_drop)}",
-        number_ticks(x, 100 if percent else 1, 8),
         f"mean {outcome.drop_word}{drop_unit(outcome.percent, outcome.drop_type, outcome.metric)}",
+        outcome.percent or outcome.drop_type == "relative",
     )
 
 
-def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
-    """The metric over the time since programming, with the digital value and the budget."""
-    found = [point.evaluation for point in times]
-    percent, metric = found[0].percent, found[0].metric
+def over_time_chart(report: Report) -> Chart | None:
+    """The placement over time; None where that was not measured."""
+    found = [at.evaluation for at in report.over_time]
+    return time_chart(found, worst_allowed(found, report.plan.outcome)) if found else None
+
+
+def time_chart(found: Sequence[Evaluation], worst: float | None) -> Chart:
+    """The metric over the time since programming, with the digital value and the worst one that the budget allows."""
+    percent, metric, digital = found[0].percent, found[0].metric, found[0].baseline
 
     def shown(value: float) -> str:
         return metric_value(value, percent)
@@ -93,18 +95,24 @@ def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
         interval = "" if e.interval is None else f" [{', '.join(map(shown, e.interval))}]"
         return f"{time_text(e.t_s)}: {shown(e.mean)}{interval}"
 
-    levels: dict[LevelKind, float] = {"digital": found[0].baseline}
-    if outcome is not None and of_budget(found[0], outcome):
-        levels["budget"] = worst_value(found[0].baseline, outcome)
-    return point_chart(
-        [DataPoint(math.log10(e.t_s + _FIRST_READ_S), e.mean, e.interval, "verified", title(e)) for e in found],
-        [(kind, value, f"{kind} {shown(value)}") for kind, value in levels.items()],
+    levels = [Level("digital", digital, f"digital {shown(digital)}")]
+    if worst is not None:
+        levels.append(Level("budget", worst, f"budget {shown(worst)}"))
+    return Chart(
+        tuple(DataPoint(math.log10(e.t_s + _FIRST_READ_S), e.mean, e.interval, "verified", title(e)) for e in found),
+        tuple(levels),
         "time after programming",
         f"{metric}{' (%)' if percent else ''}",
         percent=percent,
         from_zero=False,
-        x_texts=[time_text(e.t_s) for e in found],
+        x_texts=tuple(time_text(e.t_s) for e in found),
     )
+
+
+def worst_allowed(found: Sequence[Evaluation], outcome: Outcome | None) -> float | None:
+    """`worst_value` of evaluations; None where they cannot be held against a budget."""
+    known = outcome is not None and of_budget(found[0], outcome)
+    return worst_value(found[0].baseline, outcome) if known and outcome is not None else None
 
 
 def _absolute(outcome: Outcome, drop: float) -> float:
@@ -131,28 +139,44 @@ def front_chart(report: Report) -> Chart | None:
     front, outcome = report.front, report.plan.outcome
     if front is None:
         return None
-    drawn = sorted(_points(front, report), key=lambda point: (point.x, point.y))
+    budget = None
+    if outcome is not None and front.verified and front.drop_metric == outcome.metric:
+        budget = _budget(_absolute(outcome, outcome.max_drop), front.percent)
+    return chart_of_front(front, _own(front, report), budget)
+
+
+def front_svg(front: Front) -> str:
+    """A front as a self-contained SVG; points that are only estimated are hollow, at their predicted drop."""
+    chart = chart_of_front(front)
+    label = f"{front.drop_word.capitalize()} over {AXES[front.objective][0]}"
+
+    def draw(figure: "Figure") -> None:
+        if chart is not None:
+            chart.draw(figure.add_subplot())
+
+    return standalone_svg(draw, 720, 420, label)
+
+
+def chart_of_front(front: Front, own: Iterable[DataPoint] = (), budget: Level | None = None) -> Chart | None:
+    """The points of a front, and ``own`` beside them; None where there is nothing to draw."""
+    drawn = tuple(sorted([*_points(front), *own], key=lambda point: (point.x, point.y)))
     if not drawn:
         return None
     label, _ = AXES[front.objective]
     if not front.verified:
-        return point_chart(drawn, (), label, f"sum of sensitivities ({front.metric})", joined="estimated")
-    verified = front.verified[0].evaluation
-    assert verified is not None
-    levels: list[tuple[LevelKind, float, str]] = []
-    if outcome is not None and verified.metric == outcome.metric:
-        levels.append(_budget(_absolute(outcome, outcome.max_drop), verified.percent))
-    drop = f"{front.drop_word}{drop_unit(verified.percent, 'absolute', verified.metric)}"
-    return point_chart(drawn, levels, label, drop, percent=verified.percent, joined="verified")
+        return Chart(drawn, (), label, f"sum of sensitivities ({front.metric})", joined="estimated")
+    drop = f"{front.drop_word}{drop_unit(front.percent, 'absolute', front.drop_metric)}"
+    levels = () if budget is None else (budget,)
+    return Chart(drawn, levels, label, drop, percent=front.percent, joined="verified")
 
 
-def _budget(value: float, percent: bool, drop_type: str = "absolute") -> tuple[LevelKind, float, str]:
+def _budget(value: float, percent: bool, drop_type: str = "absolute") -> Level:
     """The budget as a level of a chart of drops."""
-    return "budget", value, f"budget {drop_text(value, percent, drop_type)}"
+    return Level("budget", value, f"budget {drop_text(value, percent, drop_type)}")
 
 
-def _points(front: Front, report: Report) -> Iterator[DataPoint]:
-    """The points of the front that can be drawn, and the report's own placement."""
+def _points(front: Front) -> Iterator[DataPoint]:
+    """The points of the front that can be drawn."""
     for point in front.points:
         x, found = _on_axis(point, front), point.evaluation
         y = found.drop if found is not None else point.predicted_drop if front.verified else point.damage
@@ -164,7 +188,6 @@ def _points(front: Front, report: Report) -> Iterator[DataPoint]:
             yield DataPoint(x, y, found.drop_interval, "verified", f"{size}: {found.drop_word} {drop} (verified)")
         else:
             yield DataPoint(x, y, None, "estimated", f"{size}: {number_text(y)} (estimated)")
-    yield from _own(front, report)
 
 
 def own_point(front: Front, report: Report) -> FrontPoint | None:
@@ -211,9 +234,9 @@ def noise_chart(found: Robustness) -> Chart:
         title = f"noise x {scale_text(scale.scale)}: {e.drop_word} {drop_text(e.drop, first.percent, drop_type)}"
         kind: MarkKind = "verified" if scale.within else "judged"
         points.append(DataPoint(scale.scale, e.drop, found.interval(e), kind, title))
-    return point_chart(
-        points,
-        [_budget(found.max_drop, first.percent, drop_type)],
+    return Chart(
+        tuple(points),
+        (_budget(found.max_drop, first.percent, drop_type),),
         "all noise, times the hardware's (filled: shown to hold the budget)",
         f"{first.drop_word}{drop_unit(first.percent, drop_type, first.metric)}",
         percent=first.percent or drop_type == "relative",
@@ -223,12 +246,12 @@ def noise_chart(found: Robustness) -> Chart:
 def training_chart(trained: Retrained, outcome: Outcome) -> Chart:
     """Drop at every validation over the steps of the training, in the metric's unit, as the budget is drawn."""
     percent, word = outcome.percent, outcome.drop_word
-    return point_chart(
-        [
+    return Chart(
+        tuple(
             DataPoint(p.step, p.drop, None, "judged", f"step {p.step}: {word} {drop_text(p.drop, percent, 'absolute')}")
             for p in trained.curve
-        ],
-        [_budget(_absolute(outcome, outcome.max_drop), percent)],
+        ),
+        (_budget(_absolute(outcome, outcome.max_drop), percent),),
         "optimiser steps",
         f"{word} at validation{drop_unit(percent, 'absolute', outcome.metric)}",
         percent=percent,

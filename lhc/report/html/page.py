@@ -16,10 +16,9 @@ from markupsafe import Markup
 
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.sensitivity_texts import basis_words, sensitivities_of
-from lhc.report.charts.axes import Chart, RangeChart
+from lhc.report.charts.axes import Chart, IntervalChart, chart_svg
 from lhc.report.charts.block_grid import Kind, block_grid, kind_of
-from lhc.report.charts.report_charts import front_chart, is_measured, outcome_chart, time_chart
-from lhc.report.charts.standalone_svg import Picture, laid_out
+from lhc.report.charts.report_charts import front_chart, is_measured, outcome_chart, over_time_chart
 from lhc.report.document.content import NO_TIMES, layer_table
 from lhc.report.document.report import Report
 from lhc.report.html.sections import sections
@@ -47,8 +46,32 @@ class _Figure:
     name: str
     note: str
     description: str
-    chart: Chart | RangeChart
+    chart: Chart | IntervalChart
     samples: str = ""
+
+
+_MARGIN, _HEAD, _CAPTION, _GAP = 16.0, 54.0, 22.0, 26.0
+"""Pixels of a sheet: around all, above all, above and below a picture."""
+_LETTER = 6.7
+"""Width of a letter of a caption, at most on average."""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A picture at a place of a sheet, below its name and note; ``drawn``: of a chart, its SVG."""
+
+    name: str
+    note: str
+    x: float
+    y: float
+    width: float
+    height: float
+    drawn: Markup | None = None
+
+    @property
+    def bottom(self) -> float:
+        """Where the next one begins."""
+        return self.y + self.height + _GAP
 
 
 def html(report: Report) -> str:
@@ -83,26 +106,34 @@ def html(report: Report) -> str:
             side=side,
             side_missing=side_missing,
             sections=sections(report),
+            chart=_chart_markup,
         )
     )
 
 
 def svg(report: Report) -> str:
-    """The layers by block and the charts of the first screen as one picture that explains itself."""
+    """The layers by block and the charts of the first screen as one picture that explains itself.
+
+    All words that explain a picture are in it: model, machine, verdict, what the colours and the numbers are, and the
+    title, axes, units and budget line of every chart.
+    """
     plan = report.plan
     side, _ = _side(report)
     grid = block_grid(plan) if plan.layers else None
-    pictures: list[Picture] = []
+    placed: list[_Placed] = []
+    y, width = _HEAD, max(8.0 * len(line) for line in (report.model, decision(report)))
     if grid is not None:
         legend = "; ".join(f"{LETTERS[kind]} = {name}{text}" for kind, name, text in _legend(plan))
-        metric = f"; number and bar: sensitivity ({_metric(report)})" if _metric(report) else ""
-        pictures.append(("grid", "grid", "Layers by block", f"{legend}{metric}", _grid_description(report), grid))
+        note = f"{legend}; number and bar: sensitivity ({_metric(report)})" if _metric(report) else legend
+        placed.append(_Placed("Layers by block", note, _MARGIN, y + _CAPTION, grid.width, grid.height))
+        y = placed[-1].bottom
     for one in side:
-        kind = "ranges" if isinstance(one.chart, RangeChart) else "chart"
         note = "; ".join(filter(None, (one.note, one.samples)))
-        pictures.append((kind, one.id, one.name, note, one.description, one.chart))
-    placed, width, height = laid_out(pictures)
-    width = max(width, *(8.0 * len(line) for line in (report.model, decision(report))))
+        at = (_MARGIN, y + _CAPTION)
+        drawn = Markup(chart_svg(one.chart, one.id, one.name, one.description, at))  # escaped there
+        placed.append(_Placed(one.name, note, *at, one.chart.width, one.chart.height, drawn))
+        y = placed[-1].bottom
+    width = max(width, *(max(one.width, _LETTER * len(f"{one.name} {one.note}")) for one in placed), 0.0)
     return (
         _templates()
         .get_template("sheet.svg.j2")
@@ -111,13 +142,19 @@ def svg(report: Report) -> str:
             verdict=verdict(plan),
             decision=decision(report),
             pictures=placed,
-            width=width,
-            height=height,
+            grid=grid,
+            grid_description=_grid_description(report),
+            width=width + 2 * _MARGIN,
+            height=y,
             css=Markup(_asset("report.css")),  # our own file
             letters=LETTERS,
             texts=_layer_texts(plan.layers),
         )
     )
+
+
+def _chart_markup(chart: Chart | IntervalChart, id: str, name: str, description: str) -> Markup:
+    return Markup(chart_svg(chart, id, name, description))  # escaped there
 
 
 def _asset(name: str) -> str:
@@ -203,15 +240,15 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         estimated = f"estimated, not measured{f'; {one_copy}' if one_copy else ''}"
         note = "filled: measured, hollow: estimated" if is_measured(report) else estimated
         note += "; ringed: this placement"
-        said = "; ".join(mark.title for mark in front.marks)
+        said = "; ".join(point.title for point in front.points)
         found.append(_Figure("front", "Trade-off", note, said, front, samples_of_front(report.front, outcome)))
     else:
         lacking.append("The trade-off is not known: sensitivities were not measured.")
-    if report.over_time:
-        chart = time_chart(report.over_time, outcome)
+    chart = over_time_chart(report)
+    if chart is not None:
         first = report.over_time[0].evaluation
         note = f"mean of {counted(first.draws, 'chip')}, {level_text(first.confidence)} intervals"
-        said = "; ".join(mark.title for mark in chart.marks)
+        said = "; ".join(point.title for point in chart.points)
         name = f"{first.metric.capitalize()} over time"
         found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))
     else:

@@ -1,244 +1,144 @@
-"""Where things lie on the charts."""
+"""Charts as matplotlib draws them: every mark is there with its figure, escaped, the same bytes every time."""
 
-import itertools
-import math
+import re
 from collections.abc import Callable
-from dataclasses import replace
+from itertools import pairwise
+from xml.etree import ElementTree
 
+import matplotlib as mpl
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
-from lhc.plan import CurvePoint, Outcome, Retrained
-from lhc.report.charts.axes import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
-from lhc.report.charts.report_charts import (
-    front_chart,
-    noise_chart,
-    outcome_chart,
-    time_chart,
-    training_chart,
-    worst_value,
+from lhc.report.charts.axes import (
+    Chart,
+    DataPoint,
+    IntervalChart,
+    Level,
+    Range,
+    chart_svg,
+    standalone_svg,
 )
-from lhc.report.document.builder import over_time
-from lhc.report.document.report import Report
-from lhc.report.exports.markdown import markdown
-from lhc.report.html.sections import sections
-from lhc.report.wording.placement import statements
-from lhc.results import AtTime, Evaluation
 
-number = st.floats(-1e6, 1e6, allow_nan=False)
+HOSTILE = "<script>$\\frac{1}{2}$ & \"'\x1b[31m\u202e\n漢😀"
 
 
-@given(number, st.floats(1e-9, 1e6))
-def test_ticks_are_round_and_within(low: float, width: float) -> None:
-    high = low + width
-    if high == low:
-        return
-    ticks = round_ticks(low, high)
-    assert len(ticks) <= 6
-    assert all(low - 1e-9 * (abs(low) + width) <= tick <= high + 1e-9 * (abs(high) + width) for tick in ticks)
-    if len(ticks) > 2 and abs(low) < 1e4 * width:  # beyond that, differences of ticks are rounding
-        step = (ticks[-1] - ticks[0]) / (len(ticks) - 1)
-        assert f"{step:.6e}"[:3] in ("1.0", "2.0", "5.0")
-        assert [other - one for one, other in itertools.pairwise(ticks)] == pytest.approx([step] * (len(ticks) - 1))
-
-
-@given(st.lists(number, min_size=1, max_size=20))
-@example([1e6, math.nextafter(1e6, 0)])
-def test_a_span_holds_its_values(values: list[float]) -> None:
-    low, high = span(values)
-    assert low < min(values) <= max(values) < high
-
-
-def test_tick_texts_have_equal_decimals() -> None:
-    ticks = number_ticks(Scale(-0.012, 0.033, 0, 100), 100)
-    assert [tick.text for tick in ticks] == ["-1", "0", "1", "2", "3"]
-    assert [tick.text for tick in number_ticks(Scale(0, 1.2, 0, 100))] == ["0.0", "0.5", "1.0"]
-
-
-def inside(chart: Chart) -> bool:
-    ends = [y for mark in chart.marks for y in (mark.y, mark.low, mark.high) if y is not None]
-    levels = [level.y for level in chart.levels]
-    return all(TOP <= y <= BOTTOM for y in (*ends, *levels)) and all(LEFT <= mark.x <= RIGHT for mark in chart.marks)
-
-
-def test_time_runs_to_the_right_and_worse_is_lower(full: Report, make_evaluated: Callable[..., Evaluation]) -> None:
-    times = over_time(make_evaluated(0.89 - 0.01 * n, t) for n, t in enumerate((0.0, 60.0, 1e4, 1e9)))
-    chart = time_chart(times, full.plan.outcome)
-    assert inside(chart)
-    assert [mark.x for mark in chart.marks] == sorted(mark.x for mark in chart.marks)
-    assert [mark.y for mark in chart.marks] == sorted(mark.y for mark in chart.marks)
-    assert all(mark.high < mark.y < mark.low for mark in chart.marks)  # type: ignore[operator]
-    digital, budget = (next(level for level in chart.levels if level.kind == kind) for kind in ("digital", "budget"))
-    assert (digital.text, budget.text) == ("digital 90.00 %", "budget 87.00 %")
-    assert digital.y < chart.marks[0].y < budget.y < chart.marks[-1].y
-
-
-@pytest.mark.parametrize(
-    ("value", "drop", "drop_type", "worst"),
-    [(0.88, 0.02, "absolute", 0.87), (0.92, 0.02, "absolute", 0.93), (0.88, 0.022, "relative", 0.873)],
-    ids=["higher is better", "lower is better", "relative"],
-)
-def test_the_worst_value_allowed(full: Report, value: float, drop: float, drop_type: str, worst: float) -> None:
-    assert full.plan.outcome is not None
-    outcome = full.plan.outcome.model_copy(update={"value": value, "drop": drop, "drop_type": drop_type})
-    assert worst_value(0.9, outcome) == pytest.approx(worst)
-
-
-def test_a_measured_front_shows_drops_and_the_budget(full: Report) -> None:
-    chart = front_chart(full)
-    assert chart is not None
-    assert inside(chart)
-    assert [mark.kind for mark in chart.marks].count("verified") == 4
-    chosen = next(mark for mark in chart.marks if mark.kind == "chosen")
-    (budget,) = chart.levels
-    assert budget.text == "budget 3.00 points"
-    assert budget.y < chosen.y, "a drop of 1.2 points is below the budget of 3"
-    assert "drop 1.20 points" in chart.marks[1].title, "as in the table"
-
-
-def test_an_estimated_front_shows_damage(full: Report) -> None:
-    assert full.front is not None
-    points = tuple(point.__class__(**{**vars(point), "evaluation": None}) for point in full.front.points)
-    estimated = full.front.__class__(**{**vars(full.front), "points": points})
-    chart = front_chart(full.model_copy(update={"front": estimated}))
-    assert chart is not None
-    assert inside(chart)
-    assert chart.levels == ()
-    assert chart.y_label == "sum of sensitivities (kl)"
-    assert front_chart(full.model_copy(update={"front": None})) is None
-
-
-@pytest.mark.parametrize("objective", ["latency", "energy"])
-def test_fronts_of_other_objectives(full: Report, objective: str) -> None:
-    assert full.front is not None
-    front = full.front.__class__(**{**vars(full.front), "objective": objective})
-    chart = front_chart(full.model_copy(update={"front": front}))
-    assert chart is not None
-    assert objective in chart.x_label
-    verified = [mark for mark in chart.marks if mark.kind == "verified"]
-    assert [mark.y for mark in verified] == sorted(mark.y for mark in verified), "less latency or energy, more drop"
-
-
-def test_noise(full: Report) -> None:
-    assert full.robustness is not None
-    chart = noise_chart(full.robustness)
-    assert inside(chart)
-    assert [mark.kind for mark in chart.marks] == ["verified", "verified", "judged"]
-
-
-def test_relative_drops_are_in_percent_in_charts_and_tables(full: Report) -> None:
-    """Of a metric that is no share: 0.012 of the digital value is 1.2 %, in the chart as in the table beside it."""
-    assert full.robustness is not None
-    assert full.infeasibility is not None
-    assert full.plan.outcome is not None
-    scales = tuple(
-        replace(scale, evaluation=replace(scale.evaluation, metric="mse", percent=False))
-        for scale in full.robustness.scales
+def points(*values: float, text: str = "point") -> tuple[DataPoint, ...]:
+    """The first is estimated, the last the report's own; all others have an interval."""
+    kinds = ("estimated", *("verified",) * (len(values) - 2), "chosen")
+    return tuple(
+        DataPoint(n, y, (y - 0.01, y + 0.01) if kind == "verified" else None, kind, f"{text} {n}")  # type: ignore[arg-type]
+        for n, (y, kind) in enumerate(zip(values, kinds, strict=True))
     )
-    chips = replace(full.robustness.chips, metric="mse", percent=False)
-    found = replace(full.robustness, drop_type="relative", scales=scales, chips=chips)
-    chart = noise_chart(found)
-    assert chart.marks[1].title == "noise x 1: drop 1.20 % of the digital value"
-    assert chart.y_label == "drop (% of the digital value)"
-    outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
-    plan = full.plan.model_copy(update={"outcome": outcome})
-    shown = {section.id: section for section in sections(full.model_copy(update={"robustness": found, "plan": plan}))}
-    (table,) = shown["noise"].tables
-    assert table.columns[1][0] == "Mean drop (% of the digital value)"
-    assert [cell.text for cell in table.rows[1][1:3]] == ["1.20", "-0.80 to 3.20"]
-    (remedies,) = shown["infeasible"].tables
-    assert remedies.columns[2][0] == "Mean drop (% of the digital value)"
 
 
-def test_a_learning_curve_is_in_the_unit_of_its_table(full: Report) -> None:
-    """Drops are in the metric's unit, whatever the budget is in: 3 % of 0.9 are 2.7 points."""
-    assert full.plan.outcome is not None
-    trained = Retrained(
-        source="0" * 64,
-        layers=("a",),
-        steps=10,
-        batch_size=4,
-        loss="mse",
-        seed=0,
-        samples=8,
-        data="0" * 64,
-        curve=(CurvePoint(step=10, loss=0.1, drop=0.02),),
+def chart(text: str = "point") -> Chart:
+    levels = (Level("budget", 0.05, f"budget {text}"), Level("digital", 0.0, f"digital {text}"))
+    return Chart(points(0.01, 0.02, 0.03, 0.04, text=text), levels, f"tiles {text}", f"drop {text}", percent=True)
+
+
+def intervals(text: str = "chips") -> IntervalChart:
+    ranges = (Range(-0.01, 0.02, f"other {text}", "-1 to 2", True), Range(-0.02, 0.03, text, "-2 to 3", False))
+    return IntervalChart(ranges, 0.005, 0.04, f"budget {text}", f"mean drop {text}", True)
+
+
+def shown(text: str) -> list[str]:
+    """Words of a picture that stand in it, in their order."""
+    root = ElementTree.fromstring(text)
+    return ["".join(one.itertext()) for one in root.iter() if one.tag.rpartition("}")[2] == "text"]
+
+
+def titles(text: str) -> list[str | None]:
+    root = ElementTree.fromstring(text)
+    return [one.text for one in root.iter() if one.tag.rpartition("}")[2] == "title"]
+
+
+def test_every_point_level_and_axis_is_shown() -> None:
+    drawn = chart_svg(chart(), "front", "Trade-off", "four points")
+    words = shown(drawn)
+    assert {"budget point", "digital point", "tiles point", "drop point"} <= set(words)
+    assert {"0", "2", "4"} <= set(words), "drops are in %"
+    # A mark each, an interval each of the two in the middle, and a ring around the last.
+    assert sorted(filter(None, titles(drawn))) == sorted(
+        ["Trade-off", "point 0", *["point 1"] * 2, *["point 2"] * 2, *["point 3"] * 2]
     )
-    chart = training_chart(trained, full.plan.outcome.model_copy(update={"drop_type": "relative"}))
-    assert chart.marks[0].title == "step 10: drop 2.00 points"
-    assert [level.text for level in chart.levels] == ["budget 2.70 points"]
+    assert 'aria-labelledby="front-title front-desc"' in drawn
+    assert '<desc id="front-desc">four points</desc>' in drawn
 
 
-def test_a_relative_budget_lies_where_it_is_on_a_front(full: Report) -> None:
-    """Points of a front are in points; the budget of 3 % of 0.9, and the placement's own drop of 1.2 %, too."""
-    assert full.plan.outcome is not None
-    outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
-    chart = front_chart(full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})}))
-    absolute = front_chart(full)
-    assert chart is not None
-    assert absolute is not None
-    assert [level.text for level in chart.levels] == ["budget 2.70 points"]
-    chosen, before = (next(m for m in c.marks if m.kind == "chosen") for c in (chart, absolute))
-    assert chosen.y > before.y, "1.08 points are drawn below 1.2"
+def test_both_intervals_and_the_budget_are_shown() -> None:
+    drawn = chart_svg(intervals(), "drop", "Drop", "")
+    assert {"other chips (decides): -1 to 2", "chips: -2 to 3", "budget chips", "mean drop chips"} <= set(shown(drawn))
+    assert titles(drawn).count("other chips: -1 to 2, decides") == 2, "bar and mean"
 
 
-def test_time_within_a_relative_budget_is_judged_in_its_unit(full: Report) -> None:
-    """Times measured as points, a budget of 3 % of 0.9: 2.8 points are beyond it, and all is said as the budget is."""
-    assert full.plan.outcome is not None
-    outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
-    said = said_over_time(full, outcome, (0.011, 0.029))
-    assert said.endswith(
-        "the mean drop is shown to be within the budget at first, and is 3.11 % of the digital value at 1 hour."
-    )
-    plan = full.plan.model_copy(update={"outcome": outcome})
-    robust = replace(full.robustness, drop_type="absolute") if full.robustness is not None else None
-    report = full.model_copy(update={"plan": plan, "robustness": robust})
-    assert report.over_time_type == "relative"
-    assert "Mean drop (% of the digital value)" in markdown(report)
+@pytest.mark.parametrize("make", [chart, intervals], ids=["points", "intervals"])
+def test_texts_mean_nothing_and_are_shown(make: Callable[[str], Chart | IntervalChart]) -> None:
+    """No formula, no markup, no character that steers; a font without a character is no reason to fail."""
+    drawn = chart_svg(make(HOSTILE), "front", HOSTILE, HOSTILE)
+    assert "<script" not in drawn
+    assert not re.search("[\x1b\u202e]", drawn)
+    assert sum("$\\frac{1}{2}$ & \"'" in text for text in shown(drawn)) >= 3
 
 
-@pytest.mark.parametrize(
-    ("bounds", "said"),
-    [
-        ((0.011, 0.029), "is shown to stay within the budget up to 1 hour, the longest time measured."),
-        (
-            (0.011, 0.031),
-            "is shown to be within the budget at first, and is 2.80 points at 1 hour, not shown to be within",
-        ),
-        ((0.031, 0.031), "is 1.00 points at 0 s, not shown to be within the budget."),
-        ((None, 0.031), "is 1.00 points at 0 s, not shown to be within the budget."),
-    ],
-)
-def test_a_mean_within_the_budget_shows_nothing_without_its_bound(
-    full: Report, bounds: tuple[float | None, float], said: str
+@pytest.mark.parametrize("make", [chart, intervals], ids=["points", "intervals"])
+def test_a_chart_is_the_same_bytes_whatever_the_users_matplotlib_is_told(
+    make: Callable[[], Chart | IntervalChart],
 ) -> None:
-    assert full.plan.outcome is not None
-    assert said in said_over_time(full, full.plan.outcome, bounds)
+    once = chart_svg(make(), "front", "Trade-off", "")
+    with mpl.rc_context({"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red", "svg.hashsalt": "other"}):
+        assert chart_svg(make(), "front", "Trade-off", "") == once
+        assert mpl.rcParams["font.size"] == 30, "which stays as it is"
 
 
-def said_over_time(full: Report, outcome: Outcome, bounds: tuple[float | None, float]) -> str:
-    """What is said of drops of 1.0 and 2.8 points at once and after an hour, with these upper bounds."""
-    times = tuple(
-        AtTime(
-            replace(full.over_time[0].evaluation, drop=d, t_s=t, drop_interval=None if b is None else (0.0, b)),
-            None,
-            None,
-        )
-        for d, t, b in zip((0.01, 0.028), (0.0, 3600.0), bounds, strict=True)
-    )
-    changes = {"robustness": None, "times": times, "plan": full.plan.model_copy(update={"outcome": outcome})}
-    return dict(statements(full.model_copy(update=changes)))["Over time"]
+def test_a_page_may_hold_several_charts_and_forbid_styles() -> None:
+    """Identifiers are a chart's own, each one that is referred to is there; colours are those of the style sheet."""
+    drawn = [chart_svg(chart(), name, name, "") for name in ("one", "two")]
+    one, two = ({*re.findall(r' id="(.*?)"', text)} for text in drawn)
+    assert one
+    assert not one & two
+    for text, found in zip(drawn, (one, two), strict=True):
+        assert {*re.findall(r'(?:href="|url\()#([^")]+)', text)} <= found
+        assert not re.search(r"style|http|#[0-9a-f]{6}\b", text)
+        assert {"var(--ink)", "var(--bad)", "var(--digital)", "var(--analog)"} <= {*re.findall(r"var\(--\w+\)", text)}
 
 
-def test_both_intervals_and_which_decides(full: Report) -> None:
-    outcome = full.plan.outcome
-    assert outcome is not None
-    chart = outcome_chart(outcome)
-    assert chart is not None
-    assert [(r.label, r.decides) for r in chart.ranges] == [
-        ("other chips, these samples", True),
-        ("other chips, other samples", False),
-    ]
-    assert chart.ranges[1].low < chart.zero < chart.ranges[0].low < chart.ranges[0].high < chart.budget
-    assert outcome_chart(Outcome(**{**dict(outcome), "chip_interval": None, "sample_interval": None})) is None
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [((3.0,), (0.0,)), ((0.0, 1e-12), (5.0, 5.0)), ((0.0, 1e300), (-1e300, 1e300))],
+    ids=["one point at 0", "all but one place", "far apart"],
+)
+def test_any_finite_numbers_can_be_drawn(x: tuple[float, ...], y: tuple[float, ...]) -> None:
+    found = tuple(DataPoint(at, value, None, "judged", "p") for at, value in zip(x, y, strict=True))
+    drawn = chart_svg(Chart(found, (), "x", "y"), "c", "c", "")
+    assert titles(drawn).count("p") == len(x)
+    assert "nan" not in drawn
+
+
+def test_labels_of_points_that_would_touch_are_left_out() -> None:
+    places = (0.0, 0.01, 1.0, 2.0)
+    found = tuple(DataPoint(at, 1.0, None, "verified", "p") for at in places)
+    drawn = chart_svg(Chart(found, (), "time", "y", x_texts=("now", "soon", "later", "much later")), "c", "c", "")
+    words = shown(drawn)
+    assert {"now", "later", "much later"} <= set(words)
+    assert "soon" not in words
+
+
+def test_ticks_are_round_numbers_in_full() -> None:
+    found = tuple(DataPoint(at, y, None, "judged", "p") for at, y in ((0.0, 1000.012), (1.0, 1000.033)))
+    axes = Figure().add_subplot()
+    Chart(found, (), "x", "y", from_zero=False).draw(axes)
+    axes.figure.canvas.draw()
+    ticks = [float(label.get_text()) for label in axes.get_yticklabels()]
+    assert len(ticks) > 2
+    assert {round(b - a, 9) for a, b in pairwise(ticks)} <= {0.005, 0.01}
+
+
+def test_a_picture_that_stands_alone_is_an_svg_file_on_white() -> None:
+    drawn = standalone_svg(lambda figure: chart().draw(figure.add_subplot()), 300, 200, HOSTILE)
+    root = ElementTree.fromstring(drawn)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.attrib["viewBox"] == "0 0 300 200"
+    assert (titles(drawn)[0] or "").startswith("<script>")
+    assert "#ffffff" in drawn
+    assert "var(" not in drawn
+    assert standalone_svg(lambda figure: chart().draw(figure.add_subplot()), 300, 200, HOSTILE) == drawn

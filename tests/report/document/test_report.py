@@ -19,7 +19,7 @@ from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
 from lhc.pipeline.plan_table import graph_of_plan
 from lhc.plan import Plan, Retrained
-from lhc.report.charts.report_charts import time_chart
+from lhc.report.charts.report_charts import over_time_chart
 from lhc.report.document.builder import build_report, costs_of, estimated_front, over_time
 from lhc.report.document.content import cost_table
 from lhc.report.document.report import Report
@@ -30,6 +30,13 @@ from lhc.report.wording.placement import statements
 from lhc.results import Evaluation
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
+
+
+def levels(report: Report) -> list[str]:
+    """Lines across the chart over time."""
+    chart = over_time_chart(report)
+    assert chart is not None
+    return [level.kind for level in chart.levels]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +84,7 @@ def test_drops_of_another_metric_are_not_held_against_the_budget(full: Report) -
     told = dict(statements(other))
     assert told["Over time"] == "in nmse, and the budget is for accuracy: not compared."
     assert "a drop of 0.5 in nmse, which is not the placement's budget, is met up to" in told["Margin"]
-    assert [level.kind for level in time_chart(other.over_time, other.plan.outcome).levels] == ["digital"]
+    assert levels(other) == ["digital"]
     assert "Measured on another scale than the decision: in nmse, not accuracy; not compared" in markdown(other)
 
 
@@ -113,11 +120,11 @@ def test_drops_against_the_given_network_are_the_table_of_trained_weights(
     own = over_time(make_evaluated(0.88, t) for t in (0.0, 60.0, 3600.0))
     given = over_time(replace(make_evaluated(0.87, t), against="a" * 64) for t in (0.0, 60.0))
     old = full.model_copy(update={"times": own})
-    assert [level.kind for level in time_chart(old.over_time, outcome).levels] == ["digital"]
+    assert levels(old) == ["digital"]
     both = merged(old, full.model_copy(update={"times": given}))
     assert both.times == both.over_time == given
     assert both.over_time_type == "absolute"
-    assert [level.kind for level in time_chart(both.over_time, outcome).levels] == ["digital", "budget"]
+    assert levels(both) == ["digital", "budget"]
     assert "the mean drop against the network as it was given is" in dict(statements(both))["Over time"]
     assert sum("against the trained weights (" in note for note in both.notes) == 3
 

@@ -15,6 +15,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware.description.sections import Compensation
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import CurvePoint, Estimate, Healing, Plan, Retrained
+from lhc.report.charts.axes import Chart
 from lhc.report.charts.report_charts import front_chart
 from lhc.report.document.builder import build_report
 from lhc.report.document.content import data_facts, missing
@@ -347,7 +348,7 @@ def test_the_front_lists_the_placement_that_the_chart_rings(full: Report) -> Non
     assert "this placement" not in markdown(elsewhere), "on another scale than the points"
     chart = front_chart(elsewhere)
     assert chart is not None
-    assert not any("this placement" in mark.title for mark in chart.marks)
+    assert not any("this placement" in point.title for point in chart.points)
 
 
 def test_how_the_placement_was_found_is_said(full: Report) -> None:
@@ -390,7 +391,7 @@ def test_the_learning_curve_is_shown_where_there_is_one(full: Report) -> None:
         ["100", "0.5", "1.20"],
     ]
     assert section.chart is not None
-    heights = [mark.y for mark in section.chart.marks]
-    assert heights == sorted(heights), "less drop is lower on the page"
+    assert isinstance(section.chart, Chart)
+    assert [point.y for point in section.chart.points] == [drop for _, _, drop in points]
     assert Page(html(report)).unbalanced == []
     assert "100 steps of 32 samples, 2 layers analog in training" in markdown(report)

@@ -149,7 +149,7 @@ def test_a_small_laptop_shows_the_whole_width_and_a_large_screen_no_larger_text(
     for width in (SMALL_LAPTOP_WIDTH, 1920):
         browser.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
-        labels = "[...document.querySelectorAll('.side svg .axis-text.mid')].map(t => t.getBoundingClientRect().height)"
+        labels = "[...document.querySelectorAll('.side figure svg text')].map(t => t.getBoundingClientRect().height)"
         heights.append(browser.evaluate(f"{labels}[0]"))
     assert 9 < heights[0] <= heights[1] < 15
 

@@ -1,17 +1,21 @@
 """Results as Python users meet them: short where they are shown, a table in every form, a frame, a picture."""
 
 import sys
-from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from lhc.report.document.report import Report
 from lhc.report.tables.measured_results import AttributionResult, Evaluations, FrontResult, RobustnessResult
 from lhc.report.tables.measured_tables import evaluation_table
 from lhc.support.notebook import Tabled
 from lhc.support.tables import FORMATS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @pytest.fixture
@@ -57,54 +61,36 @@ def test_evaluations_are_those_of_single_times_with_the_budget_of_their_placemen
     assert "digital 90.00 %" in repr(found)
 
 
-class Axes:
-    """Stands for matplotlib's axes: keeps what is drawn."""
-
-    def __init__(self) -> None:
-        self.drawn: list[tuple[list[float], list[float]]] = []
-        self.labels: dict[str, str] = {}
-        self.ticks: list[str] = []
-
-    def plot(self, x: Iterable[float], y: Iterable[float], *style: str, **more: str) -> None:
-        self.drawn.append((list(x), list(y)))
-
-    def legend(self) -> None:
-        self.labels["legend"] = "shown"
-
-    def set_title(self, text: str) -> None:
-        self.labels["title"] = text
-
-    def set_xlabel(self, text: str) -> None:
-        self.labels["x"] = text
-
-    def set_ylabel(self, text: str) -> None:
-        self.labels["y"] = text
-
-    def set_xticks(self, places: object, labels: list[str]) -> None:
-        self.ticks = labels
+def marks(axes: "Axes") -> list[tuple[list[float], list[float]]]:
+    """What is drawn in order, as places on the axes, but for lines across all of them."""
+    lines = [line for line in axes.lines if line.get_gid() is not None]
+    return [(np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()) for line in lines]
 
 
 @pytest.mark.parametrize("name", ["evaluate", "robustness"])
 def test_times_are_drawn_with_their_intervals_beside_the_digital_network(results: dict[str, Tabled], name: str) -> None:
-    axes, times = Axes(), results["evaluate"]
+    axes, times = Figure().add_subplot(), results["evaluate"]
     found: Any = results[name]
     assert found.plot(axes) is axes
     assert isinstance(times, Evaluations)
-    for at, one in enumerate(times):
-        assert ([at], [100 * one.mean]) in axes.drawn
+    drawn = marks(axes)
+    for one in times:
+        assert [100 * one.mean] in [y for _, y in drawn]
         assert one.interval is not None
-        assert ([at, at], [100 * bound for bound in one.interval]) in axes.drawn
-    assert axes.drawn[-2][1] == [90.0, 90.0], "digital"
-    assert axes.drawn[-1][1] == pytest.approx([87.0, 87.0]), "a budget of 3 points"
-    assert len(axes.ticks) == len(times)
-    assert (axes.labels["y"], axes.labels["title"]) == ("accuracy (%)", "mean of 2 chips, 90 % intervals")
+        assert [100 * bound for bound in one.interval] in [y for _, y in drawn]
+    levels = {line.get_label(): np.asarray(line.get_ydata()).item(0) for line in axes.lines if line.get_gid() is None}
+    assert levels["digital 90.00 %"] == pytest.approx(90.0)
+    assert levels["budget 87.00 %"] == pytest.approx(87.0), "a budget of 3 points"
+    assert [label.get_text() for label in axes.get_xticklabels()][:2] == ["0 s", "1 hour"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("accuracy (%)", "time after programming")
 
 
-def test_verified_points_of_a_front_are_drawn_over_its_objective(results: dict[str, Tabled]) -> None:
-    axes, found = Axes(), results["pareto"]
+def test_points_of_a_front_are_drawn_over_its_objective(results: dict[str, Tabled]) -> None:
+    axes, found = Figure().add_subplot(), results["pareto"]
     assert isinstance(found, FrontResult)
     found.plot(axes)
-    points = [one for one in axes.drawn if len(one[0]) == 1]
+    points = [one for one in marks(axes) if len(one[0]) == 1]
     wanted = [([100 * p.analog_mac_fraction], [100 * p.evaluation.drop]) for p in found.verified if p.evaluation]
     assert points == wanted
-    assert axes.labels == {"x": "MACs on tiles (% of all)", "y": "mean drop (points)"}
+    assert axes.get_xlabel() == "analog share of multiplications by weights (%)"
+    assert axes.get_ylabel() == "drop (points)"

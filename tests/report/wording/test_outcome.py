@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lhc.report.charts.front import front_svg
+from lhc.report.charts.report_charts import front_svg
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import parse_report
 from lhc.report.exports.markdown import markdown

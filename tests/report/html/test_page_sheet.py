@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lhc.report.charts.standalone_svg import laid_out
 from lhc.report.document.content import layers_csv
 from lhc.report.document.report import Report
 from lhc.report.html.page import svg
@@ -38,10 +37,6 @@ def test_names_are_escaped(full: Report) -> None:
     hostile = full.model_copy(update={"model": "</text><script>x</script>"})
     assert "<script>" not in svg(hostile)
     ElementTree.fromstring(svg(hostile))
-
-
-def test_without_pictures_there_is_a_sheet() -> None:
-    assert laid_out([])[0] == []
 
 
 def test_numbers_of_layers_are_numbers(full: Report) -> None:
