@@ -1,4 +1,4 @@
-"""What people look at: reports of placed models, and an annotated model in Netron in two colours."""
+"""Reports of placed models, their files, and an annotated model in Netron in two colours."""
 
 from lhc.support.lazy_names import make_callable
 

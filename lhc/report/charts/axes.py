@@ -281,7 +281,7 @@ def standalone_svg(draw: Callable[["Figure"], None], width: float, height: float
 def _drawn(
     draw: Callable[["Figure"], None], width: float, height: float, id: str, style: Mapping[str, str]
 ) -> ElementTree.Element:
-    """What matplotlib makes of a figure of so many pixels, its groups that are titles named so."""
+    """SVG elements of a figure of so many pixels; every artist with an identifier has that as its title."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

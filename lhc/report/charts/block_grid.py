@@ -20,15 +20,15 @@ __all__ = ["BlockGrid", "Cell", "Kind", "RowLabel", "block_grid", "kind_of", "sh
 Kind = Literal["analog", "digital", "never", "open"]
 
 WIDTH, HEIGHT = 880, 470
-"""Of the picture, as far as cells need not be higher."""
+"""Size of the picture, as far as cells need not be higher."""
 _CELL_WIDTH, _CELL_HEIGHT = 96, 34
-"""At which a name and a figure fit."""
+"""Size of a cell at which a name and a figure fit."""
 _WIDEST, _LOWEST, _LABEL = 190, 14, 78
 _LOW, _GAP, _LOW_GAP = 16, 4, 2
 """Rows lower than the first stand closer to each other than cells do otherwise, so that text of 9 pixels fits."""
 _COLUMNS, _WRAP = 4, 16
 _WRAPPED = 0.75
-"""What an arrangement is worth in which blocks wrap: cells of one role no longer stand below each other."""
+"""Worth of an arrangement in which blocks wrap: cells of one role no longer stand below each other."""
 _LEAST_WITH_BAR = 22
 """Height of a cell in which a bar does not touch the text."""
 _CHARACTER = 0.56
@@ -175,7 +175,7 @@ def kind_of(layer: LayerPlan) -> Kind:
 
 
 def _figures(plan: Plan) -> list[tuple[str, str]]:
-    """What stands below the name of every layer: its sensitivity, or why it has none; and its share of the MACs."""
+    """Figures of every layer: its sensitivity, or why it has none; and its share of the MACs."""
     means = [layer.sensitivity.mean for layer in plan.layers if layer.sensitivity is not None]
     numbers, all_macs = iter(fixed(means)), plan.macs or 1
     found = []

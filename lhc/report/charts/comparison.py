@@ -59,7 +59,7 @@ def comparison_svg(results: "Sequence[PartitionResult]") -> str:
 
 
 def _panels(results: "Sequence[PartitionResult]") -> list[_Panel]:
-    """What is known of any machine."""
+    """Panels for the figures that are known of any machine."""
     none: tuple[Interval | None, ...] = (None,) * len(results)
     costs = [None if one.cost is None else one.cost.total for one in results]
     panels = [

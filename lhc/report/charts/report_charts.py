@@ -1,4 +1,4 @@
-"""The charts of a report: what is on their axes."""
+"""Charts of a report: placements over the objective, the metric over time and noise, intervals beside the budget."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +54,7 @@ AXES = {
     "energy": ("energy per sample (µJ)", 1e6),
     "tiles": ("tiles", 1.0),
 }
-"""Of objectives: what stands below the axis, and the factor from an objective's own unit to that of the axis."""
+"""Axes of objectives: label, and factor from an objective's own unit to that of the axis."""
 _FIRST_READ_S = 20.0
 """From programming to time 0, as of PCM: the axis of time is logarithmic in the time since programming."""
 

@@ -22,11 +22,11 @@ __all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "over_t
 
 P = TypeVar("P", FrontPoint, Infeasibility)
 MOST_POINTS = 24
-"""Of a front by estimate."""
+"""Most points of a front by estimate."""
 
 
 class ReportParts(TypedDict, total=False):
-    """What a report may hold besides the plan: fields of `Report`."""
+    """Fields of `Report` besides the plan."""
 
     times: tuple[AtTime, ...]
     front: Front | None
@@ -96,7 +96,7 @@ def _driven_rows(plan: Plan, graph: LayerGraph) -> DrivenRows | None:
 
 
 def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
-    """What the placement costs beside the all-digital network; None where machine or sizes are not known."""
+    """Costs of the placement beside the all-digital network; None where machine or sizes are not known."""
     if not plan.layers or not graph.multiplying:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a report says, as data: tables, facts and sentences that HTML and Markdown both draw."""
+"""Content of a report as data: tables, facts and sentences that HTML and Markdown both draw."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -194,7 +194,7 @@ def _copies(layer: LayerPlan) -> int | None:
 
 
 def _and_more(macs: int) -> str:
-    """Where some are not counted."""
+    """A count that leaves some out."""
     return f"{count(macs)} + ?"
 
 
@@ -229,7 +229,7 @@ def reason_section(plan: Plan) -> PageSection:
 
 
 def missing(report: Report) -> tuple[str, ...]:
-    """What the report lacks, and what adds it; one line each."""
+    """Missing measurements, and the commands that add them; a line each."""
     lines = (
         (report.plan.outcome, "The placement was not judged on data: lhc partition does that."),
         (any(layer.sensitivity for layer in report.plan.layers), "No layer's sensitivity was measured."),
@@ -250,7 +250,7 @@ def missing(report: Report) -> tuple[str, ...]:
 
 
 def cost_table(costs: Costs, plan: Plan) -> PageTable:
-    """What latency and energy consist of, most time first."""
+    """Latency and energy by part, most time first."""
     analog = plan.analog
     found: dict[tuple[str, str], list[float]] = {}
     for layer in costs.layers:
@@ -302,7 +302,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 
 def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
-    """What was measured on chips, and when."""
+    """Facts of the measurement on chips: draws, seed, time, intervals."""
     found = intervals(outcome)
     deciding = next(f"; the interval for {what} decides" for what, _, decides in found if decides)
     return (
@@ -315,7 +315,7 @@ def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
 
 
 def _search_facts(outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
-    """How the placement was found."""
+    """Facts of the search: strategy, tests, sensitivities, limits, estimate, training."""
     judged = "" if outcome.evaluations is None else f", {counted(outcome.evaluations, 'placement')} judged"
     yield "strategy", f"{outcome.strategy}, for {outcome.objective}{judged}"
     if tested := tested_text(outcome):
@@ -386,7 +386,7 @@ def _healing_facts(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _others_calibrated(plan: Plan) -> str:
-    """That chips were calibrated on samples that were not verified, and on how many where that was recorded."""
+    """Number of samples that only calibrated chips, where that was recorded."""
     if not plan.hardware.corrects_outputs:
         return ""
     healing = None if plan.outcome is None else plan.outcome.healing
@@ -405,7 +405,7 @@ def _calibration_samples(plan: Plan) -> int:
 
 
 def _when(compensation: Compensation) -> str:
-    """When outputs are calibrated."""
+    """Times at which outputs are calibrated."""
     time = "" if compensation.time_s is None else time_text(compensation.time_s)
     return {
         "readout": "with every read-out of drift compensation, so at the time of inference",

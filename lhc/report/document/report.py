@@ -35,13 +35,13 @@ class CostItem(_ReportRecord):
 
 
 class OperatorItem(CostItem):
-    """What all operators of one type cost that are no products."""
+    """Cost of all operators of one type that are no products."""
 
     count: int = Field(gt=0)
 
 
 class LayerCosts(_ReportRecord):
-    """What a product costs where it is placed."""
+    """Cost of a product where it is placed."""
 
     name: str
     parts: tuple[CostItem, ...]
@@ -58,18 +58,18 @@ class LayerCosts(_ReportRecord):
 
 
 class Costs(_ReportRecord):
-    """What the placement costs on the machine, by its cost model."""
+    """Cost of the placement on the machine, by its cost model."""
 
     layers: tuple[LayerCosts, ...]
     others: CostItem
     """Operators that are no products."""
     operators: tuple[OperatorItem, ...] = ()
-    """The same by operator, most time first."""
+    """Other operators by type, most time first."""
     crossings: CostItem
     """Conversions between the formats of analog and digital products."""
     total: CostItem
     all_digital: CostItem
-    """The same network with every product digital."""
+    """Cost of the network with every product digital."""
     system: SystemFigures | None = None
     """Throughput, peak power and area; None in reports of earlier versions."""
     assumptions: tuple[str, ...]
@@ -94,11 +94,11 @@ class DrivenRows(_ReportRecord):
 
 
 class Report(_ReportRecord):
-    """All that is shown of a placed model."""
+    """A placed model with its decisions, costs and measurements."""
 
     schema_version: Literal[1] = 1
     model: str
-    """How the model is called."""
+    """Name of the model."""
     summary: str
     plan: Plan
     tiles: int = Field(ge=0)
@@ -106,7 +106,7 @@ class Report(_ReportRecord):
     damage: float | None = None
     """Estimated, of the placement (`lhc.passes.damage_of`); None in reports of earlier versions."""
     operators: int = Field(ge=0)
-    """Of the network, products among them."""
+    """Number of operators of the network, products among them."""
     driven_rows: DrivenRows | None = None
     """None without copies, and where sizes are not known."""
     costs: Costs | None = None
@@ -118,13 +118,13 @@ class Report(_ReportRecord):
     attribution: Attribution | None = None
     infeasibility: Infeasibility | None = None
     notes: tuple[str, ...] = ()
-    """What the commands that made it had to say."""
+    """Notes of the commands that made it."""
     versions: dict[str, str] = {}
-    """Of the libraries that measured, and the instruction set."""
+    """Versions of the libraries that measured, and the instruction set."""
     commands: tuple[str, ...] = ()
-    """What made it, in order."""
+    """Commands that made it, in order."""
     warnings: tuple[str, ...] = ()
-    """Why it may not be true any more."""
+    """Reasons why it may not be true any more."""
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:
@@ -173,13 +173,13 @@ class Report(_ReportRecord):
 
     @property
     def over_time_type(self) -> DropType:
-        """Whether the drops of `over_time` are relative to the baseline: as the budget, where that is of them."""
+        """Type of the drops of `over_time`: that of the budget, where it is of them."""
         times, kind = self._measured_times
         return shown_kind(times[0].evaluation, self.plan.outcome, kind) if times else kind
 
     @property
     def _measured_times(self) -> tuple[tuple[AtTime, ...], DropType]:
-        """Those of `over_time`, and whether their drops are relative."""
+        """Points of `over_time`, and the type of their drops."""
         if self.robustness is None or self._times_are_of_budget:
             return self.times, "absolute"
         return self.robustness.times, self.robustness.drop_type

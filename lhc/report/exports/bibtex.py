@@ -1,4 +1,4 @@
-"""What to cite for a report: lhc, and the papers behind the methods and models that it used.
+"""BibTeX for a report: lhc, and the papers behind the methods and models that it used.
 
 Titles, venues and numbers are those of the publishers' pages; `CITATION.cff` has the first three for the whole of lhc.
 """

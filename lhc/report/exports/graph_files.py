@@ -34,7 +34,7 @@ def check_graph_kind(path: Path) -> None:
 
 
 def graph_file(graph: "nx.MultiDiGraph[str]", path: Path) -> bytes:
-    """What a file of that name holds of a graph as `lhc.layer_graph` returns it.
+    """Content of a file of that name, of a graph as `lhc.layer_graph` returns it.
 
     Raises:
         UsageError: as `check_graph_kind` does.
@@ -44,7 +44,7 @@ def graph_file(graph: "nx.MultiDiGraph[str]", path: Path) -> bytes:
 
 
 def flat_graph(graph: "nx.MultiDiGraph[str]") -> "nx.MultiDiGraph[str]":
-    """The same graph with texts and numbers as attributes; edges are numbered ``e0``, ``e1``, …, as tools want it."""
+    """A graph with texts and numbers as attributes; edges are numbered ``e0``, ``e1``, …, as tools want it."""
     import networkx as nx
 
     found = nx.MultiDiGraph(**_told({key: _flat(value) for key, value in graph.graph.items()}))
@@ -60,7 +60,7 @@ def flat_graph(graph: "nx.MultiDiGraph[str]") -> "nx.MultiDiGraph[str]":
 
 
 def _facts(layer: Layer) -> dict[str, Value | None]:
-    """What a layer is; None where it has no such thing."""
+    """Attributes of a layer; None where it has no such thing."""
     weight, matrix, work = layer.weight, layer.matrix, layer.work
     return {
         "op_type": one_line(layer.op_type),

@@ -56,7 +56,7 @@ def fields_of(result: object) -> Document:
 
 
 def front_json(front: Front) -> bytes:
-    """What ``lhc pareto --out`` writes."""
+    """File of ``lhc pareto --out``."""
     return json_text(TypeAdapter(Front).dump_json(front, indent=1).decode()).encode()
 
 
@@ -129,7 +129,7 @@ def _figure(found: Sensitivity, exclude: set[str] | None = None) -> Document:
 
 
 def _agreement(found: Agreement | None) -> Document | None:
-    """How predicted sensitivities compare with those measured to check them."""
+    """Agreement of predicted sensitivities with those measured to check them."""
     if found is None:
         return None
     layers = [{"name": name, "predicted": p, "measured": m} for name, (p, m) in found.layers.items()]
@@ -179,7 +179,7 @@ def _plan(plan: Plan) -> Document:
 
 
 def conformance_document(found: Conformance | None) -> Document | None:
-    """How the engine that computed agrees with the one that defines it, layer by layer."""
+    """Agreement of the engine that computed with the one that defines it, layer by layer."""
     if found is None:
         return None
     layers = [layer.model_dump() | {"conforms": layer.conforms} for layer in found.layers]
@@ -278,12 +278,12 @@ def _parts(costs: Mapping[str, LayerCost]) -> Document:
 
 
 def _operators(others: Mapping[str, LayerCost]) -> list[Document]:
-    """What is no product, by operator."""
+    """Operators that are no products, by type."""
     return [{"operator": one.operator, "count": one.count, **_cost(one.cost)} for one in by_operator(others)]
 
 
 def _layer_costs(result: Analysis) -> Document | None:
-    """Of every layer, digital and analog; None where the hardware describes no costs."""
+    """Costs of every layer, digital and analog; None where the hardware describes no costs."""
     if result.costs is None:
         return None
     first = first_steps(result.plan.layers)
@@ -295,7 +295,7 @@ def _layer_costs(result: Analysis) -> Document | None:
 def _system_cost(
     plan: Plan, cost: SystemCost | None, digital: SystemCost | None, figures: SystemFigures | None
 ) -> Document | None:
-    """Of a placement, beside all digital; None where the hardware describes no costs."""
+    """Cost of a placement, beside all digital; None where the hardware describes no costs."""
     if cost is None or digital is None or figures is None:
         return None
     return {
@@ -311,7 +311,7 @@ def _system_cost(
 
 
 def _stored_cost(opened: "Opened", plan: Plan) -> Document | None:
-    """Of the placement that a model carries.
+    """Document of the placement that a model carries.
 
     None where the hardware describes no costs, the file does not tell its sizes, or it has changed.
     """

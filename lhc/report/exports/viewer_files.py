@@ -15,7 +15,7 @@ from lhc.support.text_escaping import json_text
 __all__ = ["model_explorer_data", "netron_attachment"]
 
 COLOURS = {"analog": ("#f28e2b", "#1c1100"), "digital": ("#4e79a7", "#ffffff"), "mixed": ("#b07aa1", "#ffffff")}
-"""Of a node and of its text; ``mixed``: of one that stands for several products, some of them analog."""
+"""Colours of a node and of its text; ``mixed``: of one that stands for several products, some of them analog."""
 
 
 def netron_attachment(report: Report) -> str:
@@ -41,7 +41,7 @@ def netron_attachment(report: Report) -> str:
 
 
 def _part_of(layer: LayerPlan) -> str:
-    """Which part of its operator a product is: ``input: ``; empty where it is all of it."""
+    """Part of its operator that a product is: ``input: ``; empty where it is all of it."""
     part = "" if layer.origin is None else layer.name.removeprefix(layer.origin).removeprefix("/")
     return f"{part}: " if part else ""
 

@@ -180,7 +180,7 @@ def _templates() -> "Environment":
 
 
 def _shown(value: object) -> object:
-    """What a template is given, before it escapes it; what was escaped already is markup."""
+    """A value with unseen characters spelled out, before a template escapes it; markup as it is."""
     return plain(value) if type(value) is str else value
 
 
@@ -204,7 +204,7 @@ def _legend(plan: Plan) -> Iterator[tuple[Kind, str, str]]:
 
 
 def _metric(report: Report) -> str:
-    """What sensitivities are in, and whether they are predicted or measured; empty where there are none."""
+    """Metric of the sensitivities, and whether they are predicted or measured; empty where there are none."""
     found = sensitivities_of(report.plan)
     if not found:
         return ""

@@ -177,7 +177,7 @@ def _front(front: Front, report: Report) -> PageSection:
 
 
 def _sentence(samples: str) -> tuple[str, ...]:
-    """What says that samples are others than those of the decision."""
+    """Sentence that samples are others than those of the decision."""
     return (f"Measured on {samples}.",) if samples else ()
 
 

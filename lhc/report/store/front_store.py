@@ -64,7 +64,7 @@ class StoredFront:
 
 @dataclass(frozen=True)
 class Answer:
-    """What fronts say about a budget.
+    """Best points of fronts within a budget.
 
     Attributes:
         stored: the front that has the best verified point.

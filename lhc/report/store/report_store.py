@@ -1,4 +1,4 @@
-"""What was measured of placed models, kept in the folder of results so that reports are made without measuring again.
+"""Store of reports in the folder of results, so that a report is made without measuring again.
 
 One document a plan, named by the SHA-256 of the plan: what a later command measures of the same plan is put in, and
 what is there stays.
@@ -45,7 +45,7 @@ def keep(work_dir: Path, report: Report) -> Report:
 
 
 def kept(work_dir: Path, plan: Plan) -> Report | None:
-    """What earlier commands measured of exactly this plan.
+    """Stored report of exactly this plan; None where there is none.
 
     Raises:
         ConfigError: another version of lhc wrote it.
@@ -132,7 +132,7 @@ def _apart(found: Evaluation, outcome: Outcome | None) -> str:
 
 
 def _basis(point: AtTime) -> tuple[object, ...]:
-    """What figures over time must share to stand in one table."""
+    """Properties that figures over time must share to stand in one table."""
     found = point.evaluation
     return found.metric, found.baseline, found.against, found.samples, found.draws, found.calibrated
 

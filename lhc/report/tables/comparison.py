@@ -30,7 +30,7 @@ ESTIMATED = "µs, µJ and samples/s are estimates of the cost model"
 
 
 class Comparison(tuple["PartitionResult", ...], Tabled):
-    """What `compare` found, a result a machine."""
+    """Result of `lhc.compare`, a partition a machine."""
 
     __slots__ = ()
 
@@ -40,7 +40,7 @@ class Comparison(tuple["PartitionResult", ...], Tabled):
 
     @property
     def summary(self) -> str:
-        """What the rows are beside all digital and to each other, and what the machines leave out."""
+        """Comparison of the rows with all digital and with each other, and effects that the machines leave out."""
         return python_words(comparison_footer(self))
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ def held_ages(result: "PartitionResult") -> tuple[float | None, float | None]:
 
 
 def holding_text(result: "PartitionResult") -> str:
-    """How long a placement holds the budget with one calibration, as far as ages were looked at."""
+    """Age up to which a placement holds the budget with one calibration, as far as ages were measured."""
     if not result.plan.analog:
         return "all digital"
     held, fails = held_ages(result)
@@ -124,7 +124,7 @@ def alike(results: "Sequence[PartitionResult]") -> list[tuple[str, str]]:
 
 
 def _interval(result: "PartitionResult") -> tuple[float, float] | None:
-    """Of the mean drop; without anything drawn, the drop itself."""
+    """Interval of the mean drop; without anything drawn, the drop itself."""
     outcome = result.plan.outcome
     if outcome is None:
         return None
@@ -144,7 +144,7 @@ def unlike(results: "Sequence[PartitionResult]") -> Iterator[str]:
 
 
 def comparison_footer(results: "Sequence[PartitionResult]") -> str:
-    """What the rows of ``lhc compare`` are beside all digital and to each other, and what their machines leave out."""
+    """Lines under the table of ``lhc compare``: gains beside all digital, effects left out, machines not told apart."""
     lines = [f"layers: analog ones, of those that can be; {ESTIMATED}", *unlike(results)]
     for result in results:
         machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost

@@ -53,7 +53,7 @@ _OF_LATER_VERSIONS = ("higher_is_better", "output")
 """Fields that plans of earlier versions lack: that one does not say it is no difference."""
 
 Units = tuple[str, str, str]
-"""Of scores and of drops, empty where these are no shares, and what a drop is called."""
+"""Units of scores and of drops, empty where these are no shares, and the word for a drop."""
 NO_UNITS: Units = ("", "", "drop")
 
 _SHARES = ("chips_within", "yield_share", "spread", "confidence")
@@ -102,7 +102,7 @@ class LayerChange:
 
 @dataclass(frozen=True)
 class MachineDiff:
-    """What differs between two machines.
+    """Differences between two machines.
 
     Attributes:
         hardware: path of a field -> its two values; a list or table of values is one field.
@@ -130,7 +130,7 @@ class MachineDiff:
 
 @dataclass(frozen=True)
 class PlanDiff:
-    """What differs.
+    """Differences between two plans.
 
     Attributes:
         same_network: whether graph and weights are the same.
@@ -171,7 +171,7 @@ class PlanDiff:
 
     @property
     def notice(self) -> str | None:
-        """What has to be said before anything else; None for two placements of one network."""
+        """First line of a comparison; None for two placements of one network."""
         if self.same_network:
             return None
         if not self.unrelated:
@@ -197,7 +197,7 @@ class PlanDiff:
         return [*told, *self.lines()]
 
     def lines(self) -> list[str]:
-        """What differs beside single layers, a line each; the last one sums up."""
+        """Differences beside single layers, a line each; the last one sums up."""
         lines = self._judged_otherwise()
         lines += MachineDiff(self.hardware).lines()
         lines += self._of_outcome()
@@ -222,7 +222,7 @@ class PlanDiff:
             yield f"{called}: {text}"
 
     def _judged_otherwise(self) -> list[str]:
-        """That drops and budgets of both cannot be compared, where metric, its direction or the output is another."""
+        """Note that drops and budgets cannot be compared, where metric, its direction or the output is another."""
         ways = [self.outcome[name] for name in ("metric", "output", "higher_is_better") if name in self.outcome]
         if all(None in values for values in ways):
             return []
@@ -252,7 +252,7 @@ class PlanDiff:
 
 
 def compare(before: Plan, after: Plan) -> PlanDiff:
-    """What differs between two plans. Layers belong together by name, else by that of a weight that both have once."""
+    """Differences between two plans. Layers belong together by name, else by that of a weight that both have once."""
     pairs = list(_pairs(before.layers, after.layers))
     return PlanDiff(
         before.source == after.source,
@@ -268,7 +268,7 @@ def compare(before: Plan, after: Plan) -> PlanDiff:
 
 
 def compare_machines(before: Hardware, after: Hardware) -> MachineDiff:
-    """What differs between two machines."""
+    """Differences between two machines."""
     return MachineDiff(_changes(_machine(before), _machine(after)))
 
 
@@ -282,7 +282,7 @@ def _machine(hardware: Hardware) -> dict[str, object]:
 
 
 def _units(before: Plan, after: Plan) -> tuple[str, str]:
-    """Of scores and of drops; empty where both plans do not have the same."""
+    """Units of scores and of drops; empty where both plans do not have the same."""
     found = [plan.outcome for plan in (before, after) if plan.outcome is not None]
     shares, kinds = all(outcome.percent for outcome in found), {outcome.drop_type for outcome in found}
     if kinds == {"relative"}:
@@ -310,7 +310,7 @@ def _pairs(
 
 
 def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
-    """What of a layer is compared: not the sentence, nor how two files call it; digital ones take no tiles."""
+    """Compared fields of a layer: not its sentence, nor its name in either file; digital ones take no tiles."""
     if layer is None:
         return None
     kept = {"placement", "reason", "sensitivity", "macs", "parameters", "tiles", "copies"}
@@ -348,7 +348,7 @@ def _row(change: LayerChange) -> list[str]:
 
 
 def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
-    """What of a layer's size differs."""
+    """Changes of a layer's size."""
     if one is None or two is None:
         return "-"
     names = ("macs", "parameters", "tiles", "copies")
@@ -358,7 +358,7 @@ def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
 
 
 def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
-    """How people call a layer: both titles where the plans name it differently."""
+    """Title of a layer; both where the plans name it differently."""
     if one is not None and two is not None and one.name != two.name:
         return f"{one.title} -> {two.title}"
     layer = one or two
@@ -427,7 +427,7 @@ def _shown(value: object, digits: int, field: str, units: Units, longest: int) -
 
 
 def _unit(field: str, units: Units) -> str:
-    """Of a field, where it is a share."""
+    """Unit of a field that is a share."""
     if field in _SHARES:
         return "%"
     if field in _SCORES:

@@ -1,4 +1,4 @@
-"""What commands return that measure: a table in every form, short where it is shown, drawn by matplotlib."""
+"""Results of the commands that measure: as a table in every form, as one line, and drawn by matplotlib."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ __all__ = ["AttributionResult", "Evaluations", "FrontResult", "RobustnessResult"
 
 
 class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple holds no slot
-    """What `lhc.run` found, an `lhc.Evaluation` a time.
+    """Result of `lhc.run`, an `lhc.Evaluation` a time.
 
     Attributes:
         outcome: how the placement that was run was judged when it was placed; None where another one is run.
@@ -51,7 +51,7 @@ class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple ho
 
     @property
     def summary(self) -> str:
-        """What the figures rest on, and what they say beside the verdict of the placement."""
+        """Basis of the figures, and how they compare with the verdict of the placement."""
         return python_words(evaluation_footer(self, self.outcome, self.conformance))
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
@@ -68,7 +68,7 @@ class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple ho
 
 @dataclass(frozen=True, repr=False)
 class FrontResult(Front, Tabled):
-    """What `lhc.pareto` found."""
+    """Result of `lhc.pareto`."""
 
     def as_table(self) -> Table:
         """One row a point that was verified."""
@@ -76,7 +76,7 @@ class FrontResult(Front, Tabled):
 
     @property
     def summary(self) -> str:
-        """How many points are verified, and how far off estimates were."""
+        """Number of verified points, and error of the estimates."""
         return python_words(front_footer(self))
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
@@ -92,7 +92,7 @@ class FrontResult(Front, Tabled):
 
 @dataclass(frozen=True, repr=False)
 class RobustnessResult(Robustness, Tabled):
-    """What `lhc.robustness` found."""
+    """Result of `lhc.robustness`."""
 
     def as_table(self) -> Table:
         """Rows over time, then over noise."""
@@ -118,7 +118,7 @@ class RobustnessResult(Robustness, Tabled):
 
 @dataclass(frozen=True, repr=False)
 class AttributionResult(Attribution, Tabled):
-    """What `lhc.attribute` found."""
+    """Result of `lhc.attribute`."""
 
     def as_table(self) -> Table:
         """One row a layer."""
@@ -126,7 +126,7 @@ class AttributionResult(Attribution, Tabled):
 
     @property
     def summary(self) -> str:
-        """What the columns mean, and what they rest on."""
+        """Meaning and basis of the columns."""
         return python_words(attribution_footer(self))
 
     def __repr__(self) -> str:

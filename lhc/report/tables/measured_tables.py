@@ -62,7 +62,7 @@ __all__ = [
 
 
 def basis_text(found: SensitivityTable | Attribution) -> str:
-    """What figures rest on: the line under the table of ``lhc sensitivity``."""
+    """Basis of the figures: the line under the table of ``lhc sensitivity``."""
     after = f"{time_text(found.t_s)} after programming"
     samples = samples_basis(found)
     said = f"{counted(found.draws, 'draw')}, {samples}, {after}, seed {found.seed}"
@@ -114,14 +114,14 @@ def evaluation_footer(
 
 
 def _when_calibrated(results: Sequence[Evaluation]) -> list[str]:
-    """That figures at several times are those of chips that were calibrated at each of them."""
+    """Note on figures at several times of chips that were calibrated at each of them."""
     anew = len(results) > 1 and all(one.calibrated and one.calibrated_at_s == one.t_s for one in results)
     ages = "'lhc compare --ages' shows how a calibration ages"
     return [f"chips are calibrated anew at every time; {ages}"] if anew else []
 
 
 def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
-    """How these figures and the verdict of the placement's plan go together."""
+    """Comparison of these figures with the verdict of the placement's plan."""
     word = outcome.drop_word
     verdict = f"{points(outcome, outcome.drop)} on {counted_samples(outcome.samples, outcome.documents)}"
     if comparable(found, outcome):
@@ -256,5 +256,5 @@ def attribution_table(found: Attribution) -> Table:
 
 
 def attribution_footer(found: Attribution) -> str:
-    """What the columns mean, and what they rest on."""
+    """Meaning and basis of the columns."""
     return "\n".join([*attribution_notes(found), basis_text(found)])

@@ -73,7 +73,7 @@ class SiteServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the browser finds it."""
+        """Address for the browser."""
         return f"http://{_HOST}:{self.server_port}/{self.token}/"
 
     def found(self, path: str) -> tuple[str, bytes] | None:

@@ -27,7 +27,7 @@ from lhc.support.text_escaping import html_text
 __all__ = ["COLOURS", "Site", "css_escape", "css_rules", "netron_folder", "netron_site"]
 
 COLOURS: Mapping[str, str] = {"analog": "#d9730d", "digital": "#1f6feb", "mixed": "#8250df"}
-"""Of a node; ``mixed``: of an operator that stands for several products, some of them analog."""
+"""Colour of a node; ``mixed``: of an operator that stands for several products, some of them analog."""
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -122,7 +122,7 @@ class Site:
 
 
 def netron_folder() -> Path:
-    """Where the installed Netron keeps its files. Netron itself is not run.
+    """Folder of the installed Netron's files. Netron itself is not run.
 
     Raises:
         MissingDependencyError: it is not installed.

@@ -50,7 +50,7 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
 
 
 def explained_layers(found: "Infeasibility", plan: Plan, number: int) -> str:
-    """What the layers of the placement that is explained are: it may have been tested, and another one placed."""
+    """Name of the layers that are explained: analog ones, or those of a placement that was tested and not taken."""
     layers = "layer" if number == 1 else "layers"
     if frozenset(found.analog) == plan.analog:
         return f"analog {layers}"
@@ -73,7 +73,7 @@ def _at_most(outcome: Outcome, found: "Evaluation") -> str:
 
 
 def left_digital(plan: Plan) -> str:
-    """How many layers stay digital though the budget is met, since they may not fit it, and what may bring them along.
+    """Number of layers that stay digital though the budget is met, and what may bring them onto tiles.
 
     Nothing where no layer does, or the budget is not met.
     """
@@ -84,7 +84,7 @@ def left_digital(plan: Plan) -> str:
 
 
 def what_brings_more(plan: Plan) -> str:
-    """What may bring layers onto tiles that stay digital though the budget is met; nothing where none do."""
+    """Options that may bring more layers onto tiles though the budget is met; empty where none stay digital for it."""
     outcome = plan.outcome
     if outcome is None or not outcome.within_budget or not _for_the_budget(plan):
         return ""
@@ -100,12 +100,12 @@ def what_brings_more(plan: Plan) -> str:
 
 
 def _for_the_budget(plan: Plan) -> int:
-    """How many layers are digital since they were not shown to fit the budget."""
+    """Number of layers that are digital since they were not shown to fit the budget."""
     return sum(row.placement == "digital" and row.reason == "sensitivity" for row in folded(plan).layers)
 
 
 def not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
-    """What was not tried to hold a budget that is not met.
+    """Remedies that were not tried, of a budget that is not met.
 
     Args:
         found: what was measured of it, where that is known.
@@ -130,7 +130,7 @@ def not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
 
 
 def what_helps(found: "Infeasibility | None", plan: Plan) -> str:
-    """What a report says of a budget that is not met, and where to read on; nothing where it is."""
+    """Remedies not tried, and where to read on; empty where the budget is met."""
     outcome = plan.outcome
     if outcome is None or not plan.layers or outcome.within_budget:
         return ""
@@ -150,7 +150,7 @@ def _trained(outcome: Outcome) -> bool:
 
 
 def nearest_budget(found: "Infeasibility", outcome: Outcome, plan: Plan) -> tuple[str, str]:
-    """What it is of, and the budget as the option that asks for it."""
+    """Nearest budget that a placement holds: whose it is, and the option that asks for it."""
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
     number = len(layers_among(plan, found.analog))
     layers = explained_layers(found, plan, number)
@@ -158,7 +158,7 @@ def nearest_budget(found: "Infeasibility", outcome: Outcome, plan: Plan) -> tupl
 
 
 def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
-    """What was measured of a budget that is not met, by name: the least drop, the nearest budget, layers in the way."""
+    """Measured facts of a budget that is not met, by name: least drop, nearest budget, layers in the way."""
     bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
     where = "within the limits" if bounded else "on the tiles that layers take anyway"
     yield f"least {outcome.drop_word} of the placements that were measured, {where}", points(outcome, found.least.drop)

@@ -43,7 +43,7 @@ REASONS: dict[Reason, str] = {
     "parity": "the emulation does not reproduce it",
     "tiles": "no tiles left",
 }
-"""What a reason means, in a few words."""
+"""Meaning of each reason of a placement, in a few words."""
 
 
 def reasons(layers: Sequence[LayerPlan]) -> str:
@@ -59,7 +59,7 @@ def digital_layers(plan: Plan) -> tuple[LayerPlan, ...]:
 
 
 def never_text(digital: Sequence[LayerPlan]) -> str:
-    """How many of them cannot be analog, which `decision_of` leaves out; nothing where all can."""
+    """Number of digital layers that can never be analog, which `decision_of` leaves out; empty where all can."""
     never = sum(row.reason in NEVER_ANALOG for row in digital)
     which = "none of which can" if never == len(digital) else f"{never} of which cannot"
     return f", {which} be analog" if never else ""
@@ -70,7 +70,7 @@ def layers_stay(number: int) -> str:
 
 
 def with_one_copy(plan: Plan) -> str:
-    """How many layers an estimate of damage counts with fewer copies of their weights than others; empty: none."""
+    """Number of layers that an estimate of damage counts with one copy of their weights; empty where it is none."""
     number = len(found_with_one_copy(plan.layers))
     return f"{counted(number, 'layer')} with one copy" if number else ""
 
@@ -102,7 +102,7 @@ CALIBRATION_NOTE = (
 
 
 def attribution_notes(found: "Attribution") -> tuple[str, ...]:
-    """What the columns of an attribution mean."""
+    """Meaning of the columns of an attribution."""
     return (
         f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect",
         f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does",
@@ -112,7 +112,7 @@ def attribution_notes(found: "Attribution") -> tuple[str, ...]:
 
 
 def calibrations(found: "Attribution") -> dict[str, str]:
-    """Which figures of the calibration of chips layers have, and what columns of them are called."""
+    """Figures of the calibration of chips that layers have, with the titles of their columns."""
     names = {"calibration": "calibration", "frozen": "more if frozen"}
     return {
         name: text
@@ -130,7 +130,7 @@ def shown_damage(found: Sensitivity | None) -> str:
 
 
 def effect_share(layer: "LayerAttribution", effect: str) -> str:
-    """How much of a layer's damage goes away without an effect; in brackets where it may be none.
+    """Part of a layer's damage that goes away without an effect; in brackets where it may be none.
 
     Absolute where the layer does no damage: a share of it means nothing.
     """

@@ -27,7 +27,7 @@ __all__ = [
 
 
 def cells_text(machine: Hardware) -> str:
-    """What holds a weight, where that is more than one pair of devices; nothing elsewhere."""
+    """Devices and cells of a weight, where these are more than one pair; empty elsewhere."""
     devices, mapping = machine.devices, machine.mapping
     found = []
     if isinstance(devices, AihwkitDevices):
@@ -70,7 +70,7 @@ def converters_text(machine: Hardware) -> str:
 
 
 def faults_text(machine: Hardware) -> str:
-    """What chips have of them, by the names of the description; nothing where they have none."""
+    """Faults of chips, by the names of the description; empty where they have none."""
     faults = machine.faults
     found = [
         f"{name.replace('_', ' ')} {value:g}"
@@ -108,7 +108,7 @@ def times_of_digital(costs: "Costs") -> tuple[str, str]:
 
 
 def system_lines(figures: "SystemFigures", plan: Plan) -> Iterator[str]:
-    """What is said beside latency and energy of a sample."""
+    """Throughput, replicas, peak power and area, a line each."""
     found, area = figures.throughput, figures.area
     yield f"estimated throughput {rate_text(found)}, {_rhythm(found, plan)}"
     if found.replicas:
@@ -128,7 +128,7 @@ def system_lines(figures: "SystemFigures", plan: Plan) -> Iterator[str]:
 
 
 def _rhythm(found: "Throughput", plan: Plan) -> str:
-    """How samples follow each other, and what decides how fast."""
+    """Schedule of successive samples, and the slowest stage."""
     if found.schedule == "one after the other":
         return found.schedule
     cores = counted(found.cores, "core")

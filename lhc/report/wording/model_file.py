@@ -34,7 +34,7 @@ MOST_NAMED = 5
 
 
 def analysis_footer(result: "Analysis") -> str:
-    """What stands under the table of ``lhc analyze``: totals, costs, and operators that are no products."""
+    """Lines under the table of ``lhc analyze``: totals, costs, and operators that are no products."""
     lines = [] if has_products(result.plan) else [NOTHING]
     if result.plan.layers:
         lines.append(result.totals)
@@ -54,7 +54,7 @@ def analysis_footer(result: "Analysis") -> str:
 
 
 def _copies_counted(result: "Analysis") -> Iterator[str]:
-    """Which copies of weights analog costs count, and which ones 'lhc partition' may make besides."""
+    """Copies of weights that analog costs count, and those that 'lhc partition' may make besides."""
     machine, able = result.plan.hardware, [row for row in result.rows if row.reason == "eligible"]
     room = {row.name: matrix.rows for row in able if (matrix := result.facts[row.name].matrix) is not None}
     fewer = sum(row.name in room and row.copies < machine.free_copies(row.name, room[row.name]) for row in able)
@@ -72,7 +72,7 @@ def _copies_counted(result: "Analysis") -> Iterator[str]:
 
 
 def _saving_layers(result: "Analysis") -> str:
-    """How many layers save energy on tiles, where all of them together cost more."""
+    """Number of layers that save energy on tiles, where all of them together cost more."""
     costs, able = result.costs, [row.name for row in result.rows if row.reason == "eligible"]
     assert costs is not None
     saving = [name for name in able if costs.analog[name].energy_j < costs.digital[name].energy_j]
@@ -118,7 +118,7 @@ def stored_summary(model: OnnxModel) -> str:
 
 
 def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:
-    """That a model has changed since it was annotated, or that its annotations contradict each other.
+    """Warnings that a model has changed since it was annotated, or that its annotations contradict each other.
 
     ``plan``: its own, where that was read before.
     """
@@ -137,7 +137,7 @@ def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:
 
 
 def renaming_notes(renamed: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Which nodes were given a name: the first few, and how many more."""
+    """Nodes that were given a name: the first few, and the number of the others."""
     for old, new in renamed[:MOST_NAMED]:
         what = f"a second node called {old!r}" if old else "a node without a name"
         yield f"{what} is now called {new!r}"
@@ -167,7 +167,7 @@ def compiled_text(
 
 
 def emulation_text(found: "CheckedEmulation", searched: bool) -> str:
-    """How the emulation agrees with its definition, or why it was not checked; ``searched``: by this command."""
+    """Agreement of the emulation with its definition, or why it was not checked; ``searched``: by this command."""
     told = agreement_text(found.conformance, "fast", None)
     if told is not None:
         return told if searched or not found.carried else f"when it was placed: {told}"

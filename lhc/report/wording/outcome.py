@@ -67,7 +67,7 @@ def points(outcome: Outcome, value: float) -> str:
 
 
 def share_of_digital(outcome: Outcome) -> str:
-    """What part of the digital value a budget is; empty where it is given so, or in points, which have a scale."""
+    """A budget as part of the digital value; empty where it is given so, or in points, which have a scale."""
     if outcome.percent or outcome.drop_type == "relative" or not outcome.baseline:
         return ""
     return f"{share_text(outcome.max_drop / abs(outcome.baseline))} of the digital value"
@@ -92,7 +92,7 @@ def budget_text(value: float, share: bool = False) -> str:
 
 
 def budget_word(met: bool) -> str:
-    """Whether a budget is met: whether the interval of the mean drop ends within it."""
+    """Verdict on a budget in words; it is met where the interval of the mean drop ends within it."""
     return "within the budget" if met else "budget not met"
 
 
@@ -113,7 +113,7 @@ def unmet_because(outcome: Outcome) -> str:
 
 
 def _narrowing(outcome: Outcome) -> str:
-    """What narrows the interval: no further chips where samples alone decide its width."""
+    """Remedy for a wide interval: no further chips where samples alone decide its width."""
     assert outcome.interval is not None
     what = "samples" if outcome.documents is None else "documents"
     count = outcome.samples if outcome.documents is None else outcome.documents
@@ -126,7 +126,7 @@ def _narrowing(outcome: Outcome) -> str:
 
 
 def further_text(one: OutputOutcome) -> str:
-    """How a placement did at an output that was judged beside the first."""
+    """Values, drop and verdict at an output that was judged beside the first."""
     value, baseline = (metric_value(v, one.percent) for v in (one.value, one.baseline))
     drop, allowed = (drop_text(v, one.percent, "absolute", one.max_drop) for v in (one.drop, one.max_drop))
     between = drop_interval(one.interval, one.percent, "absolute", one.max_drop)
@@ -137,7 +137,7 @@ def further_text(one: OutputOutcome) -> str:
 
 
 def tests_text(outcome: Outcome) -> str | None:
-    """That earlier commands tested the same weights in vain, and how far to trust the one that passed; else None."""
+    """Warning that earlier commands tested the same weights in vain, with the chance of error; else None."""
     if outcome.tests == 1 or not outcome.within_budget or outcome.error is None:
         return None
     return (
@@ -196,7 +196,7 @@ def of_budget(found: "Evaluation", outcome: Outcome | None) -> bool:
 
 
 def within_budget(found: "Evaluation", outcome: Outcome | None, drop_type: str = "absolute") -> bool | None:
-    """Whether a mean drop is shown to be within a placement's budget.
+    """Verdict on a mean drop: true where it is shown to be within a placement's budget.
 
     None where there is none to compare with: in another metric, or against another network.
 
@@ -269,7 +269,7 @@ def healing_text(outcome: Outcome) -> str | None:
 
 
 def samples_text(outcome: Outcome) -> str:
-    """What the samples of a verification took part in."""
+    """Purposes that the samples of a verification served."""
     if outcome.samples_note is not None:
         return outcome.samples_note
     if outcome.held_out:
@@ -279,14 +279,14 @@ def samples_text(outcome: Outcome) -> str:
 
 
 def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:
-    """How many samples judge, and how many others every chip was calibrated on."""
+    """Numbers of samples that judge, and of others that every chip was calibrated on."""
     what = "others" if found.documents is None else "other windows"
     others = f" and {found.calibrated} {what} that every chip was calibrated on" if found.calibrated else ""
     return f"{counted_samples(found.samples, found.documents)}{others}"
 
 
 def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
-    """What outputs are multiplied by against drift: the mean, and from where to where.
+    """Gain of drift compensation: mean and range over chips.
 
     >>> gain_text(1.1, (1.0, 1.25)), gain_text(1.1, None)
     ('1.10 (1.00 to 1.25)', '1.10')
@@ -295,27 +295,27 @@ def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
 
 
 def draws_word(found: "Outcome | Robustness") -> str:
-    """What a draw is: a chip, or a programming of the one that is known."""
+    """Word for a draw: a chip, or a programming of the one that is known."""
     return "programming" if found.one_chip else "chip"
 
 
 def other_chips(found: Outcome) -> str:
-    """What a mean drop and its interval are about."""
+    """Population of a mean drop and its interval."""
     return "this chip, programmed anew" if found.one_chip else "other chips"
 
 
 def training_steps(trained: Retrained) -> str:
-    """How long a training was: ``200 steps of 32 samples``."""
+    """Length of a training: ``200 steps of 32 samples``."""
     return f"{counted(trained.steps, 'step')} of {counted(trained.batch_size, 'sample')}"
 
 
 def against_given(outcome: Outcome) -> str:
-    """What drops of trained weights are against."""
+    """Reference of the drops of trained weights."""
     return f"{outcome.drop_word}s are against the network as it was given"
 
 
 def budget_of_chips(found: "Outcome | Robustness") -> str:
-    """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one.
+    """Population of the budget: the mean over chips, and where that is wanted a share of them, one by one.
 
     How many hold it one by one is not what is decided.
     """
@@ -332,12 +332,12 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
 
 
 def engine_text(found: Outcome) -> str:
-    """How products were computed, where that is not as exact as by default."""
+    """Engine that computed, where it is not the default."""
     return "" if found.engine == "fast" else f", computed by the engine {found.engine}"
 
 
 def conformance_text(plan: Plan) -> str | None:
-    """How the emulation of a placement agrees with its definition; None where it was not checked."""
+    """Agreement of a placement's emulation with its definition; None where it was not checked."""
     outcome = plan.outcome
     if outcome is None or not plan.analog:
         return agreement_text(plan.conformance, "fast", None)
@@ -345,7 +345,7 @@ def conformance_text(plan: Plan) -> str | None:
 
 
 def agreement_text(found: Conformance | None, engine: str, reason: str | None) -> str | None:
-    """The same of what a check found, or by which engine and why all was computed; aihwkit needs no check."""
+    """Agreement that a check found; of the engine aihwkit, which needs none, why it computed."""
     if found is None:
         why = "" if reason is None else f", {reason}"
         return f"emulation: aihwkit computed every product{why}" if engine == "aihwkit" else None

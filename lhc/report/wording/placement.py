@@ -85,12 +85,12 @@ def verdict(plan: Plan) -> tuple[str, str]:
 
 
 def decision(report: "Report") -> str:
-    """What was decided, in one sentence."""
+    """The decision in one sentence."""
     return f"{decision_of(report.plan, report.tiles)}{beside(report.plan)}"
 
 
 def decision_of(plan: Plan, tiles: int) -> str:
-    """The same of a plan that takes so many tiles."""
+    """The decision of a plan that takes so many tiles, in one sentence."""
     plan = folded(plan)
     if not plan.layers:
         return "The network has no matrix product, so there is nothing to place."
@@ -103,7 +103,7 @@ def decision_of(plan: Plan, tiles: int) -> str:
 
 
 def _known(plan: Plan) -> str:
-    """What the share leaves out."""
+    """Operators that the share of multiplications leaves out."""
     left = len(plan.uncounted)
     return f" that are known ({counted(left, 'operator')} {'is' if left == 1 else 'are'} not counted)" if left else ""
 
@@ -114,7 +114,7 @@ def beside(plan: Plan) -> str:
 
 
 def verdict_sentence(plan: Plan, tiles: int) -> str:
-    """Whether the budget is held, by what, and at what loss: ``Within the budget: 20 of 24 layers run on …``."""
+    """Verdict, placement and loss in a sentence: ``Within the budget: 20 of 24 layers run on …``."""
     outcome, what = plan.outcome, decision_of(plan, tiles)
     said = f"{verdict(plan)[0].capitalize()}: {what[0].lower()}{what[1:]}"
     if outcome is None or not plan.layers or nothing_lost(plan):
@@ -127,7 +127,7 @@ def verdict_sentence(plan: Plan, tiles: int) -> str:
 
 
 def partition_head(result: "PartitionResult", details: bool = False) -> str:
-    """What ``lhc partition`` and ``lhc retrain`` say first: the verdict in a sentence, and what it rests on.
+    """First lines of ``lhc partition`` and ``lhc retrain``: the verdict in a sentence, and its basis.
 
     Args:
         details: also what the verdict does not rest on: seed, healing, estimate, objective, throughput, power, area.
@@ -158,7 +158,7 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
 
 
 def _columns_lines(plan: Plan) -> Iterator[str]:
-    """What of layers on tiles is digital."""
+    """Columns of analog layers that are digital."""
     rows = [row for row in plan.layers if row.reason == "columns"]
     if rows:
         columns = counted(sum(len(of_layer) for of_layer in plan.digital_columns.values()), "column")
@@ -167,14 +167,14 @@ def _columns_lines(plan: Plan) -> Iterator[str]:
 
 
 def _digital_line(outcome: Outcome) -> str:
-    """What there is to say where no chip computes anything."""
+    """Basis of a verdict where no layer is analog."""
     value = metric_value(outcome.baseline, outcome.percent)
     on = f"{counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
     return f"digital {outcome.metric} {value} on {on}; {NO_ANALOG}"
 
 
 def _basis_lines(outcome: Outcome) -> Iterator[str]:
-    """What the verdict rests on: intervals, samples, time, and what the budget is of."""
+    """Basis of the verdict: intervals, samples, time, and the population of the budget."""
     found = intervals(outcome)
     told = [
         f"{interval_text(outcome, interval)} for {what}{' (decides)' if decides and len(found) > 1 else ''}"
@@ -195,7 +195,7 @@ def _basis_lines(outcome: Outcome) -> Iterator[str]:
 
 
 def _detail_lines(result: "PartitionResult") -> Iterator[str]:
-    """What is behind ``-v``."""
+    """Lines of ``-v``: seed, healing, tests, estimate, objective, throughput."""
     plan, outcome = result.plan, result.plan.outcome
     if outcome is not None and plan.layers and not nothing_lost(plan):
         unseen = f"{counted(outcome.draws, draws_word(outcome))} not seen in the search, seed {outcome.seed}"
@@ -218,7 +218,7 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
 
 
 def _objective_lines(outcome: Outcome | None) -> list[str]:
-    """What the search was after; nothing where a rule or the user placed the layers."""
+    """Objective of the search; nothing where a rule or the user placed the layers."""
     from lhc.passes import STRATEGIES
 
     known = None if outcome is None else STRATEGIES.get(outcome.strategy)

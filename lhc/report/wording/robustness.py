@@ -27,7 +27,7 @@ __all__ = [
 
 
 def margin_text(found: "Robustness", budget: str) -> str:
-    """Up to which noise a budget is shown to be met, or that it is so with none that was tried."""
+    """Noise up to which a budget is shown to be met, or that it is so with none that was tried."""
     if found.margin:
         return f"{budget} is met up to {scale_text(found.margin)} times the machine's noise"
     return f"{budget} is {_unmet(found, found.scales[0].evaluation)} with any noise tried"
@@ -50,19 +50,19 @@ def _unmet(found: "Robustness", tried: "Evaluation") -> str:
 
 
 def held_at(found: "Robustness", tried: "Evaluation") -> str:
-    """Whether a mean drop under other conditions is within the budget."""
+    """`held_word` of a mean drop under other conditions."""
     return held_word(found.interval(tried), found.max_drop)
 
 
 def held_word(interval: tuple[float, float] | None, budget: float) -> str:
-    """Whether a mean drop is within the budget, by its interval: yes where all of that is, no where nothing is."""
+    """Verdict of an interval on the budget: yes where all of it is within, no where nothing is, else not shown."""
     if interval is None:
         return "not shown"
     return "yes" if interval[1] <= budget else "no" if interval[0] > budget else "not shown"
 
 
 def budget_of_margin(found: "Robustness", outcome: Outcome | None) -> str:
-    """What the margin is about: the placement's budget, or another one, which is then named."""
+    """Budget that the margin is of: the placement's, or another one, which is then named."""
     chips = found.chips
     own = outcome is not None and (outcome.metric, outcome.max_drop, outcome.drop_type) == (
         chips.metric,
@@ -96,7 +96,7 @@ def unlike_decision(found: "Robustness") -> str:
 
 
 def lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: DropType) -> str:
-    """Up to when the mean drop is shown to stay within the budget, as tables over time judge it."""
+    """Time up to which the mean drop is shown to stay within the budget, as tables over time judge it."""
     metric = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
     if metric is not None:
         return f"in {metric}, and the budget is for {outcome.metric}: not compared."
@@ -125,7 +125,7 @@ def lasting(times: "Sequence[AtTime]", outcome: Outcome, drop_type: DropType) ->
 
 
 def other_samples(found: "Evaluation", outcome: Outcome | None) -> str:
-    """That something was not measured on the samples of the decision alone, or in another metric.
+    """Note that a measurement is on other samples than the decision, or in another metric.
 
     Empty where the metric, the number of samples and the digital network's value are the same.
     """
@@ -139,7 +139,7 @@ def other_samples(found: "Evaluation", outcome: Outcome | None) -> str:
 
 
 def _unlike_samples(found: "Evaluation", outcome: Outcome) -> str:
-    """How many samples, and what those of the decision are to them; where nothing tells, some may be the same."""
+    """Number of samples, and their relation to those of the decision; where nothing tells, some may be the same."""
     more = found.samples >= outcome.samples
     if found.data is not None and found.data == outcome.data and outcome.retrained is None:
         # Of the same data a part is set aside, and of any two such parts one holds the other.
@@ -151,7 +151,7 @@ def _unlike_samples(found: "Evaluation", outcome: Outcome) -> str:
 
 
 def samples_of_front(front: "Front | None", outcome: Outcome | None) -> str:
-    """The same of a front's points."""
+    """`other_samples` of a front's points."""
     verified = () if front is None else front.verified
     found = verified[0].evaluation if verified else None
     return "" if found is None else other_samples(found, outcome)
