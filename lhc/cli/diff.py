@@ -17,4 +17,4 @@ def diff(asked: DiffOptions) -> None:
     if asked.json:
         emit_json(found.document())
     else:
-        say("\n".join(found.said(one, two, terminal_width())))
+        say("\n".join(found.rendered(one, two, terminal_width())))

@@ -16,7 +16,7 @@ from lhc.report.document.builder import ReportParts, build_report, over_time
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import read_report
 from lhc.report.store.front_store import newest_front
-from lhc.report.store.report_store import keep, newest, with_earlier
+from lhc.report.store.report_store import newest_report, store_report, with_stored
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 from lhc.runtime.environment import environment
 
@@ -54,7 +54,7 @@ def report(
         ModelError: the model cannot be read.
     """
     if isinstance(source, str | Path) and Path(source).is_dir():
-        return newest(Path(source))[0]
+        return newest_report(Path(source))[0]
     if isinstance(source, str | Path) and str(source).lower().endswith(".json"):
         return read_report(Path(source))
     evaluations = tuple(times)
@@ -75,7 +75,7 @@ def report(
     changed = not isinstance(source, PartitionResult) and plan.source != opened.model.source
     if folder is None or (measured and changed):  # figures of another network are not those of this placement
         return made
-    return keep(folder, made) if measured else with_earlier(folder, made)
+    return store_report(folder, made) if measured else with_stored(folder, made)
 
 
 report_of = report

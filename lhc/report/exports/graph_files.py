@@ -47,14 +47,14 @@ def flat_graph(graph: "nx.MultiDiGraph[str]") -> "nx.MultiDiGraph[str]":
     """A graph with texts and numbers as attributes; edges are numbered ``e0``, ``e1``, …, as tools want it."""
     import networkx as nx
 
-    found = nx.MultiDiGraph(**_told({key: _flat(value) for key, value in graph.graph.items()}))
+    found = nx.MultiDiGraph(**_known_values({key: _flat(value) for key, value in graph.graph.items()}))
     shown = Counter(map(one_line, graph))
     names = {name: repr(name) if shown[one_line(name)] > 1 else one_line(name) for name in graph}
     for name, node in graph.nodes(data=True):
         decided = {key: _flat(value) for key, value in node.items() if key != "layer"}
-        found.add_node(names[name], **_told(_facts(node["layer"]) | decided))
+        found.add_node(names[name], **_known_values(_facts(node["layer"]) | decided))
     for number, (writer, reader, edge) in enumerate(graph.edges(data=True)):
-        facts = _told({key: _flat(value) for key, value in edge.items()})
+        facts = _known_values({key: _flat(value) for key, value in edge.items()})
         found.add_edge(names[writer], names[reader], key=f"e{number}", **facts)
     return found
 
@@ -85,7 +85,7 @@ def _flat(value: object) -> Value | None:
     return one_line(", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
-def _told(values: Mapping[str, Value | None]) -> dict[str, Value]:
+def _known_values(values: Mapping[str, Value | None]) -> dict[str, Value]:
     return {key: value for key, value in values.items() if value not in (None, "")}
 
 

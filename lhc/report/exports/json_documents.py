@@ -15,7 +15,7 @@ from lhc.plan import Agreement, Conformance, LayerPlan, Plan, Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.store.front_store import Answer
-from lhc.report.tables.comparison import alike
+from lhc.report.tables.comparison import overlapping_pairs
 from lhc.report.tables.measured_results import Evaluations
 from lhc.report.wording.model_file import stored_summary
 from lhc.report.wording.outcome import within_budget
@@ -215,7 +215,7 @@ def comparison_document(results: Sequence[PartitionResult]) -> Document:
         | {"ages": [fields_of(found) for found in one.ages]}
         for one in results
     ]
-    return {"machines": machines, "not_told_apart": [list(pair) for pair in alike(results)]}
+    return {"machines": machines, "not_told_apart": [list(pair) for pair in overlapping_pairs(results)]}
 
 
 def inspection_document(opened: "Opened", plan: Plan) -> Document:

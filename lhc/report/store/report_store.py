@@ -16,7 +16,7 @@ from lhc.results import AtTime, Evaluation
 from lhc.store import ResultCache
 from lhc.support.number_formatting import counted, drop_text, metric_value, time_text
 
-__all__ = ["keep", "kept", "merged", "newest", "with_earlier"]
+__all__ = ["merged", "newest_report", "store_report", "stored_report", "with_stored"]
 
 KIND = "report"
 
@@ -25,7 +25,7 @@ def _name(plan: Plan) -> str:
     return sha256(plan.model_dump_json().encode()).hexdigest()
 
 
-def keep(work_dir: Path, report: Report) -> Report:
+def store_report(work_dir: Path, report: Report) -> Report:
     """Put a report with those of earlier commands on the same plan, and give back what they say together.
 
     Raises:
@@ -44,7 +44,7 @@ def keep(work_dir: Path, report: Report) -> Report:
     return whole
 
 
-def kept(work_dir: Path, plan: Plan) -> Report | None:
+def stored_report(work_dir: Path, plan: Plan) -> Report | None:
     """Stored report of exactly this plan; None where there is none.
 
     Raises:
@@ -55,16 +55,16 @@ def kept(work_dir: Path, plan: Plan) -> Report | None:
     return parse_report(found[0], str(work_dir)) if found else None
 
 
-def with_earlier(work_dir: Path, report: Report) -> Report:
+def with_stored(work_dir: Path, report: Report) -> Report:
     """A report with what was measured of the same plan before; a warning where that cannot be read."""
     try:
-        return merged(kept(work_dir, report.plan), report)
+        return merged(stored_report(work_dir, report.plan), report)
     except ConfigError as error:
         lost = f"what was measured of it before cannot be read: {error}"
         return report.model_copy(update={"warnings": (*report.warnings, lost)})
 
 
-def newest(work_dir: Path) -> tuple[Report, int]:
+def newest_report(work_dir: Path) -> tuple[Report, int]:
     """The report that was put in last, and how many there are.
 
     Raises:

@@ -23,7 +23,15 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     from lhc.pipeline.results import PartitionResult
 
-__all__ = ["Comparison", "alike", "comparison_footer", "comparison_table", "held_ages", "holding_text", "unlike"]
+__all__ = [
+    "Comparison",
+    "comparison_footer",
+    "comparison_table",
+    "held_ages",
+    "holding_text",
+    "interval_notes",
+    "overlapping_pairs",
+]
 
 
 ESTIMATED = "µs, µJ and samples/s are estimates of the cost model"
@@ -113,7 +121,7 @@ def holding_text(result: "PartitionResult") -> str:
     return f"over {time_text(held)}" if fails is None else f"{time_text(held)} to {time_text(fails)}"
 
 
-def alike(results: "Sequence[PartitionResult]") -> list[tuple[str, str]]:
+def overlapping_pairs(results: "Sequence[PartitionResult]") -> list[tuple[str, str]]:
     """Machines whose drops cannot be told apart, in pairs: the intervals overlap."""
     known = [(one.plan.hardware.name, interval) for one in results if (interval := _interval(one)) is not None]
     return [
@@ -132,7 +140,7 @@ def _interval(result: "PartitionResult") -> tuple[float, float] | None:
     return (outcome.drop, outcome.drop) if outcome.interval is None and exact else outcome.interval
 
 
-def unlike(results: "Sequence[PartitionResult]") -> Iterator[str]:
+def interval_notes(results: "Sequence[PartitionResult]") -> Iterator[str]:
     """Levels of the intervals, and what machines were placed for where that is not the same."""
     found = [(one.plan.hardware.name, one.plan.outcome) for one in results if one.plan.outcome is not None]
     levels = {level_text(outcome.confidence) for _, outcome in found if outcome.interval is not None}
@@ -145,7 +153,7 @@ def unlike(results: "Sequence[PartitionResult]") -> Iterator[str]:
 
 def comparison_footer(results: "Sequence[PartitionResult]") -> str:
     """Lines under the table of ``lhc compare``: gains beside all digital, effects left out, machines not told apart."""
-    lines = [f"layers: analog ones, of those that can be; {ESTIMATED}", *unlike(results)]
+    lines = [f"layers: analog ones, of those that can be; {ESTIMATED}", *interval_notes(results)]
     for result in results:
         machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
         left_out = without_text(result.plan)
@@ -156,7 +164,7 @@ def comparison_footer(results: "Sequence[PartitionResult]") -> str:
         )
         told += [f"leaves out {', '.join(one.name for one in machine.left_out)}"] if machine.left_out else []
         lines.append(f"{machine.name}: {'; '.join(told)}")
-    if pairs := alike(results):
+    if pairs := overlapping_pairs(results):
         word = results[0].plan.outcome.drop_word if results[0].plan.outcome else "drop"
         named = "; ".join(" and ".join(pair) for pair in pairs)
         lines.append(

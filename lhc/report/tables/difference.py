@@ -119,7 +119,7 @@ class MachineDiff:
             found.setdefault(place, []).append(field + change_text(*values))
         return [one_line(f"hardware {place}: {', '.join(told)}") for place, told in found.items()]
 
-    def said(self, before: str, after: str, width: float) -> list[str]:
+    def rendered(self, before: str, after: str, width: float) -> list[str]:
         """Its lines, one at least."""
         return self.lines() or ["no difference"]
 
@@ -188,7 +188,7 @@ class PlanDiff:
         headers = ["layer", "placement", "reason", "sizes", "sensitivity", "intervals"]
         return Table(headers, [_row(change) for change in self.layers], spare=(4, 2, 3, 5))
 
-    def said(self, before: str, after: str, width: float) -> list[str]:
+    def rendered(self, before: str, after: str, width: float) -> list[str]:
         """All of it, of files of these names, for a terminal of so many characters."""
         told = [f"{before}, {after}: {self.notice}\n"] if self.notice is not None else []
         if self.layers and not self.unrelated:

@@ -25,7 +25,7 @@ from lhc.report.document.content import cost_table
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import KINDS, NotebookReport, read_report
 from lhc.report.exports.markdown import markdown
-from lhc.report.store.report_store import keep, kept, merged, newest
+from lhc.report.store.report_store import merged, newest_report, store_report, stored_report
 from lhc.report.wording.placement import statements
 from lhc.results import Evaluation
 
@@ -387,35 +387,35 @@ def test_what_later_commands_measure_is_put_in(
 ) -> None:
     plan, graph = small
     first = build_report("m", plan, graph, times=over_time([make_evaluated(0.8, 0.0)]), commands=("one",), notes=("n",))
-    assert keep(tmp_path, first) == first
+    assert store_report(tmp_path, first) == first
     second = build_report(
         "m", plan, graph, times=over_time([make_evaluated(0.7, 9.0)]), commands=("two",), front=full.front
     )
-    keep(tmp_path, second)
-    third = keep(tmp_path, build_report("m", plan, graph, commands=("one",)))
+    store_report(tmp_path, second)
+    third = store_report(tmp_path, build_report("m", plan, graph, commands=("one",)))
     assert [point.evaluation.t_s for point in third.times] == [0.0, 9.0]
     assert third.commands == ("one", "two")
     assert third.notes == ("n",)
     assert third.front == full.front, "a measured front is not replaced by an estimated one"
-    assert kept(tmp_path, plan) == third
-    assert newest(tmp_path) == (third, 1)
+    assert stored_report(tmp_path, plan) == third
+    assert newest_report(tmp_path) == (third, 1)
 
 
 def test_reports_of_other_plans_are_kept_apart(small: tuple[Plan, LayerGraph], full: Report, tmp_path: Path) -> None:
     plan, graph = small
-    one = keep(tmp_path, build_report("m", plan, graph))
-    keep(tmp_path, full)
-    assert kept(tmp_path, plan) == one
-    assert newest(tmp_path) == (full, 2)
-    assert keep(tmp_path, one) == one
-    assert newest(tmp_path) == (one, 2)
+    one = store_report(tmp_path, build_report("m", plan, graph))
+    store_report(tmp_path, full)
+    assert stored_report(tmp_path, plan) == one
+    assert newest_report(tmp_path) == (full, 2)
+    assert store_report(tmp_path, one) == one
+    assert newest_report(tmp_path) == (one, 2)
     with pytest.raises(ConfigError, match="different plans"):
         merged(one, full)
 
 
 def test_an_empty_folder_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no report"):
-        newest(tmp_path)
+        newest_report(tmp_path)
 
 
 def test_a_network_without_products(full: Report) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lhc.report.tables.comparison import alike, held_ages, holding_text, unlike
+from lhc.report.tables.comparison import held_ages, holding_text, interval_notes, overlapping_pairs
 
 HOUR, DAY, YEAR = 3600.0, 86400.0, 31536000.0
 
@@ -27,19 +27,19 @@ def machine(
 
 def test_machines_are_told_apart_where_no_value_lies_in_both_intervals() -> None:
     results = [machine("a", (0.0, 0.2)), machine("b", (0.1, 0.3)), machine("c", (0.25, 0.4)), machine("d", None)]
-    assert alike(results) == [("a", "b"), ("b", "c")]
+    assert overlapping_pairs(results) == [("a", "b"), ("b", "c")]
 
 
 def test_a_machine_that_draws_nothing_has_its_drop_alone() -> None:
     results = [machine("ideal", None, stochastic=False), machine("b", (0.0, 0.1)), machine("c", (0.05, 0.1))]
-    assert alike(results) == [("ideal", "b"), ("b", "c")]
+    assert overlapping_pairs(results) == [("ideal", "b"), ("b", "c")]
 
 
 def test_levels_and_objectives_that_differ_are_named() -> None:
     same = [machine("a", (0.0, 0.2)), machine("b", (0.1, 0.3))]
-    assert list(unlike(same)) == ["interval: of the mean drop, 90 % confidence"]
+    assert list(interval_notes(same)) == ["interval: of the mean drop, 90 % confidence"]
     other = machine("c", (0.0, 0.1), objective="macs", confidence=0.991)
-    assert list(unlike([*same, other])) == [
+    assert list(interval_notes([*same, other])) == [
         "interval: of the mean drop, 90 % to 99.1 % confidence",
         "placed for different objectives: a energy, b energy, c macs (--objective sets one for all)",
     ]

@@ -195,7 +195,7 @@ def test_two_machines_differ_in_a_line_for_every_table() -> None:
     lines = compare_machines(base, one).lines()
     assert len({line.split(":")[0] for line in lines}) == len(lines)
     assert sum(line.startswith("hardware devices.mean_us: ") for line in lines) == 1
-    assert compare_machines(one, one).said("", "", 80) == ["no difference"]
+    assert compare_machines(one, one).rendered("", "", 80) == ["no difference"]
 
 
 def test_a_number_with_a_source_is_the_field_that_it_is_without_one() -> None:
@@ -216,7 +216,7 @@ def test_a_narrow_terminal_is_shown_what_matters_most_of_every_layer(full: Repor
         for layer in plan.layers
     )
     found = compare(plan, plan.model_copy(update={"layers": layers}))
-    whole, narrow = (found.said("one", "two", width) for width in (math.inf, 90))
+    whole, narrow = (found.rendered("one", "two", width) for width in (math.inf, 90))
     assert max(map(len, whole[0].splitlines())) > 90 >= max(map(len, narrow[0].splitlines()))
     assert narrow[0].split()[:2] == ["layer", "placement"]
     assert narrow[1].startswith("not shown for lack of room: ")
