@@ -1,4 +1,4 @@
-"""A report as one HTML file that works without a network: own SVG, one style sheet, a little script.
+"""A report as one HTML file that works without a network: charts as SVG, one style sheet, a little script.
 
 Names come from models, which come from anywhere: the templates show and escape everything, and the page's content
 security policy allows exactly this style sheet and this script, by their hashes, and no request at all.
