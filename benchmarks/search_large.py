@@ -1,4 +1,4 @@
-"""``milp`` on drawn networks of known truth, up to 500 layers: the last table of docs/strategies.md.
+"""``milp`` on drawn networks of known truth, up to 500 layers.
 
     python benchmarks/search_large.py [-o RESULT.json]
 

@@ -1,4 +1,4 @@
-"""Strategies on ResNet20 and CIFAR-10, judged by the same images and chips: the second table of docs/strategies.md.
+"""Strategies on ResNet20 and CIFAR-10, judged by the same images and chips.
 
     LHC_DATA=FOLDER python benchmarks/search_resnet20.py [-o RESULT.json]
 

@@ -23,7 +23,7 @@ __all__ = ["falls_short", "fits_as_given", "promise", "proposed", "reached", "se
 
 LEFT = 0.45
 """Share of a drop that training is expected to leave. Seen: 0.2 to 0.4 after long trainings, 0.5 to 0.7 after those of
-1,000 steps and fewer (docs/retraining.md)."""
+1,000 steps and fewer."""
 FALLS_SHORT = 0.3
 """Part of what was trained for that may be missed without a second training: other targets brought a layer of fourteen
 at most where the first one was not hopeless."""
