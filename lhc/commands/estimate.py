@@ -1,7 +1,7 @@
-"""``lhc.estimate``: time of a command, from timing a small piece of its work."""
+"""``lhc.estimate``: time of a command, step by step, from one timed unit of each kind of work."""
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lhc.commands.compare import machines_of
 from lhc.commands.partition import begin, preparation, strategy_for
@@ -9,44 +9,61 @@ from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.measure.budget_test import SEARCH_DRAWS
+from lhc.measure.sensitivity.hilal_curvature import BATCH, curvatures
 from lhc.options.by_command import CompareOptions, PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
 from lhc.options.declaration.option_fields import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
-from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES
+from lhc.passes.decide.copies import Copies
+from lhc.passes.strategies.lionheart_retraining import (
+    RETRAINING_STRATEGIES,
+    LionHeartOriginal,
+    rounds_of,
+    walk_settings,
+)
 from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.inputs.objective import chips_for, search_options
 from lhc.pipeline.inputs.placed_network import read_run
-from lhc.pipeline.inputs.training_inputs import read_training_inputs
+from lhc.pipeline.inputs.training_inputs import TrainingInputs, read_training_inputs
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, TrainableNetwork
+from lhc.pipeline.rewrites.low_rank_adapters import adapted
 from lhc.pipeline.steps.fewer_copies import MOST_JUDGEMENTS
+from lhc.pipeline.steps.harm_checks import CHECKING, CHIPS, compared_evaluators
+from lhc.pipeline.steps.healing import DRAWS as HEALING_DRAWS
 from lhc.pipeline.steps.read import read
 from lhc.pipeline.time_estimate import (
+    FEW,
     Effort,
     EffortStep,
-    Timed,
-    calibration_steps,
-    curvature_step,
+    UnitTime,
     evaluation_step,
-    healing_steps,
+    few_of,
+    prediction_step,
     ranking_steps,
-    retraining_steps,
-    training_steps,
+    repeated,
+    seconds_of,
 )
-from lhc.pipeline.training.retraining import BEFORE
+from lhc.pipeline.training.retraining import BEFORE, training_plan_of, validation_evaluator
+from lhc.pipeline.training.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
+from lhc.samples.task import Task
 from lhc.stats import one_sided
 
+if TYPE_CHECKING:  # it loads PyTorch
+    from lhc.train.training_plan import TrainingPlan
+
 __all__ = ["estimate"]
+
+Timed = dict[frozenset[str], UnitTime]
 
 
 def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | RetrainOptions | RunOptions) -> Effort:
     """How much work a command has, how much of it is kept from before, and how long the rest will take.
 
-    The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
-    what it finds; the most that the strategy may judge is taken, each as costly as all layers together. Of the tests
-    one is counted, with the fewest chips that can accept it: how many placements are tested, and on how many chips,
-    depends on what they show. With a training that is one of the weights as they are, which may not be needed, and one
-    of the trained ones.
+    The figure is for these options on this machine as busy as it is now, without reading, checks and reports. How many
+    placements a search judges depends on what it finds; the most that the strategy may judge is taken, each as costly
+    as all layers together. Of the tests one is counted, with the fewest chips that can accept it: how many placements
+    are tested, and on how many chips, depends on what they show. With a training that is one of the weights as they
+    are, which may not be needed, and one of the trained ones. What would help where a budget is not met is not counted.
 
     Raises:
         UsageError: these are no options of such a command.
@@ -57,25 +74,26 @@ def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | R
         return _comparison(options)
     with Running(options, looks_only=True) as running:
         if isinstance(options, RunOptions):
-            state, analog, at = read_run(options, running)
-            evaluator, layers = state.evaluator(state.splits.judged), analog
-            steps: Sequence[EffortStep] = [evaluation_step(evaluator, [analog], "measuring the placement", at)]
+            state, layers, at = read_run(options, running)
+            evaluator = state.evaluator(state.splits.judged)
+            steps = [evaluation_step(evaluator, [layers], "measuring the placement", at)]
         elif isinstance(options, RetrainOptions):
             start = read_training_inputs(options, running)
             state, layers = start.state, start.analog
-            steps = retraining_steps(start, part(options, TrainingOptions))
-        elif isinstance(options, SensitivityOptions):
-            state = preparing(options).apply(read(options, running, options.t_s, ranks=True))
-            layers = frozenset(state.measurable)
-            steps = _sensitivity_steps(state, options) if layers else []
-        else:
+            steps = _retraining(start, part(options, TrainingOptions))
+        elif isinstance(options, PartitionOptions):
             # Whole layers: what is left of them takes as long, and weighing columns is no small part of a dry run.
             whole = preparation(replace(options, digital_columns="0%"))
             budgeted = whole.apply(begin(options, running, opened_of(options)))
             state, layers = budgeted, frozenset(budgeted.measurable)
-            steps = _partition_steps(budgeted, options) if layers else []
-        number = state.layers_in(layers)
-        return Effort(number, len(state.task), options.draws, tuple(steps), running.workers.count)
+            steps = _partition(budgeted, options) if layers else []
+        else:
+            state = preparing(options).apply(read(options, running, options.t_s, ranks=True))
+            layers = frozenset(state.measurable)
+            task = state.splits.judged if options.metric is not None else state.ranking_task()
+            ranking = ranking_steps(state.evaluator(task), state.measurable, options.method, options.half_width)
+            steps = [*_calibration(state, {}), *ranking] if layers else []
+        return Effort(state.layers_in(layers), len(state.task), options.draws, tuple(steps), running.workers.count)
 
 
 def _comparison(options: CompareOptions) -> Effort:
@@ -91,39 +109,41 @@ def _comparison(options: CompareOptions) -> Effort:
     return replace(efforts[0], layers=max(one.layers for one in efforts), steps=tuple(steps))
 
 
-def _sensitivity_steps(state: PreparedNetwork, options: SensitivityOptions) -> list[EffortStep]:
-    evaluator = state.evaluator(state.splits.judged if options.metric is not None else state.ranking_task())
-    ranking = ranking_steps(evaluator, state.measurable, options.method, options.half_width)
-    return [*calibration_steps(state), *ranking]
-
-
-def _partition_steps(state: BudgetedNetwork, options: PartitionOptions) -> list[EffortStep]:
-    timed: dict[frozenset[str], Timed] = {}
+def _partition(state: BudgetedNetwork, asked: PartitionOptions) -> list[EffortStep]:
+    timed: Timed = {}
     if isinstance(state, TrainableNetwork):
-        placing = _retraining_steps(state, options, timed)
+        placing = _placing_and_training(state, asked, timed)
     else:
-        placing = _placing_steps(state, options, timed)
-    healed = healing_steps(state.evaluator(state.splits.verify), timed)
-    calibration = [] if state.follow is not None else calibration_steps(state, timed)
-    return [*calibration, *placing, *healed]
+        placing = _placing(state, asked, timed)
+    largest = max(timed, key=len)
+    evaluator = state.evaluator(state.splits.verify)
+    kinds = bool(evaluator.copies.of(largest)) + evaluator.context.calibrates
+    bare = replace(evaluator, draws=HEALING_DRAWS, copies=Copies(), calibration=None)
+    healing = evaluation_step(bare, [largest], "what healing brings", timed=timed)
+    calibration = _calibration(state, timed) if state.follow is None else []
+    return [*calibration, *placing, *repeated(healing, 2**kinds - 1 if largest else 0)]
 
 
-def _placing_steps(
-    state: BudgetedNetwork, asked: PartitionOptions, timed: dict[frozenset[str], Timed], share: float = 1.0
-) -> list[EffortStep]:
+def _calibration(state: PreparedNetwork, timed: Timed) -> list[EffortStep]:
+    """Whether calibration serves the machine: a few chips with it and without it."""
+    evaluators = compared_evaluators(state)
+    if not evaluators:
+        return []
+    one = replace(evaluators[0], draws=CHIPS)
+    step = evaluation_step(one, [frozenset(state.measurable)], CHECKING, timed=timed)
+    return repeated(step, len(evaluators))
+
+
+def _placing(state: BudgetedNetwork, asked: PartitionOptions, timed: Timed, share: float = 1.0) -> list[EffortStep]:
     """Ranking, searching, verifying, with this share of the chance of error for the tests.
 
     Layers that do not pay are ranked, where any does, and not judged.
     """
-    kind, options = strategy_for(asked), search_options(state)
-    space = search_space(state.graph, state.plan, options)
-    ordered = "sensitivities" in kind.requires
+    kind, options, splits, budget = strategy_for(asked), search_options(state), state.splits, state.budget
+    space, ordered = search_space(state.graph, state.plan, options), "sensitivities" in kind.requires
     useful = by_worth(space) if ordered and not options.goal.limits.keys() - {"tiles"} else space.groups
-    splits = state.splits
     verify, ranking = state.evaluator(splits.verify), state.evaluator(splits.rank)
-    select = replace(ranking, draws=min(ranking.draws, SEARCH_DRAWS))
     everything = state.plan.analog.union(*useful)
-    budget = state.budget
     least = max(verify.draws, chips_for(budget.share, share * one_sided(budget.confidence)))
     judged = evaluation_step(replace(verify, draws=least), [everything], "verifying", timed=timed)
     if state.follow is not None:
@@ -131,38 +151,97 @@ def _placing_steps(
     steps: list[EffortStep] = []
     if (ordered or state.spends_tiles) and anything_pays(state.graph, state.plan, options):
         metric = state.ranking_metric(splits.rank, state.task.metric)
-        evaluator = state.evaluator(splits.rank.with_metric(metric))
-        steps += ranking_steps(evaluator, state.measurable, asked.method, judged=timed)
+        steps += ranking_steps(state.evaluator(splits.rank.with_metric(metric)), state.measurable, asked.method)
     if "curvatures" in kind.requires and useful:
-        steps.append(curvature_step(state.evaluator(splits.rank), state.plan.eligible))
+        few = few_of(ranking)
+        each = seconds_of(lambda: curvatures(few, state.plan.eligible)) / min(FEW, ranking.samples)
+        seconds = each * min(BATCH, ranking.samples)
+        steps.append(EffortStep("curvatures of the loss", 1, 0, seconds, shared=False))
     most = kind.judgements(len(useful))
     if state.spends_tiles and state.goal.objective != "macs":
         most += MOST_JUDGEMENTS
-    if most:
-        # Of other placements than this one may nothing be kept.
-        fresh = replace(select, running=select.running.uncached())
-        one = evaluation_step(fresh, [everything], f"searching, at most {most} placements", timed=timed)
-        steps.append(replace(one, units=most * one.units, seconds=most * one.seconds))
-    return [*steps, judged]
+    # Of other placements than this one may nothing be kept.
+    select = replace(ranking, draws=min(ranking.draws, SEARCH_DRAWS), running=ranking.running.uncached())
+    searching = evaluation_step(select, [everything], f"searching, at most {most} placements", timed=timed)
+    return [*steps, *repeated(searching, most), judged]
 
 
-def _retraining_steps(
-    state: TrainableNetwork, asked: PartitionOptions, timed: dict[frozenset[str], Timed]
-) -> list[EffortStep]:
+def _placing_and_training(state: TrainableNetwork, asked: PartitionOptions, timed: Timed) -> list[EffortStep]:
     """The same before the training, the training, and the same after it; a walk is only verified then."""
-    plain = _placing_steps(state, asked, timed, BEFORE)
-    options = search_options(state)
+    plain, options = _placing(state, asked, timed, BEFORE), search_options(state)
     if not anything_pays(state.graph, state.plan, options):
         return plain
     groups = len(groups_of(state.graph, state.plan, options.together))
-    trained = training_steps(state, str(asked.strategy), part(asked, TrainingOptions), asked.rounds, groups)
+    trained = _walk_or_training(state, asked, groups)
     # Nothing is kept of weights that are not trained yet.
     fresh = replace(state, running=state.running.uncached())
-    yields = state.budget.share is not None
-    again = _placing_steps(fresh, asked, timed, 1 - BEFORE) if yields or any(step.kept for step in plain) else plain
+    again = plain
+    if state.budget.share is not None or any(step.kept for step in plain):
+        again = _placing(fresh, asked, timed, 1 - BEFORE)
     after = again[-1:] if asked.strategy in RETRAINING_STRATEGIES else again
     return [
         *(replace(step, what=f"before training: {step.what}") for step in plain),
         *trained,
         *(replace(step, what=f"after training: {step.what}") for step in after),
     ]
+
+
+def _walk_or_training(state: TrainableNetwork, asked: PartitionOptions, groups: int) -> list[EffortStep]:
+    """What it takes to train, all layers that may be analog being so, and to judge on the way.
+
+    A training that ends before its last step, by patience or because candidates are accepted, takes less; the published
+    walk, whose rounds have no bound, may take more.
+
+    Args:
+        groups: how many layers, or groups of them, move one after the other.
+    """
+    strategy, settings = str(asked.strategy), part(asked, TrainingOptions)
+    everything, select = frozenset(state.measurable), state.splits.rank
+    walks = strategy in RETRAINING_STRATEGIES
+    settings = walk_settings(strategy, settings) if walks else settings
+    training = _training(training_plan_of(state, state.training, settings), everything)
+    if not walks:
+        return [training, _validating(state, select, settings, everything)]
+    published, most = strategy == LionHeartOriginal.name, rounds_of(strategy, settings.patience or 1, asked.rounds)
+    bound = "at least" if published and asked.rounds is None else "at most"
+    walking = replace(training, what=f"training, {bound} {most} rounds a candidate")
+    judged = groups * (most if published else most + 1)
+    judging = evaluation_step(state.evaluator(select), [everything] * judged, "judging candidates")
+    return [*repeated(walking, groups * most), judging]
+
+
+def _training(plan: "TrainingPlan", analog: frozenset[str]) -> EffortStep:
+    """The steps of a training; a long one keeps the digital network's answers and takes a little less."""
+    trainer = plan.trainer(horizon=1)
+    trainer.begin(analog)
+    return EffortStep("training", plan.steps, 0, plan.steps * seconds_of(lambda: trainer.train_step(1.0)), shared=False)
+
+
+def _validating(
+    state: PreparedNetwork, watching: Task, settings: TrainingOptions, analog: frozenset[str]
+) -> EffortStep:
+    validations = [analog] * (settings.validations + 1)
+    return evaluation_step(validation_evaluator(state, watching), validations, "validating")
+
+
+def _retraining(start: TrainingInputs, settings: TrainingOptions) -> list[EffortStep]:
+    """What it takes to judge a placed network, to train it, and to judge it again.
+
+    Where adapters may have a share of the weights, a step is timed with one beside every layer.
+    """
+    state, analog, timed = start.state, start.analog, Timed()
+
+    def judging(of: PreparedNetwork, what: str) -> EffortStep:
+        evaluator = of.evaluator(start.verification, limited=False)
+        chips = judging_chips(evaluator.draws, start.budget)
+        return evaluation_step(replace(evaluator, draws=chips), [analog], what, timed=timed)
+
+    steps = [judging(state, VERIFIES_BEFORE)]
+    if settings.adapter_share is not None:
+        choosing = prediction_step(state.gradient_evaluator(start.training), sorted(analog))
+        steps.append(replace(choosing, what="choosing layers for adapters"))
+    ranked = replace(settings, adapters=settings.adapter_rank)
+    plan = training_plan_of(adapted(state, analog, ranked, start.training), start.training, ranked)
+    steps += [_training(plan, analog), _validating(state, start.validation, settings, analog)]
+    # Nothing is kept of weights that are not trained yet.
+    return [*steps, judging(replace(state, running=state.running.uncached()), VERIFIES_AFTER)]

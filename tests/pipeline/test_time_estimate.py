@@ -3,8 +3,6 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import onnx
@@ -13,21 +11,18 @@ from onnx import numpy_helper
 
 from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
-from lhc.measure.scoring import Scorer
 from lhc.measure.work_context import calibration_block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.rank import sensitivities
 from lhc.pipeline.time_estimate import (
     Effort,
     EffortStep,
-    Timed,
-    calibration_steps,
+    UnitTime,
     evaluation_step,
-    healing_steps,
     ranking_steps,
+    repeated,
 )
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -111,37 +106,25 @@ def test_processes_share_what_can_be_shared() -> None:
     assert (found.units, found.kept) == (13, 2)
 
 
-def test_the_check_of_the_calibration_is_taken_from_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where that has half of the layers; each takes as long."""
-    here, timed = make_evaluator(samples=100), list[frozenset[str]]()
-
-    def now(of: PlacementEvaluator, scorer: Scorer, placement: frozenset[str]) -> Timed:
-        timed.append(placement)
-        return Timed(2.0, 0.0)
-
-    monkeypatch.setattr("lhc.pipeline.time_estimate._timed", now)
-    monkeypatch.setattr("lhc.pipeline.time_estimate.compared_evaluators", lambda state: (here, here))
-    state = cast("PreparedNetwork", SimpleNamespace(measurable=names(here), follow=None))
-    most, few = frozenset(names(here)[:8]), frozenset(names(here)[:7])
-    (step,) = calibration_steps(state, {few: Timed(9.0, 9.0), most: Timed(0.5, 0.001)})
-    assert timed == []
-    assert step.seconds == pytest.approx(2 * 2 * 16 / 8 * (0.5 + 0.1)), "two evaluators, two chips, twice the layers"
-    (step,) = calibration_steps(state, {few: Timed(9.0, 9.0)})
-    assert timed == [frozenset(names(here))]
-    assert step.seconds == pytest.approx(2 * 2 * 2.0)
-
-
-def test_healing_and_a_chip_of_a_prediction_are_taken_from_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither is timed again: each judgement with less healing takes as long, and a prediction calibrates as much."""
-    here, judged = make_evaluator(samples=100), {frozenset(f"l{i}" for i in range(15)): Timed(0.5, 0.001)}
+def test_a_placement_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other chips and samples, and with less healing, it takes as long."""
+    here, timed = make_evaluator(samples=100), {frozenset(names(make_evaluator())): UnitTime(0.5, 0.001)}
     monkeypatch.setattr("lhc.pipeline.time_estimate._timed", None)
-    monkeypatch.setattr("lhc.pipeline.time_estimate.corrections_alone", None)
+    (largest,) = timed
+    step = evaluation_step(replace(here, draws=3), [largest], "what healing brings", [0.0, 1.0], timed)
+    assert step.seconds == pytest.approx(2 * 3 * (0.5 + 100 * 0.001)), "two times, three chips"
+    assert repeated(step, 0) == []
+    (often,) = repeated(step, 3)
+    assert (often.units, often.seconds) == (3 * step.units, 3 * step.seconds)
+
+
+def test_layers_with_copies_are_ranked_with_them_too() -> None:
+    here = make_evaluator(samples=100)
     copied = replace(here, copies=Copies({"l0": 2}), calibration=calibration_block(here.task))
-    (step,) = healing_steps(copied, judged)
-    assert step.units == 3, "neither, and each alone"
-    assert step.seconds == pytest.approx(3 * 3 * (0.5 + 100 * 0.001))
-    assert healing_steps(here, judged) == []
-    predicting, with_copies = ranking_steps(copied, names(here), "fisher", judged=judged)
-    assert with_copies.what == "predicting sensitivities with copies"
-    assert with_copies.seconds > 6 * 0.5 * 1 / 15, "one layer"
-    assert predicting.seconds > 6 * 0.5 * 16 / 15, "six chips, sixteen layers"
+    found = ranking_steps(copied, names(here), "fisher")
+    assert [step.what for step in found] == ["predicting sensitivities", "predicting sensitivities with copies"]
+    assert all(step.seconds > 0 for step in found)
+
+
+def test_the_sum_says_what_it_leaves_out() -> None:
+    assert "without reading, checks and reports" in Effort(3, 100, 10, ()).summary
