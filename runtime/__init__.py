@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lhc.support.lazy_names import names_from
 
 _ROOMS = {
-    "Bank": "lhc.runtime.lru_cache",
+    "LruCache": "lhc.runtime.lru_cache",
     "HybridExecutor": "lhc.runtime.executor",
     "HybridSession": "lhc.runtime.session",
     "PARITY_TOLERANCE": "lhc.runtime.parity",
@@ -25,7 +25,7 @@ __all__ = [*_ROOMS]
 if TYPE_CHECKING:
     from lhc.runtime.executor import HybridExecutor as HybridExecutor
     from lhc.runtime.executor import Ranges as Ranges
-    from lhc.runtime.lru_cache import Bank as Bank
+    from lhc.runtime.lru_cache import LruCache as LruCache
     from lhc.runtime.onnxruntime.sessions import observe_tensors as observe_tensors
     from lhc.runtime.parity import PARITY_TOLERANCE as PARITY_TOLERANCE
     from lhc.runtime.parity import parity_errors as parity_errors

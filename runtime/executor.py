@@ -20,7 +20,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.options.declaration.value_parsing import AskedEngine
-from lhc.runtime.lru_cache import Bank
+from lhc.runtime.lru_cache import LruCache
 from lhc.runtime.onnxruntime.segment_errors import cut_failure
 from lhc.runtime.onnxruntime.sessions import create_session
 from lhc.runtime.onnxruntime.tensor_types import tensor_types
@@ -59,7 +59,7 @@ class HybridExecutor(PlacedNetwork):
         ranges: Mapping[str, Ranges] | None = None,
         copies: Mapping[str, int] | None = None,
         engine: AskedEngine = "auto",
-        reads: Bank[ProgrammedMatrix] | None = None,
+        reads: LruCache[ProgrammedMatrix] | None = None,
         sample_axes: Mapping[str, SampleAxis] | None = None,
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
@@ -81,7 +81,7 @@ class HybridExecutor(PlacedNetwork):
         self._ranges = ranges or {}
         self._copies = copies or {}
         self.engine = engine
-        self._kept_reads: Bank[ProgrammedMatrix] = Bank(0) if reads is None else reads
+        self._kept_reads: LruCache[ProgrammedMatrix] = LruCache(0) if reads is None else reads
         constants = Constants(model.proto.graph)
         branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)

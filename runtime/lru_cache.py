@@ -1,50 +1,67 @@
-"""Programmed matrices, kept as long as they fit: many placements share those of a layer."""
+"""Least-recently-used caches bounded by bytes or by number: programmed matrices, sessions, chips, answers."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-__all__ = ["Bank"]
+__all__ = ["LruCache", "single"]
 
-
-class _Held(Protocol):
-    """A value that takes memory."""
-
-    @property
-    def nbytes(self) -> int:
-        """How much."""
-        ...
+Value = TypeVar("Value")
 
 
-Value = TypeVar("Value", bound=_Held)
+def _nbytes(value: Any) -> int:  # whatever says how large it is
+    return int(value.nbytes)
+
+
+def single(value: object) -> int:
+    """Size of a value in a cache that is bounded by the number of values."""
+    return 1
 
 
 @dataclass(eq=False)
-class Bank(Generic[Value]):
-    """The most recently used values."""
+class LruCache(Generic[Value]):
+    """The most recently used values, as long as they fit; one that does not fit alone is not kept.
+
+    Attributes:
+        limit: of all sizes together.
+        size: of a value, by default its bytes.
+    """
 
     limit: int
+    size: Callable[[Value], int] = _nbytes
     _kept: OrderedDict[Hashable, Value] = field(default_factory=OrderedDict)
-    _bytes: int = 0
+    _used: int = 0
     _lock: RLock = field(default_factory=RLock)
 
-    def keeps(self, more: int) -> bool:
-        """Whether so many bytes more would make it forget nothing."""
-        return self._bytes + more <= self.limit
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
 
-    def make_room(self, size: int, needed: Callable[[Hashable], bool]) -> None:
-        """Forget what is not needed where so many bytes, of which some may be here, do not fit beside it."""
-        here = sum(value.nbytes for key, value in self._kept.items() if needed(key))
-        if not self.keeps(size - here):
+    def fits(self, more: int) -> bool:
+        """Whether it would forget nothing for a value of this size."""
+        return self._used + more <= self.limit
+
+    def forget(self, more: int) -> None:
+        """Forget the least recently used values that do not fit beside one of this size, e.g. before it is made."""
+        with self._lock:
+            while self._kept and not self.fits(more):
+                _, oldest = self._kept.popitem(last=False)
+                self._used -= self.size(oldest)
+
+    def make_room(self, more: int, needed: Callable[[Hashable], bool]) -> None:
+        """Forget what is not needed where values of this size, of which some may be here, do not fit beside it."""
+        here = sum(self.size(value) for key, value in self._kept.items() if needed(key))
+        if not self.fits(more - here):
             self._kept = OrderedDict((key, value) for key, value in self._kept.items() if needed(key))
-            self._bytes = here
+            self._used = here
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key; made where it is not kept."""
         found = self.find(key)
         if found is None:
+            if self.size is single:
+                self.forget(1)  # before: sessions and programmed chips are large
             found = make()
             self.keep(key, found)
         return found
@@ -59,9 +76,8 @@ class Bank(Generic[Value]):
     def keep(self, key: Hashable, value: Value) -> None:
         """Keep a value, and forget the least recently used ones that do not fit beside it."""
         with self._lock:
-            before = self._kept.pop(key, None)
+            if key in self._kept:
+                self._used -= self.size(self._kept.pop(key))
             self._kept[key] = value
-            self._bytes += value.nbytes - (0 if before is None else before.nbytes)
-            while self._bytes > self.limit:
-                _, oldest = self._kept.popitem(last=False)
-                self._bytes -= oldest.nbytes
+            self._used += self.size(value)
+            self.forget(0)

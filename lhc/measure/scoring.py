@@ -13,11 +13,11 @@ import numpy as np
 
 from lhc.conductances import Correction
 from lhc.errors import DataError
-from lhc.measure.lru_cache import CallTensors, RecentlyUsed
 from lhc.measure.scored_positions import counted_positions, counts_samples
 from lhc.measure.work_context import Block, WorkContext
-from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers
+from lhc.runtime import HybridExecutor, LruCache, Position, ProgrammedLayers
 from lhc.runtime.lazy_programming import lazily_programmed_chip
+from lhc.runtime.lru_cache import single
 from lhc.runtime.onnxruntime.batched_calls import Call
 from lhc.runtime.onnxruntime.sessions import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
@@ -83,25 +83,26 @@ class Scorer:
     def __init__(self, context: WorkContext) -> None:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.context = context
-        self._bank: Bank[ChipsMatrix] = Bank(context.tile_bytes)
-        self._executors = RecentlyUsed(context.kept_placements)
-        self._chips = RecentlyUsed(1)
-        self._corrections = RecentlyUsed(_KEPT_CORRECTIONS)
+        self._bank: LruCache[ChipsMatrix] = LruCache(context.tile_bytes)
+        self._executors: LruCache[HybridExecutor] = LruCache(context.kept_placements, single)
+        self._chips: LruCache[ProgrammedLayers] = LruCache(1, single)
+        self._corrections: LruCache[Mapping[str, Correction]] = LruCache(_KEPT_CORRECTIONS, single)
         self._digital: dict[str, Moments] = {}
-        self._prefixes, self._calibrating = CallTensors(context.memory // 8), CallTensors(context.memory // 8)
-        self._references: Bank[Array] = Bank(context.memory // 4)
-        self._other = RecentlyUsed(1)
+        self._prefixes, self._calibrating = _CallTensors(context.memory // 8), _CallTensors(context.memory // 8)
+        self._references: LruCache[Array] = LruCache(context.memory // 4)
+        self._other: LruCache[object] = LruCache(1, single)
 
     def held(self, key: Hashable, make: Callable[[], T]) -> T:
         """Value shared by units of another kind until others are scored; ``make`` makes it anew."""
         if key not in self._other:
             self.__dict__.pop("_network", None)  # sessions are large beside it
-            self._chips.make_room()
-        return self._other.get(key, make)
+            self._chips.forget(1)
+        value: T = self._other.get(key, make)  # type: ignore[assignment]
+        return value
 
     def let_go(self) -> None:
         """Forget what `held` gave."""
-        self._other.make_room()
+        self._other.forget(1)
 
     def scores(self, job: Job, block: Block) -> list[Array]:
         """One array a chip: scores ``(samples,)`` in float64, or the scored output where the job asks for it.
@@ -143,7 +144,7 @@ class Scorer:
             # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
             # digital network answered is kept where that fits.
             self.__dict__.pop("_network", None)
-            self._chips.make_room()
+            self._chips.forget(1)
         # The digital network, which others are scored against call by call, takes nobody's place.
         executor = self._network if digital else self._executors.get(job.placement, make)
         if not digital and self.context.calibrates:
@@ -262,9 +263,9 @@ class Scorer:
     def _answer_digitally(self, job: Job, block: Block) -> None:
         """Have the digital network's answers, as many as are kept, before chips are programmed: it is large too."""
         if job not in self._chips:
-            self._chips.make_room()
+            self._chips.forget(1)
         for where, _ in block.calls(self.context.call_samples, False):
-            if not self._references.keeps(self._digital_output(block, where).nbytes):
+            if not self._references.fits(self._digital_output(block, where).nbytes):
                 return
 
     def _digital_output(self, block: Block, where: slice) -> Array:
@@ -278,6 +279,30 @@ class Scorer:
             return self.scores(digital, part)[0]
 
         return self._references.get((block.digest, where.start), made)
+
+
+class _CallTensors:
+    """Tensors before all analog layers of a placement, for the calls of one block: the same for all chips."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit``: bytes that may be kept."""
+        self._limit = limit
+        self._key: Hashable = None
+        self._calls: dict[int, Mapping[str, Array]] = {}
+        self._bytes = 0
+
+    def get(self, key: Hashable, call: int, make: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
+        """The tensors of a call; those of another block or placement are forgotten."""
+        if key != self._key:
+            self._key, self._calls, self._bytes = key, {}, 0
+        if call in self._calls:
+            return self._calls[call]
+        made = make()
+        size = sum(getattr(array, "nbytes", 0) for array in made.values())  # a sequence has none
+        if self._bytes + size <= self._limit:
+            self._calls[call] = made
+            self._bytes += size
+        return made
 
 
 def _joined(parts: Sequence[Array], output: str) -> Array:

@@ -13,7 +13,7 @@ from lhc.onnx_io.rewrites.zipmap_outputs import ClassMap, class_maps
 from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.passes.decide.copies import Copies
 from lhc.plan import Plan
-from lhc.runtime import Bank, HybridExecutor, Ranges
+from lhc.runtime import HybridExecutor, LruCache, Ranges
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.sample_axis import SampleLayout
@@ -41,7 +41,7 @@ LEAST_KEPT = 2**27
 beside computing with them."""
 _LARGE = 2**24
 """Bytes of weights that may go on tiles."""
-_READS: Bank[ProgrammedMatrix] = Bank(2**28)
+_READS: LruCache[ProgrammedMatrix] = LruCache(2**28)
 """Of chips: the candidates of all stages of a command are judged on the same ones."""
 
 
@@ -177,7 +177,7 @@ class WorkContext:
         return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // max(self._network_bytes, 1)))
 
     @property
-    def kept_reads(self) -> Bank[ProgrammedMatrix] | None:
+    def kept_reads(self) -> LruCache[ProgrammedMatrix] | None:
         """Reads of chips that were made before; none of large networks, or where memory is short."""
         return None if self.is_large or self.memory < BANK_SHARE * _READS.limit else _READS
 

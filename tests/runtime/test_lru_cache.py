@@ -10,7 +10,7 @@ from lhc.hardware import Hardware, preset_names
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.lru_cache import Bank
+from lhc.runtime.lru_cache import LruCache, single
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog
@@ -59,7 +59,7 @@ def test_reads_of_a_calibration_are_made_once_for_all_placements(monkeypatch: py
     model = load_model(zoo_entry("digits-narrow").model())
     graph = read_graph(model)
     names = [layer.name for layer in graph.candidates]
-    hardware, bank = Hardware.load("lionheart"), Bank[ProgrammedMatrix](2**24)
+    hardware, bank = Hardware.load("lionheart"), LruCache[ProgrammedMatrix](2**24)
 
     for placement in (names, names[1:], names[:-1]):
         executor = HybridExecutor(model, graph, placement, reads=bank)
@@ -78,8 +78,8 @@ class _Sized:
         self.nbytes = nbytes
 
 
-def test_a_bank_forgets_what_was_not_used_for_longest() -> None:
-    bank: Bank[_Sized] = Bank(100)
+def test_a_cache_forgets_what_was_not_used_for_longest() -> None:
+    bank: LruCache[_Sized] = LruCache(100)
     first = bank.get("a", lambda: _Sized(40))
     second = bank.get("b", lambda: _Sized(40))
     assert bank.get("a", lambda: _Sized(0)) is first
@@ -91,7 +91,7 @@ def test_a_bank_forgets_what_was_not_used_for_longest() -> None:
 
 
 def test_what_is_not_needed_goes_where_it_does_not_fit_beside_what_comes() -> None:
-    bank: Bank[_Sized] = Bank(100)
+    bank: LruCache[_Sized] = LruCache(100)
     kept = {key: bank.get(key, lambda: _Sized(30)) for key in ("a", "b", "c")}
 
     bank.make_room(40, lambda key: key == "b")  # 30 of which are here
@@ -99,6 +99,22 @@ def test_what_is_not_needed_goes_where_it_does_not_fit_beside_what_comes() -> No
 
     bank.make_room(70, lambda key: key == "b")
     assert bank.get("b", lambda: _Sized(0)) is kept["b"]
-    assert bank.keeps(70)
-    assert not bank.keeps(71)
+    assert bank.fits(70)
+    assert not bank.fits(71)
     assert bank.get("a", lambda: _Sized(40)) is not kept["a"]
+
+
+def test_a_cache_of_a_number_of_values_makes_room_before_the_next_is_made() -> None:
+    cache: LruCache[str] = LruCache(2, single)
+    kept = [cache.get(key, lambda: "value") for key in "ab"]
+    assert kept == ["value", "value"]
+
+    def made() -> str:
+        assert "a" not in cache, "it is forgotten before"
+        return "third"
+
+    assert cache.get("c", made) == "third"
+    assert "b" in cache
+    cache.forget(1)
+    assert "b" not in cache
+    assert "c" in cache
