@@ -30,7 +30,6 @@ from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
 from lhc.runtime.segment_order import NetworkStage
 from lhc.runtime.segments import Segment, SegmentModels, cut_graph
 from lhc.samples.sample_axis import SampleAxis
-from lhc.support.memory.garbage import uncollected
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import ChipsMatrix
@@ -272,9 +271,8 @@ class _AnalogLayers:
         if not layer.is_candidate or problem is not None or layer.weight is None:
             why = problem.detail if problem else f"{layer.op_type} is not a product"
             raise ModelError(f"{label}: layer {name!r} cannot be analog: {why}")
-        with uncollected(loads=True):
-            _require_emulation(label)
-            from lhc.runtime.operators.analog_layers import analog_layer
+        _require_emulation(label)
+        from lhc.runtime.operators.analog_layers import analog_layer
 
         place = self._places.get(layer.inputs[1 - layer.weight.operand])
         return analog_layer(node, layer, self._constants.value(layer.weight.name), self._uses[name], epilogue, place)

@@ -14,7 +14,6 @@ from lhc.options.by_command import PartitionOptions, RetrainOptions, RunOptions,
 from lhc.options.output import Form
 from lhc.options.shared import Execution
 from lhc.support.files import default_work_dir
-from lhc.support.memory.garbage import look_again
 from lhc.support.number_formatting import work_text
 from lhc.support.text_escaping import one_line
 
@@ -48,7 +47,9 @@ def dry_run(asked: Estimated, form: Form) -> None:
 @contextmanager
 def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A function ``(what, done, total)`` that shows how far the work is."""
-    look_again(for_good=not gc.isenabled())  # as in a command, not where Python goes on after it
+    if not gc.isenabled():  # as in a command, which ends anyway: no search walks what was loaded before
+        gc.freeze()
+        gc.enable()
     if quiet:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():

@@ -1,5 +1,6 @@
 """Serve a site to this machine's browser, in the foreground, until Ctrl-C or SIGTERM."""
 
+import gc
 import os
 import secrets
 import signal
@@ -14,7 +15,6 @@ from types import FrameType
 
 from lhc.errors import UsageError
 from lhc.report.viewer.netron_site import Site
-from lhc.support.memory.garbage import look_again
 
 __all__ = ["SiteServer", "make_server", "serve"]
 
@@ -111,7 +111,7 @@ def serve(server: SiteServer, browse: bool, ready: Callable[[str], None], tell: 
         ready: told the address, once a signal ends the server cleanly.
         tell: told where no browser could be opened.
     """
-    look_again()  # a command looks for no garbage while it is loaded
+    gc.enable()  # a command looks for no garbage while it is loaded
     with _until_signalled(), server:
         ready(server.url)
         if browse:

@@ -1,1 +1,1 @@
-"""Memory: large arrays that are used again, garbage collection."""
+"""Memory: large arrays that are used again."""

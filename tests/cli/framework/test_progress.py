@@ -1,5 +1,8 @@
 """Progress where stderr is no terminal: a line at most, and at least, every so many seconds."""
 
+import gc
+import subprocess
+import sys
 import time
 
 import pytest
@@ -43,3 +46,30 @@ def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     with progress.reporter(quiet=True) as report:
         report("testing", 1, 2)
     assert not capsys.readouterr().err
+
+
+def test_a_command_looks_for_garbage_once_it_is_loaded() -> None:
+    """Of what was loaded before nothing is walked; where Python goes on afterwards, nothing is set aside."""
+    before = gc.get_freeze_count()
+    with progress.reporter(quiet=True):
+        assert gc.get_freeze_count() == before
+    gc.disable()
+    try:
+        with progress.reporter(quiet=True):
+            assert gc.isenabled()
+            assert gc.get_freeze_count() > before
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def test_a_command_looks_for_none_as_it_ends() -> None:
+    code = """
+import atexit, gc, sys
+atexit.register(lambda: print("set aside:", sum(map(len, map(gc.get_objects, range(3)))) < 1000))
+sys.argv = ["lhc", "--version"]
+from lhc.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set aside: True\n")

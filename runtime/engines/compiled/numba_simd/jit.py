@@ -10,20 +10,19 @@ they have changed since. A cache that cannot be read or written costs seconds at
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import njit
-from numba.core import config, event
+from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import cpu_target
 
 from lhc.runtime.environment import code_digest
 from lhc.support.files import default_work_dir
-from lhc.support.memory.garbage import uncollected
 from lhc.support.version import VERSION
 
 __all__ = ["compiled", "compiled_folder"]
@@ -45,32 +44,12 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True, "forceinline": within}
-        _collect_less()
         kernel: Any = njit(nogil=True, error_model="numpy", **options)(function)
         if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
             kernel._cache = _KeptCode(function)  # type: ignore[no-untyped-call]
         return cast("Callable[P, R]", kernel)
 
     return decorated
-
-
-class _Compiling(event.Listener):
-    """No search for garbage while numba compiles; functions that others call are compiled within these."""
-
-    def __init__(self) -> None:
-        self._begun: list[ExitStack] = []
-
-    def on_start(self, event: object) -> None:
-        self._begun.append(ExitStack())
-        self._begun[-1].enter_context(uncollected())
-
-    def on_end(self, event: object) -> None:
-        self._begun.pop().close()
-
-
-@cache
-def _collect_less() -> None:
-    event.register("numba:compile", _Compiling())  # type: ignore[no-untyped-call]
 
 
 def compiled_folder() -> Path:
