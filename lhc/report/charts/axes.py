@@ -5,9 +5,11 @@ user's matplotlib. Text stays text. On a page, colours are the variables of its 
 dark and print, and nothing needs a style of its own, which the page's content security policy forbids.
 """
 
+import logging
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -282,11 +284,12 @@ def _drawn(
     draw: Callable[["Figure"], None], width: float, height: float, id: str, style: Mapping[str, str]
 ) -> ElementTree.Element:
     """SVG elements of a figure of so many pixels; every artist with an identifier has that as its title."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    with _quiet():
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
 
     clear = {"figure.facecolor": "none", "axes.facecolor": "none"}
-    with mpl.rc_context(), warnings.catch_warnings(action="ignore"):  # characters that its font lacks
+    with mpl.rc_context(), _quiet():
         mpl.rcdefaults()
         settings: Any = {**_STYLE, **clear, **style, "svg.hashsalt": id}
         mpl.rcParams.update(settings)
@@ -308,6 +311,19 @@ def _drawn(
             said.text = plain(title)
             element.insert(0, said)
     return root
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep matplotlib from telling lhc's users of its cache of fonts, of its folders, and of characters in no font."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _plain_attributes(root: ElementTree.Element, variables: Mapping[str, str]) -> None:

@@ -1,8 +1,12 @@
 """Charts as matplotlib draws them: every mark is there with its figure, escaped, the same bytes every time."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -142,3 +146,16 @@ def test_a_picture_that_stands_alone_is_an_svg_file_on_white() -> None:
     assert "#ffffff" in drawn
     assert "var(" not in drawn
     assert standalone_svg(lambda figure: chart().draw(figure.add_subplot()), 300, 200, HOSTILE) == drawn
+
+
+def test_a_picture_says_nothing_of_matplotlibs_own_affairs(tmp_path: Path) -> None:
+    """Its folders cannot be made and its font lacks a character: the picture is the same, and stderr is empty."""
+    script = (
+        "from lhc.report.charts.axes import standalone_svg\n"
+        "print(standalone_svg(lambda figure: figure.add_subplot().set_xlabel('\u6f22'), 90, 60, 'x')[:4])"
+    )
+    (tmp_path / "file").touch()
+    homes = {name: str(tmp_path / "file" / "x") for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
+    environment = {key: value for key, value in os.environ.items() if key != "MPLCONFIGDIR"} | homes
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "<svg\n", "")
