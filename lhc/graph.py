@@ -138,14 +138,15 @@ class Work:
         activations: its products of two activations.
         parameters: weights that are multiplied; more than the matrices have where only some are used (experts).
         weights: names of the tensors that hold them; none where attributes do.
-        missing: what keeps it from being counted in full: ``sizes`` that are not known, or an ``operator`` that is not.
+        missing: what keeps it from being counted in full: ``sizes`` or the number of ``turns`` that are not known, or
+            an ``operator`` that is not.
     """
 
     stored: tuple[MatrixShape, ...] = ()
     activations: tuple[MatrixShape, ...] = ()
     parameters: int = 0
     weights: tuple[str, ...] = ()
-    missing: Literal["sizes", "operator"] | None = None
+    missing: Literal["sizes", "turns", "operator"] | None = None
 
     @property
     def macs(self) -> int:

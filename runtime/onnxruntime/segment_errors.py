@@ -68,9 +68,9 @@ def run_failure(
         run_session(session, segment.outputs, {name: digital[name] for name in segment.inputs}, model.label)
     except DataError:
         control = {} if model.file is None else model.file.control
-        if control:  # written out for the turns of the calls that it was placed for
-            turns = ", ".join(f"{taken} of {node!r}" for node, taken in control.items())
-            return DataError(f"{failed}. It is placed for calls that take {turns}, and this data may ask for others")
+        if control:  # written out for the turns or steps of the calls that it was placed for
+            taken = ", ".join(f"{way} of {node!r}" for node, way in control.items())
+            return DataError(f"{failed}. It is placed for calls that take {taken}, and this data may ask for others")
         return CutError(f"{failed}. The whole network runs on the same data, {_title(segment)} does not. {_REPORT}")
     return DataError(
         f"{failed}. The digital network runs on it: what {_title(segment)} reads comes from analog layers, whose errors"

@@ -185,6 +185,44 @@ def test_an_lstm_in_a_branch_and_in_a_loop() -> None:
         ("deep", 4 * 5 * 10, 200),
     ]
     assert row(analysis, "deep").detail.startswith("in the body of Loop 'loop'; it can be placed where")
+    assert "one turn is counted" in row(analysis, "deep").detail
+    assert analysis.plan.uncounted == ("deep",)
+
+
+CARRIED = """
+net (int64 n, bool c, float[1, 5] x) => (float[1, 5] y) {
+  kernel = Transpose (w)
+  [head] h = MatMul (x, v)
+  [loop] y, k1, k2, k3 = Loop (n, c, h, v, kernel, v) <
+    body = turn (int64 i, bool go, float[1, 5] state, float[5, 5] stays, float[A, B] made, float[5, 5] changes)
+      => (bool again, float[1, 5] next, float[5, 5] stayed, float[A, B] as_made, float[5, 5] changed) {
+      again = Identity (go)
+      copy = Identity (stays)
+      stayed = Identity (copy)
+      as_made = Identity (made)
+      changed = Neg (changes)
+      [by_stored] a = MatMul (state, stays)
+      [by_computed] b = MatMul (a, made)
+      [by_changed] next = MatMul (b, changes)
+    }
+  >
+}"""
+
+
+def test_what_a_loop_carries_unchanged_is_a_constant() -> None:
+    model = text_model(CARRIED, {"w": numbers(5, 5), "v": numbers(5, 5)})
+    value_info = onnx.helper.make_tensor_value_info
+    body = next(node for node in model.graph.node if node.name == "loop").attribute[0].g
+    body.value_info.extend(value_info(name, onnx.TensorProto.FLOAT, (1, 5)) for name in "ab")
+    analysis = lhc.analyze(model)
+
+    assert {layer.name: (layer.macs, layer.activation_macs, layer.parameters) for layer in analysis.plan.layers} == {
+        "head": (25, 0, 25),
+        "by_stored": (25, 0, 25),
+        "by_computed": (25, 0, 25),
+        "by_changed": (0, 25, 0),
+    }
+    assert set(analysis.plan.uncounted) == {"by_stored", "by_computed", "by_changed"}
 
 
 FUNCTION = """

@@ -6,6 +6,7 @@ Initializers (in the file, in another file, or sparse), Constant nodes, and what
 import math
 import sys
 from collections import ChainMap
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -125,14 +126,22 @@ class _Constant:
 class Constants:
     """Constant tensors of a graph by name; decoded or computed when asked for."""
 
-    def __init__(self, graph: onnx.GraphProto, outer: "Constants | None" = None) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, outer: "Constants | None" = None, carried: Mapping[str, str] | None = None
+    ) -> None:
         """Find the constants.
 
         Args:
             outer: constants that it sees besides its own, where it is the body of an operator.
+            carried: own names of constants of ``outer``, by theirs.
         """
         self._known: ChainMap[str, _Constant] = outer._known.new_child() if outer else ChainMap()
         self._last: tuple[str, Array] | None = None
+        for name, start in (carried or {}).items():
+            if (held := self._known.get(start)) is not None and name != start:
+                copy = onnx.helper.make_node("Identity", [start], [name])
+                computed = isinstance(held.held, onnx.NodeProto)
+                self._known[name] = _Constant(copy, held.kind, held.depth + 1) if computed else held
         self._pieces = pieces_of(graph.initializer)
         for tensor in graph.initializer:
             self._known[tensor.name] = _Constant(tensor, tensor.data_type)

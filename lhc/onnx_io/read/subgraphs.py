@@ -1,15 +1,16 @@
 """Products outside the main graph: in bodies of If, Loop and Scan, and in local functions.
 
-It stays digital. It is listed, and its MACs are counted, as often as its body is written, so that the analog
-share of a network is never told too large: both branches of an If, one turn of a Loop or Scan. An operator goes by its
-name, or, where that is none or taken, by ``HOLDER/BRANCH/NAME``, with a suffix where even that is taken.
+It stays digital. It is listed, and its MACs are counted, as often as its body is written: both branches of an If, and
+one turn of a Loop or Scan, which is said not to be all of it. What a Loop or Scan carries from turn to turn unchanged
+is the constant that it starts with. An operator goes by its name, or, where that is none or taken, by
+``HOLDER/BRANCH/NAME``, with a suffix where even that is taken.
 """
 
 import math
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx
 
@@ -33,6 +34,7 @@ _HINTS = {
     "Scan": _TURNS,
 }
 """By the operator that holds a body: when what lies in it can be placed."""
+_LOOPS = ("Loop", "Scan")
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,19 @@ class Inner:
         name: unique in the model.
         place: where it is, in words.
         graphs: the bodies that hold it, outermost first.
-        holder: operator whose body the innermost is.
+        holders: the operators whose bodies they are.
     """
 
     name: str
     node: onnx.NodeProto
     place: str
     graphs: tuple[onnx.GraphProto, ...]
-    holder: str
+    holders: tuple[onnx.NodeProto, ...]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it may run several times a call."""
+        return any(holder.op_type in _LOOPS for holder in self.holders)
 
 
 def is_product(node: onnx.NodeProto) -> bool:
@@ -62,10 +69,13 @@ def inner_nodes(graph: onnx.GraphProto) -> Iterator[Inner]:
     """All operators in the bodies of others that may multiply, in the order of the file."""
     taken = {node.name for node in graph.node}
     for node in graph.node:
-        yield from _inside(node, (), taken)
+        yield from _inside((node,), (), taken)
 
 
-def _inside(holder: onnx.NodeProto, graphs: tuple[onnx.GraphProto, ...], taken: set[str]) -> Iterator[Inner]:
+def _inside(
+    holders: tuple[onnx.NodeProto, ...], graphs: tuple[onnx.GraphProto, ...], taken: set[str]
+) -> Iterator[Inner]:
+    holder = holders[-1]
     title = holder.name or next(iter(holder.output), "")
     for branch, graph in subgraphs(holder):
         for index, node in enumerate(graph.node):
@@ -73,8 +83,8 @@ def _inside(holder: onnx.NodeProto, graphs: tuple[onnx.GraphProto, ...], taken: 
                 path = f"{title}/{branch}/{node.name or f'{node.op_type}_{index}'}"
                 name = free_name(node.name or path, taken, path)
                 place = f"in the {branch} of {holder.op_type} {title!r}"
-                yield Inner(name, node, place, (*graphs, graph), holder.op_type)
-            yield from _inside(node, (*graphs, graph), taken)
+                yield Inner(name, node, place, (*graphs, graph), holders)
+            yield from _inside((*holders, node), (*graphs, graph), taken)
 
 
 def free_name(name: str, taken: set[str], path: str | None = None) -> str:
@@ -100,12 +110,13 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
     layers: list[Layer] = []
     for inner in inner_nodes(inferred):
         scope = outside
-        for graph in inner.graphs:
+        for holder, graph in zip(inner.holders, inner.graphs, strict=True):
             if id(graph) not in scopes:
-                scopes[id(graph)] = scope.inside(graph)
+                scopes[id(graph)] = scope.inside(graph, holder)
             scope = scopes[id(graph)]
-        place = f"{inner.place}; {_HINTS.get(inner.holder, 'only operators of the main graph are placed')}"
-        layers += _layers(inner.name, inner.node, scope, samples, place)
+        hint = _HINTS.get(inner.holders[-1].op_type, "only operators of the main graph are placed")
+        found = _layers(inner.name, inner.node, scope, samples, f"{inner.place}; {hint}")
+        layers += map(_once, found) if inner.repeats else found
     layers += _not_taken(model, outside)
     if model.proto.functions:
         own = {(node.op_type, *node.output) for node in model.proto.graph.node}
@@ -145,8 +156,8 @@ def _not_taken(model: OnnxModel, outside: "_Scope") -> Iterator[Layer]:
         if inner.name in kept:
             continue
         scope = outside
-        for body in inner.graphs:
-            scope = scope.inside(body)
+        for holder, body in zip(inner.holders, inner.graphs, strict=True):
+            scope = scope.inside(body, holder)
         place = f"{inner.place}; calls that the plan is for take other branches"
         for layer in _layers(inner.name, inner.node, scope, 1, place):
             weights = layer.work.weights if layer.work else ()
@@ -162,16 +173,53 @@ class _Scope:
     shapes: ChainMap[str, Shape]
     constants: Constants
     graph: onnx.GraphProto | None = None  # kept, so that its id stays its own
+    carried: Mapping[str, str] = field(default_factory=dict)
 
-    def inside(self, graph: onnx.GraphProto) -> "_Scope":
+    def inside(self, graph: onnx.GraphProto, holder: onnx.NodeProto) -> "_Scope":
         values = (*graph.value_info, *graph.output, *graph.input)
         own = {v.name: shape for v in values if (shape := declared_shape(v)) is not None}
-        return _Scope(self.shapes.new_child(own), Constants(graph, self.constants), graph)
+        carried = {name: self.stored_name(start) for name, start in _unchanged(holder, graph).items()}
+        constants = Constants(graph, self.constants, carried)
+        return _Scope(self.shapes.new_child(own), constants, graph, {**self.carried, **carried})
+
+    def stored_name(self, tensor: str) -> str:
+        """The constant that a tensor is in every turn; itself where it is no such."""
+        return self.carried.get(tensor, tensor)
 
     def shape(self, tensor: str) -> Shape | None:
         if self.constants.is_stored(tensor):
             return self.constants.shape(tensor)
         return self.shapes.get(tensor)
+
+
+def _unchanged(holder: onnx.NodeProto, body: onnx.GraphProto) -> dict[str, str]:
+    """What a Loop or Scan carries from turn to turn as it is: input of the body -> what it starts with."""
+    if holder.op_type not in _LOOPS:
+        return {}
+    before, after = 2, 1  # of a Loop: count and condition, and whether it goes on
+    states = len(holder.input) - before
+    if holder.op_type == "Scan":
+        before = after = 0
+        states = len(holder.input) - next((a.i for a in holder.attribute if a.name == "num_scan_inputs"), 0)
+    copies = {node.output[0]: node.input[0] for node in body.node if node.op_type == "Identity"}
+    found = {}
+    starts = holder.input[before : before + states]
+    for start, own, end in zip(starts, body.input[before:], body.output[after:], strict=False):
+        carried = end.name
+        while carried in copies:
+            carried = copies[carried]
+        if carried == own.name:
+            found[own.name] = start
+    return found
+
+
+def _once(layer: Layer) -> Layer:
+    """A layer of a body that may run several times, as it is counted: once, and not in full."""
+    work, refusal = layer.counted, layer.refusal
+    if work is None or work.missing is not None or refusal is None:
+        return layer
+    told = replace(refusal, detail=f"{refusal.detail}; one turn is counted, since nobody knows how many there are")
+    return replace(layer, counted=replace(work, missing="turns"), refusal=told)
 
 
 def _layers(name: str, node: onnx.NodeProto, scope: _Scope, samples: int, place: str) -> Iterator[Layer]:
@@ -193,7 +241,7 @@ def _product(node: onnx.NodeProto, scope: _Scope, samples: int) -> Work:
     """Products of a MatMul, Gemm, Conv or the like."""
     first, second = (node.input[i] for i in data_operands(node))
     stored = next((i for i, tensor in ((1, second), (0, first)) if tensor in scope.constants), None)
-    weights = () if stored is None else ((first, second)[stored],)
+    weights = () if stored is None else (scope.stored_name((first, second)[stored]),)
     shapes = [scope.shape(tensor) for tensor in (first, second, node.output[0])]
     if shapes[0] is not None and shapes[1] is not None and shapes[2] is not None:
         with suppress(Unsized, IndexError):

@@ -175,21 +175,23 @@ class Opened(OpenedModel):
         Others are refused when they are measured.
         """
         opened, before = self, self.control
+        stepwise: set[str] = set()
         while asked := unresolved_control_flow(opened.model, self.dequantize):
+            stepwise |= {name for name, choice in asked.items() if choice.axis is not None}
             feeds = _first_sample(opened.model, task)
             tensors = {question.tensor for question in asked.values()} - feeds.keys()
             try:
                 found = observe_tensors(opened.model, sorted(tensors), feeds) | feeds
                 told = {name: question.answer(found[question.tensor]) for name, question in asked.items()}
             except DataError as error:
-                self.warn(f"which branches its samples take, or how many turns, cannot be told: {error}")
+                self.warn(f"which branches its samples take, or how many turns or steps, cannot be told: {error}")
                 break
             known, opened = opened.control, opened.with_control(told)
             if opened.control == known:
                 break  # nothing more can be written out
         new = {name: taken for name, taken in opened.control.items() if name not in before}
         if new:
-            ways = [f"the {w} of {n!r}" if not w.isdigit() else f"{w} turns of {n!r}" for n, w in new.items()]
+            ways = [_way_taken(name, taken, name in stepwise) for name, taken in new.items()]
             more = f" and {len(ways) - 3} more" if len(ways) > 3 else ""
             self.warn(f"placed for calls that take {', '.join(ways[:3])}{more}, as the first samples do")
         return opened
@@ -315,6 +317,13 @@ class Opened(OpenedModel):
                     f"{self.model.label}: MACs of {first.op_type} {first.name!r} depend on symbolic dimensions of input"
                     f" {name!r}; give the shape, e.g. {shape_option(name, shape)}"
                 )
+
+
+def _way_taken(name: str, taken: str, is_stepwise: bool) -> str:
+    """A branch of an If, turns of a Loop, or steps of what goes along an axis: a recurrent operator or a Scan."""
+    if not taken.isdigit():
+        return f"the {taken} of {name!r}"
+    return f"{taken} {'steps' if is_stepwise else 'turns'} of {name!r}"
 
 
 def _operators(names: Sequence[str], kind: str) -> str:

@@ -15,9 +15,12 @@ from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.model import all_nodes
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
+from lhc.pipeline.inputs.model_source import Opened
 from lhc.runtime import parity_errors
 from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session
+from lhc.samples.metrics import METRICS
+from lhc.samples.task import Task
 from tests.canonical import made_models as made
 
 pytestmark = pytest.mark.analog
@@ -86,6 +89,14 @@ def test_all_turns_are_placed_and_share_their_tiles(case: Case, placed: Path) ->
     graph = read_graph(canonical(load_model(placed)), sizes=False)
     assert len(graph.tied(plan.analog)) == case.weights
     assert plan.analog_mac_fraction == 1
+
+
+def test_calls_are_said_to_take_turns_of_a_loop_and_steps_of_a_recurrent_operator(
+    case: Case, file: onnx.ModelProto, caplog: pytest.LogCaptureFixture
+) -> None:
+    Opened(load_model(file), None).seen(Task({"x": X}, None, METRICS["nmse"]))
+    said = {"Loop": "calls that take 7 turns of", "LSTM of open length": "calls that take 7 steps of", "Scan": ""}
+    assert said[case.id] in caplog.text
 
 
 def test_annotations_are_on_the_nodes_of_the_body(case: Case, placed: Path) -> None:
