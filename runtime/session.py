@@ -28,7 +28,7 @@ from lhc.runtime.onnxruntime.sessions import Array, TensorInfo, must_run, tensor
 from lhc.runtime.programmed_layers import ProgrammedLayers
 from lhc.runtime.sample_position import Position
 from lhc.samples.input_types import converted
-from lhc.samples.sample_axis import SampleLayout, samples_first
+from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout, samples_first
 from lhc.samples.task import Samples, Task, count_samples
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class HybridSession:
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)
         self._types = {info.name: info.type for info in self.get_inputs() if info.type.startswith("tensor(")}
-        self._axes = {name: axis for name, axis in sample_axes(self._model).items() if axis}
+        self._axes = self._sample_axes()
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
         self.engine: Engine = _computing(asked, self.hardware, analog)
@@ -116,6 +116,14 @@ class HybridSession:
         self._told = not (analog and self.hardware.corrects_outputs)
         self.hardware.check_time(t_s)
         self._take_chip(seed, 0, t_s)
+
+    def _sample_axes(self) -> dict[str, SampleAxis]:
+        """Inputs with samples elsewhere than on the first axis: by the model, or as the user of the plan named them."""
+        found: dict[str, SampleAxis] = dict(sample_axes(self._model))
+        outcome = None if self.plan is None else self.plan.outcome
+        named = {} if outcome is None else outcome.sample_axes
+        found |= {name: axis for name, axis in named.items() if name in found}
+        return {name: axis for name, axis in found.items() if axis != 0}
 
     def _analog(self, placement: Plan | Iterable[str] | str | None) -> frozenset[str]:
         if placement == "all-analog":
@@ -194,7 +202,8 @@ class HybridSession:
 
         Args:
             samples: inputs by name, or a task, without any use of its targets; not those that the answers are judged
-                on. The first ``compensation.samples`` are taken, fewer where their tensors are large.
+                on. Arrays lie as the network takes them; where a call takes one sample, their first axis counts calls.
+                The first ``compensation.samples`` are taken, fewer where their tensors are large.
 
         Raises:
             UsageError: the hardware corrects no outputs.
@@ -313,12 +322,19 @@ class HybridSession:
         self._check_ranks(arrays)
         self._tell_uncalibrated()
         given = ((self._axes.get(name, 0), arrays[name]) for name in self._graph.inputs)
-        samples = next((a.shape[axis] for axis, a in given if isinstance(a, np.ndarray) and axis < a.ndim), 1)
+        samples = next((count for axis, a in given if (count := _samples_in(a, axis)) is not None), 1)
         prefix = self._executor.prefix(arrays)
         with self._counting:  # calls may come from several threads
             position = Position(self._next_sample, max(samples, 1))
             self._next_sample += samples
         return next(self._executor.finish(prefix, self._programmed, position, names))
+
+
+def _samples_in(array: object, axis: SampleAxis) -> int | None:
+    """Samples of a call by one of its inputs; None where that tells nothing."""
+    if axis == CALL or not isinstance(array, np.ndarray):
+        return 1 if axis == CALL else None
+    return int(array.shape[axis]) if axis < array.ndim else None
 
 
 def _computing(asked: AskedEngine, hardware: Hardware, analog: frozenset[str]) -> Engine:

@@ -8,6 +8,7 @@ bounds the time: the products on tiles, samples x draws x analog MACs.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Self
 
 import numpy as np
 
@@ -75,6 +76,15 @@ class PlacementEvaluator:
     against: "PlacementEvaluator | None" = None
     shift: float = 0.0
     engine: AskedEngine = "auto"
+
+    def on(self, hardware: Hardware | None = None, t_s: float | None = None, copies: Copies | None = None) -> Self:
+        """The same evaluator on another machine, at another time or with other copies; what is None stays."""
+        return replace(
+            self,
+            hardware=self.hardware if hardware is None else hardware,
+            t_s=self.t_s if t_s is None else t_s,
+            copies=self.copies if copies is None else copies,
+        )
 
     @property
     def metric(self) -> Metric:

@@ -11,11 +11,14 @@ the greatest of the outputs': all of them have to hold (intersection-union test:
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
+from lhc.hardware import Hardware
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.measurement import Measurement
+from lhc.passes.decide.copies import Copies
 from lhc.results import Evaluation
 from lhc.samples.metrics import Scores
 from lhc.samples.task import Indices
@@ -97,6 +100,11 @@ class MultiOutputEvaluator(PlacementEvaluator):
 
     others: tuple[PlacementEvaluator, ...] = field(kw_only=True)
     scales: tuple[float, ...] = field(kw_only=True)
+
+    def on(self, hardware: Hardware | None = None, t_s: float | None = None, copies: Copies | None = None) -> Self:
+        """See `PlacementEvaluator.on`."""
+        others = tuple(other.on(hardware, t_s, copies) for other in self.others)
+        return replace(super().on(hardware, t_s, copies), others=others)
 
     def measure(
         self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None

@@ -40,6 +40,8 @@ from lhc.samples.task import Task
 from lhc.support.number_formatting import counted
 
 __all__ = [
+    "GRADIENT_CHIPS",
+    "GRADIENT_SAMPLES",
     "KEPT",
     "READ",
     "BudgetedNetwork",

@@ -8,6 +8,7 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
+from lhc.report.wording.infeasibility import nearest_budget
 from tests.networks import drawn, parsed
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
@@ -83,6 +84,28 @@ def test_a_further_output_is_measured_as_it_would_be_by_itself() -> None:
     further = both.plan.outcome.further[0]
     assert further.baseline == alone.plan.outcome.baseline
     assert further.drop == pytest.approx(alone.plan.outcome.drop, rel=0.5)  # on other chips
+
+
+@pytest.mark.analog
+def test_budgets_of_several_outputs_that_are_not_met_are_explained() -> None:
+    """Remedies change the machine for every output, and what is in the way is what the strict output depends on."""
+    options = OPTIONS | {"strategy": "all-analog", "t_inference": "1d"}
+    result = lhc.partition(two_heads(), {"x": X}, output=["prob", "box,nmse,1e-7"], **options)
+    found = result.infeasibility
+    assert found is not None
+    assert found.in_the_way[:1] != ("class",)
+    assert "class" not in found.in_the_way or found.all_in_the_way
+    assert not any(remedy.within for remedy in found.remedies)
+    assert any(remedy.evaluation.drop != found.least.drop for remedy in found.remedies)
+    assert result.plan.outcome is not None
+    assert "times that of every output" in ": ".join(nearest_budget(found, result.plan.outcome, result.plan))
+
+
+@pytest.mark.analog
+def test_commands_say_that_they_look_at_one_of_the_judged_outputs(caplog: pytest.LogCaptureFixture) -> None:
+    result = lhc.partition(two_heads(), {"x": X}, output=["prob", "box,nmse,0.5"], **OPTIONS)
+    lhc.evaluate(result.model, {"x": X}, draws=1)
+    assert "judged by the outputs prob, box; this command looks at 'prob' alone (`output` names another)" in caplog.text
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -128,6 +128,24 @@ def test_training_takes_samples_wherever_they_are() -> None:
     assert found.plan.outcome.drop == pytest.approx(wanted.plan.outcome.drop)
 
 
+@pytest.mark.analog
+@pytest.mark.parametrize("case", ["input and output", "a call"])
+def test_a_session_counts_and_calibrates_by_the_axes_that_were_named(case: str) -> None:
+    """A stream of samples has the same noise however it is cut, and calibration takes samples, not steps."""
+    given, answer, said, x = CASES[case]
+    result = lhc.partition(network(given, answer), {"x": x, "labels": LABELS}, **PLACING, **said)
+    first = lhc.partition(network(), {"x": X, "labels": LABELS}, **PLACING)
+    found, wanted = lhc.HybridSession(result.model), lhc.HybridSession(first.model)
+    found.calibrate({"x": x})
+    wanted.calibrate({"x": X})
+    if case == "a call":
+        answers = np.stack([found.run(None, {"x": one})[0] for one in X[:4]])
+    else:
+        halves = [found.run(None, {"x": np.swapaxes(X[cut], 0, 1)})[0] for cut in (slice(0, 1), slice(1, 4))]
+        answers = np.concatenate(halves, axis=1).swapaxes(0, 1)
+    np.testing.assert_allclose(answers, wanted.run(None, {"x": X[:4]})[0], rtol=1e-3, atol=1e-4)
+
+
 REFUSED = {
     "no such name": ({"sample_axis": "z=1"}, UsageError, "`sample_axis` z=…: .* has no such input or output"),
     "no such axis": ({"sample_axis": 3}, UsageError, "`sample_axis` 3: 'y' has 3 axes"),

@@ -16,11 +16,12 @@ from lhc.hardware.description.sections import Converter
 from lhc.measure.budget_test import PlacementJudge
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.passes import SearchOptions, damage_together, extra_copies, search_space
-from lhc.pipeline.pipeline_state import PreparedNetwork, VerifiedNetwork
+from lhc.pipeline.pipeline_state import GRADIENT_CHIPS, GRADIENT_SAMPLES, PreparedNetwork, VerifiedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Verified
-from lhc.pipeline.steps.rank import sensitivities
+from lhc.pipeline.steps.rank import joint_table, sensitivities
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Evaluation, Infeasibility, Remedy
+from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.stats import over_draws
 from lhc.support.number_formatting import counted, time_text
@@ -44,10 +45,9 @@ class Explain:
         unexplained, searched = _unexplained(state), state.searched
         if not unexplained:
             return state
-        if state.further:
-            return state.noted("several outputs are judged: what stands in the way of their budgets is not explained")
         verify, rank = state.judging_evaluator(state.splits.verify), state.splits.rank
-        infeasibility, notes = explained(Case(state, unexplained, searched.judge, searched.options, verify, rank))
+        case = Case(state, unexplained, searched.judge, searched.options, verify, rank, _rankers(state, unexplained[0]))
+        infeasibility, notes = explained(case)
         return replace(state, infeasibility=infeasibility).noted(*notes)
 
 
@@ -76,6 +76,20 @@ def _unexplained(state: VerifiedNetwork) -> tuple[Verified, ...]:
     return ()
 
 
+def _rankers(state: VerifiedNetwork, failing: Verified) -> tuple[PlacementEvaluator, ...]:
+    """Of several outputs, evaluators by those that do not hold their budgets: layers in the way do damage there."""
+    by_output = (state, *map(state.of_output, state.further))
+    budgets = (state.budget.max_drop, *(one.max_drop for one in state.further))
+    samples = state.splits.rank.with_metric(get_metric("nmse"))
+    tasks = (samples, *(replace(one.task_of(samples), metric=samples.metric) for one in state.further))
+    judged = zip(failing.verdict.evaluation.outputs, budgets, by_output, tasks, strict=state.further != ())
+    return tuple(
+        replace(one.evaluator(task.head(GRADIENT_SAMPLES)), draws=min(state.options.draws, GRADIENT_CHIPS))
+        for found, most, one, task in judged
+        if (interval := state.budget.interval(found)) is None or interval[1] > most
+    )
+
+
 class Case:
     """A placement that does not hold the budget.
 
@@ -96,6 +110,7 @@ class Case:
         options: SearchOptions,
         verify: PlacementEvaluator,
         rank: Task,
+        rankers: Sequence[PlacementEvaluator] = (),
     ) -> None:
         """Begin to explain.
 
@@ -104,8 +119,9 @@ class Case:
             judge: of the search for the layers in the way.
             verify: samples of the verification.
             rank: samples that say which layers do most damage, where that is not known.
+            rankers: evaluators in one metric whose damages together say it instead, of several outputs.
         """
-        self.state, self._rank = state, rank
+        self.state, self._rank, self._rankers = state, rank, rankers
         self.graph, self.plan = state.graph, state.plan
         self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
         self.options, self.judge, self.verify, self.fills = options, judge, verify, state.fills
@@ -136,8 +152,9 @@ class Case:
         network elsewhere too.
         """
         plan, names = self.plan, self.order(self.analog)
-        if not self.ranked:
-            found = sensitivities(self.state.gradient_evaluator(self._rank), names)
+        if self._rankers or not self.ranked:
+            rankers = self._rankers or [self.state.gradient_evaluator(self._rank)]
+            found = joint_table([sensitivities(evaluator, names) for evaluator in rankers])
             if len(found.layers) < len(names):
                 raise OutOfTimeError("--timeout: not every layer was ranked")
             plan = found.put_into(plan)
@@ -237,7 +254,7 @@ def _times(case: Case) -> Iterator[Change]:
     ages = any(devices is not None and devices.ages for devices in (machine.for_layer(n).devices for n in case.analog))
     for t_s in SHORTER_TIMES_S:
         if t_s < now and ages and machine.knows(t_s):
-            yield f"--t-inference {time_text(now)} -> {time_text(t_s)}", case.analog, replace(case.verify, t_s=t_s)
+            yield f"--t-inference {time_text(now)} -> {time_text(t_s)}", case.analog, case.verify.on(t_s=t_s)
 
 
 def _bits(case: Case) -> Iterator[Change]:
@@ -249,14 +266,14 @@ def _bits(case: Case) -> Iterator[Change]:
         if converter.bits is not None:
             more = converter.bits + MORE_BITS
             finer = machine.model_copy(update={name: converter.model_copy(update={"bits": more})})
-            yield f"{name}.bits {converter.bits} -> {more}", case.analog, replace(case.verify, hardware=finer)
+            yield f"{name}.bits {converter.bits} -> {more}", case.analog, case.verify.on(hardware=finer)
 
 
 def _remapped(case: Case) -> Iterator[Change]:
     machine = case.verify.hardware
     if machine.faults.could_remap:
         tested = machine.model_copy(update={"faults": machine.faults.model_copy(update={"remap": True})})
-        yield "faults.remap false -> true", case.analog, replace(case.verify, hardware=tested)
+        yield "faults.remap false -> true", case.analog, case.verify.on(hardware=tested)
 
 
 def _tiles(case: Case) -> Iterator[Change]:
@@ -270,7 +287,7 @@ def _tiles(case: Case) -> Iterator[Change]:
     elif not bounds and case.fills and case.ranked:
         copies = extra_copies(case.graph, case.plan, replace(goal, max_tiles=doubled))
     if copies.tiles is not None:
-        yield f"tiles {tiles_now} -> {doubled}", case.analog, replace(case.verify, copies=copies)
+        yield f"tiles {tiles_now} -> {doubled}", case.analog, case.verify.on(copies=copies)
     if copies.tiles is not None or not bounds:
         return
     tiles = case.plan.hardware.tiles.model_copy(update={"count": doubled})

@@ -36,6 +36,7 @@ __all__ = [
     "RankAll",
     "agreement",
     "copies_alone",
+    "joint_table",
     "measures_all",
     "ranked",
     "sensitivities",

@@ -383,12 +383,24 @@ def read_placed(
     state = read(options, running, at[0], opened=opened, task=task, least_draws=least_draws, machine=machine)
     if outcome is not None and options.metric is None:
         _check_metric(state, outcome)
+    _tell_unlooked_at(state, outcome)
     state = Decide(Qualify()).apply(state)
     analog = analog_of(options, stored, state.plan, state.model.label)
     state = _with_copies(state, None if options.names_layers else stored)
     if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
         return replace(state, plan=state.plan.with_ranges(stored.ranges)), analog, at
     return calibrated(state, sorted(analog)), analog, at
+
+
+def _tell_unlooked_at(state: PreparedNetwork, outcome: Outcome | None) -> None:
+    """Warn that a placement holds budgets of several outputs, of which this command looks at one."""
+    if outcome is not None and outcome.further:
+        names = [str(outcome.output), *(one.output for one in outcome.further)]
+        looked_at = state.options.scored or state.graph.outputs[0]
+        state.opened.warn(
+            f"its placement was judged by the outputs {', '.join(names)}; this command looks at {looked_at!r} alone"
+            " (--output names another)"
+        )
 
 
 def _with_copies(state: StateT, stored: Plan | None) -> StateT:

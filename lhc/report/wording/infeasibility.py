@@ -150,11 +150,14 @@ def _trained(outcome: Outcome) -> bool:
 
 
 def nearest_budget(found: "Infeasibility", outcome: Outcome, plan: Plan) -> tuple[str, str]:
-    """Nearest budget that a placement holds: whose it is, and the option that asks for it."""
+    """Nearest budget that a placement holds: whose it is, and the option, or of several outputs the multiple of all."""
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
     number = len(layers_among(plan, found.analog))
     layers = explained_layers(found, plan, number)
-    return f"nearest budget that the {number} {layers} {'holds' if number == 1 else 'hold'}", f"--max-drop {nearest}"
+    of = f"nearest budget that the {number} {layers} {'holds' if number == 1 else 'hold'}"
+    if outcome.further:
+        return of, f"{found.nearest_budget / outcome.max_drop:.3g} times that of every output"
+    return of, f"--max-drop {nearest}"
 
 
 def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
