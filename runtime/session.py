@@ -106,7 +106,9 @@ class HybridSession:
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
         self.engine: Engine = _computing(asked, self.hardware, analog)
-        self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies, self.engine)
+        self._executor = HybridExecutor(
+            self._model, self._graph, analog, ranges, copies, self.engine, sample_axes=self._axes
+        )
         self._executor.open()
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._programmed: ProgrammedLayers
@@ -232,7 +234,8 @@ class HybridSession:
             layout, arrays = samples.layout, dict(samples.inputs)
         else:
             layout = SampleLayout(self._axes)
-            arrays = {name: samples_first(np.asarray(a), self._axes.get(name, 0)) for name, a in samples.items()}
+            stacked = {name: 0 if axis == CALL else axis for name, axis in self._axes.items()}
+            arrays = {name: samples_first(np.asarray(a), stacked.get(name, 0)) for name, a in samples.items()}
         self._check_names(arrays)
         if not any(array.ndim and len(array) for array in arrays.values()):
             raise DataError("there are no samples to calibrate the chip on")
