@@ -81,6 +81,7 @@ class HybridExecutor(PlacedNetwork):
         self._copies = copies or {}
         self.engine = engine
         self._kept_reads: LruCache[ProgrammedMatrix] = LruCache(0) if reads is None else reads
+        self._machines: tuple[Hardware | None, dict[str, Hashable]] = (None, {})
         constants = Constants(model.proto.graph)
         branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)
@@ -170,9 +171,19 @@ class HybridExecutor(PlacedNetwork):
 
     def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
         """Key of the mapping of a layer: everything but the weights that tiles depend on before programming."""
-        machine = hardware.for_layer(layer.name)
-        described = machine.model_dump_json(), tuple(machine.user_code.items())
+        described = self._described(layer.name, hardware)
         return layer.tile_set, described, self._ranges.get(layer.name), self._copies.get(layer.name, 1)
+
+    def _described(self, layer: str, hardware: Hardware) -> Hashable:
+        """A layer's machine as text, and the code that users bring; kept for the hardware that was asked for last."""
+        known, machines = self._machines
+        if known is not hardware:
+            machines = {}
+            self._machines = hardware, machines
+        if layer not in machines:
+            machine = hardware.for_layer(layer)
+            machines[layer] = machine.model_dump_json(), tuple(machine.user_code.items())
+        return machines[layer]
 
     def tile_sets(self) -> "Mapping[str, AnalogLayer]":
         """The first layer of every tile set."""

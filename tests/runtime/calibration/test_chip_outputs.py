@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lhc.conductances import Correction, ProgrammedMatrix
-from lhc.hardware import Adc, Dac, Hardware, Pcm
+from lhc.hardware import Adc, Dac, Hardware, Override, Pcm
 from lhc.hardware.description.sections import Compensation, Tiles
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
@@ -19,7 +19,7 @@ from lhc.runtime.calibration.chip_outputs import (
     correction,
     digital_moments,
 )
-from lhc.runtime.lru_cache import Bank
+from lhc.runtime.lru_cache import LruCache
 from lhc.runtime.onnxruntime.batched_calls import Call
 from lhc.runtime.onnxruntime.sessions import observe_tensors
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
@@ -151,17 +151,29 @@ def test_a_chip_is_programmed_once_for_all_reads_of_a_calibration_where_they_are
     model, names = _network(), ["conv", "gemm", "matmul"]
     graph = read_graph(model)
 
-    def corrections(kept: Bank[ProgrammedMatrix] | None) -> Sequence[Mapping[str, Correction]]:
+    def corrections(kept: LruCache[ProgrammedMatrix] | None) -> Sequence[Mapping[str, Correction]]:
         executor = HybridExecutor(model, graph, names, reads=kept)
         return calibrated_alone(executor, model, graph, CALIBRATED, 0, [0, 3], T_S, _calls())
 
-    found = corrections(Bank(room))
+    found = corrections(LruCache(room))
     assert set(Counter(programmings).values()) == {programmed}
     assert max(Counter(made).values()) == 1, "no read is made twice"
     for one, other in zip(found, corrections(None), strict=True):
         for name in names:
             np.testing.assert_array_equal(one[name].offset, other[name].offset)
             np.testing.assert_array_equal(one[name].gain, other[name].gain)
+
+
+def test_reads_that_are_kept_are_those_of_their_machine() -> None:
+    model = _network()
+    graph, kept = read_graph(model), LruCache[ProgrammedMatrix](2**24)
+    executor = HybridExecutor(model, graph, ["gemm"], reads=kept)
+    override = Override(layers="gemm", devices={"read_noise_scale": 3.0})
+    machines = [CALIBRATED, QUIET_READS, CALIBRATED.model_copy(update={"overrides": (override,)})]
+    for machine in (*machines, *machines):
+        alone = HybridExecutor(model, graph, ["gemm"]).states(machine, 0, 0, T_S)
+        for name, state in executor.states(machine, 0, 0, T_S).items():
+            np.testing.assert_array_equal(state.tiles[0][0].weights, alone[name].tiles[0][0].weights)
 
 
 def _token_corrections(x: Array, mask: Array, **more: Array) -> Correction:
