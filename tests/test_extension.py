@@ -111,7 +111,7 @@ def test_the_page_shows_one_of_each() -> None:
 
 @pytest.mark.analog
 def test_a_metric(outputs: tuple[Path, dict[str, str]]) -> None:
-    assert "margin" in printed_by(outputs, "--metric")
+    assert "margin" in printed_by(outputs, "--metric mylab")
 
 
 @pytest.mark.analog
