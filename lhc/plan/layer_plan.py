@@ -41,6 +41,7 @@ Reason = Literal[
     "sensitivity",  # digital: the budget was not shown to hold with it
     "cost",  # digital: on tiles it costs more than it saves
     "strategy",  # placed by the rule of a strategy that does not measure
+    "time",  # digital: the time was over before every layer was ranked
     "placed",  # analog as it was placed: for other hardware, or for a budget that it was not shown to hold later
     "forced",  # fixed by the user
     "excluded",  # left out by the user

@@ -102,6 +102,14 @@ def test_budgets_of_several_outputs_that_are_not_met_are_explained() -> None:
 
 
 @pytest.mark.analog
+def test_layers_that_were_not_ranked_in_time_say_so() -> None:
+    """No rule of a strategy placed them: the user asked for the default one."""
+    result = lhc.partition(two_heads(), {"x": X}, timeout=1e-9, **OPTIONS)
+    assert reasons(result) == {"body": "time", "class": "time", "corner": "not-judged", "box": "not-judged"}
+    assert result.plan.analog == frozenset()
+
+
+@pytest.mark.analog
 def test_commands_say_that_they_look_at_one_of_the_judged_outputs(caplog: pytest.LogCaptureFixture) -> None:
     result = lhc.partition(two_heads(), {"x": X}, output=["prob", "box,nmse,0.5"], **OPTIONS)
     lhc.evaluate(result.model, {"x": X}, draws=1)

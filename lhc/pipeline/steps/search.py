@@ -1,6 +1,6 @@
 """Search placements worth testing, on the samples that rank."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
@@ -34,7 +34,16 @@ class Search:
         curved = state.splits.rank if "curvatures" in strategy.requires and state.follow is None else None
         options = search_options(state, curved)
         found = search(state.graph, state.plan, strategy, judge_of_search(state), options)
+        found = replace(found, result=_out_of_time(found.result)) if state.late else found
         return state.advanced(SearchedNetwork, searched=found)
+
+
+def _out_of_time(result: PassResult) -> PassResult:
+    """A result that is all digital since the time was over: no rule of the user's strategy placed it."""
+    detail = "not every layer was ranked before the time was over (--timeout); run again to go on"
+    why: Decision = ("digital", "time", detail)
+    rows = [row.name for row in result.plan.layers if row.reason == "strategy"]
+    return replace(result, plan=result.plan.decide(dict.fromkeys(rows, why)))
 
 
 def judge_of_search(state: BudgetedNetwork) -> PlacementJudge:

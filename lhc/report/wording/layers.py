@@ -32,6 +32,7 @@ REASONS: dict[Reason, str] = {
     "sensitivity": "not shown to fit the budget",
     "cost": "costs more on tiles than it saves",
     "strategy": "placed by the strategy's rule",
+    "time": "not looked at before the time was over (--timeout)",
     "placed": "as it was placed, not shown to fit the budget",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
