@@ -13,6 +13,7 @@ __all__ = [
     "LhcError",
     "MissingDependencyError",
     "ModelError",
+    "NotFiniteError",
     "OpenSizesError",
     "OutOfTimeError",
     "UsageError",
@@ -51,6 +52,10 @@ class OpenSizesError(ModelError):
 
 class DataError(LhcError):
     """Samples that cannot be read or do not fit the model."""
+
+
+class NotFiniteError(DataError):
+    """A mapped network that gives NaN or infinite values on samples."""
 
 
 class MissingDependencyError(LhcError):

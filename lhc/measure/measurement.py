@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lhc.errors import DataError
+from lhc.errors import NotFiniteError
 from lhc.results import Evaluation
 from lhc.samples.metrics import METRICS, Array, Metric, Scores
 from lhc.samples.task import Indices
@@ -250,10 +250,14 @@ def finite(measured: Measurement) -> Measurement:
     """The measurement itself.
 
     Raises:
-        DataError: the mapped network gives values that are not finite.
+        NotFiniteError: the mapped network gives values that are not finite.
     """
     if not np.isfinite(measured.values).all():
-        raise DataError("the mapped network gives NaN or infinite values on some samples; what is lost is undefined")
+        raise NotFiniteError(
+            "the mapped network gives NaN or infinite values on some samples; what is lost is undefined. An operator"
+            " such as Log, Sqrt or Div does not stand the errors of analog layers before it: keep these digital"
+            " (--exclude of 'lhc partition')"
+        )
     return measured
 
 
@@ -271,7 +275,7 @@ def evaluation(
         t_s: time of inference; the evaluator's own by default.
 
     Raises:
-        DataError: the mapped network gives values that are not finite.
+        NotFiniteError: the mapped network gives values that are not finite.
     """
     measured = finite(measured)
     outputs = measured.of_outputs(relative, confidence, t_s) if isinstance(measured, MeasuresOutputs) else ()

@@ -7,7 +7,7 @@ a half at each look, up to the most that is allowed, and the chance of error is 
 import logging
 from collections.abc import Mapping, Sequence
 
-from lhc.errors import OutOfTimeError
+from lhc.errors import NotFiniteError, OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.measurement import Evaluator, evaluation, looked_at
 from lhc.plan import Sensitivity
@@ -107,6 +107,15 @@ def _looks(most: int) -> list[int]:
 
 
 def _measure(
+    evaluator: Evaluator, placement: frozenset[str], confidence: float, half_width: float | None, what: str
+) -> Evaluation:
+    try:
+        return _measured(evaluator, placement, confidence, half_width, what)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"with {', '.join(map(repr, sorted(placement)))} alone on tiles, {error}") from error
+
+
+def _measured(
     evaluator: Evaluator, placement: frozenset[str], confidence: float, half_width: float | None, what: str
 ) -> Evaluation:
     if half_width is None:
