@@ -30,9 +30,9 @@ from aihwkit.simulator.parameters.mapping import MappingParameter
 from torch import nn
 
 from lhc.models import cifar10
-from lhc.models.entry import data_folder
 from lhc.models.resnet20 import ResNet20, build
 from lhc.models.weights import read_weights
+from lhc.models.zoo_entry import data_folder
 
 __all__ = ["layer_kl", "main", "tile_config"]
 

@@ -17,7 +17,7 @@ from lhc.options.by_command import PartitionOptions
 from lhc.options.digital_columns import ColumnsBy
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.rewrites.column_split import damages_of_columns
+from lhc.pipeline.rewrites.choose_digital_columns import damages_of_columns
 from lhc.support.files import write_file
 
 CHIPS = 10

@@ -19,7 +19,7 @@ from lhc.measure import Running
 from lhc.measure.work_context import calibration_block
 from lhc.options.by_command import RunOptions
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.stats import summarize
 from lhc.support.files import write_file
 

@@ -23,11 +23,11 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, measure_sensitivity
 from lhc.measure.sensitivity.fisher_prediction import FisherSensitivity, fisher_sensitivity
-from lhc.model import OnnxModel
 from lhc.models import cifar10
 from lhc.models.export import export_onnx
-from lhc.models.networks import ResidualNet, fold_batch_norms
+from lhc.models.residual_networks import ResidualNet, fold_batch_norms
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.steps.rank import agreement
 from lhc.results import SensitivityTable

@@ -27,7 +27,7 @@ from lhc.measure import Running
 from lhc.measure.work_context import calibration_block
 from lhc.options.by_command import RunOptions
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.plan import Plan
 from lhc.samples.task import Task
 from lhc.stats import summarize

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import lhc
-from lhc.costs.tensors import held_elements
+from lhc.costs.crossings import held_elements
 from lhc.runtime.onnxruntime.batched_calls import call_samples
 
 SAMPLES, USED, TOKENS, VOCABULARY = 16, 6, 64, 30_522

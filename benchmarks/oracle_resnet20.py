@@ -21,8 +21,8 @@ from lhc.hardware import Hardware
 from lhc.measure import Running, ranking_metric
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import damage_of
+from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.steps.rank import sensitivities
-from lhc.pipeline.steps.read import read
 
 BUDGET = 0.01
 FIRST = 10

@@ -12,7 +12,7 @@ from benchmarks.published_networks import NETWORKS, alexnet, mobilenetv2, resnet
 from lhc.costs import SystemCost, cost_of, system_figures
 from lhc.graph import LayerGraph, MatrixShape
 from lhc.hardware import AlpineCosts, Assumed, DianaCosts, Hardware, Known, Tiles
-from lhc.hardware.description.sections import Section
+from lhc.hardware.description.tiles_and_converters import Section
 from lhc.support.tables import Table
 
 __all__ = ["GAINS", "analog_layers", "by_macs", "closing", "gain", "gains", "prefixes"]

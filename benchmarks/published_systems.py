@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.published_costs import analog_layers
 from benchmarks.published_networks import Builder, resnet
 from lhc.costs import SystemFigures, cost_of, system_figures
-from lhc.costs.system import SystemCost
+from lhc.costs.placement_cost import SystemCost
 from lhc.graph import Elements, Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import AlpineCosts, DianaCosts, Hardware
 from lhc.support.tables import Table

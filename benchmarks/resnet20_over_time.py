@@ -20,7 +20,7 @@ from lhc.hardware import Hardware, preset_names
 from lhc.measure import Running
 from lhc.options.by_command import RunOptions
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.support.files import write_file
 
 CHIPS = 10

@@ -30,7 +30,7 @@ from lhc.measure import Running
 from lhc.models import cifar10, zoo_entry
 from lhc.options.by_command import RunOptions
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.stats import summarize

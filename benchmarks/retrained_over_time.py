@@ -18,7 +18,7 @@ from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.options.by_command import RunOptions
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.samples.task import Task
 from lhc.stats import summarize
 from lhc.support.tables import Table

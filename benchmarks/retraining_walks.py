@@ -22,7 +22,7 @@ from lhc.models import cifar10, zoo_entry
 from lhc.models.resnet8 import pixels
 from lhc.options.by_command import RunOptions
 from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.stats import summarize

@@ -25,7 +25,7 @@ from lhc.measure import PlacementEvaluator, Running, evaluation, measure_sensiti
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import Goal, SearchOptions, damage_of, strategy_of, wanted_together
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.read import read
+from lhc.pipeline.steps.prepare import read
 from lhc.plan import Plan
 from lhc.results import Evaluation, Verdict
 from lhc.support.tables import Table

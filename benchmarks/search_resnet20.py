@@ -21,8 +21,8 @@ from lhc.measure import Running, ranking_metric
 from lhc.measure.sensitivity.hilal_curvature import curvatures
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import Goal, SearchOptions, strategy_of
+from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.steps.rank import sensitivities
-from lhc.pipeline.steps.read import read
 from lhc.support.tables import Table
 
 CASES = (

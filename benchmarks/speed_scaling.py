@@ -14,10 +14,10 @@ import torch
 from benchmarks.timing import Images, Spent, best, images, options, plain_session, run_batches, timed, write
 from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, measure_sensitivity
-from lhc.model import OnnxModel
 from lhc.models.export import export_onnx
-from lhc.models.networks import ResidualNet, fold_batch_norms
+from lhc.models.residual_networks import ResidualNet, fold_batch_norms
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 

@@ -19,7 +19,7 @@ import torch
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.models.networks import ResidualNet
+from lhc.models.residual_networks import ResidualNet
 from lhc.models.train_digits import Recipe, digits_split, train
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task

@@ -26,9 +26,9 @@ from torch import nn
 
 from benchmarks.aihwkit_sensitivity import T_INFERENCE_S, layer_names, tile_config
 from lhc.models import cifar10, zoo_entry
-from lhc.models.entry import data_folder
 from lhc.models.resnet20 import ResNet20, build
 from lhc.models.weights import read_weights
+from lhc.models.zoo_entry import data_folder
 from lhc.runtime.onnxruntime.library import onnxruntime
 
 __all__ = [

@@ -16,11 +16,11 @@ from pydantic.fields import FieldInfo
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.overrides import Override
-from lhc.hardware.description.sections import Adc, Compensation, Dac, LeftOut, Tiles, Training
-from lhc.hardware.description.sections import Mapping as WeightMapping
+from lhc.hardware.description.tiles_and_converters import Adc, Compensation, Dac, LeftOut, Tiles, Training
+from lhc.hardware.description.tiles_and_converters import Mapping as WeightMapping
 from lhc.hardware.devices.aihwkit_models import DEVICE_MODELS
 from lhc.hardware.devices.device_model import PairedDevices
-from lhc.hardware.devices.weight_regimes import Regime
+from lhc.hardware.devices.noise_by_weight_magnitude import Regime
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "tiles": Tiles,

@@ -15,15 +15,15 @@ _LAZY = {
     "Analysis": "lhc.pipeline.results",
     "AnalyzeOptions": "lhc.options.by_command",
     "AttributeOptions": "lhc.options.by_command",
-    "AttributionResult": "lhc.report.tables.measured_results",
+    "AttributionResult": "lhc.report.tables.result_classes",
     "CompareOptions": "lhc.options.by_command",
     "Comparison": "lhc.report.tables.comparison",
     "CompileOptions": "lhc.options.by_command",
     "CompiledModel": "lhc.lowering",
     "Effort": "lhc.pipeline.time_estimate",
     "Evaluation": "lhc.results",
-    "Evaluations": "lhc.report.tables.measured_results",
-    "FrontResult": "lhc.report.tables.measured_results",
+    "Evaluations": "lhc.report.tables.result_classes",
+    "FrontResult": "lhc.report.tables.result_classes",
     "Goal": "lhc.passes",
     "Hardware": "lhc.hardware",
     "HybridSession": "lhc.runtime",
@@ -46,7 +46,7 @@ _LAZY = {
     "RetrainOptions": "lhc.options.by_command",
     "RewrittenModel": "lhc.pipeline.rewrites.rewritten_network",
     "RobustnessOptions": "lhc.options.by_command",
-    "RobustnessResult": "lhc.report.tables.measured_results",
+    "RobustnessResult": "lhc.report.tables.result_classes",
     "RunOptions": "lhc.options.by_command",
     "SearchOptions": "lhc.passes",
     "Select": "lhc.passes",
@@ -156,10 +156,10 @@ if TYPE_CHECKING:
     from lhc.report.document.report import Report as Report
     from lhc.report.tables.comparison import Comparison as Comparison
     from lhc.report.tables.difference import PlanDiff as PlanDiff
-    from lhc.report.tables.measured_results import AttributionResult as AttributionResult
-    from lhc.report.tables.measured_results import Evaluations as Evaluations
-    from lhc.report.tables.measured_results import FrontResult as FrontResult
-    from lhc.report.tables.measured_results import RobustnessResult as RobustnessResult
+    from lhc.report.tables.result_classes import AttributionResult as AttributionResult
+    from lhc.report.tables.result_classes import Evaluations as Evaluations
+    from lhc.report.tables.result_classes import FrontResult as FrontResult
+    from lhc.report.tables.result_classes import RobustnessResult as RobustnessResult
     from lhc.results import Evaluation as Evaluation
     from lhc.results import Infeasibility as Infeasibility
     from lhc.results import SensitivityTable as SensitivityTable

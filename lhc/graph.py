@@ -184,7 +184,7 @@ class Origin:
         node: name of the operator in the file.
         kind: that operator, with its domain unless it is ONNX's own.
         part: which of its products this is; empty where it has one.
-        columns: outputs that another part computes, digitally (`lhc.canonical.column_split`).
+        columns: outputs that another part computes, digitally (`lhc.canonical.digital_columns`).
         routed: of an expert's layer: how many experts a token takes, of how many, and the number of this one.
     """
 

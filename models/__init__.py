@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from lhc.errors import UsageError
-from lhc.models.entry import ZooEntry
+from lhc.models.zoo_entry import ZooEntry
 from lhc.support.lazy_names import make_callable
 
 __all__ = ["ZooEntry", "is_zoo_name", "zoo_entry", "zoo_names"]

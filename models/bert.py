@@ -6,7 +6,7 @@ left out too: these networks are for inference.
 A layer: ``x -> norm(x + output(attention(x)))``, then ``x -> norm(x + down(gelu(up(x))))``, with the exact GELU.
 Products between activations (scores, weighted values) have no constant operand and stay digital on any machine.
 
-Imports torch when it is loaded, as `lhc.models.networks` does.
+Imports torch when it is loaded, as `lhc.models.residual_networks` does.
 """
 
 import torch

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError
-from lhc.models.entry import DATA_VARIABLE, data_folder
+from lhc.models.zoo_entry import DATA_VARIABLE, data_folder
 
 __all__ = ["MEAN", "STD", "Split", "load", "normalize"]
 

@@ -22,8 +22,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lhc.errors import ModelError
-from lhc.model import store_elsewhere
 from lhc.models.export import OPSET
+from lhc.onnx_model import store_elsewhere
 from lhc.samples.metrics import Array
 from lhc.support.files import write_file
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from lhc.errors import UsageError
-from lhc.models.entry import ZooEntry
+from lhc.models.zoo_entry import ZooEntry
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 

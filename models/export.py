@@ -17,9 +17,9 @@ import numpy as np
 import onnx
 
 from lhc.errors import MissingDependencyError, ModelError, UsageError
-from lhc.model import TorchModule
-from lhc.models.entry import require
+from lhc.models.zoo_entry import require
 from lhc.onnx_io.read.subgraphs import free_name
+from lhc.onnx_model import TorchModule
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -17,7 +17,7 @@ import numpy as np
 
 from lhc.errors import DataError, ModelError
 from lhc.models.decoder import DecoderSizes, WeightSource
-from lhc.models.entry import require
+from lhc.models.zoo_entry import require
 from lhc.samples.metrics import Array
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lhc.errors import ModelError
 from lhc.models.decoder import DecoderSizes, WeightSource
-from lhc.models.entry import require
+from lhc.models.zoo_entry import require
 from lhc.samples.metrics import Array
 
 __all__ = ["folder_decoder"]

@@ -6,7 +6,7 @@ projection has a bias; the output layer shares the embedding's weights.
 
 Products between activations (scores, weighted values) have no constant operand and stay digital on any machine.
 
-Imports torch when it is loaded, as `lhc.models.networks` does.
+Imports torch when it is loaded, as `lhc.models.residual_networks` does.
 """
 
 import torch

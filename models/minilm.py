@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lhc.models.entry import DATA_VARIABLE
 from lhc.models.export import export_onnx
 from lhc.models.squad import INPUTS, export_spans, read_questions, span_task
 from lhc.models.stsb import pair_task, read_pairs
 from lhc.models.tokens import word_piece_tokenizer
 from lhc.models.weights import WeightsEntry, load_weights, read_weights
+from lhc.models.zoo_entry import DATA_VARIABLE
 from lhc.samples.task import Task
 
 if TYPE_CHECKING:

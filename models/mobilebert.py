@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lhc.errors import ModelError
-from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder, require
 from lhc.models.squad import INPUTS, export_spans, read_questions, span_task
 from lhc.models.tokens import word_piece_tokenizer
+from lhc.models.zoo_entry import DATA_VARIABLE, ZooEntry, data_folder, require
 from lhc.samples.task import Task
 
 if TYPE_CHECKING:

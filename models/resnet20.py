@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lhc.models import cifar10
-from lhc.models.entry import DATA_VARIABLE
 from lhc.models.export import export_onnx
 from lhc.models.weights import Weights, WeightsEntry, load_weights, read_weights
+from lhc.models.zoo_entry import DATA_VARIABLE
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     import onnx
 
-    from lhc.models.networks import ResidualNet
+    from lhc.models.residual_networks import ResidualNet
 
 __all__ = ["ResNet20", "build"]
 
@@ -46,7 +46,7 @@ class ResNet20(WeightsEntry):
 
 def build(weights: Weights, where: str) -> "ResidualNet":
     """The network in evaluation mode with its batch-norms folded; arguments and errors as of `load_weights`."""
-    from lhc.models.networks import ResidualNet, fold_batch_norms
+    from lhc.models.residual_networks import ResidualNet, fold_batch_norms
 
     network = ResidualNet(channels=3, widths=(16, 32, 64), blocks=3, classes=10)
     load_weights(network, weights, "ResNet20", where)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from lhc.errors import ModelError
 from lhc.models import cifar10
-from lhc.models.entry import DATA_VARIABLE
 from lhc.models.export import export_onnx
 from lhc.models.weights import Weights, WeightsEntry, load_weights, read_weights
+from lhc.models.zoo_entry import DATA_VARIABLE
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -103,7 +103,7 @@ def _norm(weights: Weights, number: int | None) -> tuple[Floats, Floats]:
 
 def build(weights: Weights, where: str) -> "torch.nn.Module":
     """The network in evaluation mode, its output logits; arguments and errors as of `from_keras` and `load_weights`."""
-    from lhc.models.networks import SmallResidualNet
+    from lhc.models.residual_networks import SmallResidualNet
 
     network = SmallResidualNet(channels=3, widths=(16, 32, 64), classes=10)
     load_weights(network, from_keras(weights, where), "ResNet-8", where)

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lhc.errors import UsageError
 from lhc.models.decoder import write_decoder
-from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder
 from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
 from lhc.models.hugging_face import folder_decoder
 from lhc.models.squad import read_questions
 from lhc.models.weights import digest_of
+from lhc.models.zoo_entry import DATA_VARIABLE, ZooEntry, data_folder
 from lhc.samples.task import Task
 from lhc.samples.text_documents import text_task
 from lhc.support.files import default_work_dir

@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError
-from lhc.models.entry import data_file
 from lhc.models.export import export_onnx
 from lhc.models.tokens import edge_marks
+from lhc.models.zoo_entry import data_file
 from lhc.samples.metrics import Array, Metric, Scores
 from lhc.samples.task import Task
 

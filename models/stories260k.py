@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lhc.errors import DataError, ModelError
-from lhc.models.entry import DATA_VARIABLE, data_file
 from lhc.models.export import export_onnx
 from lhc.models.tokens import byte_pair_tokenizer
 from lhc.models.weights import Weights, WeightsEntry, load_weights
+from lhc.models.zoo_entry import DATA_VARIABLE, data_file
 from lhc.samples.metrics import IGNORED, get_metric
 from lhc.samples.task import Task
 

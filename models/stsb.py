@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError
-from lhc.models.entry import data_file
 from lhc.models.tokens import edge_marks
+from lhc.models.zoo_entry import data_file
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 

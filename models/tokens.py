@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lhc.errors import DataError
-from lhc.models.entry import data_file, require
 from lhc.models.gguf_file import gguf_tokenizer
+from lhc.models.zoo_entry import data_file, require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

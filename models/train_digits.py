@@ -39,13 +39,13 @@ Split = tuple[tuple[Images, Labels], tuple[Images, Labels]]
 
 
 def _wide() -> "nn.Module":
-    from lhc.models.networks import ExpandingNet
+    from lhc.models.residual_networks import ExpandingNet
 
     return ExpandingNet(channels=1, widths=(8, 16, 80), blocks=(2, 4, 5), expanded=240, classes=10)
 
 
 def _narrow() -> "nn.Module":
-    from lhc.models.networks import ResidualNet
+    from lhc.models.residual_networks import ResidualNet
 
     return ResidualNet(channels=1, widths=(8, 8), blocks=3, classes=10)
 
@@ -119,7 +119,7 @@ def write(folder: Path, recipes: Mapping[str, Recipe] = RECIPES) -> dict[str, tu
     import torch
 
     from lhc.models.export import export_onnx
-    from lhc.models.networks import fold_batch_norms
+    from lhc.models.residual_networks import fold_batch_norms
 
     (images, labels), (held_out, held_out_labels) = digits_split()
     folder.mkdir(parents=True, exist_ok=True)

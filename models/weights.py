@@ -14,7 +14,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from lhc.errors import ModelError, UsageError
-from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder, require
+from lhc.models.zoo_entry import DATA_VARIABLE, ZooEntry, data_folder, require
 from lhc.support.files import default_work_dir, write_file
 from lhc.support.installed_packages import version_of
 

@@ -5,18 +5,18 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 
 from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step
 from lhc.passes.decide.copies import ChooseCopies, Copies
+from lhc.passes.decide.copies_in_spare_tiles import extra_copies, fills_tiles
+from lhc.passes.decide.copies_that_pay import ProfitableCopies
 from lhc.passes.decide.digital_columns import ChooseDigitalColumns
-from lhc.passes.decide.extra_copies import extra_copies, fills_tiles
 from lhc.passes.decide.layer_groups import groups_of, wanted_together
 from lhc.passes.decide.parity_gate import ParityGate
-from lhc.passes.decide.profitable_copies import ProfitableCopies
 from lhc.passes.decide.qualify import Qualify, initial_plan, qualified_plan
 from lhc.passes.decide.select import FollowPlan, Select
 from lhc.passes.decide.unjudged_layers import LeaveUnjudged, judged_layers
 from lhc.passes.pass_text import pass_of, strategy_class
 from lhc.passes.search.front import front
-from lhc.passes.search.space import SearchSpace
-from lhc.passes.search.terms import search_space
+from lhc.passes.search.linear_terms import search_space
+from lhc.passes.search.placement_program import SearchSpace
 from lhc.passes.strategies.base import (
     DEFAULT_GOAL,
     NOT_MET,

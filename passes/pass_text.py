@@ -19,7 +19,7 @@ from lhc.passes.base import Pass
 from lhc.passes.strategies.base import Strategy
 from lhc.passes.strategies.registry import STRATEGIES, strategy_of
 from lhc.support.installed_packages import installed, installed_names
-from lhc.support.user_objects import load_object
+from lhc.support.load_by_name import load_object
 
 __all__ = ["pass_of", "strategy_class"]
 

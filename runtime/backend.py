@@ -12,8 +12,8 @@ import onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from lhc.errors import LhcError, UsageError
+from lhc.runtime.hybrid_session import HybridSession
 from lhc.runtime.onnxruntime.sessions import Array
-from lhc.runtime.session import HybridSession
 
 __all__ = ["HybridBackend", "HybridBackendRep", "is_compatible", "prepare", "run_model", "supports_device"]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import onnx
 
 from lhc.canonical import placed_form, written_branches
-from lhc.conductances import ProgrammedMatrix
 from lhc.errors import MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
+from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.lru_cache import LruCache
 from lhc.runtime.onnxruntime.segment_errors import cut_failure
 from lhc.runtime.onnxruntime.sessions import create_session

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel, Rewritten
 from lhc.onnx_io import Constants
+from lhc.onnx_model import OnnxModel, Rewritten
+from lhc.programmed_matrix import Correction
 from lhc.runtime.onnxruntime.batched_calls import Call, Correcting
 from lhc.runtime.onnxruntime.segment_errors import run_failure
 from lhc.runtime.onnxruntime.sessions import Array, run_session

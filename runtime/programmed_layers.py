@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from lhc.conductances import Correction
+from lhc.programmed_matrix import Correction
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import Products

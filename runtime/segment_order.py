@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from lhc.costs.tensors import elements
+from lhc.costs.crossings import elements
 from lhc.graph import LayerGraph
 from lhc.runtime.segments import Segment
 

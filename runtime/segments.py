@@ -12,7 +12,7 @@ from itertools import chain
 import onnx
 
 from lhc.graph import RANDOM_OPS, Layer, LayerGraph
-from lhc.model import OnnxModel, captured, operator_graph, upstream_of
+from lhc.onnx_model import OnnxModel, captured, operator_graph, upstream_of
 
 __all__ = ["Segment", "SegmentModels", "Stage", "cut_graph"]
 

@@ -13,11 +13,11 @@ from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import RegisteredRule, rules_for
 from lhc.errors import LhcError
 from lhc.graph import Origin
-from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 from lhc.onnx_io import Shape, read_plan
 from lhc.onnx_io.operators.operator_names import identity, kind_of
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import inferred_shapes
+from lhc.onnx_model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 
 if TYPE_CHECKING:
     from lhc.plan import Plan

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from lhc.model import KEY_PREFIX
 from lhc.onnx_io import Shape
 from lhc.onnx_io.operators.operands import NodeAttributes
 from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.subgraphs import free_name
+from lhc.onnx_model import KEY_PREFIX
 
 __all__ = ["RewriteContext", "Rule", "cut_parts"]
 

@@ -20,8 +20,8 @@ from lhc.errors import ModelError, UsageError
 from lhc.onnx_io.operators.operator_names import WEIGHTLESS, kind_of
 from lhc.onnx_io.operators.operator_table import RULES as COUNTED
 from lhc.support.installed_packages import installed, package_of
+from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
-from lhc.support.user_objects import load_function
 
 __all__ = ["RegisteredRule", "rule", "rules_for"]
 

@@ -21,7 +21,7 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     from lhc.hardware import Hardware
     from lhc.onnx_io import read_plan
     from lhc.pipeline.inputs.model_source import opened_of
-    from lhc.pipeline.inputs.placed_network import is_judged_output
+    from lhc.pipeline.inputs.run_inputs import is_judged_output
     from lhc.report.exports.json_documents import fields_of
     from lhc.report.tables.measured_tables import attribution_footer
 

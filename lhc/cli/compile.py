@@ -19,7 +19,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     """
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
-    from lhc.model import in_other_file
+    from lhc.onnx_model import in_other_file
     from lhc.pipeline.inputs.model_source import opened_of
     from lhc.pipeline.steps.conformance_check import checked_emulation
     from lhc.report.exports.json_documents import conformance_document

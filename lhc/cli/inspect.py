@@ -45,7 +45,7 @@ def inspect(asked: InspectOptions) -> None:
     elif asked.nnpa_config:
         say(nnpa_config(opened.model, plan))
     elif asked.fusion is not None:
-        from lhc.onnx_io.annotate.fusion_csv import fusion_csv
+        from lhc.onnx_io.annotate.plan_as_fusion_csv import fusion_csv
 
         check_file(asked.fusion, asked.force)
         placed = opened.split_as(plan)

@@ -43,10 +43,10 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.commands.partition import pipeline
     from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.plan_summary import held_text
     from lhc.report.exports.json_documents import partition_document
     from lhc.report.wording.model_file import renaming_notes
     from lhc.report.wording.placement import partition_head
-    from lhc.summary import held_text
 
     steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
     if shown.show_pipeline:

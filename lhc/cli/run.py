@@ -23,7 +23,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.commands.report import report_of
     from lhc.commands.run import analog_outputs, evaluate
     from lhc.pipeline.inputs.model_source import opened_of
-    from lhc.pipeline.inputs.placed_network import knows_metric, own_metric
+    from lhc.pipeline.inputs.run_inputs import knows_metric, own_metric
     from lhc.report.exports.json_documents import evaluations_document
     from lhc.report.tables.measured_tables import evaluation_footer
     from lhc.report.wording.model_file import doubts

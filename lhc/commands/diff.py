@@ -1,7 +1,7 @@
 """Two placements side by side."""
 
 from lhc.commands.report import planned
-from lhc.model import ModelSource
+from lhc.onnx_model import ModelSource
 from lhc.plan import Plan
 from lhc.report.tables.difference import PlanDiff, compare
 

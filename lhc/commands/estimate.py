@@ -23,14 +23,14 @@ from lhc.passes.strategies.lionheart_retraining import (
 )
 from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.inputs.objective import chips_for, search_options
-from lhc.pipeline.inputs.placed_network import read_run
+from lhc.pipeline.inputs.run_inputs import read_run
 from lhc.pipeline.inputs.training_inputs import TrainingInputs, read_training_inputs
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, TrainableNetwork
-from lhc.pipeline.rewrites.low_rank_adapters import adapted
-from lhc.pipeline.steps.fewer_copies import MOST_JUDGEMENTS
-from lhc.pipeline.steps.harm_checks import CHECKING, CHIPS, compared_evaluators
-from lhc.pipeline.steps.healing import DRAWS as HEALING_DRAWS
-from lhc.pipeline.steps.read import read
+from lhc.pipeline.rewrites.choose_adapters import adapted
+from lhc.pipeline.steps.fewest_copies import MOST_JUDGEMENTS
+from lhc.pipeline.steps.harmful_calibration_and_copies import CHECKING, CHIPS, compared_evaluators
+from lhc.pipeline.steps.healing_gain import DRAWS as HEALING_DRAWS
+from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.time_estimate import (
     FEW,
     Effort,

@@ -1,7 +1,7 @@
 """``lhc.inspect``: the placement that a model carries."""
 
-from lhc.model import ModelSource
 from lhc.onnx_io import read_plan
+from lhc.onnx_model import ModelSource
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.plan import Plan
 

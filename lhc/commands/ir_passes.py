@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from lhc.commands.compile import compile
 from lhc.commands.partition import partition
-from lhc.model import KEY_PREFIX
+from lhc.onnx_model import KEY_PREFIX
 from lhc.samples.task import DataSource
 
 __all__ = ["CompilePass", "PartitionPass"]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import LayerGraph
-from lhc.model import ModelSource
 from lhc.onnx_io import example_shapes, read_graph, read_plan, refuse_compiled
+from lhc.onnx_model import ModelSource
 from lhc.pipeline.inputs.model_source import Opened, open_model
 from lhc.plan import Plan
 from lhc.plan.placed_graph import placed_graph

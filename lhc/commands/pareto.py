@@ -14,11 +14,11 @@ from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.inputs.objective import with_goal
 from lhc.pipeline.pipeline_state import READ, NetworkWithFront, PreparedNetwork
 from lhc.pipeline.steps.front import MeasureFront, MeasureTiles
-from lhc.pipeline.steps.harm_checks import CheckCalibration
+from lhc.pipeline.steps.harmful_calibration_and_copies import CheckCalibration
+from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.steps.rank import RankAll
-from lhc.pipeline.steps.read import read
 from lhc.report.store.front_store import Answer, answer, read_fronts
-from lhc.report.tables.measured_results import FrontResult
+from lhc.report.tables.result_classes import FrontResult
 
 __all__ = ["answered", "pareto", "pipeline"]
 

@@ -33,18 +33,18 @@ from lhc.pipeline.inputs.objective import budget_of, chips_of, goal_of, with_goa
 from lhc.pipeline.pipeline_state import READ, BudgetedNetwork, RecordedNetwork, SearchedNetwork, TrainableNetwork
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.results import PartitionResult
-from lhc.pipeline.rewrites.column_split import JoinColumns, SplitColumns
+from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColumns
 from lhc.pipeline.steps.conformance_check import CheckEmulation
-from lhc.pipeline.steps.earlier_tests import failed_test, plan_of_file
-from lhc.pipeline.steps.fewer_copies import FewerCopies
-from lhc.pipeline.steps.further_outputs import with_further_outputs
-from lhc.pipeline.steps.harm_checks import CheckCalibration, CheckCopies
-from lhc.pipeline.steps.healing import CompareHealing
+from lhc.pipeline.steps.earlier_budget_tests import failed_test, plan_of_file
+from lhc.pipeline.steps.fewest_copies import FewerCopies
+from lhc.pipeline.steps.harmful_calibration_and_copies import CheckCalibration, CheckCopies
+from lhc.pipeline.steps.healing_gain import CompareHealing
 from lhc.pipeline.steps.infeasibility import Explain
+from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import Rank
-from lhc.pipeline.steps.read import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.search import CheckBudget, Search
+from lhc.pipeline.steps.several_outputs import with_further_outputs
 from lhc.pipeline.steps.tile_assignment import ArrangeTiles
 from lhc.pipeline.steps.verify import Verify
 from lhc.pipeline.training.retraining import BEFORE, Train, training_split

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
-from lhc.model import ModelSource
 from lhc.onnx_io import (
     configured_placements,
     find_layers,
@@ -15,6 +14,7 @@ from lhc.onnx_io import (
     read_plan,
     reapplied_plan,
 )
+from lhc.onnx_model import ModelSource
 from lhc.passes import qualified_plan
 from lhc.pipeline.inputs.model_source import Opened, open_model
 from lhc.pipeline.results import PartitionResult

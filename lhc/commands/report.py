@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
-from lhc.model import ModelSource
 from lhc.onnx_io import read_plan
+from lhc.onnx_model import ModelSource
 from lhc.pipeline.inputs.model_source import Opened, open_model
 from lhc.pipeline.plan_table import graph_of_plan
 from lhc.pipeline.results import PartitionResult
@@ -18,7 +18,7 @@ from lhc.report.exports.formats import read_report
 from lhc.report.store.front_store import newest_front
 from lhc.report.store.report_store import newest_report, store_report, with_stored
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
-from lhc.runtime.environment import environment
+from lhc.runtime.result_environment import environment
 
 __all__ = ["ReportSource", "planned", "report", "report_of"]
 

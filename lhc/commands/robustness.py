@@ -12,13 +12,13 @@ from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan, chips_of
-from lhc.pipeline.inputs.placed_network import told_how
+from lhc.pipeline.inputs.run_inputs import told_how
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_nothing_analog
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.noise_margin import TIMES_S, differences, measure_robustness
-from lhc.pipeline.steps.read import read_placed, stored_plan
+from lhc.pipeline.steps.prepare import read_placed, stored_plan
+from lhc.pipeline.steps.robustness import TIMES_S, differences, measure_robustness
 from lhc.plan import Outcome
-from lhc.report.tables.measured_results import RobustnessResult
+from lhc.report.tables.result_classes import RobustnessResult
 from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, one_sided
 from lhc.support.number_formatting import time_text

@@ -9,7 +9,7 @@ from lhc.measure.conformance_check import placement_conformance
 from lhc.options.by_command import OutputsOptions, RunOptions
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.model_source import opened_of
-from lhc.pipeline.inputs.placed_network import (
+from lhc.pipeline.inputs.run_inputs import (
     against,
     own_outcome,
     read_run,
@@ -18,9 +18,9 @@ from lhc.pipeline.inputs.placed_network import (
     usefully_calibrated,
 )
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_other_digital
-from lhc.pipeline.steps.mapped_outputs import mapped_outputs
-from lhc.pipeline.steps.read import stored_plan
-from lhc.report.tables.measured_results import Evaluations
+from lhc.pipeline.steps.outputs_on_tiles import mapped_outputs
+from lhc.pipeline.steps.prepare import stored_plan
+from lhc.report.tables.result_classes import Evaluations
 from lhc.support.number_formatting import time_text
 
 __all__ = ["analog_outputs", "evaluate", "run"]

@@ -6,7 +6,7 @@ from lhc.options.by_command import SmoothOptions
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
 from lhc.pipeline.inputs.model_source import opened_of
-from lhc.pipeline.rewrites.channel_scaling import (
+from lhc.pipeline.rewrites.choose_channel_scales import (
     SmoothedModel,
     chosen_factors,
     greatest_difference,

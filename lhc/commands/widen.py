@@ -6,7 +6,7 @@ from lhc.options.declaration.python_signature import keywords
 from lhc.passes import Select, qualified_plan
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
 from lhc.pipeline.inputs.model_source import opened_of
-from lhc.pipeline.rewrites.column_copies import WidenedModel, widened_model
+from lhc.pipeline.rewrites.choose_column_copies import WidenedModel, widened_model
 
 __all__ = ["widen"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lhc.hardware import Assumed, Hardware, Known
 from lhc.hardware.description.costs import Figures
-from lhc.hardware.description.sections import Section
+from lhc.hardware.description.tiles_and_converters import Section
 
 __all__ = ["Assumption", "assumptions"]
 

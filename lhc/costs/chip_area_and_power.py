@@ -19,11 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lhc.costs.models.registry import power_of, schedule_of
-from lhc.costs.system import SystemCost
-from lhc.costs.throughput import Throughput, throughput_of, tiles_in_use
+from lhc.costs.placement_cost import SystemCost
+from lhc.costs.replicas_and_throughput import Throughput, throughput_of, tiles_in_use
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.plan.field_bounds import Amount, Count
+from lhc.plan.field_types import Amount, Count
 
 __all__ = ["Area", "SystemFigures", "system_figures"]
 

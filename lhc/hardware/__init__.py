@@ -14,13 +14,22 @@ from lhc.hardware.ablations import (
     scaled_programming,
     without,
 )
-from lhc.hardware.aihwkit_config.user_objects import AihwkitDevices
+from lhc.hardware.aihwkit_config.aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.costs import AlpineCosts, Assumed, Costs, CostSection, DianaCosts, Known, Memory
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.description.overrides import Override
 from lhc.hardware.description.presets import has_comments, preset_names, preset_text
-from lhc.hardware.description.sections import UNLIMITED, Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
+from lhc.hardware.description.tiles_and_converters import (
+    UNLIMITED,
+    Adc,
+    Compensation,
+    Dac,
+    LeftOut,
+    Mapping,
+    Tiles,
+    Training,
+)
 from lhc.hardware.devices.aihwkit_models import (
     Devices,
     Hermes,
@@ -31,7 +40,7 @@ from lhc.hardware.devices.aihwkit_models import (
     StateIndependent,
 )
 from lhc.hardware.devices.measured import Measured
-from lhc.hardware.devices.weight_regimes import Regimes
+from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 from lhc.support.lazy_names import make_callable
 
 __all__ = [

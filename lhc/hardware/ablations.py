@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from lhc.errors import UsageError
-from lhc.hardware.aihwkit_config.user_objects import AihwkitDevices
+from lhc.hardware.aihwkit_config.aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.description.overrides import Override
-from lhc.hardware.description.sections import Adc, Dac, Section
+from lhc.hardware.description.tiles_and_converters import Adc, Dac, Section
 from lhc.hardware.devices.device_model import DeviceModel
 
 __all__ = ["EFFECTS", "Effect", "effects_of", "fixed_devices", "scaled_noise", "scaled_programming", "without"]

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer
 from lhc.hardware.converters.codes import Converters
@@ -21,6 +20,7 @@ from lhc.lowering.functions.tile_grid import TileGrid, numbered
 from lhc.lowering.functions.tile_read import Noise, TileProduct
 from lhc.lowering.tile_arrays import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.onnx_io.operators.matrix_product import ConvGeometry, Product
+from lhc.programmed_matrix import Floats, ProgrammedMatrix
 
 __all__ = ["Call", "lowered_call"]
 

@@ -14,14 +14,14 @@ import onnx_ir as ir
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.lowering.chip_corrections import ChipCalibration
+from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.measure.work_context import Block
-from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
 from lhc.onnx_io.read.shared_weights import SharedWeights, whole
 from lhc.onnx_io.write.weight_file import WeightFile
+from lhc.onnx_model import OnnxModel, all_nodes
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip

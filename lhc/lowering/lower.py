@@ -16,7 +16,6 @@ import onnx
 from onnx import helper
 
 from lhc.canonical import nested_again, placed_proto, written_branches
-from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
@@ -25,13 +24,14 @@ from lhc.lowering.analog_calls import Call, lowered_call
 from lhc.lowering.functions.library import DOMAIN, Library, unique_name
 from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.opsets import with_fitting_opset
-from lhc.model import OnnxModel, is_external, opset_of, replace_nodes, subgraphs, tensors_read
 from lhc.onnx_io import mark_compiled
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.shapes import inferred_graph, outline, tensor_shapes
 from lhc.onnx_io.read.shared_weights import read_in
 from lhc.onnx_io.write.weight_file import Store, in_memory
+from lhc.onnx_model import OnnxModel, is_external, opset_of, replace_nodes, subgraphs, tensors_read
 from lhc.plan import Plan
+from lhc.programmed_matrix import Correction, ProgrammedMatrix
 
 __all__ = ["Chip", "lower"]
 

@@ -8,8 +8,8 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.lowering.functions.tile_read import Noise
-from lhc.model import all_nodes, opset_of, shallow
 from lhc.onnx_io import whole
+from lhc.onnx_model import all_nodes, opset_of, shallow
 
 __all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "with_fitting_opset"]
 

@@ -35,20 +35,20 @@ import numpy.typing as npt
 import onnx
 
 from lhc.canonical import placed_form
-from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.devices.device_model import DeviceModel, PairedDevices
 from lhc.hardware.geometry import split_sizes
-from lhc.lowering.chip_corrections import ChipCalibration
+from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.lower import Chip
 from lhc.measure.work_context import Block
-from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
 from lhc.onnx_io.read.shapes import inferred_graph
 from lhc.onnx_io.read.shared_weights import read_in
+from lhc.onnx_model import OnnxModel, is_external
 from lhc.plan import Plan
+from lhc.programmed_matrix import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime import HybridExecutor
 from lhc.runtime.onnxruntime.tensor_types import tensor_types
 from lhc.runtime.segments import Segment, SegmentModels, Stage, cut_graph

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 
 __all__ = [
     "LoweredRowSplit",

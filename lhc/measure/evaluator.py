@@ -15,13 +15,13 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure.execution import Running
+from lhc.measure.command_resources import Running
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
-from lhc.measure.result_lookup import ResultLookup
+from lhc.measure.result_keys import ResultLookup
 from lhc.measure.scoring import BlockWork, Job, Scorer, job_groups
 from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.workers.scheduler import WorkUnit, always
-from lhc.model import OnnxModel
+from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.options.shared import Progress, silent
 from lhc.passes.decide.copies import Copies

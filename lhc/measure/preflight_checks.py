@@ -30,7 +30,7 @@ class CheckTiles:
         return ("check tiles", self.names), None
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
-        """Errors, ``(names,)``: see `lhc.runtime.parity`."""
+        """Errors, ``(names,)``: see `lhc.runtime.noise_free_parity`."""
         context = scorer.context
         samples, feeds = _calls(context, block)[0]
         errors = parity_errors(context.model, context.graph, context.hardware, self.names, feeds, samples)
@@ -56,7 +56,7 @@ class CheckGradients:
         return ("check gradients", self.names), None
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
-        """Which layers hold one sample after the other (`lhc.runtime.gradients.first_order_effects`), ``(names,)``."""
+        """Layers that hold one sample after the other (`lhc.runtime.gradients.effects_of_all_layers`), ``(names,)``."""
         context = scorer.context
         network = scorer.held(self, lambda: network_of(context, self.names))
         network.check_parity(_first(context, block, self.samples))

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.measure.scored_positions import counted_positions, counts_samples
 from lhc.measure.work_context import Block, WorkContext
+from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor, LruCache, Position, ProgrammedLayers
 from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.lru_cache import single

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
-from lhc.onnx_io.rewrites.zipmap_outputs import ClassMap, class_maps
+from lhc.onnx_io.read.zipmap_outputs import ClassMap, class_maps
+from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.passes.decide.copies import Copies
 from lhc.plan import Plan
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor, LruCache, Ranges
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric, get_metric

@@ -21,7 +21,7 @@ from lhc.onnx_io.annotate.third_party_annotations import (
 )
 from lhc.onnx_io.read.constants import Constants, free_name, stored_array
 from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, relative
-from lhc.onnx_io.read.layer_graph import read_graph
+from lhc.onnx_io.read.graph_reader import read_graph
 from lhc.onnx_io.read.model_files import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.read.shapes import (
     Shape,

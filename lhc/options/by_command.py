@@ -36,7 +36,7 @@ from lhc.support.number_formatting import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
-    from lhc.model import ModelSource
+    from lhc.onnx_model import ModelSource
     from lhc.plan import Plan
     from lhc.samples.task import DataSource
 

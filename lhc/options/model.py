@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from lhc.options.declaration.option_fields import argument, option, options
 
 if TYPE_CHECKING:
-    from lhc.model import ModelSource
+    from lhc.onnx_model import ModelSource
 
 __all__ = ["ExternalData", "Model", "ModelForm"]
 

@@ -93,7 +93,7 @@ class InspectOptions(Printing, Replacing, Model):
         "Write what the devices of analog layers are programmed to, as aihwkit's CSV for the Fusion chip.",
         default=None,
         metavar="F.csv",
-        result="lhc.onnx_io.annotate.fusion_csv.fusion_csv(model, graph, plan)",
+        result="lhc.onnx_io.annotate.plan_as_fusion_csv.fusion_csv(model, graph, plan)",
         rare=True,
     )
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from lhc.costs.tensors import held_elements
+from lhc.costs.crossings import held_elements
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure.budget_test import Budget
 from lhc.measure.evaluator import PlacementEvaluator
-from lhc.model import OnnxModel
+from lhc.onnx_model import OnnxModel
 from lhc.pipeline.inputs.model_source import Opened
 from lhc.plan import Outcome, Plan
 from lhc.results import Verdict

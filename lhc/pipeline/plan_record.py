@@ -8,7 +8,7 @@ from lhc.options.declaration.option_fields import part
 from lhc.options.shared import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, RecordedNetwork, Verification, VerifiedNetwork
-from lhc.pipeline.steps.earlier_tests import with_earlier
+from lhc.pipeline.steps.earlier_budget_tests import with_earlier
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.plan import Estimate, Outcome, OutputOutcome, TestedPlacement
 from lhc.results import Calibration, Evaluation, Verdict

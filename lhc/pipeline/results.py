@@ -10,15 +10,15 @@ import onnx
 
 from lhc.costs import CostTerms, SystemCost, SystemFigures, cost_of, cost_terms
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
+from lhc.onnx_model import OnnxModel
 from lhc.pipeline.plan_table import plan_table
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.placed_graph import placed_graph
 from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
+from lhc.plan_summary import share_of, summary, tiles_text
 from lhc.results import Evaluation, Infeasibility, SensitivityTable
-from lhc.summary import share_of, summary, tiles_text
 from lhc.support.notebook import Tabled, data_frame
 from lhc.support.number_formatting import millionths, share_text
 from lhc.support.tables import Table

@@ -2,7 +2,6 @@
 
 from lhc.plan.conformance import Conformance, LayerConformance
 from lhc.plan.layer_plan import Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
-from lhc.plan.prediction_agreement import Agreement
 from lhc.plan.schema import (
     SCHEMA_VERSION,
     CurvePoint,
@@ -15,6 +14,7 @@ from lhc.plan.schema import (
     Retrained,
     TestedPlacement,
 )
+from lhc.plan.sensitivity_agreement import Agreement
 
 __all__ = [
     "SCHEMA_VERSION",

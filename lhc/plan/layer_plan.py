@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from lhc.graph import RUN_TIME_OPERANDS, Origin
-from lhc.plan.field_bounds import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
+from lhc.plan.field_types import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
 from lhc.support.number_formatting import MOST_COPIES, bounds_text, counted, number_text
 
 __all__ = [

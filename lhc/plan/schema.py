@@ -19,7 +19,7 @@ from lhc.hardware import Hardware
 from lhc.hardware.description.overrides import problem
 from lhc.options.declaration.value_parsing import ENGINE_ALIASES
 from lhc.plan.conformance import Conformance
-from lhc.plan.field_bounds import (
+from lhc.plan.field_types import (
     Chips,
     Count,
     Digest,
@@ -39,7 +39,7 @@ from lhc.plan.field_bounds import (
     first_double,
 )
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
-from lhc.plan.prediction_agreement import Agreement
+from lhc.plan.sensitivity_agreement import Agreement
 from lhc.support.documents.yaml import read_yaml, write_yaml
 from lhc.support.number_formatting import MOST_COPIES, counted, drop_word, number_text
 

@@ -2,7 +2,7 @@
 
 from lhc.plan import Agreement
 from lhc.results.evaluation import Evaluation, SensitivityTable, Verdict, check_evaluation
-from lhc.results.exploration import (
+from lhc.results.front_and_robustness import (
     AtScale,
     AtTime,
     Attribution,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from lhc.options.budget import DropType
 from lhc.options.declaration.value_parsing import Engine
 from lhc.plan import Agreement, Plan, Sensitivity
-from lhc.plan.field_bounds import (
+from lhc.plan.field_types import (
     ROUNDING,
     Count,
     Digest,

@@ -18,7 +18,7 @@ import numpy as np
 from lhc.errors import DataError, LhcError
 from lhc.samples.npy_files import PLAIN_KINDS, FileArray, NpyHeader
 from lhc.samples.task import Array, Samples, Task, count_samples, unequal_lengths
-from lhc.support.user_objects import current_folder_importable
+from lhc.support.load_by_name import current_folder_importable
 
 __all__ = ["from_function"]
 

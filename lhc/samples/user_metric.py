@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, LhcError, UsageError
+from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
-from lhc.support.user_objects import load_function
 
 __all__ = ["UserScore", "checked_score"]
 

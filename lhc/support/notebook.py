@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lhc.errors import MissingDependencyError
+from lhc.support.progress_eta import TimeLeft, progress_text
 from lhc.support.text_escaping import html_text
-from lhc.support.time_left import TimeLeft, progress_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

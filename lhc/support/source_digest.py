@@ -21,7 +21,7 @@ from textwrap import dedent
 from types import CodeType, ModuleType
 
 from lhc.support.installed_packages import version_of
-from lhc.support.user_objects import current_folder_importable
+from lhc.support.load_by_name import current_folder_importable
 
 __all__ = ["source_digest"]
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.task import Array, Task
-from lhc.support.user_objects import load_function
+from lhc.support.load_by_name import load_function
 
 __all__ = ["Augment", "Batches", "crop_flip", "load_augment"]
 

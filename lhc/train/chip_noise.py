@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.devices.weight_slices import slice_factors, weight_slices
 from lhc.hardware.geometry import split_sizes
 from lhc.options.training import WeightNoise
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 __all__ = ["DrawnMatrix", "KeyedMatrix", "by_input", "chip_of", "column_scales", "draw_matrix"]

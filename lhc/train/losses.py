@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.metrics import IGNORED
-from lhc.support.user_objects import load_function
+from lhc.support.load_by_name import load_function
 
 __all__ = ["Loss", "distillation", "load_loss"]
 

@@ -27,7 +27,7 @@ from lhc.samples.sample_axis import CALL
 from lhc.samples.task import Array, count_samples, cut
 from lhc.train.batches import Batches
 from lhc.train.losses import Loss
-from lhc.train.trained_network import NoisyNetwork
+from lhc.train.noisy_network import NoisyNetwork
 
 __all__ = ["Trainer", "device_for"]
 

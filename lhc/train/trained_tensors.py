@@ -19,8 +19,8 @@ from onnx import TensorProto, numpy_helper
 
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
-from lhc.model import OnnxModel
 from lhc.onnx_io import Constants, adapters_of, free_name, whole
+from lhc.onnx_model import OnnxModel
 from lhc.samples.task import Array
 
 __all__ = ["Trained", "find_adapters", "find_trained", "with_weights"]

@@ -12,22 +12,22 @@ from lhc.canonical import nested_again, transposed_again
 from lhc.errors import DataError, ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
 from lhc.onnx_io.rewrites.dynamic_batch import with_dynamic_batch
+from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
 from lhc.runtime.torch_device import gpu_name
 from lhc.samples.sample_axis import SampleLayout, samples_first
 from lhc.samples.task import Array, Task, count_samples, cut
+from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
-from lhc.support.user_objects import load_function
 from lhc.train.batches import Batches, load_augment
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.losses import load_loss
+from lhc.train.noisy_network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.optimiser_steps import Trainer, device_for
-from lhc.train.trained_network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
 
 __all__ = ["TrainingPlan"]

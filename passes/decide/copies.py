@@ -137,7 +137,7 @@ class Copies:
 class ChooseCopies(CopiesOptions, Pass):
     """The copies that layers have whatever the placement; its field is the option of `CopiesOptions`.
 
-    Further ones, in tiles that a placement leaves over, are `lhc.passes.decide.extra_copies`.
+    Further ones, in tiles that a placement leaves over, are `lhc.passes.decide.copies_in_spare_tiles`.
     """
 
     name: ClassVar[str] = "choose-copies"

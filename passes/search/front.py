@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lhc.passes.search.space import Point, SearchSpace
+from lhc.passes.search.placement_program import Point, SearchSpace
 
 __all__ = ["EstimatedFront", "front"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lhc.costs import LayerCost
 from lhc.passes.base import PassResult
-from lhc.passes.search.space import Point, SearchSpace
+from lhc.passes.search.placement_program import Point, SearchSpace
 from lhc.passes.strategies.base import NOT_MET, decide
 from lhc.plan import Plan, Reason
 from lhc.support.number_formatting import amount

@@ -25,10 +25,10 @@ import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
+from lhc.passes.search.linear_terms import search_space
+from lhc.passes.search.placement_program import Point, SearchSpace
 from lhc.passes.search.result import explained, only_paying, placed
 from lhc.passes.search.solver import Floats
-from lhc.passes.search.space import Point, SearchSpace
-from lhc.passes.search.terms import search_space
 from lhc.passes.strategies.base import Strategy
 from lhc.passes.strategies.exhaustive import MOST_GROUPS
 from lhc.passes.strategies.milp_posterior import Belief, believe, pairs

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lhc.conductances import Correction
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
+from lhc.onnx_model import OnnxModel
+from lhc.programmed_matrix import Correction
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lazy_programming import alone_on_chips, lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups

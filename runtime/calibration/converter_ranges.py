@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.graph import LayerGraph
 from lhc.hardware import Dac, Hardware
 from lhc.hardware.converters.voltage_sensing import totals_of
 from lhc.hardware.geometry import split_sizes
-from lhc.model import OnnxModel
+from lhc.onnx_model import OnnxModel
+from lhc.programmed_matrix import Floats, ProgrammedMatrix
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array

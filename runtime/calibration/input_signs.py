@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.calibration.converter_ranges import recorded
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.onnxruntime.sessions import Array

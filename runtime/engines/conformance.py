@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.plan import Conformance, LayerConformance
+from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.engines.registry import defining_matrix
 from lhc.runtime.executor import HybridExecutor

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from lhc.conductances import Floats
+from lhc.programmed_matrix import Floats
 
 __all__ = [
     "LEVELS",

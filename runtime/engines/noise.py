@@ -9,7 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.runtime.engines.compiled.kernels.noise import PITCH, add_noise_to_lines, fill_deviates, noise_gradients
+from lhc.runtime.engines.compiled.kernels.training_noise import (
+    PITCH,
+    add_noise_to_lines,
+    fill_deviates,
+    noise_gradients,
+)
 from lhc.runtime.engines.counter_rng import Words, deviate_table, deviate_terms, threefry
 from lhc.runtime.engines.noise_addresses import OutputPlaces
 

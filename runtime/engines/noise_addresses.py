@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lhc.conductances import ProgrammedMatrix
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.counter_rng import NoiseStream, threefry
 from lhc.seeds import device_entropy
 

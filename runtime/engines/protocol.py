@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import Floats, ProgrammedMatrix
 from lhc.runtime.sample_position import Position
 
 if TYPE_CHECKING:

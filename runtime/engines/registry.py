@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.options.declaration.value_parsing import Engine as EngineName
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.aihwkit.engine import AihwkitEngine
 from lhc.runtime.engines.compiled.engine import CompiledEngine
 from lhc.runtime.engines.protocol import ChipsMatrix, Engine

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.gradients.network import DifferentiableModel, with_samples_first
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.torch_threads import differentiating

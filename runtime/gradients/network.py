@@ -1,9 +1,9 @@
 """An ONNX network as a torch module with gradients.
 
-The graph is interpreted: its operators run one after the other as torch functions (`differentiable_ops`, `…_shapes`,
-`…_layers`), so any tensor can be asked for, and any product can be replaced by something else. Weights of products are
-parameters under the names that the file gives them; what nodes share, they share here. Operators that the ONNX standard
-defines by others, and functions of the model itself, are inlined first.
+The graph is interpreted: its operators run one after the other as torch functions (`operators.elementwise`,
+`operators.shape`, `operators.neural`), so any tensor can be asked for, and any product can be replaced by something else.
+Weights of products are parameters under the names that the file gives them; what nodes share, they share here.
+Operators that the ONNX standard defines by others, and functions of the model itself, are inlined first.
 
 onnx2pytorch computes the same numbers, but keeps weights and outputs of products to itself.
 """
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph, obstacle
-from lhc.model import OnnxModel, captured, operator_graph, opset_of, subgraphs, upstream_of
 from lhc.onnx_io import Constants, stored_array
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.operators.operator_names import identity
+from lhc.onnx_model import OnnxModel, captured, operator_graph, opset_of, subgraphs, upstream_of
 from lhc.runtime.gradients.operators.attention import HEADS
 from lhc.runtime.gradients.operators.contrib import CONTRIB
 from lhc.runtime.gradients.operators.elementwise import (

@@ -7,10 +7,10 @@ samples alone, so that results do not depend on the memory that the user gives.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from lhc.costs.tensors import elements
+from lhc.costs.crossings import elements
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import Array, create_session, run_session, with_outputs
 
 __all__ = ["Observed", "in_groups"]

@@ -6,10 +6,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lhc.conductances import Correction
-from lhc.costs.tensors import held_elements
+from lhc.costs.crossings import held_elements
 from lhc.graph import LayerGraph
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
+from lhc.programmed_matrix import Correction
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.sample_position import Position
 from lhc.samples.sample_axis import SampleLayout

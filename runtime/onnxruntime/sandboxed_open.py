@@ -5,8 +5,8 @@ or ask for all memory on a file made for it. The child does with the file what l
 death counts, or that it had too little memory: other errors are found again, and told, by whoever reads the file next.
 A file is probed once per process; one that was opened, and refers to no other files, once for all of the user's
 processes with these versions of onnx and onnxruntime: a file in ``opened`` of lhc's cache folder says so, and whether
-onnx's checker had nothing against it. Run as a script (``python probe.py MODEL``) this module is the child; it then
-imports onnx and onnxruntime only.
+onnx's checker had nothing against it. Run as a script (``python sandboxed_open.py MODEL``) this module is the child; it
+then imports onnx and onnxruntime only.
 
 Limits: address space `MEMORY` + 8 · size and `SECONDS` + size / (16 MiB/s) of processor time, where size is that of the
 file and the data files it names. Where a platform has no such limits, time is limited from outside.

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lhc.errors import CutError, DataError, LhcError, ModelError
-from lhc.model import OnnxModel
 from lhc.onnx_io import input_shapes
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import Array, create_session, observe_tensors, run_session
 from lhc.runtime.segments import Segment, SegmentModels
 

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 
 from lhc.errors import ModelError
-from lhc.model import OnnxModel
 from lhc.onnx_io.read.shapes import inferred_graph, outline
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import create_session, with_outputs
 
 __all__ = ["tensor_types"]

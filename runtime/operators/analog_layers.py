@@ -10,11 +10,11 @@ import onnx
 import torch
 from torch import Tensor
 
-from lhc.conductances import Correction, Floats
 from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import Product
+from lhc.programmed_matrix import Correction, Floats
 from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.operators.epilogue import Epilogue, Following
 from lhc.runtime.operators.im2col import turned, window_peaks

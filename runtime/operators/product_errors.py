@@ -7,7 +7,7 @@ import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.executor import HybridExecutor, Ranges
 from lhc.runtime.lazy_programming import lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 import onnx
 from torch import Tensor
 
-from lhc.model import OnnxModel
 from lhc.onnx_io.read.shapes import Shape, batch_shapes
+from lhc.onnx_model import OnnxModel
 from lhc.samples.sample_axis import SampleAxis
 
 __all__ = ["SamplePlace", "sample_places"]

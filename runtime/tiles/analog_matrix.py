@@ -17,15 +17,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
 from lhc.hardware.converters.adc_mismatch import capacitor_levels
 from lhc.hardware.converters.voltage_sensing import totals_of
 from lhc.hardware.devices.device_model import LEAST_MAGNITUDE, PairedDevices
-from lhc.hardware.devices.measured_noise import MeasuredNoise
+from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
 from lhc.hardware.devices.unit_cell import CellNoise
-from lhc.runtime.tiles.faults import ChipTile, noise_factor, on_chip
+from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.runtime.tiles.faults_and_remapping import ChipTile, noise_factor, on_chip
 from lhc.runtime.tiles.mapping import MappedTile, MatrixMapping, summed_copies
 from lhc.runtime.tiles.read_out import TileReadOut
 from lhc.runtime.torch_threads import isolated, seeded_generator

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.conductances import Floats
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.converters.adc_mismatch import found_codes
 from lhc.hardware.converters.codes import InputSlices
+from lhc.programmed_matrix import Floats
 
 __all__ = ["driven_slice", "ir_drop_loss", "mismatched", "read_noise_deviation", "widened"]
 

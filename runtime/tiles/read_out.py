@@ -14,9 +14,9 @@ from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from torch import Tensor
 
-from lhc.conductances import Floats
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.converters.adc_mismatch import found_codes
+from lhc.programmed_matrix import Floats
 from lhc.runtime.tiles.circuit_effects import ir_drop_loss, read_noise_deviation
 
 __all__ = ["TileReadOut"]

@@ -14,8 +14,8 @@ from lhc.canonical import canonical
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.lowering import lower
-from lhc.model import OnnxModel
 from lhc.onnx_io import able_to_adapt, load_model, read_graph, read_plan, with_adapters
+from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.inputs.model_source import Opened

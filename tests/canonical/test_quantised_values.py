@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 from lhc.canonical import canonical
 from lhc.graph import Origin, obstacle
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime.onnxruntime.sessions import Array, create_session
 from tests.canonical.made_models import RNG, dynamic_attention

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lhc.canonical import RewriteContext, canonical, rule, rule_registry
 from lhc.errors import UsageError
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
 from lhc.onnx_io.operators import operator_table
+from lhc.onnx_model import OnnxModel
 from lhc.support import installed_packages
 
 HALF = np.arange(12, dtype=np.float32).reshape(4, 3)

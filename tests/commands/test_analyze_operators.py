@@ -16,8 +16,8 @@ from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.results import Analysis
 from lhc.plan import LayerPlan
+from lhc.plan_summary import summary
 from lhc.report.wording.model_file import analysis_footer
-from lhc.summary import summary
 from tests.conftest import Cli
 from tests.networks import parsed
 

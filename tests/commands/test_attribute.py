@@ -7,7 +7,7 @@ import pytest
 
 import lhc
 from lhc.errors import DataError
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator
 from lhc.measure.measurement import Measurement, SampleScores
 from lhc.report.tables.measured_tables import attribution_footer, attribution_table

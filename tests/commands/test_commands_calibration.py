@@ -11,7 +11,7 @@ import pytest
 import lhc
 from lhc.commands.robustness import at_ages
 from lhc.hardware import Hardware
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import Measurement, PlacementEvaluator, Running
 from lhc.measure.work_context import Block
 from lhc.models import zoo_entry

@@ -65,7 +65,7 @@ def executor(model: onnx.ModelProto) -> Callable[[], object]:
 
 def gradients(model: onnx.ModelProto) -> Callable[[], object]:
     """Gradients at all layers at once."""
-    from lhc.runtime.gradients.first_order_effects import LayerEffects
+    from lhc.runtime.gradients.effects_of_all_layers import LayerEffects
 
     loaded = load_model(model)
     graph, x = read_graph(loaded), np.random.default_rng(1).normal(size=(2, WIDTH)).astype("f4")

@@ -45,7 +45,7 @@ def network(given: tuple[str, str] = FIRST, answer: tuple[str, str] = ("N, 5, 4"
     return model
 
 
-CASES = {
+CASES: dict[str, tuple[Any, Any, dict[str, Any], Any]] = {
     "output by its symbol": (FIRST, ("5, N, 4", SWAPPED), {}, X),
     "output by two calls": (FIRST, ("A, B, C", SWAPPED), {}, X),
     "output by the user": (FIRST, ("A, B, C", SWAPPED), {"sample_axis": 1}, X),

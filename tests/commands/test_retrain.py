@@ -15,12 +15,12 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 import lhc
 from lhc.errors import UsageError
 from lhc.measure import Running
-from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
+from lhc.onnx_model import without_annotations
 from lhc.options.by_command import RetrainOptions, RunOptions
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.pipeline.training.trained_placement import Judged, better, judged_anew, placed
 from lhc.report.wording.infeasibility import infeasibility_lines
 from lhc.report.wording.placement import partition_head

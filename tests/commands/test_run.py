@@ -8,7 +8,7 @@ import pytest
 
 import lhc
 from lhc.errors import UsageError
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
 from lhc.report.tables.measured_tables import evaluation_footer

@@ -12,7 +12,7 @@ from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.rewrites.channel_scales import scalable_inputs
-from lhc.pipeline.rewrites.channel_scaling import SmoothedModel, chosen_factors
+from lhc.pipeline.rewrites.choose_channel_scales import SmoothedModel, chosen_factors
 from tests.conftest import Cli
 from tests.onnx_io.built_models import model_of
 

@@ -10,7 +10,7 @@ from onnx import helper
 import lhc
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.pipeline.rewrites.column_copies import WidenedModel
+from lhc.pipeline.rewrites.choose_column_copies import WidenedModel
 from tests.conftest import Cli
 from tests.onnx_io.built_models import model_of, numbers
 

@@ -16,8 +16,8 @@ from lhc.costs import by_operator, cost_terms
 from lhc.costs.digital_operators import fixed
 from lhc.graph import Elements, Layer, LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 
 pytest.importorskip("torch", reason="networks are exported with PyTorch")
 pytest.importorskip("onnxscript", reason="torch's dynamo exporter needs it")

@@ -21,7 +21,7 @@ from lhc.hardware import (
     Training,
 )
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.support.number_formatting import SMALLEST
 
 

@@ -11,14 +11,14 @@ import onnxruntime
 from hypothesis import assume
 from onnx import helper, numpy_helper
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.lowering import lower
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.plan import LayerPlan, Plan
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor, HybridSession
 
 __all__ = ["ROUNDING", "Drawn", "check", "compare", "inputs_of", "model_of", "plan_of", "run", "values"]

@@ -10,11 +10,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.lowering import CompiledModel
-from lhc.lowering.chip_corrections import ChipCalibration
+from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.pipeline.inputs.placement_source import NetworkPlacement
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor
 from lhc.runtime.programmed_layers import ProgrammedLayers
 from lhc.runtime.sample_position import Position

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from lhc.conductances import Correction
 from lhc.errors import ModelError
 from lhc.hardware import Faults, Hardware, Pcm, Tiles, preset_names
 from lhc.hardware.circuits.currents import Currents
 from lhc.lowering import lower
 from lhc.onnx_io import load_model, read_graph
+from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor, HybridSession, Position
 from tests.lowering.compiled_products import ROUNDING, Drawn, check, compare, inputs_of, model_of, plan_of, run, values
 

@@ -17,9 +17,9 @@ from lhc.commands.compile import compile
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware, Tiles
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.lowering import CompiledModel, Noise
-from lhc.model import all_nodes
+from lhc.onnx_model import all_nodes
 
 pytestmark = pytest.mark.analog
 

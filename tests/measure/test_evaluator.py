@@ -27,8 +27,8 @@ from lhc.measure import (
     ranking_metric,
 )
 from lhc.measure.workers.processes import packed
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.options.shared import Execution, silent
 from lhc.pipeline.inputs.samples import load_task
 from lhc.runtime import HybridExecutor

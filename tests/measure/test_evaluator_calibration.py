@@ -8,13 +8,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lhc.conductances import Correction
 from lhc.hardware import Hardware, Pcm
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator
 from lhc.measure.scoring import Scorer
 from lhc.measure.work_context import Block
 from lhc.onnx_io import load_model, read_graph
+from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor
 from lhc.runtime.onnxruntime.library import onnxruntime
 from lhc.runtime.onnxruntime.sessions import run_session

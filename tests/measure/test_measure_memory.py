@@ -11,7 +11,7 @@ import pytest
 
 import lhc
 from lhc.measure import Running
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.networks import parsed

@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, Running
 from lhc.measure.work_context import BANK_SHARE, Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.executor import LARGE_MATRIX
 from lhc.samples.metrics import get_metric

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
+from lhc.onnx_model import OnnxModel
 from tests.networks import drawn, parsed
 
 __all__ = ["two_layers"]

@@ -22,7 +22,7 @@ needs_data = pytest.mark.skipif("LHC_DATA" not in os.environ, reason="LHC_DATA n
 
 def _arrays() -> Arrays:
     """Made-up weights of the right names and shapes."""
-    from lhc.models.networks import ResidualNet
+    from lhc.models.residual_networks import ResidualNet
 
     torch.manual_seed(0)
     network = ResidualNet(channels=3, widths=(16, 32, 64), blocks=3, classes=10)
@@ -85,7 +85,7 @@ def test_weights_of_every_form_give_the_same_network(tmp_path: Path, save: Calla
 
 
 def test_folding_the_batch_norms_changes_nothing_but_rounding() -> None:
-    from lhc.models.networks import ResidualBlock, ResidualNet, fold_batch_norms
+    from lhc.models.residual_networks import ResidualBlock, ResidualNet, fold_batch_norms
 
     torch.manual_seed(1)
     network = ResidualNet(channels=3, widths=(4, 8), blocks=2, classes=5)

@@ -5,8 +5,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lhc.graph import Layer, LayerGraph
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
+from lhc.onnx_model import OnnxModel
 
 RNG = np.random.default_rng(20250817)
 Shape = tuple[int | str | None, ...]

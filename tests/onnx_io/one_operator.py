@@ -8,8 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from tests.onnx_io.built_models import Shape
 
 MICROSOFT = "com.microsoft"

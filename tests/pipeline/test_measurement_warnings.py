@@ -12,7 +12,7 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import ModelError
 from lhc.hardware import AlpineCosts, Hardware
-from lhc.hardware.description.sections import LeftOut
+from lhc.hardware.description.tiles_and_converters import LeftOut
 from lhc.measure import PlacementEvaluator
 from lhc.measure.budget_test import Budget
 from lhc.onnx_io import load_model, read_graph

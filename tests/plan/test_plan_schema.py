@@ -16,8 +16,8 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity
 from lhc.plan.layer_plan import GREATEST
+from lhc.plan_summary import format_outcome, layers_text, summary
 from lhc.report.wording.placement import decision_of
-from lhc.summary import format_outcome, layers_text, summary
 
 
 def outcome(drop: object = 0.006, **changes: object) -> Outcome:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Products

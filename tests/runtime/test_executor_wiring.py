@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.onnx_io import Constants, load_model, read_graph
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridSession
 from lhc.runtime.segments import SegmentModels, cut_graph
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix

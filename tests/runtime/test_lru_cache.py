@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware, preset_names
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lru_cache import LruCache, single
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lhc.hardware import Adc, Dac, Hardware, Mapping, Pcm, Tiles
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.hardware.geometry import split_sizes
 from tests.runtime.products import ENGINES, Engine, product, programmed
 

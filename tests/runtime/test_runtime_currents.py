@@ -14,7 +14,7 @@ from aihwkit.simulator.parameters.enums import WeightNoiseType
 from lhc.hardware import Adc, Dac, Hardware, Tiles
 from lhc.hardware.ablations import effects_of, scaled_noise, without
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog

@@ -12,8 +12,8 @@ import onnx
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.runtime import HybridExecutor, Position
 from lhc.runtime.calibration import chip_outputs as chip_calibration
 from lhc.runtime.calibration.chip_outputs import _Sums, calibrated, digital_moments

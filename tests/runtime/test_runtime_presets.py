@@ -27,7 +27,7 @@ from scipy import stats
 
 from lhc.hardware import Adc, Dac, Hardware, Pcm, ReramCmo, preset_names
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs
 from lhc.runtime.torch_threads import isolated
@@ -199,8 +199,9 @@ def _times(name: str) -> list[float]:
 
 
 def test_every_preset_is_compared() -> None:
-    # aihwkit has no devices as those of afm: tests/hardware/devices/test_weight_regimes.py; its torch tile has not what
-    # standard-pcm has beside standard-pcm-torch: test_runtime_currents.py; nor inputs in slices: test_runtime_sram.py
+    # aihwkit has no devices as those of afm: tests/hardware/devices/test_noise_by_weight_magnitude.py; its torch tile
+    # has not what standard-pcm has beside standard-pcm-torch: test_runtime_currents.py; nor inputs in slices:
+    # test_runtime_sram.py
     assert {*BY_HAND, "ideal", "afm", "standard-pcm", "sram-asim"} == set(preset_names())
 
 

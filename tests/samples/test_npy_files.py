@@ -19,7 +19,7 @@ import lhc.samples.npy_files
 from lhc.errors import DataError
 from lhc.samples.metrics import Array
 from lhc.samples.npy_files import open_npy, read_npz
-from lhc.samples.shards import Shards, read_folder
+from lhc.samples.sample_folder import Shards, read_folder
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 

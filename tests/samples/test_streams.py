@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhc.errors import DataError, UsageError
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
+from lhc.onnx_model import OnnxModel
 from lhc.pipeline.inputs.samples import load_task
 from lhc.samples.metrics import Array
 from lhc.samples.streams import from_function

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
-from lhc.support.user_objects import load_function
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
+from lhc.onnx_model import OnnxModel
 from tests.networks import parsed
 
 Build = Callable[..., OnnxModel]

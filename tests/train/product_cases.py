@@ -4,7 +4,7 @@ import numpy as np
 
 from lhc.hardware import Hardware
 from lhc.onnx_io import read_graph
-from lhc.train.trained_network import NoisyNetwork
+from lhc.train.noisy_network import NoisyNetwork
 from lhc.train.trained_tensors import Trained, find_trained
 from tests.train.conftest import Build
 

@@ -11,13 +11,13 @@ import torch
 
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io import load_model
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.runtime.onnxruntime.sessions import observe_tensors
 from lhc.train.chip_noise import DrawnMatrix, column_scales, draw_matrix
-from lhc.train.trained_network import NoisyNetwork, ranges_in
+from lhc.train.noisy_network import NoisyNetwork, ranges_in
 from tests.train.conftest import Build
 from tests.train.product_cases import CASES, network
 

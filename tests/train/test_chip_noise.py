@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lhc.hardware import Hardware, Mapping, Pcm
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.hardware.geometry import split_sizes
 from lhc.train.chip_noise import draw_matrix
 

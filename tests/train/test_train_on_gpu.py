@@ -9,10 +9,10 @@ import torch
 import lhc
 from lhc.hardware import Adc, Dac, Faults, Hardware, Mapping
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
-from lhc.model import OnnxModel
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.models import zoo_entry
 from lhc.onnx_io import read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.runtime.gradients import network as differentiable
 from lhc.samples.metrics import get_metric
@@ -20,8 +20,8 @@ from lhc.samples.task import Task
 from lhc.train.batches import Batches
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.losses import load_loss
+from lhc.train.noisy_network import NoisyNetwork
 from lhc.train.optimiser_steps import Trainer, device_for
-from lhc.train.trained_network import NoisyNetwork
 from lhc.train.trained_tensors import find_trained
 from lhc.train.training_run import fit
 from tests.runtime.pretended_gpu import pretended_gpu

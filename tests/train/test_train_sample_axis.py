@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.sample_axis import SampleAxis, SampleLayout

@@ -7,8 +7,8 @@ from onnx import TensorProto, numpy_helper
 
 from lhc.errors import ModelError
 from lhc.graph import obstacle
-from lhc.model import OnnxModel
 from lhc.onnx_io import Constants, load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.train.trained_tensors import find_trained, with_weights
 from tests.train.conftest import Build
 

@@ -15,9 +15,9 @@ import torch
 import lhc
 from lhc.errors import DataError, ModelError
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.runtime.onnxruntime.sessions import observe_tensors
 from lhc.samples.metrics import get_metric
@@ -25,8 +25,8 @@ from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.losses import load_loss
+from lhc.train.noisy_network import PARITY, WRITTEN_PARITY, NoisyNetwork
 from lhc.train.optimiser_steps import Trainer, device_for
-from lhc.train.trained_network import PARITY, WRITTEN_PARITY, NoisyNetwork
 from lhc.train.trained_tensors import find_trained
 from lhc.train.training_run import TrainingResult, fit
 from tests.runtime.pretended_gpu import pretended_gpu
@@ -217,7 +217,7 @@ def test_trained_weights_may_round_more_than_the_network_as_it_was(
     """A difference that stops a training before it begins does not throw it away when it is over."""
     graph = read_graph(model, {"x": (1, 8)})
     network = NoisyNetwork(model, graph, find_trained(model, graph), Hardware.load("lionheart"), 86400.0)
-    monkeypatch.setattr("lhc.train.trained_network.parity", lambda *_: {"y": apart})
+    monkeypatch.setattr("lhc.train.noisy_network.parity", lambda *_: {"y": apart})
     for exact, passes in ((PARITY, before), (WRITTEN_PARITY, after)):
         with nullcontext() if passes else pytest.raises(ModelError, match="'y' differs between onnxruntime"):
             network.check({}, exact)

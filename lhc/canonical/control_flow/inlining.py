@@ -22,12 +22,12 @@ from lhc.canonical.control_flow.local_functions import functions_with_products, 
 from lhc.canonical.control_flow.loop_unrolling import Turns, iterations_of
 from lhc.errors import ModelError
 from lhc.graph import Origin
-from lhc.model import OnnxModel, Rewritten, opset_of, replace_nodes, subgraphs, without_weights
 from lhc.onnx_io.operators.operator_names import identity, kind_of
 from lhc.onnx_io.operators.operator_table import may_multiply
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import inferred_shapes
 from lhc.onnx_io.read.subgraphs import free_name, inner_nodes
+from lhc.onnx_model import OnnxModel, Rewritten, opset_of, replace_nodes, subgraphs, without_weights
 from lhc.support.number_formatting import counted
 
 __all__ = ["Written", "holds_products", "write_out"]

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 
 import onnx
 
-from lhc.model import OnnxModel, subgraphs
 from lhc.onnx_io.annotate.compiled_mark import COMPILED_KEY
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_io.operators.operator_table import may_multiply
+from lhc.onnx_model import OnnxModel, subgraphs
 
 __all__ = ["functions_with_products", "operators_of"]
 

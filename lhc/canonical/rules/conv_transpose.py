@@ -19,8 +19,8 @@ from onnx import numpy_helper
 
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
-from lhc.model import OnnxModel, captured, replace_nodes
 from lhc.onnx_io.read.constants import Array
+from lhc.onnx_model import OnnxModel, captured, replace_nodes
 
 __all__ = ["rewrite", "transposed_again"]
 

@@ -65,7 +65,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from lhc.support.time_left import TimeLeft, share_done
+    from lhc.support.progress_eta import TimeLeft, share_done
 
     time_left = TimeLeft()
     step = TextColumn("{task.description}", markup=False)
@@ -86,7 +86,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
 @contextmanager
 def _lines() -> Iterator[Callable[[str, int, int], None]]:
     """A line at most every 15 s, and at least: a step that reports nothing for so long is said to go on."""
-    from lhc.support.time_left import TimeLeft, progress_text
+    from lhc.support.progress_eta import TimeLeft, progress_text
 
     time_left, ended, lock = TimeLeft(), Event(), Lock()
     printed = time.monotonic()

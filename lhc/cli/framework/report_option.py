@@ -12,7 +12,7 @@ from lhc.options.by_command import Asking
 from lhc.options.shared import GivenPlacement
 
 if TYPE_CHECKING:
-    from lhc.model import OnnxModel
+    from lhc.onnx_model import OnnxModel
     from lhc.report.document.report import Report
 
 __all__ = ["check_report", "measures_own", "report_measured"]
@@ -21,7 +21,7 @@ __all__ = ["check_report", "measures_own", "report_measured"]
 def measures_own(asked: Asking, model: "OnnxModel") -> bool:
     """Whether placement, hardware and output of a model's annotations are measured."""
     from lhc.onnx_io import has_annotations, read_plan
-    from lhc.pipeline.inputs.placed_network import is_judged_output
+    from lhc.pipeline.inputs.run_inputs import is_judged_output
 
     own = has_annotations(model) and asked.hardware is None
     if isinstance(asked, GivenPlacement):

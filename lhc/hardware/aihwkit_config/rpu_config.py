@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
-from lhc.hardware.aihwkit_config.user_objects import (
+from lhc.hardware.aihwkit_config.aihwkit_objects import (
     AihwkitDevices,
     compensation_made,
     compensation_of,
@@ -28,13 +28,13 @@ from lhc.hardware.aihwkit_config.user_objects import (
     equal,
 )
 from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.machine_base import Machine
 from lhc.hardware.description.overrides import problems
-from lhc.hardware.description.sections import UNLIMITED, Converter, LeftOut, Training, UserObject
-from lhc.hardware.description.uniform_machine import Machine
+from lhc.hardware.description.tiles_and_converters import UNLIMITED, Converter, LeftOut, Training, UserObject
 from lhc.hardware.devices.aihwkit_models import DEVICE_MODELS, Devices, Pcm, ReramCmo
 from lhc.hardware.devices.device_model import DeviceModel, PairedDevices
 from lhc.hardware.devices.measured import Measured
-from lhc.hardware.devices.weight_regimes import Regimes
+from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
@@ -85,8 +85,8 @@ def _aihwkit() -> SimpleNamespace:
 
 def _own_models() -> SimpleNamespace:
     """Noise models that aihwkit lacks, as classes that are derived from its own."""
-    from lhc.hardware.devices.measured_noise import MeasuredNoise
-    from lhc.hardware.devices.regime_noise import RegimeNoise
+    from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
+    from lhc.hardware.devices.noise_by_weight_magnitude_aihwkit import RegimeNoise
     from lhc.hardware.devices.unit_cell import CellNoise
 
     return SimpleNamespace(CellNoise=CellNoise, MeasuredNoise=MeasuredNoise, RegimeNoise=RegimeNoise)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lhc.hardware.description.sections import Section
+from lhc.hardware.description.tiles_and_converters import Section
 
 __all__ = ["Currents"]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from lhc.hardware.description.sections import Section
+from lhc.hardware.description.tiles_and_converters import Section
 
 __all__ = ["Faults"]
 

@@ -16,7 +16,7 @@ that one array makes for all columns of a tile, and each has a comparator, whose
 import numpy as np
 import numpy.typing as npt
 
-from lhc.hardware.description.sections import Adc
+from lhc.hardware.description.tiles_and_converters import Adc
 
 __all__ = ["capacitor_levels", "found_codes"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from lhc.hardware.description.hardware import Hardware
-from lhc.hardware.description.sections import Dac
+from lhc.hardware.description.tiles_and_converters import Dac
 
 __all__ = ["Converters", "InputSlices", "Scaling", "repeated_reads"]
 

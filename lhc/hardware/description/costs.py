@@ -31,7 +31,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler  # where py
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from lhc.errors import ConfigError
-from lhc.hardware.description.sections import Section, moved
+from lhc.hardware.description.tiles_and_converters import Section, moved
 from lhc.support.installed_packages import installed, installed_names, package_of
 
 __all__ = [

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
+from lhc.hardware.aihwkit_config.aihwkit_objects import loaded_classes
 from lhc.hardware.aihwkit_config.rpu_config import build, read
-from lhc.hardware.aihwkit_config.user_objects import loaded_classes
+from lhc.hardware.description.machine_base import Machine, time_error
 from lhc.hardware.description.overrides import Override, problems
 from lhc.hardware.description.presets import nearest_presets, preset_names, preset_text
-from lhc.hardware.description.sections import UNLIMITED
-from lhc.hardware.description.uniform_machine import Machine, time_error
+from lhc.hardware.description.tiles_and_converters import UNLIMITED
 from lhc.hardware.geometry import free_copies, held_rows, tile_rows
 from lhc.support.documents.nested_values import fields_by_path
 from lhc.support.documents.yaml import read_yaml, write_yaml
+from lhc.support.load_by_name import load_object
 from lhc.support.number_formatting import time_text
 from lhc.support.source_digest import source_digest
-from lhc.support.user_objects import load_object
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lhc.hardware.description.sections import Section
+from lhc.hardware.description.tiles_and_converters import Section
 
 __all__ = ["LEAST_MAGNITUDE", "LEAST_READOUT", "DeviceModel", "Pair", "PairedDevices", "Positive", "Scale", "Tensor"]
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError
-from lhc.hardware.aihwkit_config.fusion_csv import read_fusion
+from lhc.hardware.aihwkit_config.fusion_csv_format import read_fusion
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.devices.aihwkit_models import StateIndependent
 from lhc.hardware.devices.censored_normal import before_cut, misfit

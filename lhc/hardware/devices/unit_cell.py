@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class FaultyCells(Protocol):
-    """Stuck cells of a tile, see `lhc.runtime.tiles.faults.ChipTile`; arrays ``(outputs, pairs · inputs)``."""
+    """Stuck cells of a tile (`lhc.runtime.tiles.faults_and_remapping`); arrays ``(outputs, pairs · inputs)``."""
 
     @property
     def target(self) -> Floats:

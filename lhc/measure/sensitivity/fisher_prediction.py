@@ -14,7 +14,7 @@ directions v at the output, E[v vᵀ] = H, and g = Jᵀ v from one backward pass
 - ``nmse``: H = 2 / energy of the digital output (Gauss-Newton); v = s √(2 / energy).
 
 Errors d are those of programmed weights (with compensation) and of the DAC, per draw on the same chips as a
-measurement, and output noise with the ADC's rounding by their variances: `lhc.runtime.gradients.first_order_effects`.
+measurement, and output noise with the ADC's rounding by their variances: `lhc.runtime.gradients.effects_of_all_layers`.
 Where chips are calibrated, d is what the correction of the layer alone leaves, on each chip with the samples and reads
 of a measurement. All layers are given what the digital network gives them, so that this takes the products of one
 calibration with all layers analog, and one run of the digital network for all chips (`calibrated_alone`).
@@ -257,7 +257,7 @@ def check_gradients(evaluator: PlacementEvaluator, names: Sequence[str]) -> froz
     """See that the network with gradients computes what onnxruntime does.
 
     Returns:
-        Layers that hold one sample after the other (`lhc.runtime.gradients.first_order_effects`).
+        Layers that hold one sample after the other (`lhc.runtime.gradients.effects_of_all_layers`).
 
     Raises:
         ModelError: it does not, or cannot be differentiated.

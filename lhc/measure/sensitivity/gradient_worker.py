@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lhc.conductances import Correction
 from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.metric_curvature import directions_at
 from lhc.measure.work_context import Block, WorkContext
+from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
 
 if TYPE_CHECKING:
-    from lhc.runtime.gradients.first_order_effects import LayerEffects
+    from lhc.runtime.gradients.effects_of_all_layers import LayerEffects
 
 __all__ = [
     "CalibrateAlone",
@@ -70,7 +70,7 @@ class WeighByGradients:
     Attributes:
         chips: how many, from the first one.
         corrections: of each.
-        aligned: layers that hold one sample after the other (`lhc.runtime.gradients.first_order_effects`).
+        aligned: layers that hold one sample after the other (`lhc.runtime.gradients.effects_of_all_layers`).
     """
 
     names: tuple[str, ...]
@@ -128,7 +128,7 @@ def corrections_alone(
 
 def network_of(context: WorkContext, names: Sequence[str]) -> "LayerEffects":
     """The network with gradients at some layers, without programmed tiles."""
-    from lhc.runtime.gradients.first_order_effects import LayerEffects
+    from lhc.runtime.gradients.effects_of_all_layers import LayerEffects
     from lhc.runtime.torch_device import device_of
 
     device = device_of(context.engine)

@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 
 from lhc.errors import ConfigError, ModelError
 from lhc.graph import LayerGraph
-from lhc.model import KEY_PREFIX, LAYER_ANN, OWN_LAYER_ANN, OnnxModel, without_annotations
 from lhc.onnx_io.read.subgraphs import inner_nodes
+from lhc.onnx_model import KEY_PREFIX, LAYER_ANN, OWN_LAYER_ANN, OnnxModel, without_annotations
 from lhc.support.documents.nested_values import holds_more
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _keys_of_parts(node: str, parts: "Sequence[LayerPlan]") -> dict[str, str]:
 
 def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:
     from lhc.plan import SCHEMA_VERSION
-    from lhc.summary import summary
+    from lhc.plan_summary import summary
 
     keys = {
         "lhc.schema": str(SCHEMA_VERSION),

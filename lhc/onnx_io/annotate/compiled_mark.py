@@ -12,8 +12,8 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io.annotate.annotations import annotate, metadata, metadata_of_file, named_nodes, node_keys
+from lhc.onnx_model import OnnxModel, all_nodes
 
 if TYPE_CHECKING:
     from lhc.plan import Plan

@@ -13,10 +13,10 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.graph import CANDIDATE_OPS
-from lhc.model import OnnxModel
 from lhc.onnx_io.annotate.annotations import named_nodes
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.operators.operator_table import may_multiply
+from lhc.onnx_model import OnnxModel
 
 if TYPE_CHECKING:
     from lhc.plan import LayerPlan, Plan

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 import onnx
 
 from lhc.errors import ConfigError, UsageError
-from lhc.model import CONFIGURATION, CONFIGURED_IR, EARLIER_IR, LAYER_ANN, OnnxModel, operator_graph
 from lhc.onnx_io.annotate.annotations import keys_of_nodes, named_nodes, read_plan
 from lhc.onnx_io.read.subgraphs import inner_nodes
+from lhc.onnx_model import CONFIGURATION, CONFIGURED_IR, EARLIER_IR, LAYER_ANN, OnnxModel, operator_graph
 
 if TYPE_CHECKING:
     from lhc.plan import Plan

@@ -16,8 +16,16 @@ from typing import IO, Literal
 import onnx
 
 from lhc.errors import ModelError, UsageError
-from lhc.model import OnnxModel, external_entries, in_other_file, is_external, mapped_bytes, store_elsewhere, subgraphs
 from lhc.onnx_io.read.shared_weights import bytes_needed, read_in
+from lhc.onnx_model import (
+    OnnxModel,
+    external_entries,
+    in_other_file,
+    is_external,
+    mapped_bytes,
+    store_elsewhere,
+    subgraphs,
+)
 from lhc.support.files import write_file
 
 __all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "place", "relative", "resolve"]

@@ -14,7 +14,13 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from lhc.errors import ModelError, UsageError
 from lhc.graph import cycle_in
-from lhc.model import (
+from lhc.onnx_io.read.external_data import ExternalData, place, resolve
+from lhc.onnx_io.read.node_order import sort_nodes
+from lhc.onnx_io.read.shapes import inlined
+from lhc.onnx_io.read.shared_weights import held_apart, whole
+from lhc.onnx_io.read.unsupported_formats import unsupported_format
+from lhc.onnx_io.write.streamed_files import model_bytes, model_size
+from lhc.onnx_model import (
     OnnxModel,
     all_nodes,
     in_other_file,
@@ -23,12 +29,6 @@ from lhc.model import (
     without_annotations,
     without_weights,
 )
-from lhc.onnx_io.read.external_data import ExternalData, place, resolve
-from lhc.onnx_io.read.node_order import sort_nodes
-from lhc.onnx_io.read.shapes import inlined
-from lhc.onnx_io.read.shared_weights import held_apart, whole
-from lhc.onnx_io.read.unsupported_formats import unsupported_format
-from lhc.onnx_io.write.streamed_files import model_bytes, model_size
 from lhc.support.files import write_file
 from lhc.support.shared_bytes import give_back
 

@@ -5,7 +5,7 @@ onnxruntime runs nodes in any order, and its float16 converter writes them so; O
 
 import onnx
 
-from lhc.model import operator_graph, replace_nodes, subgraphs
+from lhc.onnx_model import operator_graph, replace_nodes, subgraphs
 
 __all__ = ["sort_nodes"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from lhc.model import external_entries, is_held, mapped_bytes, shallow, store_elsewhere, without_weights
+from lhc.onnx_model import external_entries, is_held, mapped_bytes, shallow, store_elsewhere, without_weights
 from lhc.support.shared_bytes import SharedBytes
 
 __all__ = ["LEAST", "PACKED", "SharedWeights", "bytes_needed", "held_apart", "pieces_of", "read_in", "whole"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from lhc.model import OnnxModel, all_nodes, subgraphs
 from lhc.onnx_io.read.constants import Constants
+from lhc.onnx_model import OnnxModel, all_nodes, subgraphs
 
 __all__ = ["TrainingMode", "training_mode"]
 

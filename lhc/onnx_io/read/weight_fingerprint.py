@@ -23,10 +23,10 @@ import numpy as np
 import onnx
 
 from lhc.graph import Layer
-from lhc.model import OnnxModel
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.operators.weight_matrix import attribute
 from lhc.onnx_io.read.constants import Constants
+from lhc.onnx_model import OnnxModel
 
 __all__ = ["WeightFacts", "weight_facts", "with_devices"]
 

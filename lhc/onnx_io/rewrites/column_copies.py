@@ -14,11 +14,11 @@ import onnx
 from onnx import helper
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel, opset_of, replace_nodes, tensors_read
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.constants import Constants, store_constant
 from lhc.onnx_io.read.subgraphs import free_name
 from lhc.onnx_io.write.weight_file import Store
+from lhc.onnx_model import OnnxModel, opset_of, replace_nodes, tensors_read
 
 __all__ = ["copyable_columns", "with_copied_columns"]
 

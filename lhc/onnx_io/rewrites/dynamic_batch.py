@@ -16,9 +16,9 @@ from dataclasses import replace
 import numpy as np
 from onnx import numpy_helper
 
-from lhc.model import OnnxModel
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import input_shapes, static_batch
+from lhc.onnx_model import OnnxModel
 from lhc.samples.sample_axis import CALL, SampleAxis
 
 __all__ = ["with_dynamic_batch"]

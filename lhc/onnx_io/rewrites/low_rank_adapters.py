@@ -18,9 +18,9 @@ from onnx import helper, numpy_helper
 
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.constants import Constants
+from lhc.onnx_model import OnnxModel
 
 __all__ = ["Adapter", "able_to_adapt", "adapted_layer", "adapters_of", "with_adapters"]
 

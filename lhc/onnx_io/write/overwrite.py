@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from lhc.errors import LhcError, UsageError
-from lhc.model import OnnxModel
 from lhc.onnx_io.annotate.annotations import metadata_of_file, read_plan, written_for
 from lhc.onnx_io.read.external_data import ExternalData, check_place
 from lhc.onnx_io.read.model_files import load_model
+from lhc.onnx_model import OnnxModel
 from lhc.support.files import check_writable
 
 __all__ = ["check_output", "held_in", "retrained_from"]
@@ -49,7 +49,7 @@ def held_in(path: Path) -> str | None:
     if not path.exists():
         return None
     from lhc.plan import Outcome
-    from lhc.summary import held_text
+    from lhc.plan_summary import held_text
 
     keys = metadata_of_file(path)
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import onnx
 from google.protobuf.message import Message
 
-from lhc.model import is_held, mapped_bytes, shallow
+from lhc.onnx_model import is_held, mapped_bytes, shallow
 
 __all__ = ["model_bytes", "model_size"]
 

@@ -17,8 +17,8 @@ import onnx
 from onnx import numpy_helper
 
 from lhc.errors import UsageError
-from lhc.model import store_elsewhere
 from lhc.onnx_io.read.external_data import SMALL
+from lhc.onnx_model import store_elsewhere
 
 __all__ = ["Store", "WeightFile", "in_memory"]
 

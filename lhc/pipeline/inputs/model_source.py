@@ -11,7 +11,6 @@ import numpy as np
 from lhc.canonical import canonical, unresolved_control_flow, with_digital_columns
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
-from lhc.model import ModelSource, OnnxModel, OpenedModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
 from lhc.models.export import export_module, is_module
 from lhc.onnx_io import (
@@ -28,6 +27,7 @@ from lhc.onnx_io import (
     training_mode,
 )
 from lhc.onnx_io.read.shapes import refuse_giant
+from lhc.onnx_model import ModelSource, OnnxModel, OpenedModel
 from lhc.options.data import Data, SampleSource, SomeSamples
 from lhc.options.model import ModelForm
 from lhc.pipeline.inputs.sample_axis_detection import input_axes

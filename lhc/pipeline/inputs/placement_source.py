@@ -8,8 +8,8 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.measure.work_context import Block, calibration_block
-from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
+from lhc.onnx_model import OnnxModel
 from lhc.options.budget import BudgetOptions
 from lhc.options.by_command import PlacedMeasuring, PlacingFirst
 from lhc.options.declaration.option_fields import options, part
@@ -17,7 +17,7 @@ from lhc.options.shared import Data, GoalOptions, SomeSamples
 from lhc.passes import ChooseCopies, qualified_plan
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.pipeline.inputs.model_source import Opened, opened_of
-from lhc.pipeline.steps.read import analog_of, read_placed
+from lhc.pipeline.steps.prepare import analog_of, read_placed
 from lhc.plan import Decision, Plan
 from lhc.runtime.onnxruntime.batched_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from lhc.errors import LhcError, UsageError
-from lhc.model import OnnxModel
 from lhc.onnx_io import Shape, input_shapes, static_batch
-from lhc.onnx_io.rewrites.zipmap_outputs import class_maps
+from lhc.onnx_io.read.zipmap_outputs import class_maps
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import create_session, run_session, tensor_infos
 from lhc.samples.sample_axis import CALL, SampleAxis, axis_of_size, following_axis
 from lhc.samples.task import Task

@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from lhc.errors import DataError, UsageError
-from lhc.model import OnnxModel
 from lhc.onnx_io import Shape, input_shapes
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import tensor_infos
 from lhc.samples.input_types import Converted, converted
 from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.npy_files import read_npz
 from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout
-from lhc.samples.shards import read_folder
+from lhc.samples.sample_folder import read_folder
 from lhc.samples.streams import from_function
 from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
-from lhc.support.user_objects import load_function
+from lhc.support.load_by_name import load_function
 
 __all__ = ["first_samples", "has_labels", "load_task"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lhc.errors import LhcError
-from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
-from lhc.onnx_io.rewrites.zipmap_outputs import class_maps
+from lhc.onnx_io.read.zipmap_outputs import class_maps
+from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import create_session, run_session, tensor_infos
 from lhc.samples.metrics import Array
 from lhc.samples.probabilities import are_probabilities

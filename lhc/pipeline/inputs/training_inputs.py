@@ -8,7 +8,7 @@ from lhc.options.by_command import RetrainOptions
 from lhc.pipeline.inputs.model_source import Opened, opened_of
 from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.read import as_judged, read_placed, stored_plan
+from lhc.pipeline.steps.prepare import as_judged, read_placed, stored_plan
 from lhc.pipeline.training.trained_placement import placed
 from lhc.plan import Plan
 from lhc.samples.metrics import get_metric

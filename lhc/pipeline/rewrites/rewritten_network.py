@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import check_output, save_model
 from lhc.onnx_io.write.weight_file import Store, WeightFile, in_memory
+from lhc.onnx_model import OnnxModel
 from lhc.support.files import default_work_dir
 from lhc.support.notebook import Tabled
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lhc.errors import OutOfTimeError
 from lhc.graph import columns_of
-from lhc.hardware.description.sections import Converter
+from lhc.hardware.description.tiles_and_converters import Converter
 from lhc.measure.budget_test import PlacementJudge
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.passes import SearchOptions, damage_together, extra_copies, search_space

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lhc.canonical import canonical
 from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
 from lhc.measure import PlacementEvaluator, PlacementJudge
-from lhc.onnx_io.rewrites.zipmap_outputs import scored_tensor
+from lhc.onnx_io.read.zipmap_outputs import scored_tensor
 from lhc.options.shared import Data
 from lhc.options.training import TrainingOptions
 from lhc.passes import STRATEGIES, PassResult, Pipeline, Strategy, initial_plan, objective_value
@@ -31,7 +31,7 @@ from lhc.pipeline.pipeline_state import (
     StateT,
     TrainableNetwork,
 )
-from lhc.pipeline.rewrites.low_rank_adapters import adapted, adapters_note
+from lhc.pipeline.rewrites.choose_adapters import adapted, adapters_note
 from lhc.pipeline.steps.range_calibration import calibrated
 from lhc.pipeline.training.training_target import (
     falls_short,
@@ -43,17 +43,17 @@ from lhc.pipeline.training.training_target import (
     value_of,
 )
 from lhc.plan import Retrained
+from lhc.plan_summary import summary
 from lhc.results import Verdict
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
 from lhc.samples.train_test_separation import check_separation, split_off
-from lhc.summary import summary
 from lhc.support.number_formatting import counted, drop_text, drop_word
 from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
+    from lhc.train.lionheart_rounds import Rounds
     from lhc.train.training_plan import TrainingPlan
-    from lhc.train.walk_training import Rounds
 
 __all__ = [
     "BEFORE",
@@ -182,7 +182,7 @@ def train_once(
     Raises:
         OutOfTimeError: the time that the user gave was over before.
     """
-    from lhc.train.trained_network import WRITTEN_PARITY
+    from lhc.train.noisy_network import WRITTEN_PARITY
     from lhc.train.training_run import fit
 
     course = course.with_rate(analog)
@@ -362,7 +362,7 @@ class Train:
         self, state: TrainableNetwork, course: "TrainingPlan"
     ) -> tuple[PassResult, TrainableNetwork, Retrained]:
         """Walk over the layers, training for each."""
-        from lhc.train.walk_training import Rounds
+        from lhc.train.lionheart_rounds import Rounds
 
         course = replace(course, settings=walk_settings(self.strategy, self.settings))
         rounds = Rounds(course)

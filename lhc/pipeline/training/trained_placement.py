@@ -10,7 +10,7 @@ from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
 from lhc.pipeline.pipeline_state import KEPT, PreparedNetwork
 from lhc.pipeline.plan_record import outcome_of
 from lhc.pipeline.results import PartitionResult
-from lhc.pipeline.steps.earlier_tests import with_earlier
+from lhc.pipeline.steps.earlier_budget_tests import with_earlier
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.infeasibility import Case, explained
 from lhc.plan import Decision, Outcome, Plan, Reason, Retrained

@@ -13,10 +13,10 @@ from lhc.passes import damage_of, damage_together
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
+from lhc.plan_summary import summary
 from lhc.report.document.report import CostItem, Costs, DrivenRows, LayerCosts, OperatorItem, Report
 from lhc.report.exports.formats import NotebookReport
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
-from lhc.summary import summary
 
 __all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "over_time"]
 

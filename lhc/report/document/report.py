@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lhc.costs import SystemFigures
 from lhc.options.budget import DropType
 from lhc.plan import Plan
-from lhc.plan.field_bounds import Amount, alike
+from lhc.plan.field_types import Amount, alike
 from lhc.report.wording.outcome import of_budget, shown_kind
 from lhc.results import AtTime, Attribution, Evaluation, Front, Infeasibility, Robustness, check_evaluation
 from lhc.support.text_escaping import json_text

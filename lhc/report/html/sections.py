@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from lhc.plan import Outcome, Plan, Retrained, Sensitivity
+from lhc.plan_summary import without_text
 from lhc.report.charts.report_charts import noise_chart, own_drop, own_point, training_chart
-from lhc.report.document.content import (
+from lhc.report.document.report import Costs, Report
+from lhc.report.document.shown_content import (
     Column,
     PageSection,
     Value,
@@ -19,7 +21,6 @@ from lhc.report.document.content import (
     reason_section,
     seconds,
 )
-from lhc.report.document.report import Costs, Report
 from lhc.report.exports.bibtex import bibtex
 from lhc.report.wording.infeasibility import infeasibility_facts
 from lhc.report.wording.layers import (
@@ -59,7 +60,6 @@ from lhc.results import (
     Remedy,
     Robustness,
 )
-from lhc.summary import without_text
 from lhc.support.number_formatting import (
     amount,
     counted,

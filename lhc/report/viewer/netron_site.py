@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lhc.errors import MissingDependencyError
-from lhc.model import OnnxModel
 from lhc.onnx_io.annotate.annotations import keys_of_nodes
+from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.support.text_escaping import html_text

@@ -7,10 +7,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import uses_external_data
 
-from lhc.model import OnnxModel
 from lhc.models import is_zoo_name
 from lhc.onnx_io import contradictions, load_model, put_own_keys_first
 from lhc.onnx_io.read.node_order import sort_nodes
+from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 
 __all__ = ["annotation_notes", "has_weights_outside", "open_for_viewing"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lhc.hardware import AihwkitDevices, Hardware
 from lhc.hardware.devices.device_model import PairedDevices
 from lhc.plan import Plan
-from lhc.summary import rate_text
+from lhc.plan_summary import rate_text
 from lhc.support.number_formatting import amount, count, counted, share_text
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
+from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of
+from lhc.plan_summary import layers_text, others_text, without_text
 from lhc.report.wording.machine import amounts
 from lhc.report.wording.outcome import agreement_text, healing_text
 from lhc.report.wording.placement import NOTHING, has_products
-from lhc.summary import layers_text, others_text, without_text
 from lhc.support.number_formatting import counted, millionths, time_text
 from lhc.support.tables import Table
 

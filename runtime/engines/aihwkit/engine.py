@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
+from lhc.programmed_matrix import ProgrammedMatrix
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix

@@ -27,11 +27,11 @@ from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from aihwkit.simulator.tiles.utils import UniformQuantize
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.hardware.converters.codes import Converters
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.noise import standard_deviates
 from lhc.runtime.engines.noise_addresses import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.protocol import Digital

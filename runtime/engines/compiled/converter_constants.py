@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lhc.conductances import Floats
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.converters.codes import Converters
-from lhc.runtime.engines.compiled.kernels.tile import ConverterCodes
+from lhc.programmed_matrix import Floats
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import ConverterCodes
 from lhc.runtime.engines.counter_rng import deviate_terms
 
 __all__ = ["RowConverters"]

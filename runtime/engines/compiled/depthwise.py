@@ -15,13 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lhc.conductances import Floats
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.conv.im2col_quantise import LineSpans, copy_line, line_spans, pad
 from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, Integers, channel_places
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
+    ConverterCodes,
+    PackedTiles,
+    TileSpans,
+    noisy,
+    opened,
+    sample_keys,
+)
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import ROWS
-from lhc.runtime.engines.compiled.kernels.tile import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 from lhc.runtime.engines.compiled.numba_simd.compress import stored_packed
 from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled

@@ -8,11 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lhc.conductances import Floats
+from lhc.programmed_matrix import Floats
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
+    ConverterCodes,
+    PackedTiles,
+    TileSpans,
+    noisy,
+    opened,
+    sample_keys,
+)
 from lhc.runtime.engines.compiled.kernels.currents import with_currents
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, finished
 from lhc.runtime.engines.compiled.kernels.products import ROWS, multiply
-from lhc.runtime.engines.compiled.kernels.tile import ConverterCodes, PackedTiles, TileSpans, noisy, opened, sample_keys
 from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, put, span, stored

@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import Floats, ProgrammedMatrix
 from lhc.runtime.engines.compiled.conv.kernel import convolve
 from lhc.runtime.engines.compiled.conv.layout import image_cuts, image_memory, image_outputs
 from lhc.runtime.engines.compiled.converter_constants import RowConverters
 from lhc.runtime.engines.compiled.depthwise import convolve_channels, depthwise_memory, depthwise_places, takes_channels
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import PackedTiles
 from lhc.runtime.engines.compiled.kernels.products import ROWS
-from lhc.runtime.engines.compiled.kernels.tile import PackedTiles
 from lhc.runtime.engines.compiled.matmul import matmul_memory, multiply_rows
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.compiled.packed_weights import packed_numbers, parts_by_segment

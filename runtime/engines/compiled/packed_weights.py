@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.compiled.converter_constants import RowConverters
-from lhc.runtime.engines.compiled.kernels.tile import Integers, PackedTiles
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import Integers, PackedTiles
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.noise_addresses import counters_of, segments_of
 

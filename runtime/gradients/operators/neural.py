@@ -1,4 +1,4 @@
-"""ONNX operators that mix values: products, pooling, normalisation, resizing; as in `differentiable_ops`.
+"""ONNX operators that mix values: products, pooling, normalisation, resizing; as in `elementwise`.
 
 Batch normalisation uses the stored statistics and dropout does nothing: the network is the one that is deployed.
 """

@@ -1,4 +1,4 @@
-"""ONNX operators that move, select and count: differentiable torch functions as in `differentiable_ops`.
+"""ONNX operators that move, select and count: differentiable torch functions as in `elementwise`.
 
 Shapes and indices are computed as integer tensors; they carry no gradient.
 """

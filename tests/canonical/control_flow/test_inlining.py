@@ -10,8 +10,8 @@ import lhc
 from lhc.canonical import canonical
 from lhc.errors import DataError, ModelError
 from lhc.hardware import Hardware
-from lhc.model import all_nodes
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
+from lhc.onnx_model import all_nodes
 from lhc.options.training import TrainingOptions
 from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.inputs.model_source import Opened

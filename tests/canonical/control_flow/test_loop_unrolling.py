@@ -13,8 +13,8 @@ import lhc
 from lhc.canonical import canonical
 from lhc.errors import DataError
 from lhc.hardware import Hardware
-from lhc.model import all_nodes
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
+from lhc.onnx_model import all_nodes
 from lhc.pipeline.inputs.model_source import Opened
 from lhc.runtime import parity_errors
 from lhc.runtime.gradients.network import DifferentiableModel, parity

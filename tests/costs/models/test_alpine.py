@@ -12,7 +12,7 @@ from lhc.costs import SystemCost, assumptions, cost_of, costs_on_tiles
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
 from lhc.hardware import Adc, AlpineCosts, Hardware, Mapping, Pcm
-from lhc.hardware.description.sections import Compensation, Section
+from lhc.hardware.description.tiles_and_converters import Compensation, Section
 
 LIONHEART = Hardware.load("lionheart")  # 256x255 tiles, dynamic scaling, 8-bit converters
 One = Callable[..., LayerGraph]

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from lhc.errors import ConfigError, UsageError
 from lhc.hardware import Adc, Hardware, Hermes, Override, Pcm
-from lhc.hardware.description.sections import moved
+from lhc.hardware.description.tiles_and_converters import moved
 
 LAYERED = Hardware(
     name="layered",

@@ -9,9 +9,9 @@ from scipy.stats import ks_2samp
 
 from lhc.errors import ConfigError, DataError
 from lhc.hardware import Hardware, Measured, effects_of, preset_text
-from lhc.hardware.description.sections import LeftOut
+from lhc.hardware.description.tiles_and_converters import LeftOut
 from lhc.hardware.devices.censored_normal import before_cut
-from lhc.hardware.devices.measured_noise import MeasuredNoise
+from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
 from lhc.hardware.devices.measurement_csv import (
     MOST_TARGETS,
     _nearest_correlation,

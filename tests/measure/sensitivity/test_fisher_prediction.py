@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Faults, Hardware
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
 from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages, fisher_sensitivity
 from lhc.measure.sensitivity.metric_curvature import output_directions

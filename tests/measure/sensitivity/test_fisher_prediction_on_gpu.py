@@ -12,7 +12,7 @@ import torch
 from lhc.errors import ModelError
 from lhc.hardware import Adc, Dac, Faults, Hardware
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator, Running
 from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.fisher_prediction import column_damages, fisher_sensitivity, predictions_kept

@@ -15,7 +15,6 @@ from onnx import parser
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel, without_annotations
 from lhc.onnx_io import (
     annotate,
     contradictions,
@@ -26,9 +25,10 @@ from lhc.onnx_io import (
     save_model,
     written_for,
 )
+from lhc.onnx_model import OnnxModel, without_annotations
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import Agreement, LayerPlan, Outcome, Plan, Sensitivity
-from lhc.summary import summary
+from lhc.plan_summary import summary
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17], producer_name: "test",

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 import lhc
 from lhc.errors import ModelError, UsageError
-from lhc.model import is_external
 from lhc.onnx_io import Constants, load_model, read_graph, read_plan
+from lhc.onnx_model import is_external
 from lhc.runtime.onnxruntime.sessions import create_session, observe_tensors, run_session
 from tests.networks import parsed
 

@@ -5,10 +5,10 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph
 from lhc.onnx_io.rewrites.channel_scales import ScalableInput, scalable_inputs, scaled_channels
 from lhc.onnx_io.write.weight_file import in_memory
+from lhc.onnx_model import OnnxModel
 from tests.onnx_io.built_models import in_nodes, model_of, numbers
 
 K, N = 8, 12

@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lhc.errors import ModelError
-from lhc.model import OnnxModel
 from lhc.onnx_io import able_to_adapt, adapters_of, load_model, read_graph, with_adapters
 from lhc.onnx_io.operators.matrix_product import Product
+from lhc.onnx_model import OnnxModel
 
 RANK = 2
 

@@ -11,7 +11,7 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Adc, Hardware, Tiles
 from lhc.hardware.description.overrides import Override
-from lhc.hardware.description.sections import Compensation
+from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.passes import ChooseCopies, Copies, FollowPlan, Qualify, initial_plan
 from lhc.passes.decide.copies import CopyLevel, TileSet, allocated
 from lhc.plan import Plan

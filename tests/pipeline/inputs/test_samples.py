@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import lhc
 from lhc.cli.framework.app import app
 from lhc.errors import DataError, UsageError
-from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
+from lhc.onnx_model import OnnxModel
 from lhc.pipeline.inputs.samples import has_labels, load_task
 from lhc.samples.metrics import METRICS, Array
 from lhc.samples.task import DataSource, Task

@@ -12,7 +12,7 @@ from lhc.errors import ModelError
 from lhc.measure import Running
 from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.pipeline.training.retraining import retrained, train_once, training_plan_of
 from lhc.plan_costs import digital_cost
 from lhc.samples.metrics import get_metric

@@ -7,7 +7,7 @@ import lhc
 from lhc.measure import PlacementEvaluator, Running, steadied
 from lhc.models import zoo_entry
 from lhc.options.training import TrainingOptions
-from lhc.pipeline.steps.read import read_placed
+from lhc.pipeline.steps.prepare import read_placed
 from lhc.pipeline.training.retraining import retrained, training_plan_of
 from lhc.samples.metrics import get_metric
 

@@ -6,7 +6,6 @@ import pytest
 
 from lhc.plan import Outcome, Retrained, Sensitivity
 from lhc.report.exports.json_documents import evaluations_document, fields_of
-from lhc.report.tables.measured_results import Evaluations
 from lhc.report.tables.measured_tables import (
     attribution_footer,
     attribution_table,
@@ -15,6 +14,7 @@ from lhc.report.tables.measured_tables import (
     robustness_footer,
     robustness_table,
 )
+from lhc.report.tables.result_classes import Evaluations
 from lhc.report.wording.outcome import within_budget
 from lhc.results import AtScale, AtTime, Attribution, Calibration, Evaluation, LayerAttribution, Robustness
 from tests.report.made_reports import judged, place, transformer

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhc.errors import MissingDependencyError, UsageError
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
+from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 from lhc.report.viewer.local_server import SiteServer, make_server
 from lhc.report.viewer.netron_site import COLOURS, Site, css_escape, css_rules, netron_folder, netron_site

@@ -8,16 +8,16 @@ import pytest
 
 from lhc.costs import Area, SystemFigures, Throughput
 from lhc.hardware import AlpineCosts
-from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 from lhc.plan_costs import plan_cost, plan_figures
+from lhc.plan_summary import summary
 from lhc.report.document.builder import build_report
 from lhc.report.document.report import Report
 from lhc.report.exports.json_documents import fields_of
 from lhc.report.html.page import html
 from lhc.report.wording.machine import system_lines
-from lhc.summary import summary
 
 TITLES = cast("Plan", SimpleNamespace(titles={"a": "block/a", "b": "b"}))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lhc.plan_summary import format_outcome
 from lhc.report.charts.report_charts import front_svg
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import parse_report
@@ -17,7 +18,6 @@ from lhc.report.wording.infeasibility import infeasibility_lines
 from lhc.report.wording.layers import digital_layers, never_text
 from lhc.report.wording.outcome import intervals
 from lhc.report.wording.placement import verdict_sentence
-from lhc.summary import format_outcome
 
 
 def _as_error(found: Any) -> Any:  # noqa: ANN401

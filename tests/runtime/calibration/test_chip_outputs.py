@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.hardware import Adc, Dac, Hardware, Override, Pcm
-from lhc.hardware.description.sections import Compensation, Tiles
-from lhc.model import OnnxModel
+from lhc.hardware.description.tiles_and_converters import Compensation, Tiles
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
+from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
 from lhc.runtime.calibration.chip_outputs import (
     Moments,

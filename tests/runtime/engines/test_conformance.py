@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from lhc.conductances import ProgrammedMatrix
 from lhc.graph import obstacle
 from lhc.hardware import Hardware
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Conformance
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor, Position
 from lhc.runtime.engines.compiled.engine import CompiledEngine
 from lhc.runtime.engines.conformance import check_conformance

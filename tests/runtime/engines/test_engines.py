@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import lhc
-from lhc.conductances import Floats
 from lhc.hardware import Adc, Hardware, preset_names
 from lhc.hardware.circuits.faults import Faults
 from lhc.models import zoo_entry
+from lhc.programmed_matrix import Floats
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix

@@ -9,8 +9,8 @@ import pytest
 
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
 from lhc.runtime import HybridExecutor, Position, parity_errors
 from lhc.runtime.onnxruntime import activation_recorder as observed
 from lhc.runtime.onnxruntime.activation_recorder import in_groups

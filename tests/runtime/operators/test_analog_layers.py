@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lhc.conductances import Correction
 from lhc.hardware import Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
+from lhc.programmed_matrix import Correction
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.sample_position import Position
 

@@ -10,14 +10,14 @@ from aihwkit.inference.noise.base import BaseNoiseModel
 from aihwkit.simulator.tiles.array import TileModuleArray
 
 import lhc
-from lhc.conductances import ProgrammedTile
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.devices.regime_noise import RegimeNoise
+from lhc.hardware.devices.noise_by_weight_magnitude_aihwkit import RegimeNoise
 from lhc.hardware.devices.unit_cell import CellNoise
-from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
+from lhc.programmed_matrix import ProgrammedTile
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.seeds import device_seed

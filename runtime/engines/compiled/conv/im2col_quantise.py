@@ -12,7 +12,7 @@ from lhc.runtime.engines.compiled.conv.layout import (
     ConvPlaces,
     ImageMemory,
 )
-from lhc.runtime.engines.compiled.kernels.tile import TileSpans
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import TileSpans
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     RUNS,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lhc.conductances import Floats
+from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.conv.im2col_quantise import (
     BlockSpans,
     ImageSpans,
@@ -25,6 +25,14 @@ from lhc.runtime.engines.compiled.conv.im2col_quantise import (
     slot,
 )
 from lhc.runtime.engines.compiled.conv.layout import TOGETHER, ConvPlaces, ImageMemory
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
+    ConverterCodes,
+    PackedTiles,
+    TileSpans,
+    opened,
+    rounded,
+    sample_keys,
+)
 from lhc.runtime.engines.compiled.kernels.currents import vector_noise, with_currents
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import (
@@ -35,14 +43,6 @@ from lhc.runtime.engines.compiled.kernels.products import (
     multiply,
     multiply_drawing,
     one_row,
-)
-from lhc.runtime.engines.compiled.kernels.tile import (
-    ConverterCodes,
-    PackedTiles,
-    TileSpans,
-    opened,
-    rounded,
-    sample_keys,
 )
 from lhc.runtime.engines.compiled.numba_simd.compress import stored_packed, unpacked
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled

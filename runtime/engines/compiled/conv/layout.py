@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lhc.conductances import Floats
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import Floats
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import PackedTiles
 from lhc.runtime.engines.compiled.kernels.products import ROWS
-from lhc.runtime.engines.compiled.kernels.tile import PackedTiles
 from lhc.runtime.engines.compiled.numba_simd.pointers import RUNS
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, WIDE
 from lhc.runtime.engines.counter_rng import Words

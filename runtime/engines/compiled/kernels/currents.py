@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lhc.runtime.engines.compiled.kernels.tile import TileSpans
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import TileSpans
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import item, loaded, number, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, fused, magnitude, root, spread

@@ -7,8 +7,8 @@ import pytest
 import torch
 from aihwkit.simulator.tiles.array import TileModuleArray
 
-from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Compensation, Hardware
+from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.sample_position import Position
 from lhc.runtime.torch_threads import isolated

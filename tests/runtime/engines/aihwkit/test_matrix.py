@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import lhc
-from lhc.conductances import Floats
 from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Hardware, preset_names
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults
-from lhc.hardware.description.sections import Dac, Mapping, Section
+from lhc.hardware.description.tiles_and_converters import Dac, Mapping, Section
 from lhc.models import zoo_entry
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import Floats
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lhc.conductances import Floats
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.sample_position import Position

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from lhc.conductances import Floats
+from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.numba_simd import vectors as simd
 from lhc.runtime.engines.compiled.numba_simd.compress import stored_packed, unpacked
 from lhc.runtime.engines.compiled.numba_simd.pointers import (

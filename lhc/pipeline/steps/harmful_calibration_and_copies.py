@@ -1,0 +1,163 @@
+"""Calibration of chips, and copies of weights, left out where they would do harm.
+
+A column's correction comes from all positions of the calibration samples. Where many of them answer nothing and no mask
+tells so, they decide the correction of all others. So what calibrated chips answer is compared with what the same chips
+answer uncalibrated, before anything rests on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from lhc.errors import OutOfTimeError
+from lhc.measure import PlacementEvaluator
+from lhc.measure.preflight_checks import CheckCopied
+from lhc.measure.work_context import calibration_block
+from lhc.options.shared import CopiesOptions
+from lhc.passes import ProfitableCopies
+from lhc.passes.decide.copies_that_pay import halved
+from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
+from lhc.pipeline.steps.prepare import Decide
+from lhc.pipeline.steps.range_calibration import SUM_SAMPLES, RankingBlocks
+from lhc.plan import HarmfulCalibration
+from lhc.samples.metrics import get_metric
+from lhc.support.number_formatting import counted, ratio
+
+__all__ = ["CHECKING", "CHIPS", "CheckCalibration", "CheckCopies", "compared_evaluators", "with_useful_calibration"]
+
+
+CHIPS = 2
+"""Chips that are compared, with every layer analog that may be; they are the first of the search."""
+
+CALIBRATION_CHANCE = 1.1
+"""Ratio of two errors that chance makes with so few chips; harm is several times as much."""
+
+REMEDY = (
+    "This is one decision for the whole network: layers that are kept digital (--force-digital, --exclude) have no part"
+    " in it, so 'lhc partition' with some of them takes it anew; a plan that is followed (--plan) keeps its own"
+)
+CHECKING = "checking the calibration"
+LEAST_SAMPLES = 32
+"""Calibration samples; half of fewer say little of either."""
+
+
+@dataclass(frozen=True)
+class CheckCalibration:
+    """Leave the calibration of chips out where it makes their answers worse."""
+
+    name: ClassVar[str] = "check-calibration"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"calibration"})
+
+    def apply(self, state: StateT) -> StateT:
+        """The network with a machine that corrects outputs only if that serves it."""
+        return with_useful_calibration(state, frozenset(state.measurable))
+
+
+def with_useful_calibration(state: StateT, analog: frozenset[str]) -> StateT:
+    """The state without calibration if the answers of calibrated chips are clearly worse.
+
+    Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
+    network, mean over `CHIPS` chips. With fewer than `LEAST_SAMPLES` of them nothing is compared.
+    """
+    evaluators = compared_evaluators(state) if analog else ()
+    if not evaluators:
+        return state
+    for one in evaluators:
+        one.expect([(analog, range(CHIPS))])
+    try:
+        with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in evaluators)
+    except OutOfTimeError:
+        return state  # what comes next keeps what there is
+    if with_it <= CALIBRATION_CHANCE * without:
+        return state
+    harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=evaluators[0].samples)
+    state.opened.warn(f"{harmful.text}. {REMEDY}")
+    return replace(state.uncalibrated, harmful=harmful)
+
+
+def compared_evaluators(state: PreparedNetwork) -> tuple[PlacementEvaluator, ...]:
+    """Evaluators of calibrated chips, and of the same chips uncalibrated; empty where nothing is compared."""
+    samples = state.calibrating if state.calibrating is not None else state.splits.calibrate
+    if state.calibration is None or samples is None:
+        return ()
+    known = samples.head(state.calibration.samples)
+    if len(known) < LEAST_SAMPLES:
+        return ()
+    half = len(known) // 2
+    judge = known.take(np.arange(half, len(known))).with_metric(get_metric("nmse"))
+    evaluator = replace(state.evaluator(judge), calibration=calibration_block(known.head(half)))
+    return evaluator, replace(evaluator, calibration=None)
+
+
+"""Chips that are compared, the first of the search."""
+COPIES_CHANCE = 1.5
+"""Ratio of two errors that few chips and samples make; harm is several times as much."""
+LISTED = 4
+
+
+@dataclass(frozen=True)
+class CheckCopies(CopiesOptions):
+    """Give layers fewer copies where all that their tiles have room for make them worse, or dearer than digital.
+
+    Copies that the user asks for stay, and harm is told.
+    """
+
+    name: ClassVar[str] = "check-copies"
+    requires: ClassVar[frozenset[str]] = frozenset({"ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, state: StateT) -> StateT:
+        """The network whose layers have no copies that do harm."""
+        state = self._accurate(state)
+        return Decide(ProfitableCopies(state.goal.objective)).apply(state) if self.copies == "auto" else state
+
+    def _accurate(self, state: StateT) -> StateT:
+        """With no number of copies that makes products clearly worse than half, a quarter, … of them, or one do."""
+        sums, titles = state.plan.sums, state.plan.titles
+        copies = {name: k for name, k in state.plan.copies.items() if k * max(sums.get(name, (0.0,))) > 1}
+        errors = _errors(state, copies)
+        best = {name: min(found, key=found.__getitem__) for name, found in errors.items()}
+        harm = [name for name, k in copies.items() if errors[name][k] > COPIES_CHANCE * errors[name][best[name]] > 0]
+        if not harm:
+            return state
+        told = ", ".join(
+            f"{titles[name]} {ratio(errors[name][copies[name]] / errors[name][best[name]])} times with {copies[name]}"
+            f" against {best[name]}"
+            for name in harm[:LISTED]
+        )
+        told = (
+            f"copies of weights do harm to {counted(len(harm), 'layer')}: sums beyond the ADC's bound are read again"
+            " with coarser inputs. Squared errors of products:"
+            f" {told}{', …' if len(harm) > LISTED else ''} ({CHIPS} chips)"
+        )
+        if self.copies != "auto":
+            state.opened.warn(f"--copies {self.copies}: {told}; leave the option out, and such layers get fewer")
+            return state
+        return _with(state, {name: best[name] for name in harm}).noted(f"{told}; they get the fewer")
+
+
+def _errors(state: PreparedNetwork, copies: Mapping[str, int]) -> dict[str, dict[int, float]]:
+    """Errors of products with so many copies, half of them, …, and one: layer -> copies -> error."""
+    found: dict[str, dict[int, float]] = {name: {} for name in copies}
+    if not copies:
+        return found
+    evaluator = RankingBlocks(state, SUM_SAMPLES).evaluator
+    for step in range(max(len(halved(count)) for count in copies.values())):
+        some = {name: halved(k)[step] for name, k in copies.items() if step < len(halved(k))}
+        errors = evaluator.checked(CheckCopied(tuple(some.items()), state.t_s, CHIPS), SUM_SAMPLES)
+        for name, error in zip(some, errors.tolist(), strict=True):
+            found[name][some[name]] = error
+    return found
+
+
+def _with(state: StateT, copies: Mapping[str, int]) -> StateT:
+    """Layers on the same tiles have the fewest that one of them is to have."""
+    shared: dict[str, int] = {}
+    for tie in state.graph.tied(state.measurable):
+        wanted = [copies[name] for name in tie if name in copies]
+        if wanted:
+            shared |= dict.fromkeys(tie, min(wanted))
+    return replace(state, plan=state.plan.with_copies(state.graph, shared))

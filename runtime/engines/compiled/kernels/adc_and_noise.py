@@ -1,0 +1,203 @@
+"""Work on a tile beside its products: packed numbers, keys of noise, ADC."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.programmed_matrix import Floats
+from lhc.runtime.engines.compiled.numba_simd.counter_rng import threefry_lanes
+from lhc.runtime.engines.compiled.numba_simd.jit import compiled
+from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, span, stored
+from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, beyond, magnitude, spread, spread_word
+from lhc.runtime.engines.counter_rng import Words
+
+__all__ = [
+    "ConverterCodes",
+    "PackedTiles",
+    "TileSpans",
+    "noisy",
+    "opened",
+    "rounded",
+    "sample_keys",
+]
+
+Integers = npt.NDArray[np.int64]
+
+
+class PackedTiles(NamedTuple):
+    """A matrix on some chips, as kernels take it.
+
+    Attributes:
+        weights: in blocks that a kernel multiplies by, one after the other: of every chip, row of tiles, group and
+            segment.
+        places: of the first block of every chip, row of tiles, group and segment.
+        segments: first output of every group's segments, which are what a group has on one column of tiles, and the
+            number of its outputs behind, ``(groups, segments + 1)``.
+        counters: of every segment's noise, ``(groups, segments)``.
+        inputs: first and last + 1 of every row of tiles, ``(rows of tiles, 2)``.
+        scales: from codes to outputs, ``(chips, rows of tiles, groups · outputs)``.
+        offsets: of the ADCs, in output codes, likewise, as one line, with `LANES` more behind.
+        keys: of noise, ``(chips, rows of tiles, 2)``.
+        factors: by round of bound management from inputs to codes, or, where every vector has a scale of its own, from
+            scaled inputs, ``(rows of tiles, rounds)``.
+        limits: greatest codes, likewise.
+        currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where none depend on
+            weights.
+        variances: by row of tiles, see `RowConverters.by_vector`, ``(rows of tiles, inputs + 1)``; empty where no read
+            noise is constant.
+    """
+
+    weights: Floats
+    places: npt.NDArray[np.int64]
+    segments: Integers
+    counters: Integers
+    inputs: Integers
+    scales: Floats
+    offsets: Floats
+    keys: Words
+    factors: Floats
+    limits: Floats
+    currents: Floats
+    variances: Floats
+
+    def of_chip(self, chip: int) -> "PackedTiles":
+        """Tiles of one chip, as views."""
+        one = slice(chip, chip + 1)
+        size = self.scales[0].size
+        own = slice(chip * size, (chip + 1) * size + LANES)
+        alone = self._replace(places=self.places[one], scales=self.scales[one], keys=self.keys[one])
+        return alone._replace(offsets=self.offsets[own])
+
+
+class ConverterCodes(NamedTuple):
+    """Numbers of the converters, see `RowConverters`.
+
+    Attributes:
+        scales_vectors: every vector is divided by its greatest magnitude.
+        input_shift, output_shift: what rounds, or 0.
+        output_limit: greatest magnitude that does not count as saturated.
+        output_clip: greatest magnitude.
+        reductions: of the inputs, by round of bound management.
+        deviation: `lhc.runtime.engines.counter_rng.deviate_terms` of noise, of deviation 1 where products have
+            currents; empty without noise.
+    """
+
+    scales_vectors: bool
+    input_shift: np.float32
+    output_shift: np.float32
+    output_limit: np.float32
+    output_clip: np.float32
+    reductions: Floats
+    deviation: Floats
+
+
+class TileSpans(NamedTuple):
+    """Both, as spans and numbers."""
+
+    weights: Any
+    weight_count: int
+    places: Any
+    segments: Any
+    counters: Any
+    inputs: Any
+    scales: Any
+    offsets: Any
+    keys: Any
+    factors: Any
+    limits: Any
+    currents: Any
+    variances: Any
+    vector_pitch: int
+    reductions: Any
+    deviation: Any
+    silent: bool
+    has_currents: bool
+    by_vector: bool
+    rounds: int
+    chips: int
+    rows: int
+    groups: int
+    cuts: int
+    outputs: int
+    scales_vectors: bool
+    input_shift: np.float32
+    output_shift: np.float32
+    output_limit: np.float32
+    output_clip: np.float32
+
+
+@compiled(inner=True)
+def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
+    """`TileSpans` of `PackedTiles` and `ConverterCodes`."""
+    return TileSpans(
+        span(tiles.weights),
+        len(tiles.weights),
+        span(tiles.places),
+        span(tiles.segments),
+        span(tiles.counters),
+        span(tiles.inputs),
+        span(tiles.scales),
+        span(tiles.offsets),
+        span(tiles.keys),
+        span(tiles.factors),
+        span(tiles.limits),
+        span(tiles.currents),
+        span(tiles.variances),
+        tiles.variances.shape[1],
+        span(io.reductions),
+        span(io.deviation),
+        len(io.deviation) == 0,
+        len(tiles.currents) > 0,
+        len(tiles.variances) > 0,
+        len(io.reductions),
+        tiles.places.shape[0],
+        tiles.places.shape[1],
+        tiles.places.shape[2],
+        tiles.places.shape[3],
+        tiles.segments[0, -1],
+        io.scales_vectors,
+        io.input_shift,
+        io.output_shift,
+        io.output_limit,
+        io.output_clip,
+    )
+
+
+@compiled(inner=True)
+def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tuple[Any, Any]:
+    """Keys of the noise of samples in a round of bound management, from that of their chip and row of tiles.
+
+    Args:
+        keys: of all chips and rows of tiles.
+        stream: number of the one.
+        low: words of their numbers.
+        high: upper words of them.
+        round_: of bound management.
+    """
+    k0, k1 = spread_word(number(keys, 2 * stream)), spread_word(number(keys, 2 * stream + 1))
+    k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), high)
+    return threefry_lanes(k0, k1, low, spread_word(np.uint32(0)))
+
+
+@compiled(inner=True, within=True)
+def rounded(z: Any, place: int, noise: Any, tiles: TileSpans) -> Any:
+    """Add noise to a vector of products and round; magnitudes, which saturate beyond the limit.
+
+    Args:
+        z: takes the codes.
+        place: of the products.
+        noise: offsets of ADCs included.
+        tiles: whose ADCs they are.
+    """
+    shift = spread(tiles.output_shift)
+    code = (loaded(z, place) + noise + shift) - shift
+    stored(z, place, code)
+    return magnitude(code)
+
+
+@compiled(inner=True, within=True)
+def noisy(z: Any, place: int, noise: Any, tiles: TileSpans) -> int:
+    """`rounded`, and how many saturate."""
+    saturated: int = beyond(rounded(z, place, noise, tiles), spread(tiles.output_limit))
+    return saturated

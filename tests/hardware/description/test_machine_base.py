@@ -1,0 +1,47 @@
+"""What a machine has that only the engine aihwkit computes."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lhc.errors import ModelError
+from lhc.hardware import Hardware
+from lhc.hardware.ablations import without
+from lhc.hardware.description.machine_base import Machine
+from lhc.hardware.description.tiles_and_converters import Adc, Dac, RareEffect
+from lhc.lowering.compiled_model import compile_chips
+
+
+def test_rare_effects_are_those_whose_fields_are_not_at_their_defaults() -> None:
+    machine = Hardware.load("lionheart")
+    assert machine.rare_effects == {}
+    changed = {
+        "dac": machine.dac.model_copy(update={"slice_bits": 1, "code": "twos-complement"}),
+        "adc": machine.adc.model_copy(update={"noise": 1.0, "sensing": "voltage"}),
+    }
+    found = machine.model_copy(update=changed).rare_effects
+    assert {path: rare.what for path, rare in found.items()} == {
+        "dac.slice_bits": "drives inputs in slices",
+        "dac.code": "drives inputs in the code twos-complement",
+        "adc.sensing": "senses voltages",
+    }
+
+
+def test_an_effect_that_operators_are_not_written_for_is_refused_by_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    bent = RareEffect("has DACs that are bent", compiled=False)
+    monkeypatch.setattr(Machine, "rare_effects", property(lambda machine: {"dac.bent": bent}))
+    plan: Any = SimpleNamespace(hardware=Hardware.load("ideal"))
+    nothing: Any = None
+    with pytest.raises(ModelError, match=r"'ideal' has DACs that are bent \(dac.bent\), which compiled files have no"):
+        next(compile_chips(nothing, nothing, plan))
+
+
+def test_an_ablation_sets_the_fields_that_name_it_to_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Hardware.load("lionheart")
+    machine = machine.model_copy(update={"adc": machine.adc.model_copy(update={"cell_mismatch": 2.0})})
+    assert without(machine, ["output"]).adc.cell_mismatch == 2.0, "its noise is off, and so its mismatch"
+    monkeypatch.setattr(Adc, "rare_fields", lambda: {"cell_mismatch": RareEffect("…", ablation="output")})
+    assert without(machine, ["output"]).adc.cell_mismatch == 0
+    assert without(machine, ["dac"]).adc.cell_mismatch == 2.0
+    assert set(Dac.rare_fields()) == {"slice_bits", "code"}
