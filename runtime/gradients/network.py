@@ -1,8 +1,8 @@
 """An ONNX network as a torch module with gradients.
 
 The graph is interpreted: its operators run one after the other as torch functions (`operators.elementwise`,
-`operators.shape`, `operators.neural`), so any tensor can be asked for, and any product can be replaced by something else.
-Weights of products are parameters under the names that the file gives them; what nodes share, they share here.
+`operators.shape`, `operators.neural`), so any tensor can be asked for, and any product can be replaced by something
+else. Weights of products are parameters under the names that the file gives them; what nodes share, they share here.
 Operators that the ONNX standard defines by others, and functions of the model itself, are inlined first.
 
 onnx2pytorch computes the same numbers, but keeps weights and outputs of products to itself.

@@ -1,1 +1,1 @@
-"""Device models: conductance, programming noise, drift and read noise. aihwkit's lie in one file, each other in its own."""
+"""Device models: conductance, programming noise, drift, read noise. aihwkit's lie in one file, others in their own."""

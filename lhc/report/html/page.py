@@ -57,7 +57,7 @@ _LETTER = 6.7
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _PlacedFigure:
     """A picture at a place of a sheet, below its name and note; ``drawn``: of a chart, its SVG."""
 
     name: str
@@ -120,18 +120,18 @@ def svg(report: Report) -> str:
     plan = report.plan
     side, _ = _side(report)
     grid = block_grid(plan) if plan.layers else None
-    placed: list[_Placed] = []
+    placed: list[_PlacedFigure] = []
     y, width = _HEAD, max(8.0 * len(line) for line in (report.model, decision(report)))
     if grid is not None:
         legend = "; ".join(f"{LETTERS[kind]} = {name}{text}" for kind, name, text in _legend(plan))
         note = f"{legend}; number and bar: sensitivity ({_metric(report)})" if _metric(report) else legend
-        placed.append(_Placed("Layers by block", note, _MARGIN, y + _CAPTION, grid.width, grid.height))
+        placed.append(_PlacedFigure("Layers by block", note, _MARGIN, y + _CAPTION, grid.width, grid.height))
         y = placed[-1].bottom
     for one in side:
         note = "; ".join(filter(None, (one.note, one.samples)))
         at = (_MARGIN, y + _CAPTION)
         drawn = Markup(chart_svg(one.chart, one.id, one.name, one.description, at))  # escaped there
-        placed.append(_Placed(one.name, note, *at, one.chart.width, one.chart.height, drawn))
+        placed.append(_PlacedFigure(one.name, note, *at, one.chart.width, one.chart.height, drawn))
         y = placed[-1].bottom
     width = max(width, *(max(one.width, _LETTER * len(f"{one.name} {one.note}")) for one in placed), 0.0)
     return (
