@@ -395,3 +395,10 @@ def test_the_learning_curve_is_shown_where_there_is_one(full: Report) -> None:
     assert [point.y for point in section.chart.points] == [drop for _, _, drop in points]
     assert Page(html(report)).unbalanced == []
     assert "100 steps of 32 samples, 2 layers analog in training" in markdown(report)
+
+
+def test_only_the_bounds_of_an_interval_are_kept_on_one_line(full: Report) -> None:
+    """With what a figure rests on, a column of sensitivities would push others off the screen."""
+    kept = re.findall(r'<span class="interval">(.*?)</span>', html(full))
+    assert kept
+    assert all(re.fullmatch(r"\[[^ ]+, [^ ]+\]", bounds) for bounds in kept)
