@@ -15,15 +15,15 @@ _LAZY = {
     "Analysis": "lhc.pipeline.results",
     "AnalyzeOptions": "lhc.options.by_command",
     "AttributeOptions": "lhc.options.by_command",
-    "AttributionResult": "lhc.report.tables.result_classes",
+    "AttributionResult": "lhc.report.tables.tabled_results",
     "CompareOptions": "lhc.options.by_command",
     "Comparison": "lhc.report.tables.comparison",
     "CompileOptions": "lhc.options.by_command",
     "CompiledModel": "lhc.lowering",
-    "Effort": "lhc.pipeline.time_estimate",
+    "Effort": "lhc.pipeline.command_duration",
     "Evaluation": "lhc.results",
-    "Evaluations": "lhc.report.tables.result_classes",
-    "FrontResult": "lhc.report.tables.result_classes",
+    "Evaluations": "lhc.report.tables.tabled_results",
+    "FrontResult": "lhc.report.tables.tabled_results",
     "Goal": "lhc.passes",
     "Hardware": "lhc.hardware",
     "HybridSession": "lhc.runtime",
@@ -46,7 +46,7 @@ _LAZY = {
     "RetrainOptions": "lhc.options.by_command",
     "RewrittenModel": "lhc.pipeline.rewrites.rewritten_network",
     "RobustnessOptions": "lhc.options.by_command",
-    "RobustnessResult": "lhc.report.tables.result_classes",
+    "RobustnessResult": "lhc.report.tables.tabled_results",
     "RunOptions": "lhc.options.by_command",
     "SearchOptions": "lhc.passes",
     "Select": "lhc.passes",
@@ -148,18 +148,18 @@ if TYPE_CHECKING:
     from lhc.passes import Select as Select
     from lhc.passes import Strategy as Strategy
     from lhc.passes import decide as decide
+    from lhc.pipeline.command_duration import Effort as Effort
     from lhc.pipeline.results import Analysis as Analysis
     from lhc.pipeline.results import PartitionResult as PartitionResult
     from lhc.pipeline.rewrites.rewritten_network import RewrittenModel as RewrittenModel
-    from lhc.pipeline.time_estimate import Effort as Effort
     from lhc.plan import Plan as Plan
     from lhc.report.document.report import Report as Report
     from lhc.report.tables.comparison import Comparison as Comparison
     from lhc.report.tables.difference import PlanDiff as PlanDiff
-    from lhc.report.tables.result_classes import AttributionResult as AttributionResult
-    from lhc.report.tables.result_classes import Evaluations as Evaluations
-    from lhc.report.tables.result_classes import FrontResult as FrontResult
-    from lhc.report.tables.result_classes import RobustnessResult as RobustnessResult
+    from lhc.report.tables.tabled_results import AttributionResult as AttributionResult
+    from lhc.report.tables.tabled_results import Evaluations as Evaluations
+    from lhc.report.tables.tabled_results import FrontResult as FrontResult
+    from lhc.report.tables.tabled_results import RobustnessResult as RobustnessResult
     from lhc.results import Evaluation as Evaluation
     from lhc.results import Infeasibility as Infeasibility
     from lhc.results import SensitivityTable as SensitivityTable

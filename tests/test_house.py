@@ -59,7 +59,7 @@ def test_imports_for_types_alone_run_downward_too() -> None:
     assert not linter.get("exclude_type_checking_imports", False)
     assert [name for one in linter["contracts"] for name in one.get("ignore_imports", [])] == [
         "lhc.hardware.description.hardware -> aihwkit",
-        "lhc.hardware.aihwkit_config.aihwkit_objects -> torch",
+        "lhc.hardware.aihwkit_config.user_aihwkit_objects -> torch",
         "lhc.hardware.devices.measured_aihwkit -> aihwkit",
         "lhc.hardware.devices.noise_by_weight_magnitude_aihwkit -> aihwkit",
         "lhc.hardware.aihwkit_config.rpu_config -> aihwkit",

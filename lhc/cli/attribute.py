@@ -6,7 +6,7 @@ from functools import partial
 from lhc.cli.framework.output import emit
 from lhc.cli.framework.progress import watched
 from lhc.options.by_command import AttributeOptions
-from lhc.options.output import MeasuredOutput
+from lhc.options.output_options import MeasuredOutput
 
 
 def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:

@@ -1,7 +1,7 @@
 """``lhc models``: the zoo."""
 
 from lhc.cli.framework.output import emit_json, say
-from lhc.options.output import Json
+from lhc.options.output_options import Json
 
 
 def models(asked: Json) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lhc.cli.framework.output import emit, hint, notes
 from lhc.options.declaration.option_fields import taken_by
-from lhc.options.terminal import ReapplyOptions
+from lhc.options.output_by_command import ReapplyOptions
 
 
 def reapply(asked: ReapplyOptions) -> None:

@@ -7,7 +7,7 @@ from lhc.cli.framework.output import emit
 from lhc.cli.framework.progress import watched
 from lhc.errors import UsageError
 from lhc.options.by_command import RobustnessOptions
-from lhc.options.output import MeasuredOutput
+from lhc.options.output_options import MeasuredOutput
 
 
 def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:

@@ -3,7 +3,7 @@
 from lhc.cli.framework.output import emit, notes
 from lhc.cli.framework.progress import dry_run, watched
 from lhc.options.by_command import SensitivityOptions
-from lhc.options.output import Estimating, Watching
+from lhc.options.output_options import Estimating, Watching
 
 
 def sensitivity(asked: SensitivityOptions, shown: Watching, only: Estimating) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from lhc.cli.framework.output import emit_json, hint, hints, say
 from lhc.cli.framework.progress import watched
 from lhc.options.by_command import SplitOptions
-from lhc.options.output import Json
+from lhc.options.output_options import Json
 
 
 def split(asked: SplitOptions, shown: Json) -> None:

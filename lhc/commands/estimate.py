@@ -21,17 +21,7 @@ from lhc.passes.strategies.lionheart_retraining import (
     rounds_of,
     walk_settings,
 )
-from lhc.pipeline.inputs.model_source import opened_of
-from lhc.pipeline.inputs.objective import chips_for, search_options
-from lhc.pipeline.inputs.run_inputs import read_run
-from lhc.pipeline.inputs.training_inputs import TrainingInputs, read_training_inputs
-from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, TrainableNetwork
-from lhc.pipeline.rewrites.choose_adapters import adapted
-from lhc.pipeline.steps.fewest_copies import MOST_JUDGEMENTS
-from lhc.pipeline.steps.harmful_calibration_and_copies import CHECKING, CHIPS, compared_evaluators
-from lhc.pipeline.steps.healing_gain import DRAWS as HEALING_DRAWS
-from lhc.pipeline.steps.prepare import read
-from lhc.pipeline.time_estimate import (
+from lhc.pipeline.command_duration import (
     FEW,
     Effort,
     EffortStep,
@@ -43,6 +33,16 @@ from lhc.pipeline.time_estimate import (
     repeated,
     seconds_of,
 )
+from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.objective import chips_for, search_options
+from lhc.pipeline.inputs.run_inputs import read_run
+from lhc.pipeline.inputs.training_inputs import TrainingInputs, read_training_inputs
+from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, TrainableNetwork
+from lhc.pipeline.rewrites.choose_adapters import adapted
+from lhc.pipeline.steps.fewest_copies import MOST_JUDGEMENTS
+from lhc.pipeline.steps.gain_of_copies_and_calibration import DRAWS as HEALING_DRAWS
+from lhc.pipeline.steps.harmful_calibration_and_copies import CHECKING, CHIPS, compared_evaluators
+from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.training.retraining import BEFORE, training_plan_of, validation_evaluator
 from lhc.pipeline.training.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
 from lhc.samples.task import Task

@@ -37,8 +37,8 @@ from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColum
 from lhc.pipeline.steps.conformance_check import CheckEmulation
 from lhc.pipeline.steps.earlier_budget_tests import failed_test, plan_of_file
 from lhc.pipeline.steps.fewest_copies import FewerCopies
+from lhc.pipeline.steps.gain_of_copies_and_calibration import CompareHealing
 from lhc.pipeline.steps.harmful_calibration_and_copies import CheckCalibration, CheckCopies
-from lhc.pipeline.steps.healing_gain import CompareHealing
 from lhc.pipeline.steps.infeasibility import Explain
 from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.range_calibration import CalibrateRanges

@@ -18,9 +18,9 @@ from lhc.pipeline.inputs.run_inputs import (
     usefully_calibrated,
 )
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_other_digital
-from lhc.pipeline.steps.outputs_on_tiles import mapped_outputs
+from lhc.pipeline.steps.mapped_answers import mapped_outputs
 from lhc.pipeline.steps.prepare import stored_plan
-from lhc.report.tables.result_classes import Evaluations
+from lhc.report.tables.tabled_results import Evaluations
 from lhc.support.number_formatting import time_text
 
 __all__ = ["analog_outputs", "evaluate", "run"]

@@ -14,7 +14,7 @@ from lhc.hardware.ablations import (
     scaled_programming,
     without,
 )
-from lhc.hardware.aihwkit_config.aihwkit_objects import AihwkitDevices
+from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.costs import AlpineCosts, Assumed, Costs, CostSection, DianaCosts, Known, Memory
 from lhc.hardware.description.hardware import Hardware

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from lhc.errors import UsageError
-from lhc.hardware.aihwkit_config.aihwkit_objects import AihwkitDevices
+from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.description.overrides import Override

@@ -1,6 +1,6 @@
 """Score placements on samples: the same samples and the same devices for every placement.
 
-A measurement is cut into units: a placement, a few chips, a block of samples (`lhc.measure.scoring`). Results of
+A measurement is cut into units: a placement, a few chips, a block of samples (`lhc.measure.work_unit`). Results of
 units that were done before are taken from the cache; the others are done by the workers and kept as they come. What
 bounds the time: the products on tiles, samples x draws x analog MACs.
 """
@@ -18,8 +18,8 @@ from lhc.hardware import Hardware
 from lhc.measure.command_resources import Running
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
 from lhc.measure.result_keys import ResultLookup
-from lhc.measure.scoring import BlockWork, Job, Scorer, job_groups
 from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.work_unit import BlockWork, Job, Scorer, job_groups
 from lhc.measure.workers.scheduler import WorkUnit, always
 from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lhc.measure.evaluator import PlacementEvaluator
-from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.gradient_worker import network_of
 from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.work_unit import Scorer
 from lhc.runtime import parity_errors
 from lhc.samples.metrics import Array
 
@@ -26,7 +26,7 @@ class CheckTiles:
 
     @property
     def shared(self) -> tuple[Hashable, None]:
-        """See `lhc.measure.scoring.BlockWork`."""
+        """See `lhc.measure.work_unit.BlockWork`."""
         return ("check tiles", self.names), None
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
@@ -52,7 +52,7 @@ class CheckGradients:
 
     @property
     def shared(self) -> tuple[Hashable, None]:
-        """See `lhc.measure.scoring.BlockWork`."""
+        """See `lhc.measure.work_unit.BlockWork`."""
         return ("check gradients", self.names), None
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
@@ -75,7 +75,7 @@ class MeasureSums:
 
     @property
     def shared(self) -> tuple[Hashable, None]:
-        """See `lhc.measure.scoring.BlockWork`."""
+        """See `lhc.measure.work_unit.BlockWork`."""
         return ("sums", self.names), None
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
@@ -102,7 +102,7 @@ class CheckCopied:
 
     @property
     def shared(self) -> tuple[Hashable, None]:
-        """See `lhc.measure.scoring.BlockWork`."""
+        """See `lhc.measure.work_unit.BlockWork`."""
         return ("copies", self.copies), None
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:

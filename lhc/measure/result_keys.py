@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from lhc.measure.scoring import Job
 from lhc.measure.work_context import WorkContext
+from lhc.measure.work_unit import Job
 from lhc.runtime.result_environment import environment
 from lhc.samples.metrics import Array
 from lhc.samples.sample_axis import SampleLayout

@@ -6,7 +6,7 @@ from pathlib import Path
 from lhc.errors import UsageError
 from lhc.options.declaration.option_fields import argument, option, options
 from lhc.options.model import Model
-from lhc.options.output import Json, Printing, Replacing
+from lhc.options.output_options import Json, Printing, Replacing
 
 __all__ = ["DiffOptions", "HardwareOptions", "InspectOptions", "ReportOptions", "ViewOptions"]
 

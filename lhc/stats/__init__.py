@@ -1,6 +1,7 @@
 """Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
 
 from lhc.stats.binomial_bounds import changed_answer_margins, failures_allowed, least_draws
+from lhc.stats.document_means import by_document, effective_documents, members
 from lhc.stats.intervals import (
     CONFIDENCE,
     chance_of_difference,
@@ -15,7 +16,6 @@ from lhc.stats.intervals import (
     summarize,
     two_sided,
 )
-from lhc.stats.jackknife import by_document, effective_documents, members
 from lhc.stats.rank_correlation import rank_correlation
 from lhc.stats.sequential_testing import Prospect, look_errors, look_schedule
 

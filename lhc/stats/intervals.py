@@ -24,7 +24,7 @@ import scipy
 
 from lhc.errors import UsageError
 from lhc.stats.binomial_bounds import changed_answer_margins
-from lhc.stats.jackknife import by_document, effective_documents
+from lhc.stats.document_means import by_document, effective_documents
 from lhc.support.number_formatting import check_confidence
 
 __all__ = [
@@ -119,7 +119,7 @@ def over_draws_and_samples(
         damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
         share: it is a difference of shares: few samples change, and no spread seen is not no spread.
         documents: number of every sample's document, shape ``(samples,)``: they are what is drawn
-            (`lhc.stats.jackknife`).
+            (`lhc.stats.document_means`).
 
     Returns:
         None with one draw, or one sample or document.

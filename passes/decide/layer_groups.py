@@ -7,7 +7,7 @@ tensor, as query, key and value of attention do), or a pattern as of ``--include
 from collections.abc import Callable, Sequence
 
 from lhc.graph import LayerGraph
-from lhc.passes.decide.select import match_layers
+from lhc.passes.decide.user_selection import match_layers
 from lhc.plan import LayerPlan, Plan
 
 __all__ = ["Group", "by_macs", "groups_of", "wanted_together"]

@@ -20,6 +20,7 @@ from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_model import OnnxModel
 from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime.gradients.effect_of_one_layer import NoisyProduct
+from lhc.runtime.gradients.effect_sums import Effects
 from lhc.runtime.gradients.network import (
     DifferentiableModel,
     UnsupportedOperatorError,
@@ -27,7 +28,6 @@ from lhc.runtime.gradients.network import (
     parity_limit,
     with_samples_first,
 )
-from lhc.runtime.gradients.noise_effect import Effects
 from lhc.runtime.gradients.product_matrices import DifferentiableProduct
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.torch_device import CPU, computing_on

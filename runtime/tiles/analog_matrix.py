@@ -25,9 +25,9 @@ from lhc.hardware.devices.device_model import LEAST_MAGNITUDE, PairedDevices
 from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
 from lhc.hardware.devices.unit_cell import CellNoise
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.runtime.tiles.drift_compensation import TileReadOut
 from lhc.runtime.tiles.faults_and_remapping import ChipTile, noise_factor, on_chip
 from lhc.runtime.tiles.mapping import MappedTile, MatrixMapping, summed_copies
-from lhc.runtime.tiles.read_out import TileReadOut
 from lhc.runtime.torch_threads import isolated, seeded_generator
 from lhc.seeds import Purpose, device_entropy, device_seed
 from lhc.support.shared_bytes import forget_pages

@@ -23,7 +23,7 @@ from lhc.plan.layer_plan import Decision
 from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_among
 from lhc.report.charts.report_charts import own_point
 from lhc.report.document.builder import build_report
-from lhc.report.document.shown_content import layer_table
+from lhc.report.document.page_content import layer_table
 from lhc.report.exports.json_documents import analysis_document, placement_document
 from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
 from lhc.report.viewer.netron_site import COLOURS, css_rules

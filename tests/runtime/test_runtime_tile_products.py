@@ -9,7 +9,7 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Hardware
-from lhc.runtime.sample_position import Position
+from lhc.runtime.noise_position import Position
 from lhc.runtime.torch_threads import isolated
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Chip, Engine, multiplier, product, programmed

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import lhc
 from lhc.errors import MissingDependencyError
 from lhc.options.shared import silent
-from lhc.pipeline.time_estimate import Effort, EffortStep
+from lhc.pipeline.command_duration import Effort, EffortStep
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.samples.metrics import METRICS

@@ -11,7 +11,7 @@ their own largest anyway.
 
 from onnx import TensorProto
 
-from lhc.canonical.quantised_values import codes_of_own_range, float_codes, matrix_values, may_be_one
+from lhc.canonical.integer_operands import codes_of_own_range, float_codes, matrix_values, may_be_one
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 

@@ -10,7 +10,7 @@ the file's own operator.
 
 import numpy as np
 
-from lhc.canonical.quantised_values import unpacked
+from lhc.canonical.integer_operands import unpacked
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array

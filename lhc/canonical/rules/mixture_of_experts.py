@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from lhc.canonical.quantised_values import unpacked
+from lhc.canonical.integer_operands import unpacked
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array

@@ -9,7 +9,7 @@ The parts of the operator are ``q``, ``k`` and ``v``. Past keys and values come,
 that MultiHeadAttention does not take, it stays as it is.
 """
 
-from lhc.canonical.quantised_values import float_codes, matrix_values, may_be_one
+from lhc.canonical.integer_operands import float_codes, matrix_values, may_be_one
 from lhc.canonical.rewrite_context import RewriteContext, cut_parts
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array

@@ -10,7 +10,7 @@ convolution with channels last stays as it is. Scales and zero points are consta
 
 import numpy as np
 
-from lhc.canonical.quantised_values import floats_of, is_one, matrix_values, quantised_output
+from lhc.canonical.integer_operands import floats_of, is_one, matrix_values, quantised_output
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from lhc.canonical.quantised_values import codes_of_own_range, float_codes
+from lhc.canonical.integer_operands import codes_of_own_range, float_codes
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.operators.recurrent import kept_whole, steps_of

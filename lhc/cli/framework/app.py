@@ -65,7 +65,7 @@ def _root(
 
 @reporting
 def _import(modules: list[str]) -> None:
-    from lhc.hardware.aihwkit_config.aihwkit_objects import import_modules
+    from lhc.hardware.aihwkit_config.user_aihwkit_objects import import_modules
 
     import_modules(modules, "--import")
 

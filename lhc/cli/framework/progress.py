@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lhc.cli.framework.output import emit, hint
 from lhc.options.by_command import PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
-from lhc.options.output import Form
+from lhc.options.output_options import Form
 from lhc.options.shared import Execution
 from lhc.support.files import default_work_dir
 from lhc.support.number_formatting import work_text

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
-from lhc.hardware.aihwkit_config.aihwkit_objects import (
+from lhc.hardware.aihwkit_config.user_aihwkit_objects import (
     AihwkitDevices,
     compensation_made,
     compensation_of,
@@ -28,9 +28,9 @@ from lhc.hardware.aihwkit_config.aihwkit_objects import (
     equal,
 )
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.description.machine_base import Machine
 from lhc.hardware.description.overrides import problems
 from lhc.hardware.description.tiles_and_converters import UNLIMITED, Converter, LeftOut, Training, UserObject
+from lhc.hardware.description.uniform_machine import Machine
 from lhc.hardware.devices.aihwkit_models import DEVICE_MODELS, Devices, Pcm, ReramCmo
 from lhc.hardware.devices.device_model import DeviceModel, PairedDevices
 from lhc.hardware.devices.measured import Measured

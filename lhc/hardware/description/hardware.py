@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
-from lhc.hardware.aihwkit_config.aihwkit_objects import loaded_classes
 from lhc.hardware.aihwkit_config.rpu_config import build, read
-from lhc.hardware.description.machine_base import Machine, time_error
+from lhc.hardware.aihwkit_config.user_aihwkit_objects import loaded_classes
 from lhc.hardware.description.overrides import Override, problems
 from lhc.hardware.description.presets import nearest_presets, preset_names, preset_text
 from lhc.hardware.description.tiles_and_converters import UNLIMITED
+from lhc.hardware.description.uniform_machine import Machine, time_error
 from lhc.hardware.geometry import free_copies, held_rows, tile_rows
 from lhc.support.documents.nested_values import fields_by_path
 from lhc.support.documents.yaml import read_yaml, write_yaml

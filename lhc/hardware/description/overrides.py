@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_valid
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from lhc.hardware.description.costs import cost_models
-from lhc.hardware.description.machine_base import Machine
 from lhc.hardware.description.tiles_and_converters import Section, moved
+from lhc.hardware.description.uniform_machine import Machine
 from lhc.hardware.devices.aihwkit_models import DEVICE_MODELS, Devices
 from lhc.support.documents.field_errors import field_problem
-from lhc.support.documents.nested_values import unknown_key
+from lhc.support.documents.unknown_keys import unknown_key
 
 __all__ = ["Override", "field_path", "problem", "problems"]
 

@@ -35,7 +35,6 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.preflight_checks import CheckGradients
-from lhc.measure.scoring import job_groups
 from lhc.measure.sensitivity.gradient_worker import (
     CalibrateAlone,
     Corrections,
@@ -44,10 +43,11 @@ from lhc.measure.sensitivity.gradient_worker import (
     effects_of_columns,
     on_chips,
 )
-from lhc.measure.sensitivity.metric_curvature import DIRECTIONS
+from lhc.measure.sensitivity.output_directions import DIRECTIONS
+from lhc.measure.work_unit import job_groups
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
-from lhc.runtime.gradients.noise_effect import Effects
+from lhc.runtime.gradients.effect_sums import Effects
 from lhc.runtime.onnxruntime.batched_calls import parity_samples
 from lhc.samples.metrics import Array
 from lhc.stats import CONFIDENCE, clipped, summarize

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lhc.measure.scoring import Scorer
-from lhc.measure.sensitivity.metric_curvature import directions_at
+from lhc.measure.sensitivity.output_directions import directions_at
 from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.work_unit import Scorer
 from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
@@ -46,7 +46,7 @@ class CalibrateAlone:
 
     @property
     def shared(self) -> tuple[Hashable, Hashable]:
-        """See `lhc.measure.scoring.BlockWork`."""
+        """See `lhc.measure.work_unit.BlockWork`."""
         return "calibrate alone", self.draws
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:
@@ -81,7 +81,7 @@ class WeighByGradients:
 
     @property
     def shared(self) -> tuple[Hashable, None]:
-        """See `lhc.measure.scoring.BlockWork`."""
+        """See `lhc.measure.work_unit.BlockWork`."""
         return ("gradients", self.names), None
 
     def done(self, scorer: Scorer, block: Block) -> list[Array]:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
-from lhc.measure.scoring import BlockWork
 from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.work_unit import BlockWork
 from lhc.measure.workers.processes import packed, scorer_of
 from lhc.measure.workers.scheduler import Scheduler, WorkUnit
 from lhc.runtime.result_environment import environment

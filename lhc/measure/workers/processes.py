@@ -16,9 +16,9 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from lhc.errors import UsageError, WorkerError
-from lhc.hardware.aihwkit_config.aihwkit_objects import import_modules
-from lhc.measure.scoring import BlockWork, Scorer
+from lhc.hardware.aihwkit_config.user_aihwkit_objects import import_modules
 from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.work_unit import BlockWork, Scorer
 from lhc.measure.workers.scheduler import Scheduler, Workers, WorkUnit
 from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.runtime.result_environment import environment, learn

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator
 
 from lhc.onnx_io.operators.mac_counting import Counter
+from lhc.onnx_io.operators.matrix_shape import Unsized
 from lhc.onnx_io.operators.operands import Operands, Part
-from lhc.onnx_io.operators.weight_matrix import Unsized
 
 __all__ = [
     "decoder",

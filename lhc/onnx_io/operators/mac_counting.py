@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from lhc.onnx_io.operators.matrix_shape import Unsized
 from lhc.onnx_io.operators.operands import ATTRIBUTES, Operands, Part
-from lhc.onnx_io.operators.weight_matrix import Unsized
 
 __all__ = [
     "Counter",

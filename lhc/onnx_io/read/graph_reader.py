@@ -23,9 +23,9 @@ from lhc.graph import (
     Work,
 )
 from lhc.onnx_io.annotate.compiled_mark import refuse_compiled
+from lhc.onnx_io.operators.matrix_shape import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.operators.operator_table import found_in, may_multiply
-from lhc.onnx_io.operators.weight_matrix import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.read.constant_folding import MOVES
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import Shape, element_types, infer, input_shapes, sample_axes, shape_option, tensor_shapes

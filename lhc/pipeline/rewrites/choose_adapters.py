@@ -13,7 +13,7 @@ from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
 from lhc.onnx_io import able_to_adapt, adapters_of, with_adapters
 from lhc.options.training import TrainingOptions
 from lhc.passes import qualified_plan
-from lhc.passes.decide.select import match_layers
+from lhc.passes.decide.user_selection import match_layers
 from lhc.pipeline.inputs.model_source import Opened
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.plan import Plan, Retrained

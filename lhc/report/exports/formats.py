@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lhc.errors import ConfigError, UsageError
+from lhc.report.document.page_content import layers_csv
 from lhc.report.document.report import Report
-from lhc.report.document.shown_content import layers_csv
 from lhc.report.exports.markdown import markdown
 from lhc.report.exports.pdf import pdf
 from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment

@@ -16,17 +16,17 @@ from lhc.plan.recurrent_steps import first_steps, folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.store.front_store import Answer
 from lhc.report.tables.comparison import overlapping_pairs
-from lhc.report.tables.result_classes import Evaluations
+from lhc.report.tables.tabled_results import Evaluations
 from lhc.report.wording.model_file import stored_summary
 from lhc.report.wording.outcome import within_budget
 from lhc.results import Front, SensitivityTable
 from lhc.support.text_escaping import json_text
 
 if TYPE_CHECKING:
+    from lhc.pipeline.command_duration import Effort
     from lhc.pipeline.inputs.model_source import Opened
     from lhc.pipeline.rewrites.choose_channel_scales import SmoothedModel
     from lhc.pipeline.rewrites.choose_column_copies import WidenedModel
-    from lhc.pipeline.time_estimate import Effort
 
 __all__ = [
     "analysis_document",

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from lhc.report.document.page_content import PageTable, layer_table
 from lhc.report.document.report import Report
-from lhc.report.document.shown_content import PageTable, layer_table
 from lhc.report.html.sections import sections
 from lhc.report.wording.placement import decision, statements, verdict
 from lhc.support.tables import Table

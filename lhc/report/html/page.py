@@ -19,8 +19,8 @@ from lhc.plan.sensitivity_texts import basis_words, sensitivities_of
 from lhc.report.charts.axes import Chart, IntervalChart, chart_svg
 from lhc.report.charts.block_grid import Kind, block_grid, kind_of
 from lhc.report.charts.report_charts import front_chart, is_measured, outcome_chart, over_time_chart
+from lhc.report.document.page_content import NO_TIMES, layer_table
 from lhc.report.document.report import Report
-from lhc.report.document.shown_content import NO_TIMES, layer_table
 from lhc.report.html.sections import sections
 from lhc.report.wording.layers import REASONS, reasons, with_one_copy
 from lhc.report.wording.placement import decision, statements, verdict

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from lhc.plan import Outcome, Plan, Retrained, Sensitivity
 from lhc.plan_summary import without_text
 from lhc.report.charts.report_charts import noise_chart, own_drop, own_point, training_chart
-from lhc.report.document.report import Costs, Report
-from lhc.report.document.shown_content import (
+from lhc.report.document.page_content import (
     Column,
     PageSection,
     Value,
@@ -21,6 +20,7 @@ from lhc.report.document.shown_content import (
     reason_section,
     seconds,
 )
+from lhc.report.document.report import Costs, Report
 from lhc.report.exports.bibtex import bibtex
 from lhc.report.wording.infeasibility import infeasibility_facts
 from lhc.report.wording.layers import (

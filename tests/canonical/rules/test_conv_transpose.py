@@ -10,7 +10,7 @@ from onnx import numpy_helper
 import lhc
 from lhc.canonical import canonical, transposed_again
 from lhc.onnx_io import load_model, read_graph
-from lhc.passes.decide.select import match_layers
+from lhc.passes.decide.user_selection import match_layers
 from lhc.pipeline.plan_table import plan_table
 from lhc.report.exports.json_documents import analysis_document
 from lhc.runtime.onnxruntime.sessions import create_session

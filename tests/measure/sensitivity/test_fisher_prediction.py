@@ -16,7 +16,7 @@ from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
 from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages, fisher_sensitivity
-from lhc.measure.sensitivity.metric_curvature import output_directions
+from lhc.measure.sensitivity.output_directions import output_directions
 from lhc.measure.work_context import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution

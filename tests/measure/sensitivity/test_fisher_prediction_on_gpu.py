@@ -14,9 +14,9 @@ from lhc.hardware import Adc, Dac, Faults, Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator, Running
-from lhc.measure.scoring import Scorer
 from lhc.measure.sensitivity.fisher_prediction import column_damages, fisher_sensitivity, predictions_kept
 from lhc.measure.sensitivity.gradient_worker import corrections_alone
+from lhc.measure.work_unit import Scorer
 from lhc.options.declaration.value_parsing import Engine
 from lhc.options.shared import Execution
 from lhc.pipeline.steps.rank import sensitivities

@@ -21,8 +21,8 @@ from lhc.pipeline.plan_table import graph_of_plan
 from lhc.plan import Plan, Retrained
 from lhc.report.charts.report_charts import over_time_chart
 from lhc.report.document.builder import build_report, costs_of, estimated_front, over_time
+from lhc.report.document.page_content import cost_table
 from lhc.report.document.report import Report
-from lhc.report.document.shown_content import cost_table
 from lhc.report.exports.formats import KINDS, NotebookReport, read_report
 from lhc.report.exports.markdown import markdown
 from lhc.report.store.report_store import merged, newest_report, store_report, stored_report

@@ -18,8 +18,8 @@ from lhc.plan import CurvePoint, Estimate, Healing, Plan, Retrained
 from lhc.report.charts.axes import Chart
 from lhc.report.charts.report_charts import front_chart
 from lhc.report.document.builder import build_report
+from lhc.report.document.page_content import data_facts, missing
 from lhc.report.document.report import Report
-from lhc.report.document.shown_content import data_facts, missing
 from lhc.report.exports.formats import read_report
 from lhc.report.exports.markdown import markdown
 from lhc.report.html.page import html

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lhc.report.document.page_content import layers_csv
 from lhc.report.document.report import Report
-from lhc.report.document.shown_content import layers_csv
 from lhc.report.html.page import svg
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -14,7 +14,7 @@ from lhc.report.tables.measured_tables import (
     robustness_footer,
     robustness_table,
 )
-from lhc.report.tables.result_classes import Evaluations
+from lhc.report.tables.tabled_results import Evaluations
 from lhc.report.wording.outcome import within_budget
 from lhc.results import AtScale, AtTime, Attribution, Calibration, Evaluation, LayerAttribution, Robustness
 from tests.report.made_reports import judged, place, transformer

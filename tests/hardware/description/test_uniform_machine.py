@@ -8,8 +8,8 @@ import pytest
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.ablations import without
-from lhc.hardware.description.machine_base import Machine
 from lhc.hardware.description.tiles_and_converters import Adc, Dac, RareEffect
+from lhc.hardware.description.uniform_machine import Machine
 from lhc.lowering.compiled_model import compile_chips
 
 

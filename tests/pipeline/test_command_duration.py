@@ -15,8 +15,7 @@ from lhc.measure.work_context import calibration_block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.steps.rank import sensitivities
-from lhc.pipeline.time_estimate import (
+from lhc.pipeline.command_duration import (
     Effort,
     EffortStep,
     UnitTime,
@@ -24,6 +23,7 @@ from lhc.pipeline.time_estimate import (
     ranking_steps,
     repeated,
 )
+from lhc.pipeline.steps.rank import sensitivities
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -87,7 +87,7 @@ def test_a_prediction_that_is_kept_is_told_as_finished(tmp_path: Path) -> None:
 def test_the_estimate_is_about_right(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In seconds of the processor, so that other processes do not matter."""
     here = make_evaluator(samples=700, draws=4)
-    monkeypatch.setattr("lhc.pipeline.time_estimate.perf_counter", time.process_time)
+    monkeypatch.setattr("lhc.pipeline.command_duration.perf_counter", time.process_time)
     steps = ranking_steps(here, names(here), method)  # type: ignore[arg-type]
     start = time.process_time()
     sensitivities(here, names(here), method)  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def test_processes_share_what_can_be_shared() -> None:
 def test_a_placement_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """On other chips and samples, and with less healing, it takes as long."""
     here, timed = make_evaluator(samples=100), {frozenset(names(make_evaluator())): UnitTime(0.5, 0.001)}
-    monkeypatch.setattr("lhc.pipeline.time_estimate._timed", None)
+    monkeypatch.setattr("lhc.pipeline.command_duration._timed", None)
     (largest,) = timed
     step = evaluation_step(replace(here, draws=3), [largest], "what healing brings", [0.0, 1.0], timed)
     assert step.seconds == pytest.approx(2 * 3 * (0.5 + 100 * 0.001)), "two times, three chips"

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from lhc.errors import ModelError
 from lhc.measure.evaluator import PlacementEvaluator
-from lhc.measure.scoring import Job, Scorer
 from lhc.measure.sensitivity.fisher_prediction import check_gradients, chunks, gradient_blocks, predictions_kept
 from lhc.measure.sensitivity.gradient_worker import corrections_alone, on_chips, weighed
+from lhc.measure.work_unit import Job, Scorer
 from lhc.options.shared import RankingMethod
 from lhc.passes.decide.copies import Copies
 from lhc.pipeline.steps.rank import CHECKED, copies_alone, measures_all

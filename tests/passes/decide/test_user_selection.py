@@ -9,7 +9,7 @@ from lhc.errors import UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware, Tiles
 from lhc.passes import Qualify, Select, initial_plan
-from lhc.passes.decide.select import match_layers
+from lhc.passes.decide.user_selection import match_layers
 from lhc.plan import Plan
 
 NAMES = ("conv1", "layer1.0.conv1", "layer1.0.conv2", "layer2.0.conv1", "fc")

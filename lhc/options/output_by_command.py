@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lhc.options.declaration.option_fields import REQUIRED, argument, option, options
-from lhc.options.output import (
+from lhc.options.output_options import (
     Annotating,
     Carrying,
     Estimating,

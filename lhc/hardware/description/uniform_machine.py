@@ -5,7 +5,7 @@ from dataclasses import replace
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from lhc.hardware.aihwkit_config.aihwkit_objects import AihwkitDevices
+from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.circuits.stuck_cell_text import stuck_count
