@@ -241,7 +241,8 @@ class HybridSession:
             raise DataError("there are no samples to calibrate the chip on")
         batch = 1 if layout.one_a_call else static_batch(self._model, layout.inputs)
         one_call = {n: np.zeros((batch or 1, *a.shape[1:])[: a.ndim], np.bool_) for n, a in arrays.items()}
-        graph = read_graph(self._model, {name: array.shape for name, array in layout.feeds(one_call).items()})
+        shapes = {name: array.shape for name, array in layout.feeds(one_call).items()}
+        graph = read_graph(self._model, shapes, axes=layout.inputs)
         compensation = self.hardware.compensation
         taken = min(count_samples(arrays), calibration_count(graph, compensation))
         if taken < compensation.samples:

@@ -78,6 +78,18 @@ def test_damage_is_that_of_the_network_with_samples_first(
     )
 
 
+@pytest.mark.parametrize(("given", "answer", "said", "x"), CASES.values(), ids=CASES)
+def test_macs_are_those_of_a_sample_wherever_samples_are(
+    given: tuple[str, str], answer: tuple[str, str], said: Mapping[str, Any], x: np.ndarray
+) -> None:
+    axes = {name: axis for name, axis in said.items() if "x" in str(axis)}
+    analysis = lhc.analyze(network(given, answer), data={"x": x}, **axes)
+    assert {layer.name: layer.macs for layer in analysis.plan.layers} == {
+        "stem": STEPS * FEATURES * 16,
+        "head": STEPS * 16 * CLASSES,
+    }
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, float]:
     """Accuracy of the network with samples first when it is placed, and when what was written is run."""

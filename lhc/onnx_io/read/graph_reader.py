@@ -34,6 +34,7 @@ from lhc.onnx_io.read.torch_modules import module_path
 from lhc.onnx_io.read.weight_fingerprint import weight_facts, with_devices
 from lhc.onnx_io.rewrites.low_rank_adapters import adapted_layer
 from lhc.onnx_model import OnnxModel, captured
+from lhc.samples.sample_axis import CALL, SampleAxis
 
 __all__ = ["read_graph"]
 
@@ -46,6 +47,7 @@ def read_graph(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     observed: Mapping[str, tuple[int, ...]] | None = None,
     sizes: bool = True,
+    axes: Mapping[str, SampleAxis] | None = None,
 ) -> LayerGraph:
     """The layer graph of a model. Never runs it.
 
@@ -54,6 +56,7 @@ def read_graph(
         observed: shapes of inner tensors seen at run time, for what inference cannot find.
         sizes: find the matrix shapes, the other operators that multiply, and those in bodies and local functions;
             running a model does not need them, and symbolic dimensions may stay open.
+        axes: of inputs that have samples elsewhere than `sample_axes` says; MACs are those of a sample.
 
     Returns:
         The graph; ``unresolved`` lists operators whose sizes still have to be observed.
@@ -67,11 +70,7 @@ def read_graph(
     graph = model.proto.graph
     inferred = infer(model, shapes or {}) if sizes else None
     known = tensor_shapes(inferred) | dict(observed or {}) if inferred is not None else {}
-    batches = (
-        shape[axis] for name, axis in sample_axes(model).items() if (shape := known.get(name)) and axis < len(shape)
-    )
-    first = next(batches, 1)
-    samples = first if isinstance(first, int) and first > 0 else 1
+    samples = _samples_in(known, {**sample_axes(model), **(axes or {})})
     reader = _Reader(model, known if sizes else None, Constants(graph), samples, bool(observed))
     dtypes = {} if inferred is None else element_types(inferred)
     return LayerGraph(
@@ -82,6 +81,15 @@ def read_graph(
         {} if model.file is None else model.file.control,
         {name: TensorType(known.get(name), dtypes.get(name)) for name in known.keys() | dtypes.keys()},
     )
+
+
+def _samples_in(known: Mapping[str, Shape], axes: Mapping[str, SampleAxis]) -> int:
+    """Samples of a call with inputs of these shapes: one where an input has no axis for them."""
+    if CALL in axes.values():
+        return 1
+    placed = ((known.get(name), axis) for name, axis in axes.items() if axis != CALL)
+    first = next((shape[axis] for shape, axis in placed if shape and axis < len(shape)), 1)
+    return first if isinstance(first, int) and first > 0 else 1
 
 
 def _allowed(node: onnx.NodeProto) -> list[int]:

@@ -245,10 +245,11 @@ class Opened(OpenedModel):
         given = dict(shapes or {}) or {name: array.shape for name, array in feeds.items()}
         if not given and self.entry is not None:
             given = dict(self.entry.shapes())
-        graph = read_graph(self.model, given)
+        axes = None if task is None else task.layout.inputs
+        graph = read_graph(self.model, given, axes=axes)
         if graph.unresolved:
             observed = self._observed(graph, given, feeds)
-            graph = read_graph(self.model, given, observed) if observed else graph
+            graph = read_graph(self.model, given, observed, axes=axes) if observed else graph
         if graph.nested:
             where = "in the bodies of If, Loop or Scan or in local functions; what lies there stays digital"
             what = counted(len(graph.nested), "operator that multiplies lies", "operators that multiply lie")
