@@ -15,15 +15,15 @@ _LAZY = {
     "Analysis": "lhc.pipeline.results",
     "AnalyzeOptions": "lhc.options.by_command",
     "AttributeOptions": "lhc.options.by_command",
-    "AttributionResult": "lhc.report.tables.tabled_results",
+    "AttributionResult": "lhc.report.tables.command_results",
     "CompareOptions": "lhc.options.by_command",
     "Comparison": "lhc.report.tables.comparison",
     "CompileOptions": "lhc.options.by_command",
     "CompiledModel": "lhc.lowering",
     "Effort": "lhc.pipeline.command_duration",
     "Evaluation": "lhc.results",
-    "Evaluations": "lhc.report.tables.tabled_results",
-    "FrontResult": "lhc.report.tables.tabled_results",
+    "Evaluations": "lhc.report.tables.command_results",
+    "FrontResult": "lhc.report.tables.command_results",
     "Goal": "lhc.passes",
     "Hardware": "lhc.hardware",
     "HybridSession": "lhc.runtime",
@@ -46,7 +46,7 @@ _LAZY = {
     "RetrainOptions": "lhc.options.by_command",
     "RewrittenModel": "lhc.pipeline.rewrites.rewritten_network",
     "RobustnessOptions": "lhc.options.by_command",
-    "RobustnessResult": "lhc.report.tables.tabled_results",
+    "RobustnessResult": "lhc.report.tables.command_results",
     "RunOptions": "lhc.options.by_command",
     "SearchOptions": "lhc.passes",
     "Select": "lhc.passes",
@@ -154,12 +154,12 @@ if TYPE_CHECKING:
     from lhc.pipeline.rewrites.rewritten_network import RewrittenModel as RewrittenModel
     from lhc.plan import Plan as Plan
     from lhc.report.document.report import Report as Report
+    from lhc.report.tables.command_results import AttributionResult as AttributionResult
+    from lhc.report.tables.command_results import Evaluations as Evaluations
+    from lhc.report.tables.command_results import FrontResult as FrontResult
+    from lhc.report.tables.command_results import RobustnessResult as RobustnessResult
     from lhc.report.tables.comparison import Comparison as Comparison
     from lhc.report.tables.difference import PlanDiff as PlanDiff
-    from lhc.report.tables.tabled_results import AttributionResult as AttributionResult
-    from lhc.report.tables.tabled_results import Evaluations as Evaluations
-    from lhc.report.tables.tabled_results import FrontResult as FrontResult
-    from lhc.report.tables.tabled_results import RobustnessResult as RobustnessResult
     from lhc.results import Evaluation as Evaluation
     from lhc.results import Infeasibility as Infeasibility
     from lhc.results import SensitivityTable as SensitivityTable

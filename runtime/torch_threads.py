@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from lhc.support.generator_lock import GENERATOR_LOCK
+from lhc.support.torch_generator_lock import GENERATOR_LOCK
 
 __all__ = ["differentiating", "isolated", "seeded_generator"]
 

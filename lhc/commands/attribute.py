@@ -12,7 +12,7 @@ from lhc.pipeline.inputs.model_source import opened_of
 from lhc.pipeline.steps.damage_attribution import measure_attribution
 from lhc.pipeline.steps.prepare import read
 from lhc.plan.recurrent_steps import folded_titles
-from lhc.report.tables.tabled_results import AttributionResult
+from lhc.report.tables.command_results import AttributionResult
 from lhc.samples.metrics import METRICS
 
 __all__ = ["attribute"]

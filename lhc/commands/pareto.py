@@ -18,7 +18,7 @@ from lhc.pipeline.steps.harmful_calibration_and_copies import CheckCalibration
 from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.steps.rank import RankAll
 from lhc.report.store.front_store import Answer, answer, read_fronts
-from lhc.report.tables.tabled_results import FrontResult
+from lhc.report.tables.command_results import FrontResult
 
 __all__ = ["answered", "pareto", "pipeline"]
 

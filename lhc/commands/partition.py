@@ -45,7 +45,7 @@ from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import Rank
 from lhc.pipeline.steps.search import CheckBudget, Search
 from lhc.pipeline.steps.several_outputs import with_further_outputs
-from lhc.pipeline.steps.tile_assignment import ArrangeTiles
+from lhc.pipeline.steps.unequal_tiles import ArrangeTiles
 from lhc.pipeline.steps.verify import Verify
 from lhc.pipeline.training.retraining import BEFORE, Train, training_split
 from lhc.plan import Plan

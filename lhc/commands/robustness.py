@@ -18,7 +18,7 @@ from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.prepare import read_placed, stored_plan
 from lhc.pipeline.steps.robustness import TIMES_S, differences, measure_robustness
 from lhc.plan import Outcome
-from lhc.report.tables.tabled_results import RobustnessResult
+from lhc.report.tables.command_results import RobustnessResult
 from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, one_sided
 from lhc.support.number_formatting import time_text

@@ -20,7 +20,7 @@ from lhc.pipeline.inputs.run_inputs import (
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_other_digital
 from lhc.pipeline.steps.mapped_answers import mapped_outputs
 from lhc.pipeline.steps.prepare import stored_plan
-from lhc.report.tables.tabled_results import Evaluations
+from lhc.report.tables.command_results import Evaluations
 from lhc.support.number_formatting import time_text
 
 __all__ = ["analog_outputs", "evaluate", "run"]

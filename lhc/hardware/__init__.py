@@ -30,7 +30,9 @@ from lhc.hardware.description.tiles_and_converters import (
     Tiles,
     Training,
 )
-from lhc.hardware.devices.aihwkit_models import (
+from lhc.hardware.devices.measured import Measured
+from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
+from lhc.hardware.devices.pcm_and_reram import (
     Devices,
     Hermes,
     Pcm,
@@ -39,8 +41,6 @@ from lhc.hardware.devices.aihwkit_models import (
     ReramWan2022,
     StateIndependent,
 )
-from lhc.hardware.devices.measured import Measured
-from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 from lhc.support.lazy_names import make_callable
 
 __all__ = [

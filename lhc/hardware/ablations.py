@@ -9,7 +9,7 @@ from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.description.overrides import Override
 from lhc.hardware.description.tiles_and_converters import Adc, Dac, Section
-from lhc.hardware.devices.device_model import DeviceModel
+from lhc.hardware.devices.device_base import DeviceModel
 
 __all__ = ["EFFECTS", "Effect", "effects_of", "fixed_devices", "scaled_noise", "scaled_programming", "without"]
 

@@ -38,7 +38,7 @@ from lhc.canonical import placed_form
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.devices.device_model import DeviceModel, PairedDevices
+from lhc.hardware.devices.device_base import DeviceModel, PairedDevices
 from lhc.hardware.geometry import split_sizes
 from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.lower import Chip

@@ -5,7 +5,7 @@
 - ``milp``: the best set by estimated damage and cost, solved exactly, judged and repaired
 (`lhc.passes.strategies.milp`).
 - ``lionheart``, ``random``: one walk through the layers, each kept if the joint placement holds the budget
-  (`lhc.passes.strategies.layer_walk`). Takes N judgements.
+  (`lhc.passes.strategies.lionheart_walk`). Takes N judgements.
 - ``exhaustive``, ``hilal``: to compare with (`lhc.passes.strategies.exhaustive`, `lhc.passes.strategies.hilal`).
 - ``all-analog``, ``all-digital``, ``first-last`` (first and last eligible layer digital): fixed rules, not judged here
   (`lhc.passes.strategies.fixed_rules`).
@@ -25,7 +25,7 @@ from lhc.passes.strategies.base import Goal, Objective, Strategy
 from lhc.passes.strategies.exhaustive import Exhaustive
 from lhc.passes.strategies.fixed_rules import AllAnalog, AllDigital, FirstLast
 from lhc.passes.strategies.hilal import Hilal
-from lhc.passes.strategies.layer_walk import LionHeart, Random
+from lhc.passes.strategies.lionheart_walk import LionHeart, Random
 from lhc.passes.strategies.milp import Milp
 from lhc.passes.strategies.sensitivity_order import SensitivityOrder
 

@@ -21,7 +21,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
 from lhc.hardware.converters.adc_mismatch import capacitor_levels
 from lhc.hardware.converters.voltage_sensing import totals_of
-from lhc.hardware.devices.device_model import LEAST_MAGNITUDE, PairedDevices
+from lhc.hardware.devices.device_base import LEAST_MAGNITUDE, PairedDevices
 from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
 from lhc.hardware.devices.unit_cell import CellNoise
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile

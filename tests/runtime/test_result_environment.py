@@ -30,7 +30,7 @@ def test_the_emulation_and_all_libraries_that_compute_are_in_it() -> None:
         "analog_matrix.py",
         "seeds.py",
         "work_unit.py",
-        "aihwkit_models.py",
+        "pcm_and_reram.py",
         "constant_folding.py",
     } <= names
     assert {"lhc", "torch", "numba", "instructions"} <= environment().keys()

@@ -31,10 +31,10 @@ from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.overrides import problems
 from lhc.hardware.description.tiles_and_converters import UNLIMITED, Converter, LeftOut, Training, UserObject
 from lhc.hardware.description.uniform_machine import Machine
-from lhc.hardware.devices.aihwkit_models import DEVICE_MODELS, Devices, Pcm, ReramCmo
-from lhc.hardware.devices.device_model import DeviceModel, PairedDevices
+from lhc.hardware.devices.device_base import DeviceModel, PairedDevices
 from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
+from lhc.hardware.devices.pcm_and_reram import DEVICE_MODELS, Devices, Pcm, ReramCmo
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig

@@ -26,10 +26,10 @@ from pydantic import Field, JsonValue
 
 from lhc.errors import ConfigError, UsageError
 from lhc.hardware.description.tiles_and_converters import ClassName, Parameters, UserObject
-from lhc.hardware.devices.device_model import DeviceModel
-from lhc.support.generator_lock import GENERATOR_LOCK
+from lhc.hardware.devices.device_base import DeviceModel
 from lhc.support.installed_packages import installed_values
 from lhc.support.load_by_name import current_folder_importable
+from lhc.support.torch_generator_lock import GENERATOR_LOCK
 
 __all__ = [
     "AihwkitDevices",

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails
 from lhc.hardware.description.costs import cost_models
 from lhc.hardware.description.tiles_and_converters import Section, moved
 from lhc.hardware.description.uniform_machine import Machine
-from lhc.hardware.devices.aihwkit_models import DEVICE_MODELS, Devices
+from lhc.hardware.devices.pcm_and_reram import DEVICE_MODELS, Devices
 from lhc.support.documents.field_errors import field_problem
 from lhc.support.documents.unknown_keys import unknown_key
 

@@ -21,8 +21,8 @@ from lhc.hardware.description.tiles_and_converters import (
     Tiles,
     Training,
 )
-from lhc.hardware.devices.aihwkit_models import Devices, Pcm
-from lhc.hardware.devices.device_model import PairedDevices
+from lhc.hardware.devices.device_base import PairedDevices
+from lhc.hardware.devices.pcm_and_reram import Devices, Pcm
 
 __all__ = ["Machine", "time_error"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from lhc.hardware.devices.device_model import PairedDevices, Positive, Scale
+from lhc.hardware.devices.device_base import PairedDevices, Positive, Scale
 from lhc.support.number_formatting import time_text
 
 __all__ = ["Floats", "Measured"]

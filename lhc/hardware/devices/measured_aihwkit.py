@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from aihwkit.inference.noise.base import BaseNoiseModel
 
-from lhc.hardware.devices.device_model import LEAST_MAGNITUDE, Tensor
+from lhc.hardware.devices.device_base import LEAST_MAGNITUDE, Tensor
 from lhc.hardware.devices.measured import Floats, Measured
 from lhc.hardware.devices.unit_cell import FaultyCells
 

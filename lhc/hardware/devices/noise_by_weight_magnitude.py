@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lhc.hardware.description.tiles_and_converters import Section
-from lhc.hardware.devices.device_model import DeviceModel, Positive, Scale
+from lhc.hardware.devices.device_base import DeviceModel, Positive, Scale
 
 __all__ = ["Regime", "Regimes"]
 

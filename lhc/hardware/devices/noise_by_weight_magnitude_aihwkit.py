@@ -3,7 +3,7 @@
 import numpy as np
 from aihwkit.inference.noise.base import BaseNoiseModel
 
-from lhc.hardware.devices.device_model import Tensor
+from lhc.hardware.devices.device_base import Tensor
 from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 
 __all__ = ["RegimeNoise"]

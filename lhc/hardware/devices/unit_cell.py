@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from aihwkit.inference.noise.base import BaseNoiseModel
 
-from lhc.hardware.devices.device_model import LEAST_MAGNITUDE, PairedDevices, Tensor
+from lhc.hardware.devices.device_base import LEAST_MAGNITUDE, PairedDevices, Tensor
 
 __all__ = ["CellNoise", "FaultyCells"]
 

@@ -1,4 +1,4 @@
-"""Read model files, give every node a unique name, write files without ever leaving half of one."""
+"""Read model files, and give every node a unique name."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,31 +14,26 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from lhc.errors import ModelError, UsageError
 from lhc.graph import cycle_in
-from lhc.onnx_io.read.external_data import ExternalData, place, resolve
+from lhc.onnx_io.read.external_data import resolve
 from lhc.onnx_io.read.node_order import sort_nodes
 from lhc.onnx_io.read.shapes import inlined
 from lhc.onnx_io.read.shared_weights import held_apart, whole
 from lhc.onnx_io.read.unsupported_formats import unsupported_format
-from lhc.onnx_io.write.streamed_files import model_bytes, model_size
 from lhc.onnx_model import (
     OnnxModel,
     all_nodes,
-    in_other_file,
     is_external,
     operator_graph,
     without_annotations,
     without_weights,
 )
-from lhc.support.files import write_file
 from lhc.support.shared_bytes import give_back
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["inline_functions", "load_model", "save_model", "serialized"]
+__all__ = ["inline_functions", "load_model"]
 
-_MOST = 2**31 - 1
-"""Bytes of a message."""
 _LARGE = 2**20
 """Initializers of more bytes are checked one by one, so that no second copy of all weights is made."""
 
@@ -269,40 +264,3 @@ def inline_functions(model: OnnxModel) -> onnx.ModelProto:
     light = inlined(without_weights(without_annotations(model.as_file())), model.label)
     light.graph.initializer.extend(model.tensors)
     return light
-
-
-def serialized(proto: onnx.ModelProto, label: str) -> bytes:
-    """A model as bytes.
-
-    Raises:
-        ModelError: it is larger than the 2 GiB that ONNX allows in one file.
-    """
-    try:
-        data: bytes = proto.SerializeToString()
-    except (EncodeError, ValueError) as error:
-        raise _too_large(label) from error
-    return data
-
-
-def _too_large(label: str) -> ModelError:
-    return ModelError(
-        f"{label}: more than 2 GiB in one model, which ONNX does not allow; keep its weights in a file beside it"
-        " (onnx.save_model with save_as_external_data) and give its path"
-    )
-
-
-def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData = "keep") -> None:
-    """Write a model under a temporary name and move it into place.
-
-    Args:
-        external_data: refer to these files, which must lie in the folder of ``path``, or to a copy beside it.
-
-    Raises:
-        UsageError: the folder does not exist or cannot be written.
-        ModelError: it is too large for one file.
-    """
-    if any(map(in_other_file, proto.graph.initializer)):
-        proto = place(proto, path, external_data)
-    if model_size(proto) > _MOST:
-        raise _too_large(str(path))
-    write_file(path, lambda file: file.writelines(model_bytes(proto)))

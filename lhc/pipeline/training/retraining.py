@@ -33,7 +33,7 @@ from lhc.pipeline.pipeline_state import (
 )
 from lhc.pipeline.rewrites.choose_adapters import adapted, adapters_note
 from lhc.pipeline.steps.range_calibration import calibrated
-from lhc.pipeline.training.training_target import (
+from lhc.pipeline.training.placement_to_train_for import (
     falls_short,
     fits_as_given,
     promise,

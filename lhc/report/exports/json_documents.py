@@ -15,8 +15,8 @@ from lhc.plan import Agreement, Conformance, LayerPlan, Plan, Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.store.front_store import Answer
+from lhc.report.tables.command_results import Evaluations
 from lhc.report.tables.comparison import overlapping_pairs
-from lhc.report.tables.tabled_results import Evaluations
 from lhc.report.wording.model_file import stored_summary
 from lhc.report.wording.outcome import within_budget
 from lhc.results import Front, SensitivityTable

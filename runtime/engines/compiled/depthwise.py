@@ -29,9 +29,9 @@ from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
 )
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import ROWS
-from lhc.runtime.engines.compiled.numba_simd.compress import stored_packed
 from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
+from lhc.runtime.engines.compiled.numba_simd.lane_packing import stored_packed
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     LINE,
     fetched,

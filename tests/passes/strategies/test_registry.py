@@ -22,7 +22,7 @@ from lhc.passes import (
     wanted_together,
 )
 from lhc.passes.strategies.fixed_rules import AllAnalog, AllDigital, FirstLast
-from lhc.passes.strategies.layer_walk import LionHeart
+from lhc.passes.strategies.lionheart_walk import LionHeart
 from lhc.passes.strategies.sensitivity_order import SensitivityOrder
 from lhc.results import Verdict
 from tests.passes.known_damages import (

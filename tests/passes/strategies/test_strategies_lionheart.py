@@ -8,7 +8,7 @@ from lhc.passes import (
     Qualify,
     initial_plan,
 )
-from lhc.passes.strategies.layer_walk import LionHeart
+from lhc.passes.strategies.lionheart_walk import LionHeart
 from lhc.plan import Plan
 from tests.passes.known_damages import FakeJudge, check_fallbacks, reasons
 

@@ -21,8 +21,8 @@ from lhc.pipeline.pipeline_state import (
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.steps.search import Search
 from lhc.pipeline.steps.verify import Verify
+from lhc.pipeline.training.placement_to_train_for import proposed, set_apart
 from lhc.pipeline.training.retraining import Train, _better
-from lhc.pipeline.training.training_target import proposed, set_apart
 from lhc.plan import Retrained
 
 pytestmark = pytest.mark.analog

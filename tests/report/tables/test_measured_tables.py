@@ -6,6 +6,7 @@ import pytest
 
 from lhc.plan import Outcome, Retrained, Sensitivity
 from lhc.report.exports.json_documents import evaluations_document, fields_of
+from lhc.report.tables.command_results import Evaluations
 from lhc.report.tables.measured_tables import (
     attribution_footer,
     attribution_table,
@@ -14,7 +15,6 @@ from lhc.report.tables.measured_tables import (
     robustness_footer,
     robustness_table,
 )
-from lhc.report.tables.tabled_results import Evaluations
 from lhc.report.wording.outcome import within_budget
 from lhc.results import AtScale, AtTime, Attribution, Calibration, Evaluation, LayerAttribution, Robustness
 from tests.report.made_reports import judged, place, transformer

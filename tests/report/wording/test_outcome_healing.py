@@ -17,8 +17,8 @@ from lhc.report.document.report import Report
 from lhc.report.exports.formats import parse_report
 from lhc.report.exports.json_documents import evaluations_document, inspection_document, placement_document
 from lhc.report.exports.markdown import markdown
+from lhc.report.tables.command_results import Evaluations
 from lhc.report.tables.difference import compare
-from lhc.report.tables.tabled_results import Evaluations
 from lhc.report.wording.model_file import inspection_footer
 from lhc.report.wording.outcome import healing_text
 from lhc.report.wording.placement import partition_head, statements

@@ -10,9 +10,9 @@ import torch
 
 from lhc.hardware import Adc, Dac, Faults, Hardware, Tiles
 from lhc.hardware.circuits.stuck_cell_text import tile_text
-from lhc.hardware.devices.aihwkit_models import Pcm
-from lhc.hardware.devices.device_model import PairedDevices
+from lhc.hardware.devices.device_base import PairedDevices
 from lhc.hardware.devices.measured import Measured
+from lhc.hardware.devices.pcm_and_reram import Pcm
 from lhc.programmed_matrix import Floats
 from lhc.runtime.tiles.faults_and_remapping import ChipTile, Lines, TileFaults, drawn, targets
 from lhc.seeds import device_entropy

@@ -44,8 +44,8 @@ from lhc.runtime.engines.compiled.kernels.products import (
     multiply_drawing,
     one_row,
 )
-from lhc.runtime.engines.compiled.numba_simd.compress import stored_packed, unpacked
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
+from lhc.runtime.engines.compiled.numba_simd.lane_packing import stored_packed, unpacked
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     LINE,
     fetched,

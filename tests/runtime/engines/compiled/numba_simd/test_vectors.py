@@ -8,7 +8,7 @@ import pytest
 
 from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.numba_simd import vectors as simd
-from lhc.runtime.engines.compiled.numba_simd.compress import stored_packed, unpacked
+from lhc.runtime.engines.compiled.numba_simd.lane_packing import stored_packed, unpacked
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     RUNS,
     gathered,

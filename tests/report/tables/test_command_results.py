@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from lhc.report.document.report import Report
+from lhc.report.tables.command_results import AttributionResult, Evaluations, FrontResult, RobustnessResult
 from lhc.report.tables.measured_tables import evaluation_table
-from lhc.report.tables.tabled_results import AttributionResult, Evaluations, FrontResult, RobustnessResult
 from lhc.support.notebook import Tabled
 from lhc.support.tables import FORMATS
 

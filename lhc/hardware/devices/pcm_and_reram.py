@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
-from lhc.hardware.devices.device_model import DeviceModel, Pair, PairedDevices, Positive, Scale
+from lhc.hardware.devices.device_base import DeviceModel, Pair, PairedDevices, Positive, Scale
 from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 

@@ -12,7 +12,7 @@ from lhc.hardware import Faults, Hardware, Override, Tiles
 from lhc.hardware.circuits.stuck_cell_text import tile_text
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes import Qualify, initial_plan
-from lhc.passes.decide.tile_assignment import on_own_tiles
+from lhc.passes.decide.unequal_tiles import on_own_tiles
 from tests.runtime.models_on_tiles import model_of
 
 SIZES = (6, 4, 4, 14)

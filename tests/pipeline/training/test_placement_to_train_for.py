@@ -14,7 +14,14 @@ from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.pipeline_state import SearchedNetwork, SearchResult
 from lhc.pipeline.steps.rank import Rank
 from lhc.pipeline.steps.search import CheckBudget, Search
-from lhc.pipeline.training.training_target import LEFT, falls_short, fits_as_given, proposed, reached, training_target
+from lhc.pipeline.training.placement_to_train_for import (
+    LEFT,
+    falls_short,
+    fits_as_given,
+    proposed,
+    reached,
+    training_target,
+)
 from tests.passes.costly_networks import mobile
 
 pytestmark = pytest.mark.analog
