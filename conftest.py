@@ -1,12 +1,14 @@
 """Run the examples of README.md and the pages: ``python`` blocks, and commands behind ``$`` in ``console`` blocks.
 
-Blocks of a page run in their order, in one namespace and one empty folder. A block under ``<!-- slow -->`` is a slow
-test, before which the blocks above it run too. ``$ LHC_DATA=FOLDER …`` needs weights and data from outside: it runs
-where the environment names that folder, and is counted as skipped elsewhere. ``python benchmarks/…`` is the checkout's.
-Blocks without a language are not run: output and formulas, installation, and commands of many minutes or hours.
+Blocks of a page run in their order, in one namespace and one empty folder, ``lhc`` in this process. A block under
+``<!-- slow -->`` is a slow test, before which the blocks above it run too. ``$ LHC_DATA=FOLDER …`` needs weights and
+data from outside: it runs where the environment names that folder, and is counted as skipped elsewhere.
+``python benchmarks/…`` is the checkout's. Blocks without a language are not run: output and formulas, installation, and
+commands of many minutes or hours.
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -47,6 +49,8 @@ PROGRAMS = {
     "python benchmarks/": f"{sys.executable} {ROOT}/benchmarks/",
 }
 OUTSIDE = "LHC_DATA=FOLDER "
+SHELL = "|&;<>$`"
+"""What a command has a shell for."""
 SLOW = "<!-- slow -->"
 SECONDS = 240
 """Of a command; a minute on a machine that does nothing else."""
@@ -68,6 +72,30 @@ def view(command: str, folder: Path) -> None:
         assert process.wait(SECONDS) == 0
 
 
+def started(command: str, folder: Path, limit: float) -> tuple[int, str]:
+    """Exit code and output of a command in a shell of its own."""
+    for name, program in PROGRAMS.items():
+        if command.startswith(name):
+            command = program + command.removeprefix(name)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=limit, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def here(arguments: list[str]) -> tuple[int, str]:
+    """Exit code and output of ``lhc`` in this process: most of what it does takes less time than loading it anew."""
+    from typer.testing import CliRunner
+
+    from lhc.cli.framework.app import app
+
+    done = CliRunner().invoke(app, arguments)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout + done.stderr
+
+
 def console(example: Example) -> str | None:
     """Run the commands of a block; each must succeed."""
     folder = Path.cwd()
@@ -79,24 +107,14 @@ def console(example: Example) -> str | None:
             if not os.environ.get("LHC_DATA"):
                 raise SkipTest("LHC_DATA does not name a folder")
             command, limit = command.removeprefix(OUTSIDE), LONG_SECONDS
-        for name, program in PROGRAMS.items():
-            if command.startswith(name):
-                command = program + command.removeprefix(name)
-        if line.startswith("$ lhc view "):
-            view(command, folder)
+        if command.startswith("lhc view "):
+            view(PROGRAMS["lhc "] + command.removeprefix("lhc "), folder)
             continue
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-        if done.returncode != 0:
-            return f"{line}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
+        words = shlex.split(command, comments=True)
+        alone = words[0] == "lhc" and not set("".join(words)) & set(SHELL)
+        code, told = here(words[1:]) if alone else started(command, folder, limit)
+        if code != 0:
+            return f"{line}\nexit code {code}\n{told}"
     return None
 
 
