@@ -100,7 +100,7 @@ def too_costly(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> dict[s
     here = space.unlimited.point(analog) if space.objective in _UNITS else None
     if here is None:
         return {}
-    digital = np.array([analog.isdisjoint(group) for group in space.groups])
+    digital = np.array([analog.isdisjoint(group) for group in space.groups], bool)
     changes, titles = space.changes(here, digital), plan.titles
     return {
         name: _costs_more(titles, space, g, float(changes[g]))

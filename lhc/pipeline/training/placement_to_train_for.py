@@ -19,11 +19,23 @@ from lhc.pipeline.steps.fixed_sequence_test import Forecast
 from lhc.pipeline.steps.verify import base_drop, path_of
 from lhc.samples.task import Task
 
-__all__ = ["falls_short", "fits_as_given", "promise", "proposed", "reached", "set_apart", "training_target", "value_of"]
+__all__ = [
+    "OPEN_REASONS",
+    "falls_short",
+    "fits_as_given",
+    "promise",
+    "proposed",
+    "reached",
+    "set_apart",
+    "training_target",
+    "value_of",
+]
 
 LEFT = 0.45
 """Share of a drop that training is expected to leave. Seen: 0.2 to 0.4 after long trainings, 0.5 to 0.7 after those of
 1,000 steps and fewer."""
+OPEN_REASONS = frozenset({"sensitivity", "strategy", "budget", "time"})
+"""Reasons of digital layers that training may turn analog."""
 FALLS_SHORT = 0.3
 """Part of what was trained for that may be missed without a second training: other targets brought a layer of fourteen
 at most where the first one was not hopeless."""
@@ -63,7 +75,7 @@ def promise(searched: SearchedNetwork) -> float:
 def fits_as_given(searched: SearchedNetwork) -> bool:
     """Whether a search leaves nothing to training: no layer is digital for what it loses."""
     rows = searched.searched.result.plan.layers
-    return not any(row.reason in ("sensitivity", "strategy", "budget") for row in rows if row.placement == "digital")
+    return not any(row.reason in OPEN_REASONS for row in rows if row.placement == "digital")
 
 
 def set_apart(tested: RecordedNetwork, training: Task) -> str:

@@ -34,6 +34,7 @@ from lhc.pipeline.pipeline_state import (
 from lhc.pipeline.rewrites.choose_adapters import adapted, adapters_note
 from lhc.pipeline.steps.range_calibration import calibrated
 from lhc.pipeline.training.placement_to_train_for import (
+    OPEN_REASONS,
     falls_short,
     fits_as_given,
     promise,
@@ -387,7 +388,7 @@ class Train:
 
 def _leaves_nothing(state: RecordedNetwork) -> bool:
     return state.outcome.within_budget and not any(
-        row.reason in ("sensitivity", "strategy", "budget") for row in state.plan.layers if row.placement == "digital"
+        row.reason in OPEN_REASONS for row in state.plan.layers if row.placement == "digital"
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 import lhc
 from lhc.errors import ConfigError, UsageError
 from lhc.hardware import AihwkitDevices, Hardware, Pcm, effects_of, scaled_noise, without
-from lhc.hardware.aihwkit_config import user_objects as external
+from lhc.hardware.aihwkit_config import user_aihwkit_objects as external
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import equal, import_modules
 from tests.conftest import Cli
 from tests.runtime.models_on_tiles import linear
