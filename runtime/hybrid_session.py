@@ -262,8 +262,8 @@ class HybridSession:
         """Say once that answers are not those of a chip as placements on this hardware are judged."""
         if not self._told:
             log.warning(
-                "%s: hardware %r corrects the outputs of every chip, and this chip is not calibrated, so it does worse"
-                " than chips that were judged; call calibrate(samples)",
+                "%s: hardware %r corrects the outputs of every chip, and this chip is not calibrated, so it usually"
+                " does worse than chips that were judged; call calibrate(samples)",
                 self._model.label,
                 self.hardware.name,
             )

@@ -129,9 +129,9 @@ class Budget:
         if not self.percentage and drop >= 1 and (percent or self.relative):
             one = "one point" if drop == 1 else f"{drop:g} points"
             unit, small = ("% of the digital value", f"{drop:g} % of it") if self.relative else ("points", one)
+            meant = f", and if you do mean {shown} {unit} give {shown}%" if drop == 1 or self.relative else ""
             raise UsageError(
-                f"--max-drop {drop:g} would be {shown} {unit}; for {small} give {drop:g}% or {drop / 100:g}, and if you"
-                f" do mean {shown} {unit} give {shown}%"
+                f"--max-drop {drop:g} would be {shown} {unit}; for {small} give {drop:g}% or {drop / 100:g}{meant}"
             )
         if not self.percentage and drop >= LARGE_DROP and (percent or self.relative):
             unit = "% of the digital value" if self.relative else "points"

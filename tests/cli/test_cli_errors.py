@@ -144,6 +144,7 @@ BAD_USE = [
     BadUse("both forced", ("--force-analog", "stem", "--force-digital", "s*"), "named by both"),
     BadUse("negative drop", ("--max-drop", "-0.1"), "--max-drop must be at least 0"),
     BadUse("one point or all", ("--max-drop", "1"), "would be 100 points; for one point give 1% or 0.01"),
+    BadUse("more than all", ("--max-drop", "2"), "would be 200 points; for 2 points give 2% or 0.02\n"),
     BadUse("percent taken for a share", ("--max-drop", "2"), "for 2 points give 2% or 0.02"),
     BadUse("relative drop of one", ("--max-drop", "1", "--drop-type", "relative"), "for 1 % of it give 1% or 0.01"),
     BadUse("percentage of no share", ("--max-drop", "1%", "--metric", "kl"), "which kl is not"),

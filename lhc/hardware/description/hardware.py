@@ -304,6 +304,8 @@ class Hardware(Machine):
         path = Path(str(where))
         if not path.is_file() and _OBJECT.fullmatch(str(where)):
             return cls._named(str(where))
+        if path.suffix in (".yaml", ".yml") and not path.exists():
+            raise UsageError(f"{path}: no such file; {nearest_presets(str(where))}")
         if not path.is_file():
             raise UsageError(
                 f"unknown hardware {str(where)!r}: neither a preset, a YAML file, nor module:name of an aihwkit"
