@@ -241,7 +241,7 @@ class HybridExecutor(PlacedNetwork):
         return self._bytes_of(layer, hardware) if rows * cols * layer.groups >= LARGE_MATRIX else None
 
     def _bytes_of(self, layer: "AnalogLayer", hardware: Hardware) -> int:
-        """Of a layer's programmed tiles."""
+        """Bytes of a layer's programmed tiles."""
         machine, (rows, cols) = hardware.for_layer(layer.name), layer.matrix_shape
         return 4 * machine.held_rows(rows, self._copies.get(layer.name, 1)) * cols * layer.groups
 

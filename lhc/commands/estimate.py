@@ -187,7 +187,7 @@ def _placing_and_training(state: TrainableNetwork, asked: PartitionOptions, time
 
 
 def _walk_or_training(state: TrainableNetwork, asked: PartitionOptions, groups: int) -> list[EffortStep]:
-    """What it takes to train, all layers that may be analog being so, and to judge on the way.
+    """Steps of a training, with all layers analog that may be, and of the judgements on the way.
 
     A training that ends before its last step, by patience or because candidates are accepted, takes less; the published
     walk, whose rounds have no bound, may take more.
@@ -225,7 +225,7 @@ def _validating(
 
 
 def _retraining(start: TrainingInputs, settings: TrainingOptions) -> list[EffortStep]:
-    """What it takes to judge a placed network, to train it, and to judge it again.
+    """Steps of judging a placed network, training it, and judging it again.
 
     Where adapters may have a share of the weights, a step is timed with one beside every layer.
     """

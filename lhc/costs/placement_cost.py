@@ -87,7 +87,7 @@ def cost_terms(
     Args:
         copies: layer -> copies of its weights on tiles; one where it is missing.
         sums: layer -> how great sums in its columns are (`lhc.hardware.converters.codes.repeated_reads`), where
-        measured.
+            measured.
 
     Raises:
         ConfigError: the hardware describes no costs.

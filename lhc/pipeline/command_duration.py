@@ -58,7 +58,7 @@ class EffortStep:
 
 @dataclass(frozen=True, repr=False)
 class Effort(Tabled):
-    """What a command is going to do."""
+    """Work of a command, step by step."""
 
     layers: int
     samples: int
@@ -68,7 +68,7 @@ class Effort(Tabled):
 
     @property
     def units(self) -> int:
-        """Of all steps."""
+        """Units of all steps."""
         return sum(step.units for step in self.steps)
 
     @property
@@ -78,7 +78,7 @@ class Effort(Tabled):
 
     @property
     def seconds(self) -> float:
-        """From beginning to end, where every process has a core of its own."""
+        """Seconds from beginning to end, where every process has a core of its own."""
         return sum(
             step.seconds / (max(1, min(self.processes, step.units - step.kept)) if step.shared else 1)
             for step in self.steps
@@ -136,7 +136,7 @@ def evaluation_step(
     times: Sequence[float] | None = None,
     timed: dict[frozenset[str], UnitTime] | None = None,
 ) -> EffortStep:
-    """What it takes to measure placements, one or more, over all draws.
+    """Step of measuring placements, one or more, over all draws.
 
     Args:
         times: of inference, at each of which all are measured; the evaluator's own by default.
@@ -154,7 +154,7 @@ def evaluation_step(
 
 
 def _timed(evaluator: PlacementEvaluator, placement: frozenset[str]) -> UnitTime:
-    """Of one chip on the samples of a call, and of another chip on one sample or the batch that the model fixes."""
+    """Times of one chip on the samples of a call, and of another on one sample or the batch that the model fixes."""
     context, job = evaluator.context, Job(placement, (evaluator.draws,), evaluator.t_s)
     block, few = (
         evaluator.block(slice(0, min(evaluator.samples, n))) for n in (context.call_samples, context.batch or 1)
@@ -167,7 +167,7 @@ def _timed(evaluator: PlacementEvaluator, placement: frozenset[str]) -> UnitTime
 
 
 def prediction_step(evaluator: PlacementEvaluator, names: Sequence[str]) -> EffortStep:
-    """What it takes to predict sensitivities, one unit: the first layers whose gradients fit in memory are timed."""
+    """Step of predicting sensitivities, one unit; the first layers whose gradients fit in memory are timed."""
     if predictions_kept(evaluator, names):
         return EffortStep("predicting sensitivities", 1, 1, 0.0, shared=False)
     context, t_s, few = evaluator.context, evaluator.t_s, few_of(evaluator)
@@ -187,7 +187,7 @@ def prediction_step(evaluator: PlacementEvaluator, names: Sequence[str]) -> Effo
 def ranking_steps(
     evaluator: PlacementEvaluator, names: Sequence[str], method: RankingMethod, half_width: float | None = None
 ) -> list[EffortStep]:
-    """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
+    """Steps of finding the sensitivities of all named layers; for ``auto``, with a prediction that is confirmed.
 
     Args:
         half_width: see there; a layer may then need fewer draws.

@@ -45,6 +45,7 @@ __all__ = [
     "KEPT",
     "READ",
     "BudgetedNetwork",
+    "BudgetedT",
     "ColumnSplit",
     "FurtherOutput",
     "NetworkWithFront",
@@ -186,8 +187,8 @@ class PreparedNetwork:
 
     def advanced(self, kind: type[StateT], **found: object) -> StateT:
         """The state of a later step: everything that is known, and what the step found."""
-        known = {one.name: getattr(self, one.name) for one in fields(self)}
-        return kind(**{name: value for name, value in known.items() if name in _names(kind)} | found)
+        names = {one.name for one in fields(self)} & {one.name for one in fields(kind)}
+        return kind(**{name: getattr(self, name) for name in names} | found)
 
     @property
     def model(self) -> OnnxModel:
@@ -483,10 +484,6 @@ class NetworkWithFront(PreparedNetwork):
     """A prepared network with its trade-off of accuracy against the objective."""
 
     front: Front
-
-
-def _names(kind: type[PreparedNetwork]) -> frozenset[str]:
-    return frozenset(one.name for one in fields(kind))
 
 
 def measurable(layer: LayerPlan) -> bool:

@@ -52,6 +52,10 @@ __all__ = ["TrainingProduct", "recomputed", "with_noise"]
 def with_noise(output: Tensor, lines: Tensor, places: Tensor) -> Tensor:
     """The output plus ``lines · places`` times standard normal deviates, whose key is of torch's global generator.
 
+    On the CPU compiled loops draw the noise (`lhc.runtime.engines.noise`), in the memory of the output, and draw it
+    again for the gradient: torch's generator takes five times as long, and noise that is kept as much memory as the
+    outputs. Elsewhere torch draws it.
+
     Args:
         output: of any shape; its values, in order, are lines as long as a row of ``places``. It may be overwritten.
         lines: factor of every line.

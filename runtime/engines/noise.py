@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.runtime.engines.compiled.kernels.training_noise import (
+from lhc.runtime.engines.compiled.kernels.deviates import (
     PITCH,
     add_noise_to_lines,
     fill_deviates,

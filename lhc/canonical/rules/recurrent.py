@@ -56,12 +56,12 @@ class RecurrentCell:
     bias: str = ""
 
     def step(self, part: str, x: str, h: str | None, c: str | None) -> tuple[str, str | None]:
-        """State (and an LSTM's cell) after a step.
+        """State (and an LSTM's cell) after a step, with the gates in ONNX's order (onnx, docs/Operators.md).
 
         Args:
             part: of the operator, for the name of the product.
-            x: the input's share.
-            h: state before.
+            x: the input's share of all gates with its biases, ``(sequences, gates · hidden)``.
+            h: state before; None where it is 0: then no product is computed.
             c: cell before, of an LSTM.
         """
         if self.kind == "LSTM":

@@ -132,7 +132,7 @@ class DaskWorkers(Scheduler[str]):
         return list(done)
 
     def _result(self, future: Any) -> list[Array]:  # noqa: ANN401  # Dask's Future
-        """What a unit gave; one whose worker dies with its result is done again."""
+        """Result of a unit; one whose worker dies with it is done again."""
         try:
             return self._patiently(lambda seconds: future.result(timeout=seconds))
         except LhcError:
@@ -161,7 +161,7 @@ class DaskWorkers(Scheduler[str]):
 
 
 def _answer(ask: Callable[[], T], seconds: float | None = None) -> T:
-    """What a scheduler says to a question for which Dask knows no limit of time."""
+    """Answer of a scheduler to a question for which Dask knows no limit of time."""
     found: Future[T] = Future()
 
     def settle() -> None:

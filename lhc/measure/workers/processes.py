@@ -199,7 +199,7 @@ def _do_spooled(path: str, work: BlockWork) -> list[Array]:
 
 
 def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:
-    """That of a context; a process keeps the last one. ``payload``: as our parent or the user's scheduler packed it."""
+    """Scorer of a context; a process keeps the last one. ``payload``: packed by our parent or the user's scheduler."""
     if name not in _SCORERS:
         _SCORERS.clear()
         code, packed_context = pickle.loads(payload())

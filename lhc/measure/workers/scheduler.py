@@ -105,14 +105,14 @@ class _WorkItem:
 
 
 class _Place(NamedTuple):
-    """What a worker was last at: a placement, those of its chips that it keeps, and the samples."""
+    """Last work of a worker: a placement, the chips of it that the worker keeps, and the samples."""
 
     placement: Hashable
     chips: frozenset[Hashable]
     samples: Hashable
 
     def distance(self, item: _WorkItem) -> tuple[bool, bool]:
-        """What is made anew for another item of the placement; the first counts more."""
+        """Samples and chips that another item of the placement needs anew; the first counts more."""
         samples, chips = item.unit.samples != self.samples, item.chips not in self.chips
         return (samples, chips) if item.unit.keeps_chips else (chips, samples)
 
@@ -128,7 +128,7 @@ class Scheduler(Workers, Generic[Worker]):
         self._at: dict[Worker, _Place] = {}
 
     def _workers(self) -> Collection[Worker]:
-        """Those that there are now; one at least."""
+        """Workers that there are now, one at least."""
         raise NotImplementedError
 
     def _name(self, context: WorkContext) -> Hashable:
@@ -140,7 +140,7 @@ class Scheduler(Workers, Generic[Worker]):
         raise NotImplementedError
 
     def _finished(self, futures: "list[Future[list[Array]]]") -> "Iterable[Future[list[Array]]]":
-        """Those that are finished; one at least is waited for."""
+        """Finished futures, of which one at least is waited for."""
         return wait(futures, return_when=FIRST_COMPLETED).done
 
     def _result(self, future: "Future[list[Array]]") -> list[Array]:
@@ -198,7 +198,7 @@ class Scheduler(Workers, Generic[Worker]):
             self._submitted.pop(item.future, None)
 
     def _awaited(self) -> list[_WorkItem]:
-        """Those that are finished next."""
+        """Items that are finished next."""
         return [self._submitted.pop(future) for future in self._finished(list(self._submitted))]
 
     def _hand_out(self) -> None:

@@ -1,8 +1,23 @@
-"""Operators of constants, computed by onnx's reference implementation (`onnx.reference`).
+"""Constant folding: operators that are computed while a model is read, so that a weight behind them is known.
 
-Any operator of ONNX's own with one output, but for those that hold graphs, draw random numbers, or mean something else
-in another opset though they look alike (Softmax over other than the last axis before opset 13). The size of what is
-computed is inferred first.
+Those that exporters and quantisers put between a stored weight and the product that uses it are computed here (`fold`),
+without copies where that can be. They move values about, convert them, or scale them as parametrizations do
+(weight_norm: g · v / ‖v‖)::
+
+    Identity Cast ConstantOfShape Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat
+    QuantizeLinear DequantizeLinear
+    Abs Add Div Max Mul Neg Pow Reciprocal ReduceL2 ReduceSum Sqrt Sub
+
+The last line is computed for floats alone, in their own type.
+
+    y = (x - zero_point) * scale        y = saturate(round_half_even(x / scale) + zero_point)
+
+as the ONNX operators of these names; scale and zero point are one for all, one per index of ``axis``, or one per block
+of ``block_size`` along it.
+
+All others are computed by onnx's reference implementation (`evaluated`): any operator of ONNX's own with one output,
+but for those that hold graphs, draw random numbers, or mean something else in another opset though they look alike
+(Softmax over other than the last axis before opset 13). The size of what is computed is inferred first.
 """
 
 import math

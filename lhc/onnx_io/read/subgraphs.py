@@ -193,7 +193,7 @@ class _Scope:
 
 
 def _unchanged(holder: onnx.NodeProto, body: onnx.GraphProto) -> dict[str, str]:
-    """What a Loop or Scan carries from turn to turn as it is: input of the body -> what it starts with."""
+    """Values that a Loop or Scan carries unchanged: input of the body -> what it starts with."""
     if holder.op_type not in _LOOPS:
         return {}
     before, after = 2, 1  # of a Loop: count and condition, and whether it goes on

@@ -42,7 +42,7 @@ def _same_network(path: Path, model: OnnxModel) -> bool:
 
 
 def held_in(path: Path) -> str | None:
-    """The placement that a file holds, as `lhc.summary.held_text` has it; empty: none that can be read, None: no file.
+    """The placement that a file holds, as `held_text` has it; empty: none that can be read, None: no file.
 
     Nothing of it is checked: it is what the file says.
     """

@@ -156,7 +156,11 @@ MOST_TIMES = 4
 
 @dataclass(frozen=True)
 class MeasureTiles(MeasureFront):
-    """Verify all layers analog on more and more tiles."""
+    """Verify all layers analog on more and more tiles.
+
+    The first point has the copies that need no further tile. What every further tile is used for, and what that is
+    predicted to bring, is `lhc.passes.decide.copies_in_spare_tiles`.
+    """
 
     name: ClassVar[str] = "tiles-front"
 

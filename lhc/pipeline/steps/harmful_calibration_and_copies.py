@@ -3,6 +3,10 @@
 A column's correction comes from all positions of the calibration samples. Where many of them answer nothing and no mask
 tells so, they decide the correction of all others. So what calibrated chips answer is compared with what the same chips
 answer uncalibrated, before anything rests on it.
+
+With k copies in a column the sum is k times as great. Where it is beyond the ADC's bound, bound management halves the
+inputs, which costs reads, and bits of the DAC, which all copies share. So what layers answer with all copies that are
+read again is compared with what they answer with fewer, and what they cost with what they cost on digital cores.
 """
 
 from collections.abc import Mapping
@@ -29,11 +33,9 @@ __all__ = ["CHECKING", "CHIPS", "CheckCalibration", "CheckCopies", "compared_eva
 
 
 CHIPS = 2
-"""Chips that are compared, with every layer analog that may be; they are the first of the search."""
-
+"""Chips that are compared, the first of the search; for the calibration with every layer analog that may be."""
 CALIBRATION_CHANCE = 1.1
 """Ratio of two errors that chance makes with so few chips; harm is several times as much."""
-
 REMEDY = (
     "This is one decision for the whole network: layers that are kept digital (--force-digital, --exclude) have no part"
     " in it, so 'lhc partition' with some of them takes it anew; a plan that is followed (--plan) keeps its own"
@@ -92,7 +94,6 @@ def compared_evaluators(state: PreparedNetwork) -> tuple[PlacementEvaluator, ...
     return evaluator, replace(evaluator, calibration=None)
 
 
-"""Chips that are compared, the first of the search."""
 COPIES_CHANCE = 1.5
 """Ratio of two errors that few chips and samples make; harm is several times as much."""
 LISTED = 4

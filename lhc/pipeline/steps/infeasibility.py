@@ -77,7 +77,7 @@ def _unexplained(state: VerifiedNetwork) -> tuple[Verified, ...]:
 
 
 def _rankers(state: VerifiedNetwork, failing: Verified) -> tuple[PlacementEvaluator, ...]:
-    """Of several outputs, evaluators by those that do not hold their budgets: layers in the way do damage there."""
+    """Evaluators by the outputs that do not hold their budgets, where there are several: damage there counts."""
     by_output = (state, *map(state.of_output, state.further))
     budgets = (state.budget.max_drop, *(one.max_drop for one in state.further))
     samples = state.splits.rank.with_metric(get_metric("nmse"))

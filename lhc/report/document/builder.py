@@ -1,4 +1,4 @@
-"""From a plan and what was measured of it to a `Report`. Nothing is measured here."""
+"""Building of a `Report` from a plan and what was measured of it. Nothing is measured here."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

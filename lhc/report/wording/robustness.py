@@ -34,7 +34,7 @@ def margin_text(found: "Robustness", budget: str) -> str:
 
 
 def fails_text(found: "Robustness") -> str:
-    """From which noise on a budget that has a margin is not met, or not shown to be; nothing where none was tried."""
+    """Noise from which on a budget that has a margin is not met, or not shown to be; nothing where none was tried."""
     at = next((one for one in found.scales if one.scale == found.fails_at), None)
     return "" if at is None or not found.margin else f"; {_unmet(found, at.evaluation)} at {scale_text(at.scale)}"
 

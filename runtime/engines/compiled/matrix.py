@@ -1,8 +1,7 @@
 """The fast engine: aihwkit's arithmetic on the programmed state of one or more chips, fused into one pass.
 
 Padding, greatest magnitudes, unfolding, DAC, product, noise, ADC, bound management, scaling and layout of one block of
-vectors follow each other while it lies in the first-level cache (`conv_kernel`,
-`depthwise_kernel`, `matmul_kernel`).
+vectors follow each other while it lies in the first-level cache (`conv.kernel`, `depthwise`, `matmul`).
 Inputs are converted once for all chips. Converter steps are folded into the weights: in between, inputs and outputs
 are integer codes. Against aihwkit's order of operations this moves last bits, hence an output that lies on a rounding
 edge by one code; docs/emulation.md has the formulas, docs/performance.md what each step costs.

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[5]
 CALL = """
 import numpy as np
 from numba.core import config
-from lhc.runtime.engines.compiled.kernels.training_noise import add_noise_to_lines
+from lhc.runtime.engines.compiled.kernels.deviates import add_noise_to_lines
 
 values, zeros = np.ones((1, 3), np.float32), np.zeros(80, np.float32)
 add_noise_to_lines(values, zeros[:1], zeros[:3].reshape(1, 3), np.zeros(2, np.uint32), zeros)

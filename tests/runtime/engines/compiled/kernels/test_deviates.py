@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lhc.runtime.engines.compiled.kernels.training_noise import add_noise_to_lines, noise_gradients
+from lhc.runtime.engines.compiled.kernels.deviates import add_noise_to_lines, noise_gradients
 from lhc.runtime.engines.counter_rng import deviate_terms
 
 pytestmark = pytest.mark.analog

@@ -1,4 +1,6 @@
-"""Normal noise on lines of values, and the gradients of its size; for training. Compiled by numba.
+"""Deviates of the counter-based generator outside fused kernels: for training and for the engine ``aihwkit``.
+
+Normal noise on lines of values, and the gradients of its size, are for training.
 
 Value w of line l gets ``a_l b_c,w n``: a number of its line, one of its place in a row c that as many lines share, and
 a deviate of `counter_rng`. Deviates follow from key and place, so gradients draw them again.
