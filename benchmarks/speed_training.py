@@ -16,7 +16,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.training import TrainingOptions
 from lhc.train.losses import distillation
-from lhc.train.training_plan import TrainingPlan
+from lhc.train.training_setup import TrainingSetup
 
 __all__ = ["main"]
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     settings = TrainingOptions(steps=100)
     graph = read_graph(model)
-    course = TrainingPlan(model, graph, hardware, {}, hardware.t_inference_s, task, settings, lambda *_: None)
+    course = TrainingSetup(model, graph, hardware, {}, hardware.t_inference_s, task, settings, lambda *_: None)
     trainer = course.trainer(settings.steps_for(len(task)))
     trainer.begin([layer.name for layer in graph.candidates])
     x = torch.from_numpy(task.inputs["x"][: settings.batch_size])

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import lhc
-from lhc.pipeline.inputs.model_source import Opened, open_model
+from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.samples.metrics import get_metric
 from lhc.samples.splits import split_task
 from lhc.support.tables import Table
@@ -163,7 +163,7 @@ def _draws(hardware: lhc.Hardware) -> int:
 
 
 def _layers(
-    opened: Opened, task: lhc.Task, subject: Subject, hardware: lhc.Hardware, metric: str
+    opened: LoadedModel, task: lhc.Task, subject: Subject, hardware: lhc.Hardware, metric: str
 ) -> dict[str, dict[str, Any]]:
     """Damage of every layer when it alone is analog."""
     table = lhc.sensitivity(
@@ -181,7 +181,9 @@ def _layers(
     }
 
 
-def _together(opened: Opened, task: lhc.Task, subject: Subject, hardware: lhc.Hardware) -> dict[str, dict[str, Any]]:
+def _together(
+    opened: LoadedModel, task: lhc.Task, subject: Subject, hardware: lhc.Hardware
+) -> dict[str, dict[str, Any]]:
     """All layers analog, judged by the task's own metrics."""
     found = {}
     for metric, higher in subject.tasks:

@@ -18,9 +18,9 @@ from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.overrides import Override
 from lhc.hardware.description.tiles_and_converters import Adc, Compensation, Dac, LeftOut, Tiles, Training
 from lhc.hardware.description.tiles_and_converters import Mapping as WeightMapping
-from lhc.hardware.devices.device_base import PairedDevices
 from lhc.hardware.devices.noise_by_weight_magnitude import Regime
 from lhc.hardware.devices.pcm_and_reram import DEVICE_MODELS
+from lhc.hardware.devices.unit_cell import PairedDevices
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "tiles": Tiles,

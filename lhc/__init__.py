@@ -12,7 +12,7 @@ from lhc.support.version import VERSION
 __version__ = VERSION
 
 _LAZY = {
-    "Analysis": "lhc.pipeline.results",
+    "Analysis": "lhc.pipeline.analysis_and_partition_results",
     "AnalyzeOptions": "lhc.options.by_command",
     "AttributeOptions": "lhc.options.by_command",
     "AttributionResult": "lhc.report.tables.command_results",
@@ -36,7 +36,7 @@ _LAZY = {
     "OutputsOptions": "lhc.options.by_command",
     "ParetoOptions": "lhc.options.by_command",
     "PartitionOptions": "lhc.options.by_command",
-    "PartitionResult": "lhc.pipeline.results",
+    "PartitionResult": "lhc.pipeline.analysis_and_partition_results",
     "Pass": "lhc.passes",
     "PassResult": "lhc.passes",
     "Pipeline": "lhc.passes",
@@ -148,9 +148,9 @@ if TYPE_CHECKING:
     from lhc.passes import Select as Select
     from lhc.passes import Strategy as Strategy
     from lhc.passes import decide as decide
+    from lhc.pipeline.analysis_and_partition_results import Analysis as Analysis
+    from lhc.pipeline.analysis_and_partition_results import PartitionResult as PartitionResult
     from lhc.pipeline.command_duration import Effort as Effort
-    from lhc.pipeline.results import Analysis as Analysis
-    from lhc.pipeline.results import PartitionResult as PartitionResult
     from lhc.pipeline.rewrites.rewritten_network import RewrittenModel as RewrittenModel
     from lhc.plan import Plan as Plan
     from lhc.report.document.report import Report as Report

@@ -2,7 +2,8 @@
 
 Weights are in memory once, or not at all. Those that a file keeps in other files stay there: such a tensor names its
 file by an absolute path as long as the model is in memory, and its values are mapped, never copied. The large ones of
-the file itself lie in one piece beside the model (`lhc.onnx_io.read.shared_weights`), and their tensors name that.
+the file itself lie in one piece beside the model, a `MemoryFile` that their tensors name
+(`lhc.onnx_io.read.external_data_in_memory`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,13 @@ from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, Union
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from google.protobuf.message import Message
-
-from lhc.support.shared_bytes import HELD, SharedBytes
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -35,9 +36,10 @@ __all__ = [
     "LAYER_ANN",
     "OWN_LAYER_ANN",
     "FileForm",
+    "LoadedModelBase",
+    "MemoryFile",
     "ModelSource",
     "OnnxModel",
-    "OpenedModel",
     "Rewritten",
     "TorchModule",
     "all_nodes",
@@ -79,10 +81,41 @@ CONFIGURED_IR = 11
 EARLIER_IR = "lhc.ir_version"
 """Key of a model that lhc wrote device configurations into: the IR version that it had before."""
 
+HELD = "lhc-memory:"
+"""Begins the name of what is held; no path of a loaded model begins so, since these are absolute."""
+
 _PIECE = 2**24
 """Bytes of a weight that are hashed at once."""
 
 M = TypeVar("M", bound=Message)
+
+_known: "WeakValueDictionary[str, MemoryFile]" = WeakValueDictionary()
+
+
+class MemoryFile:
+    """Bytes in memory once, under a name of their own, however many messages name them as external data.
+
+    A message would copy its own at every use. The name is known as long as somebody has this object.
+    """
+
+    def __init__(self, data: npt.NDArray[np.uint8], name: str = "") -> None:
+        """Take an array, which nobody changes from now on; in another process, under the name that it had."""
+        self.name = name or f"{HELD}{uuid4().hex}"
+        self.data = data
+        data.flags.writeable = False
+        _known[self.name] = self
+
+    def __reduce__(self) -> "tuple[type[MemoryFile], tuple[npt.NDArray[np.uint8], str]]":
+        return MemoryFile, (self.data, self.name)
+
+    @staticmethod
+    def named(name: str) -> "MemoryFile":
+        """The file of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return _known[name]
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
@@ -112,7 +145,7 @@ def mapped_bytes(tensor: onnx.TensorProto) -> npt.NDArray[np.uint8]:
     if length == 0:
         return np.zeros(0, np.uint8)
     if entries["location"].startswith(HELD):
-        return SharedBytes.named(entries["location"]).data[offset : offset + length]
+        return MemoryFile.named(entries["location"]).data[offset : offset + length]
     return np.memmap(entries["location"], np.uint8, "r", offset, (length,))
 
 
@@ -328,7 +361,7 @@ class OnnxModel:
         label: how it is called in messages.
         complaint: what ``onnx.checker`` has against it, though onnxruntime runs it; None where it has nothing.
         file: what the file holds, where ``proto`` is its canonical form; None where that is what the file holds.
-        held: values of large weights, which ``proto`` names (`lhc.onnx_io.read.shared_weights`).
+        held: values of large weights, which ``proto`` names (`lhc.onnx_io.read.external_data_in_memory`).
     """
 
     proto: onnx.ModelProto
@@ -337,7 +370,7 @@ class OnnxModel:
     label: str = "model"
     complaint: str | None = None
     file: FileForm | None = None
-    held: SharedBytes | None = None
+    held: MemoryFile | None = None
 
     @property
     def tensors(self) -> Sequence[onnx.TensorProto]:
@@ -397,8 +430,8 @@ class OnnxModel:
         return sha256(told.encode()).hexdigest() if apart or rules else self.source
 
 
-class OpenedModel:
-    """A model that was opened before: `lhc.pipeline.inputs.model_source.Opened`."""
+class LoadedModelBase:
+    """A model that was opened before: `lhc.pipeline.inputs.model_source.LoadedModel`."""
 
 
 class TorchModule(Protocol):
@@ -410,5 +443,5 @@ class TorchModule(Protocol):
 
 
 # Whoever has an onnx-ir model has loaded its library; nobody else waits for it.
-ModelSource = Union[str, Path, onnx.ModelProto, "ir.Model", OnnxModel, OpenedModel, TorchModule]
+ModelSource = Union[str, Path, onnx.ModelProto, "ir.Model", OnnxModel, LoadedModelBase, TorchModule]
 """What a user may name a network by: a file or an entry of the zoo, a model in memory, or a PyTorch module."""

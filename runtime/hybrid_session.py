@@ -23,10 +23,10 @@ from lhc.plan import Plan
 from lhc.programmed_matrix import Correction
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
-from lhc.runtime.noise_position import Position
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, calibration_count, call_samples
 from lhc.runtime.onnxruntime.sessions import Array, TensorInfo, must_run, tensor_infos
 from lhc.runtime.programmed_layers import ProgrammedLayers
+from lhc.runtime.sample_position import Position
 from lhc.samples.input_types import converted
 from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout, samples_first
 from lhc.samples.task import Samples, Task, count_samples

@@ -63,7 +63,7 @@ def test_imports_for_types_alone_run_downward_too() -> None:
         "lhc.hardware.devices.measured_aihwkit -> aihwkit",
         "lhc.hardware.devices.noise_by_weight_magnitude_aihwkit -> aihwkit",
         "lhc.hardware.aihwkit_config.rpu_config -> aihwkit",
-        "lhc.hardware.devices.unit_cell -> aihwkit",
+        "lhc.hardware.devices.unit_cell_aihwkit -> aihwkit",
     ]
 
 

@@ -1,4 +1,8 @@
-"""The command line: thin, no logic. Results go to stdout, everything else to stderr."""
+"""The command line: what parses and prints, one file a command. What a command does is in `lhc.commands`.
+
+``lhc/cli/partition.py`` is ``lhc partition``; it reads options, calls the function of ``lhc/commands/partition.py`` and
+shows what that returns. No logic is here. Results go to stdout, everything else to stderr.
+"""
 
 import atexit
 import gc

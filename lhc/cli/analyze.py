@@ -17,12 +17,12 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
     """
     from lhc.commands.analyze import analyze as run
     from lhc.onnx_io import check_output, inline_functions, save_model
-    from lhc.pipeline.inputs.model_source import open_model, opened_of
-    from lhc.pipeline.results import GROUPED_FORMS
+    from lhc.pipeline.analysis_and_partition_results import GROUPED_FORMS
+    from lhc.pipeline.inputs.model_source import loaded_model, open_model
     from lhc.report.exports.json_documents import analysis_document
     from lhc.report.wording.model_file import analysis_footer, renaming_notes
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     if shown.inline_functions is not None:
         check_output(shown.inline_functions, opened.model, shown.force)
         if not opened.model.proto.functions:

@@ -20,12 +20,12 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     from lhc.commands.report import report_of
     from lhc.hardware import Hardware
     from lhc.onnx_io import read_plan
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.pipeline.inputs.run_inputs import is_judged_output
     from lhc.report.exports.json_documents import fields_of
     from lhc.report.tables.measured_tables import attribution_footer
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     plan = read_plan(opened.model)
     own = plan is not None and (asked.hardware is None or plan.hardware == Hardware.load(asked.hardware))
     own = own and is_judged_output(plan, asked.scored)

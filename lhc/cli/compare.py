@@ -19,12 +19,12 @@ def compare(asked: CompareOptions, shown: CompareOutput) -> None:
         the same, how long each holds with one calibration, and a picture
     """
     from lhc.commands.compare import compare as run
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.charts.comparison import comparison_svg
     from lhc.report.exports.json_documents import comparison_document
     from lhc.report.tables.comparison import comparison_footer
 
-    asked = replace(asked, model=opened_of(asked))
+    asked = replace(asked, model=loaded_model(asked))
     if shown.dry_run:
         dry_run(asked, shown.chosen)
         return

@@ -20,12 +20,12 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
     from lhc.onnx_model import in_other_file
-    from lhc.pipeline.inputs.model_source import opened_of
-    from lhc.pipeline.steps.conformance_check import checked_emulation
+    from lhc.pipeline.inputs.model_source import loaded_model
+    from lhc.pipeline.steps.conformance_step import checked_emulation
     from lhc.report.exports.json_documents import conformance_document
     from lhc.report.wording.model_file import compiled_text, doubts, emulation_text
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     hints(doubts(opened.model))
     paths = _paths(shown.out or default_output(opened, ".sim.onnx"), shown.draws)
     for path in paths:

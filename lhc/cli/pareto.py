@@ -48,13 +48,13 @@ def _answer(asked: ParetoOptions, shown: ParetoOutput, folder: Path, max_drop: s
 
 def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
     from lhc.commands.pareto import pareto as run
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.charts.report_charts import front_svg
     from lhc.report.exports.json_documents import fields_of, front_json
     from lhc.report.store.front_store import keep_front
     from lhc.report.tables.measured_tables import front_footer
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         front = run.of(watching)
     assert watching.work_dir is not None

@@ -25,7 +25,7 @@ from lhc.options.output_by_command import PartitionOutput
 from lhc.support.files import alone_in
 
 if TYPE_CHECKING:
-    from lhc.pipeline.results import PartitionResult
+    from lhc.pipeline.analysis_and_partition_results import PartitionResult
 
 
 def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
@@ -42,7 +42,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.commands.partition import partition as run
     from lhc.commands.partition import pipeline
     from lhc.onnx_io import check_output, held_in, retrained_from
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.plan_summary import held_text
     from lhc.report.exports.json_documents import partition_document
     from lhc.report.wording.model_file import renaming_notes
@@ -52,7 +52,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     if shown.show_pipeline:
         say(str(steps))
         return
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     asked = replace(asked, model=opened)
     if shown.dry_run:
         dry_run(asked, shown.chosen)

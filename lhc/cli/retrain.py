@@ -17,13 +17,13 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     """
     from lhc.commands.retrain import retrain as run
     from lhc.onnx_io import check_output, held_in, retrained_from
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.plan_summary import held_text
     from lhc.report.exports.json_documents import retraining_document
     from lhc.report.wording.infeasibility import infeasibility_lines
     from lhc.report.wording.placement import partition_head
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     asked = replace(asked, model=opened)
     if shown.dry_run:
         dry_run(asked, shown.chosen)

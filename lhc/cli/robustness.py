@@ -20,11 +20,11 @@ def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
     from lhc.commands.report import report_of
     from lhc.commands.robustness import robustness as run
     from lhc.onnx_io import has_annotations
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.exports.json_documents import fields_of
     from lhc.report.tables.measured_tables import robustness_footer
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     own = measures_own(asked, opened.model)
     check_report(shown.report, shown.force, own)
     if not (asked.all_analog or has_annotations(opened.model)):

@@ -22,13 +22,13 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.cli.framework.report_option import check_report, measures_own, report_measured
     from lhc.commands.report import report_of
     from lhc.commands.run import analog_outputs, evaluate
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.pipeline.inputs.run_inputs import knows_metric, own_metric
     from lhc.report.exports.json_documents import evaluations_document
     from lhc.report.tables.measured_tables import evaluation_footer
     from lhc.report.wording.model_file import doubts
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     asked = replace(asked, model=opened)
     own = measures_own(asked, opened.model)
     check_file(shown.outputs, shown.force)

@@ -18,10 +18,10 @@ def smooth(asked: SmoothOptions, shown: SmoothOutput) -> None:
     """
     from lhc.commands.smooth import smooth as run
     from lhc.onnx_io import check_output
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.exports.json_documents import smoothing_document
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     where = shown.out or default_output(opened, ".smooth.onnx")
     check_output(where, opened.model, shown.force, "copy")
     with reporter(shown.quiet) as progress:

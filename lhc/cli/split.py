@@ -15,10 +15,10 @@ def split(asked: SplitOptions, shown: Json) -> None:
     A model without a placement is partitioned first, which needs samples.
     """
     from lhc.commands.split import split as run
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.wording.model_file import doubts
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     hints(doubts(opened.model))
     with watched(replace(asked, model=opened), quiet=True) as watching:
         index = run.of(watching)

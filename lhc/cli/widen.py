@@ -17,10 +17,10 @@ def widen(asked: WidenOptions, shown: WidenOutput) -> None:
     """
     from lhc.commands.widen import widen as run
     from lhc.onnx_io import check_output
-    from lhc.pipeline.inputs.model_source import opened_of
+    from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.exports.json_documents import widening_document
 
-    opened = opened_of(asked)
+    opened = loaded_model(asked)
     where = shown.out or default_output(opened, ".wide.onnx")
     check_output(where, opened.model, shown.force, "copy")
     result = run.of(replace(asked, model=opened))

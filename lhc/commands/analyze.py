@@ -9,9 +9,9 @@ from lhc.onnx_io.read.shapes import SECOND_OF_SOUND, SMALLER_EXAMPLE
 from lhc.options.by_command import AnalyzeOptions
 from lhc.options.declaration.python_signature import keywords
 from lhc.passes import ChooseCopies, ProfitableCopies, qualified_plan
+from lhc.pipeline.analysis_and_partition_results import Analysis
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults
-from lhc.pipeline.inputs.model_source import Opened, opened_of
-from lhc.pipeline.results import Analysis
+from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.samples.metrics import UNCHOSEN
 
 __all__ = ["analyze"]
@@ -25,7 +25,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     not given, those of an example are taken, and named; a recurrent operator takes as many steps as these have.
     """
     machine = machine_of(options)
-    opened = opened_of(options)
+    opened = loaded_model(options)
     task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
     opened = opened if task is None else opened.seen(task)
     opened.caution(measured=task is not None)
@@ -41,7 +41,9 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     return Analysis(plan, graph, opened.model.renamed, example)
 
 
-def _of_shapes(opened: Opened, given: Mapping[str, tuple[int, ...]]) -> tuple[LayerGraph, dict[str, tuple[int, ...]]]:
+def _of_shapes(
+    opened: LoadedModel, given: Mapping[str, tuple[int, ...]]
+) -> tuple[LayerGraph, dict[str, tuple[int, ...]]]:
     """The graph with sizes that are given, else made up where MACs depend on them; the shapes of the latter inputs.
 
     Raises:

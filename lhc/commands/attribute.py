@@ -8,7 +8,7 @@ from lhc.onnx_io import read_plan
 from lhc.options.by_command import AttributeOptions
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.hardware_choice import machine_of
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.steps.damage_attribution import measure_attribution
 from lhc.pipeline.steps.prepare import read
 from lhc.plan.recurrent_steps import folded_titles
@@ -25,7 +25,7 @@ def attribute(options: AttributeOptions) -> AttributionResult:
     Hardware, time and output are those of the annotations by default, where the model has any; layers are measured in
     ``metric``, by default in what they are ranked by under the annotations'.
     """
-    opened = opened_of(options)
+    opened = loaded_model(options)
     plan = read_plan(opened.model)
     opened = opened.split_as(plan)
     outcome = None if plan is None else plan.outcome

@@ -9,8 +9,8 @@ from lhc.hardware import Hardware
 from lhc.options.by_command import CompareOptions, PartitionOptions, RobustnessOptions
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
-from lhc.pipeline.inputs.model_source import Opened, opened_of
-from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
+from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.report.tables.comparison import Comparison
 
 __all__ = ["compare", "machines_of"]
@@ -26,7 +26,7 @@ def compare(options: CompareOptions) -> Comparison:
     Raises:
         UsageError: fewer than two machines, or two of one name; an age below 0.
     """
-    machines, opened = machines_of(options), opened_of(options)
+    machines, opened = machines_of(options), loaded_model(options)
     asked = (part(options, PartitionOptions, model=opened, hardware=machine) for machine in machines)
     results = map(partition.of, asked)
     return Comparison(_at_ages(result, opened, options) for result in results)
@@ -46,7 +46,7 @@ def machines_of(options: CompareOptions) -> list[Hardware]:
     return machines
 
 
-def _at_ages(result: PartitionResult, opened: Opened, options: CompareOptions) -> PartitionResult:
+def _at_ages(result: PartitionResult, opened: LoadedModel, options: CompareOptions) -> PartitionResult:
     """A result with its placement at other times, as far as the devices are known at them."""
     plan = result.plan
     known = list(filter(plan.hardware.knows, options.ages_s))

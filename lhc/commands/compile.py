@@ -9,10 +9,10 @@ from lhc.lowering import CompiledModel, compile_chips
 from lhc.options.by_command import CompileOptions, PartitionOptions, PlacingFirst
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
-from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
+from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.placement_source import NetworkPlacement, calibration_samples, given_placement
-from lhc.pipeline.results import PartitionResult
-from lhc.pipeline.steps.conformance_check import checked_emulation
+from lhc.pipeline.steps.conformance_step import checked_emulation
 
 __all__ = ["compile", "compile_draws", "placement_of"]
 
@@ -28,7 +28,7 @@ def compile(options: CompileOptions) -> CompiledModel:
         UsageError: an option that makes no sense; samples are needed and not given.
         ModelError: the model cannot be read or placed, or not converted as its noise needs it.
     """
-    options = replace(options, model=opened_of(options))
+    options = replace(options, model=loaded_model(options))
     found, _ = placement_of(options)
     checked = replace(found, plan=checked_emulation(found, options).put_into(found.plan))
     return next(compile_draws(checked, [options.draw], options))
@@ -43,7 +43,7 @@ def compile_draws(found: NetworkPlacement, draws: Sequence[int], options: Compil
 def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResult | None]:
     """The network with its placement, and the result of the search where one was made."""
     found = given_placement(options)
-    if not isinstance(found, Opened):
+    if not isinstance(found, LoadedModel):
         return found, None
     # Of the options that all of these commands have: `noise` of ``lhc compile`` is not that of a training.
     search = part(part(options, PlacingFirst), PartitionOptions)

@@ -33,7 +33,7 @@ from lhc.pipeline.command_duration import (
     repeated,
     seconds_of,
 )
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.inputs.objective import chips_for, search_options
 from lhc.pipeline.inputs.run_inputs import read_run
 from lhc.pipeline.inputs.training_inputs import TrainingInputs, read_training_inputs
@@ -43,13 +43,13 @@ from lhc.pipeline.steps.fewest_copies import MOST_JUDGEMENTS
 from lhc.pipeline.steps.gain_of_copies_and_calibration import DRAWS as HEALING_DRAWS
 from lhc.pipeline.steps.harmful_calibration_and_copies import CHECKING, CHIPS, compared_evaluators
 from lhc.pipeline.steps.prepare import read
-from lhc.pipeline.training.retraining import BEFORE, training_plan_of, validation_evaluator
+from lhc.pipeline.training.retraining import BEFORE, training_setup_of, validation_evaluator
 from lhc.pipeline.training.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
 from lhc.samples.task import Task
 from lhc.stats import one_sided
 
 if TYPE_CHECKING:  # it loads PyTorch
-    from lhc.train.training_plan import TrainingPlan
+    from lhc.train.training_setup import TrainingSetup
 
 __all__ = ["estimate"]
 
@@ -84,7 +84,7 @@ def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | R
         elif isinstance(options, PartitionOptions):
             # Whole layers: what is left of them takes as long, and weighing columns is no small part of a dry run.
             whole = preparation(replace(options, digital_columns="0%"))
-            budgeted = whole.apply(begin(options, running, opened_of(options)))
+            budgeted = whole.apply(begin(options, running, loaded_model(options)))
             state, layers = budgeted, frozenset(budgeted.measurable)
             steps = _partition(budgeted, options) if layers else []
         else:
@@ -98,7 +98,7 @@ def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | R
 
 def _comparison(options: CompareOptions) -> Effort:
     """Machines one after the other; at ages, all layers that can be analog are taken to be."""
-    steps, efforts, opened = list[EffortStep](), list[Effort](), opened_of(options)
+    steps, efforts, opened = list[EffortStep](), list[Effort](), loaded_model(options)
     for machine in machines_of(options):
         efforts.append(estimate(part(options, PartitionOptions, model=opened, hardware=machine)))
         found = efforts[-1].steps
@@ -199,7 +199,7 @@ def _walk_or_training(state: TrainableNetwork, asked: PartitionOptions, groups: 
     everything, select = frozenset(state.measurable), state.splits.rank
     walks = strategy in RETRAINING_STRATEGIES
     settings = walk_settings(strategy, settings) if walks else settings
-    training = _training(training_plan_of(state, state.training, settings), everything)
+    training = _training(training_setup_of(state, state.training, settings), everything)
     if not walks:
         return [training, _validating(state, select, settings, everything)]
     published, most = strategy == LionHeartOriginal.name, rounds_of(strategy, settings.patience or 1, asked.rounds)
@@ -210,7 +210,7 @@ def _walk_or_training(state: TrainableNetwork, asked: PartitionOptions, groups: 
     return [*repeated(walking, groups * most), judging]
 
 
-def _training(plan: "TrainingPlan", analog: frozenset[str]) -> EffortStep:
+def _training(plan: "TrainingSetup", analog: frozenset[str]) -> EffortStep:
     """The steps of a training; a long one keeps the digital network's answers and takes a little less."""
     trainer = plan.trainer(horizon=1)
     trainer.begin(analog)
@@ -241,7 +241,7 @@ def _retraining(start: TrainingInputs, settings: TrainingOptions) -> list[Effort
         choosing = prediction_step(state.gradient_evaluator(start.training), sorted(analog))
         steps.append(replace(choosing, what="choosing layers for adapters"))
     ranked = replace(settings, adapters=settings.adapter_rank)
-    plan = training_plan_of(adapted(state, analog, ranked, start.training), start.training, ranked)
+    plan = training_setup_of(adapted(state, analog, ranked, start.training), start.training, ranked)
     steps += [_training(plan, analog), _validating(state, start.validation, settings, analog)]
     # Nothing is kept of weights that are not trained yet.
     return [*steps, judging(replace(state, running=state.running.uncached()), VERIFIES_AFTER)]

@@ -7,7 +7,7 @@ from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import example_shapes, read_graph, read_plan, refuse_compiled
 from lhc.onnx_model import ModelSource
-from lhc.pipeline.inputs.model_source import Opened, open_model
+from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.plan import Plan
 from lhc.plan.placed_graph import placed_graph
 
@@ -44,7 +44,7 @@ def layer_graph(model: ModelSource, shapes: Mapping[str, tuple[int, ...]] | None
 
 
 def graph_of(
-    opened: Opened, plan: Plan | None, shapes: Mapping[str, tuple[int, ...]] | None = None
+    opened: LoadedModel, plan: Plan | None, shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> "nx.MultiDiGraph[str]":
     """The same of a model that was opened before, with this plan."""
     refuse_compiled(opened.model)
@@ -53,7 +53,7 @@ def graph_of(
     return placed_graph(_facts(opened, shapes or {}), plan)
 
 
-def _facts(opened: Opened, shapes: Mapping[str, tuple[int, ...]]) -> LayerGraph:
+def _facts(opened: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> LayerGraph:
     """The layers with their sizes, or without them where only samples tell them."""
     try:
         return opened.graph(shapes)

@@ -27,14 +27,15 @@ from lhc.passes import (
     strategy_class,
 )
 from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.hardware_choice import machine_of
-from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.objective import budget_of, chips_of, goal_of, with_goal, with_yield
 from lhc.pipeline.pipeline_state import READ, BudgetedNetwork, RecordedNetwork, SearchedNetwork, TrainableNetwork
 from lhc.pipeline.plan_record import Record
-from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColumns
-from lhc.pipeline.steps.conformance_check import CheckEmulation
+from lhc.pipeline.steps.assign_tiles_by_sensitivity import ArrangeTiles
+from lhc.pipeline.steps.conformance_step import CheckEmulation
 from lhc.pipeline.steps.earlier_budget_tests import failed_test, plan_of_file
 from lhc.pipeline.steps.fewest_copies import FewerCopies
 from lhc.pipeline.steps.gain_of_copies_and_calibration import CompareHealing
@@ -45,7 +46,6 @@ from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import Rank
 from lhc.pipeline.steps.search import CheckBudget, Search
 from lhc.pipeline.steps.several_outputs import with_further_outputs
-from lhc.pipeline.steps.unequal_tiles import ArrangeTiles
 from lhc.pipeline.steps.verify import Verify
 from lhc.pipeline.training.retraining import BEFORE, Train, training_split
 from lhc.plan import Plan
@@ -127,10 +127,10 @@ def partition(options: PartitionOptions) -> PartitionResult:
     return placed_by(options)
 
 
-def placed_by(options: PartitionOptions, opened: Opened | None = None) -> PartitionResult:
+def placed_by(options: PartitionOptions, opened: LoadedModel | None = None) -> PartitionResult:
     """`partition`, of a model that may have been opened before."""
     if opened is None:
-        opened = opened_of(options)
+        opened = loaded_model(options)
     asked = options
     options = replace(options, plan=_followed(options))  # the file is read once
     steps = pipeline(options)
@@ -144,7 +144,7 @@ def placed_by(options: PartitionOptions, opened: Opened | None = None) -> Partit
     return PartitionResult(plan, state.graph, state.model, notes, state.ranking, state.infeasibility)
 
 
-def begin(options: PartitionOptions, running: Running, opened: Opened) -> BudgetedNetwork:
+def begin(options: PartitionOptions, running: Running, opened: LoadedModel) -> BudgetedNetwork:
     """State at the start of the pipeline: network, samples and machine read, budget and goal known."""
     budget = with_yield(budget_of(options, options.confidence, opened), options)
     training = judging = None

@@ -16,8 +16,8 @@ from lhc.onnx_io import (
 )
 from lhc.onnx_model import ModelSource
 from lhc.passes import qualified_plan
-from lhc.pipeline.inputs.model_source import Opened, open_model
-from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
+from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.plan import Plan
 from lhc.plan.layer_plan import Decision, Placement
 
@@ -70,7 +70,7 @@ def reapply(
     return PartitionResult(placed, read_graph(opened.model, sizes=False), opened.model, notes)
 
 
-def _placed_as(opened: Opened, placed: Mapping[str, Placement], hardware: Hardware) -> PartitionResult:
+def _placed_as(opened: LoadedModel, placed: Mapping[str, Placement], hardware: Hardware) -> PartitionResult:
     """A placement that names operators of the file, as a plan; notes say what of it cannot be."""
     if not placed:
         raise ModelError(f"{opened.model.label}: the settings name none of its operators that multiply")

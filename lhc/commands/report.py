@@ -8,9 +8,9 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import read_plan
 from lhc.onnx_model import ModelSource
-from lhc.pipeline.inputs.model_source import Opened, open_model
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
+from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.pipeline.plan_table import graph_of_plan
-from lhc.pipeline.results import PartitionResult
 from lhc.plan import Plan
 from lhc.report.document.builder import ReportParts, build_report, over_time
 from lhc.report.document.report import Report
@@ -18,7 +18,7 @@ from lhc.report.exports.formats import read_report
 from lhc.report.store.front_store import newest_front
 from lhc.report.store.report_store import newest_report, store_report, with_stored
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
-from lhc.runtime.result_environment import environment
+from lhc.runtime.environment_fingerprint import environment
 
 __all__ = ["ReportSource", "planned", "report", "report_of"]
 
@@ -83,7 +83,7 @@ report_of = report
 
 
 def _made(
-    source: ReportSource, plan: Plan, opened: Opened, name: str | None, found: ReportParts, folder: Path | None
+    source: ReportSource, plan: Plan, opened: LoadedModel, name: str | None, found: ReportParts, folder: Path | None
 ) -> Report:
     """The report, with what a result tells besides, and the front that was measured last."""
     if isinstance(source, PartitionResult):
@@ -98,10 +98,10 @@ def _made(
     return build_report(name or Path(opened.model.label).name, plan, graph, operators=operators, **found)
 
 
-def planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
+def planned(source: PartitionResult | ModelSource) -> tuple[Plan, LoadedModel]:
     """The plan that a result or a model carries, and the network."""
     if isinstance(source, PartitionResult):
-        return source.plan, Opened(source.source, None)
+        return source.plan, LoadedModel(source.source, None)
     opened = open_model(source)
     plan = read_plan(opened.model)
     if plan is None:
@@ -109,7 +109,7 @@ def planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
     return plan, opened.split_as(plan)
 
 
-def _graph(opened: Opened, plan: Plan) -> LayerGraph:
+def _graph(opened: LoadedModel, plan: Plan) -> LayerGraph:
     """The layers; without sizes where the file leaves them open, and costs are not known then."""
     try:
         graph = opened.graph()
@@ -119,7 +119,7 @@ def _graph(opened: Opened, plan: Plan) -> LayerGraph:
     return graph if there.issuperset(layer.name for layer in plan.layers) else graph_of_plan(plan)
 
 
-def _warnings(opened: Opened, plan: Plan, graph: LayerGraph) -> tuple[str, ...]:
+def _warnings(opened: LoadedModel, plan: Plan, graph: LayerGraph) -> tuple[str, ...]:
     name = Path(opened.model.label).name
     if plan.source != opened.model.source:
         return (f"{name} has changed since lhc annotated it: the figures are those of the earlier network.",)

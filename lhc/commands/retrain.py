@@ -8,9 +8,9 @@ from lhc.options.declaration.command_text import made_by
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.options.training import TrainingOptions
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.training_inputs import read_training_inputs
-from lhc.pipeline.results import PartitionResult
-from lhc.pipeline.steps.conformance_check import CheckEmulation
+from lhc.pipeline.steps.conformance_step import CheckEmulation
 from lhc.pipeline.steps.earlier_budget_tests import as_tested, failed_test, passed_test
 from lhc.pipeline.steps.harmful_calibration_and_copies import with_useful_calibration
 from lhc.pipeline.training.retraining import VALIDATION_SAMPLES, check_training, trained_for

@@ -10,7 +10,7 @@ from lhc.measure.evaluator import PlacementEvaluator
 from lhc.options.by_command import PlacedMeasuring, RobustnessOptions
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan, chips_of
 from lhc.pipeline.inputs.run_inputs import told_how
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_nothing_analog
@@ -102,7 +102,7 @@ class _Placed:
 
 @contextmanager
 def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
-    opened = opened_of(options)
+    opened = loaded_model(options)
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
     verified = None if options.hardware is not None or options.names_layers else outcome

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.measure import Running
-from lhc.measure.conformance_check import placement_conformance
 from lhc.options.by_command import OutputsOptions, RunOptions
 from lhc.options.declaration.python_signature import keywords
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.inputs.run_inputs import (
     against,
     own_outcome,
@@ -18,7 +17,8 @@ from lhc.pipeline.inputs.run_inputs import (
     usefully_calibrated,
 )
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_other_digital
-from lhc.pipeline.steps.mapped_answers import mapped_outputs
+from lhc.pipeline.steps.conformance_step import placement_conformance
+from lhc.pipeline.steps.emulated_outputs import emulated_outputs
 from lhc.pipeline.steps.prepare import stored_plan
 from lhc.report.tables.command_results import Evaluations
 from lhc.support.number_formatting import time_text
@@ -32,7 +32,7 @@ def run(options: RunOptions) -> Evaluations:
 
     The placement is that of the annotations by default, all digital where there are none.
     """
-    opened = opened_of(options)
+    opened = loaded_model(options)
     options = replace(options, model=opened)
     with Running(options) as running:
         state, analog, at = read_run(options, running)
@@ -76,4 +76,4 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
     # nmse scores nothing here, and takes any output and targets.
     with Running(options) as running:
         state, analog, at = read_run(replace(options, metric="nmse", higher_is_better=None), running)
-        return mapped_outputs(usefully_calibrated(options, state, analog), analog, at)
+        return emulated_outputs(usefully_calibrated(options, state, analog), analog, at)

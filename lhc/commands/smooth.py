@@ -5,7 +5,7 @@ from lhc.onnx_io.rewrites.channel_scales import scalable_inputs
 from lhc.options.by_command import SmoothOptions
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.rewrites.choose_channel_scales import (
     SmoothedModel,
     chosen_factors,
@@ -29,7 +29,7 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
         UsageError: a time that the devices are not known for.
         ModelError: no input of its products can be scaled.
     """
-    opened = opened_of(options)
+    opened = loaded_model(options)
     task = opened.chosen(options)
     opened = opened.seen(task)
     model, graph = opened.model, opened.graph(None, task)

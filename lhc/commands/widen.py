@@ -5,7 +5,7 @@ from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.passes import Select, qualified_plan
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.rewrites.choose_column_copies import WidenedModel, widened_model
 
 __all__ = ["widen"]
@@ -22,7 +22,7 @@ def widen(options: WidenOptions) -> WidenedModel:
     Raises:
         UsageError: a pattern that no layer matches.
     """
-    opened = opened_of(options)
+    opened = loaded_model(options)
     graph, machine = opened.example_graph(), machine_of(options)
     check_machine(machine, graph)
     plan = qualified_plan(graph, machine, opened.model.source)

@@ -1,8 +1,10 @@
-"""Geometry of a matrix on tiles: row splits, and the copies that fit."""
+"""Geometry of a matrix on tiles: how many tiles it takes, row splits, and the copies that fit."""
+
+import math
 
 from lhc.support.number_formatting import MOST_COPIES
 
-__all__ = ["copies_on", "free_copies", "held_rows", "split_sizes", "tile_rows"]
+__all__ = ["copies_on", "free_copies", "held_rows", "split_sizes", "tile_rows", "tiles_for"]
 
 
 def split_sizes(size: int, most: int) -> list[int]:
@@ -24,6 +26,20 @@ def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
     """
     parts, base, extra = _parts(inputs, rows)
     return extra * -(-copies * (base + 1) // rows) + (parts - extra) * -(-copies * base // rows)
+
+
+def tiles_for(inputs: int, outputs: int, tile: tuple[int, int], copies: int = 1, slices: int = 1) -> int:
+    """Tiles that hold a number of copies of a matrix, split as aihwkit splits it.
+
+    Args:
+        inputs: rows of the matrix.
+        outputs: its columns, of all groups of a grouped product.
+        tile: rows and columns of a tile.
+        copies: of the matrix, stacked along rows.
+        slices: tiles among which the bits of a weight are spread.
+    """
+    rows, columns = tile
+    return slices * tile_rows(inputs, rows, copies) * math.ceil(outputs / columns)
 
 
 def held_rows(inputs: int, rows: int, copies: int = 1) -> int:

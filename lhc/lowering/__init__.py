@@ -3,7 +3,7 @@
 from lhc.lowering.compiled_model import CompiledModel, check_compiled_output, compile_chips
 from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
-from lhc.lowering.submodels import check_split_output, split
+from lhc.lowering.split_into_submodels import check_split_output, split
 
 __all__ = [
     "Chip",

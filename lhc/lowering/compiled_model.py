@@ -19,7 +19,7 @@ from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.measure.work_context import Block
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
-from lhc.onnx_io.read.shared_weights import SharedWeights, whole
+from lhc.onnx_io.read.external_data_in_memory import InMemoryExternalData, whole
 from lhc.onnx_io.write.weight_file import WeightFile
 from lhc.onnx_model import OnnxModel, all_nodes
 from lhc.plan import Plan
@@ -65,7 +65,7 @@ class CompiledModel:
     source: OnnxModel
     chip: Chip
     noise: Noise
-    data: WeightFile | SharedWeights
+    data: WeightFile | InMemoryExternalData
 
     def __repr__(self) -> str:
         at = "before any drift" if self.chip.t_s is None else f"after {time_text(self.chip.t_s)}"
@@ -216,6 +216,6 @@ def compile_chips(
         matrices = lazily_programmed_chip(executor, machine, seed, draw, at)
         chip = Chip(seed, draw, at)
         corrections = {} if calibrating is None else calibrating.corrections(draw)
-        data = WeightFile(default_work_dir()) if large else SharedWeights()
+        data = WeightFile(default_work_dir()) if large else InMemoryExternalData()
         proto = lower(model, graph, plan, matrices, noise, chip, corrections, data.put)
         yield CompiledModel(proto, model, chip, noise, data)

@@ -26,8 +26,8 @@ from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.opsets import with_fitting_opset
 from lhc.onnx_io import mark_compiled
 from lhc.onnx_io.operators.matrix_product import Product
+from lhc.onnx_io.read.external_data_in_memory import read_in
 from lhc.onnx_io.read.shapes import inferred_graph, outline, tensor_shapes
-from lhc.onnx_io.read.shared_weights import read_in
 from lhc.onnx_io.write.weight_file import Store, in_memory
 from lhc.onnx_model import OnnxModel, is_external, opset_of, replace_nodes, subgraphs, tensors_read
 from lhc.plan import Plan

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from lhc.measure.work_context import WorkContext
 from lhc.measure.work_unit import Job
-from lhc.runtime.result_environment import environment
+from lhc.runtime.environment_fingerprint import environment
 from lhc.samples.metrics import Array
 from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import Task

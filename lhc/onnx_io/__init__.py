@@ -21,6 +21,7 @@ from lhc.onnx_io.annotate.third_party_annotations import (
 )
 from lhc.onnx_io.read.constants import Constants, free_name, stored_array
 from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, relative
+from lhc.onnx_io.read.external_data_in_memory import whole
 from lhc.onnx_io.read.graph_reader import read_graph
 from lhc.onnx_io.read.model_files import inline_functions, load_model
 from lhc.onnx_io.read.shapes import (
@@ -32,7 +33,6 @@ from lhc.onnx_io.read.shapes import (
     shape_option,
     static_batch,
 )
-from lhc.onnx_io.read.shared_weights import whole
 from lhc.onnx_io.read.training_mode import training_mode
 from lhc.onnx_io.rewrites.low_rank_adapters import able_to_adapt, adapters_of, with_adapters
 from lhc.onnx_io.write.model_files import save_model, serialized

@@ -12,7 +12,7 @@ from lhc.hardware import Hardware
 from lhc.measure.budget_test import Budget
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.onnx_model import OnnxModel
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.plan import Outcome, Plan
 from lhc.results import Verdict
 from lhc.runtime.onnxruntime.batched_calls import calibration_count, call_samples
@@ -61,7 +61,7 @@ def on_engine(name: str, why: str, gpu: str | None) -> str:
     return f"the engine {name} computes products, {why}, on {where}"
 
 
-def warn_of_gpu(opened: Opened) -> None:
+def warn_of_gpu(opened: LoadedModel) -> None:
     """Say so where trainings compute on a GPU."""
     from lhc.runtime.torch_device import gpu_name
 
@@ -97,7 +97,7 @@ def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, sample
     )
 
 
-def warn_of_nothing_analog(opened: Opened, analog: frozenset[str], stored: Plan | None) -> None:
+def warn_of_nothing_analog(opened: LoadedModel, analog: frozenset[str], stored: Plan | None) -> None:
     """Say so where figures are the digital network's; ``stored``: the placement that the user gave or the file has."""
     if not analog:
         makes = "'lhc partition' makes one, --all-analog takes every layer"

@@ -28,7 +28,7 @@ from lhc.passes import (
     extra_copies,
     fills_tiles,
 )
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.plan import HarmfulCalibration, LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import layers_among
@@ -137,7 +137,7 @@ class ColumnSplit:
         joins: whether a placement may have the columns of a layer on tiles too, which is whole then.
     """
 
-    whole: Opened
+    whole: LoadedModel
     joins: bool = False
 
 
@@ -167,7 +167,7 @@ class PreparedNetwork:
 
     options: Measuring
     running: Running
-    opened: Opened
+    opened: LoadedModel
     graph: LayerGraph
     plan: Plan
     task: Task

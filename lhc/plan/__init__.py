@@ -1,6 +1,6 @@
 """Decisions: which products run on analog tiles, why, and what that rests on."""
 
-from lhc.plan.conformance import Conformance, LayerConformance
+from lhc.plan.conformance_result import Conformance, LayerConformance
 from lhc.plan.layer_plan import Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
 from lhc.plan.schema import (
     SCHEMA_VERSION,

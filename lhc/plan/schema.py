@@ -18,7 +18,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.description.overrides import problem
 from lhc.options.declaration.value_parsing import ENGINE_ALIASES
-from lhc.plan.conformance import Conformance
+from lhc.plan.conformance_result import Conformance
 from lhc.plan.field_types import (
     Chips,
     Count,

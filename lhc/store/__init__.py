@@ -1,5 +1,5 @@
 """Results that survive: finished evaluations, reports and fronts in a folder that many processes may share."""
 
-from lhc.store.cache import Facts, JsonValue, ResultCache, fingerprint
+from lhc.store.result_cache import Facts, JsonValue, ResultCache, fingerprint
 
 __all__ = ["Facts", "JsonValue", "ResultCache", "fingerprint"]

@@ -4,7 +4,7 @@ from lhc.passes.strategies.lionheart_retraining import Slot
 from lhc.plan import CurvePoint
 from lhc.samples.task import Array
 from lhc.train.checkpoints import arrays, tensors
-from lhc.train.training_plan import TrainingPlan
+from lhc.train.training_setup import TrainingSetup
 
 __all__ = ["Rounds"]
 
@@ -22,7 +22,7 @@ class Rounds:
         curve: what was seen after every round.
     """
 
-    def __init__(self, course: TrainingPlan) -> None:
+    def __init__(self, course: TrainingSetup) -> None:
         """Make the network ready.
 
         Args:

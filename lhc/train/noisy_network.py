@@ -171,21 +171,21 @@ class NoisyNetwork:
         found: Tensor = self.module({**feeds, **self._start}, [output])[output]
         return found
 
-    def limit(self) -> None:
-        """Clip weights of analog products to the hardware's number of standard deviations, where it has one.
-
-        Input ranges are kept above 0.
-        """
+    def clipped_weights(self) -> list[tuple[nn.Parameter, float]]:
+        """Weights of analog products that the hardware clips, each with its number of standard deviations."""
         parameters = dict(self.module.named_parameters())
-        with torch.no_grad():
-            for name in self.analog.keys() & self._trained.of_layer.keys():
-                sigma = self._hardware.for_layer(name).training.clip_sigma
-                if sigma is not None:
-                    weight = parameters[self._trained.of_layer[name]]
-                    bound = sigma * weight.std()
-                    weight.clamp_(-bound, bound)
-            for parameter in self._ranges.values():
-                parameter.clamp_(min=_LEAST_RANGE)
+        found = []
+        for name in self.analog.keys() & self._trained.of_layer.keys():
+            sigma = self._hardware.for_layer(name).training.clip_sigma
+            if sigma is not None:
+                found.append((parameters[self._trained.of_layer[name]], sigma))
+        return found
+
+    @torch.no_grad()
+    def keep_ranges_positive(self) -> None:
+        """Keep the input ranges that are trained above 0."""
+        for parameter in self._ranges.values():
+            parameter.clamp_(min=_LEAST_RANGE)
 
     def parameters(self, analog: bool) -> list[tuple[nn.Parameter, float]]:
         """Weights of analog products; or all else that is trained, input ranges of analog products too. Each once.

@@ -1,7 +1,7 @@
 """Optimiser steps under the noise of tiles: one loop, whatever is trained for.
 
 A step draws a chip, computes the loss of one batch on it, and takes one step of Adam or SGD. Everything random in step
-n comes from (seed, n), so a run that was cut off goes on with the same numbers.
+n comes from (seed, n), so a run that was cut off goes on with the same numbers. Weights are clipped after every step.
 
 Adam's rate is relative: a weight moves by at most about this share of its tensor's root mean square a step. Folding
 batch-norms leaves tensors of very different size, and one absolute rate is too large for some and too small for others.
@@ -29,7 +29,7 @@ from lhc.train.batches import Batches
 from lhc.train.losses import Loss
 from lhc.train.noisy_network import NoisyNetwork
 
-__all__ = ["Trainer", "device_for"]
+__all__ = ["Trainer", "clip_weights", "device_for"]
 
 log = logging.getLogger("lhc")
 
@@ -129,7 +129,8 @@ class Trainer:
             group["lr"] = rate * self._share()
         self._optimizer.step()
         self._optimizer.zero_grad()  # as large as the weights, and not to be held while these are judged
-        self.network.limit()
+        clip_weights(self.network)
+        self.network.keep_ranges_positive()
         self.step += 1
         return value
 
@@ -234,3 +235,11 @@ def seeded(seed: int, number: int) -> Iterator[None]:
     with seeded_generator(devices) as reseed:
         reseed(int(np.random.SeedSequence((seed, 2, number)).generate_state(1, np.uint64)[0]))
         yield
+
+
+@torch.no_grad()
+def clip_weights(network: NoisyNetwork) -> None:
+    """Clip weights of analog products to the hardware's number of standard deviations, where it has one."""
+    for weight, sigma in network.clipped_weights():
+        bound = sigma * weight.std()
+        weight.clamp_(-bound, bound)

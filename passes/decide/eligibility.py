@@ -2,7 +2,7 @@
 
 A candidate is eligible if one operand is a constant matrix of floats, the operator is a Conv, Gemm or MatMul of the
 main graph, and the machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile
-cols); of a chip whose tiles differ, tiles of its own (`lhc.passes.decide.unequal_tiles`). Layers with the same matrix
+cols); of a chip whose tiles differ, tiles of its own (`lhc.passes.decide.tile_assignment`). Layers with the same matrix
 share its tiles; all but the first say with whom. Other operators that multiply have rows too, so that their MACs count
 in every share; they stay digital.
 """
@@ -13,7 +13,7 @@ from typing import ClassVar
 from lhc.graph import Layer, LayerGraph, Work, obstacle
 from lhc.hardware import Hardware
 from lhc.passes.base import Pass, PassResult
-from lhc.passes.decide.unequal_tiles import on_own_tiles
+from lhc.passes.decide.tile_assignment import assign_tiles
 from lhc.plan import LayerPlan, Placement, Plan, Reason
 from lhc.support.version import VERSION
 
@@ -25,7 +25,7 @@ def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version
 
     Where tiles of the chip differ, the plan's hardware has given some of them to every layer that may be analog.
     """
-    hardware = on_own_tiles(graph, hardware)
+    hardware = assign_tiles(graph, hardware)
     layers = tuple(_describe(layer, hardware) for layer in graph.multiplying)
     return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers, control=graph.control)
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
-from lhc.passes.search.linear_terms import search_space
+from lhc.passes.search.linear_objective_and_constraints import search_space
 from lhc.passes.search.placement_program import Point, SearchSpace
-from lhc.passes.search.result import placed
+from lhc.passes.search.reasons_and_fallbacks import placed
 from lhc.passes.strategies.base import Strategy
 from lhc.plan import Plan
 

@@ -25,9 +25,9 @@ import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
-from lhc.passes.search.linear_terms import search_space
+from lhc.passes.search.linear_objective_and_constraints import search_space
 from lhc.passes.search.placement_program import Point, SearchSpace
-from lhc.passes.search.result import explained, only_paying, placed
+from lhc.passes.search.reasons_and_fallbacks import explained, only_paying, placed
 from lhc.passes.search.solver import Floats
 from lhc.passes.strategies.base import Strategy
 from lhc.passes.strategies.exhaustive import MOST_GROUPS

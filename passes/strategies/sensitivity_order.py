@@ -20,12 +20,12 @@ import numpy as np
 from lhc.graph import LayerGraph, columns_of
 from lhc.passes.base import PassResult
 from lhc.passes.decide.layer_groups import Group
-from lhc.passes.search.linear_terms import search_space
+from lhc.passes.search.linear_objective_and_constraints import search_space
 from lhc.passes.search.placement_program import Point, SearchSpace
-from lhc.passes.search.result import placed
+from lhc.passes.search.reasons_and_fallbacks import placed
 from lhc.passes.search.solver import Floats
 from lhc.passes.strategies.base import Measure, SearchOptions, Strategy, decide, objective_value, reason
-from lhc.passes.strategies.placement_path import STEPS, Placement, Room, left_out, rows_and_fillings, thinned
+from lhc.passes.strategies.candidate_placements import STEPS, Placement, Room, left_out, rows_and_fillings, thinned
 from lhc.plan import Plan
 
 __all__ = ["SensitivityOrder", "anything_pays", "by_worth"]

@@ -26,11 +26,11 @@ from lhc.hardware.geometry import split_sizes
 from lhc.onnx_model import OnnxModel
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.noise_position import Position, Unit
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.operators.analog_layers import AnalogLayer
 from lhc.runtime.operators.fixed_size_batches import ProductsByUnit
+from lhc.runtime.sample_position import Position, Unit
 from lhc.runtime.torch_threads import isolated
 
 __all__ = [

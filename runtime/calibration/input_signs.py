@@ -8,10 +8,10 @@ from lhc.graph import LayerGraph
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.calibration.converter_ranges import recorded
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.noise_position import Unit
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.operators.analog_layers import AnalogLayer
 from lhc.runtime.operators.fixed_size_batches import ProductsByUnit
+from lhc.runtime.sample_position import Unit
 
 __all__ = ["calibrate_signs"]
 

@@ -16,7 +16,7 @@ from lhc.runtime.engines.compiled.kernels.deviates import (
     noise_gradients,
 )
 from lhc.runtime.engines.counter_rng import Words, deviate_table, deviate_terms, threefry
-from lhc.runtime.engines.noise_addresses import OutputPlaces
+from lhc.runtime.engines.noise_keys_and_counters import OutputPlaces
 
 __all__ = ["add_noise_to_lines", "noise_gradients", "standard_deviates"]
 

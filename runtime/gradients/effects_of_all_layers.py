@@ -20,7 +20,7 @@ from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_model import OnnxModel
 from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime.gradients.effect_of_one_layer import NoisyProduct
-from lhc.runtime.gradients.effect_sums import Effects
+from lhc.runtime.gradients.first_order_effect import Effects
 from lhc.runtime.gradients.network import (
     DifferentiableModel,
     UnsupportedOperatorError,

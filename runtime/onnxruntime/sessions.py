@@ -14,7 +14,7 @@ import onnx
 from lhc.errors import DataError, ModelError
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
 from lhc.onnx_model import OnnxModel, all_nodes, is_held, producers_of, replace_nodes, subgraphs
-from lhc.support.shared_bytes import give_back, large_pieces_apart
+from lhc.support.memory import give_back, large_pieces_apart
 
 if TYPE_CHECKING:  # loaded for the first session: most models are read without one
     from lhc.runtime.onnxruntime.library import onnxruntime as ort

@@ -16,11 +16,11 @@ from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.programmed_matrix import Correction, Floats
 from lhc.runtime.engines.protocol import Digital, Products
-from lhc.runtime.noise_position import Position
 from lhc.runtime.operators.epilogue import Epilogue, Following
 from lhc.runtime.operators.im2col import turned, window_peaks
 from lhc.runtime.operators.operand_shapes import OperandShapes
 from lhc.runtime.operators.sample_axes import SamplePlace
+from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_threads import isolated
 

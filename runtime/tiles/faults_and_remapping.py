@@ -31,7 +31,8 @@ import scipy
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.stuck_cell_text import stuck_cells
-from lhc.hardware.devices.device_base import LEAST_MAGNITUDE, PairedDevices
+from lhc.hardware.devices.device_base import LEAST_MAGNITUDE
+from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.programmed_matrix import Floats
 from lhc.seeds import device_entropy
 

@@ -18,13 +18,13 @@ from lhc.onnx_io import able_to_adapt, load_model, read_graph, read_plan, with_a
 from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.passes import Qualify, initial_plan
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.runtime import HybridExecutor, HybridSession, parity_errors
 from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
-from lhc.train.training_plan import TrainingPlan
+from lhc.train.training_setup import TrainingSetup
 from tests.canonical import made_models as made
 
 pytestmark = pytest.mark.analog
@@ -140,7 +140,7 @@ def test_products_name_the_operators_of_the_file(case: Case, graph: LayerGraph) 
 
 
 def test_macs_are_those_of_the_file(file: onnx.ModelProto, model: OnnxModel) -> None:
-    of_file, of_form = (Opened(one, None).graph() for one in (load_model(file), model))
+    of_file, of_form = (LoadedModel(one, None).graph() for one in (load_model(file), model))
 
     def macs(of: LayerGraph) -> int:
         return sum(layer.work.macs for layer in of.multiplying if layer.work is not None)
@@ -200,7 +200,7 @@ def test_it_is_retrained_and_written_in_its_canonical_form(
 ) -> None:
     task = Task({n: np.concatenate([a, a]) for n, a in feeds.items()}, None, METRICS["nmse"])
     settings = TrainingOptions(steps=20, batch_size=SAMPLES, loss="distillation")
-    course = TrainingPlan(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
+    course = TrainingSetup(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
     course.check()
     trainer = course.trainer(20)
     trainer.begin(products(graph))

@@ -14,7 +14,7 @@ from lhc.errors import OpenSizesError
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
-from lhc.pipeline.results import Analysis
+from lhc.pipeline.analysis_and_partition_results import Analysis
 from lhc.plan import LayerPlan
 from lhc.plan_summary import summary
 from lhc.report.wording.model_file import analysis_footer

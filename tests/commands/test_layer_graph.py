@@ -12,8 +12,8 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes import qualified_plan
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import open_model
-from lhc.pipeline.results import PartitionResult
 from lhc.plan import Sensitivity
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>

@@ -24,7 +24,7 @@ def test_what_is_no_strategy_or_pass_is_refused_by_name(options: PartitionOption
 
 def test_passes_of_the_users_run_in_the_order_in_which_they_are_given() -> None:
     text = "lhc.passes.decide.parity_gate:ParityGate{errors={}, tolerance=1.0}"
-    unjudged = "lhc.passes.decide.unjudged_layers:LeaveUnjudged{outputs=[]}"
+    unjudged = "lhc.passes.decide.layers_without_judged_output:LeaveUnjudged{outputs=[]}"
     for given in ((text, unjudged), (unjudged, text)):
         steps = str(pipeline(PartitionOptions("m.onnx", passes=given)))
         assert (steps.index("  parity  ") < steps.index("  leave-unjudged  ")) == (given[0] == text)

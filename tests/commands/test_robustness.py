@@ -7,7 +7,7 @@ import pytest
 import lhc
 from lhc.errors import UsageError
 from lhc.options.by_command import RetrainOptions, RobustnessOptions
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.inputs.objective import budget_as_placed
 from lhc.plan import Retrained
 
@@ -145,5 +145,5 @@ def test_a_budget_that_is_given_is_absolute_whatever_the_annotated_one_is() -> N
     # Likewise where a placement is trained.
     outcome = placed.plan.outcome
     training = RetrainOptions("digits-narrow", max_drop=0.02)
-    assert budget_as_placed(training, 0.9, opened_of(asked), outcome).drop_type == "absolute"
-    assert budget_as_placed(replace(training, max_drop=None), 0.9, opened_of(asked), outcome).drop_type == "relative"
+    assert budget_as_placed(training, 0.9, loaded_model(asked), outcome).drop_type == "absolute"
+    assert budget_as_placed(replace(training, max_drop=None), 0.9, loaded_model(asked), outcome).drop_type == "relative"

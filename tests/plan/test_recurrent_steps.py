@@ -14,9 +14,9 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_plan
 from lhc.onnx_io.annotate.annotations import keys_of_nodes
 from lhc.options.by_command import RetrainOptions, SensitivityOptions
+from lhc.pipeline.analysis_and_partition_results import Analysis, PartitionResult
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.plan_table import plan_table
-from lhc.pipeline.results import Analysis, PartitionResult
 from lhc.pipeline.steps.verify import _difference
 from lhc.plan import Sensitivity
 from lhc.plan.layer_plan import Decision

@@ -21,7 +21,7 @@ from lhc.runtime.onnxruntime import activation_recorder as observed
 from lhc.runtime.onnxruntime.batched_calls import Call
 from lhc.runtime.onnxruntime.sessions import create_session
 from lhc.samples.metrics import get_metric
-from lhc.support.shared_bytes import give_back
+from lhc.support.memory import give_back
 from tests.runtime.models_on_tiles import Array, model_of, normal
 
 pytestmark = pytest.mark.analog

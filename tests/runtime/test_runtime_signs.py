@@ -16,7 +16,7 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs
 from lhc.runtime.calibration.input_signs import calibrate_signs
-from lhc.runtime.noise_position import Position
+from lhc.runtime.sample_position import Position
 from lhc.runtime.torch_threads import isolated
 from lhc.support.documents.yaml import write_yaml
 from tests.runtime.models_on_tiles import linear
@@ -92,7 +92,7 @@ def test_inputs_without_signs_and_sums_from_zero(zero_skipping: bool) -> None:
 @pytest.mark.parametrize("by_rows", [False, True], ids=["windows", "rows"])
 @pytest.mark.parametrize(("bits", "size", "code"), [(5, 1, "unsigned"), (8, 3, "unsigned"), (5, 2, "signed")])
 def test_slices_of_inputs(bits: int, size: int, code: str, by_rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", 0 if by_rows else 2**16)
+    monkeypatch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0 if by_rows else 2**16)
     code = "twos-complement" if code == "signed" else code
     hardware = machine(dac={"bits": bits, "slice_bits": size, "scaling": "static", "code": code})
     found = product(programmed(MATRIX, hardware, ranges=RANGES), torch.from_numpy(X)).numpy()

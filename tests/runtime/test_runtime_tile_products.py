@@ -9,7 +9,7 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Hardware
-from lhc.runtime.noise_position import Position
+from lhc.runtime.sample_position import Position
 from lhc.runtime.torch_threads import isolated
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Chip, Engine, multiplier, product, programmed
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.analog
 def small_matrices_too() -> Iterator[None]:
     """They go through the kernel of rows, as large ones do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", 0)
+        patch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0)
         yield
 
 

@@ -8,7 +8,7 @@ from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.pipeline.steps.prepare import read_placed
 from lhc.pipeline.steps.range_calibration import calibrated
-from lhc.pipeline.training.retraining import training_plan_of
+from lhc.pipeline.training.retraining import training_setup_of
 from lhc.samples.task import Task
 from lhc.train.lionheart_rounds import Rounds
 
@@ -20,7 +20,7 @@ def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_laye
         RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2), Running(), None
     )
     study = calibrated(study, study.plan.eligible[:2])
-    course = training_plan_of(study, digits, TrainingOptions(steps=2, batch_size=16))
+    course = training_setup_of(study, digits, TrainingOptions(steps=2, batch_size=16))
     accepted, candidate = frozenset(study.plan.eligible[:1]), frozenset(study.plan.eligible[:2])
     walk = Rounds(course)
     walk.begin(accepted)

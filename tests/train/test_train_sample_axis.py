@@ -12,7 +12,7 @@ from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.sample_axis import SampleAxis, SampleLayout
 from lhc.samples.task import Array, Task
-from lhc.train.training_plan import TrainingPlan
+from lhc.train.training_setup import TrainingSetup
 from tests.train.conftest import Build
 
 pytestmark = pytest.mark.analog
@@ -51,7 +51,7 @@ def trained(model: OnnxModel, layout: SampleLayout, loss: str) -> Mapping[str, A
     settings = TrainingOptions(batch_size=8, seed=3, ramp=0.0, loss=loss)
     shape = next(iter(layout.feeds({"x": x[:1]}).values())).shape
     graph = read_graph(model, {"x": shape if static(model) is None else static(model)})  # type: ignore[dict-item]
-    plan = TrainingPlan(model, graph, Hardware.load("ideal"), {}, 86400.0, task, settings, lambda *_: None, "y")
+    plan = TrainingSetup(model, graph, Hardware.load("ideal"), {}, 86400.0, task, settings, lambda *_: None, "y")
     trainer = plan.trainer(STEPS)
     trainer.begin([layer.name for layer in graph.candidates])
     for _ in range(STEPS):

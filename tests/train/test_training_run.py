@@ -26,7 +26,7 @@ from lhc.train.batches import Batches
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.losses import load_loss
 from lhc.train.noisy_network import PARITY, WRITTEN_PARITY, NoisyNetwork
-from lhc.train.optimiser_steps import Trainer, device_for
+from lhc.train.optimiser_steps import Trainer, clip_weights, device_for
 from lhc.train.trained_tensors import find_trained
 from lhc.train.training_run import TrainingResult, fit
 from tests.runtime.pretended_gpu import pretended_gpu
@@ -204,7 +204,7 @@ def test_weights_are_clipped_where_the_hardware_says_so(model: OnnxModel) -> Non
     network = NoisyNetwork(model, graph, find_trained(model, graph), hardware, 86400.0)
     network.place(analog(model)[:1])
     before = network.weights()
-    network.limit()
+    clip_weights(network)
     after = network.weights()
     np.testing.assert_allclose(np.abs(after["w"]).max(), before["w"].std(ddof=1), rtol=1e-5)
     assert np.array_equal(after["v"], before["v"])

@@ -15,7 +15,7 @@ from lhc.support.tables import Table, terminal_width
 from lhc.support.text_escaping import one_line, plain
 
 if TYPE_CHECKING:
-    from lhc.pipeline.inputs.model_source import Opened
+    from lhc.pipeline.inputs.model_source import LoadedModel
     from lhc.plan import Outcome
 
 __all__ = [
@@ -77,7 +77,7 @@ def told_written(path: Path, before: str | None, now: str) -> None:
     hint(f"written: {path}{replaced}")
 
 
-def default_output(opened: "Opened", ending: str) -> Path:
+def default_output(opened: "LoadedModel", ending: str) -> Path:
     """Where a model goes that was made of another: beside it, with another ending."""
     path = opened.model.path
     if path is None:

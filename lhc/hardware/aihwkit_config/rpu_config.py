@@ -31,10 +31,11 @@ from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.overrides import problems
 from lhc.hardware.description.tiles_and_converters import UNLIMITED, Converter, LeftOut, Training, UserObject
 from lhc.hardware.description.uniform_machine import Machine
-from lhc.hardware.devices.device_base import DeviceModel, PairedDevices
+from lhc.hardware.devices.device_base import DeviceModel
 from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 from lhc.hardware.devices.pcm_and_reram import DEVICE_MODELS, Devices, Pcm, ReramCmo
+from lhc.hardware.devices.unit_cell import PairedDevices
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
@@ -87,7 +88,7 @@ def _own_models() -> SimpleNamespace:
     """Noise models that aihwkit lacks, as classes that are derived from its own."""
     from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
     from lhc.hardware.devices.noise_by_weight_magnitude_aihwkit import RegimeNoise
-    from lhc.hardware.devices.unit_cell import CellNoise
+    from lhc.hardware.devices.unit_cell_aihwkit import CellNoise
 
     return SimpleNamespace(CellNoise=CellNoise, MeasuredNoise=MeasuredNoise, RegimeNoise=RegimeNoise)
 

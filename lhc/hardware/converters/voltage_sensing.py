@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lhc.hardware.description.uniform_machine import Machine
-from lhc.hardware.devices.device_base import PairedDevices
+from lhc.hardware.devices.unit_cell import PairedDevices
 
 __all__ = ["column_totals", "totals_of"]
 

@@ -1,6 +1,5 @@
 """`Hardware`: the whole description of a machine, from and to YAML and aihwkit."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from glob import escape
@@ -16,7 +15,7 @@ from lhc.hardware.description.overrides import Override, problems
 from lhc.hardware.description.presets import nearest_presets, preset_names, preset_text
 from lhc.hardware.description.tiles_and_converters import UNLIMITED
 from lhc.hardware.description.uniform_machine import Machine, time_error
-from lhc.hardware.geometry import free_copies, held_rows, tile_rows
+from lhc.hardware.geometry import free_copies, held_rows, tile_rows, tiles_for
 from lhc.support.documents.nested_values import fields_by_path
 from lhc.support.documents.yaml import read_yaml, write_yaml
 from lhc.support.load_by_name import load_object
@@ -264,7 +263,7 @@ class Hardware(Machine):
         """
         if self.overrides:
             raise ConfigError(f"hardware {self.name!r} differs from layer to layer (overrides): ask for_layer(name)")
-        return self.tile_rows(rows, copies) * math.ceil(cols / self.tiles.cols)
+        return tiles_for(rows, cols, (self.tiles.rows, self.tiles.cols), copies, self.mapping.slices)
 
     def tile_rows(self, rows: int, copies: int = 1) -> int:
         """Rows of tiles of a layer's matrix with that many inputs, all slices counted."""

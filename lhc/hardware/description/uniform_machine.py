@@ -21,8 +21,8 @@ from lhc.hardware.description.tiles_and_converters import (
     Tiles,
     Training,
 )
-from lhc.hardware.devices.device_base import PairedDevices
 from lhc.hardware.devices.pcm_and_reram import Devices, Pcm
+from lhc.hardware.devices.unit_cell import PairedDevices
 
 __all__ = ["Machine", "time_error"]
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from lhc.hardware.devices.device_base import PairedDevices, Positive, Scale
+from lhc.hardware.devices.device_base import Positive, Scale
+from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.support.number_formatting import time_text
 
 __all__ = ["Floats", "Measured"]

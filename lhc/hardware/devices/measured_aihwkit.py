@@ -7,7 +7,7 @@ from aihwkit.inference.noise.base import BaseNoiseModel
 
 from lhc.hardware.devices.device_base import LEAST_MAGNITUDE, Tensor
 from lhc.hardware.devices.measured import Floats, Measured
-from lhc.hardware.devices.unit_cell import FaultyCells
+from lhc.hardware.devices.unit_cell_aihwkit import FaultyCells
 
 __all__ = ["MeasuredNoise"]
 

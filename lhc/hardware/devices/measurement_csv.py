@@ -25,9 +25,10 @@ from lhc.errors import DataError
 from lhc.hardware.aihwkit_config.fusion_csv_format import read_fusion
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.devices.censored_normal import before_cut, misfit
-from lhc.hardware.devices.device_base import DeviceModel, PairedDevices
+from lhc.hardware.devices.device_base import DeviceModel
 from lhc.hardware.devices.measured import Floats, Measured
 from lhc.hardware.devices.pcm_and_reram import StateIndependent
+from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.support.number_formatting import share_text
 
 Integers = npt.NDArray[np.int64]

@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
-from lhc.hardware.devices.device_base import DeviceModel, Pair, PairedDevices, Positive, Scale
+from lhc.hardware.devices.device_base import DeviceModel, Positive, Scale
 from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
+from lhc.hardware.devices.unit_cell import Pair, PairedDevices
 
 __all__ = [
     "DEVICE_MODELS",

@@ -1,112 +1,86 @@
-"""Several pairs of devices a weight, or a reference column, as aihwkit's tiles ask for noise.
+"""Unit cell of a weight: pairs of devices or a reference column, conductance range, and target conductances.
 
-With N pairs a weight w of a tile, whose greatest one is m, is
-
-    w = m Σ (g⁺ - g⁻) / (N Δ),    Δ = g_max - g_min (half of it with a reference column)
-
-g⁺ and g⁻ being what the devices of each pair hold, and g⁻ of a reference column the same device for all weights of a
-row of the tile. Where an offset is subtracted digitally there is no g⁻: a weight is what the
-ADC sees, with the offset. Every device is programmed, drifts and is read by itself, by the functions of aihwkit's noise
-model.
-Its ``NPairConductanceConverter`` fills a pair when those before it are full, and joins devices before they drift; here
-all pairs of a weight are programmed alike, as in multi-device synapses (Boybat et al., Nat. Commun. 9, 2514, 2018).
-
-Beside stuck cells each pair is programmed to what the test of a chip makes of it; stuck cells hold their own. So one
-pair goes too, where a device that holds nothing of its weight has a conductance: aihwkit drifts a pair as what its
-difference would be programmed to, and a stuck cell has no part in that.
+aihwkit's noise model of such cells is `lhc.hardware.devices.unit_cell_aihwkit`.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
-from aihwkit.inference.noise.base import BaseNoiseModel
+from pydantic import Field, model_validator
 
-from lhc.hardware.devices.device_base import LEAST_MAGNITUDE, PairedDevices, Tensor
+from lhc.hardware.devices.device_base import DeviceModel, Positive, Scale
 
-__all__ = ["CellNoise", "FaultyCells"]
+__all__ = ["Pair", "PairedDevices"]
 
-Floats = npt.NDArray[np.float32]
+Pair = Literal["one-sided", "two-sided", "reference-column", "digital-offset", "single"]
 
 
-class FaultyCells(Protocol):
-    """Stuck cells of a tile (`lhc.runtime.tiles.faults_and_remapping`); arrays ``(outputs, pairs · inputs)``."""
+class PairedDevices(DeviceModel):
+    """Devices of which a pair holds a weight, as the difference of its two conductances."""
+
+    g_max_us: Positive
+    g_min_us: Scale = 0.0
+    """Conductance of a device that is programmed to nothing, in µS: g_max over the on/off ratio. Programming noise,
+    drift and read noise are those of what a device really holds; a pair's difference takes g_min away again."""
+    pair: Pair = "one-sided"
+    """``one-sided``: one device of a pair holds the weight, the other g_min. ``two-sided``: both hold half of it,
+    above and below the middle of g_min and g_max. ``reference-column``: one device a weight, of which 0 is the middle;
+    the other is that of its row in a column of the tile whose devices hold the middle. What that column gives is
+    subtracted from every other's before the ADC. ``digital-offset``: one device a weight, likewise, whose middle is
+    subtracted behind the ADC, times the sum of the inputs. ``single`` (``reram_cmo`` alone): one device a weight, g_min
+    for the least and g_max for the greatest of the tile, without a reference, as aihwkit's model has it."""
+    pairs_per_weight: int = Field(default=1, ge=1, le=16)
+    """Pairs in the unit cell of a weight, all programmed to the weight, whose currents add up in its column; a full
+    scale is that of all of them together."""
+
+    known_pairs: ClassVar[tuple[Pair, ...]] = ("one-sided", "two-sided", "reference-column", "digital-offset")
+
+    @model_validator(mode="after")
+    def _devices_can_be_switched(self) -> "PairedDevices":
+        if self.g_min_us >= self.g_max_us:
+            raise ValueError("g_min_us must be below g_max_us")
+        if self.pair not in self.known_pairs:
+            raise ValueError(
+                f"pair: {self.pair} is not one of {self.model}, whose cells are {', '.join(self.known_pairs)}"
+            )
+        if self.pair == "single" and self.pairs_per_weight > 1:
+            raise ValueError("pair: single is one device a weight: pairs_per_weight is 1")
+        return self
 
     @property
-    def target(self) -> Floats:
-        """Weights that the pairs are programmed to."""
+    def plain(self) -> bool:
+        """Whether a weight stands on one pair whose device that holds nothing of it has no conductance."""
+        return self.g_min_us == 0 and self.pair == "one-sided" and self.pairs_per_weight == 1
 
     @property
-    def full(self) -> float:
-        """The weight that one pair at g_max stands for."""
+    def span_us(self) -> float:
+        """Conductance difference of a pair for a tile's greatest weight, in µS."""
+        return (self.g_max_us - self.g_min_us) / (2 if self.pair in ("reference-column", "digital-offset") else 1)
 
-    def joined(self, positive: Floats, negative: Floats) -> Floats:
-        """The weights of a tile where healthy cells hold so much above g_min, ``(outputs, inputs)``."""
+    @property
+    def offset(self) -> float:
+        """Offset subtracted behind the ADC: an empty device, in units of the greatest weight of a tile.
 
+        (g_max + g_min) / (g_max - g_min), as ISAAC's bias (Shafiee et al., ISCA 2016), there of half the range.
+        """
+        if self.pair != "digital-offset":
+            return 0.0
+        return (self.g_max_us + self.g_min_us) / (self.g_max_us - self.g_min_us)
 
-@dataclass(frozen=True, eq=False)
-class _HeldCells:
-    """The devices of a tile.
+    def cells(self, weights: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an array of any library
+        """Target conductances of a pair, in µS, ``(outputs, inputs)``; of a reference ``(1, inputs)``.
 
-    Attributes:
-        greatest: weight of the tile.
-        programmed: what they hold, in µS, g⁺ and g⁻ of one pair after the other, ``(outputs, inputs)`` or
-            ``(1, inputs)``.
-        drift: what their drift follows, as aihwkit's model has it.
-    """
+        Two of them, or the one whose offset is subtracted digitally.
 
-    greatest: Tensor
-    programmed: tuple[Tensor, ...]
-    drift: tuple[Tensor, ...]
-
-
-class CellNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
-    """aihwkit noise model of cells; random numbers come from torch's global generator."""
-
-    def __init__(self, devices: PairedDevices, model: Any, chip: FaultyCells | None = None) -> None:  # noqa: ANN401 - aihwkit is untyped
-        """Cells of devices, of which ``model`` is aihwkit's noise model; those of ``chip`` have one side a weight."""
-        super().__init__(model.g_converter)
-        self.devices = devices
-        self.model = model
-        self.chip = chip
-
-    def on(self, chip: FaultyCells) -> "CellNoise":
-        """The same on a tile with faults."""
-        return CellNoise(self.devices, self.model, chip)
-
-    def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, _HeldCells]:
-        """Program a tile's weights, ``(outputs, inputs)``: what it holds at the first read, and its devices."""
-        weights = weights.detach()
-        greatest = weights.abs().max().clamp(min=LEAST_MAGNITUDE)
-        targets = self.devices.cells(weights / greatest) * self.devices.pairs_per_weight
-        if self.chip is not None:
-            greatest = weights.new_tensor(self.chip.full)
-            each = np.split(self.chip.target, self.devices.pairs_per_weight, axis=1)
-            targets = tuple(g for one in each for g in self.devices.cells(weights.new_tensor(one) / greatest))
-        programmed, drift = zip(*map(self._programmed, targets), strict=True)
-        return self._weights(programmed, greatest), _HeldCells(greatest, programmed, drift)
-
-    def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: _HeldCells, t_inference: float) -> Tensor:
-        """Weights at a read ``t_inference`` seconds after the first one, ``(outputs, inputs)``."""
-        cells = drift_noise_parameters
-        devices = zip(cells.programmed, cells.drift, strict=True)
-        later = tuple(self.model.apply_drift_noise_to_conductance(g, nu, t_inference) for g, nu in devices)
-        return self._weights(later, cells.greatest)
-
-    def _programmed(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Programmed conductances and drift exponents, drawn in aihwkit's order."""
-        return self.model.apply_programming_noise_to_conductance(target), self.model.generate_drift_coefficients(target)
-
-    def _weights(self, conductances: tuple[Tensor, ...], greatest: Tensor) -> Tensor:
-        if self.chip is not None:
-            sides = (conductances[::2], conductances[1::2])
-            one = greatest / self.devices.span_us
-            least = self.devices.g_min_us
-            held = (np.concatenate([((g - least) * one).numpy() for g in side], axis=1) for side in sides)
-            return conductances[0].new_tensor(self.chip.joined(*held))
-        if self.devices.pair == "digital-offset":
-            difference = sum(conductances)
+        Args:
+            weights: ``(outputs, inputs)``, in units of the greatest one of the tile.
+        """
+        span, negative = self.g_max_us - self.g_min_us, -weights
+        if self.pair == "one-sided":
+            shares = weights * (weights > 0), negative * (negative > 0)
+        elif self.pair == "two-sided":
+            shares = (1 + weights) / 2, (1 + negative) / 2
+        elif self.pair == "digital-offset":
+            return (self.g_min_us + span * (1 + weights) / 2,)
         else:
-            difference = sum(conductances[::2]) - sum(conductances[1::2])
-        return difference * (greatest / (self.devices.span_us * self.devices.pairs_per_weight))
+            shares = (1 + weights) / 2, (1 + 0 * weights[:1]) / 2
+        return self.g_min_us + span * shares[0], self.g_min_us + span * shares[1]

@@ -47,7 +47,7 @@ from lhc.measure.sensitivity.output_directions import DIRECTIONS
 from lhc.measure.work_unit import job_groups
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
-from lhc.runtime.gradients.effect_sums import Effects
+from lhc.runtime.gradients.first_order_effect import Effects
 from lhc.runtime.onnxruntime.batched_calls import parity_samples
 from lhc.samples.metrics import Array
 from lhc.stats import CONFIDENCE, clipped, summarize

@@ -18,7 +18,7 @@ from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.work_unit import BlockWork
 from lhc.measure.workers.processes import packed, scorer_of
 from lhc.measure.workers.scheduler import Scheduler, WorkUnit
-from lhc.runtime.result_environment import environment
+from lhc.runtime.environment_fingerprint import environment
 from lhc.samples.metrics import Array
 from lhc.support.documentation import page
 from lhc.support.version import VERSION

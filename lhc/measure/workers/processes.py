@@ -20,8 +20,8 @@ from lhc.hardware.aihwkit_config.user_aihwkit_objects import import_modules
 from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.work_unit import BlockWork, Scorer
 from lhc.measure.workers.scheduler import Scheduler, Workers, WorkUnit
+from lhc.runtime.environment_fingerprint import environment, learn
 from lhc.runtime.onnxruntime.sessions import give_back_pool
-from lhc.runtime.result_environment import environment, learn
 from lhc.samples.metrics import Array
 
 __all__ = ["ProcessWorkers", "SerialWorkers", "packed", "scorer_of"]

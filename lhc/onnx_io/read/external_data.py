@@ -16,7 +16,7 @@ from typing import IO, Literal
 import onnx
 
 from lhc.errors import ModelError, UsageError
-from lhc.onnx_io.read.shared_weights import bytes_needed, read_in
+from lhc.onnx_io.read.external_data_in_memory import bytes_needed, read_in
 from lhc.onnx_model import (
     OnnxModel,
     external_entries,

@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from lhc.errors import ModelError, UsageError
 from lhc.graph import cycle_in
 from lhc.onnx_io.read.external_data import resolve
+from lhc.onnx_io.read.external_data_in_memory import held_apart, whole
 from lhc.onnx_io.read.node_order import sort_nodes
 from lhc.onnx_io.read.shapes import inlined
-from lhc.onnx_io.read.shared_weights import held_apart, whole
 from lhc.onnx_io.read.unsupported_formats import unsupported_format
 from lhc.onnx_model import (
     OnnxModel,
@@ -27,7 +27,7 @@ from lhc.onnx_model import (
     without_annotations,
     without_weights,
 )
-from lhc.support.shared_bytes import give_back
+from lhc.support.memory import give_back
 
 if TYPE_CHECKING:
     import onnx_ir as ir

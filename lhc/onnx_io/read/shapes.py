@@ -7,7 +7,7 @@ import onnx
 
 from lhc.errors import ModelError, UsageError
 from lhc.onnx_io.read.external_data import SMALL
-from lhc.onnx_io.read.shared_weights import read_in
+from lhc.onnx_io.read.external_data_in_memory import read_in
 from lhc.onnx_model import OnnxModel, external_entries, is_external, subgraphs, without_weights
 from lhc.samples.sample_axis import CALL, SampleAxis
 

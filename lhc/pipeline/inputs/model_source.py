@@ -27,7 +27,7 @@ from lhc.onnx_io import (
     training_mode,
 )
 from lhc.onnx_io.read.shapes import refuse_giant
-from lhc.onnx_model import ModelSource, OnnxModel, OpenedModel
+from lhc.onnx_model import LoadedModelBase, ModelSource, OnnxModel
 from lhc.options.data import Data, SampleSource, SomeSamples
 from lhc.options.model import ModelForm
 from lhc.pipeline.inputs.sample_axis_detection import input_axes
@@ -42,7 +42,7 @@ from lhc.support.number_formatting import counted
 if TYPE_CHECKING:
     from lhc.plan import Plan
 
-__all__ = ["Opened", "open_model", "opened_of"]
+__all__ = ["LoadedModel", "loaded_model", "open_model"]
 
 log = logging.getLogger("lhc")
 
@@ -50,7 +50,7 @@ _EVAL = "export it again after model.eval(), with training=torch.onnx.TrainingMo
 
 
 @dataclass(frozen=True, eq=False)
-class Opened(OpenedModel):
+class LoadedModel(LoadedModelBase):
     """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was.
 
     Attributes:
@@ -61,15 +61,15 @@ class Opened(OpenedModel):
 
     model: OnnxModel
     entry: ZooEntry | None
-    before: "Opened | None" = None
+    before: "LoadedModel | None" = None
     told: set[str] = field(default_factory=set)
     dequantize: bool = False
 
-    def split_as(self, plan: "Plan | None", undecided: bool = False) -> "Opened":
+    def split_as(self, plan: "Plan | None", undecided: bool = False) -> "LoadedModel":
         """The network with the layers split whose worst columns are digital in a plan; ``undecided``: or may be."""
         return self if plan is None else self.split_by(plan.digital_columns, undecided)
 
-    def split_by(self, columns: Mapping[str, Sequence[int]], undecided: bool = False) -> "Opened":
+    def split_by(self, columns: Mapping[str, Sequence[int]], undecided: bool = False) -> "LoadedModel":
         """The network with these columns of its layers computed apart."""
         return replace(self, model=with_digital_columns(self.model, columns, undecided)) if columns else self
 
@@ -161,7 +161,7 @@ class Opened(OpenedModel):
             told.add(text)
             log.warning("%s: %s", self.model.label, text)
 
-    def with_control(self, control: Mapping[str, str]) -> "Opened":
+    def with_control(self, control: Mapping[str, str]) -> "LoadedModel":
         """The network for calls that take this (`Plan.control`), beside what it is for already."""
         if control.items() <= self.control.items():
             return self
@@ -169,7 +169,7 @@ class Opened(OpenedModel):
         model = canonical(plain, self.dequantize, {**self.control, **control})
         return replace(self, model=with_digital_columns(model, self.model.digital_columns))
 
-    def seen(self, task: Task) -> "Opened":
+    def seen(self, task: Task) -> "LoadedModel":
         """The network for calls that take what the first samples take, where the file leaves that open.
 
         Others are refused when they are measured.
@@ -196,7 +196,7 @@ class Opened(OpenedModel):
             self.warn(f"placed for calls that take {', '.join(ways[:3])}{more}, as the first samples do")
         return opened
 
-    def stepped(self, shapes: Mapping[str, tuple[int, ...]]) -> "Opened":
+    def stepped(self, shapes: Mapping[str, tuple[int, ...]]) -> "LoadedModel":
         """The network written out for as many steps as inputs of these shapes have, where the file leaves them open.
 
         Without shapes, those of its entry in the zoo are taken. What only values tell stays open.
@@ -349,7 +349,7 @@ def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
     return dict(task.layout.feeds(samples))
 
 
-def opened_of(options: ModelForm) -> Opened:
+def loaded_model(options: ModelForm) -> LoadedModel:
     """The network that options name; a module is exported on the samples that they name."""
     if isinstance(options, SampleSource):
         return open_model(options.model, options.data, options.label_key, options.dequantize)
@@ -358,7 +358,7 @@ def opened_of(options: ModelForm) -> Opened:
 
 def open_model(
     source: ModelSource, data: DataSource | None = None, label_key: str = "labels", dequantize: bool = False
-) -> Opened:
+) -> LoadedModel:
     """A model by path or zoo name, a ModelProto or onnx-ir model, a module, or one that was loaded or opened before.
 
     Args:
@@ -369,21 +369,23 @@ def open_model(
         ModelError: it cannot be read or exported.
         UsageError: a module without samples, or with samples that are not its inputs.
     """
-    if isinstance(source, OpenedModel):
-        assert isinstance(source, Opened)
+    if isinstance(source, LoadedModelBase):
+        assert isinstance(source, LoadedModel)
         return source
     if is_module(source):
         name = type(source).__name__
         if data is None:
             raise UsageError(f"{name}: a PyTorch module is exported on samples; give some as data")
         exported = load_model(export_module(source, first_samples(data, label_key)), label=name)
-        return Opened(canonical(exported, dequantize), None, dequantize=dequantize)
+        return LoadedModel(canonical(exported, dequantize), None, dequantize=dequantize)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
-        return Opened(load_model(entry.network(), label=source), entry)
+        return LoadedModel(load_model(entry.network(), label=source), entry)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
-    opened = Opened(canonical(load_model(source, probe=probe, runs=must_run), dequantize), None, dequantize=dequantize)
+    opened = LoadedModel(
+        canonical(load_model(source, probe=probe, runs=must_run), dequantize), None, dequantize=dequantize
+    )
     if opened.model.complaint is not None:
         opened.warn(f"onnx.checker refuses it, and onnxruntime runs it, so lhc takes it: {opened.model.complaint}")
     return opened

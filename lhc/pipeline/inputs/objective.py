@@ -9,7 +9,7 @@ from lhc.options.budget import BudgetOptions, DropType, YieldOptions
 from lhc.options.by_command import RetrainOptions, RobustnessOptions
 from lhc.options.shared import GoalOptions
 from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, StateT
 from lhc.plan import Outcome
 from lhc.samples.task import Task
@@ -35,7 +35,7 @@ YIELD_CHIPS = 3
 """Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
 
 
-def budget_of(options: BudgetOptions, confidence: float, opened: Opened) -> Budget:
+def budget_of(options: BudgetOptions, confidence: float, opened: LoadedModel) -> Budget:
     """The budget of a user's options; a zoo model's own drop by default.
 
     Raises:
@@ -73,7 +73,7 @@ def with_yield(budget: Budget, options: YieldOptions) -> Budget:
     return budget if share is None else replace(budget, share=share)
 
 
-def budget_as_placed(options: AskedAnew, confidence: float, opened: Opened, outcome: Outcome | None) -> Budget:
+def budget_as_placed(options: AskedAnew, confidence: float, opened: LoadedModel, outcome: Outcome | None) -> Budget:
     """The budget that the user names, else the one that a placement was judged by."""
     if outcome is None or options.max_drop is not None:
         return with_yield(budget_of(options, confidence, opened), options)

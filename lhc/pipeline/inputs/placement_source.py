@@ -16,7 +16,7 @@ from lhc.options.declaration.option_fields import options, part
 from lhc.options.shared import Data, GoalOptions, SomeSamples
 from lhc.passes import ChooseCopies, qualified_plan
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults, warn_of_left_out
-from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.steps.prepare import analog_of, read_placed
 from lhc.plan import Decision, Plan
 from lhc.runtime.onnxruntime.batched_calls import calibration_count
@@ -45,7 +45,7 @@ class NetworkPlacement:
     drawn_from: range = range(0)
 
 
-def calibration_samples(opened: Opened, options: Data, plan: Plan) -> tuple[Block | None, range]:
+def calibration_samples(opened: LoadedModel, options: Data, plan: Plan) -> tuple[Block | None, range]:
     """Samples that chips of a placement are calibrated on, where nothing is judged, and which they are drawn from.
 
     Says so if there are none.
@@ -67,14 +67,14 @@ def calibration_samples(opened: Opened, options: Data, plan: Plan) -> tuple[Bloc
     return None if kept is None else calibration_block(kept), drawn_from
 
 
-def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
+def given_placement(options: PlacingFirst) -> NetworkPlacement | LoadedModel:
     """The placement that is given or annotated; the opened network where there is none, and one has to be searched.
 
     Raises:
         UsageError: options of a search where the placement is given, shapes that nothing needs, or options of samples
             where there are none.
     """
-    opened = opened_of(options)
+    opened = loaded_model(options)
     refuse_compiled(opened.model)
     annotated = None if options.everything or options.placement is not None else read_plan(opened.model)
     plan = options.placement if isinstance(options.placement, Plan) else annotated
@@ -107,7 +107,7 @@ def _check(options: PlacingFirst, plan: Plan | None) -> None:
         )
 
 
-def _check_samples(options: PlacingFirst, opened: Opened) -> None:
+def _check_samples(options: PlacingFirst, opened: LoadedModel) -> None:
     """Refuse what says which samples are meant where there are none."""
     default = SomeSamples()
     of_data = [name for name in vars(default) if getattr(options, name) != getattr(default, name)]
@@ -127,7 +127,7 @@ _OF_SAMPLES = frozenset(vars(SomeSamples()))
 """They say which samples calibrate a given placement, too."""
 
 
-def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacement:
+def _planned(opened: LoadedModel, plan: Plan, options: PlacingFirst) -> NetworkPlacement:
     given = plan.hardware if options.hardware is None else Hardware.load(options.hardware)
     if given not in (plan.hardware, plan.hardware.uncalibrated):
         raise UsageError(
@@ -140,7 +140,7 @@ def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacem
     return NetworkPlacement(opened.model, graph, plan, *calibration_samples(opened, options, plan))
 
 
-def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
+def _named(opened: LoadedModel, options: PlacingFirst) -> NetworkPlacement:
     """The layers that the user names, or all."""
     machine = machine_of(options)
     if machine.needs_calibration or machine.calibrates_adcs:

@@ -7,7 +7,7 @@ from lhc.measure import Running
 from lhc.onnx_model import ModelSource
 from lhc.options.by_command import OutputsOptions, RunOptions
 from lhc.passes import qualified_plan
-from lhc.pipeline.inputs.model_source import Opened, open_model
+from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.pipeline.inputs.samples import has_labels
 from lhc.pipeline.measurement_warnings import warn_of_nothing_analog
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
@@ -56,7 +56,7 @@ def usefully_calibrated(options: RunOptions | OutputsOptions, state: StateT, ana
     return with_useful_calibration(state, analog)
 
 
-def knows_metric(options: RunOptions, opened: Opened) -> bool:
+def knows_metric(options: RunOptions, opened: LoadedModel) -> bool:
     """Whether answers can be judged without a look at them: by labels, by a metric that is named, or by a stored one.
 
     A stored metric counts where it needs no labels; a function does not, as lhc imports none because a file names it.
@@ -72,7 +72,7 @@ def knows_metric(options: RunOptions, opened: Opened) -> bool:
     return judged is not None and judged.needs_targets is False
 
 
-def own_metric(options: RunOptions, opened: Opened) -> str | None:
+def own_metric(options: RunOptions, opened: LoadedModel) -> str | None:
     """A function that the placement was judged by, where no metric is named: its figures would be of another one."""
     stored = stored_plan(options, opened)
     judged = None if stored is None or stored.outcome is None else stored.outcome.metric

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from lhc.errors import DataError, UsageError
 from lhc.measure import Budget, Running
 from lhc.options.by_command import RetrainOptions
-from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan
 from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.prepare import as_judged, read_placed, stored_plan
@@ -51,7 +51,7 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
         UsageError: no layer is analog, or the same samples are to train and to judge.
         DataError: there are too few samples.
     """
-    opened = opened_of(options)
+    opened = loaded_model(options)
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
     budget = budget_as_placed(options, options.confidence, opened, outcome)
@@ -77,7 +77,7 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
     return TrainingInputs(state, analog, stored, budget, training, validation, verification)
 
 
-def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
+def _samples(options: RetrainOptions, opened: LoadedModel) -> tuple[Task, Task]:
     """Training and judging samples; ``--samples`` bounds each given set."""
     judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
     if options.verify_data is None:

@@ -14,7 +14,7 @@ from lhc.onnx_io import able_to_adapt, adapters_of, with_adapters
 from lhc.options.training import TrainingOptions
 from lhc.passes import qualified_plan
 from lhc.passes.decide.user_selection import match_layers
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.plan import Plan, Retrained
 from lhc.samples.task import Task
@@ -56,7 +56,7 @@ def adapted(state: StateT, analog: frozenset[str], settings: TrainingOptions, sa
     if settings.adapter_share is not None:
         names = _affordable(state, names, rank, settings.adapter_share, samples)
     model = with_adapters(state.model, state.graph, names, rank, settings.seed)
-    opened = Opened(model, state.opened.entry, before=state.opened, told=state.opened.told)
+    opened = LoadedModel(model, state.opened.entry, before=state.opened, told=state.opened.told)
     graph = opened.graph(None, state.task)
     return replace(state, opened=opened, graph=graph, plan=_extended(state.plan, graph, model.source))
 

@@ -19,7 +19,7 @@ from lhc.graph import TILES, LayerGraph, columns_of
 from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages
 from lhc.options.digital_columns import ColumnsBy
 from lhc.passes import ChooseDigitalColumns, qualified_plan
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.pipeline_state import ColumnSplit, PreparedNetwork, StateT
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.number_formatting import counted, share_text
@@ -82,7 +82,7 @@ class SplitColumns:
         return after.noted(_note(state, after, damages))
 
 
-def _opened_as(state: StateT, opened: Opened, plan: Plan) -> StateT:
+def _opened_as(state: StateT, opened: LoadedModel, plan: Plan) -> StateT:
     """The state of a network that is split otherwise."""
     graph = opened.graph(None, state.task)
     return replace(state, opened=opened, graph=graph, plan=_extended(plan, graph))

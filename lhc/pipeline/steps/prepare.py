@@ -16,7 +16,7 @@ from lhc.options.declaration.value_parsing import Engine
 from lhc.options.shared import GivenPlacement
 from lhc.passes import ChooseCopies, LeaveUnjudged, ParityGate, Pass, Qualify, initial_plan, judged_layers
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults, warn_of_left_out
-from lhc.pipeline.inputs.model_source import Opened, opened_of
+from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.sample_axis_detection import with_output_axes
 from lhc.pipeline.inputs.scored_output import probabilities_of_answers
 from lhc.pipeline.measurement_warnings import beyond_memory, on_engine
@@ -143,7 +143,7 @@ def read(
     running: Running,
     t_inference: float | None,
     *,
-    opened: Opened | None = None,
+    opened: LoadedModel | None = None,
     task: Task | None = None,
     ranks: bool = False,
     least_draws: int = 2,
@@ -165,7 +165,7 @@ def read(
     machine.check_time(t_s)
     if options.draws < least_draws:
         raise UsageError(f"--draws must be at least {least_draws}, got {options.draws}: one chip shows no spread")
-    opened = opened_of(options) if opened is None else opened
+    opened = loaded_model(options) if opened is None else opened
     task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
     opened = opened.seen(task)
     if options.class_axis is None and task.class_axis is not None:
@@ -224,7 +224,7 @@ def _check_score(state: PreparedNetwork) -> None:
         check_values(metric.name, shape, targets.shape)
 
 
-def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> None:
+def _tell_unjudged(options: Measuring, opened: LoadedModel, graph: LayerGraph) -> None:
     """Say once that one output judges and the others do not, where nobody chose it."""
     others = graph.outputs[1:]
     if options.scored is None and others:
@@ -234,7 +234,7 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
 
 
 def _chosen_engine(
-    options: Measuring, opened: Opened, graph: LayerGraph, machine: Hardware
+    options: Measuring, opened: LoadedModel, graph: LayerGraph, machine: Hardware
 ) -> tuple[Engine, str | None]:
     """The engine that computes, and why that one where it is not the ordinary one, which is told.
 
@@ -359,7 +359,7 @@ def read_placed(
     running: Running,
     times: Sequence[float] | None,
     *,
-    opened: Opened | None = None,
+    opened: LoadedModel | None = None,
     task: Task | None = None,
     least_draws: int = 1,
 ) -> tuple[PreparedNetwork, frozenset[str], list[float]]:
@@ -370,7 +370,7 @@ def read_placed(
         task: the samples that judge, where they were read before.
         least_draws: programmings that figures take.
     """
-    opened = opened_of(options) if opened is None else opened
+    opened = loaded_model(options) if opened is None else opened
     stored = stored_plan(options, opened)
     opened = opened if stored is None else opened.with_control(stored.control)
     opened = opened if options.names_layers else opened.split_as(stored)
@@ -411,7 +411,7 @@ def _with_copies(state: StateT, stored: Plan | None) -> StateT:
     return replace(state, plan=state.plan.with_copies(state.graph, known))
 
 
-def stored_plan(options: GivenPlacement, opened: Opened) -> Plan | None:
+def stored_plan(options: GivenPlacement, opened: LoadedModel) -> Plan | None:
     """The plan that the user gives, else that of the annotations."""
     return options.placement if isinstance(options.placement, Plan) else read_plan(opened.model)
 

@@ -10,7 +10,7 @@ from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Budget, Evaluator
 from lhc.measure.budget_test import sequential_test
 from lhc.passes import NOT_MET, damage_of, groups_of, kept_limits, objective_value, search_space
-from lhc.passes.search.result import too_costly
+from lhc.passes.search.reasons_and_fallbacks import too_costly
 from lhc.pipeline.measurement_warnings import warn_of_other_samples, warn_of_wrong_direction
 from lhc.pipeline.pipeline_state import KEPT, SearchedNetwork, SearchResult, Verification, VerifiedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Path, Verified, fixed_sequence_test

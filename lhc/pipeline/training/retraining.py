@@ -21,7 +21,7 @@ from lhc.passes.strategies.lionheart_retraining import (
     untrained,
     walk_settings,
 )
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.measurement_warnings import warn_of_gpu
 from lhc.pipeline.pipeline_state import (
     BudgetedNetwork,
@@ -54,7 +54,7 @@ from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
     from lhc.train.lionheart_rounds import Rounds
-    from lhc.train.training_plan import TrainingPlan
+    from lhc.train.training_setup import TrainingSetup
 
 __all__ = [
     "BEFORE",
@@ -63,7 +63,7 @@ __all__ = [
     "retrained",
     "train_once",
     "trained_for",
-    "training_plan_of",
+    "training_setup_of",
     "training_split",
     "validation_evaluator",
 ]
@@ -83,7 +83,7 @@ _TWICE = (
 )
 
 
-def training_split(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
+def training_split(opened: LoadedModel, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
     """Samples that train, and samples that judge.
 
     Args:
@@ -97,9 +97,9 @@ def training_split(opened: Opened, options: Data, train_data: DataSource | None)
     return training, task
 
 
-def training_plan_of(
+def training_setup_of(
     state: PreparedNetwork, samples: Task, settings: TrainingOptions, checkpoints: Path | None = None
-) -> "TrainingPlan":
+) -> "TrainingSetup":
     """The training of a state's network.
 
     Args:
@@ -109,7 +109,7 @@ def training_plan_of(
         MissingDependencyError: PyTorch is not installed.
     """
     try:
-        from lhc.train.training_plan import TrainingPlan
+        from lhc.train.training_setup import TrainingSetup
     except ImportError as error:
         raise MissingDependencyError(f"retraining needs PyTorch: {error}") from error
     warn_of_gpu(state.opened)
@@ -120,7 +120,7 @@ def training_plan_of(
 
     machine, ranges = state.plan.hardware, state.plan.ranges
     output = scored_tensor(state.model, state.options.scored or state.graph.outputs[0])
-    return TrainingPlan(
+    return TrainingSetup(
         state.model,
         state.graph,
         machine,
@@ -139,10 +139,10 @@ def check_training(state: PreparedNetwork, samples: Task, settings: TrainingOpti
     """See that the network can be trained, or raise an `LhcError`: before hours of measuring, and not behind them."""
     # Where a share of the weights is for adapters, which layers have one is found once they are trained.
     start = adapted(state, analog, replace(settings, adapters=settings.adapter_rank), samples)
-    training_plan_of(start, samples, settings).check()
+    training_setup_of(start, samples, settings).check()
 
 
-def retrained(state: StateT, course: "TrainingPlan", weights: Mapping[str, Array]) -> StateT:
+def retrained(state: StateT, course: "TrainingSetup", weights: Mapping[str, Array]) -> StateT:
     """The state with trained weights; its drops are against the network as it was given.
 
     Static input ranges of layers that were trained as analog ones are the trained ones, others are calibrated anew.
@@ -153,7 +153,7 @@ def retrained(state: StateT, course: "TrainingPlan", weights: Mapping[str, Array
     """
     # Trained weights are those of products: but for transposed convolutions, the network is written as these.
     model = canonical(replace(state.model, proto=course.written(weights), file=None), control=state.opened.control)
-    opened = Opened(model, state.opened.entry, before=state.opened)
+    opened = LoadedModel(model, state.opened.entry, before=state.opened)
     graph = opened.graph(None, state.task)
     ranges = course.trained_ranges(weights)
     origins = {layer.name: layer.origin for layer in graph.layers}
@@ -169,7 +169,7 @@ def validation_evaluator(state: PreparedNetwork, samples: Task) -> PlacementEval
 
 
 def train_once(
-    state: StateT, course: "TrainingPlan", analog: frozenset[str], validation: Task
+    state: StateT, course: "TrainingSetup", analog: frozenset[str], validation: Task
 ) -> tuple[StateT, Retrained]:
     """Train for one placement.
 
@@ -223,7 +223,7 @@ def trained_for(
         UsageError, ModelError: these adapters cannot be had.
     """
     start = adapted(state, analog, settings, samples)
-    trained, record = train_once(start, training_plan_of(start, samples, settings, checkpoints), analog, validation)
+    trained, record = train_once(start, training_setup_of(start, samples, settings, checkpoints), analog, validation)
     if settings.adapters is None:
         return trained, record
     record = record.model_copy(update={"source": state.model.source})
@@ -240,7 +240,7 @@ class _PresentWeights:
     """
 
     state: BudgetedNetwork
-    course: "TrainingPlan"
+    course: "TrainingSetup"
     rounds: "Rounds"
 
     @property
@@ -336,7 +336,7 @@ class Train:
     def _trained(self, state: TrainableNetwork, given: SearchedNetwork) -> tuple[SearchedNetwork, Retrained]:
         """The network with trained weights, searched, and how they came about."""
         if self.strategy in RETRAINING_STRATEGIES:
-            course = training_plan_of(state, state.training, self.settings, self.checkpoint)
+            course = training_setup_of(state, state.training, self.settings, self.checkpoint)
             found, trained, record = self._walked(state, course)
             return self._searched(already_walked(found, self.strategy), trained, record), record
         target = training_target(given)
@@ -360,7 +360,7 @@ class Train:
         return self.search(strategy).apply(self._again(trained, record))
 
     def _walked(
-        self, state: TrainableNetwork, course: "TrainingPlan"
+        self, state: TrainableNetwork, course: "TrainingSetup"
     ) -> tuple[PassResult, TrainableNetwork, Retrained]:
         """Walk over the layers, training for each."""
         from lhc.train.lionheart_rounds import Rounds

@@ -5,11 +5,11 @@ from typing import NamedTuple
 from lhc.measure import Budget, PlacementJudge
 from lhc.measure.budget_test import sequential_test
 from lhc.passes import STRATEGIES, SearchOptions
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.objective import ample_chips
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
 from lhc.pipeline.pipeline_state import KEPT, PreparedNetwork
 from lhc.pipeline.plan_record import outcome_of
-from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.steps.earlier_budget_tests import with_earlier
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.infeasibility import Case, explained

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lhc.pipeline.results import PartitionResult
+    from lhc.pipeline.analysis_and_partition_results import PartitionResult
 
 __all__ = ["comparison_svg"]
 

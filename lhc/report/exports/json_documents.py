@@ -10,7 +10,7 @@ from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
 from lhc.costs.units import added_up
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
-from lhc.pipeline.results import Analysis, PartitionResult
+from lhc.pipeline.analysis_and_partition_results import Analysis, PartitionResult
 from lhc.plan import Agreement, Conformance, LayerPlan, Plan, Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded_rows
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
@@ -24,7 +24,7 @@ from lhc.support.text_escaping import json_text
 
 if TYPE_CHECKING:
     from lhc.pipeline.command_duration import Effort
-    from lhc.pipeline.inputs.model_source import Opened
+    from lhc.pipeline.inputs.model_source import LoadedModel
     from lhc.pipeline.rewrites.choose_channel_scales import SmoothedModel
     from lhc.pipeline.rewrites.choose_column_copies import WidenedModel
 
@@ -218,7 +218,7 @@ def comparison_document(results: Sequence[PartitionResult]) -> Document:
     return {"machines": machines, "not_told_apart": [list(pair) for pair in overlapping_pairs(results)]}
 
 
-def inspection_document(opened: "Opened", plan: Plan) -> Document:
+def inspection_document(opened: "LoadedModel", plan: Plan) -> Document:
     """The document of ``lhc inspect``, for a model that carries a plan."""
     return {
         "annotated": True,
@@ -310,7 +310,7 @@ def _system_cost(
     }
 
 
-def _stored_cost(opened: "Opened", plan: Plan) -> Document | None:
+def _stored_cost(opened: "LoadedModel", plan: Plan) -> Document | None:
     """Document of the placement that a model carries.
 
     None where the hardware describes no costs, the file does not tell its sizes, or it has changed.

@@ -21,7 +21,7 @@ from lhc.support.number_formatting import (
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
-    from lhc.pipeline.results import PartitionResult
+    from lhc.pipeline.analysis_and_partition_results import PartitionResult
 
 __all__ = [
     "Comparison",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lhc.hardware import AihwkitDevices, Hardware
-from lhc.hardware.devices.device_base import PairedDevices
+from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.plan import Plan
 from lhc.plan_summary import rate_text
 from lhc.support.number_formatting import amount, count, counted, share_text

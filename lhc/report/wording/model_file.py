@@ -16,9 +16,9 @@ from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     from lhc.costs import Cost, SystemCost
+    from lhc.pipeline.analysis_and_partition_results import Analysis
     from lhc.pipeline.inputs.placement_source import NetworkPlacement
-    from lhc.pipeline.results import Analysis
-    from lhc.pipeline.steps.conformance_check import CheckedEmulation
+    from lhc.pipeline.steps.conformance_step import CheckedEmulation
 
 __all__ = [
     "analysis_footer",

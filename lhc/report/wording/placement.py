@@ -48,7 +48,7 @@ from lhc.support.number_formatting import (
 )
 
 if TYPE_CHECKING:
-    from lhc.pipeline.results import PartitionResult
+    from lhc.pipeline.analysis_and_partition_results import PartitionResult
     from lhc.report.document.report import Report
     from lhc.results import Robustness
 

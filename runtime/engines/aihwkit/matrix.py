@@ -33,10 +33,10 @@ from lhc.hardware.converters.codes import Converters
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.noise import standard_deviates
-from lhc.runtime.engines.noise_addresses import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
+from lhc.runtime.engines.noise_keys_and_counters import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.noise_position import Position
 from lhc.runtime.operators.im2col import padded, window_layout
+from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.circuit_effects import (
     driven_slice,
     ir_drop_loss,

@@ -35,7 +35,7 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
     spread_word,
 )
 from lhc.runtime.engines.counter_rng import Words
-from lhc.runtime.engines.noise_addresses import COUNTERS
+from lhc.runtime.engines.noise_keys_and_counters import COUNTERS
 from lhc.runtime.engines.protocol import Digital
 
 __all__ = ["BLOCK", "MatmulMemory", "matmul_memory", "multiply_rows"]

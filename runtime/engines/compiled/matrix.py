@@ -30,12 +30,11 @@ from lhc.runtime.engines.compiled.kernels.products import ROWS
 from lhc.runtime.engines.compiled.matmul import matmul_memory, multiply_rows
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.compiled.packed_weights import packed_numbers, parts_by_segment
-from lhc.runtime.engines.noise_addresses import by_rows, noise_streams, row_address
+from lhc.runtime.engines.noise_keys_and_counters import by_rows, noise_streams, row_address
 from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.noise_position import Position
 from lhc.runtime.operators.im2col import padded
-from lhc.support.memory.large_arrays import large_empty
-from lhc.support.shared_bytes import give_back
+from lhc.runtime.sample_position import Position
+from lhc.support.memory import give_back, large_empty
 
 __all__ = ["CompiledMatrix"]
 

@@ -9,7 +9,7 @@ from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.compiled.converter_constants import RowConverters
 from lhc.runtime.engines.compiled.kernels.adc_and_noise import Integers, PackedTiles
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
-from lhc.runtime.engines.noise_addresses import counters_of, segments_of
+from lhc.runtime.engines.noise_keys_and_counters import counters_of, segments_of
 
 __all__ = ["packed_numbers", "parts_by_segment"]
 

@@ -9,7 +9,7 @@ here, unless it has a function of its own for speed.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -153,14 +153,6 @@ def _shrink(op: Operator, x: Tensor) -> Tensor:
     return torch.where(x < -bound, x + bias, torch.where(x > bound, x - bias, torch.zeros_like(x)))
 
 
-def _softmax(op: Operator, x: Tensor, function: Callable[..., Tensor] = torch.softmax) -> Tensor:
-    """Before opset 13 over all axes from ``axis`` on."""
-    if op.opset >= 13:
-        return function(x, dim=op.get("axis", -1))
-    axis = op.get("axis", 1) % max(x.ndim, 1)
-    return function(x.reshape(math.prod(x.shape[:axis]), -1), dim=1).reshape(x.shape)
-
-
 def _dropout(
     op: Operator, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -241,7 +233,6 @@ ELEMENTWISE: Mapping[str, Function] = {
     "LeakyRelu": lambda op, x: functional.leaky_relu(x, op.get("alpha", 0.01)),
     "Less": _plain(torch.lt),
     "LessOrEqual": _plain(torch.le),
-    "LogSoftmax": partial(_softmax, function=torch.log_softmax),
     "Max": _folded(torch.maximum),
     "Mean": lambda op, *inputs: reduce(torch.add, inputs) / len(inputs),
     "Min": _folded(torch.minimum),
@@ -262,7 +253,6 @@ ELEMENTWISE: Mapping[str, Function] = {
     "ReduceSumSquare": _reduction(lambda x, axes, keep: _sum(x * x, axes, keep)),
     "Selu": _selu,
     "Shrink": _shrink,
-    "Softmax": _softmax,
     "Sum": _folded(torch.add),
     "Swish": lambda op, x: x * torch.sigmoid(op.get("alpha", 1.0) * x),
     "ThresholdedRelu": lambda op, x: functional.threshold(x, op.get("alpha", 1.0), 0.0),

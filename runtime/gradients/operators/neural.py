@@ -1,10 +1,11 @@
-"""ONNX operators that mix values: products, pooling, normalisation, resizing; as in `elementwise`.
+"""ONNX operators that mix values: products, pooling, normalisation, softmax, resizing; as in `elementwise`.
 
 Batch normalisation uses the stored statistics and dropout does nothing: the network is the one that is deployed.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -189,6 +190,14 @@ def _lp_normalization(op: Operator, x: Tensor) -> Tensor:
     return torch.where(norm == 0, torch.zeros_like(x), x / torch.where(norm == 0, torch.ones_like(norm), norm))
 
 
+def _softmax(op: Operator, x: Tensor, function: Callable[..., Tensor] = torch.softmax) -> Tensor:
+    """Before opset 13 over all axes from ``axis`` on."""
+    if op.opset >= 13:
+        return function(x, dim=op.get("axis", -1))
+    axis = op.get("axis", 1) % max(x.ndim, 1)
+    return function(x.reshape(math.prod(x.shape[:axis]), -1), dim=1).reshape(x.shape)
+
+
 def _lrn(op: Operator, x: Tensor) -> Tensor:
     """Over ``size`` neighbouring channels, the shorter part before."""
     size = op.attributes["size"]
@@ -276,10 +285,12 @@ LAYERS: Mapping[str, Function] = {
     "InstanceNormalization": _instance_normalization,
     "LRN": _lrn,
     "LayerNormalization": _layer_normalization,
+    "LogSoftmax": partial(_softmax, function=torch.log_softmax),
     "LpNormalization": _lp_normalization,
     "MatMul": lambda op, a, b: torch.matmul(a, b),
     "MaxPool": _max_pool,
     "RMSNormalization": _rms_normalization,
     "Resize": _resize,
     "SimplifiedLayerNormalization": _rms_normalization,  # of onnxruntime, in the domain of ONNX
+    "Softmax": _softmax,
 }

@@ -14,12 +14,12 @@ from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
 from lhc.onnx_model import all_nodes
 from lhc.options.training import TrainingOptions
 from lhc.passes import Qualify, initial_plan
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
-from lhc.train.training_plan import TrainingPlan
+from lhc.train.training_setup import TrainingSetup
 from tests.canonical import made_models as made
 
 pytestmark = pytest.mark.analog
@@ -125,7 +125,7 @@ def test_it_is_differentiated_and_retrained_in_its_branch(file: onnx.ModelProto,
     assert max(parity(DifferentiableModel(model, graph), samples(True)).values()) <= 1e-4
     settings = TrainingOptions(steps=5, batch_size=8, loss="distillation")
     task = Task(samples(True), None, METRICS["nmse"])
-    course = TrainingPlan(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
+    course = TrainingSetup(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
     trainer = course.trainer(5)
     trainer.begin(names)
     assert np.isfinite([trainer.train_step(1.0) for _ in range(5)]).all()
@@ -163,7 +163,7 @@ def test_names_that_branches_share_are_told_apart() -> None:
     feeds = {"x": np.ones((2, 4), np.float32)}
     for c, d in ((True, True), (True, False), (False, True), (False, False)):
         taken = feeds | {"c": np.array(c), "d": np.array(d)}
-        opened = Opened(load_model(file), None).seen(Task(taken, None, METRICS["nmse"]))
+        opened = LoadedModel(load_model(file), None).seen(Task(taken, None, METRICS["nmse"]))
         graph = opened.graph()
         assert len({layer.name for layer in graph.multiplying}) == 4
         assert len(graph.candidates) == 1 + (d or c)

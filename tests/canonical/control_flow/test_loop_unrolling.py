@@ -15,7 +15,7 @@ from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
 from lhc.onnx_model import all_nodes
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.runtime import parity_errors
 from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session
@@ -94,7 +94,7 @@ def test_all_turns_are_placed_and_share_their_tiles(case: Case, placed: Path) ->
 def test_calls_are_said_to_take_turns_of_a_loop_and_steps_of_a_recurrent_operator(
     case: Case, file: onnx.ModelProto, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Opened(load_model(file), None).seen(Task({"x": X}, None, METRICS["nmse"]))
+    LoadedModel(load_model(file), None).seen(Task({"x": X}, None, METRICS["nmse"]))
     said = {"Loop": "calls that take 7 turns of", "LSTM of open length": "calls that take 7 steps of", "Scan": ""}
     assert said[case.id] in caplog.text
 

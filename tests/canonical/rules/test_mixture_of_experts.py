@@ -15,7 +15,7 @@ import lhc
 from lhc.canonical import canonical
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_plan
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.runtime import parity_errors
 from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session
@@ -116,10 +116,10 @@ def assert_same(found: Array, expected: Array) -> None:
 def test_every_expert_is_two_products(case: Case) -> None:
     file = case.model()
     model = canonical(load_model(file))
-    graph = Opened(model, None).graph({"x": X["x"][:1].shape})
+    graph = LoadedModel(model, None).graph({"x": X["x"][:1].shape})
     names = [layer.name for layer in graph.candidates if layer.name != "gate"]
     assert names == [f"moe/{number}/{part}" for number in range(EXPERTS) for part in ("fc1", "fc2")]
-    work = Opened(load_model(file), None).graph({"x": X["x"][:1].shape})["moe"].work
+    work = LoadedModel(load_model(file), None).graph({"x": X["x"][:1].shape})["moe"].work
     assert work is not None
     assert sum(layer.work.macs for name in names if (layer := graph[name]).work) == work.macs
     expected = outputs(file)
@@ -150,7 +150,7 @@ def test_experts_are_annotated_and_compiled(tmp_path: Path) -> None:
     ids=["gates and values apart", "sparse mixer"],
 )
 def test_what_cpus_do_not_compute_stays_as_it_is(attributes: dict[str, Any], fused: int) -> None:
-    graph = Opened(canonical(load_model(Case("", attributes, fused).model())), None).graph({"x": X["x"][:1].shape})
+    graph = LoadedModel(canonical(load_model(Case("", attributes, fused).model())), None).graph({"x": X["x"][:1].shape})
     assert [layer.name for layer in graph.candidates] == ["gate"]
     assert graph["moe"].refusal is not None
 

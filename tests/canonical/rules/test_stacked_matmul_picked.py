@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from lhc.canonical import canonical
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model
-from lhc.pipeline.inputs.model_source import Opened
+from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.runtime import parity_errors
 from lhc.runtime.gradients.network import DifferentiableModel, parity
 from lhc.runtime.onnxruntime.sessions import Array, create_session, must_run
@@ -62,7 +62,7 @@ def test_rows_go_through_the_matrix_that_they_pick(case: Case) -> None:
     (found,) = create_session(model.proto, "form").run(None, FEEDS)
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
 
-    layers = Opened(model, None).graph({"x": (ROWS, INPUTS), "at": (ROWS,)}).multiplying
+    layers = LoadedModel(model, None).graph({"x": (ROWS, INPUTS), "at": (ROWS,)}).multiplying
     assert [layer.name for layer in layers] == ["mm/0", "mm/1", "mm/2"]
     macs = [layer.work.macs for layer in layers if layer.work is not None]
     assert sum(macs) == INPUTS * OUTPUTS  # a row, whichever it picks
@@ -72,7 +72,7 @@ def test_rows_go_through_the_matrix_that_they_pick(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case.id)
 def test_the_parity_gate_compares_both_forms(case: Case) -> None:
     model = canonical(load_model(file(case), runs=must_run))
-    graph = Opened(model, None).graph()
+    graph = LoadedModel(model, None).graph()
     errors = parity_errors(model, graph, Hardware.load("ideal"), ["mm/0", "mm/1", "mm/2"], FEEDS, ROWS)
     assert max(errors.values()) < 1e-5
 
@@ -80,7 +80,7 @@ def test_the_parity_gate_compares_both_forms(case: Case) -> None:
 @pytest.mark.analog
 def test_every_matrix_has_a_gradient() -> None:
     model = canonical(load_model(file(CASES[0]), runs=must_run))
-    module = DifferentiableModel(model, Opened(model, None).graph())
+    module = DifferentiableModel(model, LoadedModel(model, None).graph())
     assert max(parity(module, FEEDS).values()) < 1e-5
     module(FEEDS)["y"].square().sum().backward()
     gradients = [parameter.grad for parameter in module.parameters()]
@@ -90,5 +90,5 @@ def test_every_matrix_has_a_gradient() -> None:
 
 def test_matrices_for_every_row_of_a_table_stay_a_product_of_activations() -> None:
     case = Case("table", STACK, "j = Unsqueeze(at, one) m = Gather(w, j) s = Squeeze(m, one) [mm] p = MatMul(s, c)")
-    (layer,) = Opened(canonical(load_model(file(case))), None).graph().multiplying
+    (layer,) = LoadedModel(canonical(load_model(file(case))), None).graph().multiplying
     assert (layer.name, layer.weight) == ("mm", None)

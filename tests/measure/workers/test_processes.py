@@ -22,7 +22,7 @@ from lhc.measure.work_context import calibration_block
 from lhc.measure.workers.processes import ProcessWorkers
 from lhc.onnx_io import read_graph
 from lhc.options.shared import Execution
-from lhc.runtime.result_environment import environment
+from lhc.runtime.environment_fingerprint import environment
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.measure.two_layers import two_layers
@@ -36,7 +36,7 @@ PARENT = """
 import sys
 import time
 from lhc.measure.workers.processes import ProcessWorkers
-from lhc.runtime.result_environment import environment
+from lhc.runtime.environment_fingerprint import environment
 
 if __name__ == "__main__":
     workers = ProcessWorkers(2)

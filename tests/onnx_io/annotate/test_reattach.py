@@ -21,7 +21,7 @@ from lhc.onnx_io import (
     read_plan,
 )
 from lhc.passes import Qualify, initial_plan
-from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from tests.conftest import Cli
 from tests.networks import drawn, parsed
 

@@ -12,7 +12,7 @@ import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import add_device_configurations, annotate, configured_placements, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
-from lhc.pipeline.results import PartitionResult
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from tests.conftest import Cli
 from tests.networks import drawn, parsed
 

@@ -24,7 +24,7 @@ from lhc.passes import (
     strategy_of,
 )
 from lhc.passes.decide.copies_in_spare_tiles import MOST_FURTHER
-from lhc.passes.search.linear_terms import MOST_STEPPED, search_space
+from lhc.passes.search.linear_objective_and_constraints import MOST_STEPPED, search_space
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
 from tests.passes.costly_networks import product

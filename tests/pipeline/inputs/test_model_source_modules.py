@@ -15,7 +15,7 @@ from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.pipeline_state import StateT
 from lhc.plan import Retrained
 from lhc.samples.task import Task
-from lhc.train.training_plan import TrainingPlan
+from lhc.train.training_setup import TrainingSetup
 
 pytest.importorskip("torch", reason="modules need PyTorch")
 
@@ -214,7 +214,7 @@ def test_placing_with_retraining_takes_a_module_and_passes(
     asked: list[frozenset[str]] = []
 
     def train(
-        _study: StateT, _course: TrainingPlan, analog: frozenset[str], _validation: Task
+        _study: StateT, _course: TrainingSetup, analog: frozenset[str], _validation: Task
     ) -> tuple[StateT, Retrained]:
         asked.append(analog)
         raise OutOfTimeError("enough")

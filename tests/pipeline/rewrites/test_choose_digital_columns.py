@@ -17,9 +17,9 @@ from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.by_command import PartitionOptions, RobustnessOptions
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.results import PartitionResult
 from lhc.pipeline.rewrites.choose_digital_columns import SplitColumns
 from lhc.runtime.onnxruntime.sessions import create_session
 

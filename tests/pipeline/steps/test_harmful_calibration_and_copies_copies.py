@@ -11,7 +11,7 @@ from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions
 from lhc.passes.strategies.base import Objective
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.plan import Plan
 from lhc.samples.metrics import get_metric
@@ -50,7 +50,7 @@ def prepared(
     model = model_of([node], {"x": x}, {"y": 2}, {"w": weights})
     options = PartitionOptions(model, task, hardware=machine, copies=copies, objective=objective, force_analog=forced)
     with Running(options) as running:
-        return preparation(options).apply(begin(options, running, opened_of(options)))
+        return preparation(options).apply(begin(options, running, loaded_model(options)))
 
 
 def damage(machine: Hardware, copies: int) -> float:

@@ -21,7 +21,7 @@ from lhc.passes import (
     objective_value,
     search_space,
 )
-from lhc.passes.search.result import explained
+from lhc.passes.search.reasons_and_fallbacks import explained
 from lhc.passes.strategies.lionheart_retraining import already_walked
 from lhc.pipeline.steps.fixed_sequence_test import Path
 from lhc.pipeline.steps.search import search

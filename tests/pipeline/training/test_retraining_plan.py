@@ -13,7 +13,7 @@ from lhc.measure import Running
 from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.pipeline.steps.prepare import read_placed
-from lhc.pipeline.training.retraining import retrained, train_once, training_plan_of
+from lhc.pipeline.training.retraining import retrained, train_once, training_setup_of
 from lhc.plan_costs import digital_cost
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -31,7 +31,7 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     state, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = training_plan_of(state, digits, TEN)
+    course = training_setup_of(state, digits, TEN)
     broken = retrained(state, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
     before, after = (one.evaluator(one.task) for one in (state, broken))
     assert after.baseline == before.baseline > 0.9
@@ -45,7 +45,7 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
 def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
     state, analog, _ = read_placed(RunOptions("digits-narrow", unlabelled, draws=2, all_analog=True), Running(), None)
-    course = training_plan_of(state, digits, TEN)
+    course = training_setup_of(state, digits, TEN)
     broken = retrained(state, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
     evaluator = broken.evaluator(broken.task)
     assert evaluator.baseline == 1
@@ -56,7 +56,7 @@ def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
     state, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = training_plan_of(state, digits, TrainingOptions())
+    course = training_setup_of(state, digits, TrainingOptions())
     convolutions = frozenset(name for name in analog if state.graph[name].op_type == "Conv")
     others = analog - convolutions
     for placement, rate in ((analog, 0.01), (others, 0.003), (frozenset[str](), 0.003)):
@@ -80,7 +80,7 @@ def test_no_session_is_held_while_a_step_is_taken(digits: Task, monkeypatch: pyt
     judge.measure(analog, range(1))
     assert workers._scorer is not None  # type: ignore[attr-defined]
     settings = replace(TEN, steps=2, validations=2)
-    train_once(state, training_plan_of(state, digits, settings), analog, state.task)
+    train_once(state, training_setup_of(state, digits, settings), analog, state.task)
     assert held == [None, None]
 
 
@@ -88,7 +88,7 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
     options = RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2, all_analog=True)
     state, analog, _ = read_placed(options, Running(), None)
-    course = training_plan_of(state, digits, TEN)
+    course = training_setup_of(state, digits, TEN)
     names = sorted(analog)
     network = course.network()
     network.place(names[:1])
@@ -113,7 +113,7 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
         state, _, _ = read_placed(
             RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
         )
-        found.append(training_plan_of(state, digits, TrainingOptions(loss="own_loss:distance")).facts())
+        found.append(training_setup_of(state, digits, TrainingOptions(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]
 
 
@@ -129,7 +129,7 @@ def test_a_fixed_batch_whose_samples_mix_is_refused() -> None:
     task = Task({"x": rng.normal(size=(12, 6)).astype(np.float32)}, None, get_metric("nmse"))
     state, _, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
     with pytest.raises(ModelError, match="fixes a batch of 2 and cannot be computed with another"):
-        training_plan_of(state, task, TEN).network()
+        training_setup_of(state, task, TEN).network()
 
 
 def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
@@ -141,7 +141,7 @@ def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
     )
     x = np.random.default_rng(0).normal(size=(64, 4, 4, 4)).astype(np.float32)
     state, analog, _ = read_placed(RunOptions(net, {"x": x}, draws=2, metric="nmse", all_analog=True), Running(), None)
-    course = training_plan_of(state, state.task, TEN)
+    course = training_setup_of(state, state.task, TEN)
     after = retrained(state, course, {name: value + 1 for name, value in course.trained.values.items()})
     assert analog == {"up"}
     (row,), (kept,) = state.plan.layers, after.plan.layers

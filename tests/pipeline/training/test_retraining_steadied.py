@@ -8,7 +8,7 @@ from lhc.measure import PlacementEvaluator, Running, steadied
 from lhc.models import zoo_entry
 from lhc.options.training import TrainingOptions
 from lhc.pipeline.steps.prepare import read_placed
-from lhc.pipeline.training.retraining import retrained, training_plan_of
+from lhc.pipeline.training.retraining import retrained, training_setup_of
 from lhc.samples.metrics import get_metric
 
 pytestmark = pytest.mark.analog
@@ -21,7 +21,7 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     task = digits.head(300).with_metric(get_metric(metric))
     options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True)
     state, analog, _ = read_placed(options, Running(options), None)
-    course = training_plan_of(state, digits, TrainingOptions(steps=1))
+    course = training_setup_of(state, digits, TrainingOptions(steps=1))
     rng = np.random.default_rng(0)
     worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}
     trained = retrained(state, course, {name: value.astype(np.float32) for name, value in worse.items()})

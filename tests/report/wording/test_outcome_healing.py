@@ -8,8 +8,8 @@ import pytest
 
 from lhc.hardware import Faults, Tiles
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
+from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import open_model
-from lhc.pipeline.results import PartitionResult
 from lhc.plan import HarmfulCalibration, Healing, Outcome, Plan
 from lhc.report.document.builder import build_report
 from lhc.report.document.page_content import machine_facts

@@ -20,7 +20,7 @@ from lhc.programmed_matrix import Floats
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.noise_position import Position
+from lhc.runtime.sample_position import Position
 from tests.runtime.products import ENGINES, Chip, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.analog
 def small_matrices_too() -> Iterator[None]:
     """They go through the kernel of rows, as large ones do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", 0)
+        patch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0)
         yield
 
 

@@ -14,8 +14,8 @@ from lhc.hardware import Hardware, Tiles
 from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.noise_position import Position
 from lhc.runtime.operators.epilogue import Epilogue, epilogues
+from lhc.runtime.sample_position import Position
 
 pytestmark = pytest.mark.analog
 

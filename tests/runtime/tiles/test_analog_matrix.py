@@ -13,7 +13,7 @@ import lhc
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.devices.noise_by_weight_magnitude_aihwkit import RegimeNoise
-from lhc.hardware.devices.unit_cell import CellNoise
+from lhc.hardware.devices.unit_cell_aihwkit import CellNoise
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_model import OnnxModel

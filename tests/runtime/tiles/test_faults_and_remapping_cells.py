@@ -10,9 +10,9 @@ import torch
 
 from lhc.hardware import Adc, Dac, Faults, Hardware, Tiles
 from lhc.hardware.circuits.stuck_cell_text import tile_text
-from lhc.hardware.devices.device_base import PairedDevices
 from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.pcm_and_reram import Pcm
+from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.programmed_matrix import Floats
 from lhc.runtime.tiles.faults_and_remapping import ChipTile, Lines, TileFaults, drawn, targets
 from lhc.seeds import device_entropy
@@ -172,7 +172,7 @@ def _spread(devices: Pcm, model: object, t_s: float, chip: bool) -> npt.NDArray[
     target = np.full((300, 300), 0.5, np.float32)
     target[0, 0] = 1.0
     if chip:
-        from lhc.hardware.devices.unit_cell import CellNoise
+        from lhc.hardware.devices.unit_cell_aihwkit import CellNoise
 
         model = CellNoise(devices, model, ChipTile(Lines(np.arange(300), np.arange(300)), target, faults, 1.0))
     torch.manual_seed(4)

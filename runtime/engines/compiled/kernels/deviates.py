@@ -119,7 +119,7 @@ def fill_deviates(
         k0: first words of the keys of every vector, ``(chips, pitch)``, the pitch a multiple of `PITCH`.
         k1: second words.
         places: of vectors in their samples, ``(pitch,)``.
-        counters: `lhc.runtime.engines.noise_addresses.OutputPlaces`.
+        counters: `lhc.runtime.engines.noise_keys_and_counters.OutputPlaces`.
         outputs: likewise, ``(counters · 4,)``.
         terms: `lhc.runtime.engines.counter_rng.deviate_terms` of deviation 1.
         vectors: how many.

@@ -21,7 +21,7 @@ from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import cpu_target
 
-from lhc.runtime.result_environment import code_digest
+from lhc.runtime.environment_fingerprint import code_digest
 from lhc.support.files import default_work_dir
 from lhc.support.version import VERSION
 

@@ -25,7 +25,7 @@ from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.counter_rng import deviate_table, deviate_terms, normal_levels, threefry
 from lhc.runtime.engines.protocol import Products
 from lhc.runtime.engines.registry import ENGINES, choose_engine
-from lhc.runtime.noise_position import Position
+from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_threads import isolated
 from tests.runtime.pretended_gpu import GPU, GpuTensor, pretended_gpu
@@ -109,7 +109,9 @@ def test_products_of_rows_are_those_of_fast(name: str, data: st.DataObject) -> N
     except lhc.LhcError:  # a tile of equal weights on devices that are not defined for it
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lhc.runtime.engines.noise_addresses.LEAST_BY_ROWS", data.draw(st.sampled_from([0, 2**30])))
+        patch.setattr(
+            "lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", data.draw(st.sampled_from([0, 2**30]))
+        )
         fast, mine = _engines(states, machine, convolves=False)
         position, use = Position(2**33 + 5, data.draw(st.sampled_from([1, len(x)]))), data.draw(st.integers(0, 2))
         with isolated():

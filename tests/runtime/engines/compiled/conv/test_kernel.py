@@ -21,7 +21,7 @@ from lhc.runtime.engines.compiled import matrix as compiled_matrix
 from lhc.runtime.engines.compiled.conv.layout import ImageCut, ImageMemory, image_memory
 from lhc.runtime.engines.compiled.kernels.adc_and_noise import PackedTiles
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.noise_position import Position
+from lhc.runtime.sample_position import Position
 
 pytestmark = pytest.mark.analog
 

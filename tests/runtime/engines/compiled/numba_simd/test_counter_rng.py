@@ -13,7 +13,7 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, span, store
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.counter_rng import NoiseStream, Words, deviate_terms, normal_levels, threefry
 from lhc.runtime.engines.noise import standard_deviates
-from lhc.runtime.engines.noise_addresses import OutputPlaces
+from lhc.runtime.engines.noise_keys_and_counters import OutputPlaces
 
 pytestmark = pytest.mark.analog
 

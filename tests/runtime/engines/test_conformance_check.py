@@ -13,7 +13,7 @@ from lhc.plan import Conformance
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor, Position
 from lhc.runtime.engines.compiled.engine import CompiledEngine
-from lhc.runtime.engines.conformance import check_conformance
+from lhc.runtime.engines.conformance_check import check_conformance
 from lhc.runtime.engines.protocol import ChipsMatrix
 
 pytestmark = pytest.mark.analog

@@ -38,14 +38,15 @@ from lhc.canonical import placed_form
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.devices.device_base import DeviceModel, PairedDevices
+from lhc.hardware.devices.device_base import DeviceModel
+from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.hardware.geometry import split_sizes
 from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.lower import Chip
 from lhc.measure.work_context import Block
 from lhc.onnx_io import Constants, save_model
+from lhc.onnx_io.read.external_data_in_memory import read_in
 from lhc.onnx_io.read.shapes import inferred_graph
-from lhc.onnx_io.read.shared_weights import read_in
 from lhc.onnx_model import OnnxModel, is_external
 from lhc.plan import Plan
 from lhc.programmed_matrix import Correction, ProgrammedMatrix, ProgrammedTile

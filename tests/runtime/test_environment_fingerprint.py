@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lhc.runtime.result_environment import code_digest, environment
+from lhc.runtime.environment_fingerprint import code_digest, environment
 
 
 def test_a_changed_an_added_and_a_renamed_module_are_other_code(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_changed_an_added_and_a_renamed_module_are_other_code(tmp_path: Path) 
 
 
 def test_the_emulation_and_all_libraries_that_compute_are_in_it() -> None:
-    from lhc.runtime import result_environment as module
+    from lhc.runtime import environment_fingerprint as module
 
     names = {path.name for folder in module._COMPUTING for path in folder.glob("*.py")}
     assert {

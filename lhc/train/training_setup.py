@@ -30,7 +30,7 @@ from lhc.train.noisy_network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.optimiser_steps import Trainer, device_for
 from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
 
-__all__ = ["TrainingPlan"]
+__all__ = ["TrainingSetup"]
 
 SAME = 1e-4
 """Greatest difference of answers to a sample among others, relative to the greatest: float32 sums in other order."""
@@ -39,7 +39,7 @@ CHECKED_SAMPLES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingPlan:
+class TrainingSetup:
     """A network with the samples and settings that it is trained with.
 
     Attributes:
@@ -75,7 +75,7 @@ class TrainingPlan:
         """Optimiser steps in all, or those of a round."""
         return self.settings.steps_for(len(self.samples))
 
-    def with_rate(self, analog: frozenset[str]) -> "TrainingPlan":
+    def with_rate(self, analog: frozenset[str]) -> "TrainingSetup":
         """The course with the learning rate that this placement is trained with; see `TrainingOptions.rate_for`."""
         layers = [self.graph[name] for name in analog]
         macs = [(layer.op_type, layer.matrix.macs) for layer in layers if layer.matrix is not None]

@@ -21,9 +21,9 @@ from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.engines.registry import defining_matrix
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.noise_position import Position
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
+from lhc.runtime.sample_position import Position
 from lhc.runtime.torch_threads import isolated
 
 if TYPE_CHECKING:

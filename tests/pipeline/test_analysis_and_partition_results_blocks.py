@@ -5,7 +5,7 @@ import pytest
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.passes import Qualify, initial_plan
-from lhc.pipeline.results import Analysis
+from lhc.pipeline.analysis_and_partition_results import Analysis
 
 NAMES = ("embed.project", "layers.0.attn.q", "layers.0.attn.scores", "layers.0.mlp", "layers.1.mlp", "head")
 

@@ -1,19 +1,25 @@
-"""Check the emulation of a placement, and write down in its plan what was found."""
+"""Check the emulation of a placement, the engine ``fast`` against ``aihwkit``, and write into its plan what was found.
+
+The comparison is `lhc.runtime.engines.conformance_check`, what it finds `lhc.plan.conformance_result`.
+"""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from lhc.measure.conformance_check import SAMPLES, conformance_on, placement_conformance
+from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.work_context import Block, WorkContext, calibration_block
 from lhc.options.by_command import PlacingFirst
 from lhc.options.declaration.value_parsing import Engine
-from lhc.pipeline.inputs.model_source import opened_of
+from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.inputs.placement_source import NetworkPlacement
 from lhc.pipeline.pipeline_state import StateT
 from lhc.plan import Conformance, Plan
 from lhc.support.version import VERSION
 
-__all__ = ["CheckEmulation", "CheckedEmulation", "checked_emulation"]
+__all__ = ["CheckEmulation", "CheckedEmulation", "checked_emulation", "placement_conformance"]
+
+SAMPLES = 4
+"""First samples whose activations are multiplied by both engines."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,40 @@ def checked_emulation(placed: NetworkPlacement, options: PlacingFirst) -> Checke
         return CheckedEmulation(None, choice.name, choice.why)
     t_s = plan.hardware.t_inference_s if options.t_s is None else options.t_s
     context = WorkContext.unscored(placed.model, placed.graph, plan, options.seed)
-    return CheckedEmulation(conformance_on(samples, context, plan.analog, t_s), choice.name, choice.why)
+    return CheckedEmulation(_conformance_on(samples, context, plan.analog, t_s), choice.name, choice.why)
 
 
 def _first_samples(options: PlacingFirst) -> Block | None:
     """Some samples; None where there are none."""
-    opened = opened_of(options)
+    opened = loaded_model(options)
     if options.data is None and opened.entry is None:
         return None
     return calibration_block(opened.chosen(options).head(SAMPLES))
+
+
+def placement_conformance(evaluator: PlacementEvaluator, placement: frozenset[str]) -> Conformance:
+    """How both engines agree on the layers of a placement, on the first chip, without calibration of its outputs.
+
+    Args:
+        evaluator: samples and machine; its engine is ``fast``.
+        placement: the analog layers, at least one.
+    """
+    block = evaluator.block(slice(0, min(SAMPLES, len(evaluator.task))))
+    return _conformance_on(block, evaluator.context, placement, evaluator.t_s)
+
+
+def _conformance_on(block: Block, context: WorkContext, placement: frozenset[str], t_s: float) -> Conformance:
+    """The same on these samples, or on as many of them as one call of the network takes.
+
+    Args:
+        t_s: time of inference, in seconds after the first read.
+    """
+    from lhc.runtime.engines.conformance_check import check_conformance
+    from lhc.runtime.lazy_programming import lazily_programmed_chip
+    from lhc.runtime.sample_position import Position
+
+    executor = context.executor(placement)
+    where, feeds = next(block.calls(context.call_samples, context.batch is not None))
+    state = lazily_programmed_chip(executor, context.hardware, context.seed, 0, t_s)
+    position = Position(0, context.taken(where))
+    return check_conformance(executor, context.hardware, state, context.seed, 0, feeds, position)

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from onnx_ir.passes import common
 
 import lhc
-from lhc.commands.ir_passes import CompilePass, PartitionPass
+from lhc.commands.onnx_ir_passes import CompilePass, PartitionPass
 from lhc.onnx_io import contradictions, load_model, read_plan
 from tests.conftest import Cli
 

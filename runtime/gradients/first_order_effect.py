@@ -1,4 +1,4 @@
-"""Effect of a layer's errors on the answer of its network."""
+"""First-order effect of a layer's errors on the answer of its network, without PyTorch."""
 
 from dataclasses import dataclass
 

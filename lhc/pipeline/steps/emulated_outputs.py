@@ -10,12 +10,12 @@ from lhc.measure.scored_positions import counts_samples
 from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.support.number_formatting import time_text
 
-__all__ = ["mapped_outputs"]
+__all__ = ["emulated_outputs"]
 
 log = logging.getLogger("lhc")
 
 
-def mapped_outputs(state: PreparedNetwork, analog: frozenset[str], at: Sequence[float]) -> dict[str, np.ndarray]:
+def emulated_outputs(state: PreparedNetwork, analog: frozenset[str], at: Sequence[float]) -> dict[str, np.ndarray]:
     """Output name -> ``(samples, ...)``, or ``(draws, samples, ...)`` with more than one draw.
 
     Args:

@@ -12,7 +12,7 @@ from lhc.hardware import Faults, Hardware, Override, Tiles
 from lhc.hardware.circuits.stuck_cell_text import tile_text
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes import Qualify, initial_plan
-from lhc.passes.decide.unequal_tiles import on_own_tiles
+from lhc.passes.decide.tile_assignment import assign_tiles
 from tests.runtime.models_on_tiles import model_of
 
 SIZES = (6, 4, 4, 14)
@@ -42,19 +42,19 @@ def homes(hardware: Hardware) -> dict[str, tuple[int, ...]]:
 
 def test_tiles_that_are_alike_are_given_to_nobody(graph: LayerGraph) -> None:
     alike = machine(6)
-    assert on_own_tiles(graph, alike) is alike
+    assert assign_tiles(graph, alike) is alike
 
 
 def test_without_damages_layers_lie_in_the_order_of_the_file(graph: LayerGraph) -> None:
-    found = on_own_tiles(graph, machine(6, tile_noise=NOISE, remap=True))
+    found = assign_tiles(graph, machine(6, tile_noise=NOISE, remap=True))
 
     assert homes(found) == {"a": (0,), "b": (1,), "c": (2,), "d": (3, 4)}
-    assert on_own_tiles(graph, found) is found
+    assert assign_tiles(graph, found) is found
     assert found.unarranged == machine(6, tile_noise=NOISE, remap=True)
 
 
 def test_the_sum_of_damages_is_the_least_of_all_arrangements(graph: LayerGraph) -> None:
-    found = homes(on_own_tiles(graph, machine(6, tile_noise=NOISE, remap=True), DAMAGES))
+    found = homes(assign_tiles(graph, machine(6, tile_noise=NOISE, remap=True), DAMAGES))
 
     def harm(tiles: dict[str, tuple[int, ...]]) -> float:
         return sum(DAMAGES[name] / len(own) * NOISE[tile] ** 2 for name, own in tiles.items() for tile in own)
@@ -72,15 +72,15 @@ def test_tiles_with_more_stuck_cells_are_worse(graph: LayerGraph) -> None:
         planes[tile].reshape(-1)[:cells] = True
     stuck = machine(5, map=tuple(map(tile_text, planes)), remap=True)
 
-    assert homes(on_own_tiles(graph, stuck, DAMAGES)) == {"b": (2,), "d": (4, 0), "a": (3,), "c": (1,)}
+    assert homes(assign_tiles(graph, stuck, DAMAGES)) == {"b": (2,), "d": (4, 0), "a": (3,), "c": (1,)}
     unused = stuck.model_copy(update={"faults": stuck.faults.model_copy(update={"remap": False})})
-    assert homes(on_own_tiles(graph, unused, DAMAGES)) == {"b": (0,), "d": (1, 2), "a": (3,), "c": (4,)}
+    assert homes(assign_tiles(graph, unused, DAMAGES)) == {"b": (0,), "d": (1, 2), "a": (3,), "c": (4,)}
 
 
 def test_a_user_may_say_where_a_layer_lies(graph: LayerGraph) -> None:
     mine = machine(6, (Override(layers="d", on_tiles=(5, 1)),), tile_noise=NOISE, remap=True)
 
-    assert homes(on_own_tiles(graph, mine, DAMAGES)) == {
+    assert homes(assign_tiles(graph, mine, DAMAGES)) == {
         "d": (5, 1),
         "b": (4,),
         "a": (0,),
@@ -98,7 +98,7 @@ def test_a_user_may_say_where_a_layer_lies(graph: LayerGraph) -> None:
 )
 def test_tiles_cannot_be_given_twice(graph: LayerGraph, overrides: tuple[Override, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        on_own_tiles(graph, machine(6, overrides, tile_noise=NOISE))
+        assign_tiles(graph, machine(6, overrides, tile_noise=NOISE))
 
 
 def test_layers_for_which_there_is_no_tile_are_digital(graph: LayerGraph) -> None:

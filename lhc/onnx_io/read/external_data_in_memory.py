@@ -13,10 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from lhc.onnx_model import external_entries, is_held, mapped_bytes, shallow, store_elsewhere, without_weights
-from lhc.support.shared_bytes import SharedBytes
+from lhc.onnx_model import (
+    MemoryFile,
+    external_entries,
+    is_held,
+    mapped_bytes,
+    shallow,
+    store_elsewhere,
+    without_weights,
+)
 
-__all__ = ["LEAST", "PACKED", "SharedWeights", "bytes_needed", "held_apart", "pieces_of", "read_in", "whole"]
+__all__ = ["LEAST", "PACKED", "InMemoryExternalData", "bytes_needed", "held_apart", "pieces_of", "read_in", "whole"]
 
 PACKED = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 """Bits of the types that share bytes."""
@@ -37,7 +44,7 @@ _ALIGNED = 64
 """Bytes that the place of a tensor is a multiple of."""
 
 
-def held_apart(proto: onnx.ModelProto, least: int = LEAST) -> tuple[onnx.ModelProto, SharedBytes | None]:
+def held_apart(proto: onnx.ModelProto, least: int = LEAST) -> tuple[onnx.ModelProto, MemoryFile | None]:
     """A model whose initializers of so many raw bytes or more lie beside it, and these bytes.
 
     As it is and None where there are none.
@@ -54,7 +61,7 @@ def held_apart(proto: onnx.ModelProto, least: int = LEAST) -> tuple[onnx.ModelPr
     data = np.empty(end, np.uint8)
     for index, (start, size) in places.items():
         data[start : start + size] = np.frombuffer(proto.graph.initializer[index].raw_data, np.uint8)
-    held, light = SharedBytes(data), without_weights(proto)
+    held, light = MemoryFile(data), without_weights(proto)
     for index, tensor in enumerate(proto.graph.initializer):
         if index not in places:
             light.graph.initializer.append(tensor)
@@ -66,12 +73,12 @@ def held_apart(proto: onnx.ModelProto, least: int = LEAST) -> tuple[onnx.ModelPr
     return light, held
 
 
-class SharedWeights:
+class InMemoryExternalData:
     """Weights of a model in the making that lie beside it, for as long as somebody has this object."""
 
     def __init__(self) -> None:
         """None yet."""
-        self._held: list[SharedBytes] = []
+        self._held: list[MemoryFile] = []
 
     def put(self, name: str, array: npt.NDArray[Any]) -> onnx.TensorProto:
         """An initializer of a name and its values, an array that nobody changes from now on; small ones hold them."""
@@ -79,15 +86,15 @@ class SharedWeights:
         if array.nbytes < LEAST or kind not in _TYPES:
             return onnx.numpy_helper.from_array(array, name)
         stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        self._held.append(SharedBytes(stored.reshape(-1).view(np.uint8)))
+        self._held.append(MemoryFile(stored.reshape(-1).view(np.uint8)))
         tensor = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
         store_elsewhere(tensor, {"location": self._held[-1].name, "offset": 0, "length": array.nbytes})
         return tensor
 
 
-def pieces_of(tensors: Iterable[onnx.TensorProto]) -> list[SharedBytes]:
+def pieces_of(tensors: Iterable[onnx.TensorProto]) -> list[MemoryFile]:
     """Owners of tensor values beside their model, to be kept while the values are looked up."""
-    return [SharedBytes.named(name) for name in {external_entries(t)["location"] for t in tensors if is_held(t)}]
+    return [MemoryFile.named(name) for name in {external_entries(t)["location"] for t in tensors if is_held(t)}]
 
 
 def read_in(tensor: onnx.TensorProto) -> None:

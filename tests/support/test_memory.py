@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from lhc.support.memory import large_arrays
-from lhc.support.memory.large_arrays import large_empty
-from lhc.support.shared_bytes import give_back
+from lhc.support import memory
+from lhc.support.memory import give_back, large_empty
 
 LARGE = 2**23
 """Numbers of an array that is kept."""
@@ -42,9 +41,9 @@ def test_little_is_kept_and_less_where_memory_is_given_back() -> None:
     held = [large_empty((LARGE,)) for _ in range(20)]
     assert len({_address(array) for array in held}) == 20
     held.clear()
-    assert sum(map(len, large_arrays._free)) == 8 * 4 * LARGE
+    assert sum(map(len, memory._free)) == 8 * 4 * LARGE
     give_back()
-    assert not large_arrays._free
+    assert not memory._free
 
 
 def test_small_arrays_are_numpys_own() -> None:

@@ -15,12 +15,12 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 
-__all__ = ["on_own_tiles"]
+__all__ = ["assign_tiles"]
 
 Tie = tuple[str, ...]
 
 
-def on_own_tiles(graph: LayerGraph, hardware: Hardware, damages: Mapping[str, float] | None = None) -> Hardware:
+def assign_tiles(graph: LayerGraph, hardware: Hardware, damages: Mapping[str, float] | None = None) -> Hardware:
     """The machine with tiles for the layers that may be analog; as it is where tiles do not differ.
 
     Args:

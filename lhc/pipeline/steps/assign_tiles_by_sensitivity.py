@@ -1,4 +1,4 @@
-"""Tile assignment as a step: the least sensitive layers go on the worst tiles (`lhc.passes.decide.unequal_tiles`).
+"""Tile assignment as a step: the least sensitive layers go on the worst tiles (`lhc.passes.decide.tile_assignment`).
 
 How sensitive a layer is to its tiles is predicted from gradients (`lhc.measure.sensitivity.fisher_prediction`, the part
 of weights) for tiles that are alike: a measurement would have the tiles in it that the layer lies on.
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from lhc.errors import ModelError, OutOfTimeError
 from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
-from lhc.passes.decide.unequal_tiles import on_own_tiles
+from lhc.passes.decide.tile_assignment import assign_tiles
 from lhc.pipeline.pipeline_state import StateT
 
 __all__ = ["ArrangeTiles"]
@@ -37,5 +37,5 @@ class ArrangeTiles:
         except (ModelError, OutOfTimeError) as error:
             return state.noted(f"tiles are given to layers in the order of the file: gradients are missing ({error})")
         damages = {name: one.by_weights or 0.0 for name, one in found.table.layers.items()}
-        arranged = on_own_tiles(state.graph, machine, damages)
+        arranged = assign_tiles(state.graph, machine, damages)
         return replace(state, plan=state.plan.model_copy(update={"hardware": arranged}))

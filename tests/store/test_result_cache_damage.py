@@ -206,11 +206,11 @@ def test_all_who_meet_the_damage_go_on_in_the_same_new_database(
 
 def forge(folder: Path, kind: object, shape: object, data: object) -> None:
     """A row whose checksum is right, whatever it says."""
-    from lhc.store import cache, fingerprint
+    from lhc.store import fingerprint, result_cache
 
     values = (fingerprint({"unit": 0}), "", '{"unit":0}', kind, shape, data)
     with closing(sqlite3.connect(folder / NAME)) as connection, connection:
-        digest = cache._checksum(*values)  # type: ignore[arg-type]
+        digest = result_cache._checksum(*values)  # type: ignore[arg-type]
         connection.execute("REPLACE INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", (*values, digest))
 
 

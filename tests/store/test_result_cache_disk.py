@@ -266,7 +266,7 @@ def test_a_link_to_nowhere_serves_from_memory(tmp_path: Path, unit: Unit, caplog
 def test_a_database_that_stays_locked_is_given_up(
     tmp_path: Path, fill: Fill, unit: Unit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("lhc.store.cache.BUSY_S", 0.1)
+    monkeypatch.setattr("lhc.store.result_cache.BUSY_S", 0.1)
     fill(tmp_path, range(3))
     (path,) = tmp_path.iterdir()
     stopped = sqlite3.connect(path, isolation_level=None)

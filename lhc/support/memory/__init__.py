@@ -1,1 +1,0 @@
-"""Memory: large arrays that are used again."""
