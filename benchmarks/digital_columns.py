@@ -14,7 +14,7 @@ from lhc.commands.partition import begin, preparation
 from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions
-from lhc.options.digital_columns import ColumnsBy
+from lhc.options.shared import ColumnsBy
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.rewrites.choose_digital_columns import damages_of_columns

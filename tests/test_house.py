@@ -60,10 +60,8 @@ def test_imports_for_types_alone_run_downward_too() -> None:
     assert [name for one in linter["contracts"] for name in one.get("ignore_imports", [])] == [
         "lhc.hardware.description.hardware -> aihwkit",
         "lhc.hardware.aihwkit_config.user_aihwkit_objects -> torch",
-        "lhc.hardware.devices.measured_aihwkit -> aihwkit",
-        "lhc.hardware.devices.noise_by_weight_magnitude_aihwkit -> aihwkit",
+        "lhc.hardware.devices.aihwkit_noise_models -> aihwkit",
         "lhc.hardware.aihwkit_config.rpu_config -> aihwkit",
-        "lhc.hardware.devices.unit_cell_aihwkit -> aihwkit",
     ]
 
 

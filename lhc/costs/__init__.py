@@ -7,13 +7,12 @@ from lhc.costs.assumptions import assumptions
 from lhc.costs.chip_area_and_power import Area, SystemFigures, system_figures
 from lhc.costs.crossings import Hyperedge
 from lhc.costs.digital_operators import by_operator
-from lhc.costs.gain_text import compared, gains
 from lhc.costs.models import alpine as alpine  # registers its formulas
 from lhc.costs.models import diana as diana
 from lhc.costs.models.registry import Formulas, Power, formulas, power_of, schedule_of
 from lhc.costs.placement_cost import CostTerms, SystemCost, cost_of, cost_terms, costs_on_tiles
 from lhc.costs.replicas_and_throughput import Throughput
-from lhc.costs.units import Cost, LayerCost
+from lhc.costs.units import Cost, LayerCost, compared, gains
 
 __all__ = [
     "Area",

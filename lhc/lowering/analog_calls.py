@@ -12,8 +12,7 @@ import onnx_ir as ir
 from lhc.errors import ModelError
 from lhc.graph import Layer
 from lhc.hardware.converters.codes import Converters
-from lhc.lowering.functions.conv import Conv, conv_function
-from lhc.lowering.functions.conv_windows import Same
+from lhc.lowering.functions.conv import Conv, Same, conv_function
 from lhc.lowering.functions.library import Library
 from lhc.lowering.functions.matmul import MatMul, matmul_function
 from lhc.lowering.functions.tile_grid import TileGrid, numbered

@@ -20,7 +20,7 @@ from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.lru_cache import single
 from lhc.runtime.onnxruntime.batched_calls import Call
 from lhc.runtime.onnxruntime.sessions import check_digital, give_back_pool
-from lhc.samples.class_axis import classes_last
+from lhc.samples.class_probabilities import classes_last
 from lhc.samples.metrics import Array
 from lhc.samples.sample_axis import samples_first
 from lhc.samples.target_checks import are_answers

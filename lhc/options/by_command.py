@@ -8,9 +8,9 @@ from lhc.errors import UsageError
 from lhc.options.budget import BudgetOptions, YieldOptions
 from lhc.options.declaration.option_fields import REQUIRED, option, options, options_of, part, values_of
 from lhc.options.declaration.value_parsing import machines_of, times_of
-from lhc.options.digital_columns import ColumnsOptions
 from lhc.options.shared import (
     Chips,
+    ColumnsOptions,
     CopiesOptions,
     Data,
     Emulating,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lhc.options.declaration.option_fields import option, options
-from lhc.options.model import ExternalData
+from lhc.options.shared import ExternalData
 
 __all__ = [
     "Annotating",

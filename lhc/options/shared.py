@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import UsageError
 from lhc.options.data import Data, SampleSource, SomeSamples
-from lhc.options.declaration.option_fields import option, options
+from lhc.options.declaration.option_fields import argument, option, options
 from lhc.options.declaration.value_parsing import (
     AskedEngine,
     Engine,
@@ -19,18 +19,21 @@ from lhc.options.declaration.value_parsing import (
     engine_of,
     hardware_of,
     shapes_of,
+    share_of,
     time_of,
     times_of,
 )
-from lhc.options.model import ExternalData, Model, ModelForm
 from lhc.support.number_formatting import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
+    from lhc.onnx_model import ModelSource
     from lhc.plan import Plan
 
 __all__ = [
     "Chips",
+    "ColumnsBy",
+    "ColumnsOptions",
     "CopiesOptions",
     "Data",
     "Emulating",
@@ -58,6 +61,64 @@ __all__ = [
     "SomeSamples",
     "silent",
 ]
+
+
+ExternalData = Literal["keep", "copy"]
+
+
+@options
+class Model:
+    """The network."""
+
+    PANEL = "Model"
+
+    model: "ModelSource" = argument(
+        "An .onnx file, or a name that 'lhc models' lists.", kw_only=False, metavar="MODEL", reads=str, names="models"
+    )
+
+
+@options
+class ModelForm(Model):
+    """The network, and what of it is seen as products."""
+
+    dequantize: bool = option(
+        "Place operators on integers (QLinearConv, MatMulInteger, …) too, by their dequantised weights.",
+        default=False,
+        rare=True,
+    )
+
+
+ColumnsBy = Literal["macs", "weights"]
+
+
+@options
+class ColumnsOptions:
+    """Which columns of layers are digital although the rest is on tiles."""
+
+    PANEL = "Goal"
+
+    digital_columns: float | str = option(
+        "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the search"
+        " decides for every layer whether its worst fifth is digital.",
+        default="0%",
+        metavar="SHARE",
+        reads=str,
+    )
+    columns_by: ColumnsBy = option(
+        "Whether --digital-columns is a share of the macs to compute, or of the weights to store.",
+        default="macs",
+        metavar="C",
+        rare=True,
+    )
+
+    def __post_init__(self) -> None:
+        _ = self.columns_share
+
+    @property
+    def columns_share(self) -> float | None:
+        """The share as a number; None: the search tells."""
+        return None if self.digital_columns == "auto" else share_of(self.digital_columns, "--digital-columns")
+
 
 Progress = Callable[[str, int, int], None]
 """Called as work proceeds: what is done, how much of it is done, how much it is in all."""

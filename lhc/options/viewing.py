@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lhc.errors import UsageError
 from lhc.options.declaration.option_fields import argument, option, options
-from lhc.options.model import Model
 from lhc.options.output_options import Json, Printing, Replacing
+from lhc.options.shared import Model
 
 __all__ = ["DiffOptions", "HardwareOptions", "InspectOptions", "ReportOptions", "ViewOptions"]
 

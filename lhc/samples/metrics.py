@@ -3,7 +3,8 @@
 A metric scores every sample of one output, against targets or against what the digital network answers; the value of
 a set is the mean of its samples' scores. A *set metric* gives one number for all samples instead (a rank correlation
 has no score of a single sample). Classes lie on the last axis: outputs with another class axis are laid out so before
-(`lhc.samples.class_axis`); positions are all other axes, such as the pixels of pictures. Formulas, ``n`` samples:
+(`lhc.samples.class_probabilities`); positions are all other axes, such as the pixels of pictures.
+Formulas, ``n`` samples:
 
 against targets
 
@@ -41,7 +42,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.probabilities import divergences, log_likelihoods
+from lhc.samples.class_probabilities import divergences, log_likelihoods
 from lhc.samples.target_checks import (
     IGNORED,
     Array,

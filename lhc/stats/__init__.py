@@ -1,13 +1,15 @@
 """Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
 
 from lhc.stats.binomial_bounds import changed_answer_margins, failures_allowed, least_draws
-from lhc.stats.document_means import by_document, effective_documents, members
 from lhc.stats.intervals import (
     CONFIDENCE,
+    by_document,
     chance_of_difference,
     chips_needed,
     clipped,
+    effective_documents,
     hull,
+    members,
     one_sided,
     over_draws,
     over_draws_and_samples,

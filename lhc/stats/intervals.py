@@ -13,6 +13,15 @@ drop follow:
 
 A level that is spent over several tests is divided between them (`split_level`, Bonferroni), so that the chance of any
 wrong acceptance stays below the whole; several looks at one measurement have `lhc.stats.sequential_testing`.
+
+Samples of one document are alike (`by_document`). What is drawn are documents, of unequal size. The mean over all
+samples is then a ratio: the sum over documents, divided by their summed sizes (Cochran, Sampling Techniques, 1977,
+chapter 9A). Its variance is the jackknife's: what becomes of the mean when a document is left out tells the document's
+*pseudo-value* (Tukey 1958; Miller, Biometrika 61, 1974), and pseudo-values are then treated as independent
+observations. Linearised residuals, the usual alternative, come out too small where few documents, or one long one, hold
+much of the samples; leaving a document out does not. Nor is a variance that rests on few long documents known as well
+as their number says: its degrees of freedom are those of the *effective* number of documents (Carter, Schnepel and
+Steigerwald, Review of Economics and Statistics 99, 2017).
 """
 
 from collections.abc import Sequence
@@ -24,16 +33,18 @@ import scipy
 
 from lhc.errors import UsageError
 from lhc.stats.binomial_bounds import changed_answer_margins
-from lhc.stats.document_means import by_document, effective_documents
 from lhc.support.number_formatting import check_confidence
 
 __all__ = [
     "CONFIDENCE",
     "Summary",
+    "by_document",
     "chance_of_difference",
     "chips_needed",
     "clipped",
+    "effective_documents",
     "hull",
+    "members",
     "one_sided",
     "over_draws",
     "over_draws_and_samples",
@@ -43,13 +54,55 @@ __all__ = [
     "two_sided",
 ]
 
+
+Floats = npt.NDArray[np.float64]
+
+
+def by_document(values: Floats, documents: npt.NDArray[np.integer]) -> Floats:
+    """Pseudo-values of documents, which have the mean that the samples have.
+
+    With ``m`` the mean of a draw over all N samples and ``m_d`` that without document d, of K documents: they are
+    ``m + (K - 1) (m - m_d)``, shifted so that their mean is ``m``.
+
+    Args:
+        values: per draw and sample, shape ``(draws, samples)``.
+        documents: number of every sample's document, shape ``(samples,)``.
+
+    Returns:
+        Shape ``(draws, K)``; the samples' own values where every document has one.
+    """
+    _, where, sizes = np.unique(documents, return_inverse=True, return_counts=True)
+    means: Floats = values.mean(axis=1, keepdims=True)
+    if len(sizes) == 1:
+        return means
+    sums = np.stack([np.bincount(where, row, len(sizes)) for row in values - means])
+    changes: Floats = (len(sizes) - 1) * sums / (len(documents) - sizes)
+    pseudo: Floats = means + changes - changes.mean(axis=1, keepdims=True)
+    return pseudo
+
+
+def effective_documents(documents: npt.NDArray[np.integer]) -> float:
+    """How many documents of one size know as much: (Σ n)² / Σ n², with n samples in a document.
+
+    >>> effective_documents(np.array([0, 0, 1, 1, 2, 2])), effective_documents(np.array([0, 0, 0, 0, 1]))
+    (3.0, 1.4705882352941178)
+    """
+    _, sizes = np.unique(documents, return_counts=True)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def members(documents: npt.NDArray[np.integer]) -> list[npt.NDArray[np.intp]]:
+    """Places of the samples of every document, documents by their number."""
+    order = np.argsort(documents, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(documents[order])) + 1)
+
+
 CONFIDENCE = 0.90
 """Two-sided; each bound one-sided at 95 %."""
 DIGITS = 15
 """Behind the point, of chances: what is behind these is rounding of binary numbers."""
 
 Interval = tuple[float, float]
-Floats = npt.NDArray[np.float64]
 
 
 def one_sided(confidence: float) -> float:
@@ -119,7 +172,7 @@ def over_draws_and_samples(
         damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
         share: it is a difference of shares: few samples change, and no spread seen is not no spread.
         documents: number of every sample's document, shape ``(samples,)``: they are what is drawn
-            (`lhc.stats.document_means`).
+            (`lhc.stats.intervals`).
 
     Returns:
         None with one draw, or one sample or document.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.graph import LayerGraph
-from lhc.options.digital_columns import ColumnsBy
+from lhc.options.shared import ColumnsBy
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import LayerPlan, Plan
 

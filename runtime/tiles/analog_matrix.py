@@ -21,10 +21,9 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
 from lhc.hardware.converters.adc_mismatch import capacitor_levels
 from lhc.hardware.converters.voltage_sensing import totals_of
+from lhc.hardware.devices.aihwkit_noise_models import CellNoise, MeasuredNoise
 from lhc.hardware.devices.device_base import LEAST_MAGNITUDE
-from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
 from lhc.hardware.devices.unit_cell import PairedDevices
-from lhc.hardware.devices.unit_cell_aihwkit import CellNoise
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.tiles.drift_compensation import TileReadOut
 from lhc.runtime.tiles.faults_and_remapping import ChipTile, noise_factor, on_chip

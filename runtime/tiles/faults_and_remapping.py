@@ -30,7 +30,7 @@ import scipy
 
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.hardware.circuits.stuck_cell_text import stuck_cells
+from lhc.hardware.circuits.faults import stuck_cells
 from lhc.hardware.devices.device_base import LEAST_MAGNITUDE
 from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.programmed_matrix import Floats

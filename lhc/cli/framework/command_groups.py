@@ -8,10 +8,9 @@ from typing import Any
 from typer.core import TyperGroup
 
 from lhc.cli.framework.command_builder import own_command
-from lhc.cli.framework.help import GROUPS, NAMES
+from lhc.cli.framework.help import GROUPS, NAMES, AsWritten
 from lhc.cli.framework.output import hint
 from lhc.cli.framework.plugin_commands import foreign, made
-from lhc.support.command_line_values import AsWritten
 
 __all__ = ["Commands"]
 

@@ -86,9 +86,7 @@ def _aihwkit() -> SimpleNamespace:
 
 def _own_models() -> SimpleNamespace:
     """Noise models that aihwkit lacks, as classes that are derived from its own."""
-    from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
-    from lhc.hardware.devices.noise_by_weight_magnitude_aihwkit import RegimeNoise
-    from lhc.hardware.devices.unit_cell_aihwkit import CellNoise
+    from lhc.hardware.devices.aihwkit_noise_models import CellNoise, MeasuredNoise, RegimeNoise
 
     return SimpleNamespace(CellNoise=CellNoise, MeasuredNoise=MeasuredNoise, RegimeNoise=RegimeNoise)
 

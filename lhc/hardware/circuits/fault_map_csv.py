@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.hardware.circuits.stuck_cell_text import MOST_TILES, tile_text
+from lhc.hardware.circuits.faults import MOST_TILES, tile_text
 from lhc.hardware.description.hardware import Hardware
 
 __all__ = ["with_fault_map"]

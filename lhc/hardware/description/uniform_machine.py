@@ -7,8 +7,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.circuits.faults import Faults
-from lhc.hardware.circuits.stuck_cell_text import stuck_count
+from lhc.hardware.circuits.faults import Faults, stuck_count
 from lhc.hardware.description.costs import AlpineCosts, Costs
 from lhc.hardware.description.tiles_and_converters import (
     Adc,

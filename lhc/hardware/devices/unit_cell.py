@@ -1,6 +1,6 @@
 """Unit cell of a weight: pairs of devices or a reference column, conductance range, and target conductances.
 
-aihwkit's noise model of such cells is `lhc.hardware.devices.unit_cell_aihwkit`.
+aihwkit's noise model of such cells is `lhc.hardware.devices.aihwkit_noise_models`.
 """
 
 from typing import Any, ClassVar, Literal

@@ -6,8 +6,7 @@ from typing import Any, Literal
 from onnxscript import OpBuilder
 
 from lhc.hardware.converters.codes import Converters, InputSlices, Scaling
-from lhc.lowering.functions.adc_codes import found_codes, with_offsets
-from lhc.lowering.functions.input_slices import deviates_of_slices
+from lhc.lowering.functions.converters import deviates_of_slices, found_codes, with_offsets
 from lhc.lowering.functions.library import Values, beside
 from lhc.lowering.functions.product_noise import noisy, sigma_of, sigma_of_codes, with_ir_drop, with_mismatch
 

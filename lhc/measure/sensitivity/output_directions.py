@@ -11,9 +11,8 @@ import numpy.typing as npt
 from lhc.measure.scored_positions import counted_positions
 from lhc.measure.work_context import Block, WorkContext
 from lhc.runtime.onnxruntime.sessions import check_digital
-from lhc.samples.class_axis import classes_last
+from lhc.samples.class_probabilities import LEAST_PROBABILITY, are_probabilities, classes_last
 from lhc.samples.metrics import Array
-from lhc.samples.probabilities import LEAST_PROBABILITY, are_probabilities
 
 __all__ = ["DIRECTIONS", "directions_at", "output_directions"]
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from lhc.onnx_io.operators.mac_counting import Counter
-from lhc.onnx_io.operators.matrix_shape import Unsized
+from lhc.onnx_io.operators.matrix_product import Unsized
 from lhc.onnx_io.operators.operands import Operands, Part
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from lhc.onnx_io.operators.matrix_shape import Unsized
+from lhc.onnx_io.operators.matrix_product import Unsized
 from lhc.onnx_io.operators.operands import ATTRIBUTES, Operands, Part
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""One product by a stored weight, whatever operator it is written as: matrix, groups, convolution geometry.
+"""One product by a stored weight, whatever operator it is written as: matrix, groups, convolution geometry, sizes.
 
 For every vector x of the activation, with W the weights as ``(outputs, inputs)``::
 
@@ -14,6 +14,8 @@ Conv                          1          outputs first   windows             cha
 ``w @ x``                     0          outputs first   columns of x        columns
 Gemm with transB / transA     weight's   the other way   the other way of x  as without it
 ============================  =========  ==============  ==================  ==================
+
+`matrix_shape` is the shape of its matrix on tiles, and how often it is used.
 """
 
 import math
@@ -23,9 +25,10 @@ from typing import Any, Protocol, TypeVar
 import onnx
 
 from lhc.errors import ModelError
-from lhc.graph import Layer
+from lhc.graph import Layer, MatrixShape
+from lhc.onnx_io.read.shapes import Dim, Shape
 
-__all__ = ["ConvGeometry", "Product", "is_transposed"]
+__all__ = ["ConvGeometry", "Product", "Unsized", "attribute", "data_operands", "is_transposed", "matrix_shape"]
 
 
 @dataclass(frozen=True)
@@ -237,3 +240,62 @@ def is_transposed(node: onnx.NodeProto, operand: int) -> bool:
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+class Unsized(Exception):  # noqa: N818 - caught where it is known whether sizes may be missing
+    """Sizes that a matrix depends on are not numbers; they are the argument."""
+
+
+def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
+    """An integer attribute."""
+    return next((a.i for a in node.attribute if a.name == name), default)
+
+
+def data_operands(node: onnx.NodeProto) -> tuple[int, int]:
+    """Which inputs of a product are multiplied; quantised ones have scales and zero points between them."""
+    return (0, 3) if node.op_type in ("QLinearConv", "QLinearMatMul") else (0, 1)
+
+
+def matrix_shape(
+    node: onnx.NodeProto, operand: int | None, first: Shape, second: Shape, out: Shape, samples: int
+) -> MatrixShape:
+    """Rows, columns, groups and products per sample of a product.
+
+    Args:
+        operand: which of the two is its constant matrix, if any.
+        first: shape of the first thing that is multiplied.
+
+    Raises:
+        Unsized: with what is not known.
+        IndexError: shapes of too few axes.
+        ModelError: a Gemm whose factors do not fit, which shape inference lets pass.
+    """
+    group = max(attribute(node, "group", 1), 1)
+    if "Transpose" in node.op_type:
+        weight, rest = _sizes(second, (first[0], *first[2:]))
+        return MatrixShape(weight[0] // group, math.prod(weight[1:]), group, math.prod(rest) // samples)
+    if "Conv" in node.op_type:
+        weight, rest = _sizes(second, (out[0], *out[2:]))
+        return MatrixShape(math.prod(weight[1:]), weight[0] // group, group, math.prod(rest) // samples)
+    inner = first[0 if node.op_type == "Gemm" and is_transposed(node, 0) else -1]
+    if node.op_type == "Gemm":
+        _check_fit(node, inner, second[1 if is_transposed(node, 1) else 0])
+    (rows,), sizes = _sizes((inner,), out)
+    if operand == 0:
+        cols = 1 if len(first) == 1 else sizes[-1 if len(second) == 1 else -2]
+    else:
+        cols = 1 if len(second) == 1 else sizes[-1]
+    return MatrixShape(rows, cols, 1, math.prod(sizes) // samples // max(cols, 1))
+
+
+def _check_fit(node: onnx.NodeProto, first: Dim, second: Dim) -> None:
+    if isinstance(first, int) and isinstance(second, int) and first != second:
+        raise ModelError(f"Gemm {node.name!r} multiplies rows of {first:,} by columns of {second:,}")
+
+
+def _sizes(first: Shape, second: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    left = tuple(d for d in first if isinstance(d, int))
+    right = tuple(d for d in second if isinstance(d, int))
+    if len(left) + len(right) < len(first) + len(second):
+        raise Unsized((*first, *second))
+    return left, right

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from lhc.onnx_io.operators.matrix_shape import Unsized, attribute
+from lhc.onnx_io.operators.matrix_product import Unsized, attribute
 from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.shapes import Shape
 

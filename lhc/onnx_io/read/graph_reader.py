@@ -1,6 +1,15 @@
-"""ModelProto to LayerGraph: operators, tensors, weights and matrix shapes."""
+"""ModelProto to LayerGraph: operators, tensors, weights, matrix shapes, and PyTorch modules of nodes.
 
+The module that a node was exported from: torch's dynamo exporter writes the scopes into node metadata
+(``pkg.torch.onnx.name_scopes``: a list of paths from the root to the operator); its older exporter writes them into the
+node's name (``/layer1/layer1.0/conv1/Conv``). A convolution that took in the BatchNormalization behind it has the
+scopes of that; its weight is called as its own module's (``conv1.weight``, and what a form of it in memory adds:
+``conv1.weight/turned``, ``conv1.weight.lhc_tiles``).
+"""
+
+import ast
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -23,20 +32,59 @@ from lhc.graph import (
     Work,
 )
 from lhc.onnx_io.annotate.compiled_mark import refuse_compiled
-from lhc.onnx_io.operators.matrix_shape import Unsized, data_operands, matrix_shape
+from lhc.onnx_io.operators.matrix_product import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.operators.operator_table import found_in, may_multiply
 from lhc.onnx_io.read.constant_folding import MOVES
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import Shape, element_types, infer, input_shapes, sample_axes, shape_option, tensor_shapes
 from lhc.onnx_io.read.subgraphs import is_product, nested_layers
-from lhc.onnx_io.read.torch_modules import module_path
 from lhc.onnx_io.read.weight_fingerprint import weight_facts, with_devices
 from lhc.onnx_io.rewrites.low_rank_adapters import adapted_layer
 from lhc.onnx_model import OnnxModel, captured
 from lhc.samples.sample_axis import CALL, SampleAxis
 
-__all__ = ["read_graph"]
+__all__ = ["module_path", "read_graph"]
+
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_WEIGHT = re.compile(r"(.+)\.weight(/turned|\.lhc_[a-z_]+)*")
+_LIMIT = 10_000
+
+
+def module_path(node: onnx.NodeProto) -> str | None:
+    """Dotted path of the module; None where the file does not tell or the name already is the path."""
+    text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "")
+    path = _from_scopes(text) or _from_name(node.name)
+    if "batch_norm" in text and len(node.input) > 1 and (own := _WEIGHT.fullmatch(node.input[1])):
+        path = own[1]
+    return path if path and path != node.name else None
+
+
+def _from_scopes(text: str) -> str | None:
+    if not text or len(text) > _LIMIT:
+        return None
+    try:
+        scopes = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+        return None
+    modules = [scope for scope in scopes[:-1] if scope]
+    return modules[-1] if modules else None
+
+
+def _from_name(name: str) -> str | None:
+    if not name.startswith("/") or name.count("/") < 2:
+        return None
+    path: list[str] = []
+    for part in name.split("/")[1:-1]:
+        # "/layer1/layer1.0/conv1": a scope may repeat the one that holds it.
+        if path and part.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(part)
+    return ".".join(path) or None
+
 
 _FLOATS = ("float16", "float32", "float64")
 _FOLDED = "tiles hold constants; onnxsim writes a file in which they are folded"

@@ -1,4 +1,8 @@
-"""Read model files, and give every node a unique name."""
+"""Read model files, sort their nodes, and give every node a unique name.
+
+Every node comes after those whose outputs it reads. onnxruntime runs nodes in any order, and its float16 converter
+writes them so; ONNX asks for a topological one.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +20,6 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import cycle_in
 from lhc.onnx_io.read.external_data import resolve
 from lhc.onnx_io.read.external_data_in_memory import held_apart, whole
-from lhc.onnx_io.read.node_order import sort_nodes
 from lhc.onnx_io.read.shapes import inlined
 from lhc.onnx_io.read.unsupported_formats import unsupported_format
 from lhc.onnx_model import (
@@ -24,6 +27,8 @@ from lhc.onnx_model import (
     all_nodes,
     is_external,
     operator_graph,
+    replace_nodes,
+    subgraphs,
     without_annotations,
     without_weights,
 )
@@ -32,7 +37,33 @@ from lhc.support.memory import give_back
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["inline_functions", "load_model"]
+__all__ = ["inline_functions", "load_model", "sort_nodes"]
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Sort the nodes of a graph and of the bodies in it, in place; those that are in order stay where they are.
+
+    A graph with a cycle stays as it is.
+    """
+    for node in graph.node:
+        for _, inner in subgraphs(node):
+            sort_nodes(inner)
+    order = _order(graph)
+    if order == sorted(order):
+        return
+    nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
+    replace_nodes(graph, nodes)
+
+
+def _order(graph: onnx.GraphProto) -> list[int]:
+    """Numbers of the nodes in the topological order that is nearest to the file's."""
+    import networkx as nx
+
+    try:
+        return list(nx.lexicographical_topological_sort(operator_graph(graph)))
+    except nx.NetworkXUnfeasible:
+        return list(range(len(graph.node)))
+
 
 _LARGE = 2**20
 """Initializers of more bytes are checked one by one, so that no second copy of all weights is made."""

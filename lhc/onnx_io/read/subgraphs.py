@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import onnx
 
 from lhc.graph import CANDIDATE_OPS, Layer, Obstacle, Work
-from lhc.onnx_io.operators.matrix_shape import Unsized, data_operands, matrix_shape
+from lhc.onnx_io.operators.matrix_product import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.operators.operator_table import NO_SIZES, found_in, may_multiply
 from lhc.onnx_io.read.constants import Constants

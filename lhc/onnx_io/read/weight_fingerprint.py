@@ -23,8 +23,7 @@ import numpy as np
 import onnx
 
 from lhc.graph import Layer
-from lhc.onnx_io.operators.matrix_product import Product
-from lhc.onnx_io.operators.matrix_shape import attribute
+from lhc.onnx_io.operators.matrix_product import Product, attribute
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_model import OnnxModel
 

@@ -1,7 +1,6 @@
 """Write model files without ever leaving half of one, within the 2 GiB that ONNX allows in one file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
 from google.protobuf.message import EncodeError
@@ -9,13 +8,8 @@ from google.protobuf.message import EncodeError
 from lhc.errors import ModelError
 from lhc.onnx_io.read.external_data import ExternalData, place
 from lhc.onnx_io.write.streamed_files import model_bytes, model_size
-from lhc.onnx_model import (
-    in_other_file,
-)
+from lhc.onnx_model import in_other_file
 from lhc.support.files import write_file
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["save_model", "serialized"]
 

@@ -29,7 +29,7 @@ from lhc.onnx_io import (
 from lhc.onnx_io.read.shapes import refuse_giant
 from lhc.onnx_model import LoadedModelBase, ModelSource, OnnxModel
 from lhc.options.data import Data, SampleSource, SomeSamples
-from lhc.options.model import ModelForm
+from lhc.options.shared import ModelForm
 from lhc.pipeline.inputs.sample_axis_detection import input_axes
 from lhc.pipeline.inputs.samples import first_samples, load_task
 from lhc.runtime.onnxruntime.sandboxed_open import probe

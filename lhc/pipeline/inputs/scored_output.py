@@ -14,8 +14,8 @@ from lhc.onnx_io import static_batch
 from lhc.onnx_io.read.zipmap_outputs import class_maps
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import create_session, run_session, tensor_infos
+from lhc.samples.class_probabilities import are_probabilities
 from lhc.samples.metrics import Array
-from lhc.samples.probabilities import are_probabilities
 from lhc.samples.task import Task, cut
 
 __all__ = ["probabilities_of_answers"]

@@ -17,7 +17,7 @@ from lhc.canonical import splittable
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.graph import TILES, LayerGraph, columns_of
 from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages
-from lhc.options.digital_columns import ColumnsBy
+from lhc.options.shared import ColumnsBy
 from lhc.passes import ChooseDigitalColumns, qualified_plan
 from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.pipeline_state import ColumnSplit, PreparedNetwork, StateT

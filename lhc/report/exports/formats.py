@@ -13,7 +13,7 @@ from lhc.report.exports.markdown import markdown
 from lhc.report.exports.pdf import pdf
 from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
 from lhc.report.html.page import html, svg
-from lhc.support.documents.field_errors import field_problem
+from lhc.support.documents.field_errors_and_unknown_keys import field_problem
 from lhc.support.files import write_file
 
 __all__ = ["KINDS", "NotebookReport", "check_kind", "parse_report", "read_report", "save_report"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lhc.options.declaration.message_translation import python_words
+from lhc.options.declaration.python_signature import python_words
 from lhc.plan import Conformance, Outcome
 from lhc.report.tables.measured_tables import (
     attribution_footer,

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lhc.costs import gains
-from lhc.options.declaration.message_translation import python_words
+from lhc.options.declaration.python_signature import python_words
 from lhc.plan.recurrent_steps import folded
 from lhc.plan_summary import rate_value, without_text
 from lhc.support.notebook import Tabled

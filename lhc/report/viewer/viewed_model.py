@@ -9,7 +9,7 @@ from onnx.external_data_helper import uses_external_data
 
 from lhc.models import is_zoo_name
 from lhc.onnx_io import contradictions, load_model, put_own_keys_first
-from lhc.onnx_io.read.node_order import sort_nodes
+from lhc.onnx_io.read.model_files import sort_nodes
 from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 

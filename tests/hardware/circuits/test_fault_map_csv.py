@@ -8,7 +8,7 @@ import pytest
 from lhc.errors import ConfigError, DataError
 from lhc.hardware import Hardware, Tiles
 from lhc.hardware.circuits.fault_map_csv import with_fault_map
-from lhc.hardware.circuits.stuck_cell_text import stuck_cells, stuck_count, tile_text
+from lhc.hardware.circuits.faults import stuck_cells, stuck_count, tile_text
 
 SMALL = Hardware.load("lionheart").model_copy(update={"tiles": Tiles(rows=7, cols=5, count=4)})
 HEAD = "tile,row,column,side,stuck"

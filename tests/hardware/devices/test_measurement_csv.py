@@ -10,11 +10,11 @@ from scipy.stats import ks_2samp
 from lhc.errors import ConfigError, DataError
 from lhc.hardware import Hardware, Measured, effects_of, preset_text
 from lhc.hardware.description.tiles_and_converters import LeftOut
-from lhc.hardware.devices.censored_normal import before_cut
-from lhc.hardware.devices.measured_aihwkit import MeasuredNoise
+from lhc.hardware.devices.aihwkit_noise_models import MeasuredNoise
 from lhc.hardware.devices.measurement_csv import (
     MOST_TARGETS,
     _nearest_correlation,
+    before_cut,
     devices_text,
     fit_devices,
     with_measured_devices,

@@ -7,7 +7,7 @@ import pytest
 
 from lhc.errors import ConfigError
 from lhc.hardware import Hardware, Regimes, effects_of
-from lhc.hardware.devices.noise_by_weight_magnitude_aihwkit import RegimeNoise
+from lhc.hardware.devices.aihwkit_noise_models import RegimeNoise
 
 AFM = Hardware.load("afm")
 # github.com/IBM/analog-foundation-models, apply_noise_model.py: highest power first, weights up to 180.

@@ -6,7 +6,7 @@ import pytest
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware, Tiles
-from lhc.options.digital_columns import ColumnsOptions
+from lhc.options.shared import ColumnsOptions
 from lhc.passes import ChooseDigitalColumns, Qualify, initial_plan
 from lhc.plan import Plan
 from tests.passes.costly_networks import product

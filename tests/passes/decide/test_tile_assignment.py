@@ -9,7 +9,7 @@ from onnx import helper
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Faults, Hardware, Override, Tiles
-from lhc.hardware.circuits.stuck_cell_text import tile_text
+from lhc.hardware.circuits.faults import tile_text
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes import Qualify, initial_plan
 from lhc.passes.decide.tile_assignment import assign_tiles

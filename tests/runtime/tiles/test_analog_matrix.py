@@ -12,8 +12,7 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 import lhc
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.devices.noise_by_weight_magnitude_aihwkit import RegimeNoise
-from lhc.hardware.devices.unit_cell_aihwkit import CellNoise
+from lhc.hardware.devices.aihwkit_noise_models import CellNoise, RegimeNoise
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_model import OnnxModel

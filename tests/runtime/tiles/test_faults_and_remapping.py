@@ -7,7 +7,7 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.hardware import Faults, Hardware, Tiles
-from lhc.hardware.circuits.stuck_cell_text import tile_text
+from lhc.hardware.circuits.faults import tile_text
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
 from lhc.runtime.tiles.faults_and_remapping import Lines, TileFaults, drawn, lines, noise_factor, targets
 from lhc.seeds import device_entropy

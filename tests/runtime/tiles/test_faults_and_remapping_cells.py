@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lhc.hardware import Adc, Dac, Faults, Hardware, Tiles
-from lhc.hardware.circuits.stuck_cell_text import tile_text
+from lhc.hardware.circuits.faults import tile_text
 from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.pcm_and_reram import Pcm
 from lhc.hardware.devices.unit_cell import PairedDevices
@@ -172,7 +172,7 @@ def _spread(devices: Pcm, model: object, t_s: float, chip: bool) -> npt.NDArray[
     target = np.full((300, 300), 0.5, np.float32)
     target[0, 0] = 1.0
     if chip:
-        from lhc.hardware.devices.unit_cell_aihwkit import CellNoise
+        from lhc.hardware.devices.aihwkit_noise_models import CellNoise
 
         model = CellNoise(devices, model, ChipTile(Lines(np.arange(300), np.arange(300)), target, faults, 1.0))
     torch.manual_seed(4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Faults, Hardware, Tiles
-from lhc.hardware.circuits.stuck_cell_text import tile_text
+from lhc.hardware.circuits.faults import tile_text
 from lhc.hardware.devices.measured import Measured
 from lhc.programmed_matrix import Floats
 from lhc.runtime.tiles.faults_and_remapping import ChipTile, Lines, TileFaults, drawn, lines, targets

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
+from lhc.samples.class_probabilities import check_class_axis, class_axis, classes_last
 from lhc.samples.metrics import IGNORED, METRICS, Array
 from lhc.samples.task import Task
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.core import TyperCommand
 
-from lhc.support.command_line_values import AsWritten
+from lhc.cli.framework.help import AsWritten
 
 
 class _Command(AsWritten, TyperCommand):

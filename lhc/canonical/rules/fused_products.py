@@ -1,9 +1,15 @@
-"""FusedConv and FusedGemm (com.microsoft): a product with an activation behind it, and with a sum before that.
+"""Fused products of com.microsoft: FusedConv, FusedGemm, FusedMatMul and TransposeMatMul.
+
+FusedConv and FusedGemm are a product with an activation behind it, and with a sum before that:
 
     FusedConv(x, w, b, z) = activation(Conv(x, w, b) + z)
     FusedGemm(a, b, c)    = activation(Gemm(a, b, c))
 
-onnxruntime, docs/ContribOperators.md.
+FusedMatMul and TransposeMatMul are a MatMul of transposed factors, times a number:
+
+    FusedMatMul(a, b) = alpha · aᵀ bᵀ      each transposed on request
+
+Definitions: onnxruntime, docs/ContribOperators.md. Batches that are transposed are left alone.
 """
 
 import numpy as np
@@ -12,7 +18,8 @@ import onnx
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 
-__all__ = ["rewrite"]
+__all__ = ["rewrite_fused_matmul", "rewrite_with_activation"]
+
 
 _NUMBERS = {
     "Elu": ("alpha",),
@@ -28,7 +35,7 @@ _NUMBERS = {
 
 
 @rule("FusedConv", "FusedGemm", domain="com.microsoft")
-def rewrite(site: RewriteContext) -> bool:
+def rewrite_with_activation(site: RewriteContext) -> bool:
     """Rewrite where a factor (of a convolution: the weight) is constant and the activation known."""
     node, activation, last = site.node, site.text("activation"), site.node.output[0]
     convolves = node.op_type == "FusedConv"
@@ -60,3 +67,27 @@ def _numbers(node: onnx.NodeProto) -> list[float]:
     if "activation_params" in given:
         return list(given["activation_params"].floats)
     return [given[name].f for name in ("activation_alpha", "activation_beta") if name in given]
+
+
+@rule("FusedMatMul", "TransposeMatMul", domain="com.microsoft")
+def rewrite_fused_matmul(site: RewriteContext) -> bool:
+    """Rewrite where one factor is a constant matrix, and axes that are transposed are known."""
+    constants = [site.is_constant(index) and site.rank(index) == 2 for index in (0, 1)]
+    if not any(constants) or site.integer("transBatchA") or site.integer("transBatchB"):
+        return False
+    ranks = [site.rank(0), site.rank(1)]
+    turned = [site.integer(name) == 1 for name in ("transA", "transB")]
+    if any(turn and (rank is None or rank < 2) for turn, rank in zip(turned, ranks, strict=True)):
+        return False
+    factors = []
+    for index, (turn, rank) in enumerate(zip(turned, ranks, strict=True)):
+        if turn and rank is not None:
+            factors.append(site.add("Transpose", site.name(index), perm=[*range(rank - 2), rank - 1, rank - 2]))
+        else:
+            factors.append(site.name(index))
+    alpha, last = site.number("alpha", 1.0), site.node.output[0]
+    y = site.product("", "MatMul", *factors, output=last if alpha == 1 else None)
+    if alpha != 1:
+        held = site.constants.dtype(site.name(1 if constants[1] else 0))
+        site.add("Mul", y, site.store(f"{site.node.name}/alpha", np.array(alpha, held)), output=last)
+    return True

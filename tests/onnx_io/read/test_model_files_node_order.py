@@ -6,7 +6,7 @@ import pytest
 
 from lhc.errors import ModelError
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.read.node_order import sort_nodes
+from lhc.onnx_io.read.model_files import sort_nodes
 from lhc.runtime.onnxruntime.sessions import create_session, must_run
 
 SHUFFLED = """<ir_version: 8, opset_import: ["" : 17]>

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 import lhc
-from lhc.onnx_io.read.torch_modules import module_path
+from lhc.onnx_io.read.graph_reader import module_path
 from tests.networks import parsed
 
 SCOPES = "pkg.torch.onnx.name_scopes"

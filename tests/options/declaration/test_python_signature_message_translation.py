@@ -7,7 +7,7 @@ import pytest
 import lhc
 from lhc.errors import UsageError
 from lhc.options.by_command import RetrainOptions, RobustnessOptions, RunOptions
-from lhc.options.declaration.message_translation import python_words, told_in_python
+from lhc.options.declaration.python_signature import python_words, told_in_python
 from lhc.options.shared import ReadTime
 
 
