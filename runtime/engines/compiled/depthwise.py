@@ -345,6 +345,15 @@ def _read_again(tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSp
         _wait(tiles, one, round_ + 1, code, waiting, top, numbers, counters, one.queue, line, one.queued)
 
 
+@compiled(inner=True, within=True)
+def _read_full(tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSpans, round_: int) -> None:
+    """Read the blocks that fill up, in the queue of a round and in those that they fill in turn."""
+    for later in range(round_, tiles.rounds):
+        if number(one.counts, later) < LANES:
+            return
+        _read_again(tiles, one, own, after, later)
+
+
 @compiled(inner=True)
 def _channel(
     tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSpans, counter: Any, x: Any, ahead: Any, lines: int
@@ -353,19 +362,17 @@ def _channel(
 
     Meanwhile what lies at ``ahead`` is brought into the caches, so many lines of them with every block.
     """
-    for first in range(0, one.numbers + LANES, LANES):
-        least = 1  # of a queue that is read: in the end all
-        if first < one.numbers:
-            least = LANES
-            for _ in range(lines):
-                fetched(x, ahead)
-                ahead += LINE
-            _read_first(tiles, one, own, after, first, counter)
-        for round_ in range(1, tiles.rounds):
-            if number(one.counts, round_) < least == LANES:
-                break
-            while number(one.counts, round_) >= least:
-                _read_again(tiles, one, own, after, round_)
+    for first in range(0, one.numbers, LANES):
+        for _ in range(lines):
+            fetched(x, ahead)
+            ahead += LINE
+        _read_first(tiles, one, own, after, first, counter)
+        _read_full(tiles, one, own, after, 1)
+    for round_ in range(1, tiles.rounds):
+        while number(one.counts, round_) > 0:
+            _read_again(tiles, one, own, after, round_)
+            # A queue has room for less than a block and one block more.
+            _read_full(tiles, one, own, after, round_ + 1)
 
 
 @compiled(inner=True)

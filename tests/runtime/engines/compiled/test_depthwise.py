@@ -96,6 +96,18 @@ def test_vectors_that_saturate_in_many_rounds_are_read_until_they_do_not(size: i
     assert (np.frombuffer(found, np.float32) > 4 * clipped.ravel()).any(), "at least three rounds"
 
 
+def test_queues_hold_what_a_channel_leaves_in_those_before_them() -> None:
+    """At a channel's end up to three queues hold nearly a block each, and all of it may wait for the same next round."""
+    rng = np.random.default_rng(0)
+    channels = 100
+    weight = rng.uniform(0.5, 1, size=(channels, 9)).astype(np.float32)
+    geometry = ConvGeometry((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)), "NOTSET", channels)
+    sizes = (1, channels, 6, 20)
+    images = torch.from_numpy((rng.uniform(size=sizes) ** rng.uniform(size=sizes)).astype(np.float32))
+    found, expected = _both(_matrix(weight, LIONHEART, copies=28), images, geometry, Position(0, 1))
+    assert found == expected
+
+
 @pytest.mark.parametrize("width", [128, 127])
 def test_outputs_written_past_the_caches_and_long_lines_in_phases_are_as_others(width: int) -> None:
     """4.4 MB of outputs; only those of channels of the even width are whole lines of the cache."""
