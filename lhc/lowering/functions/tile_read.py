@@ -118,65 +118,23 @@ class TileProduct:
 
 
 def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, reduction: Any = None) -> Any:
-    """DAC codes of inputs.
+    """DAC codes of inputs, in aihwkit's order of operations: others round half a step another way.
 
     They are divided by ``divisor``, which has one number for every vector or is one number, and by a round's reduction
     (None: 1).
     """
-    if spec.scaling == "vector":
-        return _codes_of_scaled(op, v, x, divisor, reduction)
-    if "dac_step" in v and (spec.slices is not None or spec.unsigned):  # which the engine aihwkit emulates
-        return _codes_by_division(op, spec, v, x, divisor, reduction)
-    parts = [part for part in (v.get("dac_step"), reduction) if part is not None]
-    unit = divisor
-    if parts:
-        step = parts[0] if len(parts) == 1 else op.Mul(*parts, _outputs=["step"])
-        unit = step if divisor is None else op.Mul(divisor, step, _outputs=["unit"])
-    of_inputs = spec.scaling == "range" and reduction is None
-    if "dac_limit" in v and of_inputs:
-        # Where a Relu gave x, onnxruntime makes one operator of both.
-        x = clipped(op, x, op.Mul(v["dac_limit"], unit, _outputs=["greatest"]), spec.unsigned)
-    # Reciprocal, not 1 / unit: onnxruntime makes x / unit of that, whose last bits are others.
-    codes = x
-    if unit is not None:
-        codes = op.Mul(x, op.Reciprocal(unit, _outputs=["factor"]), _outputs=["in_steps"])
-    if "dac_step" in v and spec.scaling == "range" and reduction is not None:
-        # Half the greatest code lies on a rounding edge: all inputs beyond the range have one code, whatever the range.
-        full_scale = op.Round(op.Reciprocal(step, _outputs=["codes_of_range"]), _outputs=["code_of_range"])
-        greatest = op.Min(v["dac_limit"], full_scale, _outputs=["greatest_code"])
-        return clipped(op, op.Round(codes, _outputs=["codes"]), greatest, spec.unsigned)
-    if "dac_limit" in v and not of_inputs:
-        codes = clipped(op, codes, v["dac_limit"])
-    return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
-
-
-def _codes_of_scaled(op: OpBuilder, v: Values, x: Any, divisor: Any, reduction: Any) -> Any:
-    """The same where every vector has a scale, in aihwkit's order: other orders round half a step another way."""
-    factor = beside(op, op.Reciprocal(divisor, _outputs=["factor"]), "factor_beside")
-    codes = op.Mul(x, factor, _outputs=["scaled"])
-    if "dac_step" in v:
-        per_unit = op.Reciprocal(v["dac_step"], _outputs=["codes_of_full_scale"])
-        if reduction is not None:
-            per_unit = op.Div(per_unit, reduction, _outputs=["codes_of_reduced_scale"])
-        codes = op.Mul(codes, per_unit, _outputs=["in_steps"])
-    elif reduction is not None:
-        codes = op.Div(codes, reduction, _outputs=["reduced"])
-    if "dac_limit" in v:
-        codes = clipped(op, codes, v["dac_limit"])
-    return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
-
-
-def _codes_by_division(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, reduction: Any) -> Any:
-    """The same in the order of aihwkit's own tile, which divides by the range, and then by a step."""
     scaled = x
-    if divisor is not None:
+    if spec.scaling == "vector":
+        factor = beside(op, op.Reciprocal(divisor, _outputs=["factor"]), "factor_beside")
+        scaled = op.Mul(x, factor, _outputs=["scaled"])
+    elif divisor is not None:
         scaled = clipped(op, op.Div(x, divisor, _outputs=["of_range"]), op.Constant(value_float=1.0), spec.unsigned)
     if reduction is not None:
         scaled = op.Div(scaled, reduction, _outputs=["reduced"])
-    codes = op.Div(scaled, v["dac_step"], _outputs=["in_steps"])
+    codes = op.Div(scaled, v["dac_step"], _outputs=["in_steps"]) if "dac_step" in v else scaled
     if "dac_limit" in v:
         codes = clipped(op, codes, v["dac_limit"], spec.unsigned)
-    return op.Round(codes, _outputs=["codes"])
+    return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
 
 
 def scales_of_codes(op: OpBuilder, v: Values) -> Any:

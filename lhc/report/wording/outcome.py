@@ -360,8 +360,11 @@ def agreement_text(found: Conformance | None, engine: str, reason: str | None) -
     if not found.apart:
         return f"emulation checked against aihwkit: {counts}, none an ADC step apart"
     within, share = found.apart - found.further, 100 / found.outputs
-    more = f"{found.further * share:.2g} % more" if found.further else "none more"
-    return f"emulation checked against aihwkit: {counts}, {within * share:.2g} % one ADC step apart, {more}"
+    by_one = f"{within * share:.2g} % one ADC step apart" if within else "none one ADC step apart"
+    more = "none more"
+    if found.further:
+        more = f"{found.further * share:.2g} % more, of vectors that one of both reads again"
+    return f"emulation checked against aihwkit: {counts}, {by_one}, {more}"
 
 
 def capitalized(text: str) -> str:

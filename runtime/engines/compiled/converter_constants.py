@@ -71,6 +71,7 @@ class RowConverters:
         return ConverterCodes(
             self.scales_vectors,
             self.input_shift,
+            self.input_clip,
             self.output_shift,
             np.float32(self.output_limit),
             np.float32(self.output_clip),
@@ -98,17 +99,3 @@ class RowConverters:
         """
         read = (self.currents.read_noise * self.input_step / self.output_step) ** 2
         return np.append(self.noise**2, read * driven).astype(np.float32)
-
-    def input_codes(self, reduction: float, input_range: float | None) -> tuple[np.float32, np.float32]:
-        """Factor from inputs to codes in a round of bound management, and the greatest code.
-
-        Where every vector has a scale of its own, the first is from inputs that it has scaled.
-        """
-        step, limit = np.float32(reduction * self.input_step), self.input_clip
-        if self.scales_vectors:
-            return np.float32(1 / (reduction * self.input_step)), limit
-        if input_range is not None:
-            full_scale = np.float32(1) / step
-            limit = min(limit, np.rint(full_scale) if self.input_shift else full_scale)
-            step *= np.float32(input_range)
-        return np.float32(1) / step, limit

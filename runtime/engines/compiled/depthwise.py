@@ -23,6 +23,7 @@ from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
     ConverterCodes,
     PackedTiles,
     TileSpans,
+    input_codes,
     noisy,
     opened,
     sample_keys,
@@ -135,7 +136,7 @@ def depthwise_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> Depthwis
 
 def depthwise_memory(places: DepthwisePlaces, tiles: PackedTiles) -> DepthwiseMemory:
     """For one call."""
-    chips, rounds, taps = tiles.places.shape[0], tiles.factors.shape[1], len(places.channel.offsets)
+    chips, rounds, taps = tiles.places.shape[0], len(tiles.steps), len(places.channel.offsets)
     return DepthwiseMemory(
         # Blocks of vectors end behind it.
         np.zeros(places.channel.size + LANES, np.float32),
@@ -248,14 +249,15 @@ def _read(
         top: greatest magnitudes.
         inputs: hold those of the vectors, at ``offsets`` from ``place``.
     """
-    factor, limit, shift = item(tiles.factors, round_), item(tiles.limits, round_), spread(tiles.input_shift)
-    nothing = spread(np.float32(0))
-    scale = spread(np.float32(1))
-    if tiles.scales_vectors:
-        scale = scale / unless_zero(top, top, scale)
-    total = nothing
+    range_, step, unit = item(tiles.ranges, np.int64(0)), item(tiles.steps, round_), spread(np.float32(1))
+    has_range, scale = number(tiles.ranges, np.int64(0)) > 0, unit
+    if has_range:
+        scale = unit / range_
+    elif tiles.scales_vectors:
+        scale = unit / unless_zero(top, top, unit)
+    total = spread(np.float32(0))
     for k in range(one.taps):
-        code = clipped((loaded(inputs, place + number(offsets, k)) * scale * factor + shift) - shift, limit)
+        code = input_codes(loaded(inputs, place + number(offsets, k)), scale, range_, has_range, step, tiles)
         total = fused(item(tiles.weights, own.weights + k * ROWS), code, total)
     stored(one.z, 0, total)
     noise = item(tiles.offsets, own.output)

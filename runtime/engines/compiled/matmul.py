@@ -13,6 +13,7 @@ from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
     ConverterCodes,
     PackedTiles,
     TileSpans,
+    input_codes,
     noisy,
     opened,
     sample_keys,
@@ -25,7 +26,6 @@ from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, put, span, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import (
     LANES,
-    clipped,
     greater,
     larger,
     lesser,
@@ -133,22 +133,26 @@ def _peak(rows: RowSpans, start: int, stop: int) -> np.float32:
 @compiled(inner=True, within=True)
 def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any) -> None:
     """The inputs of a row of tiles as codes; the vector's scale is known."""
-    which = row * tiles.rounds + round_
-    factor, limit, shift = number(tiles.factors, which), number(tiles.limits, which), tiles.input_shift
-    scale = np.float32(1)
-    if tiles.scales_vectors:
+    range_, step, scale = number(tiles.ranges, row), number(tiles.steps, round_), np.float32(1)
+    has_range, limit, shift = range_ > 0, tiles.input_clip, tiles.input_shift
+    if has_range:
+        scale = np.float32(1) / range_
+    elif tiles.scales_vectors:
         peak = number(rows.scales, place)
         scale = np.float32(1) / (peak if peak != 0 else np.float32(1))
     start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
     source, target, k = vector * rows.inputs + start, place * rows.pitch, 0
-    scales, factors, shifts, limits = spread(scale), spread(factor), spread(shift), spread(limit)
+    scales, ranges, steps = spread(scale), spread(range_), spread(step)
     while k + LANES <= stop - start:
-        # In this order, see `im2col_quantise`.
-        value = clipped((loaded(rows.x, source + k) * scales * factors + shifts) - shifts, limits)
-        stored(codes, target + k, value)
+        stored(codes, target + k, input_codes(loaded(rows.x, source + k), scales, ranges, has_range, steps, tiles))
         k += LANES
     while k < stop - start:
-        one = (number(rows.x, source + k) * scale * factor + shift) - shift
+        one = number(rows.x, source + k)
+        if has_range:
+            one = lesser(larger(one, -range_), range_) / range_
+        else:
+            one *= scale
+        one = (one / step + shift) - shift
         one = limit if one > limit else one
         put(codes, target + k, -limit if one < -limit else one)
         k += 1

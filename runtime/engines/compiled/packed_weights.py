@@ -24,9 +24,7 @@ def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_r
     first = matrices[0]
     rows = [(start, start + row[0].weights.shape[1]) for start, row in zip(first.starts, first.tiles, strict=True)]
     segments = segments_of(first)
-    limits = np.array(
-        [[io.input_codes(r, tiles[0].input_range) for r in io.reductions] for tiles in first.tiles], np.float32
-    )
+    ranges = [0.0 if io.scales_vectors else tiles[0].input_range or 0.0 for tiles in first.tiles]
     scales = _per_output(matrices, lambda tile: tile.scales * (tile.gain * io.output_step).astype(np.float32))
     return PackedTiles(
         np.zeros(0, np.float32),
@@ -38,8 +36,8 @@ def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_r
         # A vector of the last outputs may reach beyond them.
         np.append(_per_output(matrices, partial(_offset, io)), np.zeros(LANES, np.float32)),
         np.zeros((0, 0, 2), np.uint32),
-        np.ascontiguousarray(limits[..., 0]),
-        np.ascontiguousarray(limits[..., 1]),
+        np.array(ranges, np.float32),
+        np.array([reduction * io.input_step for reduction in io.reductions], np.float32),
         _currents([stop - start for start, stop in rows], io),
         _variances(first, io),
     )

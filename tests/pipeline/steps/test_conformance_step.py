@@ -9,6 +9,7 @@ import lhc
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Conformance, LayerConformance
 from lhc.report.exports.json_documents import evaluations_document, partition_document
+from lhc.report.wording.outcome import agreement_text
 from lhc.report.wording.placement import partition_head
 
 pytestmark = pytest.mark.analog
@@ -87,3 +88,17 @@ def test_a_run_of_a_placement_is_checked_too() -> None:
     defined = lhc.evaluate("digits-narrow", engine="aihwkit", **asked)  # type: ignore[arg-type]
     assert defined.conformance is None
     assert "emulation: aihwkit computed every product" in defined.summary
+
+
+@pytest.mark.parametrize(
+    ("apart", "further", "told"),
+    [
+        (0, 0, "none an ADC step apart"),
+        (2, 0, "0.2 % one ADC step apart, none more"),
+        (3, 1, "0.2 % one ADC step apart, 0.1 % more, of vectors that one of both reads again"),
+        (1, 1, "none one ADC step apart, 0.1 % more, of vectors that one of both reads again"),
+    ],
+)
+def test_what_is_apart_is_told_with_its_cause(apart: int, further: int, told: str) -> None:
+    found = Conformance(layers=(_layer(apart=apart, further=further, greatest=2.0),))
+    assert agreement_text(found, "fast", None) == f"emulation checked against aihwkit: 1 layer, 1,000 outputs, {told}"

@@ -16,12 +16,13 @@ import lhc
 from lhc.hardware import Adc, Hardware, preset_names
 from lhc.hardware.circuits.faults import Faults
 from lhc.models import zoo_entry
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.sample_position import Position
-from tests.runtime.products import ENGINES, Chip, Engine, product, programmed
+from tests.runtime.products import ENGINES, Chip, Engine, multiplier, product, programmed
 
 pytestmark = pytest.mark.analog
 
@@ -349,3 +350,26 @@ def test_engines_round_alike_where_vectors_are_read_again() -> None:
     assert saturating.mean() > 0.5
     apart = np.abs(fast - aihwkit) > 1e-4 * np.abs(aihwkit).max()
     assert apart.any(axis=1).mean() < 2e-3
+
+
+@pytest.mark.parametrize("preset", ["lionheart", "static-range"])
+@pytest.mark.parametrize(
+    ("groups", "inputs", "kernel"), [(1, 300, 1), (1, 30, 3), (30, 1, 3)], ids=["rows", "conv", "depthwise"]
+)
+def test_inputs_on_a_grid_round_alike(preset: str, groups: int, inputs: int, kernel: int) -> None:
+    """Of activations that a quantiser gave many lie on half a step of the DAC, and one engine's last bit decides."""
+    rng, hardware, static = np.random.default_rng(0), _silent(Hardware.load(preset)), preset == "static-range"
+    weight = rng.normal(size=(max(groups, 4), inputs * kernel**2)).astype(np.float32)
+    codes = rng.integers(-254, 255, size=(400, groups * inputs, kernel, kernel))
+    codes[:, :: max(inputs - 1, 1), 0, 0] = 254
+    scales = 1.5 / 254 if static else rng.uniform(0.001, 0.1, size=(400, 1, 1, 1))
+    images, position = torch.from_numpy((codes * scales).astype(np.float32)), Position(0, 400)
+    ranges = [1.5] * -(-weight.shape[1] // hardware.tiles.rows) if static else None
+    chip = programmed(weight, hardware, 3600.0, groups, ranges)
+    geometry = ConvGeometry((kernel,) * 2, (1, 1), (1, 1), ((0, 0),) * 2, "NOTSET", groups)
+    fast, aihwkit = (
+        one.multiply(images.flatten(1), position, 0) if kernel == 1 else one.convolve(images, geometry, position, 0)
+        for one in (multiplier(chip, engine) for engine in ENGINES)
+    )
+    apart = (fast - aihwkit).abs() > 1e-4 * aihwkit.abs().max()
+    assert apart.reshape(400, -1).any(1).float().mean() < 0.01

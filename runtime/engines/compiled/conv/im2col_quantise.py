@@ -12,7 +12,7 @@ from lhc.runtime.engines.compiled.conv.layout import (
     ConvPlaces,
     ImageMemory,
 )
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import TileSpans
+from lhc.runtime.engines.compiled.kernels.adc_and_noise import TileSpans, input_codes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     RUNS,
@@ -31,7 +31,6 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import (
 )
 from lhc.runtime.engines.compiled.numba_simd.vectors import (
     LANES,
-    clipped,
     every_other,
     greater,
     larger,
@@ -349,12 +348,6 @@ def _input(block: BlockSpans, place: int, n: int, kind: int) -> Any:
 
 
 @compiled(inner=True, within=True)
-def _code(value: Any, scale: Any, factor: Any, shift: Any, limit: Any) -> Any:
-    """DAC codes of inputs, multiplied in aihwkit's order since the greatest often lies on a rounding edge."""
-    return clipped((value * scale * factor + shift) - shift, limit)
-
-
-@compiled(inner=True, within=True)
 def convert(
     image: ImageSpans,
     tiles: TileSpans,
@@ -367,31 +360,34 @@ def convert(
     codes0: Any,
 ) -> None:
     """Unfold the inputs of a row of tiles and convert them."""
-    which = row * tiles.rounds + round_
-    scale = loaded(block.factors, slot(n)) if tiles.scales_vectors else spread(np.float32(1))
-    range_ = (scale, item(tiles.factors, which), spread(tiles.input_shift), item(tiles.limits, which))
+    range_, has_range, scale = item(tiles.ranges, row), number(tiles.ranges, row) > 0, spread(np.float32(1))
+    if has_range:
+        scale = scale / range_
+    elif tiles.scales_vectors:
+        scale = loaded(block.factors, slot(n))
+    how = (scale, range_, has_range, item(tiles.steps, round_), tiles)
     start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
     # A loop for each kind: in one for all the compiler would ask for every input.
     if image.channels == 1:
         for k in range(stop - start):
-            stored(codes, codes0 + k * LANES, _code(loaded(block.inputs, k * LANES), *range_))
+            stored(codes, codes0 + k * LANES, input_codes(loaded(block.inputs, k * LANES), *how))
     elif kind == SIDE_BY_SIDE:
         place = block.origin + np.int64(number(block.starts, n))
         for k in range(start, stop):
             value = loaded(block.data, place + number(image.offsets, k))
-            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
+            stored(codes, codes0 + (k - start) * LANES, input_codes(value, *how))
     elif kind == IN_EIGHTS:
         for k in range(start, stop):
             value = joined(block.data, block.origin + number(image.offsets, k), block.starts, n)
-            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
+            stored(codes, codes0 + (k - start) * LANES, input_codes(value, *how))
     elif kind > 0:
         for k in range(start, stop):
             value = _in_runs(block.data, block.origin + number(image.offsets, k), block.runs, n, kind, block)
-            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
+            stored(codes, codes0 + (k - start) * LANES, input_codes(value, *how))
     else:
         for k in range(start, stop):
             value = gathered(block.data, block.origin + number(image.offsets, k), loaded(block.starts, n))
-            stored(codes, codes0 + (k - start) * LANES, _code(value, *range_))
+            stored(codes, codes0 + (k - start) * LANES, input_codes(value, *how))
 
 
 @compiled(inner=True)

@@ -172,7 +172,7 @@ class ImageMemory(NamedTuple):
         waiting: first vectors of these, ``(blocks,)``.
         begins: outputs that a read begins with, by round of bound management, ``(rounds,)``.
         scales: of vectors, ``(TOGETHER,)``.
-        factors: from inputs to codes, ``(TOGETHER,)``.
+        factors: 1 over the greatest magnitudes, ``(TOGETHER,)``.
         inputs: of the vectors of a group with one channel, ``(inputs, LANES)``.
         pitch: images, up to a whole vector of them.
         keys: of noise, ``(rounds of bound management, chips · rows of tiles, 2, pitch)``; one group alone keeps two.
@@ -309,7 +309,7 @@ def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, 
         shape: of an image.
     """
     chips, rows, groups, _ = tiles.places.shape
-    rounds = tiles.factors.shape[1]
+    rounds = len(tiles.steps)
     kept = rounds if groups > 1 else 2
     longest = int((tiles.inputs[:, 1] - tiles.inputs[:, 0]).max())
     outputs = int(np.diff(tiles.segments).max())

@@ -9,13 +9,22 @@ from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.numba_simd.counter_rng import threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, span, stored
-from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, beyond, magnitude, spread, spread_word
+from lhc.runtime.engines.compiled.numba_simd.vectors import (
+    LANES,
+    beyond,
+    clipped,
+    fused,
+    magnitude,
+    spread,
+    spread_word,
+)
 from lhc.runtime.engines.counter_rng import Words
 
 __all__ = [
     "ConverterCodes",
     "PackedTiles",
     "TileSpans",
+    "input_codes",
     "noisy",
     "opened",
     "rounded",
@@ -39,9 +48,8 @@ class PackedTiles(NamedTuple):
         scales: from codes to outputs, ``(chips, rows of tiles, groups · outputs)``.
         offsets: of the ADCs, in output codes, likewise, as one line, with `LANES` more behind.
         keys: of noise, ``(chips, rows of tiles, 2)``.
-        factors: by round of bound management from inputs to codes, or, where every vector has a scale of its own, from
-            scaled inputs, ``(rows of tiles, rounds)``.
-        limits: greatest codes, likewise.
+        ranges: static ones of the inputs, ``(rows of tiles,)``; 0 where there is none.
+        steps: of the DAC, in units of scaled inputs, by round of bound management, ``(rounds,)``.
         currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where none depend on
             weights.
         variances: by row of tiles, see `RowConverters.by_vector`, ``(rows of tiles, inputs + 1)``; empty where no read
@@ -56,8 +64,8 @@ class PackedTiles(NamedTuple):
     scales: Floats
     offsets: Floats
     keys: Words
-    factors: Floats
-    limits: Floats
+    ranges: Floats
+    steps: Floats
     currents: Floats
     variances: Floats
 
@@ -76,6 +84,7 @@ class ConverterCodes(NamedTuple):
     Attributes:
         scales_vectors: every vector is divided by its greatest magnitude.
         input_shift, output_shift: what rounds, or 0.
+        input_clip: greatest code of the DAC.
         output_limit: greatest magnitude that does not count as saturated.
         output_clip: greatest magnitude.
         reductions: of the inputs, by round of bound management.
@@ -85,6 +94,7 @@ class ConverterCodes(NamedTuple):
 
     scales_vectors: bool
     input_shift: np.float32
+    input_clip: np.float32
     output_shift: np.float32
     output_limit: np.float32
     output_clip: np.float32
@@ -104,8 +114,8 @@ class TileSpans(NamedTuple):
     scales: Any
     offsets: Any
     keys: Any
-    factors: Any
-    limits: Any
+    ranges: Any
+    steps: Any
     currents: Any
     variances: Any
     vector_pitch: int
@@ -122,6 +132,7 @@ class TileSpans(NamedTuple):
     outputs: int
     scales_vectors: bool
     input_shift: np.float32
+    input_clip: np.float32
     output_shift: np.float32
     output_limit: np.float32
     output_clip: np.float32
@@ -140,8 +151,8 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.scales),
         span(tiles.offsets),
         span(tiles.keys),
-        span(tiles.factors),
-        span(tiles.limits),
+        span(tiles.ranges),
+        span(tiles.steps),
         span(tiles.currents),
         span(tiles.variances),
         tiles.variances.shape[1],
@@ -158,6 +169,7 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         tiles.segments[0, -1],
         io.scales_vectors,
         io.input_shift,
+        io.input_clip,
         io.output_shift,
         io.output_limit,
         io.output_clip,
@@ -178,6 +190,32 @@ def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tup
     k0, k1 = spread_word(number(keys, 2 * stream)), spread_word(number(keys, 2 * stream + 1))
     k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), high)
     return threefry_lanes(k0, k1, low, spread_word(np.uint32(0)))
+
+
+@compiled(inner=True, within=True)
+def _quotient(a: Any, b: Any, per_b: Any, most: Any) -> Any:
+    """What a division gives: a product by 1 / b, and a step of Newton's method (Markstein, IBM J. Res. Dev. 1990).
+
+    Args:
+        per_b: 1 / b, rounded.
+        most: of the product, so that it is finite where ``a`` is not.
+    """
+    near = clipped(a * per_b, most)
+    return fused(fused(spread(np.float32(0)) - near, b, a), per_b, near)
+
+
+@compiled(inner=True, within=True)
+def input_codes(value: Any, scale: Any, range_: Any, has_range: bool, step: Any, tiles: TileSpans) -> Any:
+    """DAC codes of inputs, with aihwkit's roundings: of inputs on a grid many lie on half a step.
+
+    Args:
+        scale: of the vectors, 1 over their greatest magnitude; that of a static range where there is one.
+        range_: the static range, if there is one.
+        step: of the round of bound management.
+    """
+    limit, shift, one = spread(tiles.input_clip), spread(tiles.input_shift), spread(np.float32(1))
+    scaled = _quotient(clipped(value, range_), range_, scale, one) if has_range else value * scale
+    return clipped((_quotient(scaled, step, one / step, limit) + shift) - shift, limit)
 
 
 @compiled(inner=True, within=True)

@@ -97,7 +97,7 @@ def test_vectors_that_saturate_in_many_rounds_are_read_until_they_do_not(size: i
 
 
 def test_queues_hold_what_a_channel_leaves_in_those_before_them() -> None:
-    """At a channel's end up to three queues hold nearly a block each, and all of it may wait for the same next round."""
+    """At a channel's end three queues may hold nearly a block each, all of which wait for the next round."""
     rng = np.random.default_rng(0)
     channels = 100
     weight = rng.uniform(0.5, 1, size=(channels, 9)).astype(np.float32)
