@@ -24,6 +24,13 @@ _ENTRIES = {
     "stories260k": "lhc.models.stories260k:Stories260k",
     "smollm2": "lhc.models.smollm2:SmolLm2",
     "mobilebert": "lhc.models.mobilebert:MobileBert",
+    "magika": "lhc.models.magika:Magika",
+    "g2p-en": "lhc.models.g2p_en:G2pEn",
+    "mtcnn-rnet": "lhc.models.mtcnn_rnet:MtcnnRNet",
+    "swift-f0": "lhc.models.swift_f0:SwiftF0",
+    "fracast": "lhc.models.fracast:Fracast",
+    "ppocr-cls": "lhc.models.ppocr_cls:PpocrCls",
+    "ppocr-det": "lhc.models.ppocr_det:PpocrDet",
 }
 
 

@@ -3,7 +3,7 @@
 import pickle
 import zipfile
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-__all__ = ["Weights", "WeightsEntry", "digest_of", "load_weights", "read_weights"]
+__all__ = ["Weights", "WeightsEntry", "digest_of", "kept_export", "load_weights", "read_weights"]
 
 Weights = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by their names in a state dict."""
@@ -43,7 +43,7 @@ class WeightsEntry(ZooEntry):
                 f" that holds {self.weights}"
             )
         path: Path = weights or folder / self.weights  # type: ignore[operator]  # one of both is there
-        return _kept(path, self) if path.is_file() else self._built(path)
+        return kept_export(self.name, path, self._built) if path.is_file() else self._built(path)
 
     def _built(self, path: Path) -> "onnx.ModelProto":
         require(f"building {self.name} needs PyTorch", "torch")
@@ -54,17 +54,20 @@ class WeightsEntry(ZooEntry):
         """The network with the weights of this file; PyTorch is there."""
 
 
-def _kept(path: Path, entry: WeightsEntry) -> "onnx.ModelProto":
-    """The network of an entry, exported once for these weights, this code and these libraries: that takes seconds."""
+def kept_export(name: str, path: Path, build: Callable[[Path], "onnx.ModelProto"]) -> "onnx.ModelProto":
+    """What ``build`` makes of a file of weights, made once for these weights, this code and these libraries.
+
+    Exporting takes seconds. Errors are those of ``build``.
+    """
     import onnx
 
     code = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
     libraries = map(version_of, ("torch", "onnx", "onnxscript"))
-    kept = default_work_dir() / "models" / f"{entry.name}-{digest_of(path, *libraries, *code)[:16]}.onnx"
+    kept = default_work_dir() / "models" / f"{name}-{digest_of(path, *libraries, *code)[:16]}.onnx"
     try:
         return onnx.load(kept)
     except (OSError, DecodeError):  # not there, or damaged
-        made = entry._built(path)
+        made = build(path)
     with suppress(OSError, UsageError):  # it is made again the next time
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_file(kept, lambda file: file.write(made.SerializeToString()))

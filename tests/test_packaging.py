@@ -164,6 +164,9 @@ def test_only_named_modules_import_what_an_extra_holds() -> None:
         ),
         ("gguf_file.py", "gguf"),  # extra "llm"
         ("hugging_face.py", "safetensors"),
+        *((file, "PIL") for file in ("ppocr_det.py", "rendered_text.py")),  # extra "zoo", as the next two
+        ("fracast.py", "fracast"),
+        ("mtcnn_rnet.py", "joblib"),
     }
 
 
