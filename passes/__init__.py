@@ -8,10 +8,15 @@ from lhc.passes.decide.copies import ChooseCopies, Copies
 from lhc.passes.decide.copies_in_spare_tiles import extra_copies, fills_tiles
 from lhc.passes.decide.copies_that_pay import ProfitableCopies
 from lhc.passes.decide.digital_columns import ChooseDigitalColumns
-from lhc.passes.decide.eligibility import Qualify, initial_plan, qualified_plan
+from lhc.passes.decide.eligibility import (
+    LeaveUnjudged,
+    ParityGate,
+    Qualify,
+    initial_plan,
+    judged_layers,
+    qualified_plan,
+)
 from lhc.passes.decide.layer_groups import groups_of, wanted_together
-from lhc.passes.decide.layers_without_judged_output import LeaveUnjudged, judged_layers
-from lhc.passes.decide.parity_gate import ParityGate
 from lhc.passes.decide.user_selection import FollowPlan, Select
 from lhc.passes.pass_text import pass_of, strategy_class
 from lhc.passes.search.front import front

@@ -43,7 +43,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.commands.partition import pipeline
     from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.pipeline.inputs.model_source import loaded_model
-    from lhc.plan_summary import held_text
+    from lhc.plan.summary import held_text
     from lhc.report.exports.json_documents import partition_document
     from lhc.report.wording.model_file import renaming_notes
     from lhc.report.wording.placement import partition_head

@@ -18,7 +18,7 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     from lhc.commands.retrain import retrain as run
     from lhc.onnx_io import check_output, held_in, retrained_from
     from lhc.pipeline.inputs.model_source import loaded_model
-    from lhc.plan_summary import held_text
+    from lhc.plan.summary import held_text
     from lhc.report.exports.json_documents import retraining_document
     from lhc.report.wording.infeasibility import infeasibility_lines
     from lhc.report.wording.placement import partition_head

@@ -36,10 +36,8 @@ from lhc.pipeline.plan_record import Record
 from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColumns
 from lhc.pipeline.steps.assign_tiles_by_sensitivity import ArrangeTiles
 from lhc.pipeline.steps.conformance_step import CheckEmulation
+from lhc.pipeline.steps.copies_and_calibration import CheckCalibration, CheckCopies, CompareHealing, FewerCopies
 from lhc.pipeline.steps.earlier_budget_tests import failed_test, plan_of_file
-from lhc.pipeline.steps.fewest_copies import FewerCopies
-from lhc.pipeline.steps.gain_of_copies_and_calibration import CompareHealing
-from lhc.pipeline.steps.harmful_calibration_and_copies import CheckCalibration, CheckCopies
 from lhc.pipeline.steps.infeasibility import Explain
 from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.range_calibration import CalibrateRanges

@@ -2,8 +2,7 @@
 
 from lhc.measure.budget_test import Budget, PlacementJudge
 from lhc.measure.command_resources import Running
-from lhc.measure.digital_column_evaluator import ColumnSplitEvaluator
-from lhc.measure.evaluator import PlacementEvaluator, steadied
+from lhc.measure.evaluator import ColumnSplitEvaluator, PlacementEvaluator, steadied
 from lhc.measure.measurement import Evaluator, Measurement, SampleScores, SetScores, evaluation
 from lhc.measure.sensitivity.layer_by_layer import measure_sensitivity, ranking_metric
 

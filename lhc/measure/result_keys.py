@@ -77,7 +77,7 @@ class ResultLookup:
     @cached_property
     def _gpu(self) -> str | None:
         """GPU that PyTorch sums products on, in an order of its own."""
-        from lhc.runtime.torch_device import gpu_name
+        from lhc.runtime.torch_settings import gpu_name
 
         return gpu_name()
 

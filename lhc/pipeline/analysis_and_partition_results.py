@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from lhc.costs import CostTerms, SystemCost, SystemFigures, cost_of, cost_terms
+from lhc.costs.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.graph import LayerGraph
 from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
 from lhc.onnx_model import OnnxModel
@@ -16,8 +17,7 @@ from lhc.pipeline.plan_table import plan_table
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.placed_graph import placed_graph
 from lhc.plan.recurrent_steps import folded_rows
-from lhc.plan_costs import digital_cost, plan_cost, plan_figures
-from lhc.plan_summary import share_of, summary, tiles_text
+from lhc.plan.summary import share_of, summary, tiles_text
 from lhc.results import Evaluation, Infeasibility, SensitivityTable
 from lhc.support.notebook import Tabled, data_frame
 from lhc.support.number_formatting import millionths, share_text

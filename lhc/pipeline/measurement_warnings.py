@@ -63,7 +63,7 @@ def on_engine(name: str, why: str, gpu: str | None) -> str:
 
 def warn_of_gpu(opened: LoadedModel) -> None:
     """Say so where trainings compute on a GPU."""
-    from lhc.runtime.torch_device import gpu_name
+    from lhc.runtime.torch_settings import gpu_name
 
     name = gpu_name()
     if name is not None:

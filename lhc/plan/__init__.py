@@ -1,7 +1,7 @@
 """Decisions: which products run on analog tiles, why, and what that rests on."""
 
 from lhc.plan.conformance_result import Conformance, LayerConformance
-from lhc.plan.layer_plan import Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
+from lhc.plan.layer_plan import Agreement, Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
 from lhc.plan.schema import (
     SCHEMA_VERSION,
     CurvePoint,
@@ -14,7 +14,6 @@ from lhc.plan.schema import (
     Retrained,
     TestedPlacement,
 )
-from lhc.plan.sensitivity_agreement import Agreement
 
 __all__ = [
     "SCHEMA_VERSION",

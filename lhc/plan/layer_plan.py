@@ -1,4 +1,4 @@
-"""Row of a plan for one layer: placement, reason, and the numbers that it rests on."""
+"""Row of a plan for one layer: placement, reason, sensitivity, and what checked predicted sensitivities."""
 
 import re
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from lhc.support.number_formatting import MOST_COPIES, bounds_text, counted, num
 
 __all__ = [
     "NEVER_ANALOG",
+    "Agreement",
     "Basis",
     "Decision",
     "LayerPlan",
@@ -29,6 +30,7 @@ __all__ = [
     "Reason",
     "Sensitivity",
 ]
+
 
 Placement = Literal["analog", "digital"]
 Method = Literal["measure", "fisher"]
@@ -286,3 +288,26 @@ class LayerPlan(PlanRecord):
         within = parts[:-1] if own else parts
         number = next((index for index, part in enumerate(within) if part.isdigit()), len(parts) - 2)
         return ".".join(parts[: number + 1])
+
+
+class Agreement(PlanRecord):
+    """Predicted against measured sensitivities of the same layers."""
+
+    layers: dict[Name, tuple[float, float]]
+    """Name -> (predicted, measured) damage."""
+    correlation: float | None = Field(ge=-1, le=1)
+    """Of the ranks (Spearman); None where it is undefined."""
+    ratio: float | None = Field(gt=0)
+    """Geometric mean of predicted over measured damage; None where none was seen."""
+    good: bool
+    """Both are close enough to one for the prediction to be used."""
+
+    @property
+    def figures(self) -> str:
+        """How close both are."""
+        correlation = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
+        ratio = "undefined" if self.ratio is None else f"{self.ratio:.2f}"
+        return f"rank correlation {correlation}, predicted over measured {ratio} (geometric mean)"
+
+    def __str__(self) -> str:
+        return f"{len(self.layers)} layers were measured to check the predicted damage: {self.figures}"

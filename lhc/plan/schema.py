@@ -38,8 +38,7 @@ from lhc.plan.field_types import (
     check_verdict,
     first_double,
 )
-from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
-from lhc.plan.sensitivity_agreement import Agreement
+from lhc.plan.layer_plan import NEVER_ANALOG, Agreement, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.documents.yaml import read_yaml, write_yaml
 from lhc.support.number_formatting import MOST_COPIES, counted, drop_word, number_text
 

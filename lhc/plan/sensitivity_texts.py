@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from lhc.plan.layer_plan import LayerPlan, Sensitivity
+from lhc.plan.layer_plan import Agreement, LayerPlan, Sensitivity
 from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.schema import Plan
-from lhc.plan.sensitivity_agreement import Agreement
 from lhc.support.number_formatting import counted
 
 __all__ = ["basis_words", "found_with_one_copy", "ranking_basis", "sensitivities_of", "sensitivity_columns"]

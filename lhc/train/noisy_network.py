@@ -13,7 +13,7 @@ from lhc.onnx_model import OnnxModel, opset_of
 from lhc.options.training import WeightNoise
 from lhc.runtime.gradients.network import DifferentiableModel, parity, parity_limit
 from lhc.runtime.gradients.operators.elementwise import tensor_of
-from lhc.runtime.torch_device import computing_on
+from lhc.runtime.torch_settings import computing_on
 from lhc.samples.task import Array
 from lhc.train.analog_products import TrainingProduct
 from lhc.train.chip_noise import chip_of

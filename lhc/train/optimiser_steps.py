@@ -21,8 +21,7 @@ from torch import Tensor
 
 from lhc.errors import DataError, ModelError
 from lhc.options.training import TrainingOptions
-from lhc.runtime.torch_device import CPU, computing_on, torch_device
-from lhc.runtime.torch_threads import seeded_generator
+from lhc.runtime.torch_settings import CPU, computing_on, seeded_generator, torch_device
 from lhc.samples.sample_axis import CALL
 from lhc.samples.task import Array, count_samples, cut
 from lhc.train.batches import Batches

@@ -18,7 +18,7 @@ from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
-from lhc.runtime.torch_device import gpu_name
+from lhc.runtime.torch_settings import gpu_name
 from lhc.samples.sample_axis import SampleLayout, samples_first
 from lhc.samples.task import Array, Task, count_samples, cut
 from lhc.support.load_by_name import load_function

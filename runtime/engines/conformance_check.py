@@ -24,7 +24,7 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
 from lhc.runtime.sample_position import Position
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 
 if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer

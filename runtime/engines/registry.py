@@ -87,7 +87,7 @@ def defining_matrix(
 ) -> "AihwkitMatrix":
     """A matrix on one chip by the engine that is the definition, on the processor; see `matrix_on_chips`."""
     from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
-    from lhc.runtime.torch_device import CPU
+    from lhc.runtime.torch_settings import CPU
 
     return AihwkitMatrix([chip], [draw], seed, hardware, convolves, CPU)
 

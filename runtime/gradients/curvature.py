@@ -17,7 +17,7 @@ from lhc.graph import LayerGraph
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.gradients.network import DifferentiableModel, with_samples_first
 from lhc.runtime.onnxruntime.sessions import Array
-from lhc.runtime.torch_threads import differentiating
+from lhc.runtime.torch_settings import differentiating
 from lhc.samples.sample_axis import SampleAxis
 
 __all__ = ["LayerCurvature", "loss_curvatures"]

@@ -30,8 +30,7 @@ from lhc.runtime.gradients.network import (
 )
 from lhc.runtime.gradients.product_matrices import DifferentiableProduct
 from lhc.runtime.onnxruntime.sessions import Array
-from lhc.runtime.torch_device import CPU, computing_on
-from lhc.runtime.torch_threads import differentiating, isolated
+from lhc.runtime.torch_settings import CPU, computing_on, differentiating, isolated
 from lhc.samples.sample_axis import SampleAxis
 
 __all__ = ["LayerEffects"]

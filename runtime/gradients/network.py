@@ -24,8 +24,6 @@ from lhc.onnx_io import Constants, stored_array
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_model import OnnxModel, captured, operator_graph, opset_of, subgraphs, upstream_of
-from lhc.runtime.gradients.operators.attention import HEADS
-from lhc.runtime.gradients.operators.contrib import CONTRIB
 from lhc.runtime.gradients.operators.elementwise import (
     ELEMENTWISE,
     Function,
@@ -34,12 +32,13 @@ from lhc.runtime.gradients.operators.elementwise import (
     tensor_of,
 )
 from lhc.runtime.gradients.operators.neural import LAYERS
+from lhc.runtime.gradients.operators.onnxruntime_operators import CONTRIB, HEADS
 from lhc.runtime.gradients.operators.quantisation import QLINEAR, QUANTISED
 from lhc.runtime.gradients.operators.shape import SHAPES
 from lhc.runtime.onnxruntime.activation_recorder import in_groups
 from lhc.runtime.onnxruntime.sessions import Array, observe_tensors, relative_error, rounding
 from lhc.runtime.operators.operand_shapes import OperandShapes
-from lhc.runtime.torch_device import CPU, computing_on, made_here
+from lhc.runtime.torch_settings import CPU, computing_on, made_here
 from lhc.samples.sample_axis import CALL, SampleAxis
 
 __all__ = [

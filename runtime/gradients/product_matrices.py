@@ -14,7 +14,7 @@ from torch import Tensor
 from lhc.graph import Layer
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.runtime.operators.im2col import padded, shared, turned, window_layout
-from lhc.runtime.torch_device import CPU
+from lhc.runtime.torch_settings import CPU
 
 __all__ = ["DifferentiableProduct"]
 

@@ -22,7 +22,7 @@ from lhc.runtime.operators.operand_shapes import OperandShapes
 from lhc.runtime.operators.sample_axes import SamplePlace
 from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 
 __all__ = ["AnalogLayer", "analog_layer"]
 

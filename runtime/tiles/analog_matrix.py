@@ -28,7 +28,7 @@ from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.tiles.drift_compensation import TileReadOut
 from lhc.runtime.tiles.faults_and_remapping import ChipTile, noise_factor, on_chip
 from lhc.runtime.tiles.mapping import MappedTile, MatrixMapping, summed_copies
-from lhc.runtime.torch_threads import isolated, seeded_generator
+from lhc.runtime.torch_settings import isolated, seeded_generator
 from lhc.seeds import Purpose, device_entropy, device_seed
 from lhc.support.memory import forget_pages
 

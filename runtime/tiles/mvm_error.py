@@ -9,7 +9,7 @@ from lhc.runtime.calibration.converter_ranges import RangeRecorder
 from lhc.runtime.engines.registry import matrix_on_chips
 from lhc.runtime.sample_position import Position, Unit
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 
 __all__ = ["mvm_error"]
 

@@ -16,7 +16,7 @@ from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.analysis_and_partition_results import Analysis
 from lhc.plan import LayerPlan
-from lhc.plan_summary import summary
+from lhc.plan.summary import summary
 from lhc.report.wording.model_file import analysis_footer
 from tests.conftest import Cli
 from tests.networks import parsed

@@ -12,7 +12,7 @@ from lhc.options.by_command import PartitionOptions
         (PartitionOptions("m.onnx", strategy="pathlib:Path"), "--strategy pathlib:Path: not a strategy"),
         (PartitionOptions("m.onnx", passes=("json:dumps",)), "--pass json:dumps: not a pass"),
         (
-            PartitionOptions("m.onnx", passes=("lhc.passes.decide.parity_gate:ParityGate",)),
+            PartitionOptions("m.onnx", passes=("lhc.passes.decide.eligibility:ParityGate",)),
             "errors, tolerance must be given: write NAME{errors=…, tolerance=…}",
         ),
     ],
@@ -23,8 +23,8 @@ def test_what_is_no_strategy_or_pass_is_refused_by_name(options: PartitionOption
 
 
 def test_passes_of_the_users_run_in_the_order_in_which_they_are_given() -> None:
-    text = "lhc.passes.decide.parity_gate:ParityGate{errors={}, tolerance=1.0}"
-    unjudged = "lhc.passes.decide.layers_without_judged_output:LeaveUnjudged{outputs=[]}"
+    text = "lhc.passes.decide.eligibility:ParityGate{errors={}, tolerance=1.0}"
+    unjudged = "lhc.passes.decide.eligibility:LeaveUnjudged{outputs=[]}"
     for given in ((text, unjudged), (unjudged, text)):
         steps = str(pipeline(PartitionOptions("m.onnx", passes=given)))
         assert (steps.index("  parity  ") < steps.index("  leave-unjudged  ")) == (given[0] == text)

@@ -123,7 +123,7 @@ def test_a_wrong_option_is_refused_by_name(written: str, message: str) -> None:
         (f"{HERE}:INSTANCE{{most=2}}", "not a pass"),
         (f"{HERE}:Needing{{exact=1.0}}", "exact is of no type that text can give"),
         (
-            "lhc.passes.decide.parity_gate:ParityGate",
+            "lhc.passes.decide.eligibility:ParityGate",
             "errors, tolerance must be given: write NAME{errors=…, tolerance=…}",
         ),
         ("nowhere:Pass{a=1}", "--pass nowhere:Pass: cannot be imported"),

@@ -16,7 +16,7 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity
 from lhc.plan.layer_plan import GREATEST
-from lhc.plan_summary import format_outcome, layers_text, summary
+from lhc.plan.summary import format_outcome, layers_text, summary
 from lhc.report.wording.placement import decision_of
 
 

@@ -18,7 +18,7 @@ from lhc.runtime.engines.protocol import Products
 from lhc.runtime.engines.registry import choose_engine
 from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 
 __all__ = ["ENGINES", "Chip", "Engine", "multiplier", "product", "programmed"]
 

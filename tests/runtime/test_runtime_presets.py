@@ -30,7 +30,7 @@ from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 from lhc.seeds import device_seed
 from tests.runtime.models_on_tiles import linear
 from tests.runtime.products import ENGINES, Engine, product, programmed

@@ -10,7 +10,7 @@ from scipy import stats
 
 from lhc.hardware import Adc, Hardware
 from lhc.runtime.sample_position import Position
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Chip, Engine, multiplier, product, programmed
 

@@ -129,7 +129,7 @@ def corrections_alone(
 def network_of(context: WorkContext, names: Sequence[str]) -> "LayerEffects":
     """The network with gradients at some layers, without programmed tiles."""
     from lhc.runtime.gradients.effects_of_all_layers import LayerEffects
-    from lhc.runtime.torch_device import device_of
+    from lhc.runtime.torch_settings import device_of
 
     device = device_of(context.engine)
     axis = context.layout.of_output(context.output)

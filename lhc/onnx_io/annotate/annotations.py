@@ -107,7 +107,7 @@ def _keys_of_parts(node: str, parts: "Sequence[LayerPlan]") -> dict[str, str]:
 
 def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:
     from lhc.plan import SCHEMA_VERSION
-    from lhc.plan_summary import summary
+    from lhc.plan.summary import summary
 
     keys = {
         "lhc.schema": str(SCHEMA_VERSION),

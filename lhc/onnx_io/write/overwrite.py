@@ -49,7 +49,7 @@ def held_in(path: Path) -> str | None:
     if not path.exists():
         return None
     from lhc.plan import Outcome
-    from lhc.plan_summary import held_text
+    from lhc.plan.summary import held_text
 
     keys = metadata_of_file(path)
     try:

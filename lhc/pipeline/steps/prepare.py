@@ -248,7 +248,7 @@ def _chosen_engine(
 
     choice = choose_engine(options.engine, machine, names)
     if choice.why is not None:
-        from lhc.runtime.torch_device import gpu_name
+        from lhc.runtime.torch_settings import gpu_name
 
         opened.warn(on_engine(choice.name, choice.why, gpu_name()))
     return choice.name, choice.why

@@ -40,8 +40,11 @@ def calibrated(state: StateT, names: Sequence[str]) -> StateT:
     signs = [name for name in names if machine.for_layer(name).dac.to_calibrate] if machine.needs_calibration else []
     if not inputs and not adcs and not signs:
         return state
-    from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_ranges  # loads PyTorch
-    from lhc.runtime.calibration.input_signs import calibrate_signs
+    from lhc.runtime.calibration.converter_ranges import (  # loads PyTorch
+        calibrate_adcs,
+        calibrate_ranges,
+        calibrate_signs,
+    )
 
     if inputs:
         blocks = RankingBlocks(state, CALIBRATION_SAMPLES)

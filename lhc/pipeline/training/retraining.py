@@ -44,7 +44,7 @@ from lhc.pipeline.training.placement_to_train_for import (
     value_of,
 )
 from lhc.plan import Retrained
-from lhc.plan_summary import summary
+from lhc.plan.summary import summary
 from lhc.results import Verdict
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TypedDict, TypeVar, Unpack
 
 from lhc.costs import Cost, by_operator
+from lhc.costs.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.costs.units import added_up
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.passes import damage_of, damage_together
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import first_steps, folded
-from lhc.plan_costs import digital_cost, plan_cost, plan_figures
-from lhc.plan_summary import summary
+from lhc.plan.summary import summary
 from lhc.report.document.report import CostItem, Costs, DrivenRows, LayerCosts, OperatorItem, Report
 from lhc.report.exports.formats import NotebookReport
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness

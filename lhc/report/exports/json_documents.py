@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
+from lhc.costs.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.costs.units import added_up
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
 from lhc.pipeline.analysis_and_partition_results import Analysis, PartitionResult
 from lhc.plan import Agreement, Conformance, LayerPlan, Plan, Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded_rows
-from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.store.front_store import Answer
 from lhc.report.tables.command_results import Evaluations
 from lhc.report.tables.comparison import overlapping_pairs

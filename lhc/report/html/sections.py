@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lhc.plan import Outcome, Plan, Retrained, Sensitivity
-from lhc.plan_summary import without_text
+from lhc.plan.summary import without_text
 from lhc.report.charts.report_charts import noise_chart, own_drop, own_point, training_chart
 from lhc.report.document.page_content import (
     Column,

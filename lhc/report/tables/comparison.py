@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lhc.costs import gains
 from lhc.options.declaration.python_signature import python_words
 from lhc.plan.recurrent_steps import folded
-from lhc.plan_summary import rate_value, without_text
+from lhc.plan.summary import rate_value, without_text
 from lhc.support.notebook import Tabled
 from lhc.support.number_formatting import (
     drop_range,

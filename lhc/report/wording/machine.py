@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lhc.hardware import AihwkitDevices, Hardware
 from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.plan import Plan
-from lhc.plan_summary import rate_text
+from lhc.plan.summary import rate_text
 from lhc.support.number_formatting import amount, count, counted, share_text
 
 if TYPE_CHECKING:

@@ -30,6 +30,6 @@ class AihwkitEngine:
     ) -> "AihwkitMatrix":
         """See `lhc.runtime.engines.protocol.Engine`."""
         from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
-        from lhc.runtime.torch_device import torch_device
+        from lhc.runtime.torch_settings import torch_device
 
         return AihwkitMatrix(chips, draws, seed, hardware, convolves, torch_device())

@@ -8,7 +8,7 @@ from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.converters.codes import Converters
 from lhc.programmed_matrix import Floats
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import ConverterCodes
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import ConverterCodes
 from lhc.runtime.engines.counter_rng import deviate_terms
 
 __all__ = ["RowConverters"]

@@ -19,7 +19,7 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.conv.im2col_quantise import LineSpans, copy_line, line_spans, pad
 from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, Integers, channel_places
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import (
     ConverterCodes,
     PackedTiles,
     TileSpans,

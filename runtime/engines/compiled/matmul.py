@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lhc.programmed_matrix import Floats
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import (
     ConverterCodes,
     PackedTiles,
     TileSpans,
@@ -17,8 +17,8 @@ from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
     noisy,
     opened,
     sample_keys,
+    with_currents,
 )
-from lhc.runtime.engines.compiled.kernels.currents import with_currents
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, finished
 from lhc.runtime.engines.compiled.kernels.products import ROWS, multiply
 from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lhc.onnx_io import stored_array
 from lhc.runtime.gradients.operators.elementwise import TORCH_DTYPES, Function, Operator, integers, tensor_of
-from lhc.runtime.torch_device import made_here
+from lhc.runtime.torch_settings import made_here
 
 __all__ = ["SHAPES"]
 

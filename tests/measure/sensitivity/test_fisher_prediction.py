@@ -119,8 +119,7 @@ def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str
     "code", [{}, {"slice_bits": 3, "code": "twos-complement", "signs": "layer"}], ids=["whole", "in two's complement"]
 )
 def test_static_ranges_of_inputs_are_in_the_prediction(code: dict[str, object]) -> None:
-    from lhc.runtime.calibration.converter_ranges import calibrate_ranges
-    from lhc.runtime.calibration.input_signs import calibrate_signs
+    from lhc.runtime.calibration.converter_ranges import calibrate_ranges, calibrate_signs
 
     base = quiet(0.3)
     fields: dict[str, object] = {"dac": base.dac.model_copy(update={"scaling": "static", **code}), "costs": None}

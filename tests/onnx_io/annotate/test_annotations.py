@@ -28,7 +28,7 @@ from lhc.onnx_io import (
 from lhc.onnx_model import OnnxModel, without_annotations
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import Agreement, LayerPlan, Outcome, Plan, Sensitivity
-from lhc.plan_summary import summary
+from lhc.plan.summary import summary
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17], producer_name: "test",

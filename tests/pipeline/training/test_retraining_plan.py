@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from lhc.costs.plan_costs import digital_cost
 from lhc.errors import ModelError
 from lhc.measure import Running
 from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.pipeline.steps.prepare import read_placed
 from lhc.pipeline.training.retraining import retrained, train_once, training_setup_of
-from lhc.plan_costs import digital_cost
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.train.optimiser_steps import Trainer

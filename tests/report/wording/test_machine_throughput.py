@@ -7,12 +7,12 @@ import onnx
 import pytest
 
 from lhc.costs import Area, SystemFigures, Throughput
+from lhc.costs.plan_costs import plan_cost, plan_figures
 from lhc.hardware import AlpineCosts
 from lhc.onnx_io import read_graph
 from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
-from lhc.plan_costs import plan_cost, plan_figures
-from lhc.plan_summary import summary
+from lhc.plan.summary import summary
 from lhc.report.document.builder import build_report
 from lhc.report.document.report import Report
 from lhc.report.exports.json_documents import fields_of

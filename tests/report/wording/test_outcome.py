@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lhc.plan_summary import format_outcome
+from lhc.plan.summary import format_outcome
 from lhc.report.charts.report_charts import front_svg
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import parse_report

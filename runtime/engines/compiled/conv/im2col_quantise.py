@@ -12,7 +12,7 @@ from lhc.runtime.engines.compiled.conv.layout import (
     ConvPlaces,
     ImageMemory,
 )
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import TileSpans, input_codes
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import TileSpans, input_codes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     RUNS,

@@ -25,15 +25,16 @@ from lhc.runtime.engines.compiled.conv.im2col_quantise import (
     slot,
 )
 from lhc.runtime.engines.compiled.conv.layout import TOGETHER, ConvPlaces, ImageMemory
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import (
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import (
     ConverterCodes,
     PackedTiles,
     TileSpans,
     opened,
     rounded,
     sample_keys,
+    vector_noise,
+    with_currents,
 )
-from lhc.runtime.engines.compiled.kernels.currents import vector_noise, with_currents
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import (
     ROWS,

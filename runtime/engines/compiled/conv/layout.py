@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import PackedTiles
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import PackedTiles
 from lhc.runtime.engines.compiled.kernels.products import ROWS
 from lhc.runtime.engines.compiled.numba_simd.pointers import RUNS
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, WIDE

@@ -11,7 +11,7 @@ from lhc.hardware import Compensation, Hardware
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.sample_position import Position
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 
 pytestmark = pytest.mark.analog
 

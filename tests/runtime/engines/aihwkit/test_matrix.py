@@ -27,7 +27,7 @@ from lhc.runtime.engines.protocol import Products
 from lhc.runtime.engines.registry import ENGINES, choose_engine
 from lhc.runtime.sample_position import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
-from lhc.runtime.torch_threads import isolated
+from lhc.runtime.torch_settings import isolated
 from tests.runtime.pretended_gpu import GPU, GpuTensor, pretended_gpu
 
 pytestmark = pytest.mark.analog

@@ -19,7 +19,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.compiled import matrix as compiled_matrix
 from lhc.runtime.engines.compiled.conv.layout import ImageCut, ImageMemory, image_memory
-from lhc.runtime.engines.compiled.kernels.adc_and_noise import PackedTiles
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import PackedTiles
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.sample_position import Position
 

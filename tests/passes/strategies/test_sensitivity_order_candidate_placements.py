@@ -1,6 +1,6 @@
 """Paths by hand: rows, what fits between them, and steps that are worth a test."""
 
-from lhc.passes.strategies.candidate_placements import left_out, rows_and_fillings, thinned
+from lhc.passes.strategies.sensitivity_order import left_out, rows_and_fillings, thinned
 
 
 def sets(*names: str) -> list[frozenset[str]]:

@@ -10,7 +10,7 @@ import torch
 
 from lhc.models import zoo_entry
 from lhc.runtime import HybridSession
-from lhc.runtime.torch_threads import differentiating, isolated, seeded_generator
+from lhc.runtime.torch_settings import differentiating, isolated, seeded_generator
 
 pytestmark = pytest.mark.analog
 

@@ -117,7 +117,7 @@ def _gain(plan: Plan, graph: LayerGraph) -> str:
     if not plan.analog:
         return ""
     from lhc.costs import gains
-    from lhc.plan_costs import digital_cost, plan_cost, plan_figures
+    from lhc.costs.plan_costs import digital_cost, plan_cost, plan_figures
 
     try:
         placed, digital = plan_cost(plan, graph), digital_cost(plan, graph)

@@ -1,4 +1,4 @@
-"""torch's settings and its global generator while lhc computes: one thread a process, and numbers that seeds alone fix.
+"""PyTorch while lhc computes: the device, one thread a process, and random numbers that seeds alone fix.
 
 Spinning threads of numeric libraries have been seen to slow a run tenfold on two cores; lhc runs in parallel over
 processes instead. The caller's settings and the caller's random numbers are as they were afterwards.
@@ -9,13 +9,65 @@ are kept until the last of them is done, and the generator is used by one thread
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 
+from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.support.torch_generator_lock import GENERATOR_LOCK
 
-__all__ = ["differentiating", "isolated", "seeded_generator"]
+__all__ = [
+    "CPU",
+    "computing_on",
+    "device_of",
+    "differentiating",
+    "gpu_name",
+    "isolated",
+    "made_here",
+    "seeded_generator",
+    "torch_device",
+]
+
+
+CPU = torch.device("cpu")
+
+
+def torch_device() -> torch.device:
+    """A GPU where PyTorch has one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else CPU
+
+
+def gpu_name() -> str | None:
+    """Name of PyTorch's GPU; None where there is none."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def device_of(engine: AskedEngine) -> torch.device:
+    """Where gradients are computed beside an engine: with products in PyTorch where these are, else on the CPU."""
+    return torch_device() if engine == "aihwkit" else CPU
+
+
+def computing_on(device: torch.device) -> AbstractContextManager[object]:
+    """New tensors are made on a device, and it computes in float32; on the CPU that is so, and torch asks at calls."""
+    return nullcontext() if device.type == "cpu" else _on_gpu(device)
+
+
+@contextmanager
+def _on_gpu(device: torch.device) -> Iterator[None]:
+    # By PyTorch's default convolutions there keep 10 of a float32's 23 bits, too few to equal onnxruntime.
+    rounds = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = rounds
+
+
+def made_here(tensor: Tensor) -> Tensor:
+    """A tensor of the CPU, where new ones are made."""
+    return tensor.to(torch.get_default_device())
 
 
 class _Settings:

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from lhc.errors import ModelError
 from lhc.onnx_io import load_model, save_model, whole
 from lhc.onnx_io.write import model_files
-from lhc.onnx_io.write.streamed_files import model_bytes, model_size
+from lhc.onnx_io.write.model_files import model_bytes, model_size
 
 TEXT = """<ir_version: 10, opset_import: ["" : 17, "own" : 1], producer_name: "somebody", metadata_props: ["a": "b"]>
 network (float[N, 700] x) => (float[N, 4] y) {
