@@ -21,7 +21,7 @@ test:  ## the tests of everyday work, in two processes, and why any were skipped
 
 bounds:  ## the tests of the kernels once more, with every index in compiled code checked
 	NUMBA_BOUNDSCHECK=1 $(PYTHON) -m pytest -m "not slow" tests/runtime/engines/test_engines.py tests/runtime/engines/compiled/conv/test_kernel.py tests/runtime/engines/compiled/test_depthwise.py tests/runtime/operators/test_epilogue.py \
-		tests/runtime/engines/compiled/numba_simd/test_counter_rng.py tests/runtime/engines/compiled/kernels/test_deviates.py tests/runtime/test_runtime_misfits.py tests/runtime/test_runtime_operators.py tests/runtime/test_executor_wiring.py
+		tests/runtime/engines/compiled/numba_simd/test_counter_rng_in_lanes.py tests/runtime/engines/compiled/kernels/test_deviates.py tests/runtime/test_runtime_misfits.py tests/runtime/test_runtime_operators.py tests/runtime/test_executor_wiring.py
 
 test-slow:  ## the long tests: wheels for every Python, whole networks
 	$(PYTHON) -m pytest -m slow

@@ -2,14 +2,18 @@
 
 Two nodes that share weights share devices and seeds; a candidate placement sees the same devices as every other one
 (common random numbers).
+
+PyTorch has one global generator: whoever seeds it and draws from it holds `GENERATOR_LOCK`.
 """
 
+import threading
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-__all__ = ["Purpose", "device_entropy", "device_seed"]
+__all__ = ["GENERATOR_LOCK", "Purpose", "device_entropy", "device_seed"]
+
 
 Purpose = Literal["program", "drift", "noise", "faults", "adc"]
 _CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3, "faults": 4, "adc": 5}
@@ -37,3 +41,7 @@ def device_seed(seed: int, devices: str, draw: int, purpose: Purpose, *indices: 
 def _words(number: int) -> bytes:
     """A number as numpy's sequence takes it, of 32 bits each; made by it they take as long as all the rest."""
     return int(number).to_bytes(4 * max(1, -(-int(number).bit_length() // 32)), "little")
+
+
+GENERATOR_LOCK = threading.RLock()
+"""Training holds it too, while devices are programmed for its steps."""

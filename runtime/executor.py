@@ -27,8 +27,7 @@ from lhc.runtime.onnxruntime.tensor_types import tensor_types
 from lhc.runtime.operators.epilogue import Epilogue, epilogues
 from lhc.runtime.placed_network import PlacedNetwork
 from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
-from lhc.runtime.segment_order import NetworkStage
-from lhc.runtime.segments import Segment, SegmentModels, cut_graph
+from lhc.runtime.segments import NetworkStage, Segment, SegmentModels, cut_graph
 from lhc.samples.sample_axis import SampleAxis
 
 if TYPE_CHECKING:

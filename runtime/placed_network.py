@@ -17,7 +17,7 @@ from lhc.runtime.onnxruntime.sessions import Array, run_session
 from lhc.runtime.operators.epilogue import Following
 from lhc.runtime.programmed_layers import ProgrammedLayers
 from lhc.runtime.sample_position import Position
-from lhc.runtime.segment_order import NetworkStage, independent, read_by, release, steps, waiting_elements
+from lhc.runtime.segments import NetworkStage, independent, read_by, release, steps, waiting_elements
 
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import Products

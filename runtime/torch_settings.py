@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lhc.options.declaration.value_parsing import AskedEngine
-from lhc.support.torch_generator_lock import GENERATOR_LOCK
+from lhc.seeds import GENERATOR_LOCK
 
 __all__ = [
     "CPU",

@@ -12,7 +12,7 @@ from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.support.documentation import page
+from lhc.support.messages import page
 
 __all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms", "costs_on_tiles"]
 

@@ -11,7 +11,7 @@ from lhc.measure.workers.processes import ProcessWorkers, SerialWorkers
 from lhc.measure.workers.scheduler import Workers
 from lhc.options.shared import Execution
 from lhc.store import ResultCache
-from lhc.support.log_levels import NOTE
+from lhc.support.messages import NOTE
 from lhc.support.number_formatting import counted
 
 __all__ = ["Running"]

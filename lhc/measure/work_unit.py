@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.measure.scored_positions import counted_positions, counts_samples
 from lhc.measure.work_context import Block, WorkContext
 from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor, LruCache, Position, ProgrammedLayers
@@ -23,7 +22,7 @@ from lhc.runtime.onnxruntime.sessions import check_digital, give_back_pool
 from lhc.samples.class_probabilities import classes_last
 from lhc.samples.metrics import Array
 from lhc.samples.sample_axis import samples_first
-from lhc.samples.target_checks import are_answers
+from lhc.samples.targets import are_answers, counted_positions, counts_samples
 
 if TYPE_CHECKING:
     from lhc.runtime.calibration.chip_outputs import Moments

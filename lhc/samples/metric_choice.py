@@ -5,7 +5,7 @@ import numpy as np
 from lhc.errors import UsageError
 from lhc.samples.class_probabilities import are_probabilities
 from lhc.samples.metrics import IGNORED, METRICS, Array, Metric
-from lhc.samples.target_checks import are_answers
+from lhc.samples.targets import are_answers
 
 __all__ = ["metric_without_targets", "shows_classes"]
 

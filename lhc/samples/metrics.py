@@ -43,7 +43,7 @@ import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.class_probabilities import divergences, log_likelihoods
-from lhc.samples.target_checks import (
+from lhc.samples.targets import (
     IGNORED,
     Array,
     are_answers,

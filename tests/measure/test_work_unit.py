@@ -9,12 +9,12 @@ import pytest
 from lhc.hardware import Hardware
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.measurement import SetScores
-from lhc.measure.scored_positions import counted_positions
 from lhc.measure.sensitivity.output_directions import _where_counted, output_directions
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder
 from lhc.onnx_io import load_model, read_graph
 from lhc.samples.metrics import IGNORED, METRICS, Array, Metric, SampleNumbers
+from lhc.samples.targets import counted_positions
 from lhc.samples.task import Task
 
 pytestmark = pytest.mark.analog

@@ -15,8 +15,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lhc.onnx_io import Shape
+from lhc.onnx_io.operators.mac_counting import MOST_STEPS
 from lhc.onnx_io.operators.matrix_product import attribute
-from lhc.onnx_io.operators.recurrent import MOST_STEPS
 from lhc.onnx_io.read.constants import Array, Constants
 
 __all__ = ["MOST_TURNS", "Turns", "iterations_of"]

@@ -6,9 +6,9 @@ import onnx
 
 from lhc.canonical.control_flow.inlining import holds_products
 from lhc.errors import DataError
+from lhc.onnx_io.operators.mac_counting import kept_whole
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_io.operators.operator_table import STEPWISE
-from lhc.onnx_io.operators.recurrent import kept_whole
 from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.shapes import Shape, inferred_shapes
 from lhc.onnx_model import OnnxModel, producers_of

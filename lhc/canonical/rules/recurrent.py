@@ -20,7 +20,7 @@ import numpy as np
 from lhc.canonical.integer_operands import codes_of_own_range, float_codes
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
-from lhc.onnx_io.operators.recurrent import kept_whole, steps_of
+from lhc.onnx_io.operators.mac_counting import kept_whole, steps_of
 from lhc.onnx_io.read.constants import Array
 
 __all__ = ["RecurrentCell", "cell_of", "rewrite", "rewrite_quantised"]

@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from lhc.cli.framework.command_groups import Commands
+from lhc.cli.framework.command_groups_and_plugins import Commands
 from lhc.cli.framework.error_reporting import reporting, tell_crash
 from lhc.errors import CRASHED
-from lhc.support.log_levels import NOTE
+from lhc.support.messages import NOTE
 from lhc.support.text_escaping import plain
 from lhc.support.version import VERSION
 

@@ -27,9 +27,9 @@ from pydantic import Field, JsonValue
 from lhc.errors import ConfigError, UsageError
 from lhc.hardware.description.tiles_and_converters import ClassName, Parameters, UserObject
 from lhc.hardware.devices.device_base import DeviceModel
+from lhc.seeds import GENERATOR_LOCK
 from lhc.support.installed_packages import installed_values
 from lhc.support.load_by_name import current_folder_importable
-from lhc.support.torch_generator_lock import GENERATOR_LOCK
 
 __all__ = [
     "AihwkitDevices",

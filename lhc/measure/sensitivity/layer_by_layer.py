@@ -14,7 +14,7 @@ from lhc.plan import Sensitivity
 from lhc.results import Evaluation, SensitivityTable
 from lhc.samples.metric_choice import shows_classes
 from lhc.samples.metrics import Array, Metric, get_metric
-from lhc.samples.target_checks import are_answers
+from lhc.samples.targets import are_answers
 from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
 
 __all__ = ["measure_sensitivity", "ranking_metric"]

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from lhc.measure.scored_positions import counted_positions
 from lhc.measure.work_context import Block, WorkContext
 from lhc.runtime.onnxruntime.sessions import check_digital
 from lhc.samples.class_probabilities import LEAST_PROBABILITY, are_probabilities, classes_last
 from lhc.samples.metrics import Array
+from lhc.samples.targets import counted_positions
 
 __all__ = ["DIRECTIONS", "directions_at", "output_directions"]
 

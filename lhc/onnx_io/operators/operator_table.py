@@ -13,10 +13,10 @@ import onnx
 from lhc.graph import DEQUANTIZE, MatrixShape, Obstacle, Work
 from lhc.onnx_io.operators import attention_macs as attention
 from lhc.onnx_io.operators import mac_counting as c
+from lhc.onnx_io.operators.mac_counting import kept_whole, steps_of
 from lhc.onnx_io.operators.matrix_product import Unsized
 from lhc.onnx_io.operators.operands import ATTRIBUTES, Operands, Part
 from lhc.onnx_io.operators.operator_names import OPAQUE, WEIGHTLESS, identity, kind_of
-from lhc.onnx_io.operators.recurrent import kept_whole, steps_of
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import Shape
 

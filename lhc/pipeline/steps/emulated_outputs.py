@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.measure.scored_positions import counts_samples
 from lhc.pipeline.pipeline_state import PreparedNetwork
+from lhc.samples.targets import counts_samples
 from lhc.support.number_formatting import time_text
 
 __all__ = ["emulated_outputs"]

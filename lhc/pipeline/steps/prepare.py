@@ -30,7 +30,7 @@ from lhc.samples.class_probabilities import check_class_axis, class_axis, classe
 from lhc.samples.metric_choice import metric_without_targets, shows_classes
 from lhc.samples.metrics import METRICS, UNCHOSEN, Array, Metric
 from lhc.samples.sample_axis import CALL, moved_axis
-from lhc.samples.target_checks import (
+from lhc.samples.targets import (
     are_answers,
     check_classes,
     check_labels,

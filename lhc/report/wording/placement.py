@@ -36,7 +36,7 @@ from lhc.report.wording.outcome import (
     unmet_because,
 )
 from lhc.report.wording.robustness import budget_of_margin, lasting, margin_cause, margin_text, unlike_decision
-from lhc.support.documentation import page
+from lhc.support.messages import page
 from lhc.support.number_formatting import (
     counted,
     counted_samples,

@@ -30,9 +30,8 @@ from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import (
 )
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import ROWS
-from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
+from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
-from lhc.runtime.engines.compiled.numba_simd.lane_packing import stored_packed
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     LINE,
     fetched,
@@ -43,6 +42,7 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import (
     put,
     span,
     stored,
+    stored_packed,
     stored_past,
     stored_run,
 )

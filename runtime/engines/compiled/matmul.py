@@ -21,7 +21,7 @@ from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import (
 )
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, finished
 from lhc.runtime.engines.compiled.kernels.products import ROWS, multiply
-from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
+from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, put, span, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import (

@@ -46,7 +46,6 @@ from lhc.runtime.engines.compiled.kernels.products import (
     one_row,
 )
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
-from lhc.runtime.engines.compiled.numba_simd.lane_packing import stored_packed, unpacked
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     LINE,
     fetched,
@@ -57,8 +56,10 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import (
     put,
     span,
     stored,
+    stored_packed,
     stored_past,
     stored_run,
+    unpacked,
 )
 from lhc.runtime.engines.compiled.numba_simd.vectors import (
     LANES,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.programmed_matrix import Floats
-from lhc.runtime.engines.compiled.numba_simd.counter_rng import threefry_lanes
+from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import item, loaded, number, span, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import (

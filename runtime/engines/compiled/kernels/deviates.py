@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.programmed_matrix import Floats
-from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
+from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, loaded_run, number, span, stored, stored_run
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, fused, lesser, numbered, spread, spread_word

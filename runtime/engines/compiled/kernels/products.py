@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
+from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import item, loaded, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, WIDE, fused, spread, spread_word

@@ -8,7 +8,6 @@ import pytest
 
 from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.numba_simd import vectors as simd
-from lhc.runtime.engines.compiled.numba_simd.lane_packing import stored_packed, unpacked
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     RUNS,
     gathered,
@@ -23,7 +22,9 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import (
     seen_as,
     span,
     stored,
+    stored_packed,
     stored_run,
+    unpacked,
 )
 from lhc.runtime.engines.compiled.numba_simd.vectors import (
     LANES,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lhc.runtime.engines.compiled.numba_simd.counter_rng import deviates, threefry_lanes
+from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, span, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.counter_rng import NoiseStream, Words, deviate_terms, normal_levels, threefry

@@ -1,4 +1,4 @@
-"""Checks of targets against an output: as classes of it, or number by number."""
+"""Targets of an output: checks, as classes of it or number by number, and the positions that are scored."""
 
 from typing import Any
 
@@ -15,9 +15,12 @@ __all__ = [
     "check_labels",
     "check_range",
     "check_values",
+    "counted_positions",
+    "counts_samples",
     "repeat_each_other",
     "with_positions",
 ]
+
 
 Array = npt.NDArray[Any]
 IGNORED = -100
@@ -125,3 +128,24 @@ def repeat_each_other(output: tuple[int, ...], targets: tuple[int, ...]) -> bool
     except ValueError:
         return False
     return True
+
+
+def counted_positions(output: Array, targets: Array | None) -> npt.NDArray[np.bool_] | None:
+    """Which positions of an output count, by targets of `IGNORED`; None: all of them.
+
+    Args:
+        output: ``(samples, ..., classes)``, or answers ``(samples, ...)``.
+        targets: of the same samples, or None.
+    """
+    if targets is None or targets.dtype.kind not in "iu":
+        return None
+    scores = output.ndim > 2 and targets.shape == output.shape[:-1]
+    if not scores and not (output.ndim > 1 and are_answers(output, targets)):
+        return None
+    counted: npt.NDArray[np.bool_] = targets != IGNORED
+    return None if counted.all() else counted
+
+
+def counts_samples(output: object, samples: int) -> bool:
+    """Whether an output of the network is a tensor whose first axis counts these samples; some are scalars or lists."""
+    return isinstance(output, np.ndarray) and output.ndim > 0 and len(output) == samples
