@@ -161,7 +161,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Elements:
-    """How many numbers an operator that is no product handles, per sample.
+    """Numbers that an operator without products handles, per sample.
 
     Attributes:
         read: of the largest tensor that it reads and the file does not store, of those whose shapes are known.
@@ -197,7 +197,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a candidate cannot be analog on any hardware: a token and a sentence."""
+    """Obstacle to a candidate's being analog on any hardware: a token and a sentence."""
 
     reason: Literal["no-static-weight", "unsupported", "adapter", "columns"]
     detail: str

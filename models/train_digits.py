@@ -52,7 +52,7 @@ def _narrow() -> "nn.Module":
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is made.
+    """Recipe of a network: its layers, and how it is trained.
 
     Attributes:
         epochs: over the training samples.

@@ -7,7 +7,7 @@ __all__ = ["Position", "Unit"]
 
 @dataclass(frozen=True)
 class Position:
-    """Where a call stands.
+    """Position of a call in the stream of samples.
 
     Attributes:
         first: index of the first sample.

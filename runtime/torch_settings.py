@@ -44,7 +44,7 @@ def gpu_name() -> str | None:
 
 
 def device_of(engine: AskedEngine) -> torch.device:
-    """Where gradients are computed beside an engine: with products in PyTorch where these are, else on the CPU."""
+    """Device of gradients beside an engine: that of products in PyTorch, else the CPU."""
     return torch_device() if engine == "aihwkit" else CPU
 
 

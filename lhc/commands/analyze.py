@@ -19,7 +19,7 @@ __all__ = ["analyze"]
 
 @keywords(AnalyzeOptions)
 def analyze(options: AnalyzeOptions) -> Analysis:
-    """Which layers can be analog on this hardware, and what they cost. Measures nothing.
+    """Layers that can be analog on this hardware, and their costs. Nothing is measured.
 
     A PyTorch module needs samples, to be exported on; sizes are taken from them. Where MACs depend on sizes that are
     not given, those of an example are taken, and named; a recurrent operator takes as many steps as these have.

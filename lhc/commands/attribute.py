@@ -20,7 +20,7 @@ __all__ = ["attribute"]
 
 @keywords(AttributeOptions)
 def attribute(options: AttributeOptions) -> AttributionResult:
-    """Where the damage of every eligible layer comes from.
+    """Causes of the damage of every eligible layer, by effect of the machine.
 
     Hardware, time and output are those of the annotations by default, where the model has any; layers are measured in
     ``metric``, by default in what they are ranked by under the annotations'.

@@ -61,7 +61,7 @@ Timed = dict[frozenset[str], UnitTime]
 
 
 def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | RetrainOptions | RunOptions) -> Effort:
-    """How much work a command has, how much of it is kept from before, and how long the rest will take.
+    """Estimate of a command's work: units in all, units kept from before, and the time that the rest will take.
 
     The figure is for these options on this machine as busy as it is now, without reading, checks and reports. How many
     placements a search judges depends on what it finds; the most that the strategy may judge is taken, each as costly

@@ -96,7 +96,7 @@ class _Placed:
 
     @property
     def calibrated(self) -> int:
-        """How many samples every chip is calibrated on."""
+        """Number of samples that every chip is calibrated on."""
         return self.state.calibrated_on if self.analog else 0
 
 

@@ -86,7 +86,7 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Throughput:
-    """How samples follow each other.
+    """Throughput of a pipelined network.
 
     Attributes:
         period_s: seconds from one to the next.
@@ -171,7 +171,7 @@ def _runs(
 
 
 def throughput_of(graph: LayerGraph, hardware: Hardware, cost: SystemCost, tiles: Mapping[str, int]) -> Throughput:
-    """How samples follow each other on a machine.
+    """Throughput of a network that is pipelined on a machine.
 
     Args:
         cost: of a sample of the placement.

@@ -109,7 +109,7 @@ def gains(placed: Cost, digital: Cost) -> str:
 
 
 def compared(before: float, after: float, better: str, worse: str, same: str) -> str:
-    """How one amount differs from another.
+    """Difference of one amount from another, in words: ``4.4 times less``.
 
     >>> compared(3.1, 1, "less", "more", "the same"), compared(1, 1.04, "less", "more", "the same")
     ('3.1 times less', '4 % more')

@@ -38,7 +38,7 @@ __all__ = ["Chip", "lower"]
 
 @dataclass(frozen=True)
 class Chip:
-    """Which programming a compiled model is, and when.
+    """Chip that a compiled model is: its programming, and the time of its read.
 
     Attributes:
         draw: number of the programming.

@@ -96,7 +96,7 @@ class PlacementEvaluator:
 
     @property
     def samples(self) -> int:
-        """How many samples."""
+        """Number of samples."""
         return len(self.task)
 
     @property
@@ -250,7 +250,7 @@ class PlacementEvaluator:
         self.running.workers.expect(self.context, units(certain), units(perhaps, count))
 
     def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
-        """How many units of work a measurement (see `measure`) has, and how many of them the cache holds."""
+        """Number of units of work in a measurement (see `measure`), and how many of them the cache holds."""
         chips = draws if self.hardware.is_stochastic and placement else range(1)
         _, todo, total = self._found(self._job(placement, chips, t_s))
         return total, total - len(todo)

@@ -125,7 +125,7 @@ class WorkContext:
         return maps[self.output].tensor if self.output in maps else self.output
 
     def taken(self, where: slice) -> int:
-        """How many samples a call for these has: those that fill up a fixed batch count."""
+        """Number of samples in a call for these: those that fill up a fixed batch count."""
         return self.batch or where.stop - where.start
 
     @property
@@ -149,7 +149,7 @@ class WorkContext:
         return 4 * self._weights(frozenset(layer.name for layer in self.graph.candidates))
 
     def chips_together(self, placement: frozenset[str]) -> int:
-        """How many chips fit in memory together."""
+        """Number of chips that fit in memory together."""
         return max(1, min(CHIPS_TOGETHER, self.tile_bytes // max(self.chip_bytes(placement), 1)))
 
     def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:

@@ -36,7 +36,7 @@ class BudgetOptions:
 
 @options
 class YieldOptions:
-    """How many of all chips are to hold the budget."""
+    """Option of the yield: the share of all chips that must hold the budget."""
 
     PANEL = "Budget"
 

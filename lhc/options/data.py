@@ -18,7 +18,7 @@ __all__ = ["Data", "SampleSource", "SomeSamples"]
 
 @options
 class SampleSource:
-    """Where samples are."""
+    """Options of the source of samples."""
 
     PANEL = "Data"
 
@@ -64,7 +64,7 @@ class SampleSource:
 
 @options
 class SomeSamples(SampleSource):
-    """Which samples are looked at."""
+    """Options of the samples that are looked at."""
 
     samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N", least=1)
 
@@ -78,7 +78,7 @@ class SomeSamples(SampleSource):
 
     @property
     def end(self) -> int | None:
-        """How many samples of the data need to be read; None: all."""
+        """Number of samples of the data that need to be read; None: all."""
         return None if self.samples is None else self.skip + self.samples
 
     def of(self, task: "Task") -> "Task":
@@ -96,7 +96,7 @@ class SomeSamples(SampleSource):
 
 @options
 class Data(SomeSamples):
-    """Which samples are looked at, and how answers on them are scored."""
+    """Options of the samples that are looked at, and of the metric that scores answers on them."""
 
     metric: str | None = option(
         "accuracy (default with labels), agreement (default without labels, where the output holds"

@@ -96,7 +96,7 @@ class Replacing:
 
 @options
 class Annotating(Replacing):
-    """Where an annotated model goes."""
+    """Options of the file that an annotated model is written to."""
 
     out: Path | None = model_out(".lhc.onnx")
     external_data: ExternalData = option(

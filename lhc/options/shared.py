@@ -93,7 +93,7 @@ ColumnsBy = Literal["macs", "weights"]
 
 @options
 class ColumnsOptions:
-    """Which columns of layers are digital although the rest is on tiles."""
+    """Options of digital columns: columns of a layer that are digital although the rest is on tiles."""
 
     PANEL = "Goal"
 
@@ -188,7 +188,7 @@ class PlacedMachine(MachineOptions):
 
 @options
 class CopiesOptions:
-    """How often tiles hold the weights of a layer."""
+    """Option of copies: the number of times that tiles hold the weights of a layer."""
 
     PANEL = "Machine"
 
@@ -205,7 +205,7 @@ class CopiesOptions:
 
 @options
 class ReadTime:
-    """When the machine is looked at."""
+    """Option of the time of inference."""
 
     PANEL = "Machine"
 
@@ -229,7 +229,7 @@ class ReadTime:
 
 @options
 class ReadTimes:
-    """When the machine is looked at, at one or more times."""
+    """Option of one or more times of inference."""
 
     PANEL = "Machine"
 
@@ -271,7 +271,7 @@ class Shapes:
 
 @options
 class GivenPlacement:
-    """Which layers are analog, where nothing is searched."""
+    """Options of a placement that is given, not searched."""
 
     PANEL = "Placement"
 
@@ -322,7 +322,7 @@ class GoalOptions:
 
 @options
 class LayerSelection:
-    """Which layers are looked at. Patterns are globs, or regular expressions after ``re:``."""
+    """Selection of layers. Patterns are globs, or regular expressions after ``re:``."""
 
     PANEL = "Layers"
 
@@ -334,7 +334,7 @@ class LayerSelection:
 
 @options
 class Selection(LayerSelection):
-    """Which layers are looked at, and which are fixed."""
+    """Selection of the layers that are looked at, and of those that are fixed."""
 
     force_analog: Sequence[str] = option("These layers are analog.", default=(), metavar="P", reads=list[str])
     force_digital: Sequence[str] = option("These layers are digital.", default=(), metavar="P", reads=list[str])
@@ -342,7 +342,7 @@ class Selection(LayerSelection):
 
 @options
 class Ranking:
-    """How the damage of single layers is found."""
+    """Options of the ranking: how the damage of single layers is found."""
 
     PANEL = "Search"
 
@@ -369,7 +369,7 @@ class Progressing:
 
 @options
 class Emulating:
-    """How what tiles compute is computed."""
+    """Options of the emulation: the engine that computes tiles."""
 
     PANEL = "Execution"
 
@@ -386,7 +386,7 @@ class Emulating:
 
 @options
 class Execution(Progressing):
-    """How the work is carried out. Results do not depend on it."""
+    """Options of the execution: processes, memory, cache. Results do not depend on them."""
 
     jobs: int = option("Processes, one thread each.", default=1, short="-j", metavar="N", least=1, most=1024)
     scheduler: str | None = option(

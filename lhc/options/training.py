@@ -27,7 +27,7 @@ GREATER_RATE = 0.01
 
 @options
 class TrainingOptions(Seeded):
-    """How a network is trained under the noise of its tiles."""
+    """Options of training under the noise of tiles."""
 
     PANEL = "Training"
 
@@ -155,7 +155,7 @@ class TrainingOptions(Seeded):
 
 @options
 class Checkpointing:
-    """Where a training is kept."""
+    """Option of the folder that holds checkpoints of a training."""
 
     PANEL = "Training"
 

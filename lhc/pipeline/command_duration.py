@@ -1,4 +1,4 @@
-"""How long work takes: one unit of it is timed, and multiplied.
+"""Duration of a command: one unit of its work is timed, and multiplied.
 
 A unit is one chip of a placement on the samples of a call, a gradient of a few samples, or a step of a training. Time
 is taken to be linear in chips and samples. Of placements that are measured one after the other the middle one stands

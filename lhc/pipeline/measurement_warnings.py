@@ -56,7 +56,7 @@ STANDARD_ERRORS = 3.9
 
 
 def on_engine(name: str, why: str, gpu: str | None) -> str:
-    """Which engine computes, why, and where."""
+    """Note on the engine that computes: its name, the reason for it, and its device."""
     where = "the processor" if gpu is None else f"{gpu}; lhc was tested without a GPU"
     return f"the engine {name} computes products, {why}, on {where}"
 

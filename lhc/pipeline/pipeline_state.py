@@ -280,7 +280,7 @@ class PreparedNetwork:
 
     @property
     def calibrated_on(self) -> int:
-        """How many samples chips are calibrated on."""
+        """Number of samples that chips are calibrated on."""
         return 0 if self.calibration is None else self.calibration.samples
 
     @property
@@ -289,7 +289,7 @@ class PreparedNetwork:
         return [layer.name for layer in self.plan.layers if measurable(layer)]
 
     def layers_in(self, names: Iterable[str]) -> int:
-        """How many layers these are as tables count them: steps of a recurrent operator are one."""
+        """Number of layers as tables count them: steps of a recurrent operator are one."""
         return len(layers_among(self.plan, names))
 
     def noted(self, *notes: str) -> Self:

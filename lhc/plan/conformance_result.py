@@ -51,17 +51,17 @@ class Conformance(PlanRecord):
 
     @property
     def outputs(self) -> int:
-        """How many were compared."""
+        """Number of outputs that were compared."""
         return sum(layer.outputs for layer in self.layers)
 
     @property
     def apart(self) -> int:
-        """How many differ."""
+        """Number of outputs that differ."""
         return sum(layer.apart for layer in self.layers)
 
     @property
     def further(self) -> int:
-        """How many differ by more than one step."""
+        """Number of outputs that differ by more than one step."""
         return sum(layer.further for layer in self.layers)
 
     @property

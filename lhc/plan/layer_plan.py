@@ -258,7 +258,7 @@ class LayerPlan(PlanRecord):
 
     @property
     def title(self) -> str:
-        """How people call it: its module path, and its name where that is another."""
+        """Name of the layer for people: its module path, and its own name where that is another."""
         name = self.own_name if self.steps == 1 else f"{self.own_name}, {self.steps} steps"
         return name if self.module is None else f"{self.module} ({name})"
 
@@ -304,7 +304,7 @@ class Agreement(PlanRecord):
 
     @property
     def figures(self) -> str:
-        """How close both are."""
+        """Figures of the agreement, in words."""
         correlation = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
         ratio = "undefined" if self.ratio is None else f"{self.ratio:.2f}"
         return f"rank correlation {correlation}, predicted over measured {ratio} (geometric mean)"

@@ -35,13 +35,13 @@ def first_steps(layers: Sequence[LayerPlan]) -> dict[str, str]:
 
 
 def folded_titles(plan: Plan) -> dict[str, str]:
-    """How people call the row that every layer is folded into, by the layer's name."""
+    """Titles of the rows that layers are folded into, by the layer's name."""
     titles = folded(plan).titles
     return {name: titles[first] for name, first in first_steps(plan.layers).items()}
 
 
 def layers_among(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
-    """How people call the layers with these names, as tables have them; in the order of the names."""
+    """Titles of the layers with these names, as tables have them; in the order of the names."""
     return tuple(by_title(dict.fromkeys(names), folded_titles(plan)))
 
 

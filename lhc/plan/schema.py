@@ -74,7 +74,7 @@ class CurvePoint(PlanRecord):
 
 
 class Retrained(PlanRecord):
-    """How the weights were trained under the noise of tiles."""
+    """Training of the weights under the noise of tiles: settings and course."""
 
     source: Digest
     """SHA-256 of the model that training began with, and that drops are against."""
@@ -191,7 +191,7 @@ class HarmfulCalibration(PlanRecord):
 
 
 class OutputOutcome(PlanRecord):
-    """How a placement did at an output that was judged beside the first, on the same samples and chips."""
+    """Outcome at an output that was judged beside the first, on the same samples and chips."""
 
     output: Name
     metric: Name
@@ -214,7 +214,7 @@ class OutputOutcome(PlanRecord):
 
 
 class Outcome(PlanRecord):
-    """How the placement did on data: what the decision rests on."""
+    """Outcome of the placement on data: the figures that the decision rests on."""
 
     metric: Name
     higher_is_better: bool | None = None
@@ -370,17 +370,17 @@ class Plan(PlanRecord):
 
     @property
     def titles(self) -> dict[str, str]:
-        """How people call every layer, by its name."""
+        """Titles of layers for people, by their names."""
         return {layer.name: layer.title for layer in self.layers}
 
     @property
     def size(self) -> int:
-        """How many layers there are; digital columns of a layer are no other one."""
+        """Number of layers; digital columns of a layer are no layer of their own."""
         return sum(layer.reason != "columns" for layer in self.layers)
 
     @property
     def able(self) -> int:
-        """How many of them tiles can compute, whatever that would lose."""
+        """Number of layers that tiles can compute, whatever that would lose."""
         return self.size - sum(layer.reason in NEVER_ANALOG for layer in self.layers)
 
     @property
@@ -513,7 +513,7 @@ class Plan(PlanRecord):
 
     @property
     def sums(self) -> dict[str, tuple[float, ...]]:
-        """How great sums in columns are, by layer, where measured: `lhc.hardware.converters.codes.repeated_reads`."""
+        """Greatest sums in columns by layer, where measured: `lhc.hardware.converters.codes.repeated_reads`."""
         return {layer.name: layer.sums for layer in self.layers if layer.sums is not None}
 
     def with_sums(self, sums: Mapping[str, tuple[float, ...]]) -> "Plan":

@@ -41,7 +41,7 @@ def basis_words(figures: Iterable[Sensitivity]) -> str:
 
 
 def ranking_basis(figures: Sequence[Sensitivity], agreement: Agreement | None) -> str:
-    """How sensitivities were found, and what checked those that are predicted; empty where there are none."""
+    """Method by which sensitivities were found, and what checked predicted ones; empty where there are none."""
     if not figures:
         return ""
     predicted = sum(figure.basis == "predicted" for figure in figures)

@@ -69,13 +69,13 @@ def without_text(plan: Plan) -> str:
 
 
 def layers_text(plan: Plan, between: str = " of ") -> str:
-    """How many layers are analog, of those that can be: ``8 of 10 layers``."""
+    """Number of analog layers, of those that can be: ``8 of 10 layers``."""
     shown = folded(plan)
     return f"{len(shown.analog)}{between}{counted(shown.able, 'layer')}"
 
 
 def others_text(plan: Plan) -> str:
-    """How many more there are, which cannot be: `` (4 more cannot be)``."""
+    """Number of the layers that cannot be analog: `` (4 more cannot be)``."""
     shown = folded(plan)
     return f" ({shown.size - shown.able} more cannot be)" if shown.size > shown.able else ""
 

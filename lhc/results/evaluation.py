@@ -217,7 +217,7 @@ class SensitivityTable(Tabled):
 
     @property
     def basis(self) -> str:
-        """How the figures were found, and what checked those that are predicted."""
+        """Method by which the figures were found, and what checked predicted ones."""
         return ranking_basis(tuple(self._rows().values()), self.agreement)
 
     def ranking(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ FrontObjective = Literal["macs", "latency", "energy", "tiles"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """How measured drops compare with estimated damages, over placements that were measured.
+    """Comparison of measured drops with estimated damages, over placements that were measured.
 
     Attributes:
         factor: sum of the drops over sum of the damages.
@@ -174,7 +174,7 @@ class AtScale:
 
 @dataclass(frozen=True)
 class Robustness:
-    """How a placement does under other conditions than those it was chosen for.
+    """Drops of a placement under other conditions than those it was chosen for.
 
     Attributes:
         max_drop: the budget.
@@ -214,7 +214,7 @@ class Robustness:
 
 @dataclass(frozen=True)
 class LayerAttribution:
-    """Where the damage of one analog layer comes from.
+    """Causes of the damage of one analog layer.
 
     Attributes:
         damage: with every effect.
@@ -233,7 +233,7 @@ class LayerAttribution:
     frozen: Sensitivity | None = None
 
     def share(self, effect: str) -> float | None:
-        """How much of the damage goes away without an effect; None where there is no damage."""
+        """Share of the damage that goes away without an effect; None where there is no damage."""
         return self.effects[effect].mean / self.damage.mean if self.damage.mean > 0 else None
 
     def is_shown(self, effect: str) -> bool:
@@ -296,7 +296,7 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Infeasibility:
-    """Why a budget cannot be met, and what would help.
+    """Obstacles where a budget cannot be met, and remedies.
 
     Attributes:
         analog: the placement that was verified and does not hold the budget: what was written, or, where nothing analog

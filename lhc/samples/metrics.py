@@ -123,7 +123,7 @@ class Metric:
         return float(self.score(kept, reference) if self.summary is None else self.summary.of_set(kept))
 
     def damage(self, baseline: npt.ArrayLike, value: npt.ArrayLike) -> Scores:
-        """How much worse ``value`` is than ``baseline``, in the metric's own unit; larger is worse."""
+        """Difference of ``value`` from ``baseline`` in the metric's own unit; larger is worse."""
         difference = np.asarray(baseline, np.float64) - np.asarray(value, np.float64)
         result: Scores = difference if self.higher_is_better else -difference
         return result

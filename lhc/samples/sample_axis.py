@@ -39,14 +39,14 @@ def samples_first(tensor: Array, axis: SampleAxis) -> Array:
 
 
 def moved_axis(axis: int, samples: SampleAxis) -> int:
-    """Where another axis of a tensor is once samples are on the first; both are counted from 0."""
+    """Index of another axis of a tensor once samples are on the first; both are counted from 0."""
     if samples == CALL:
         return axis + 1
     return 0 if axis == samples else axis + (axis < samples)
 
 
 def network_axis(axis: int, samples: SampleAxis) -> int:
-    """Where the network has an axis that is here once samples are on the first: the inverse of `moved_axis`.
+    """Index in the network of an axis that is here once samples are on the first: the inverse of `moved_axis`.
 
     >>> [network_axis(moved_axis(axis, 1), 1) for axis in (0, 2)], network_axis(moved_axis(0, "call"), "call")
     ([0, 2], 0)
@@ -83,7 +83,7 @@ def axis_of_size(shape: Sequence[int], batch: int) -> SampleAxis | None:
 
 @dataclass(frozen=True)
 class SampleLayout:
-    """Where a network has its samples.
+    """Sample axes of the inputs and outputs of a network.
 
     Attributes:
         inputs: name -> axis, of inputs that have them elsewhere than on the first axis.

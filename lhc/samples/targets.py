@@ -131,7 +131,7 @@ def repeat_each_other(output: tuple[int, ...], targets: tuple[int, ...]) -> bool
 
 
 def counted_positions(output: Array, targets: Array | None) -> npt.NDArray[np.bool_] | None:
-    """Which positions of an output count, by targets of `IGNORED`; None: all of them.
+    """Mask of the positions of an output that count, by targets of `IGNORED`; None: all of them.
 
     Args:
         output: ``(samples, ..., classes)``, or answers ``(samples, ...)``.

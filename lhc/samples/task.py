@@ -90,7 +90,7 @@ class LazyArray(ABC):
 
 
 def count_samples(arrays: Mapping[str, Samples]) -> int:
-    """How many samples a task's inputs, or a block's feeds, hold: an array without axes counts none."""
+    """Number of samples that a task's inputs, or a block's feeds, hold: an array without axes counts none."""
     return next(len(array) for array in arrays.values() if array.ndim)
 
 
@@ -203,7 +203,7 @@ class Task:
 
     @property
     def document_count(self) -> int | None:
-        """How many documents the samples are of; None where every sample stands alone."""
+        """Number of documents that the samples are of; None where every sample stands alone."""
         return None if self.documents is None else len(np.unique(self.documents))
 
     def take(self, where: slice | Indices) -> "Task":

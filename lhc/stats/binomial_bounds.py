@@ -60,7 +60,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def changed_answer_margins(changes: Floats, error: float) -> tuple[float, float]:
-    """How far the mean change of all samples may lie below and above that of the samples at hand.
+    """Margins of the mean change of all samples below and above that of the samples at hand.
 
     Args:
         changes: what samples lose between -1 and 1, shape ``(samples,)``; what lies beyond counts as these.

@@ -82,7 +82,7 @@ def by_document(values: Floats, documents: npt.NDArray[np.integer]) -> Floats:
 
 
 def effective_documents(documents: npt.NDArray[np.integer]) -> float:
-    """How many documents of one size know as much: (Σ n)² / Σ n², with n samples in a document.
+    """Effective number of documents: those of one size that know as much, (Σ n)² / Σ n² with n samples each.
 
     >>> effective_documents(np.array([0, 0, 1, 1, 2, 2])), effective_documents(np.array([0, 0, 0, 0, 1]))
     (3.0, 1.4705882352941178)

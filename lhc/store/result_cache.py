@@ -142,7 +142,7 @@ class ResultCache(AbstractContextManager["ResultCache"]):
 
     @property
     def earlier(self) -> int:
-        """How many results were got that this object was not given: those of an earlier run, or of one beside it."""
+        """Number of results that this object read and did not write: of an earlier run, or of one beside it."""
         return len(self._earlier)
 
     def documents(self, kind: str, name: str = "") -> list[bytes]:

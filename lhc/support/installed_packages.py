@@ -22,7 +22,7 @@ def installed_names(group: str) -> tuple[str, ...]:
 
 
 def installed_values(group: str) -> frozenset[str]:
-    """Where what there is in a group lies, ``module:name``; nothing of it is imported."""
+    """Values of the entry points of a group, ``module:name``; none is imported."""
     return frozenset(entry.value for entry in _group(group).values())
 
 

@@ -1,4 +1,4 @@
-"""What messages share: places of documentation pages that they name, and the level of notes that are no warnings."""
+"""Places of the documentation's pages that messages name, and the level of notes that are no warnings."""
 
 import sysconfig
 from pathlib import Path

@@ -66,7 +66,7 @@ def time_text(t_s: float) -> str:
 
 
 def work_text(seconds: float) -> str:
-    """How long work takes, to two digits or the minute.
+    """Duration of work, to two digits or the minute.
 
     >>> work_text(0.123), work_text(45.6), work_text(150), work_text(9000)
     ('0.12 s', '46 s', '2 min', '2 h 30 min')
@@ -134,7 +134,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def counted_samples(samples: int, documents: int | None = None) -> str:
-    """How many samples, and of how many documents where they come in such.
+    """Number of samples, and of documents where they come in such.
 
     >>> counted_samples(400), counted_samples(40, 12), counted_samples(1, 1)
     ('400 samples', '12 documents (40 windows)', '1 document (1 window)')
@@ -145,7 +145,7 @@ def counted_samples(samples: int, documents: int | None = None) -> str:
 
 
 def ratio(value: float) -> str:
-    """How many times.
+    """Ratio as text: one digit behind the point below 10, none above.
 
     >>> ratio(1.834), ratio(12.3)
     ('1.8', '12')

@@ -33,7 +33,7 @@ def arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where the state of one training is kept."""
+    """File that holds the state of one training."""
 
     path: Path
 

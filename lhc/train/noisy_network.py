@@ -104,7 +104,7 @@ class NoisyNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes; the CPU at first."""
+        """Device that computes; the CPU at first."""
         return self.module.device
 
     def check(self, feeds: Mapping[str, Array], exact: float = PARITY) -> None:

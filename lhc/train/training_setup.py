@@ -188,7 +188,7 @@ class TrainingSetup:
         )
 
     def checkpoint(self, analog: frozenset[str], **more: object) -> Checkpoint | None:
-        """Where the state of a training is kept; None where it is not.
+        """Checkpoint of the training; None where its state is not kept.
 
         Args:
             more: what else decides its result.

@@ -132,7 +132,7 @@ class Strategy(Pass):
 
     @classmethod
     def judgements(cls, groups: int) -> int:
-        """How many placements it asks about at most, where so many groups of layers are to be decided."""
+        """Greatest number of placements that it asks about, where so many groups of layers are to be decided."""
         return groups if cls.searches else 0
 
     def groups(self, graph: LayerGraph, plan: Plan) -> list[Group]:
@@ -180,7 +180,7 @@ class Unjudged(Strategy):
 
 
 def most_tiles(plan: Plan, max_tiles: int | None) -> int | None:
-    """How many tiles there are by the machine and by what the user allows of it; None: as many as it takes."""
+    """Greatest number of tiles, by the machine and by what the user allows of it; None: as many as it takes."""
     return min((count for count in (plan.hardware.tiles.count, max_tiles) if count is not None), default=None)
 
 
@@ -205,7 +205,7 @@ def kept_limits(graph: LayerGraph, plan: Plan, goal: Goal) -> bool:
 
 
 def objective_value(graph: LayerGraph, plan: Plan, objective: Objective, placement: frozenset[str]) -> float:
-    """How good a placement is, smaller is better: digital MACs, latency in s, or energy in J."""
+    """Value of a placement by the objective, smaller is better: digital MACs, latency in s, or energy in J."""
     if objective == "macs":
         return plan.macs - sum(layer.macs for layer in plan.layers if layer.name in placement)
     cost = cost_of(graph, placement, plan.hardware, plan.copies, plan.sums)
@@ -257,7 +257,7 @@ def decide(
 
 
 def reason(without_room: frozenset[str], not_met: str = NOT_MET) -> Callable[[str], tuple[Reason, str]]:
-    """Why an eligible layer is digital: no tiles, or the budget, and what is said of that."""
+    """Reason why an eligible layer is digital: no tiles, or the budget, and what is said of that."""
 
     def why_not(name: str) -> tuple[Reason, str]:
         if name in without_room:

@@ -181,7 +181,7 @@ def rounds_of(walk: str, patience: int, max_rounds: int | None) -> int:
 
 
 def walk_settings(walk: str, settings: TrainingOptions) -> TrainingOptions:
-    """How a walk trains in a round: one epoch by default, and the published one as it was published."""
+    """Settings of a round's training: one epoch by default, and the published ones as they were published."""
     if settings.steps is None and settings.epochs is None:
         settings = replace(settings, epochs=1)
     if walk != LionHeartOriginal.name:

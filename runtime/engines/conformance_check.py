@@ -136,7 +136,7 @@ class _Watched:
 
 
 def compared(name: str, found: Tensor, expected: Tensor, steps: Tensor) -> LayerConformance:
-    """How far the outputs of a layer are from those of the engine ``aihwkit``, ``(items, outputs, *positions)``.
+    """Difference of a layer's outputs from those of the engine ``aihwkit``, ``(items, outputs, *positions)``.
 
     Args:
         steps: what a step of the ADC is in every output; 0 where nothing is rounded.

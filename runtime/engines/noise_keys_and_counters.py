@@ -84,7 +84,7 @@ def counters_of(segments: Integers, blocks: bool) -> Integers:
 
 @dataclass(frozen=True, eq=False)
 class OutputPlaces:
-    """Where the noise of the outputs of a matrix is drawn, and on which columns of tiles they lie.
+    """Addresses of the noise of a matrix's outputs, and the columns of tiles that they lie on.
 
     Attributes:
         counters: all that are drawn from, ``(counters,)``.

@@ -44,7 +44,7 @@ class Products(Protocol):
 
     @property
     def chips(self) -> int:
-        """How many chips."""
+        """Number of chips."""
         ...
 
     @property

@@ -198,7 +198,7 @@ class DifferentiableModel(nn.Module):
 def parity(
     network: DifferentiableModel, feeds: Mapping[str, Array], tensors: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """How far the module is from onnxruntime, on the whole path from the inputs.
+    """Difference of the module from onnxruntime, on the whole path from the inputs.
 
     Args:
         tensors: those that are compared; by default outputs of all products with a constant weight, and the model's.
@@ -229,7 +229,7 @@ def with_samples_first(tensor: Tensor, axis: SampleAxis) -> Tensor:
 
 
 def parity_limit(network: DifferentiableModel, exact: float) -> float:
-    """How far a module may be from onnxruntime: ``exact``, or steps of 8 bits where it rounds, or of half precision.
+    """Greatest difference allowed from onnxruntime: ``exact``, steps of 8 bits where it rounds, or half precision.
 
     What lies on an edge goes to either neighbour, by the order in which sums were taken.
     """

@@ -99,7 +99,7 @@ def calibration_calls(
 
 
 def padding_masks(feeds: Mapping[str, Array], values: int) -> dict[str, npt.NDArray[np.bool_]]:
-    """Which of so many vectors are no padding, by input; of inputs that say the same the first.
+    """Masks of the vectors that are no padding, by input; of inputs that say the same the first.
 
     Several, of an encoder and its decoder for example, leave open which of them a product's vectors are.
     """

@@ -47,7 +47,7 @@ _KINDS = 48
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Where a matrix lies on a tile.
+    """Lines of a tile that a matrix lies on.
 
     Attributes:
         rows: word line of each input.

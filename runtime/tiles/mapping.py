@@ -28,7 +28,7 @@ __all__ = ["MappedTile", "MatrixMapping", "TilePlace", "summed_copies"]
 
 @dataclass(frozen=True, eq=False)
 class TilePlace:
-    """Where a tile lies in the matrix.
+    """Place of a tile in the matrix.
 
     Attributes:
         number: of the tile, in the order of row splits, slices of weights, rows of tiles and column splits.
@@ -68,7 +68,7 @@ class MappedTile:
 
     @property
     def read(self) -> npt.NDArray[np.bool_]:
-        """Which columns are read, ``(outputs,)``: those with any weight, or all that have a scale."""
+        """Mask of the columns that are read, ``(outputs,)``: those with any weight, or all that have a scale."""
         return np.asarray(self.scales != 0)
 
 

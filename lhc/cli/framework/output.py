@@ -78,7 +78,7 @@ def told_written(path: Path, before: str | None, now: str) -> None:
 
 
 def default_output(opened: "LoadedModel", ending: str) -> Path:
-    """Where a model goes that was made of another: beside it, with another ending."""
+    """Default path of a model that was made of another: beside it, with another ending."""
     path = opened.model.path
     if path is None:
         return Path(f"{opened.model.label}{ending}")

@@ -114,7 +114,7 @@ class Figures(Section):
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """Where numbers come from that the description brings, by field; of most it does not say."""
+        """Sources of the numbers that the description brings, by field; most have none."""
         return self._sources
 
     @model_validator(mode="wrap")
@@ -256,7 +256,7 @@ class TileCosts(Figures):
 
 
 class Memory(Figures):
-    """Where the weights of digital products lie: in the cache if those of all products fit, else in DRAM."""
+    """Memory that holds the weights of digital products: the cache if those of all products fit, else DRAM."""
 
     cache_bytes: Annotated[PositiveInt, Known("B", "ALPINE's example system: 1 MB of L2")] = 1048576
     dram_gb_per_s: Annotated[PositiveFloat, Known("GB/s", "IBM 3D-CiM-LLM-Inference-Simulator: default")] = 5.332

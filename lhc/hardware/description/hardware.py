@@ -224,7 +224,7 @@ class Hardware(Machine):
 
     @property
     def copies_obstacle(self) -> str | None:
-        """Why a layer of this machine has no copies of its weights; None where it may have some."""
+        """Reason why a layer of this machine has no copies of its weights; None where it may have some."""
         if not self.compensation.copies:
             return "compensation.copies is false"
         if self.tiles.rows == UNLIMITED:
@@ -358,7 +358,7 @@ class Hardware(Machine):
         return self
 
     def source_beside(self, part: str) -> str:
-        """Where its numbers come from but for a part, which says so of itself: "all else" is said once."""
+        """Source of the machine's numbers but for a part that names its own: "all else" is said once."""
         own = self.source or self.name
         return f"{part}; {own}" if "; all else: " in own else f"{part}; all else: {own}"
 

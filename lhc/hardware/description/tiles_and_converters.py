@@ -336,7 +336,7 @@ class Adc(Converter):
 
 
 class Mapping(Section):
-    """How a weight matrix is scaled onto conductances."""
+    """Scaling of a weight matrix onto conductances."""
 
     omega: float = Field(default=1.0, ge=0, le=1)
     """The greatest weight of a column (or tile) is omega in the unit of DACs and ADCs. 0: weights are not scaled, and
@@ -437,7 +437,7 @@ class Compensation(Section):
         return self
 
     def calibrated_at(self, t_s: float) -> float:
-        """When outputs were last calibrated before a time of inference, in seconds after the first read."""
+        """Time of the last calibration of outputs before a time of inference, in seconds after the first read."""
         if self.when == "readout":
             return t_s
         if self.time_s is None:

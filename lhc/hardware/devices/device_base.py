@@ -53,7 +53,7 @@ class DeviceModel(Section):
         return {field: value(float(getattr(self, field))) for field in known}
 
     def time_problem(self, t_s: float) -> str | None:
-        """Why the model says nothing about a time of inference (seconds), if so."""
+        """Reason why the model says nothing about a time of inference (seconds); None where it does."""
         return None
 
     @property

@@ -24,7 +24,7 @@ def numbered(name: str, index: int, count: int) -> str:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """How a layer's products spread over tiles.
+    """Grid of tiles that a layer's products are spread over.
 
     Attributes:
         rows: number of row splits; the tiles of each form one product.

@@ -58,7 +58,7 @@ class Workers:
 
     @property
     def count(self) -> int:
-        """How many processes share the units."""
+        """Number of processes that share the units."""
         raise NotImplementedError
 
     def run(self, context: WorkContext, units: Iterable[WorkUnit]) -> Iterator[tuple[int, list[Array]]]:

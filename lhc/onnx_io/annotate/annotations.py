@@ -236,7 +236,7 @@ def _check_size(fields: Mapping[str, object], nodes: int) -> None:
 
 
 def contradictions(model: OnnxModel, plan: "Plan") -> list[str]:
-    """Where the keys on the nodes do not say what ``lhc.plan`` says: somebody edited one of them.
+    """Contradictions between keys on nodes and ``lhc.plan``: somebody edited one of them.
 
     ``lhc.plan`` is what lhc goes by.
     """

@@ -47,7 +47,7 @@ def mark_compiled(
 
 
 def compiled_note(model: OnnxModel) -> str | None:
-    """Which chip a compiled model is, in a sentence; None for any other model."""
+    """Sentence on the chip that a compiled model is; None for any other model."""
     keys = metadata(model.proto)
     if COMPILED_KEY not in keys:
         return None

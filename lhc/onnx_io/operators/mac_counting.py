@@ -53,7 +53,7 @@ _CLIPS = {"activation_alpha", "activation_beta", "clip"}
 
 
 def kept_whole(node: onnx.NodeProto, is_constant: Callable[[str], bool]) -> str | None:
-    """Why an operator stays whole, whatever the number of its steps; None where nothing keeps it."""
+    """Reason why an operator stays whole, whatever the number of its steps; None where nothing keeps it."""
     names = [*node.input, *[""] * 8][:8]
     if names[4]:
         return f"its sequences may differ in length (sequence_lens is {names[4]})"
@@ -67,7 +67,7 @@ def kept_whole(node: onnx.NodeProto, is_constant: Callable[[str], bool]) -> str 
 
 
 def steps_of(node: onnx.NodeProto, shape: Shape | None) -> int | str:
-    """How many steps an operator takes, or why that is not known or too many; ``shape``: of its first input."""
+    """Number of steps of an operator, or why it is not known or too large; ``shape``: of its first input."""
     layout = any(a.name == "layout" and a.i for a in node.attribute)
     steps = None if shape is None or len(shape) != 3 else shape[1 if layout else 0]
     if not isinstance(steps, int):

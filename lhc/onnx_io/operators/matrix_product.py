@@ -252,7 +252,7 @@ def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
 
 
 def data_operands(node: onnx.NodeProto) -> tuple[int, int]:
-    """Which inputs of a product are multiplied; quantised ones have scales and zero points between them."""
+    """Indices of the inputs that a product multiplies; quantised ones have scales and zero points between them."""
     return (0, 3) if node.op_type in ("QLinearConv", "QLinearMatMul") else (0, 1)
 
 

@@ -113,7 +113,7 @@ class Operands(NodeAttributes):
         return self.constants.dtype(self.node.input[index]) if self.is_stored(index) else ""
 
     def floats(self, name: str) -> int:
-        """How many numbers an attribute holds."""
+        """Number of values that an attribute holds."""
         return next((len(a.floats) for a in self.node.attribute if a.name == name), 0)
 
 

@@ -31,7 +31,7 @@ NO_SIZES = "its MACs depend on sizes that are not known and count nothing"
 
 @dataclass(frozen=True)
 class Rule:
-    """How an operator is counted.
+    """Rule by which an operator is counted.
 
     Attributes:
         count: its products.

@@ -77,7 +77,7 @@ def input_shapes(model: OnnxModel) -> dict[str, Shape | None]:
 
 
 def sample_axes(model: OnnxModel) -> dict[str, int]:
-    """Which axis of every input counts samples: the first, or the second of what such an operator reads as it is.
+    """Sample axis of every input: the first, or the second of what such an operator reads as it is.
 
     Recurrent operators take (steps, sequences, features), unless their ``layout`` is 1; DecoderAttention does so too.
     """
@@ -159,7 +159,7 @@ def example_shapes(
 
 
 def shape_option(name: str, shape: Shape) -> str:
-    """How ``--shape`` gives the shape of an input: what is known of it, and `SMALLER_EXAMPLE` for the rest."""
+    """Option ``--shape`` for an input: the sizes that are known, and `SMALLER_EXAMPLE` for the rest."""
     return f"--shape {name}={','.join(str(dim if isinstance(dim, int) else SMALLER_EXAMPLE) for dim in shape)}"
 
 

@@ -30,7 +30,7 @@ class TrainingMode:
 
 
 def training_mode(model: OnnxModel) -> TrainingMode:
-    """Which operators of a model still train, in bodies and local functions too."""
+    """Operators of a model that still train, in bodies and local functions too."""
     graphs = [model.proto.graph, *(onnx.GraphProto(node=function.node) for function in model.proto.functions)]
     random: list[str] = []
     batched: list[str] = []

@@ -73,7 +73,7 @@ class _Reading:
         return (layer, product) if plain else None
 
     def folds(self, tensor: str, channels: int, readers: int) -> tuple[tuple[str, int], ...]:
-        """Where the division of a tensor can go; nothing where nowhere.
+        """Operators that can take in the division of a tensor; none where it cannot go anywhere.
 
         Args:
             channels: on its last axis.

@@ -26,7 +26,7 @@ _DELIMITED = 2
 
 
 def model_size(proto: onnx.ModelProto) -> int:
-    """How many bytes these are."""
+    """Size of a serialised model, in bytes."""
     if _is_small(proto):
         return int(proto.ByteSize())
     return sum(len(part) for part in _around(proto, "graph")) + _within(proto, "graph", _graph_size(proto.graph))

@@ -102,7 +102,7 @@ def against(source: ModelSource, state: StateT) -> StateT | None:
 
 
 def own_outcome(options: RunOptions, stored: Plan | None, source: str) -> Outcome | None:
-    """How the placement that is run was judged when it was placed.
+    """Outcome of the placement that is run, from when it was placed.
 
     None where other layers, another machine or another output are run, or the network has changed.
 

@@ -108,7 +108,7 @@ def _extended(plan: Plan, graph: LayerGraph, source: str) -> Plan:
 
 
 def adapters_note(state: PreparedNetwork, record: Retrained) -> str:
-    """How many adapters there are, and what they cost in weights."""
+    """Note on adapters: their number, and their cost in weights."""
     adapters = adapters_of(state.model)
     rows = {row.name: row.parameters for row in state.plan.layers}
     own = sum(rows[name] for adapter in adapters for name in (adapter.down, adapter.up))

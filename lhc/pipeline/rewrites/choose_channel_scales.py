@@ -99,7 +99,7 @@ class SmoothedModel(RewrittenModel):
 
     @property
     def summary(self) -> str:
-        """How many inputs were scaled, and the errors of their products."""
+        """Number of inputs that were scaled, and the errors of their products."""
         scaled = [one for one in self.inputs if one.exponent is not None]
         if not scaled:
             gain = f"no products on tiles of {self.hardware.name} gain by it; the network is written as it was"
@@ -126,7 +126,7 @@ class SmoothedModel(RewrittenModel):
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """How the channels of one input are scaled.
+    """Scaling of the channels of one input.
 
     Attributes:
         told: exponent and errors.
@@ -187,7 +187,7 @@ def _some(activation: Array, counted: Array | None) -> Floats:
 def chosen_factors(
     model: OnnxModel, graph: LayerGraph, one: ScalableInput, vectors: Floats, hardware: Hardware, seed: int, t_s: float
 ) -> Chosen:
-    """How the channels of an input are scaled for some hardware.
+    """Scaling of the channels of an input for some hardware.
 
     Args:
         vectors: of it, ``(vectors, channels)``: the first half chooses, the second half judges; one does both.

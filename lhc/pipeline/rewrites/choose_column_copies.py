@@ -38,7 +38,7 @@ class WidenedModel(RewrittenModel):
 
     @property
     def summary(self) -> str:
-        """How many products were widened."""
+        """Number of products that were widened."""
         copied = [one.copies for one in self.layers if one.copies > 1]
         most = f", up to {max(copied)} times" if copied else ""
         return (

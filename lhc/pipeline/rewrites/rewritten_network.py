@@ -15,7 +15,7 @@ __all__ = ["RewrittenModel", "data_file", "store_in"]
 
 
 def data_file(model: OnnxModel) -> WeightFile | None:
-    """Where new weights go until they are saved, where those of the model are in files; None: memory."""
+    """File for new weights until they are saved, where those of the model are in files; None: memory."""
     return WeightFile(default_work_dir()) if model.external else None
 
 

@@ -41,7 +41,7 @@ class CheckEmulation:
 
 @dataclass(frozen=True)
 class CheckedEmulation:
-    """How the emulation of a network that is placed already agrees with its definition.
+    """Agreement of the emulation of a placed network with its definition.
 
     Attributes:
         conformance: None where nothing was compared: by the engine ``aihwkit``, or without samples.
@@ -91,7 +91,7 @@ def _first_samples(options: PlacingFirst) -> Block | None:
 
 
 def placement_conformance(evaluator: PlacementEvaluator, placement: frozenset[str]) -> Conformance:
-    """How both engines agree on the layers of a placement, on the first chip, without calibration of its outputs.
+    """Agreement of both engines on the layers of a placement, on the first chip, without calibration of its outputs.
 
     Args:
         evaluator: samples and machine; its engine is ``fast``.

@@ -313,7 +313,7 @@ def _checked(evaluator: PlacementEvaluator, predicted: FisherSensitivity, confid
 
 
 def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreement:
-    """How well predictions agree with measurements of some of the layers.
+    """Agreement of predictions with measurements of some of the layers.
 
     Layers of which nothing was seen (damage of 0 or below, as small as rounding) count for the ranks only.
 

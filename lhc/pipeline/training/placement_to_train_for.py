@@ -63,7 +63,7 @@ def reached(searched: SearchedNetwork) -> frozenset[str]:
 
 
 def value_of(state: PreparedNetwork, placement: frozenset[str]) -> float:
-    """How good a placement is by the objective; smaller is better."""
+    """Value of a placement by the objective; smaller is better."""
     return objective_value(state.graph, state.plan, state.goal.objective, placement)
 
 

@@ -168,7 +168,7 @@ def judged_anew(plan: Plan, accepted: bool) -> Plan:
 
 
 def samples_note(sizes: tuple[int, int, int], placed_by: Outcome | None) -> str:
-    """Which samples are for what, and whether figures can be compared with those of the placement."""
+    """Note on what samples are for, and whether figures can be compared with those of the placement."""
     train, watch, judge = sizes
     note = (
         f"{train} samples train; on {watch} others training is watched, on {judge} others the network is"

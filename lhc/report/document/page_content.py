@@ -207,7 +207,7 @@ def _sensitivity(layer: LayerPlan, texts: Mapping[str, str]) -> Value:
 
 
 def reason_section(plan: Plan) -> PageSection:
-    """Why layers are where they are, one row a reason."""
+    """Reasons of the layers' placements, one row a reason."""
     found: dict[tuple[str, str], list[LayerPlan]] = {}
     for layer in folded_rows(plan.layers):
         found.setdefault((layer.placement, layer.reason), []).append(layer)

@@ -77,7 +77,7 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def annotation_notes(model: OnnxModel, plan: Plan | None) -> tuple[str, ...]:
-    """Why nothing is coloured, or what cannot be checked because weights are in other files."""
+    """Notes on why nothing is coloured, or what cannot be checked because weights are in other files."""
     if plan is None:
         return ("note: no lhc annotations, so no layer is coloured; 'lhc partition' makes them",)
     if not has_weights_outside(model):

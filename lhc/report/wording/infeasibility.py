@@ -171,7 +171,7 @@ def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) ->
 
 
 def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
-    """Why a budget was not shown to be met, and what would help."""
+    """Causes why a budget was not shown to be met, and remedies."""
     outcome = plan.outcome
     if found is None or outcome is None:
         return

@@ -48,7 +48,7 @@ REASONS: dict[Reason, str] = {
 
 
 def reasons(layers: Sequence[LayerPlan]) -> str:
-    """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
+    """Reasons of the layers' placements, with numbers where there are several, most frequent first."""
     found = Counter(REASONS[layer.reason] for layer in layers).most_common()
     return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
 

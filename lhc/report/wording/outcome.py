@@ -97,7 +97,7 @@ def budget_word(met: bool) -> str:
 
 
 def unmet_because(outcome: Outcome) -> str:
-    """Why a budget is not met that the mean drop is within; nothing where it is met, or the mean is over it."""
+    """Cause why a budget is not met that the mean drop is within; empty where it is met, or the mean is over it."""
     if outcome.within_budget or outcome.drop > outcome.max_drop or outcome.interval is None:
         return ""
     if outcome.interval[1] > outcome.max_drop:

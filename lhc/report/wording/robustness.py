@@ -76,7 +76,7 @@ def budget_of_margin(found: "Robustness", outcome: Outcome | None) -> str:
 
 
 def margin_cause(found: "Robustness", show: Callable[[float], str]) -> str | None:
-    """Why the budget is not shown to be held even with the least noise tried; None where it is, or nothing tells."""
+    """Cause why the budget is not shown to be held with the least noise tried; None where it is, or nothing tells."""
     least = found.scales[0]
     drop, interval = least.evaluation.drop, found.interval(least.evaluation)
     if found.margin or interval is None or interval[1] <= found.max_drop:
@@ -91,7 +91,7 @@ def margin_cause(found: "Robustness", show: Callable[[float], str]) -> str | Non
 
 
 def unlike_decision(found: "Robustness") -> str:
-    """Why a margin may say something else than the decision; nothing where it cannot."""
+    """Cause why a margin may differ from the decision; empty where it cannot."""
     return f"measured, unlike the decision, with {' and '.join(found.differs)}" if found.differs else ""
 
 

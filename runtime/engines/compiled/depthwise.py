@@ -177,7 +177,7 @@ class ChannelSpans(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """Where a channel's numbers lie on one chip."""
+    """Places of a channel's numbers on one chip."""
 
     keys: int
     counter: int

@@ -118,7 +118,7 @@ def _numbers(read: Integers, stride: int) -> Integers:
 
 
 class ConvPlaces(NamedTuple):
-    """Where things lie in some images, whose vectors are numbered together; spatial axes are one.
+    """Layout of images whose vectors are numbered together; spatial axes are one.
 
     Attributes:
         positions: of an output.

@@ -202,7 +202,7 @@ def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tup
 
 @compiled(inner=True, within=True)
 def _quotient(a: Any, b: Any, per_b: Any, most: Any) -> Any:
-    """What a division gives: a product by 1 / b, and a step of Newton's method (Markstein, IBM J. Res. Dev. 1990).
+    """Quotient: a product by 1 / b, and a step of Newton's method (Markstein, IBM J. Res. Dev. 1990).
 
     Args:
         per_b: 1 / b, rounded.

@@ -53,7 +53,7 @@ def compiled(*, inner: bool = False, within: bool = False) -> Callable[[Callable
 
 
 def compiled_folder() -> Path:
-    """Where code for these versions and this processor is kept; it may not exist yet."""
+    """Folder of compiled code for these versions and this processor; it may not exist yet."""
     _, processor, _ = cpu_target.target_context.codegen().magic_tuple()
     return default_work_dir() / "compiled" / f"lhc-{VERSION}-numba-{numba.__version__}-{processor}"
 
