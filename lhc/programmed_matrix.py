@@ -95,7 +95,7 @@ class ProgrammedMatrix:
     read: int = 0
 
     def with_gain(self, gain: Floats) -> "ProgrammedMatrix":
-        """The same with a digital factor per output, ``(groups · outputs,)``, in the scales."""
+        """The matrix with a digital factor per output, ``(groups · outputs,)``, in the scales."""
         rows = []
         for row in self.tiles:
             parts = np.split(gain, np.cumsum([len(tile.scales) for tile in row])[:-1])
@@ -103,7 +103,7 @@ class ProgrammedMatrix:
         return replace(self, tiles=tuple(rows))
 
     def with_adc_ranges(self, shares: Floats) -> "ProgrammedMatrix":
-        """The same in a unit of every output in which its ADC has the range of the tile's.
+        """The matrix in a unit of every output in which its ADC has the range of the tile's.
 
         Args:
             shares: of the tile's range, ``(groups · outputs,)``.
@@ -115,7 +115,7 @@ class ProgrammedMatrix:
         return replace(self, tiles=tuple(rows))
 
     def raised(self, offset: float) -> "ProgrammedMatrix":
-        """The same where every weight holds more, in units of the greatest one of its tile."""
+        """The matrix with an offset on every weight, in units of the greatest one of its tile."""
         bases = [[offset * float(np.abs(t.weights).max(initial=0.0)) for t in row] for row in self.tiles]
         return replace(
             self,

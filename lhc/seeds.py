@@ -33,7 +33,7 @@ def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indice
 
 
 def device_seed(seed: int, devices: str, draw: int, purpose: Purpose, *indices: int) -> int:
-    """The same as one 64-bit number, for generators of other libraries."""
+    """Seed of a device generator as one 64-bit number, for generators of other libraries."""
     return int(device_entropy(seed, devices, draw, purpose, *indices).generate_state(1, np.uint64)[0])
 
 

@@ -166,7 +166,7 @@ def answers(outputs: Array, targets: npt.NDArray[np.void]) -> list[str]:
 
 
 def exact_match(outputs: Array, targets: npt.NDArray[np.void]) -> Scores:
-    """1 where an answer equals a reference, else 0; arguments as in `answers`."""
+    """Exact match: 1 where an answer equals a reference, else 0; arguments as in `answers`."""
     return _scores(outputs, targets, lambda answer, reference: float(answer == reference))
 
 

@@ -123,7 +123,7 @@ class Pipeline(Generic[A, B]):
         return self.given.union(*(step.ensures for step in self.steps))
 
     def checked(self) -> "Pipeline[A, B]":
-        """The same pipeline, if nothing is missing in it.
+        """The pipeline, if no step lacks what it requires.
 
         Raises:
             UsageError: a step requires what no step before it ensures.

@@ -125,7 +125,7 @@ class HybridExecutor(PlacedNetwork):
         wanted: Collection[str] | None = None,
         soon: Sequence[int] = (),
     ) -> list[dict[str, ProgrammedMatrix]]:
-        """The same as each of some reads finds it, with read noise of its own; number 0 is that of inference.
+        """Programmed matrices at each of some reads, with read noise of its own; number 0 is that of inference.
 
         Args:
             wanted: some tile sets; all by default.

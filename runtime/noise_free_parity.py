@@ -34,7 +34,7 @@ PARITY_TOLERANCE = 1e-4
 
 
 def parity_tolerance(dtype: str) -> float:
-    """The same in any float type: no less than two steps of it, since onnxruntime rounds on the way to its output.
+    """Tolerance in any float type: no less than two steps of it, since onnxruntime rounds on the way to its output.
 
     >>> parity_tolerance("float32"), parity_tolerance("float16")
     (0.0001, 0.001953125)

@@ -138,7 +138,7 @@ class PlacedNetwork:
     def finish_calls(
         self, calls: Sequence[Call], programmed: ProgrammedLayers, outputs: Sequence[str] | None = None
     ) -> Iterator[tuple[int, int, list[Array]]]:
-        """The same for several calls, which go from layer to layer together: ``(chip, call, outputs)``.
+        """Outputs of several calls, which go from layer to layer together: ``(chip, call, outputs)``.
 
         Args:
             calls: what `prefix` returned, and where it stands in the stream.

@@ -182,7 +182,7 @@ class NetworkStage:
 
     @cached_property
     def session(self) -> "onnxruntime.InferenceSession | None":
-        """Made for the first call: some executors only program."""
+        """Session of the segment, made for the first call: some executors only program."""
         return None if self.open is None else self.open()
 
 

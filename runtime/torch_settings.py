@@ -117,7 +117,7 @@ def isolated() -> Iterator[None]:
 
 @contextmanager
 def differentiating() -> Iterator[None]:
-    """The same with gradients."""
+    """Run torch on one thread, with gradients, with products in whole single precision."""
     with isolated(), torch.inference_mode(False), torch.enable_grad():
         yield
 

@@ -67,7 +67,7 @@ def written_branches(model: OnnxModel, analog: frozenset[str]) -> tuple[Rewritte
 
 
 def placed_proto(model: OnnxModel, graph: LayerGraph, analog: frozenset[str]) -> onnx.ModelProto:
-    """The same as a model, a copy, without stored tensors that nothing in it reads.
+    """Protobuf model of the network as a placement has it, a copy, without stored tensors that nothing in it reads.
 
     Arguments as of `placed_form`.
     """

@@ -46,7 +46,7 @@ def layer_graph(model: ModelSource, shapes: Mapping[str, tuple[int, ...]] | None
 def graph_of(
     opened: LoadedModel, plan: Plan | None, shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> "nx.MultiDiGraph[str]":
-    """The same of a model that was opened before, with this plan."""
+    """Layer graph of a model that was loaded before, with this plan, for networkx."""
     refuse_compiled(opened.model)
     if plan is not None:
         opened = opened.with_control(plan.control).split_as(plan)

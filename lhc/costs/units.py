@@ -24,7 +24,7 @@ class Cost:
         return Cost(self.latency_s + other.latency_s, self.energy_j + other.energy_j)
 
     def times(self, factor: float) -> "Cost":
-        """So many of them."""
+        """Cost times a factor."""
         return Cost(factor * self.latency_s, factor * self.energy_j)
 
 

@@ -64,7 +64,7 @@ class Tile:
 
     @property
     def memberships(self) -> Floats:
-        """1 where an output lies on a tile, ``(groups, outputs of a group, tiles)``."""
+        """Tile of every output, one-hot: ``(groups, outputs of a group, tiles)``."""
         return np.asarray(self.numbers[:, :, None] == np.arange(self.numbers.max() + 1), np.float32)
 
 

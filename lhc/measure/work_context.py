@@ -135,7 +135,7 @@ class WorkContext:
 
     @cached_property
     def tile_bytes(self) -> int:
-        """For programmed tiles: a share of the memory, and no more than the network's own weights take."""
+        """Memory for programmed tiles: a share of all, and no more than the network's own weights take."""
         return min(self.memory // BANK_SHARE, max(LEAST_KEPT, self._network_bytes))
 
     @property

@@ -193,11 +193,11 @@ class Analysis(Tabled):
         return dict(zip(_COSTS, cells, strict=True))
 
     def table(self, form: str = "table") -> str:
-        """As text, csv, markdown or latex."""
+        """Table of the layers as text, csv, markdown or latex."""
         return self.as_table(form in GROUPED_FORMS).render(form)
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
-        """As a data frame, a row a layer, where pandas is installed."""
+        """Data frame of the layers, one row each, where pandas is installed."""
         return data_frame(self.as_table(grouped=False))
 
     def __repr__(self) -> str:

@@ -119,7 +119,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def few_of(evaluator: PlacementEvaluator) -> PlacementEvaluator:
-    """The same on a few samples, without the cache."""
+    """The evaluator on a few samples, without the cache."""
     return replace(evaluator, task=evaluator.task.head(FEW), running=evaluator.running.uncached())
 
 

@@ -272,7 +272,7 @@ class PreparedNetwork:
 
     @property
     def uncalibrated(self) -> Self:
-        """The same with a machine that corrects no outputs, so that no sample is set aside for it."""
+        """The state with a machine that corrects no outputs, so that no sample is set aside for it."""
         hardware = self.plan.hardware
         compensation = hardware.compensation.model_copy(update={"outputs": "none"})
         machine = hardware.model_copy(update={"compensation": compensation})
@@ -293,7 +293,7 @@ class PreparedNetwork:
         return len(layers_among(self.plan, names))
 
     def noted(self, *notes: str) -> Self:
-        """The same with more sentences for the user."""
+        """The state with more sentences for the user."""
         return replace(self, notes=(*self.notes, *notes))
 
     def ranking_task(self, judged_by: Metric | None = None) -> Task:
@@ -467,7 +467,7 @@ class RecordedNetwork(VerifiedNetwork):
         return self.plan.outcome
 
     def with_outcome(self, **fields: object) -> "RecordedNetwork":
-        """The same with these fields of the outcome replaced."""
+        """The state with these fields of the outcome replaced."""
         outcome = self.outcome.model_copy(update=fields)
         return replace(self, plan=self.plan.model_copy(update={"outcome": outcome}))
 

@@ -91,7 +91,7 @@ def rate_text(found: "Throughput") -> str:
 
 
 def rate_value(found: "Throughput") -> str:
-    """The same without its unit."""
+    """Throughput without its unit: ``3,074``."""
     rate = found.samples_per_s
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 

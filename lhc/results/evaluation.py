@@ -103,7 +103,7 @@ class Evaluation:
         return self.sample_interval if generalized else self.drop_interval
 
     def of_kind(self, kind: DropType, wanted: DropType) -> "Evaluation":
-        """The same with drops that are relative to the baseline, or not; those of a baseline of 0 stay as they are.
+        """The evaluation with drops relative to the baseline, or not; those of a baseline of 0 stay as they are.
 
         Args:
             kind: what they are.

@@ -130,7 +130,7 @@ class Metric:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Between which its values lie."""
+        """Least and greatest value of the metric."""
         if self.percent:
             return 0.0, 1.0
         least, most = (self.worst, self.best) if self.higher_is_better else (self.best, self.worst)

@@ -57,11 +57,11 @@ class Tabled(ABC):
         return ""
 
     def table(self, form: str = "table") -> str:
-        """As text, csv, markdown or latex."""
+        """The table as text, csv, markdown or latex."""
         return self.as_table().render(form)
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
-        """As a data frame, where pandas is installed."""
+        """The table as a data frame, where pandas is installed."""
         return data_frame(self.as_table())
 
     def _repr_html_(self) -> str:

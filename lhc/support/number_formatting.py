@@ -125,7 +125,7 @@ def in_range(value: float) -> bool:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """So many things.
+    """Number with its noun: ``3 layers``.
 
     >>> counted(1, "layer"), counted(20, "layer"), counted(2, "process", "processes")
     ('1 layer', '20 layers', '2 processes')

@@ -65,7 +65,7 @@ class Table:
         return FORMATS[form](self)
 
     def html(self) -> str:
-        """For notebooks."""
+        """The table as HTML, for notebooks."""
         head = "".join(f"<th>{html_text(cell)}</th>" for cell in self.headers)
         body = "".join(
             "<tr>" + "".join(self._html_cell(i, cell) for i, cell in enumerate(row)) + "</tr>" for row in self.rows

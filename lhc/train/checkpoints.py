@@ -27,7 +27,7 @@ def tensors(weights: Mapping[str, Array]) -> dict[str, torch.Tensor]:
 
 
 def arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
-    """The other way round."""
+    """Arrays from what a checkpoint holds of them."""
     return {name: tensor.numpy() for name, tensor in weights.items()}
 
 

@@ -43,7 +43,7 @@ class DrawnMatrix:
     gains: Tensor
 
     def made(self, matrix: Tensor) -> "DrawnMatrix":
-        """It is."""
+        """The matrix itself: it is programmed already."""
         return self
 
 

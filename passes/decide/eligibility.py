@@ -41,7 +41,7 @@ def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version
 
 
 def qualified_plan(graph: LayerGraph, hardware: Hardware, source: str) -> Plan:
-    """The same with what cannot be analog on that hardware marked, and why."""
+    """Plan of all operators that multiply, with those refused that cannot be analog on that hardware, and why."""
     return Qualify().run(graph, initial_plan(graph, hardware, source, VERSION)).plan
 
 

@@ -109,7 +109,7 @@ class SearchSpace:
         return self._least(self.objective, "damage", self.limits, (), chosen)
 
     def chosen(self, placement: frozenset[str]) -> Floats:
-        """1 where a placement has a group analog, ``(groups,)``."""
+        """Variables of a placement: 1 where it has a group analog, ``(groups,)``."""
         return np.array([float(placement.issuperset(group)) for group in self.groups])
 
     def placement(self, chosen: Floats) -> frozenset[str]:
@@ -183,7 +183,7 @@ class SearchSpace:
         return self.constants[measure] + float(self.terms[measure] @ variables)
 
     def least(self, measure: Measure, point: Point) -> float:
-        """The same for a point without its further copies, which make room for other layers."""
+        """Value of a measure without the point's further copies, which make room for other layers."""
         last = len(self.low) - self._steps
         return self.constants[measure] + float(self.terms[measure][:last] @ point.variables[:last])
 

@@ -30,7 +30,7 @@ class Exhaustive(Strategy):
 
     @classmethod
     def judgements(cls, groups: int) -> int:
-        """All but the one that judges nothing; it ends at the first that is accepted."""
+        """Number of all placements but the one that judges nothing; the search ends at the first that is accepted."""
         return (1 << min(groups, MOST_GROUPS)) - 1
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:

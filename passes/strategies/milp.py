@@ -220,7 +220,7 @@ class Milp(Strategy):
 
     @classmethod
     def judgements(cls, groups: int) -> int:
-        """As many as are allowed, and one without what does not pay; fewer where there are not so many placements."""
+        """Number of judgements allowed, and one without what does not pay; fewer where there are fewer placements."""
         return min(cls.most + 1, (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:

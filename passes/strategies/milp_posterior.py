@@ -60,7 +60,7 @@ class Belief:
         return np.asarray(scipy.special.ndtr((self.limit - drop) / spread))
 
     def scaled(self, shares: Floats) -> "Belief":
-        """The same where groups do a share of their damage, ``(groups,)``."""
+        """The posterior where groups do a share of their damage, ``(groups,)``."""
         return replace(self, mean=self.mean * shares, covariance=self.covariance * np.outer(shares, shares))
 
     def flipped(self, chosen: Floats) -> Floats:

@@ -156,7 +156,7 @@ class AdcRecorder(ProductsByUnit):
 
 
 class SumRecorder(AdcRecorder):
-    """The same; remembers the greatest of what each vector gives, over all columns of the layer's group."""
+    """Recorder of the greatest sum that each vector gives, over all columns of the layer's group."""
 
     def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
         """Remember the greatest magnitude of each vector."""
@@ -164,7 +164,7 @@ class SumRecorder(AdcRecorder):
 
 
 class ColumnRecorder(AdcRecorder):
-    """The same; remembers some vectors, and the greatest magnitude, of every column by itself."""
+    """Recorder of some vectors, and of the greatest magnitude, of every column by itself."""
 
     def __init__(self, matrix: ProgrammedMatrix, hardware: Hardware, ranges: Ranges | None) -> None:
         """Record a layer; arguments as of `AdcRecorder`."""

@@ -58,7 +58,7 @@ class DifferentiableProduct:
         return x.reshape(1, -1) if x.ndim == 1 else turned(x, self.form.reads_columns)
 
     def outputs(self, z: Tensor) -> Tensor:
-        """The same of what has the shape of the output."""
+        """Values in the shape of the output, with the axis that tells vectors apart first."""
         if self.form.window is not None:
             return z
         if self.weight.ndim == 1:

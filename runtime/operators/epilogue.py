@@ -56,7 +56,7 @@ class Epilogue:
 
 @dataclass(frozen=True, eq=False)
 class Following:
-    """The same with the values of the addend, in a call."""
+    """Operators behind a convolution with the values of the addend, in a call."""
 
     epilogue: Epilogue
     addend: Array | None
@@ -74,7 +74,7 @@ class Following:
         return digital._replace(adds=self.addend is not None, addend=addend, clips=bool(clips), low=low, high=high)
 
     def of(self, output: Array) -> Array:
-        """The same of an output that is stored; it may be changed.
+        """Output behind the epilogue, of one that is stored; it may be changed.
 
         Raises:
             DataError: the addend does not fit.

@@ -99,7 +99,7 @@ class TileFaults:
         return self.joined(np.maximum(weights, 0), np.maximum(-weights, 0), full)
 
     def joined(self, positive: Floats, negative: Floats, full: float) -> Floats:
-        """The same of what healthy cells hold above g_min, ``(outputs, pairs · inputs)``; the mean of pairs."""
+        """Weights from what healthy cells hold above g_min, ``(outputs, pairs · inputs)``; the mean of pairs."""
         sides = ((self.positive, positive), (self.negative, negative))
         p, n = (np.where(np.isnan(stuck), own, stuck * np.float32(full)) for stuck, own in sides)
         return np.asarray(self.gain[:, None] * self.mean(p - n), np.float32)

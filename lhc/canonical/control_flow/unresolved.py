@@ -40,7 +40,7 @@ class UnresolvedChoice:
         return size if isinstance(size, int) else None
 
     def answer(self, array: Array) -> str:
-        """As in `lhc.plan.Plan.control`.
+        """Answer to an open choice by a tensor's values, as `lhc.plan.Plan.control` has it.
 
         Raises:
             DataError: the tensor has no value, or no such axis.

@@ -55,7 +55,7 @@ def hints(found: Iterable[str]) -> None:
 
 
 def notes(found: Iterable[str]) -> None:
-    """The same, each as a note."""
+    """Print sentences, each as a note."""
     hints(f"note: {one}" for one in found)
 
 

@@ -157,7 +157,7 @@ class Converters:
 
     @property
     def quiet(self) -> "Converters":
-        """The same without noise."""
+        """The same converters without noise."""
         return replace(self, noise_sigma=0.0, read_noise=0.0, noise_most=0.0, current_noise=0.0)
 
 

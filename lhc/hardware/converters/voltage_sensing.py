@@ -39,5 +39,5 @@ def column_totals(weights: Any, machine: Machine) -> Any:  # noqa: ANN401 - an a
 
 
 def totals_of(weights: np.ndarray, machine: Machine) -> np.ndarray | None:
-    """The same in float32; None where currents are sensed."""
+    """Total conductances T of columns in float32; None where currents are sensed."""
     return np.asarray(column_totals(weights, machine), np.float32) if machine.adc.sensing == "voltage" else None

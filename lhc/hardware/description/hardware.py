@@ -147,7 +147,7 @@ class Hardware(Machine):
 
     @property
     def targets(self) -> "Hardware":
-        """The same with the machine's cells and slices: its tiles hold what those of this machine are programmed to."""
+        """The machine's geometry with its cells and slices: tiles hold the targets that its own are programmed to."""
         overrides = tuple(Override(layers=o.layers, mapping=o.mapping) for o in self.overrides if o.mapping)
         perfect = Hardware.load("ideal")
         return perfect.model_copy(update={"tiles": self.tiles, "mapping": self.mapping, "overrides": overrides})

@@ -108,7 +108,7 @@ class MeasuredNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
         self.chip = chip
 
     def on(self, chip: FaultyCells) -> "MeasuredNoise":
-        """The same on a tile with faults, where what a pair holds is not the weight alone."""
+        """The noise model on a tile with faults, where what a pair holds is not the weight alone."""
         return MeasuredNoise(self.devices, chip)
 
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, list[_Cells]]:
@@ -176,7 +176,7 @@ class CellNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
         self.chip = chip
 
     def on(self, chip: FaultyCells) -> "CellNoise":
-        """The same on a tile with faults."""
+        """The same noise model on a tile with faults."""
         return CellNoise(self.devices, self.model, chip)
 
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, _HeldCells]:

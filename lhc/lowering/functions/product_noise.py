@@ -48,7 +48,7 @@ def sigma_of(op: OpBuilder, v: Values, driven: Any = None) -> Any:
 
 
 def sigma_of_codes(op: OpBuilder, v: Values, codes: Any, weights: Any) -> Any:
-    """The same where there is read noise of products.
+    """Standard deviation of a product's noise in units of output codes, where there is read noise of products.
 
     Of every vector, ``(..., 1)``, where it is constant; ``driven`` is ``(inputs, 1)``. Of every output, ``(...,
     outputs)``, with ``shares`` of it in their units, which are as ``scales``, or where it grows with ``weights``.

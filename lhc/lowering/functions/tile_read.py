@@ -156,7 +156,7 @@ def outputs_of(op: OpBuilder, spec: TileProduct, v: Values, z: Any) -> Any:
 
 
 def clipped(op: OpBuilder, x: Any, limit: Any, from_zero: bool = False) -> Any:
-    """Between -limit, or 0, and limit."""
+    """Values clipped to -limit, or 0, and limit."""
     least = 0.0 if from_zero else op.Neg(limit, _outputs=["least"])
     return op.Clip(x, least, limit, _outputs=["clipped"])
 

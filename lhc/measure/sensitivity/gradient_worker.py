@@ -57,7 +57,7 @@ class CalibrateAlone:
         return [array for chip in found for name in layers for array in (chip[name].gain, chip[name].offset)]
 
     def corrections(self, context: WorkContext, arrays: Sequence[Array]) -> list[Corrections]:
-        """The same by chip and layer."""
+        """Corrections by chip and layer, from `done`'s arrays."""
         layers = _corrected(context, self.names)
         pairs = iter([Correction(gain, offset) for gain, offset in zip(arrays[::2], arrays[1::2], strict=True)])
         return [{name: next(pairs) for name in layers} for _ in self.draws]
@@ -139,7 +139,7 @@ def network_of(context: WorkContext, names: Sequence[str]) -> "LayerEffects":
 def on_chips(
     context: WorkContext, names: Sequence[str], t_s: float, corrections: Sequence[Corrections], aligned: Collection[str]
 ) -> "LayerEffects":
-    """The same with the tiles of the first chips, as many as there are corrections."""
+    """Network with gradients, on the tiles of the first chips, as many as there are corrections."""
     executor, network = _executor(context, names), network_of(context, names)
     states = [lazily_programmed_chip(executor, context.hardware, context.seed, n, t_s) for n in range(len(corrections))]
     if context.is_large:

@@ -77,11 +77,11 @@ class ConvGeometry:
         return self.auto_pad == "NOTSET"
 
     def without_padding(self) -> "ConvGeometry":
-        """The same for an image that has its padding."""
+        """Geometry for an image that has its padding."""
         return replace(self, pads=((0, 0),) * len(self.pads), auto_pad="NOTSET")
 
     def every(self, step: int, sizes: tuple[int, ...]) -> "ConvGeometry":
-        """The same at every so many-th position along every axis, for inputs of these sizes."""
+        """Geometry of every so many-th position along every axis, for inputs of these sizes."""
         strides = tuple(stride * step for stride in self.strides)
         return replace(self, strides=strides, pads=self.padding(sizes), auto_pad="NOTSET")
 
@@ -200,7 +200,7 @@ class Product:
 
     @classmethod
     def of_layer(cls, node: onnx.NodeProto, layer: Layer) -> "Product":
-        """The same of a layer whose weight is known."""
+        """Product of a layer whose weight is known."""
         assert layer.weight is not None
         return cls.of(node, layer.weight.operand, layer.weight.shape)
 

@@ -81,7 +81,7 @@ def hardware_of(given: object) -> object:
 
 
 def machines_of(given: Iterable[object]) -> tuple[object, ...]:
-    """The same of several."""
+    """Machines, each as named or described by an aihwkit configuration."""
     return tuple(map(hardware_of, given))
 
 

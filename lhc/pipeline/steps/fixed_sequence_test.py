@@ -138,7 +138,7 @@ class Forecast:
         return float(scipy.special.ndtr(room / variance**0.5)) if variance > 0 else float(room >= 0)
 
     def seen(self, damage: float, verdict: Verdict, budget: float) -> "Forecast":
-        """The same after a placement was tested."""
+        """The forecast after a placement was tested."""
         found = verdict.evaluation
         deviation = float(np.std(found.drops, ddof=1)) if found.draws > 1 else 0.0
         error = deviation / found.draws**0.5
@@ -156,7 +156,7 @@ class Forecast:
         return replace(after, factor=factor, variance=variance * (1 - gain * damage))
 
     def below(self, failed: "Forecast") -> "Forecast":
-        """The same after a placement beyond was tested and not shown to hold: in between, drops lie on a line.
+        """The forecast after a placement beyond was tested and not shown to hold: in between, drops lie on a line.
 
         Args:
             failed: what that test has shown.

@@ -130,7 +130,7 @@ class Case:
         self.known = {one.placement: one.verdict.evaluation for one in verified}
 
     def evaluate(self, placement: frozenset[str], what: str, evaluator: PlacementEvaluator | None = None) -> Evaluation:
-        """As it was verified, where it was; else measured now."""
+        """Evaluation of a placement: of its verification where it was verified, else measured now."""
         chosen = evaluator or self.verify
         if chosen == self.verify and placement in self.known:
             return self.known[placement]

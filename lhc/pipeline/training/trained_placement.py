@@ -96,7 +96,7 @@ def better(before: Judged, after: Judged) -> Judged:
 
 
 def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging: Task, budget: Budget) -> Judged:
-    """The same with what would help, where the budget is not met; the samples that watched choose layers in the way."""
+    """The placement with remedies where the budget is not met; samples that watched choose the layers in the way."""
     state, verdict = kept.state, kept.verdict
     if verdict.accepted:
         return kept

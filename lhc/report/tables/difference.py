@@ -124,7 +124,7 @@ class MachineDiff:
         return self.lines() or ["no difference"]
 
     def document(self) -> dict[str, object]:
-        """For JSON."""
+        """Differences as a document for JSON."""
         return {"empty": not self.hardware, "hardware": {path: list(values) for path, values in self.hardware.items()}}
 
 
@@ -231,7 +231,7 @@ class PlanDiff:
         return [f"judged {how}: their values, drops and budgets cannot be compared"]
 
     def document(self) -> dict[str, object]:
-        """For JSON."""
+        """Differences as a document for JSON."""
         return {
             "empty": self.empty,
             "same_network": self.same_network,
@@ -373,7 +373,7 @@ def field_words(name: str, units: Units = NO_UNITS, of: str = "") -> str:
 
 
 def change_text(one: object, two: object, field: str = "", units: Units = NO_UNITS, part: bool = False) -> str:
-    """Both values, with digits enough to tell them apart; of two records, what differs.
+    """Change of a value: both, with digits enough to tell them apart; of two records, what differs.
 
     Args:
         field: of an outcome, where they are of one.

@@ -177,7 +177,7 @@ def budget_for(found: "Evaluation", outcome: Outcome, drop_type: str = "absolute
 
 
 def shown_kind(found: "Evaluation", outcome: Outcome | None, kind: DropType = "absolute") -> DropType:
-    """As what drops are shown: as the budget that they can be held against, else as they are.
+    """Kind of drop to show: that of the budget they can be held against, else their own.
 
     Args:
         kind: what the evaluation's drops are.
@@ -222,7 +222,7 @@ def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str
 
 
 def intervals(outcome: Outcome) -> list[tuple[str, tuple[float, float] | None, bool]]:
-    """For which samples, the interval of the mean drop, and whether it decides; one where both read the same.
+    """Intervals of the mean drop: the samples they are for, and whether they decide; one where both read the same.
 
     They do where few draws make that over chips the wider one, which that over samples too is then widened to, and
     where they differ by less than is shown.

@@ -135,7 +135,7 @@ def depthwise_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> Depthwis
 
 
 def depthwise_memory(places: DepthwisePlaces, tiles: PackedTiles) -> DepthwiseMemory:
-    """For one call."""
+    """Memory of one call."""
     chips, rounds, taps = tiles.places.shape[0], len(tiles.steps), len(places.channel.offsets)
     return DepthwiseMemory(
         # Blocks of vectors end behind it.

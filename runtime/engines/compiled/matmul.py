@@ -74,7 +74,7 @@ class MatmulMemory(NamedTuple):
 
 
 def matmul_memory(tiles: PackedTiles) -> MatmulMemory:
-    """For one call."""
+    """Memory of one call."""
     pitch, width = (-(-int(np.diff(sizes).max()) // LANES) * LANES for sizes in (tiles.inputs, tiles.segments))
     # Rows of codes that are a power of two apart would share few lines of the cache.
     pitch += 16

@@ -42,7 +42,7 @@ __all__ = ["CompiledMatrix", "packed_numbers", "parts_by_segment"]
 
 
 def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_rows: bool) -> PackedTiles:
-    """All but what products take (weights and places, which are empty) and the keys of noise.
+    """Packed tiles without what products take (weights and places, which are empty) and the keys of noise.
 
     Args:
         matrices: on every chip; split alike.

@@ -303,7 +303,7 @@ def _floats(size: int) -> Floats:
 
 
 def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, tiles: PackedTiles) -> ImageMemory:
-    """For one call, or the last one's: numbers are written before they are read, but for the zeros of the padding.
+    """Memory of one call, or of the last: numbers are written before they are read, but for the zeros of the padding.
 
     Args:
         shape: of an image.

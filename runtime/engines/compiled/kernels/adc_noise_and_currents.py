@@ -111,7 +111,7 @@ class ConverterCodes(NamedTuple):
 
 
 class TileSpans(NamedTuple):
-    """Both, as spans and numbers."""
+    """Packed tiles and numbers of the converters, as spans and numbers."""
 
     weights: Any
     weight_count: int

@@ -308,7 +308,7 @@ def chosen(typing: Any, a: Any, limit: Any, b: Any, c: Any) -> Any:
 
 @lane_intrinsic
 def clipped(typing: Any, a: Any, limit: Any) -> Any:
-    """Between ``-limit`` and ``limit``; what is no number stays."""
+    """Numbers clipped to ``-limit`` and ``limit``; what is no number stays."""
 
     def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         value, limit = values
