@@ -160,3 +160,26 @@ def test_miou_judges_and_training_reads_the_axis(labelled: dict[str, np.ndarray]
         )  # fmt: skip
         assert result.plan.outcome is not None
         assert result.plan.outcome.class_axis == 1
+
+
+def spans(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Share of rows, of both ends, whose likeliest place is the record's."""
+    found: np.ndarray = (outputs.argmax(-1) == targets["places"]).mean(-1)
+    return found
+
+
+@pytest.mark.analog
+def test_targets_that_are_records_are_read_by_their_metric_alone() -> None:
+    two = parsed(
+        '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 2, 6] x) => (float[N, 2, 9] y) { y = MatMul(x, w) }',
+        drawn({"w": (6, 9)}),
+    )
+    x = X[:, :, 0, :6].copy()
+    records = np.zeros(len(x), [("places", np.int64, 2)])
+    records["places"] = lhc.HybridSession(two).run(None, {"x": x})[0].argmax(-1)
+    task = lhc.Task({"x": x}, records, lhc.Metric("spans", True, True, spans, percent=True, classes=True))
+
+    (found,) = lhc.run(two, task, all_analog=True, draws=2)
+
+    assert found.baseline == 1.0
+    assert lhc.sensitivity(two, task, draws=2).metric == "kl"

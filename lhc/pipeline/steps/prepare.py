@@ -275,7 +275,8 @@ def _with_class_axis(state: StateT) -> StateT:
     if targets is not None and metric.classes:
         state = replace(state, task=state.task.with_targets(with_positions(targets, output)))
     targets = state.task.targets
-    labels = targets if needed else None
+    # Records (the paragraph and the answers of a question) are the metric's own, and no numbers of classes.
+    labels = targets if needed and targets is not None and targets.dtype.names is None else None
     if labels is not None and are_answers(output, labels):
         return state
     if metric.classes and metric.chosen and output.ndim < 2 and not are_answers(output, targets):
