@@ -1,7 +1,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint types test bounds test-slow docs coverage fmt wheel sbom
+.PHONY: help check lint types test bounds test-slow docs coverage fmt wheel sbom results-quick
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -25,6 +25,9 @@ bounds:  ## the tests of the kernels once more, with every index in compiled cod
 
 test-slow:  ## the long tests: wheels for every Python, whole networks
 	$(PYTHON) -m pytest -m slow
+
+results-quick:  ## two rows of docs/results.md made anew and compared with it; a minute
+	$(PYTHON) benchmarks/results.py --quick
 
 docs:  ## the pages, into build/docs; a link that leads nowhere, or a page that is not there, is an error
 	PYTHONPATH=. $(PYTHON) docs/option_tables.py

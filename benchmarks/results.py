@@ -1,0 +1,381 @@
+"""One table of what lhc reaches: networks by machines, budgets and tiles, each row a run of ``lhc partition``.
+
+    python benchmarks/results.py                       # rows that docs/results.json lacks, the quick ones first
+    python benchmarks/results.py --only 'digits .*lionheart' --again
+    python benchmarks/results.py --list
+    python benchmarks/results.py --quick               # two rows anew, compared with the table; nothing is written
+    python benchmarks/results.py --page                # docs/results.md from docs/results.json alone
+
+Every finished row is written at once, so a run that was stopped goes on. A row holds the command, the commit and the
+date that it is from; rows of other commits stay until ``--again`` makes them anew. Nothing is read from lhc's cache of
+results (``--fresh``), so that the time of the processor is that of the whole command. A row whose data or packages are
+missing is said and left out. ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``, others
+``pip install 'lhc[zoo]'``.
+
+Tiles: *as they come* is the default, the least energy with as many tiles as layers take; *twice* gives
+``--objective macs`` twice the tiles that one copy of all layers takes, so that copies may lower the noise.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from os import environ
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, Literal
+
+from lhc.support.files import write_file
+from lhc.support.tables import Table
+
+__all__ = ["PAGE", "PUBLISHED", "RESULTS", "Row", "disagreements", "main", "page", "record", "rows"]
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, PUBLISHED, PAGE = (ROOT / "docs" / name for name in ("results.json", "published.json", "results.md"))
+Record = dict[str, Any]
+
+POINT = 0.01
+UNITS: Mapping[str, float] = {
+    "digits": POINT, "mtcnn-rnet": POINT, "g2p-en": POINT, "ppocr-cls": POINT, "swift-f0": POINT, "magika": POINT,
+    "resnet8": POINT, "resnet20": POINT, "ppocr-det": POINT, "stories260k": 0.1, "fracast": 0.05, "minilm": POINT,
+    "minilm-squad": POINT, "smollm2": 0.1,
+}  # fmt: skip
+"""Networks, those that take the least time first, and what is one point of their metric, or a like rise of an error."""
+MACHINES = ("lionheart", "hermes", "standard-pcm")
+BUDGETS = (1.0, 0.5, 2.0)
+"""In points."""
+OPTIONS: Mapping[str, tuple[str, ...]] = {"resnet8": ("--samples", "5000"), "resnet20": ("--samples", "5000")}
+RETRAINED = ("resnet8", "resnet20")
+QUICK = ("digits", "mtcnn-rnet")
+LARGE = ("minilm", "minilm-squad", "smollm2")
+"""Networks of hours."""
+SHARE_APART, BASELINE_APART = 0.05, 0.005
+"""By how much the share of MACs, and the digital metric, may differ on another processor."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row of the table is of."""
+
+    network: str
+    machine: str = "lionheart"
+    points: float = 1.0
+    tiles: Literal["as they come", "twice"] = "as they come"
+    retrain: bool = False
+
+    @property
+    def title(self) -> str:
+        """The row as ``--only`` matches it."""
+        trained = ", trained" if self.retrain else ""
+        return f"{self.network} {self.machine} {self.points:g} {self.tiles}{trained}"
+
+    def command(self) -> list[str]:
+        """Words behind ``lhc``."""
+        budget = f"{self.points * UNITS[self.network]:g}"
+        words = ["partition", self.network, "--hardware", self.machine, "--max-drop", budget]
+        if self.tiles == "twice":
+            words += ["--objective", "macs", "--max-tiles", str(2 * _tiles(self.network, self.machine))]
+        return [*words, *OPTIONS.get(self.network, ()), *(["--retrain"] if self.retrain else [])]
+
+
+def rows() -> list[Row]:
+    """All rows, in the order in which they are made: the first machine and budget of every network first."""
+    small = [network for network in UNITS if network not in LARGE]
+    found = [Row(network, tiles=tiles) for tiles in ("as they come", "twice") for network in small]
+    found += [Row(network, points=points) for points in BUDGETS[1:] for network in small]
+    found += [Row(network, machine) for machine in MACHINES[1:] for network in small]
+    found += [Row(network, tiles="twice", retrain=True) for network in RETRAINED]
+    found += [Row(network, retrain=True) for network in RETRAINED]
+    every = [
+        Row(network, machine, points, tiles)
+        for networks in (small, LARGE)
+        for machine in MACHINES
+        for tiles in ("as they come", "twice")
+        for points in BUDGETS
+        for network in networks
+    ]
+    return list(dict.fromkeys([*found, *every]))
+
+
+def record(row: Row) -> Record:
+    """Run a row.
+
+    Raises:
+        RuntimeError: lhc refuses; the message is its own.
+    """
+    words = row.command()
+    before, started = getrusage(RUSAGE_CHILDREN), time.monotonic()
+    with TemporaryDirectory() as folder:
+        document = _lhc(*words, "--fresh", "--json", "-o", str(Path(folder, "placed.onnx")))
+    after = getrusage(RUSAGE_CHILDREN)
+    cost, result = document["cost"], document["result"]
+    digital = None if cost is None else cost["all_digital"]
+    return {
+        "title": row.title,
+        "network": row.network,
+        "machine": row.machine,
+        "max_drop": document["max_drop"],
+        "tiles_allowed": row.tiles,
+        "retrain": row.retrain,
+        "metric": document["baseline"]["metric"],
+        "digital": document["baseline"]["value"],
+        "mapped": result["value"],
+        "drop": result["drop"],
+        "chip_interval": result["chip_interval"],
+        "sample_interval": result["sample_interval"],
+        "confidence": document["confidence"],
+        "within_budget": document["within_budget"],
+        "held_out": document["held_out"],
+        "samples": document["samples"],
+        "chips": document["draws"],
+        "analog_layers": sum(layer["placement"] == "analog" for layer in document["layers"]),
+        "layers": len(document["layers"]),
+        "analog_mac_fraction": document["analog_mac_fraction"],
+        "tiles": document["tiles"],
+        "energy_ratio": None if digital is None else digital["energy_j"] / cost["energy_j"],
+        "latency_ratio": None if digital is None else digital["latency_s"] / cost["latency_s"],
+        "retrained": document["retrained"] is not None,
+        "cpu_s": round(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, 1),
+        "wall_s": round(time.monotonic() - started, 1),
+        "command": f"lhc {' '.join(words)}",
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!docs")),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def disagreements(found: Record, table: Record) -> list[str]:
+    """In what a row that was made anew contradicts the table; nothing where their intervals meet."""
+    told = []
+    low, high = found["chip_interval"]
+    if not (low <= table["chip_interval"][1] and table["chip_interval"][0] <= high):
+        told.append(f"mean drop {_interval(found['chip_interval'])}, the table has {_interval(table['chip_interval'])}")
+    if found["within_budget"] != table["within_budget"]:
+        told.append(f"within the budget: {found['within_budget']}, the table has {table['within_budget']}")
+    if abs(found["digital"] - table["digital"]) > BASELINE_APART:
+        told.append(f"digital {found['digital']:.4f}, the table has {table['digital']:.4f}")
+    if abs(found["analog_mac_fraction"] - table["analog_mac_fraction"]) > SHARE_APART:
+        told.append(f"MACs analog {_share(found)}, the table has {_share(table)}")
+    return told
+
+
+def page(records: Sequence[Record], published: Sequence[Record]) -> str:
+    """docs/results.md."""
+    order = {row.title: place for place, row in enumerate(rows())}
+    known = sorted(records, key=lambda one: (list(UNITS).index(one["network"]), order.get(one["title"], len(order))))
+    by_row = Table(_HEADERS, [_cells(one) for one in known], right=tuple(range(4, 13)))
+    others = Table(_PUBLISHED_HEADERS, [_published_cells(one) for one in published], right=(3, 4, 5))
+    commands = Table(
+        ["network", "command", "processor", "commit", "date"],
+        [[one["network"], one["command"], f"{one['cpu_s']:,.0f} s", _commit(one), one["date"]] for one in known],
+        right=(2,),
+    )
+    return _PAGE.format(
+        rows=by_row.render("markdown"), published=others.render("markdown"), commands=commands.render("markdown")
+    )
+
+
+_HEADERS = ["network", "machine", "budget", "tiles allowed", "digital", "MACs analog", "mean drop", "other chips",
+            "other samples too", "chips", "tiles", "energy", "latency", "held"]  # fmt: skip
+_PUBLISHED_HEADERS = ["work", "network", "judged by", "digital", "mapped", "MACs analog", "what differs"]
+_PAGE = """# Results
+
+What `lhc partition` reaches on the networks of [the zoo](zoo.md), one row a network, machine, budget and number of
+tiles. `python benchmarks/results.py` makes this page, row by row, and `docs/results.json`, which has every figure in
+full. `make results-quick` makes two rows anew and compares them.
+
+- **budget** and **drop** are in points of a share, else in the unit of the metric (`mase` and `nll` rise).
+- **other chips** is the interval of the mean drop over other chips for these samples, which decides; **other samples
+  too** is that over other samples as well. **chips** were programmed anew for the verdict, a day before it.
+- **tiles allowed**: `as they come` is the default, least energy; `twice` is `--objective macs` with twice the tiles
+  that one copy of all layers takes.
+- **energy** and **latency** are how many times less the placed network takes than the same machine without tiles, by
+  the machine's [cost model](costs.md); no chip was measured. A dash: the machine has no costs.
+- **held**: whether the budget is met.
+
+{rows}
+
+## Published figures
+
+These are of other people, on their own weights and machines. They stand here to be seen beside ours, not to be
+compared digit by digit: the last column says what differs.
+
+{published}
+
+## Commands
+
+Time of the processor is that of the whole command, one core. A `+` behind a commit: the tree had changes.
+
+{commands}
+"""
+
+
+def _cells(one: Record) -> list[str]:
+    trained = " and training" if one["retrain"] else ""
+    return [
+        one["network"],
+        one["machine"],
+        _amount(one, one["max_drop"]),
+        one["tiles_allowed"] + trained,
+        f"{100 * one['digital']:.1f} %" if _percent(one) else f"{one['digital']:.3f}",
+        _share(one),
+        _amount(one, one["drop"]),
+        " to ".join(_amount(one, end) for end in one["chip_interval"]),
+        " to ".join(_amount(one, end) for end in one["sample_interval"]),
+        str(one["chips"]),
+        str(one["tiles"]),
+        _times(one["energy_ratio"]),
+        _times(one["latency_ratio"]),
+        "yes" if one["within_budget"] else "no",
+    ]
+
+
+def _published_cells(one: Record) -> list[str]:
+    share = "" if one["analog_mac_fraction"] is None else f"{100 * one['analog_mac_fraction']:.0f} %"
+    digital = "" if one["digital"] is None else f"{one['digital']:.2f}"
+    return [one["work"], one["network"], one["metric"], digital, f"{one['mapped']:.2f}", share, one["differs"]]
+
+
+def _percent(one: Record) -> bool:
+    return bool(UNITS[one["network"]] == POINT and one["metric"] != "spearman")
+
+
+def _amount(one: Record, value: float) -> str:
+    return f"{100 * value:.2f}" if _percent(one) else f"{value:.3f}"
+
+
+def _share(one: Record) -> str:
+    return f"{100 * one['analog_mac_fraction']:.1f} %"
+
+
+def _interval(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}"
+
+
+def _commit(one: Record) -> str:
+    return str(one["commit"]) + ("+" if one["changed"] else "")
+
+
+def _tiles(network: str, machine: str) -> int:
+    """Tiles of one copy of every layer."""
+    return int(_lhc("analyze", network, "--hardware", machine, "--json")["totals"]["tiles"])
+
+
+def _lhc(*words: str) -> Record:
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    places = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "lhc", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environ, **threads, **places},
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode not in (0, 1):
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise RuntimeError(lines[-1] if lines else f"lhc ends with {done.returncode}")
+    document: Record = json.loads(done.stdout)
+    return document
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _read(path: Path) -> list[Record]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def _write(records: Sequence[Record]) -> None:
+    """Both files anew, each as a whole."""
+    texts = {RESULTS: json.dumps(records, indent=1) + "\n", PAGE: page(records, _read(PUBLISHED))}
+    for path, text in texts.items():
+        write_file(path, partial(_put, text))
+
+
+def _put(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())
+
+
+def _missing(records: Sequence[Record], pattern: str, again: bool) -> Iterator[Row]:
+    known = {one["title"] for one in records}
+    for row in rows():
+        if re.search(pattern, row.title) and (again or row.title not in known):
+            yield row
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _quick() -> int:
+    """Rows of `QUICK` made anew: 1 where one contradicts the table, else 0."""
+    table = {one["title"]: one for one in _read(RESULTS)}
+    told = []
+    for network in QUICK:
+        title = Row(network).title
+        if title not in table:
+            told.append(f"{title}: the table has no such row")
+            continue
+        try:
+            found = record(Row(network))
+        except RuntimeError as error:
+            _say(f"{title}: skipped: {error}")
+            continue
+        apart = disagreements(found, table[title])
+        told += [f"{title}: {one}" for one in apart]
+        _say(f"{title}: {'contradicts the table' if apart else 'as in the table'} ({found['cpu_s']:.0f} s)")
+    for line in told:
+        print(line)
+    return int(bool(told))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; gives the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="PATTERN", help="rows whose title holds this regular expression")
+    parser.add_argument("--again", action="store_true", help="make rows anew that the table has")
+    parser.add_argument("--list", action="store_true", help="titles of the rows that would be made")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
+    parser.add_argument("--quick", action="store_true", help="make two rows anew and compare; write nothing")
+    parser.add_argument("--page", action="store_true", help="write docs/results.md from docs/results.json alone")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        return _quick()
+    if options.page:
+        _write(_read(RESULTS))
+        return 0
+    wanted = list(_missing(_read(RESULTS), options.only, options.again))
+    if options.list:
+        print("\n".join(row.title for row in wanted))
+        return 0
+    started = time.monotonic()
+    for row in wanted:
+        if time.monotonic() - started > 60 * options.minutes:
+            break
+        _say(f"{row.title} …")
+        try:
+            found = record(row)
+        except RuntimeError as error:
+            _say(f"{row.title}: left out: {error}")
+            continue
+        _write([*(one for one in _read(RESULTS) if one["title"] != row.title), found])
+        _say(f"{row.title}: {_share(found)} of MACs, drop {found['drop']:.4f}, {found['cpu_s']:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The one table: what is a row, and when two rows contradict each other."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import results
+from benchmarks.results import Row, disagreements, page, rows
+from lhc.models import zoo_names
+
+ROOT = Path(__file__).resolve().parents[1]
+STORED: list[dict[str, Any]] = json.loads((ROOT / "docs" / "results.json").read_text("utf-8"))
+KNOWN = {
+    "title": "digits lionheart 1 as they come", "network": "digits", "machine": "lionheart", "max_drop": 0.01,
+    "tiles_allowed": "as they come", "retrain": False, "metric": "accuracy", "digital": 0.9832, "mapped": 0.98,
+    "drop": 0.0032, "chip_interval": [0.001, 0.005], "sample_interval": [-0.01, 0.02], "confidence": 0.99,
+    "within_budget": True, "held_out": True, "samples": 597, "chips": 10, "analog_layers": 20, "layers": 24,
+    "analog_mac_fraction": 0.968, "tiles": 28, "energy_ratio": 4.36, "latency_ratio": 4.44, "retrained": False,
+    "cpu_s": 61.2, "wall_s": 70.0, "command": "lhc partition digits", "commit": "abc1234", "changed": False,
+    "date": "2026-11-30",
+}  # fmt: skip
+
+
+def test_rows_are_told_apart_and_begin_with_every_small_network() -> None:
+    titles = [row.title for row in rows()]
+
+    assert len(set(titles)) == len(titles)
+    assert titles[0] == KNOWN["title"]
+    assert {row.network for row in rows()} <= set(zoo_names())
+    first = rows()[: len(results.UNITS) - len(results.LARGE)]
+    assert {row.network for row in first} == set(results.UNITS) - set(results.LARGE)
+
+
+def test_a_row_is_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_tiles", lambda network, machine: 14)
+    row = Row("resnet8", "hermes", 0.5, "twice", retrain=True)
+
+    assert " ".join(row.command()) == (
+        "partition resnet8 --hardware hermes --max-drop 0.005 --objective macs --max-tiles 28 --samples 5000 --retrain"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, []),
+        ({"chip_interval": [0.004, 0.009]}, []),
+        ({"chip_interval": [0.006, 0.009]}, ["mean drop"]),
+        ({"within_budget": False}, ["within the budget"]),
+        ({"digital": 0.99}, ["digital"]),
+        ({"analog_mac_fraction": 0.9}, ["MACs analog"]),
+    ],
+    ids=["same", "intervals-meet", "intervals-apart", "verdict", "digital", "share"],
+)
+def test_a_row_made_anew_is_compared_within_its_intervals(changed: dict[str, Any], told: list[str]) -> None:
+    found = disagreements({**KNOWN, **changed}, KNOWN)
+
+    assert [next(name for name in told if line.startswith(name)) for line in found] == told
+
+
+def test_a_page_shows_a_row_with_its_units() -> None:
+    text = page([KNOWN], [])
+
+    assert (
+        "| digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 | 0.10 to 0.50 | -1.00 to 2.00 | 10 | 28 |"
+        " 4.4 | 4.4 | yes |" in text
+    )
+    assert "| digits | lhc partition digits | 61 s | abc1234 | 2026-11-30 |" in text
+
+
+def test_a_finished_row_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def record(row: Row) -> dict[str, Any]:
+        made.append(row.title)
+        if row.points == 2:
+            raise RuntimeError("error: no data")
+        return {**KNOWN, "title": row.title}
+
+    monkeypatch.setattr(results, "record", record)
+    for name in ("RESULTS", "PAGE"):
+        monkeypatch.setattr(results, name, tmp_path / name)
+
+    for _ in range(2):
+        assert results.main(["--only", "^digits lionheart . as they"]) == 0
+
+    assert made.count(KNOWN["title"]) == 1
+    assert made.count("digits lionheart 2 as they come") == 2  # what was refused is tried again
+    assert [one["title"] for one in json.loads((tmp_path / "RESULTS").read_text())] == [KNOWN["title"]]
+    assert results.main(["--only", "^digits lionheart 1 as they", "--again"]) == 0
+    assert made.count(KNOWN["title"]) == 2
+
+
+def test_the_page_is_that_of_the_stored_rows() -> None:
+    published = json.loads((ROOT / "docs" / "published.json").read_text("utf-8"))
+
+    assert (ROOT / "docs" / "results.md").read_text("utf-8") == page(STORED, published)
