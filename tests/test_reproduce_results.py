@@ -1,7 +1,6 @@
 """The one table: what is a row, and when two rows contradict each other."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from lhc.models import zoo_names
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED: list[dict[str, Any]] = json.loads((ROOT / "docs" / "results.json").read_text("utf-8"))
-KNOWN = {
+KNOWN: dict[str, Any] = {
     "title": "digits lionheart 1 as they come", "network": "digits", "machine": "lionheart", "max_drop": 0.01,
     "tiles_allowed": "as they come", "retrain": False, "metric": "accuracy", "digital": 0.9832, "mapped": 0.98,
     "drop": 0.0032, "chip_interval": [0.001, 0.005], "sample_interval": [-0.01, 0.02], "confidence": 0.99,
