@@ -318,6 +318,7 @@ class LayerGraph:
         nested: Iterable[Layer] = (),
         control: Mapping[str, str] | None = None,
         tensors: Mapping[str, TensorType] | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         """Connect ``layers`` by their tensors.
 
@@ -328,6 +329,7 @@ class LayerGraph:
             control: what the calls that it is of take, where the file leaves that open: the branch of an If, the turns
                 of a Loop, a Scan or a recurrent operator, by its name.
             tensors: shapes and element types, as far as they are known.
+            shapes: of inputs, with one sample, that the graph is of, where the file leaves them open.
 
         Raises:
             ModelError: two operators of one name, a tensor written twice, or a cycle.
@@ -337,6 +339,7 @@ class LayerGraph:
         self.outputs = tuple(outputs)
         self.nested = tuple(nested)
         self.control = dict(control or {})
+        self.shapes = dict(shapes or {})
         self._by_name = {layer.name: layer for layer in self.layers}
         self._nested = {layer.name: layer for layer in self.nested}
         if len(self._by_name) != len(self.layers):

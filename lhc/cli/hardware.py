@@ -49,6 +49,8 @@ def _described(asked: HardwareOptions) -> str:
 
         machine, stuck = with_fault_map(machine, asked.fault_map)
         hint(stuck)
+    if machine.absent_noise:
+        hint(f"{machine.name} is without {', '.join(machine.absent_noise)}")
     if has_comments(asked.name or "lionheart"):
         hint("comments of the YAML are not carried over; values and sources are")
     return machine.to_yaml()

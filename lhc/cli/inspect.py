@@ -6,7 +6,10 @@ from lhc.options.viewing import InspectOptions
 
 
 def inspect(asked: InspectOptions) -> None:
-    """Show the placement that a model carries, or write it as a graph. Measures nothing."""
+    """Show the placement that a model carries, or write it as a graph. Measures nothing.
+
+    That a model carries none is an answer, and no error: the exit code is 0. 'lhc report', which needs one, ends with 2.
+    """
     from lhc.onnx_io import layer_assignment, nnpa_config, read_plan
     from lhc.pipeline.inputs.model_source import open_model
 
@@ -49,7 +52,7 @@ def inspect(asked: InspectOptions) -> None:
 
         check_file(asked.fusion, asked.force)
         placed = opened.split_as(plan)
-        write(asked.fusion, fusion_csv(placed.model, placed.graph(), plan))
+        write(asked.fusion, fusion_csv(placed.model, placed.graph_as_placed(plan), plan))
     elif asked.chosen == "json":
         from lhc.report.exports.json_documents import inspection_document
 

@@ -49,7 +49,7 @@ def graph_of(
     """Layer graph of a model that was loaded before, with this plan, for networkx."""
     refuse_compiled(opened.model)
     if plan is not None:
-        opened = opened.with_control(plan.control).split_as(plan)
+        opened, shapes = opened.with_control(plan.control).split_as(plan), {**plan.shapes, **(shapes or {})}
     return placed_graph(_facts(opened, shapes or {}), plan)
 
 

@@ -112,7 +112,7 @@ def planned(source: PartitionResult | ModelSource) -> tuple[Plan, LoadedModel]:
 def _graph(opened: LoadedModel, plan: Plan) -> LayerGraph:
     """The layers; without sizes where the file leaves them open, and costs are not known then."""
     try:
-        graph = opened.graph()
+        graph = opened.graph_as_placed(plan)
     except ModelError:
         return graph_of_plan(plan)
     there = {layer.name for layer in graph.multiplying}

@@ -196,7 +196,10 @@ class PartitionOptions(
         if self.columns_share is None:
             raise UsageError("--digital-columns auto goes by one output: several --output cannot go with it")
         if self.strategy == "hilal":
-            raise UsageError("strategy 'hilal' goes by one output: several --output cannot go with it")
+            raise UsageError(
+                "strategy 'hilal' goes by the curvature of one output's loss, which says nothing of layers that only"
+                " other outputs depend on: several --output cannot go with it; take another --strategy, or one --output"
+            )
 
     def _check_searched_columns(self) -> None:
         if self.retrain:

@@ -256,19 +256,19 @@ class PreparedNetwork:
         if 2 * samples >= wanted:
             return
         how = f"calibrated on {counted(samples, 'sample')}" if samples else "not calibrated"
-        apart = "--calibrate FILE takes others, or " if isinstance(self.options, Calibrating) else ""
-        enough = f"{apart}{SPLIT_PARTS * wanted:,} in all are enough"
-        why = f"a sample that judges chips cannot calibrate them too; {enough}"
+        others = ", or others with --calibrate FILE" if isinstance(self.options, Calibrating) else ""
+        why = f"Samples that judge chips cannot calibrate them too: give {SPLIT_PARTS * wanted:,} in all{others}"
         if samples == self.calibration_samples:
-            why = "more do not fit in memory together"
+            why = "More do not fit in memory together"
         elif isinstance(self.options, RetrainOptions):
             why = (
-                "a third of the samples that judge watches the training and calibrates chips;"
-                f" {3 * wanted:,} that judge are enough, as --verify-data or as a fifth of --data"
+                "A third of the samples that judge watches the training and calibrates chips: give"
+                f" {3 * wanted:,} that judge, as --verify-data or as a fifth of --data"
             )
         elif self.calibrating is not None:
-            why = f"--calibrate holds no more; give it {wanted}"
-        self.opened.warn(f"chips are {how}, and the hardware asks for {wanted}: {why}")
+            why = f"--calibrate holds no more: give it {wanted}"
+        less = "fewer correct their outputs less exactly" if samples else "their outputs are not corrected"
+        self.opened.warn(f"chips are {how}; the hardware asks for {wanted}, and {less}. {why}")
 
     @property
     def uncalibrated(self) -> Self:

@@ -344,6 +344,8 @@ class Plan(PlanRecord):
     )
     """What calls that it is for take: by the name of an If, ``then_branch`` or ``else_branch``; of a Loop, a Scan or a
     recurrent operator whose length the file leaves open, its turns."""
+    shapes: dict[str, Annotated[tuple[Count, ...], Field(max_length=64)]] = Field(default_factory=dict)
+    """Inputs of the calls that it is for, with one sample: full shapes of those that the file leaves open otherwise."""
     agreement: Agreement | None = None
     """Of predicted sensitivities with those that were measured to check them; None where none were."""
     outcome: Outcome | None = None

@@ -1,5 +1,6 @@
 """A plan in one line: how much is analog, on how many tiles, what it gains and what it loses."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lhc.errors import ModelError, UsageError
@@ -26,25 +27,18 @@ __all__ = [
 ]
 
 
-def _digits(max_drop: float) -> int:
-    """Decimals that show a budget in % without rounding it, at least one and at most four."""
-    return next((d for d in (1, 2, 3) if abs(round(100 * max_drop, d) - 100 * max_drop) < 1e-9), 4)
-
-
 def format_outcome(outcome: Outcome) -> str:
-    """``drop 0.6 points [0.2, 1.0] <= 1.0 points``, or ``drop 0.6 points [0.2, 1.4], budget 1.0 points not met``.
+    """``drop 0.60 points [0.20, 1.00] <= 1.00 points``, or ``… [0.20, 1.40], budget 1.00 points not met``.
 
     Points are of a share; a drop relative to the digital value is in %, others have the metric's own unit.
     """
     percent = outcome.percent or outcome.drop_type == "relative"
-    digits, allowed = _digits(outcome.max_drop), outcome.max_drop
-    if outcome.drop != 0 and round(100 * outcome.drop, digits) == 0:
-        digits = max(digits, 2)  # a small drop does not read as none
     unit = " %" if outcome.drop_type == "relative" else " points" if outcome.percent else ""
-    drop = f"{drop_value(outcome.drop, percent, digits, allowed)}{unit}"
+    shown = partial(drop_value, percent=percent, budget=outcome.max_drop)
+    drop = f"{shown(outcome.drop)}{unit}"
     if outcome.interval is not None:
-        drop += f" [{', '.join(drop_value(bound, percent, digits, allowed) for bound in outcome.interval)}]"
-    budget = f"{drop_value(allowed, percent, _digits(allowed))}{unit}"
+        drop += f" [{', '.join(map(shown, outcome.interval))}]"
+    budget = f"{shown(outcome.max_drop)}{unit}"
     return f"{outcome.drop_word} {drop}{f' <= {budget}' if outcome.within_budget else f', budget {budget} not met'}"
 
 

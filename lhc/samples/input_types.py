@@ -29,7 +29,8 @@ def converted(array: Samples, input_name: str, type_: str, where: str) -> Sample
     kinds = array.dtype.kind, wanted.kind
     if kinds[0] != kinds[1] and kinds != ("U", "O") and not set(kinds) <= {"i", "u"}:
         takes = "strings" if wanted.hasobject else str(wanted)
-        raise DataError(f"{where}: {input_name!r} is {array.dtype}, the model takes {takes}; convert it")
+        scaled = " and scale it as in training (pixels often by 1 / 255)" if kinds == ("u", "f") else ""
+        raise DataError(f"{where}: {input_name!r} is {array.dtype}, the model takes {takes}; convert it{scaled}")
     name = repr(input_name)
     return Converted(array, wanted, name) if array.ndim else _cast(np.asarray(array), wanted, f"{where}: {name}")
 

@@ -242,15 +242,19 @@ def drop_value(value: float, percent: bool, decimals: int = 2, budget: float | N
     """A drop without its unit: hundredths where the metric or the drop is a share.
 
     Args:
-        budget: where a share is over it, there are as many decimals as it takes to read so.
+        budget: where a share is over it, there are as many decimals as it takes to read so; itself it is not rounded.
 
     >>> drop_value(-0.00001, True), drop_value(0.0123, True), drop_value(1.25, False)
     ('0.00', '1.23', '1.25')
     >>> drop_value(0.01002, True), drop_value(0.01002, True, budget=0.01), drop_value(0.00998, True, budget=0.01)
     ('1.00', '1.002', '1.00')
+    >>> drop_value(0.00125, True, budget=0.00125)
+    '0.125'
     """
     if not percent:
         return number_text(value)
+    if value == budget:
+        decimals = next((d for d in range(decimals, 5) if math.isclose(round(100 * value, d), 100 * value)), 4)
     if budget is not None and value > budget:
         more = (d for d in range(decimals, 7) if round(100 * value, d) > round(100 * budget, d))
         decimals = next(more, decimals)

@@ -37,7 +37,14 @@ def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version
     """
     hardware = assign_tiles(graph, hardware)
     layers = tuple(_describe(layer, hardware) for layer in graph.multiplying)
-    return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers, control=graph.control)
+    return Plan(
+        lhc_version=lhc_version,
+        source=source,
+        hardware=hardware,
+        layers=layers,
+        control=graph.control,
+        shapes=graph.shapes,
+    )
 
 
 def qualified_plan(graph: LayerGraph, hardware: Hardware, source: str) -> Plan:

@@ -183,7 +183,7 @@ def own_tile(hardware: Hardware, number: int) -> int:
         return tiles[number]
     raise UsageError(
         f"hardware {hardware.name!r}: its tiles differ, and a layer that takes more than {number} of them was given"
-        f" {len(tiles) or 'none'}; lhc partition, or run with --all-analog, gives them; --copies takes no further ones"
+        f" {len(tiles) or 'none'}; a placement by lhc partition gives them; --copies takes no further ones"
     )
 
 

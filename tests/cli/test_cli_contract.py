@@ -105,7 +105,7 @@ def test_default_output_and_summary_line(cli: Cli, model_file: Path, data_file: 
     assert " % of MACs, " in last
     assert " tiles of 256x255, estimated energy " in last
     assert " times more than all digital, drop " in last
-    assert last.endswith("<= 50.0 points")
+    assert last.endswith("<= 50.00 points")
     assert model_file.with_name("small.lhc.onnx").exists()
 
 

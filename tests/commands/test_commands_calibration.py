@@ -159,23 +159,24 @@ def test_fewer_samples_than_the_machine_asks_for_are_said(caplog: pytest.LogCapt
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
     assert (
         text
-        == "digits-narrow: chips are calibrated on 5 samples, and the hardware asks for 16: a sample that judges chips"
-        " cannot calibrate them too; `calibrate` FILE takes others, or 64 in all are enough"
+        == "digits-narrow: chips are calibrated on 5 samples; the hardware asks for 16, and fewer correct their outputs"
+        " less exactly. Samples that judge chips cannot calibrate them too: give 64 in all, or others with `calibrate`"
+        " FILE"
     )
     caplog.clear()
     # A command that has no --calibrate does not name it.
     lhc.sensitivity("digits-narrow", samples=28, include=LAYERS[:1], method="fisher", **SOME)
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
     assert text.endswith(
-        "on 7 samples, and the hardware asks for 16: a sample that judges chips cannot calibrate them too; 64 in all"
-        " are enough"
+        "on 7 samples; the hardware asks for 16, and fewer correct their outputs less exactly. Samples that judge chips"
+        " cannot calibrate them too: give 64 in all"
     )
     caplog.clear()
     lhc.robustness("digits-narrow", samples=20, placement=LAYERS, times=[0], chips=2, **SOME)
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
     assert text.endswith(
-        "on 5 samples, and the hardware asks for 16: a sample that judges chips cannot calibrate them"
-        " too; 64 in all are enough"
+        "on 5 samples; the hardware asks for 16, and fewer correct their outputs less exactly. Samples that judge chips"
+        " cannot calibrate them too: give 64 in all"
     )
     caplog.clear()
     lhc.evaluate("digits-narrow", samples=32, placement=LAYERS, **SOME)  # half of them: told beside results alone
@@ -192,7 +193,7 @@ def test_samples_that_are_given_for_it_are_counted(caplog: pytest.LogCaptureFixt
     assert not [record for record in caplog.records if "calibrated" in record.getMessage()]
     (found,) = lhc.evaluate("digits-narrow", calibrate=others.head(6), **asked)
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
-    assert text.endswith("on 6 samples, and the hardware asks for 16: `calibrate` holds no more; give it 16")
+    assert text.endswith(". `calibrate` holds no more: give it 16")
 
 
 def test_retraining_says_which_samples_calibrate(caplog: pytest.LogCaptureFixture) -> None:
@@ -203,8 +204,9 @@ def test_retraining_says_which_samples_calibrate(caplog: pytest.LogCaptureFixtur
         assert read_training_inputs(asked, running).state.calibrated_on == 10
     (text,) = [record.getMessage() for record in caplog.records if "chips are calibrated" in record.getMessage()]
     assert text.endswith(
-        "on 10 samples, and the hardware asks for 64: a third of the samples that judge watches the training and"
-        " calibrates chips; 192 that judge are enough, as --verify-data or as a fifth of --data"
+        "on 10 samples; the hardware asks for 64, and fewer correct their outputs less exactly. A third of the samples"
+        " that judge watches the training and calibrates chips: give 192 that judge, as --verify-data or as a fifth of"
+        " --data"
     )
 
 
@@ -226,5 +228,5 @@ def test_samples_that_do_not_fit_in_memory_together_are_said(
     monkeypatch.setattr("lhc.runtime.onnxruntime.batched_calls.CALIBRATION_BYTES", 1)
     lhc.evaluate("digits-narrow", samples=200, placement=LAYERS, **SOME)
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
-    said = "chips are calibrated on 2 samples, and the hardware asks for 16: more do not fit in memory together"
-    assert text == f"digits-narrow: {said}"
+    assert text.startswith("digits-narrow: chips are calibrated on 2 samples; the hardware asks for 16, ")
+    assert text.endswith(". More do not fit in memory together")

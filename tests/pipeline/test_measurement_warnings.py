@@ -184,6 +184,7 @@ def test_what_a_description_does_not_say_is_told(caplog: pytest.LogCaptureFixtur
     (told,) = (record.getMessage() for record in caplog.records)
     fields = "dac, devices, compensation, t_inference_s, tiles.cols, adc.bound, adc.noise, adc.bound_management"
     assert told.startswith(f"hardware mine does not say {fields}: lhc's defaults are taken")
+    assert told.endswith("; it is without output noise (adc.noise: 0)")
 
 
 @pytest.mark.parametrize(

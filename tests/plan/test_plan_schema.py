@@ -87,11 +87,11 @@ def test_the_summary_line_is_that_of_the_issue() -> None:
     plan = plan_of(*analog, *digital, result=outcome())
     assert summary(plan, graph_of(plan)) == (
         "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, estimated energy 11 times more, latency 10 times"
-        " more than all digital, drop 0.6 points [0.2, 1.0] <= 1.0 points"
+        " more than all digital, drop 0.60 points [0.20, 1.00] <= 1.00 points"
     )
     silent = plan.model_copy(update={"hardware": plan.hardware.model_copy(update={"costs": None})})
     assert summary(silent, graph_of(plan)) == (
-        "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, drop 0.6 points [0.2, 1.0] <= 1.0 points"
+        "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, drop 0.60 points [0.20, 1.00] <= 1.00 points"
     )
 
 
@@ -136,27 +136,34 @@ class Line:
 
 
 LINES = [
-    Line("within", {}, "drop 0.6 points [0.2, 1.0] <= 1.0 points"),
+    Line("within", {}, "drop 0.60 points [0.20, 1.00] <= 1.00 points"),
     Line(
         "not within",
         {"within_budget": False, "interval": (0.003, 0.0142)},
-        "drop 0.6 points [0.3, 1.4], budget 1.0 points not met",
+        "drop 0.60 points [0.30, 1.42], budget 1.00 points not met",
     ),
     Line(
         "hardly not within",
         {"within_budget": False, "interval": (0.003, 0.010003)},
-        "drop 0.6 points [0.3, 1.0003], budget 1.0 points not met",
+        "drop 0.60 points [0.30, 1.0003], budget 1.00 points not met",
     ),
-    Line("hardly a drop", {"drop": 0.00046, "interval": (0.0, 0.002)}, "drop 0.05 points [0.00, 0.20] <= 1.0 points"),
-    Line("no drop", {"drop": 0.0, "interval": (0.0, 0.002)}, "drop 0.0 points [0.0, 0.2] <= 1.0 points"),
-    Line("one chip", {"interval": None}, "drop 0.6 points <= 1.0 points"),
-    Line("a gain", {"drop": -0.002, "interval": (-0.004, 0.0)}, "drop -0.2 points [-0.4, 0.0] <= 1.0 points"),
+    Line("hardly a drop", {"drop": 0.00046, "interval": (0.0, 0.002)}, "drop 0.05 points [0.00, 0.20] <= 1.00 points"),
+    Line("no drop", {"drop": 0.0, "interval": (0.0, 0.002)}, "drop 0.00 points [0.00, 0.20] <= 1.00 points"),
+    Line("one chip", {"interval": None}, "drop 0.60 points <= 1.00 points"),
+    Line("a gain", {"drop": -0.002, "interval": (-0.004, 0.0)}, "drop -0.20 points [-0.40, 0.00] <= 1.00 points"),
+    Line(
+        "a budget of more digits",
+        {"max_drop": 0.01125},
+        "drop 0.60 points [0.20, 1.00] <= 1.125 points",
+    ),
     Line(
         "own unit",
         {"metric": "mse", "percent": False, "drop": 0.01234567, "interval": (0.01, 0.02), "max_drop": 0.5},
         "drop 0.01235 [0.01, 0.02] <= 0.5",
     ),
-    Line("relative", {"metric": "mse", "percent": False, "drop_type": "relative"}, "drop 0.6 % [0.2, 1.0] <= 1.0 %"),
+    Line(
+        "relative", {"metric": "mse", "percent": False, "drop_type": "relative"}, "drop 0.60 % [0.20, 1.00] <= 1.00 %"
+    ),
 ]
 
 

@@ -97,6 +97,20 @@ class Machine(Section):
         }
 
     @property
+    def absent_noise(self) -> tuple[str, ...]:
+        """Kinds of noise that the machine has not, each with the field that says so."""
+        absent = [] if self.adc.noise > 0 else ["output noise (adc.noise: 0)"]
+        if self.devices is None:
+            return (*absent, "programming noise, drift and read noise (devices: null)")
+        scales = {
+            "programming noise": "programming_noise_scale",
+            "drift": "drift_scale",
+            "read noise": "read_noise_scale",
+        }
+        off = (f"{what} (devices.{field}: 0)" for what, field in scales.items() if getattr(self.devices, field, 1) == 0)
+        return (*absent, *off)
+
+    @property
     def draws_outputs(self) -> bool:
         """Whether the outputs of a tile have noise that is drawn for every product."""
         return self.adc.noise > 0 or self.currents.read_noise > 0

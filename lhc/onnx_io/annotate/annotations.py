@@ -127,6 +127,8 @@ def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:
         keys["lhc.result"] = plan.outcome.model_dump_json()
     if plan.control:
         keys["lhc.control"] = json.dumps(plan.control)
+    if plan.shapes:
+        keys["lhc.shapes"] = json.dumps(plan.shapes)
     if plan.command:
         keys["lhc.command"] = plan.command
     return keys
@@ -210,6 +212,7 @@ def read_plan(model: OnnxModel) -> "Plan | None":
             "hardware": json.loads(keys.get("lhc.hardware", "null")),
             "layers": json.loads(keys["lhc.plan"]),
             "control": json.loads(keys.get("lhc.control", "{}")),
+            "shapes": json.loads(keys.get("lhc.shapes", "{}")),
             "agreement": json.loads(keys.get("lhc.agreement", "null")),
             "conformance": json.loads(keys.get("lhc.conformance", "null")),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
@@ -229,7 +232,7 @@ def _check_size(fields: Mapping[str, object], nodes: int) -> None:
     if isinstance(layers, list) and len(layers) > nodes + _NESTED:
         raise ValueError(f"{len(layers)} layers planned, {nodes} in the model")
     most = _ENTRIES * (nodes + _NESTED)
-    if holds_more([layers, fields["agreement"], fields["conformance"], fields["outcome"]], most):
+    if holds_more([layers, *map(fields.get, ("shapes", "agreement", "conformance", "outcome"))], most):
         raise ValueError(f"more than {most} values for {nodes} layers")
     if len(json.dumps(fields["hardware"])) > _HARDWARE:
         raise ValueError(f"a hardware description of more than {_HARDWARE >> 10} KiB")

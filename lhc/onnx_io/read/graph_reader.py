@@ -115,20 +115,31 @@ def read_graph(
         UsageError: a shape that contradicts the model.
     """
     refuse_compiled(model)
-    graph = model.proto.graph
+    graph, declared = model.proto.graph, input_shapes(model)
     inferred = infer(model, shapes or {}) if sizes else None
     known = tensor_shapes(inferred) | dict(observed or {}) if inferred is not None else {}
-    samples = _samples_in(known, {**sample_axes(model), **(axes or {})})
+    counting = {**sample_axes(model), **(axes or {})}
+    samples = _samples_in(known, counting)
     reader = _Reader(model, known if sizes else None, Constants(graph), samples, bool(observed))
     dtypes = {} if inferred is None else element_types(inferred)
     return LayerGraph(
         with_devices(reader.layer(node) for node in graph.node),
-        list(input_shapes(model)),
+        list(declared),
         [value.name for value in graph.output],
         nested_layers(model, inferred, known, samples) if inferred is not None else (),
         {} if model.file is None else model.file.control,
         {name: TensorType(known.get(name), dtypes.get(name)) for name in known.keys() | dtypes.keys()},
+        {
+            name: tuple(shape)
+            for name, shape in (shapes or {}).items()
+            if _is_open(declared.get(name), counting.get(name))
+        },
     )
+
+
+def _is_open(declared: Shape | None, samples: SampleAxis | None) -> bool:
+    """Whether an input has an open size beside the number of samples."""
+    return declared is None or any(not isinstance(d, int) and axis != samples for axis, d in enumerate(declared))
 
 
 def _samples_in(known: Mapping[str, Shape], axes: Mapping[str, SampleAxis]) -> int:

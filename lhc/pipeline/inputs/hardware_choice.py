@@ -80,9 +80,10 @@ def warn_of_defaults(machine: Hardware) -> None:
         missing.append(f"{said.count(False)} of {len(said)} fields of costs")
     if missing:
         log.warning(
-            "hardware %s does not say %s: lhc's defaults are taken ('lhc hardware FILE' shows them)",
+            "hardware %s does not say %s: lhc's defaults are taken ('lhc hardware FILE' shows them)%s",
             machine.name,
             ", ".join(missing),
+            f"; it is without {', '.join(machine.absent_noise)}" if machine.absent_noise else "",
         )
 
 

@@ -229,6 +229,13 @@ class LoadedModel(LoadedModelBase):
         except OpenSizesError:
             return self.graph(example_shapes(self.model, {}))
 
+    def graph_as_placed(self, plan: "Plan") -> LayerGraph:
+        """The layer graph with the sizes of the calls that a plan of this network is for."""
+        try:
+            return self.graph(plan.shapes)
+        except UsageError:  # of earlier inputs
+            return self.graph()
+
     def graph(self, shapes: Mapping[str, tuple[int, ...]] | None = None, task: Task | None = None) -> LayerGraph:
         """The layer graph; shapes that inference cannot find are observed in one run.
 

@@ -234,9 +234,34 @@ def _check_shape(
     if not _fits(shape, declared, 0):
         takes = ", ".join(str(size or "?") for size in declared)
         counts = "first axis samples" if declared else "one value for all samples"
-        others = [axis for axis in range(1, len(shape)) if samples == 0 and _fits(shape, declared, axis)]
-        hint = f"; if axis {others[0]} counts samples, say --sample-axis {name}={others[0]}" if others else ""
+        hint = _misfit(name, shape, declared) if samples == 0 else ""
         raise DataError(f"{where}: {name!r} has shape {shape}, the model takes ({takes}); {counts}{hint}")
+
+
+def _misfit(name: str, shape: tuple[int, ...], declared: Shape) -> str:
+    """What may be wrong with the axes of an array, in a clause; empty where nothing is known."""
+    axes = len(shape)
+    for order in ((0, axes - 1, *range(1, axes - 1)), (0, *range(2, axes), 1)):
+        if axes > 2 and _fits(tuple(shape[axis] for axis in order), declared, 0):
+            return f"; np.transpose(array, {order}) fits: one of both has channels last, the other one second"
+    other = next((axis for axis in range(1, axes) if _may_count(declared, axis) and _fits(shape, declared, axis)), None)
+    if other is not None:
+        return f"; if axis {other} counts samples, say --sample-axis {name}={other}"
+    unlike = [
+        axis
+        for axis in range(1, axes)
+        if axes == len(declared) and isinstance(declared[axis], int) and declared[axis] != shape[axis]
+    ]
+    if len(unlike) == 1:
+        return f"; they differ on axis {unlike[0]} alone, {shape[unlike[0]]} instead of {declared[unlike[0]]}"
+    return ""
+
+
+def _may_count(declared: Shape, axis: int) -> bool:
+    """Whether an axis behind the first may count samples: it is open, or one behind a first one of a fixed size."""
+    return not isinstance(declared[axis], int) or (
+        declared[axis] == 1 and isinstance(declared[0], int) and declared[0] > 1
+    )
 
 
 def _fits(shape: tuple[int, ...], declared: Shape, samples: int) -> bool:

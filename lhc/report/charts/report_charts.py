@@ -172,7 +172,7 @@ def chart_of_front(front: Front, own: Iterable[DataPoint] = (), budget: Level | 
 
 def _budget(value: float, percent: bool, drop_type: str = "absolute") -> Level:
     """The budget as a level of a chart of drops."""
-    return Level("budget", value, f"budget {drop_text(value, percent, drop_type)}")
+    return Level("budget", value, f"budget {drop_text(value, percent, drop_type, value)}")
 
 
 def _points(front: Front) -> Iterator[DataPoint]:

@@ -351,6 +351,7 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("tiles", f"{number}, {tiles}"),
         ("cells", cells_text(machine)),
         ("converters", converters_text(machine)),
+        ("without", ", ".join(machine.absent_noise)),
         ("faults of chips", faults_text(machine)),
         ("drift compensation", drift if isinstance(drift, str) else drift.type),
         *_healing_facts(report),

@@ -316,7 +316,7 @@ def _stored_cost(opened: "LoadedModel", plan: Plan) -> Document | None:
     None where the hardware describes no costs, the file does not tell its sizes, or it has changed.
     """
     try:
-        graph = opened.graph()
+        graph = opened.graph_as_placed(plan)
         placed = plan_cost(plan, graph)
         figures = None if placed is None else plan_figures(plan, graph, placed)
         return _system_cost(plan, placed, digital_cost(plan, graph), figures)

@@ -1,6 +1,7 @@
 """The sections below the first screen. A section whose data is missing is left out, and the last one says so."""
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from lhc.plan import Outcome, Plan, Retrained, Sensitivity
 from lhc.plan.summary import without_text
@@ -22,7 +23,7 @@ from lhc.report.document.page_content import (
 )
 from lhc.report.document.report import Costs, Report
 from lhc.report.exports.bibtex import bibtex
-from lhc.report.wording.infeasibility import infeasibility_facts
+from lhc.report.wording.infeasibility import helped, infeasibility_facts
 from lhc.report.wording.layers import (
     EFFECTS,
     attribution_notes,
@@ -57,7 +58,6 @@ from lhc.results import (
     FrontPoint,
     Infeasibility,
     LayerAttribution,
-    Remedy,
     Robustness,
 )
 from lhc.support.number_formatting import (
@@ -137,7 +137,7 @@ def _front(front: Front, report: Report) -> PageSection:
         ("Analog MACs", True, lambda p: as_number(p.analog_mac_fraction, share_text)),
         ("Tiles", True, lambda p: as_number(p.tiles)),
     ]
-    points = front.points if own is None else (*front.points, own)
+    points = front.points if own is None else (*(p for p in front.points if not _reads_alike(p, own)), own)
     if any(p.latency_s is not None for p in front.points):
         columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
     if any(p.energy_j is not None for p in front.points):
@@ -176,6 +176,12 @@ def _front(front: Front, report: Report) -> PageSection:
     return PageSection("trade-off", "Trade-off", text, tables=(table,))
 
 
+def _reads_alike(point: FrontPoint, own: FrontPoint) -> bool:
+    """Whether an estimate is that of the report's own placement, whose row says more."""
+    shown = attrgetter("analog_mac_fraction", "tiles", "damage")
+    return point.evaluation is None and len(point.analog) == len(own.analog) and shown(point) == shown(own)
+
+
 def _sentence(samples: str) -> tuple[str, ...]:
     """Sentence that samples are others than those of the decision."""
     return (f"Measured on {samples}.",) if samples else ()
@@ -183,7 +189,7 @@ def _sentence(samples: str) -> tuple[str, ...]:
 
 def _front_caption(front: Front, plan: Plan) -> str:
     if not front.verified:
-        few = f": of {with_one_copy(plan)}, which costs more on tiles than digital" if with_one_copy(plan) else ""
+        few = f": of {with_one_copy(plan)}, dearer on tiles than digital" if with_one_copy(plan) else ""
         return (
             "By estimate, not measured: layers go analog in the order of damage per multiplication, and the damage that"
             f" each does alone is added up{few}."
@@ -328,24 +334,18 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
     facts = () if outcome is None else tuple(infeasibility_facts(found, outcome, plan))
     table = page_table(
-        "What would help, measured.",
+        "What was tried, measured on the chips and samples of the verification.",
         found.remedies,
-        ("Change", False, lambda r: as_text(r.change)),
+        ("Tried", False, lambda r: as_text(r.change)),
         ("Analog layers", True, lambda r: as_number(len(r.analog))),
         (f"Mean {word}{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
         ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
         ("Budget", False, lambda r: as_text(budget_word(r.within))),
-        ("Difference on the same chips", False, lambda r: as_text(_difference(r))),
+        ("Against the placement", False, lambda r: as_text(helped(r))),
     )
     met = outcome is not None and outcome.within_budget and not plan.analog
     title = "Why nothing is analog" if met else "Why the budget was not shown to be met"
     return PageSection("infeasible", title, tables=(table,) if found.remedies else (), facts=facts)
-
-
-def _difference(remedy: Remedy) -> str:
-    if remedy.difference is None:
-        return ""
-    return "none shown" if remedy.none_shown else "shown"
 
 
 def _origin(report: Report) -> PageSection:

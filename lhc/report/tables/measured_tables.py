@@ -89,7 +89,8 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
     of_drop = f"interval of the {first.drop_word}{' over chips and samples' if generalized else ''}"
     headers = ["time", first.metric, "std", interval, drop, of_drop]
     if outcome is not None and held[0] is not None:
-        budget_here = drop_text(budget_for(first, outcome, kind), first.percent, kind)
+        allowed = budget_for(first, outcome, kind)
+        budget_here = drop_text(allowed, first.percent, kind, allowed)
         headers.append(f"mean within the budget of {budget_here}")
     return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
 
@@ -205,7 +206,7 @@ def robustness_table(found: Robustness) -> Table:
         rows.append([f"after {time_text(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
     rows += [[f"noise x {scale_text(at.scale)}", *_drop_cells(at.evaluation, found), "-"] for at in found.scales]
     chips = found.chips
-    budget = drop_text(found.max_drop, chips.percent, found.drop_type)
+    budget = drop_text(found.max_drop, chips.percent, found.drop_type, found.max_drop)
     drop = f"mean {chips.drop_word}{drop_unit(chips.percent, found.drop_type, chips.metric)}"
     over = "programmings of one chip" if found.one_chip else "chips"
     interval = f"{level_text(chips.confidence)} interval over {over}{' and samples' if found.generalized else ''}"

@@ -9,10 +9,11 @@ from lhc.report.wording.outcome import budget_text, budget_word, draws_word, int
 from lhc.support.number_formatting import counted
 
 if TYPE_CHECKING:
-    from lhc.results import Evaluation, Infeasibility
+    from lhc.results import Evaluation, Infeasibility, Remedy
 
 __all__ = [
     "explained_layers",
+    "helped",
     "in_the_way",
     "infeasibility_facts",
     "infeasibility_lines",
@@ -36,7 +37,10 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
         if len(analog) == 1:
             return f"{analog[0]}, the only {explained_layers(found, plan, 1)}"
         which = explained_layers(found, plan, len(analog))
-        return f"all {len(analog)} {which}: with fewer of them digital, the others were not found to hold the budget"
+        return (
+            f"no small group of layers. The {len(analog)} {which} were made digital step by step, the most damaging"
+            " first: what was left on tiles was never shown to hold the budget"
+        )
     if found.without is None:
         return ""
     names = layers_among(plan, found.in_the_way)
@@ -170,8 +174,21 @@ def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) ->
         yield "in the way", ways
 
 
+def helped(remedy: "Remedy") -> str:
+    """Whether a change helped, on the chips that the placement was measured on; empty where nothing was compared."""
+    if remedy.difference is None:
+        return ""
+    if remedy.none_shown:
+        return "no difference shown on the same chips"
+    return "it helps" if remedy.difference[1] < 0 else "it does harm"
+
+
+def _told(text: str) -> str:
+    return f"; {text}" if text else ""
+
+
 def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
-    """Causes why a budget was not shown to be met, and remedies."""
+    """Why a budget was not shown to be met, what was tried and whether it helped, and remedies that were not tried."""
     outcome = plan.outcome
     if found is None or outcome is None:
         return
@@ -179,6 +196,6 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
     for remedy in found.remedies:
         interval = remedy.evaluation.deciding(outcome.generalized)
         between = "" if interval is None else f" ({interval_text(outcome, interval)})"
-        word = f"{budget_word(remedy.within)}{'; no difference shown on the same chips' if remedy.none_shown else ''}"
-        yield f"{remedy.change}: {outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}, {word}"
+        drop = f"{outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}"
+        yield f"tried: {remedy.change}: {drop}, {budget_word(remedy.within)}{_told(helped(remedy))}"
     yield from (f"not tried: {what}" for what in not_tried(found, plan))

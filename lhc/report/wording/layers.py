@@ -30,21 +30,21 @@ REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
     "sensitivity": "not shown to fit the budget",
-    "cost": "costs more on tiles than it saves",
+    "cost": "dearer on tiles than digital",
     "strategy": "placed by the strategy's rule",
     "time": "not looked at before the time was over (--timeout)",
-    "placed": "as it was placed, not shown to fit the budget",
+    "placed": "kept as placed, not shown to fit the budget",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
-    "not-judged": "that no judged output depends on",
-    "no-static-weight": "no constant weights",
+    "not-judged": "without effect on a judged output",
+    "no-static-weight": "without constant weights",
     "unsupported": "not supported on tiles",
-    "adapter": "an adapter, digital on purpose",
-    "columns": "the worst columns of a layer, digital on purpose",
-    "parity": "the emulation does not reproduce it",
-    "tiles": "no tiles left",
+    "adapter": "digital on purpose (adapter)",
+    "columns": "digital on purpose (worst columns of a layer)",
+    "parity": "not reproduced by the emulation",
+    "tiles": "left without tiles",
 }
-"""Meaning of each reason of a placement, in a few words."""
+"""Meaning of each reason of a placement, in words that are right of one layer and of some: ``2 left without tiles``."""
 
 
 def reasons(layers: Sequence[LayerPlan]) -> str:

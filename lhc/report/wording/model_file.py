@@ -57,13 +57,26 @@ def _copies_counted(result: "Analysis") -> Iterator[str]:
     """Copies of weights that analog costs count, and those that 'lhc partition' may make besides."""
     machine, able = result.plan.hardware, [row for row in result.rows if row.reason == "eligible"]
     room = {row.name: matrix.rows for row in able if (matrix := result.facts[row.name].matrix) is not None}
-    fewer = sum(row.name in room and row.copies < machine.free_copies(row.name, room[row.name]) for row in able)
-    if fewer:
+    fewer = [
+        row.name for row in able if row.name in room and row.copies < machine.free_copies(row.name, room[row.name])
+    ]
+    costs, single = result.costs, {row.name for row in able if row.copies == 1}
+    dear = [] if costs is None else [n for n in fewer if costs.analog[n].energy_j >= costs.digital[n].energy_j]
+    dear = [name for name in dear if name in single]
+    all_of_them = "'lhc partition --objective macs' makes all that fit, at a higher energy"
+    if number := len(fewer) - len(dear):
+        them = "it" if number == 1 else "them"
         yield (
-            f"analog costs count fewer copies of weights than fit in {counted(fewer, 'layer')}, since all would make"
-            f" {'it' if fewer == 1 else 'them'} dearer than digital; 'lhc partition --objective macs' makes all that"
-            " fit, at a higher energy"
+            f"analog costs count fewer copies of weights than fit in {counted(number, 'layer')}, since all would make"
+            f" {them} dearer than digital; {all_of_them}"
         )
+    if dear:
+        dearer = (
+            "is dearer on tiles than digital with one"
+            if len(dear) == 1
+            else "are dearer on tiles than digital with one"
+        )
+        yield f"analog costs count one copy of weights in {counted(len(dear), 'layer')} that {dearer}; {all_of_them}"
     if any(row.copies > 1 for row in able):
         yield (
             "analog costs count copies in free cells; how often reads are repeated is assumed, 'lhc partition' measures"

@@ -263,9 +263,9 @@ def healing_text(outcome: Outcome) -> str | None:
     drops = (("copies", found.copies), ("calibration", found.calibration), ("both", found.both))
     told = [f"with {what} {drop_value(drop, share)}" for what, drop in drops if drop is not None]
     chips = counted(outcome.draws, draws_word(outcome))
-    which = f"the {chips}" if found.draws == outcome.draws else f"all on the first {found.draws} of the {chips}"
-    basis = f"as placed ({which}, these samples; no interval)"
-    return f"mean {outcome.drop_word} {', '.join([f'without healing {points(outcome, found.neither)}', *told])} {basis}"
+    which = f"the {chips}" if found.draws == outcome.draws else f"the first {found.draws} of the {chips}"
+    drops_told = ", ".join([f"without healing {points(outcome, found.neither)}", *told])
+    return f"mean {outcome.drop_word} of this placement on {which} and these samples: {drops_told} (no interval)"
 
 
 def samples_text(outcome: Outcome) -> str:

@@ -79,6 +79,8 @@ def verdict(plan: Plan) -> tuple[str, str]:
         return "nothing to place", "good"
     if outcome is None:
         return "not judged on data", "open"
+    if outcome.within_budget and nothing_lost(plan):
+        return "nothing on tiles", "open"
     if outcome.within_budget:
         return (budget_word(True), "good") if outcome.limits_kept else ("beyond the limits", "bad")
     return budget_word(False), "bad"
@@ -95,7 +97,9 @@ def decision_of(plan: Plan, tiles: int) -> str:
     if not plan.layers:
         return "The network has no matrix product, so there is nothing to place."
     if not plan.analog:
-        return f"All {plan.size} layers stay digital."
+        digital = digital_layers(plan)
+        which = f"All {plan.size} layers stay" if plan.size > 1 else "The only layer stays"
+        return f"{which} digital{f' ({reasons(digital)})' if digital else ''}."
     return (
         f"{layers_text(plan)} run on analog tiles: {share_text(plan.analog_mac_fraction)}"
         f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."

@@ -71,7 +71,7 @@ def budget_of_margin(found: "Robustness", outcome: Outcome | None) -> str:
     )
     if own or outcome is None:
         return "the budget"
-    drop = drop_text(found.max_drop, chips.percent, found.drop_type)
+    drop = drop_text(found.max_drop, chips.percent, found.drop_type, found.max_drop)
     return f"a {chips.drop_word} of {drop} in {chips.metric}, which is not the placement's budget,"
 
 

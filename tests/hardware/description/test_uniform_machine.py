@@ -1,16 +1,19 @@
 """What a machine has that only the engine aihwkit computes."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lhc.cli.hardware import hardware
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.ablations import without
 from lhc.hardware.description.tiles_and_converters import Adc, Dac, RareEffect
 from lhc.hardware.description.uniform_machine import Machine
 from lhc.lowering.compiled_model import compile_chips
+from lhc.options.viewing import HardwareOptions
 
 
 def test_rare_effects_are_those_whose_fields_are_not_at_their_defaults() -> None:
@@ -45,3 +48,34 @@ def test_an_ablation_sets_the_fields_that_name_it_to_their_defaults(monkeypatch:
     assert without(machine, ["output"]).adc.cell_mismatch == 0
     assert without(machine, ["dac"]).adc.cell_mismatch == 2.0
     assert set(Dac.rare_fields()) == {"slice_bits", "code"}
+
+
+@pytest.mark.parametrize(
+    ("text", "absent"),
+    [
+        ("name: mine\ntiles: {rows: 128}", ("output noise (adc.noise: 0)",)),
+        ("name: mine\nadc: {noise: 0.06}", ()),
+        (
+            "name: mine\nadc: {noise: 0.06}\ndevices: null",
+            ("programming noise, drift and read noise (devices: null)",),
+        ),
+        (
+            "name: mine\nadc: {noise: 0.06}\ndevices: {model: pcm, drift_scale: 0, read_noise_scale: 0}",
+            ("drift (devices.drift_scale: 0)", "read noise (devices.read_noise_scale: 0)"),
+        ),
+    ],
+    ids=["not said", "all noise", "perfect devices", "no drift"],
+)
+def test_noise_that_a_machine_has_not_is_known(text: str, absent: tuple[str, ...]) -> None:
+    assert Hardware.parse(text, "mine").absent_noise == absent
+
+
+def test_the_command_that_prints_a_description_says_what_noise_it_is_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\ntiles: {rows: 128}")
+    hardware(HardwareOptions(str(mine)))
+    assert "mine is without output noise (adc.noise: 0)" in capsys.readouterr().err
+    hardware(HardwareOptions("lionheart"))
+    assert "is without" not in capsys.readouterr().err

@@ -235,7 +235,11 @@ MISFITS = [
     Misfit("input missing", _without("tokens"), r"no array for input 'tokens'. Keys must be the input names"),
     Misfit("one too many", _with(extra=np.zeros(23)), "'extra' is neither an input nor the labels"),
     Misfit("one too many: the remedy", _with(extra=np.zeros(23)), "for the labels; leave out what is neither"),
-    Misfit("other type", _with(image=np.zeros((23, 2, 3), np.uint8)), "'image' is uint8, the model takes float32"),
+    Misfit(
+        "other type",
+        _with(image=np.zeros((23, 2, 3), np.uint8)),
+        "'image' is uint8, the model takes float32; convert it and scale",
+    ),
     Misfit(
         "other shape", _with(image=np.zeros((23, 3, 2))), r"'image' has shape \(23, 3, 2\), the model takes \(N, 2, 3"
     ),
@@ -252,6 +256,37 @@ MISFITS = [
 def test_data_that_does_not_fit_the_model_is_refused(case: Misfit, form: str, tmp_path: Path, model: OnnxModel) -> None:
     with pytest.raises(DataError, match=case.message):
         load_task(FORMS[form](tmp_path, case.change(arrays())), model)
+
+
+@pytest.mark.parametrize(
+    ("declared", "shape", "told"),
+    [
+        ("N, 1, 8, 8", (5, 8, 8, 1), "; np.transpose(array, (0, 3, 1, 2)) fits: one of both has channels last"),
+        ("N, 8, 8, 3", (5, 3, 8, 8), "; np.transpose(array, (0, 2, 3, 1)) fits: one of both has channels last"),
+        ("N, 1, 8, 8", (5, 3, 8, 8), "; they differ on axis 1 alone, 3 instead of 1"),
+        ("1, 1, 8, 8", (1, 3, 8, 8), "; they differ on axis 1 alone, 3 instead of 1"),
+        ("6, 1, 8", (6, 5, 8), "; if axis 1 counts samples, say --sample-axis x=1"),
+        ("6, N, 8", (6, 5, 7), "first axis samples"),
+        ("N, 4, 8", (5, 3, 7), "first axis samples"),
+    ],
+    ids=[
+        "channels last",
+        "channels second",
+        "channels alone",
+        "a batch of 1",
+        "time first",
+        "time and more",
+        "two axes",
+    ],
+)
+def test_what_may_be_wrong_with_axes_is_told(declared: str, shape: tuple[int, ...], told: str) -> None:
+    text = (
+        f'<ir_version: 8, opset_import: ["" : 17]> g (float[{declared}] x) => (float[{declared}] y) {{ y = Relu(x) }}'
+    )
+    with pytest.raises(DataError) as refused:
+        load_task({"x": np.zeros(shape, np.float32)}, load_model(parsed(text, {})))
+    assert told in str(refused.value)
+    assert ("--sample-axis" in str(refused.value)) == ("--sample-axis" in told)
 
 
 STRINGS = """<ir_version: 8, opset_import: ["" : 17]>

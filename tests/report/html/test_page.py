@@ -16,7 +16,7 @@ from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import CurvePoint, Estimate, Healing, Plan, Retrained
 from lhc.report.charts.axes import Chart
-from lhc.report.charts.report_charts import front_chart
+from lhc.report.charts.report_charts import front_chart, own_point
 from lhc.report.document.builder import build_report
 from lhc.report.document.page_content import data_facts, missing
 from lhc.report.document.report import Report
@@ -28,6 +28,7 @@ from lhc.report.tables.measured_tables import robustness_footer
 from lhc.report.wording.machine import times_of_digital
 from lhc.report.wording.placement import decision, statements, verdict
 from lhc.report.wording.robustness import other_samples
+from lhc.results import FrontPoint
 
 HOSTILE = (
     "</title></script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>\"'`"
@@ -190,7 +191,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         "as lhc partition says"
     )
     assert said["Why not more"].startswith(
-        "17 layers stay digital, 8 of which cannot be analog: 9 not shown to fit the budget, 8 no constant"
+        "17 layers stay digital, 8 of which cannot be analog: 9 not shown to fit the budget, 8 without"
     )
     assert said["In the way"].endswith(". The nearest budget that the 17 analog layers hold: --max-drop 5%.")
     assert said["Over time"].startswith(
@@ -402,3 +403,20 @@ def test_only_the_bounds_of_an_interval_are_kept_on_one_line(full: Report) -> No
     kept = re.findall(r'<span class="interval">(.*?)</span>', html(full))
     assert kept
     assert all(re.fullmatch(r"\[[^ ]+, [^ ]+\]", bounds) for bounds in kept)
+
+
+def test_a_point_that_is_this_placement_has_one_row(full: Report) -> None:
+    """By estimate; a measured one has figures of other chips than the placement's own row."""
+    assert full.front is not None
+    front = replace(full.front, points=tuple(replace(point, evaluation=None) for point in full.front.points))
+    own = own_point(front, full)
+    assert own is not None
+
+    def rows(points: tuple[FrontPoint, ...]) -> list[str]:
+        page = markdown(full.model_copy(update={"front": replace(front, points=points)}))
+        table = page[page.index("## Trade-off") :].split("\n## ")[0]
+        return [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| Analog")]
+
+    others = rows(front.points)
+    assert rows((*front.points, own)) == others
+    assert sum("this placement" in line for line in others) == 1

@@ -1,12 +1,14 @@
 """What may bring more layers onto tiles."""
 
+from dataclasses import replace
+
 import pytest
 
 from lhc.hardware import Hardware
 from lhc.plan import Decision, Plan
 from lhc.report.document.report import Report
-from lhc.report.wording.infeasibility import left_digital, what_helps
-from lhc.report.wording.placement import statements
+from lhc.report.wording.infeasibility import helped, left_digital, what_helps
+from lhc.report.wording.placement import statements, verdict, verdict_sentence
 
 
 def _within(plan: Plan, number: int, **fields: object) -> Plan:
@@ -73,3 +75,35 @@ def test_a_report_of_a_budget_that_is_not_met_points_to_what_helps(full: Report)
     assert "the file does not say" not in known
     assert "the file does not say" in unknown
     assert "faults" not in unknown, "what was not explained may have been tried"
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (None, ""),
+        ((-0.02, 0.01), "no difference shown on the same chips"),
+        ((-0.02, -0.01), "it helps"),
+        ((0.01, 0.02), "it does harm"),
+    ],
+)
+def test_a_remedy_that_was_tried_says_whether_it_helped(
+    full: Report, difference: tuple[float, float] | None, said: str
+) -> None:
+    assert full.infeasibility is not None
+    (remedy,) = full.infeasibility.remedies
+    assert helped(replace(remedy, difference=difference)) == said
+
+
+def test_a_budget_that_nothing_on_tiles_holds_is_not_praised(full: Report) -> None:
+    """All digital holds any budget: the verdict says that nothing is on tiles, and why."""
+    first, *others = (row.name for row in full.plan.layers if row.placement == "analog")
+    reasons: dict[str, Decision] = {
+        first: ("digital", "cost", ""),
+        **dict.fromkeys(others, ("digital", "sensitivity", "")),
+    }
+    plan = full.plan.decide(reasons).model_copy(update={"outcome": _within(full.plan, 0).outcome})
+    assert verdict(plan) == ("nothing on tiles", "open")
+    sentence = verdict_sentence(plan, 0)
+    assert sentence.startswith(f"Nothing on tiles: all {plan.size} layers stay digital (")
+    assert "1 dearer on tiles than digital" in sentence
+    assert verdict(_within(full.plan, 1)) == ("within the budget", "good")

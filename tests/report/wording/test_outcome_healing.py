@@ -35,8 +35,8 @@ BOTH = Healing(
     reads=4,
 )
 SENTENCE = (
-    "mean drop without healing 4.40 points, with copies 2.80, with calibration 2.40, with both 1.30 as placed (all on"
-    " the first 3 of the 10 chips, these samples; no interval)"
+    "mean drop of this placement on the first 3 of the 10 chips and these samples: without healing 4.40 points, with"
+    " copies 2.80, with calibration 2.40, with both 1.30 (no interval)"
 )
 
 
@@ -70,15 +70,15 @@ def test_the_sentence_has_its_unit_once_and_only_what_was_measured() -> None:
     assert healing_text(outcome_with()) == SENTENCE
     alone = BOTH.model_copy(update={"copies": None, "both": None})
     assert healing_text(outcome_with(healing=alone)) == (
-        "mean drop without healing 4.40 points, with calibration 2.40 as placed (all on the first 3 of the 10"
-        " chips, these samples; no interval)"
+        "mean drop of this placement on the first 3 of the 10 chips and these samples: without healing 4.40 points,"
+        " with calibration 2.40 (no interval)"
     )
     few = healing_text(outcome_with(draws=3))
     assert few is not None
-    assert few.endswith("as placed (the 3 chips, these samples; no interval)")
+    assert few.startswith("mean drop of this placement on the 3 chips and these samples: without healing ")
     relative = healing_text(outcome_with(drop_type="relative"))
     assert relative is not None
-    assert relative.startswith("mean drop without healing 4.40 % of the digital value, with copies 2.80, ")
+    assert ": without healing 4.40 % of the digital value, with copies 2.80, " in relative
     assert healing_text(outcome_with(healing=None)) is None
 
 

@@ -41,10 +41,11 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     assert "all eligible layers analog" in lines
     assert "cost more in sum" not in lines
     assert "how often reads are repeated is assumed" in lines
-    fewer = (
-        "fewer copies of weights than fit in 2 layers, since all would make them dearer than digital; 'lhc partition"
+    dear = (
+        "analog costs count one copy of weights in 2 layers that are dearer on tiles than digital with one; 'lhc part"
     )
-    assert fewer in lines, "conv1 and linear"
+    assert dear in lines, "conv1 and linear"
+    assert "fewer copies of weights than fit" not in lines, "no layer would pay with one copy and not with all"
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
         ["Add", "9"],
@@ -65,7 +66,7 @@ def test_tiles_that_cost_more_than_they_save_are_told() -> None:
     (line,) = (line for line in analysis_footer(analysis).splitlines() if "cost more in sum" in line)
     assert line.startswith(f"tiles save energy in {saving} of {len(costs.digital)} eligible layers")
     assert "--objective macs" in line
-    assert "analog costs count fewer copies of weights than fit in 14 layers" in analysis_footer(analysis)
+    assert "one copy of weights in 14 layers that are dearer on tiles" in analysis_footer(analysis)
     assert "copies" not in analysis_footer(lhc.analyze("digits-narrow", hardware="afm")), "a machine without any"
 
 
@@ -86,7 +87,7 @@ def test_a_remedy_has_both_bounds_and_says_where_no_difference_is_shown(
     (remedy,) = full.infeasibility.remedies
     found = replace(full.infeasibility, remedies=(replace(remedy, difference=difference),))
     lines = list(infeasibility_lines(found, full.plan))
-    (line,) = (line for line in lines if line.startswith("adc.bits 8 -> 10: "))
+    (line,) = (line for line in lines if line.startswith("tried: adc.bits 8 -> 10: "))
     assert " points (" in line
     assert " to " in line
     assert line.endswith("; no difference shown on the same chips") == said
@@ -109,7 +110,10 @@ def test_all_layers_in_the_way_are_no_finding(full: Report) -> None:
     assert full.infeasibility is not None
     everything = replace(full.infeasibility, in_the_way=full.infeasibility.analog)
     number = len(everything.analog)
-    told = f"all {number} analog layers: with fewer of them digital, the others were not found to hold the budget"
+    told = (
+        f"no small group of layers. The {number} analog layers were made digital step by step, the most damaging first:"
+        " what was left on tiles was never shown to hold the budget"
+    )
     lines = [line for line in infeasibility_lines(everything, full.plan) if line.startswith("in the way: ")]
     assert lines == [f"in the way: {told}"]
     report = full.model_copy(update={"infeasibility": everything})
@@ -226,7 +230,7 @@ def test_layers_with_fewer_copies_than_others_are_told_in_the_trade_off(full: Re
         page = html(said)
         assert ("with 4 copies" in page) == bool(told)
         assert page.count("estimated, not measured; 1 layer with one copy; ringed: this placement") == told
-        caption = "does alone is added up: of 1 layer with one copy, which costs more on tiles than digital."
+        caption = "does alone is added up: of 1 layer with one copy, dearer on tiles than digital."
         assert (caption in page) == bool(told)
 
 

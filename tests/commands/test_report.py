@@ -1,0 +1,50 @@
+"""The report of a file, beside what the command that placed it said."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import lhc
+from lhc.onnx_io import load_model, read_plan
+from tests.networks import drawn, parsed
+
+pytestmark = pytest.mark.analog
+
+TEXT = """
+<ir_version: 8, opset_import: ["": 17]>
+words (float[N, L, 24] x, float[N, 24] bias) => (float[N, L, 8] y)
+{
+    shift = Unsqueeze(bias, axis)
+    moved = Add(x, shift)
+    a = MatMul(moved, v)
+    b = Tanh(a)
+    c = Softmax <axis = 1> (b)
+    d = MatMul(c, w)
+    y = Relu(d)
+}
+"""
+
+
+def _open_length() -> onnx.ModelProto:
+    return parsed(TEXT, drawn({"v": (24, 40), "w": (40, 8)}) | {"axis": np.array([1])})
+
+
+@pytest.mark.parametrize("length", [3, 17])
+def test_a_file_of_open_length_costs_what_was_placed(length: int, tmp_path: Path) -> None:
+    """Operators that are no products too, whose elements follow the length that the samples have."""
+    samples = drawn({"x": (24, length, 24), "bias": (24, 24)})
+    result = lhc.partition(
+        _open_length(), samples, metric="nmse", max_drop=0.9, strategy="all-analog", draws=2, explain=False
+    )
+    file = result.save(tmp_path / "placed.onnx")
+    report = lhc.report(file)
+    assert result.cost is not None
+    assert result.digital_cost is not None
+    assert report.costs is not None
+    for found, said in ((result.cost, report.costs.total), (result.digital_cost, report.costs.all_digital)):
+        assert (said.latency_s, said.energy_j) == pytest.approx((found.total.latency_s, found.total.energy_j), rel=1e-9)
+    stored = read_plan(load_model(file))
+    assert stored is not None
+    assert stored.shapes == {"x": (1, length, 24)}, "of the other input nothing is open but how many samples there are"
