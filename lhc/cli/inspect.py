@@ -8,7 +8,7 @@ from lhc.options.viewing import InspectOptions
 def inspect(asked: InspectOptions) -> None:
     """Show the placement that a model carries, or write it as a graph. Measures nothing.
 
-    That a model carries none is an answer, and no error: the exit code is 0. 'lhc report', which needs one, ends with 2.
+    That a model carries none is an answer, so the exit code is 0; 'lhc report', which needs one, ends with 2.
     """
     from lhc.onnx_io import layer_assignment, nnpa_config, read_plan
     from lhc.pipeline.inputs.model_source import open_model

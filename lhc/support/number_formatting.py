@@ -254,7 +254,7 @@ def drop_value(value: float, percent: bool, decimals: int = 2, budget: float | N
     if not percent:
         return number_text(value)
     if value == budget:
-        decimals = next((d for d in range(decimals, 5) if math.isclose(round(100 * value, d), 100 * value)), 4)
+        decimals = next((d for d in range(decimals, 5) if math.isclose(round(100 * value, d), 100 * value)), decimals)
     if budget is not None and value > budget:
         more = (d for d in range(decimals, 7) if round(100 * value, d) > round(100 * budget, d))
         decimals = next(more, decimals)

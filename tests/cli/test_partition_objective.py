@@ -111,7 +111,7 @@ def test_where_nothing_pays_all_is_digital_and_it_is_said(
     assert "no layer pays on this machine" in result.stderr
     assert "--objective macs" in result.stderr
     assert "analog 0/3 layers" in result.stdout
-    assert result.stdout.count("dearer on tiles than digital") == 3
+    assert result.stdout.count("dearer on tiles than digital: analog") == 3
     steps = json.loads(cli(*command, "--dry-run", "--json").stdout)["steps"]
     assert [step["what"] for step in steps] == ["verifying"], "no sensitivity matters"
 

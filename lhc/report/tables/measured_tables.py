@@ -90,7 +90,7 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
     headers = ["time", first.metric, "std", interval, drop, of_drop]
     if outcome is not None and held[0] is not None:
         allowed = budget_for(first, outcome, kind)
-        budget_here = drop_text(allowed, first.percent, kind, allowed)
+        budget_here = drop_text(allowed, first.percent, kind, outcome.max_drop)
         headers.append(f"mean within the budget of {budget_here}")
     return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
 

@@ -37,7 +37,7 @@ REASONS: dict[Reason, str] = {
     "forced": "fixed by the user",
     "excluded": "left out by the user",
     "not-judged": "without effect on a judged output",
-    "no-static-weight": "without constant weights",
+    "no-static-weight": "of varying weights",
     "unsupported": "not supported on tiles",
     "adapter": "digital on purpose (adapter)",
     "columns": "digital on purpose (worst columns of a layer)",

@@ -265,7 +265,7 @@ def healing_text(outcome: Outcome) -> str | None:
     chips = counted(outcome.draws, draws_word(outcome))
     which = f"the {chips}" if found.draws == outcome.draws else f"the first {found.draws} of the {chips}"
     drops_told = ", ".join([f"without healing {points(outcome, found.neither)}", *told])
-    return f"mean {outcome.drop_word} of this placement on {which} and these samples: {drops_told} (no interval)"
+    return f"mean {outcome.drop_word} on {which}, these samples: {drops_told} (no interval)"
 
 
 def samples_text(outcome: Outcome) -> str:

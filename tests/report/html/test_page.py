@@ -191,7 +191,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         "as lhc partition says"
     )
     assert said["Why not more"].startswith(
-        "17 layers stay digital, 8 of which cannot be analog: 9 not shown to fit the budget, 8 without"
+        "17 layers stay digital, 8 of which cannot be analog: 9 not shown to fit the budget, 8 of varying"
     )
     assert said["In the way"].endswith(". The nearest budget that the 17 analog layers hold: --max-drop 5%.")
     assert said["Over time"].startswith(

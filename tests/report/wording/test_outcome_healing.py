@@ -35,8 +35,8 @@ BOTH = Healing(
     reads=4,
 )
 SENTENCE = (
-    "mean drop of this placement on the first 3 of the 10 chips and these samples: without healing 4.40 points, with"
-    " copies 2.80, with calibration 2.40, with both 1.30 (no interval)"
+    "mean drop on the first 3 of the 10 chips, these samples: without healing 4.40 points, with copies 2.80, with"
+    " calibration 2.40, with both 1.30 (no interval)"
 )
 
 
@@ -70,12 +70,12 @@ def test_the_sentence_has_its_unit_once_and_only_what_was_measured() -> None:
     assert healing_text(outcome_with()) == SENTENCE
     alone = BOTH.model_copy(update={"copies": None, "both": None})
     assert healing_text(outcome_with(healing=alone)) == (
-        "mean drop of this placement on the first 3 of the 10 chips and these samples: without healing 4.40 points,"
-        " with calibration 2.40 (no interval)"
+        "mean drop on the first 3 of the 10 chips, these samples: without healing 4.40 points, with calibration 2.40"
+        " (no interval)"
     )
     few = healing_text(outcome_with(draws=3))
     assert few is not None
-    assert few.startswith("mean drop of this placement on the 3 chips and these samples: without healing ")
+    assert few.startswith("mean drop on the 3 chips, these samples: without healing ")
     relative = healing_text(outcome_with(drop_type="relative"))
     assert relative is not None
     assert ": without healing 4.40 % of the digital value, with copies 2.80, " in relative
