@@ -8,6 +8,7 @@ first analog layer only: they have wheels for Linux x86-64 alone, and all-digita
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from math import prod
 from typing import TYPE_CHECKING
 
 import onnx
@@ -41,7 +42,7 @@ __all__ = ["LARGE_MATRIX", "HybridExecutor", "Ranges"]
 Ranges = tuple[float, ...]
 
 _READS_AT_LEAST = 16
-"""Of a matrix that are kept: larger ones would take each other's place."""
+"""Reads of a matrix, or of all layers, for which there is to be room: larger ones would take each other's place."""
 LARGE_MATRIX = 2**16
 """Weights of a matrix that is programmed whenever it is asked for, where memory asks for that."""
 
@@ -105,6 +106,8 @@ class HybridExecutor(PlacedNetwork):
             session = None if segment is None else partial(_session, model, models, segment, not self.analog)
             stages.append(NetworkStage(segment, session, tuple(self._layers[name] for name in names)))
         super().__init__(model, graph, stages, constants, branches)
+        size = 4 * sum(prod(layer.matrix_shape) * layer.groups for layer in self._sets.values())
+        self._keeps_all_reads = _READS_AT_LEAST * size <= self._kept_reads.limit
 
     @property
     def layers(self) -> "tuple[AnalogLayer, ...]":
@@ -160,13 +163,14 @@ class HybridExecutor(PlacedNetwork):
             tiles = layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
             for number, made in zip(missing, tiles.reads(seed, draw, t_s, missing), strict=True):
                 known[number] = made
-                if made.nbytes <= self._kept_reads.limit // _READS_AT_LEAST:
+                fits = _READS_AT_LEAST * made.nbytes <= self._kept_reads.limit
+                if fits and (number in soon or self._keeps_all_reads):
                     self._kept_reads.keep((chip, number), made)
         return [found for number in numbers if (found := known[number]) is not None]
 
-    def keeps_reads(self, tile_sets: Collection[str], hardware: Hardware, count: int) -> bool:
-        """Whether so many reads of all of these tile sets are kept beside each other."""
-        return count * sum(self._bytes_of(self._sets[name], hardware) for name in tile_sets) <= self._kept_reads.limit
+    def chips_kept(self, tile_sets: Collection[str], hardware: Hardware, reads: int) -> int:
+        """Chips of which so many reads of all of these tile sets are kept beside each other."""
+        return self._kept_reads.limit // (reads * sum(self._bytes_of(self._sets[name], hardware) for name in tile_sets))
 
     def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
         """Key of the mapping of a layer: everything but the weights that tiles depend on before programming."""

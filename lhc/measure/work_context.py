@@ -178,8 +178,9 @@ class WorkContext:
 
     @property
     def kept_reads(self) -> LruCache[ProgrammedMatrix] | None:
-        """Reads of chips that were made before; none of large networks, or where memory is short."""
-        return None if self.is_large or self.memory < BANK_SHARE * _READS.limit else _READS
+        """Reads of chips that were made before; none where those of chips together do not fit, or memory is short."""
+        fits = 2 * CHIPS_TOGETHER * self._network_bytes <= _READS.limit
+        return _READS if fits and self.memory >= BANK_SHARE * _READS.limit else None
 
     def executor(self, placement: frozenset[str]) -> HybridExecutor:
         """The network with these layers analog, as units of work run it."""

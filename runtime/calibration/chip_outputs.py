@@ -206,7 +206,8 @@ def calibrated_alone(
 
     A layer alone is given what the digital network gives it, so that no layer waits for another: every call runs
     through the digital network once for a group of layers (`in_groups`) and for all chips, and then through every layer
-    on every chip.
+    on every chip. Where the reads of all chips are too many to be kept, chips come in groups too, so that each is
+    programmed once.
 
     Args:
         executor: the layers, placed together.
@@ -223,20 +224,23 @@ def calibrated_alone(
     numbers = _numbers(hardware, calls)
     found: list[dict[str, Correction]] = [{} for _ in draws]
     for some in in_groups(layers, _tensors, graph, _most_samples(calls)):
-        digital = {layer.name: _Sums(layer) for layer in some}
-        chips = [{layer.name: _Sums(layer) for layer in some} for _ in draws]
         observed = Observed(model, graph, [tensor for layer in some for tensor in _tensors(layer)])
         sets = {layer.tile_set for layer in some}
-        kept = executor.keeps_reads(sets, hardware, len(draws) * (len(numbers) + 1))
-        for read, number in enumerate(numbers):
-            soon = (0, *numbers[read + 1 :]) if kept else ()
-            together = alone_on_chips(executor, hardware, seed, draws, t_s, number, sets, soon)
-            for call in calls[read :: len(numbers)]:
-                _add_alone(executor, observed, some, together, call, digital, chips)
-            del together  # those of the next read are not made beside them
-        for corrections, sums in zip(found, chips, strict=True):
-            for name, total in sums.items():
-                corrections[name] = correction(total.moments(), digital[name].moments(), correct[name] == "affine")
+        kept = executor.chips_kept(sets, hardware, len(numbers) + 1)
+        step = kept or len(draws)
+        for first in range(0, len(draws), step):
+            group = draws[first : first + step]
+            digital = {layer.name: _Sums(layer) for layer in some}
+            chips = [{layer.name: _Sums(layer) for layer in some} for _ in group]
+            for read, number in enumerate(numbers):
+                soon = (0, *numbers[read + 1 :]) if kept else ()
+                together = alone_on_chips(executor, hardware, seed, group, t_s, number, sets, soon)
+                for call in calls[read :: len(numbers)]:
+                    _add_alone(executor, observed, some, together, call, digital, chips)
+                del together  # those of the next read are not made beside them
+            for corrections, sums in zip(found[first : first + step], chips, strict=True):
+                for name, total in sums.items():
+                    corrections[name] = correction(total.moments(), digital[name].moments(), correct[name] == "affine")
         del observed
         give_back_pool()
     return found

@@ -18,6 +18,8 @@ from lhc.passes.decide.copies import Copies
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.executor import LARGE_MATRIX
+from lhc.runtime.lru_cache import LruCache
+from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -128,3 +130,35 @@ def test_tiles_of_any_devices_are_made_again_where_memory_asks_for_it(monkeypatc
     make_evaluator(LESS, samples=64, machine=other).measure(frozenset(LAYERS), range(1))
 
     assert held.most <= 2 * LAYER_BYTES
+
+
+CALIBRATED, INFERRED = (1, 2, 3, 4), (0,)
+
+
+@pytest.mark.parametrize(
+    ("networks", "expected"),
+    [(32, [(*CALIBRATED, *INFERRED)]), (10, [(*CALIBRATED, *INFERRED)]), (7, [CALIBRATED, INFERRED])],
+    ids=["all reads are kept", "reads of inference are kept", "none are"],
+)
+def test_a_chip_is_programmed_once_to_calibrate_and_to_answer(
+    networks: int, expected: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``networks``: for how many times the network's weights there is room."""
+    programmed: list[tuple[int, ...]] = []
+    reads = AnalogMatrix.reads
+
+    def counted(
+        matrix: AnalogMatrix, seed: int, draw: int, t_s: float, numbers: Sequence[int]
+    ) -> list[ProgrammedMatrix]:
+        programmed.append(tuple(numbers))
+        return reads(matrix, seed, draw, t_s, numbers)
+
+    whole = make_evaluator(AMPLE, samples=64).measure(frozenset(LAYERS), range(2)).drops
+    monkeypatch.setattr(AnalogMatrix, "reads", counted)
+    room = networks * len(LAYERS) * 4 * SIZE * SIZE
+    monkeypatch.setattr("lhc.measure.work_context._READS", LruCache[ProgrammedMatrix](room))
+    found = make_evaluator(AMPLE, samples=64).measure(frozenset(LAYERS), range(2)).drops
+
+    assert found.tobytes() == whole.tobytes()
+    matrices_on_chips = 4 * 2
+    assert sorted(programmed) == sorted(matrices_on_chips * expected)

@@ -132,7 +132,11 @@ def test_layers_that_are_corrected_together_but_alone_are_corrected_as_if_placed
     assert not np.allclose(chips[0]["gemm"].offset, chips[1]["gemm"].offset, atol=1e-3), "each chip has its own"
 
 
-@pytest.mark.parametrize(("room", "programmed"), [(2**24, 1), (2**14, 4), (0, 4)], ids=["all", "some", "none"])
+@pytest.mark.parametrize(
+    ("room", "programmed"),
+    [(2**24, 1), (50_000, 1), (2**14, 4), (0, 4)],
+    ids=["all", "those of two chips", "some", "none"],
+)
 def test_a_chip_is_programmed_once_for_all_reads_of_a_calibration_where_they_are_kept(
     room: int, programmed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +157,7 @@ def test_a_chip_is_programmed_once_for_all_reads_of_a_calibration_where_they_are
 
     def corrections(kept: LruCache[ProgrammedMatrix] | None) -> Sequence[Mapping[str, Correction]]:
         executor = HybridExecutor(model, graph, names, reads=kept)
-        return calibrated_alone(executor, model, graph, CALIBRATED, 0, [0, 3], T_S, _calls())
+        return calibrated_alone(executor, model, graph, CALIBRATED, 0, [0, 3, 5], T_S, _calls())
 
     found = corrections(LruCache(room))
     assert set(Counter(programmings).values()) == {programmed}
