@@ -32,7 +32,7 @@ REASONS: dict[Reason, str] = {
     "sensitivity": "not shown to fit the budget",
     "cost": "dearer on tiles than digital",
     "strategy": "placed by the strategy's rule",
-    "time": "not looked at before the time was over (--timeout)",
+    "time": "not looked at before --timeout",
     "placed": "kept as placed, not shown to fit the budget",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
