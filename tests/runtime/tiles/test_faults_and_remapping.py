@@ -300,5 +300,5 @@ def test_drawn_factors_have_their_spread_and_are_those_of_the_chip() -> None:
 def test_tiles_that_no_layer_was_given_are_refused() -> None:
     with pytest.raises(UsageError, match="takes more than 1 of them was given 1"):
         realised(with_map(PERFECT, (0,)))
-    with pytest.raises(UsageError, match="was given none"):
+    with pytest.raises(UsageError, match="was given none; a placement by lhc partition gives them"):
         realised(of_quality((), tile_spread=0.1))
