@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
     from lhc.models.residual_networks import ResidualNet
 
-__all__ = ["Recipe", "main", "train"]
+__all__ = ["ResNet20Recipe", "main", "train"]
 
 MOMENTUM, WEIGHT_DECAY, BATCH, RATE, REACH = 0.9, 1e-4, 128, 0.1, 4
 _WIDTHS, _BLOCKS, _CLASSES = (16, 32, 64), 3, 10
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ResNet20Recipe:
     """What decides the weights, beside the images.
 
     Attributes:
@@ -58,14 +58,14 @@ class Recipe:
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0.
 
-        >>> [Recipe(epochs=8).rate(epoch) for epoch in (0, 3, 4, 6)]
+        >>> [ResNet20Recipe(epochs=8).rate(epoch) for epoch in (0, 3, 4, 6)]
         [0.1, 0.1, 0.01, 0.001]
         """
         falls = (2 * epoch >= self.epochs) + (4 * epoch >= 3 * self.epochs)
         return float(round(RATE * 0.1**falls, 12))
 
 
-def train(folder: Path, recipe: Recipe, checkpoint: Path, device: str = "cpu") -> "ResidualNet":
+def train(folder: Path, recipe: ResNet20Recipe, checkpoint: Path, device: str = "cpu") -> "ResidualNet":
     """Train, or go on where the checkpoint stands; it is written after every epoch.
 
     Args:
@@ -114,7 +114,9 @@ def train(folder: Path, recipe: Recipe, checkpoint: Path, device: str = "cpu") -
     return network.cpu().eval()
 
 
-def _resume(checkpoint: Path, recipe: Recipe, network: "torch.nn.Module", optimizer: "torch.optim.Optimizer") -> int:
+def _resume(
+    checkpoint: Path, recipe: ResNet20Recipe, network: "torch.nn.Module", optimizer: "torch.optim.Optimizer"
+) -> int:
     """Epochs that are done; their weights and the optimiser's state are loaded."""
     import torch
 
@@ -167,9 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--cifar", type=Path, required=True, metavar="FOLDER", help="holds CIFAR-10")
     parser.add_argument("-o", "--out", type=Path, default=Path("resnet20.onnx"), metavar="OUT.onnx")
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--epochs", type=int, default=ResNet20Recipe.epochs)
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="train on the first N images alone")
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--seed", type=int, default=ResNet20Recipe.seed)
     parser.add_argument("--device", default=None, help="of torch; a GPU where there is one by default")
     options = parser.parse_args(arguments)
     checkpoint = options.out.with_suffix(".checkpoint.pt")
@@ -180,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import torch
 
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        network = train(options.cifar, Recipe(options.epochs, options.limit, options.seed), checkpoint, device)
+        network = train(options.cifar, ResNet20Recipe(options.epochs, options.limit, options.seed), checkpoint, device)
         exported = export_onnx(build(read_weights(checkpoint), str(checkpoint)), torch.zeros(2, 3, 32, 32))
         write_file(options.out, lambda file: file.write(exported.SerializeToString()))
         print(

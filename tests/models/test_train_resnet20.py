@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from lhc.models import cifar10, train_resnet20
-from lhc.models.train_resnet20 import Recipe, main, train
+from lhc.models.train_resnet20 import ResNet20Recipe, main, train
 from lhc.onnx_io import load_model, read_graph
 
 pytest.importorskip("torch", reason="training needs PyTorch")
@@ -31,7 +31,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(
     cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe(epochs=2)
+    recipe = ResNet20Recipe(epochs=2)
     whole = train(cifar, recipe, tmp_path / "whole.pt").state_dict()
     ordinary, calls = train_resnet20._moved, 0
 
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_checkpoint_is_left_alone(
 
 
 def test_the_learning_rate_falls_twice() -> None:
-    rates = [Recipe().rate(epoch) for epoch in (0, 99, 100, 149, 150, 199)]
+    rates = [ResNet20Recipe().rate(epoch) for epoch in (0, 99, 100, 149, 150, 199)]
 
     assert rates == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
 
