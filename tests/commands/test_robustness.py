@@ -37,7 +37,7 @@ def test_robustness_over_time_chips_and_noise() -> None:
         assert found.margin < found.fails_at <= found.margin * 1.1 + 1e-9
 
 
-@pytest.mark.parametrize("generalize", [False, True])
+@pytest.mark.parametrize("generalize", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool) -> None:
     """Same samples, chips and level: not a second opinion beside the first one."""
     placed = lhc.partition(

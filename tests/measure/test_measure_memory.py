@@ -48,8 +48,8 @@ rng = np.random.default_rng(0)
 weights = {"w": rng.normal(size=(8, 8)).astype(np.float32), "times": np.array([1, 2**15])}
 model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
 samples = {"x": rng.normal(size=(64, 8)).astype(np.float32)}
-found = lhc.partition(model, samples, strategy="all-analog", draws=2, memory="1MiB", explain=False)
-assert len(found.plan.analog) == layers
+assert len(lhc.analyze(model).plan.eligible) == layers
+lhc.evaluate(model, samples, all_analog=True, draws=2, memory="1MiB")
 peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
 print(int(peak[1]) // 1024)
 """

@@ -100,22 +100,30 @@ WRONG: dict[str, dict[str, Any]] = {
     "noise 3 % less": {"sigma": 0.97},
     "nothing clipped": {"clips": False},
     "zeros not read": {"reads_zeros": False},
+    "cells alike": {"mismatch": 0.0},
     "sign 3 % more": {"sign": 1.03},
 }
 
 
-@pytest.mark.parametrize("kernel", ["of an image", "of rows"])
 @pytest.mark.parametrize(
-    ("x", "noise"),
-    [(X, 0.5), (X, 1.0), (FEW, 1.0), (0 * X, 1.0), (SIGNED, 1.0)],
-    ids=["half a step", "one step", "few inputs", "no input", "inputs with signs"],
+    ("x", "noise", "kernel"),
+    [
+        (X, 0.5, "of an image"),
+        (X, 1.0, "of an image"),
+        (FEW, 1.0, "of an image"),
+        (0 * X, 1.0, "of an image"),
+        (SIGNED, 1.0, "of an image"),
+        (X, 1.0, "of rows"),
+        (SIGNED, 1.0, "of rows"),
+    ],
+    ids=["half a step", "one step", "few inputs", "no input", "inputs with signs", "rows", "rows with signs"],
 )
 def test_noise_is_that_of_the_formula(x: Array, noise: float, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mean of every output, known to 4.5 standard errors, and deviations over all, known to 0.32 %, 5 outputs together.
+    """Mean of every output, known to 4.5 standard errors, and deviations over all, known to 0.45 %, 5 outputs together.
 
-    Laws that are a little wrong are told apart.
+    Laws that are a little wrong are told apart. Rows draw their noise at other addresses, by the same law.
     """
-    reads = 10_000
+    reads = 5_000
     signed = bool((x < 0).any())
     if kernel == "of rows":
         monkeypatch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0)
@@ -131,6 +139,7 @@ def test_noise_is_that_of_the_formula(x: Array, noise: float, kernel: str, monke
         assert not fits(law) or (name.startswith("sign") and not signed), name
 
 
+@pytest.mark.slow
 def test_mismatch_of_cells_shows_in_small_sums() -> None:
     """Of three inputs that are driven: known to 0.35 % over 40,000 reads; mismatch that is 3 % off is told apart."""
     adc = machine(1.0).adc.model_copy(update={"polarity": "bipolar", "bits": 9})  # nothing is clipped
@@ -169,8 +178,8 @@ def test_predictions_and_training_count_it_as_in_a_sum_of_0() -> None:
 
 
 def test_noise_of_the_preset_changes_as_many_conversions_as_its_tails_say() -> None:
-    """Half a step is at most 3.92 deviations. Of 100,000 products of 64 conversions each 700 change, known to 4 %."""
-    reads, hardware, matrix = 20_000, machine(0.1275), MATRIX[:3]
+    """Half a step is at most 3.92 deviations. Of 50,000 products of 64 conversions each 350 change, known to 5.4 %."""
+    reads, hardware, matrix = 10_000, machine(0.1275), MATRIX[:3]
     found = lhc_products(np.repeat(X, reads, axis=0), hardware, matrix)
     still = lhc_products(X, machine(0.0), matrix)
     codes, inputs = np.rint(matrix / np.abs(matrix).max() * 127).astype(int), np.rint(X / RANGE * 255).astype(int)

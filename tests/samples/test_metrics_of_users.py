@@ -82,15 +82,18 @@ def test_function_that_cannot_be_imported(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["accuracy", "top5"])
-@pytest.mark.parametrize("labels", [[0, 10], [-1, 3]])
-def test_labels_outside_the_classes_are_refused(name: str, labels: list[int]) -> None:
-    with pytest.raises(DataError, match="the output has classes 0 to 9"):
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 10], "the output has classes 0 to 9"),
+        ([-1, 3], "the output has classes 0 to 9"),
+        ([0.0, 0.0], "integer class indices"),
+    ],
+    ids=["too great", "negative", "no integers"],
+)
+def test_labels_that_are_no_classes_are_refused(name: str, labels: list[float], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         METRICS[name].score(np.zeros((2, 10)), np.array(labels))
-
-
-def test_labels_that_are_no_integers_are_refused() -> None:
-    with pytest.raises(DataError, match="integer class indices"):
-        METRICS["accuracy"].score(np.zeros((2, 10)), np.zeros(2))
 
 
 def test_likelihoods_by_hand_without_positions_that_do_not_count() -> None:

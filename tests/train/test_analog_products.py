@@ -63,8 +63,9 @@ def test_output_noise_is_as_large_as_a_tile_makes_it(build: Build, case: str, se
     assert abs(float(ratio.mean()) - 1) < 0.015
 
 
-@pytest.mark.parametrize("kind", ["current", "constant"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "kind"), [*((case, "current") for case in CASES), ("grouped conv", "constant"), ("gemm", "constant")]
+)
 def test_read_noise_grows_with_weights_and_squares_of_inputs(
     build: Build, case: str, kind: Literal["current", "constant"]
 ) -> None:

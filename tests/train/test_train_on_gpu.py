@@ -172,7 +172,7 @@ def test_the_command_trains_on_a_gpu_and_says_so(
     asked = {
         "data": tmp_path / "d.npz",
         "steps": 3,
-        "samples": 300,
+        "samples": 160,
         "draws": 2,
         "batch_size": 32,
         "max_drop": "100%",

@@ -13,6 +13,7 @@ from lhc.options.by_command import CompareOptions, RunOptions
 from lhc.options.declaration.command_text import command_line
 from lhc.options.declaration.option_fields import argument, option, options, options_of, taken_by
 from lhc.options.declaration.python_signature import keywords
+from lhc.options.declaration.value_parsing import engine_of
 from lhc.options.shared import (
     Data,
     Execution,
@@ -234,3 +235,11 @@ def test_options_that_an_estimate_takes_are_public() -> None:
     taken = get_args(inspect.signature(lhc.estimate).parameters["options"].annotation)
     assert RunOptions in taken
     assert all(getattr(lhc, kind.__name__) is kind for kind in taken)
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("auto", "auto"), ("fast", "fast"), ("aihwkit", "aihwkit"), ("reference", "aihwkit"), ("torch", "aihwkit")],
+)
+def test_engines_have_their_older_names_too(name: str, engine: str) -> None:
+    assert engine_of(name) == engine
