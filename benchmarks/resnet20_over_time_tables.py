@@ -1,4 +1,4 @@
-"""Table and figure of docs/resnet20-over-time.md, from what benchmarks/resnet20_over_time.py wrote.
+"""Table and figure of docs/resnet20.md, from what benchmarks/resnet20_over_time.py wrote.
 
     python benchmarks/resnet20_over_time_tables.py over_time.json docs/figures/resnet20-over-time.svg
 

@@ -1,4 +1,4 @@
-"""Strategies on the digits network, all judged by the same samples and chips: the last table of docs/strategies.md.
+"""Strategies on the digits network, all judged by the same samples and chips.
 
     python benchmarks/search_digits.py [-o RESULT.json] [--part enumeration --seed 100]
 

@@ -16,7 +16,12 @@ import typer
 from lhc.cli.framework.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FENCED = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
 CALL = re.compile(r"lhc [a-z]|python benchmarks/")
@@ -103,7 +108,7 @@ NOT_RUN = {
 
 def commands_not_run() -> dict[str, int]:
     """Pages with commands of lhc in blocks without a language, which `conftest.py` does not run, and how many."""
-    found = {}
+    found: dict[str, int] = {}
     for page in PAGES:
         lines = [
             line
@@ -111,7 +116,9 @@ def commands_not_run() -> dict[str, int]:
             if not language
             for line in block.splitlines()
         ]
-        found[page.name] = sum(call[0] == "lhc" for line in lines for call in commands_of(line))
+        found[page.name] = found.get(page.name, 0) + sum(
+            call[0] == "lhc" for line in lines for call in commands_of(line)
+        )
     return {page: count for page, count in found.items() if count}
 
 

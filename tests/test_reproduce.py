@@ -1,4 +1,4 @@
-"""docs/reproduce.md names every benchmark, and nothing that is not there."""
+"""benchmarks/README.md names every benchmark, and nothing that is not there."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_every_benchmark_is_named_with_its_table() -> None:
-    named = set(re.findall(r"benchmarks/(\w+\.py)", (ROOT / "docs" / "reproduce.md").read_text("utf-8")))
+    named = set(re.findall(r"benchmarks/(\w+\.py)", (ROOT / "benchmarks" / "README.md").read_text("utf-8")))
     scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")}
 
     assert named == scripts

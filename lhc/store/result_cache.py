@@ -2,7 +2,10 @@
 
 A result is a small array that goes by the facts that it depends on; facts lie *within* others, so that what many
 results share is kept once. Beside results lie *documents*, such as reports, by kind and name. All is one sqlite
-database; docs/result-cache.md says what it promises, and shows it in use.
+database, which any SQLite program reads. `within` is the name of the facts around a row's own, `digest` BLAKE2b of 16
+bytes over the columns between `id` and itself, each behind its length (8 bytes, little-endian). A kill at any
+instruction loses the unit in work; a loss of power, results of `SYNC_SECONDS` too. Damaged bytes lose results, never
+their truth. Where the folder cannot be used, memory serves instead, with a warning. Nothing is ever deleted.
 """
 
 import errno

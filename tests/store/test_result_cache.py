@@ -119,7 +119,7 @@ def test_every_level_of_facts_counts(tmp_path: Path) -> None:
 
 
 def test_other_programs_find_results_by_what_they_are(tmp_path: Path, query: Query) -> None:
-    """With sqlite alone, as docs/result-cache.md shows."""
+    """With sqlite alone."""
     with ResultCache(tmp_path) as cache:
         put_runs(cache)
     rows = query(

@@ -6,7 +6,7 @@ files hold, not how well it does on tasks. torchvision, timm, transformers, ultr
 needed by lhc; a trial whose library is not there says so. Run from a checkout::
 
     python -m tests.trials.trials FOLDER [--only TEXT] [--commands analyze,run] [--limit SECONDS] [--lacking PAGE]
-    python -m tests.trials.trials FOLDER --table docs/trials.md
+    python -m tests.trials.trials FOLDER --table tests/trials/table.md
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 A layer is the node that reads its weight, else the one of its name (onnxruntime's fusions append ``/…``), else the
 one that writes its output. Where several nodes read one weight, name and output decide among these. Facts per tool are
-in docs/compiled-models.md.
+in docs/file-format.md.
 """
 
 from collections.abc import Mapping, Sequence
