@@ -1,4 +1,4 @@
-"""The one table: what is a row, and when two rows contradict each other."""
+"""The one table: what is a row, when two rows contradict each other, and that README says what the table says."""
 
 import json
 from pathlib import Path
@@ -97,3 +97,70 @@ def test_the_page_is_that_of_the_stored_rows() -> None:
     published = json.loads((ROOT / "docs" / "published.json").read_text("utf-8"))
 
     assert (ROOT / "docs" / "results.md").read_text("utf-8") == page(STORED, published)
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "told"),
+    [
+        ({}, 0, "as in the table"),
+        ({"within_budget": False}, 1, "within the budget: False, the table has True"),
+        (RuntimeError("error: the extra zoo is not installed"), 0, "skipped: error: the extra zoo"),
+    ],
+    ids=["same", "contradicts", "not-installed"],
+)
+def test_quick_rows_are_compared_with_the_table(
+    found: dict[str, Any] | RuntimeError, code: int, told: str,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    table = [{**KNOWN, "network": network, "title": Row(network).title} for network in results.QUICK]
+    (tmp_path / "results.json").write_text(json.dumps(table))
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
+
+    def record(row: Row) -> dict[str, Any]:
+        if isinstance(found, RuntimeError):
+            raise found
+        return {**KNOWN, **found}
+
+    monkeypatch.setattr(results, "record", record)
+
+    assert results.main(["--quick"]) == code
+
+    shown = capsys.readouterr()
+    assert told in shown.out + shown.err
+
+
+def readme_figures(one: dict[str, Any]) -> list[str]:
+    """Sentences of README about the first command, with the table's figures."""
+    points = [f"{100 * value:.2f}" for value in (one["drop"], *one["chip_interval"], *one["sample_interval"])]
+    share = f"{100 * one['analog_mac_fraction']:.1f} %"
+    return [
+        f"{one['analog_layers']} of {one['layers']} layers run on analog tiles: {share} of the multiplications",
+        f"on {one['tiles']} tiles of 256x255; mean drop {points[0]} points, {100 * one['max_drop']:.2f} points allowed",
+        f"{points[1]} to {points[2]} points for these samples (decides), {points[3]} to {points[4]} points for other",
+        f"digital accuracy {100 * one['digital']:.2f} %, mapped {100 * one['mapped']:.2f} % on {one['samples']}",
+        f"analog {one['analog_layers']}/{one['layers']} layers, {share} of MACs, {one['tiles']} tiles of 256x255",
+        f"energy {one['energy_ratio']:.1f} times less, latency {one['latency_ratio']:.1f} times less than all digital",
+        f"drop {points[0]} points [{points[1]}, {points[2]}] <= {100 * one['max_drop']:.2f} points",
+    ]
+
+
+def test_readme_says_what_the_table_says() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (one,) = [one for one in STORED if one["title"] == KNOWN["title"]]
+
+    assert [figure for figure in readme_figures(one) if figure not in readme] == [], (
+        "README.md and docs/results.json differ: make the row anew by python benchmarks/results.py --only"
+        " '^digits lionheart 1 as' --again, then write its figures into README.md"
+    )
+
+
+def test_a_stale_figure_of_readme_is_found() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (one,) = [one for one in STORED if one["title"] == KNOWN["title"]]
+
+    assert any(figure not in readme for figure in readme_figures({**one, "tiles": one["tiles"] + 1}))
+
+
+def test_rows_of_the_table_that_are_quick_are_there() -> None:
+    assert {Row(network).title for network in results.QUICK} <= {one["title"] for one in STORED}
+    assert all(len(one["commit"]) >= 7 for one in STORED)
