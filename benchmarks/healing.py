@@ -22,7 +22,7 @@ import lhc
 from benchmarks.retraining_walks import training_images
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.geometry import copies_on
+from lhc.hardware.tile_geometry import copies_on
 from lhc.measure import Running
 from lhc.measure.work_context import calibration_block
 from lhc.options.by_command import RunOptions

@@ -18,7 +18,7 @@ from lhc.passes.decide.eligibility import (
 )
 from lhc.passes.decide.layer_groups import groups_of, wanted_together
 from lhc.passes.decide.user_selection import FollowPlan, Select
-from lhc.passes.pass_text import pass_of, strategy_class
+from lhc.passes.passes_as_text import pass_of, strategy_class
 from lhc.passes.search.front import front
 from lhc.passes.search.linear_objective_and_constraints import search_space
 from lhc.passes.search.placement_program import SearchSpace

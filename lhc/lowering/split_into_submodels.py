@@ -40,7 +40,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.devices.device_base import DeviceModel
 from lhc.hardware.devices.unit_cell import PairedDevices
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.lower import Chip
 from lhc.measure.work_context import Block

@@ -3,7 +3,7 @@
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import folded
-from lhc.plan.sensitivity_texts import sensitivity_columns
+from lhc.plan.sensitivity_wording import sensitivity_columns
 from lhc.support.tables import Table
 
 __all__ = ["graph_of_plan", "plan_table"]

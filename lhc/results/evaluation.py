@@ -22,7 +22,7 @@ from lhc.plan.field_types import (
     check_interval,
 )
 from lhc.plan.recurrent_steps import by_title
-from lhc.plan.sensitivity_texts import ranking_basis
+from lhc.plan.sensitivity_wording import ranking_basis
 from lhc.support.notebook import Tabled, axes_or_new
 from lhc.support.number_formatting import bounds_text, drop_word, level_text, number_text
 from lhc.support.tables import Table

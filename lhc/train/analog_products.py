@@ -35,7 +35,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.hardware.converters.voltage_sensing import column_totals
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.runtime.calibration.chip_outputs import GREATEST_GAIN
 from lhc.runtime.engines.counter_rng import deviate_terms

@@ -20,7 +20,7 @@ from torch import Tensor
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.devices.weight_slices import slice_factors, weight_slices
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.options.training import WeightNoise
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix

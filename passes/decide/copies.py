@@ -16,7 +16,7 @@ from typing import ClassVar
 from lhc.errors import UsageError
 from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.geometry import free_copies
+from lhc.hardware.tile_geometry import free_copies
 from lhc.options.shared import CopiesOptions
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import LayerPlan, Plan

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lhc.costs import LayerCost, cost_terms, costs_on_tiles
 from lhc.graph import LayerGraph
-from lhc.hardware.geometry import copies_on
+from lhc.hardware.tile_geometry import copies_on
 from lhc.passes.decide.copies import Copies, CopyLevel, TileSet
 from lhc.passes.strategies.base import Goal, Objective, damage_together, most_tiles
 from lhc.plan import LayerPlan, Plan

@@ -24,7 +24,7 @@ from torch import Tensor
 from lhc.graph import LayerGraph
 from lhc.hardware import Dac, Hardware
 from lhc.hardware.converters.voltage_sensing import totals_of
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.onnx_model import OnnxModel
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
 from lhc.runtime.executor import HybridExecutor

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from lhc.hardware import Hardware
 from lhc.hardware.devices.weight_slices import slice_factors, slice_signs, weight_slices
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.programmed_matrix import Floats
 
 __all__ = ["MappedTile", "MatrixMapping", "TilePlace", "summed_copies"]

@@ -10,7 +10,7 @@ import torch
 
 from lhc.hardware import Adc, Dac, Hardware, Mapping, Pcm, Tiles
 from lhc.hardware.description.tiles_and_converters import Compensation
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog

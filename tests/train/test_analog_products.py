@@ -12,7 +12,7 @@ import torch
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.tiles_and_converters import Compensation
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.onnx_io import load_model
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.runtime.onnxruntime.sessions import observe_tensors

@@ -6,7 +6,7 @@ import torch
 
 from lhc.hardware import Hardware, Mapping, Pcm
 from lhc.hardware.description.tiles_and_converters import Compensation
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.train.chip_noise import draw_matrix
 
 pytestmark = pytest.mark.analog

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 
 __all__ = ["G_MAX_US", "FusionLayer", "fusion_conductances", "fusion_text", "read_fusion"]
 

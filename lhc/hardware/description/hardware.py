@@ -15,7 +15,7 @@ from lhc.hardware.description.overrides import Override, problems
 from lhc.hardware.description.presets import nearest_presets, preset_names, preset_text
 from lhc.hardware.description.tiles_and_converters import UNLIMITED
 from lhc.hardware.description.uniform_machine import Machine, time_error
-from lhc.hardware.geometry import free_copies, held_rows, tile_rows, tiles_for
+from lhc.hardware.tile_geometry import free_copies, held_rows, tile_rows, tiles_for
 from lhc.support.documents.nested_values import fields_by_path
 from lhc.support.documents.yaml import read_yaml, write_yaml
 from lhc.support.load_by_name import load_object

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.hardware.description.hardware import Hardware
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 
 __all__ = ["slice_factors", "slice_signs", "weight_slices"]
 

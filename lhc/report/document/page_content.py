@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from lhc.hardware import UNLIMITED, Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
-from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of, sensitivity_columns
+from lhc.plan.sensitivity_wording import ranking_basis, sensitivities_of, sensitivity_columns
 from lhc.report.charts.axes import Chart
 from lhc.report.charts.report_charts import is_measured
 from lhc.report.document.report import CostItem, Costs, Report

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan, Plan
-from lhc.plan.sensitivity_texts import basis_words, sensitivities_of
+from lhc.plan.sensitivity_wording import basis_words, sensitivities_of
 from lhc.report.charts.axes import Chart, IntervalChart, chart_svg
 from lhc.report.charts.block_grid import Kind, block_grid, kind_of
 from lhc.report.charts.report_charts import front_chart, is_measured, outcome_chart, over_time_chart

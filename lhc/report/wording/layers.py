@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lhc.plan import LayerPlan, Plan, Reason, Sensitivity
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
-from lhc.plan.sensitivity_texts import found_with_one_copy
+from lhc.plan.sensitivity_wording import found_with_one_copy
 from lhc.support.number_formatting import counted, level_text, share_text
 
 if TYPE_CHECKING:

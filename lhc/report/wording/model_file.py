@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
-from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of
+from lhc.plan.sensitivity_wording import ranking_basis, sensitivities_of
 from lhc.plan.summary import layers_text, others_text, without_text
 from lhc.report.wording.machine import amounts
 from lhc.report.wording.outcome import agreement_text, healing_text

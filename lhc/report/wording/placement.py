@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lhc.graph import CANDIDATE_OPS
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
-from lhc.plan.sensitivity_texts import ranking_basis, sensitivities_of
+from lhc.plan.sensitivity_wording import ranking_basis, sensitivities_of
 from lhc.plan.summary import layers_text, rate_text, tiles_text, without_text
 from lhc.report.wording.infeasibility import in_the_way, left_digital, nearest_budget, what_brings_more, what_helps
 from lhc.report.wording.layers import digital_layers, layers_stay, never_text, reasons

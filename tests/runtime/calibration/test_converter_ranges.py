@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import lhc
 from lhc.errors import ModelError, UsageError
 from lhc.hardware import Hardware, ReramCmo
-from lhc.hardware.geometry import split_sizes
+from lhc.hardware.tile_geometry import split_sizes
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.options.by_command import RunOptions
 from lhc.pipeline.inputs.hardware_choice import machine_of

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.hardware.geometry import copies_on, free_copies, held_rows, split_sizes, tile_rows
+from lhc.hardware.tile_geometry import copies_on, free_copies, held_rows, split_sizes, tile_rows
 
 
 @given(inputs=st.integers(1, 2000), rows=st.integers(1, 300), taken=st.integers(1, 6))

@@ -4,7 +4,7 @@ import pytest
 
 from lhc.plan import Agreement, Sensitivity
 from lhc.plan.layer_plan import Method
-from lhc.plan.sensitivity_texts import basis_words, ranking_basis
+from lhc.plan.sensitivity_wording import basis_words, ranking_basis
 
 CHECK = "rank correlation 1.00, predicted over measured 0.95 (geometric mean)"
 
