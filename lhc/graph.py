@@ -22,6 +22,7 @@ __all__ = [
     "DEQUANTIZE",
     "INTEGER_OPS",
     "OPEN_COLUMNS",
+    "QUANTISED_OPS",
     "RANDOM_OPS",
     "RUN_TIME_OPERANDS",
     "TILES",
@@ -41,6 +42,11 @@ __all__ = [
 
 INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
 """Products that compute on integers."""
+QUANTISED_OPS = INTEGER_OPS | {
+    "DequantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulNBits",
+    "QuantizeLinear",
+}  # fmt: skip
+"""Operators by which one sees that a file is quantised."""
 CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS
 RANDOM_OPS = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}

@@ -20,7 +20,9 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import Constants
 from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.programmed_matrix import ProgrammedMatrix
+from lhc.runtime.digital_precision.model_in_precision import PlacedArithmetic
 from lhc.runtime.lru_cache import LruCache
 from lhc.runtime.onnxruntime.segment_errors import cut_failure
 from lhc.runtime.onnxruntime.sessions import create_session
@@ -60,6 +62,7 @@ class HybridExecutor(PlacedNetwork):
         engine: AskedEngine = "auto",
         reads: LruCache[ProgrammedMatrix] | None = None,
         sample_axes: Mapping[str, SampleAxis] | None = None,
+        digital: DigitalArithmetic | None = None,
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
@@ -69,6 +72,7 @@ class HybridExecutor(PlacedNetwork):
             engine: how products on tiles are computed, see `lhc.options.shared.Emulating`.
             reads: of a calibration that others have made, or will ask for; none are kept by default.
             sample_axes: of inputs of which the user says where they have samples.
+            digital: arithmetic of digital products; None: as in the file.
 
         Raises:
             ModelError: a layer is missing or cannot be analog on any hardware.
@@ -92,6 +96,10 @@ class HybridExecutor(PlacedNetwork):
         }
         self._sets = {layer.tile_set: layer for layer in reversed(self._layers.values())}
         taken = {node for epilogue in behind.values() for node in epilogue.nodes}
+        precision = None
+        if digital is not None:
+            ordered = (nodes[layer.name] for layer in placed.layers)
+            precision = PlacedArithmetic(digital, ordered, constants, placed.outputs, self.analog)
         cuts = cut_graph(placed, self.analog, constants, taken)
         if not self.analog:
             # The model as it is, whose inputs onnxruntime asks for even where nothing reads them.
@@ -103,7 +111,7 @@ class HybridExecutor(PlacedNetwork):
         stages = []
         for segment, names in cuts:
             # Not a method: who holds himself is freed late, and sessions are large.
-            session = None if segment is None else partial(_session, model, models, segment, not self.analog)
+            session = None if segment is None else partial(_session, model, models, segment, not self.analog, precision)
             stages.append(NetworkStage(segment, session, tuple(self._layers[name] for name in names)))
         super().__init__(model, graph, stages, constants, branches)
         size = 4 * sum(prod(layer.matrix_shape) * layer.groups for layer in self._sets.values())
@@ -292,12 +300,17 @@ class _AnalogLayers:
         return analog_layer(node, layer, self._constants.value(layer.weight.name), self._uses[name], epilogue, place)
 
 
-def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> "onnxruntime.InferenceSession":
-    # All digital is the model as it is: plain onnxruntime, bit for bit.
-    if whole:
+def _session(
+    model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool, precision: PlacedArithmetic | None
+) -> "onnxruntime.InferenceSession":
+    # All digital, in the file's own arithmetic, is the model as it is: plain onnxruntime, bit for bit.
+    if whole and precision is None:
         return create_session(model.as_file(), model.label)
+    proto = model.as_file() if whole else models.of(segment)
     try:
-        return create_session(models.of(segment), model.label)
+        if precision is not None:
+            return create_session(precision.of(proto), model.label, exact_integers=True)
+        return create_session(proto, model.label)
     except ModelError as failed:
         raise cut_failure(model, segment, failed) from failed
 

@@ -20,6 +20,7 @@ from lhc.onnx_io.read.shapes import sample_axes
 from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.programmed_matrix import Correction
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
@@ -107,7 +108,14 @@ class HybridSession:
         copies = self._copies(placement, analog)
         self.engine: Engine = _computing(asked, self.hardware, analog)
         self._executor = HybridExecutor(
-            self._model, self._graph, analog, ranges, copies, self.engine, sample_axes=self._axes
+            self._model,
+            self._graph,
+            analog,
+            ranges,
+            copies,
+            self.engine,
+            sample_axes=self._axes,
+            digital=self._arithmetic(placement, analog),
         )
         self._executor.open()
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
@@ -118,6 +126,29 @@ class HybridSession:
         self._told = not (analog and self.hardware.corrects_outputs)
         self.hardware.check_time(t_s)
         self._take_chip(seed, 0, t_s)
+
+    def _arithmetic(
+        self, placement: Plan | Iterable[str] | str | None, analog: frozenset[str]
+    ) -> DigitalArithmetic | None:
+        """Arithmetic of digital products: a plan's for this machine; else that of the file, which is said."""
+        planned = self.plan is not None and (placement is None or isinstance(placement, Plan))
+        if planned and self.plan is not None and self.plan.hardware.digital == self.hardware.digital:
+            return self.plan.digital
+        precision = self.hardware.digital.precision
+        able = ("Conv", "Gemm", "MatMul")
+        if (
+            analog
+            and precision != "as-file"
+            and any(layer.op_type in able and layer.name not in analog for layer in self._graph.layers)
+        ):
+            log.warning(
+                "%s: digital products compute as in the file, not in %s as on hardware %r: their ranges are not known;"
+                " a plan that 'lhc partition' makes holds them",
+                self._model.label,
+                precision,
+                self.hardware.name,
+            )
+        return None
 
     def _sample_axes(self) -> dict[str, SampleAxis]:
         """Inputs with samples elsewhere than on the first axis: by the model, or as the user of the plan named them."""

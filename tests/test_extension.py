@@ -175,7 +175,7 @@ def test_a_placed_model_whose_rule_is_missing_says_so(
 
 def test_a_preset_with_a_cost_model(outputs: tuple[Path, dict[str, str]]) -> None:
     table = printed_by(outputs, "analyze digits-narrow --hardware lab-chip")
-    assert "estimated cost, all digital:" in table
+    assert "estimated cost, all digital in int8:" in table
     assert "0 J" in table
 
 

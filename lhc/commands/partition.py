@@ -35,6 +35,7 @@ from lhc.pipeline.pipeline_state import READ, BudgetedNetwork, RecordedNetwork, 
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColumns
 from lhc.pipeline.steps.assign_tiles_by_sensitivity import ArrangeTiles
+from lhc.pipeline.steps.choose_precision import ChoosePrecision
 from lhc.pipeline.steps.conformance_step import CheckEmulation
 from lhc.pipeline.steps.copies_and_calibration import CheckCalibration, CheckCopies, CompareHealing, FewerCopies
 from lhc.pipeline.steps.earlier_budget_tests import failed_test, plan_of_file
@@ -82,7 +83,7 @@ def preparation(options: PartitionOptions) -> Pipeline[BudgetedNetwork, Budgeted
     placing: Pass = part(options, Select) if follow is None else FollowPlan(follow)
     own = (Decide(pass_of(one)) for one in options.passes)
     decided = Decide(Qualify()), Decide(placing), CheckJudged()
-    measured = CheckParity(), CalibrateRanges()
+    measured = CheckParity(), CalibrateRanges(), ChoosePrecision()
     if follow is not None:  # copies, tiles and columns are the plan's
         return Pipeline("prepare", (*decided, *own, *measured), READ)
     copies, split = Decide(part(options, ChooseCopies)), SplitColumns(options.columns_share, options.columns_by)

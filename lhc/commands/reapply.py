@@ -14,7 +14,7 @@ from lhc.onnx_io import (
     read_plan,
     reapplied_plan,
 )
-from lhc.onnx_model import ModelSource
+from lhc.onnx_model import ModelSource, OnnxModel
 from lhc.passes import qualified_plan
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, open_model
@@ -22,6 +22,11 @@ from lhc.plan import Plan
 from lhc.plan.layer_plan import Decision, Placement
 
 __all__ = ["reapply"]
+
+_OTHER_TENSORS = (
+    "ranges of digital products are of tensors that have other names here: they compute as in the file until"
+    " 'lhc partition --plan' finds them again"
+)
 
 
 def reapply(
@@ -65,9 +70,17 @@ def reapply(
         )
     notes = tuple(f.note for f in found if f.note is not None)
     placed = reapplied_plan(plan, found, opened.model)
+    if placed.digital is not None and not placed.digital.ranges.keys() <= _tensors(opened.model):
+        placed = placed.with_arithmetic(None)
+        notes += (_OTHER_TENSORS,)
     if lost_configurations(opened.model, placed):
         notes += ("device configurations are gone from its nodes; --device-configurations writes them again",)
     return PartitionResult(placed, read_graph(opened.model, sizes=False), opened.model, notes)
+
+
+def _tensors(model: OnnxModel) -> set[str]:
+    """Names of the tensors that operators of a model read or write."""
+    return {name for node in model.proto.graph.node for name in (*node.input, *node.output)}
 
 
 def _placed_as(opened: LoadedModel, placed: Mapping[str, Placement], hardware: Hardware) -> PartitionResult:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lhc.hardware import Assumed, Hardware, Known
+from lhc.hardware import Assumed, Digital, Hardware, Known
 from lhc.hardware.description.costs import Figures
 from lhc.hardware.description.tiles_and_converters import Section
 
@@ -46,8 +46,19 @@ def assumptions(hardware: Hardware) -> tuple[Assumption, ...]:
     costs = hardware.costs
     if costs is None:
         return ()
-    simplified = (Assumption(name, "", text) for name, text in (*_EVERYWHERE, *costs.simplifications))
-    return (*_numbers(costs, "costs"), *simplified)
+    told = (*_EVERYWHERE, ("digital precision", _precision(hardware.digital)), *costs.simplifications)
+    simplified = (Assumption(name, "", text) for name, text in told)
+    cycles = () if hardware.digital.precision == "int8" else _numbers(hardware.digital.cycles, "digital.cycles")
+    return (*_numbers(costs, "costs"), *cycles, *simplified)
+
+
+def _precision(digital: Digital) -> str:
+    """Number formats that digital products are priced in."""
+    others = "other operators cost the same in every format"
+    if digital.precision == "as-file":
+        return f"digital products are priced in the file's format, in which they compute; {others}"
+    high = f", those in {digital.high_precision} as such" if digital.high_precision is not None else ""
+    return f"digital products are priced in {digital.precision}, in which they are emulated{high}; {others}"
 
 
 def _numbers(section: Section, path: str) -> Iterator[Assumption]:

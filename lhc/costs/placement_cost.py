@@ -1,6 +1,6 @@
 """Costs of a placement, and their additive terms for a solver."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -8,6 +8,7 @@ from lhc.costs.assumptions import Assumption, assumptions
 from lhc.costs.crossings import Hyperedge, converted, elements, hyperedges
 from lhc.costs.digital_operators import handling
 from lhc.costs.models.registry import Formulas, formulas, work_of
+from lhc.costs.number_formats import number_formats
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
@@ -81,6 +82,7 @@ def cost_terms(
     hardware: Hardware,
     copies: Mapping[str, int] = MappingProxyType({}),
     sums: Sums = MappingProxyType({}),
+    raised: Collection[str] = (),
 ) -> CostTerms:
     """The terms of which the cost of every placement consists.
 
@@ -88,26 +90,27 @@ def cost_terms(
         copies: layer -> copies of its weights on tiles; one where it is missing.
         sums: layer -> how great sums in its columns are (`lhc.hardware.converters.codes.repeated_reads`), where
             measured.
+        raised: digital products in the machine's high precision.
 
     Raises:
         ConfigError: the hardware describes no costs.
         ModelError: the size of a product is not known.
     """
     model = _formulas(graph, hardware)
-    handled = handling(graph, elements(graph))
+    handled, numbers = handling(graph, elements(graph)), number_formats(graph, hardware, raised)
     analog: dict[str, LayerCost] = {}
     digital: dict[str, LayerCost] = {}
     others: dict[str, LayerCost] = {}
     for layer in graph.layers:
         if layer.multiplies:
-            digital[layer.name] = model.digital(layer, work_of(layer))
+            digital[layer.name] = model.digital(layer, work_of(layer), numbers(layer))
             if layer.weight is not None and layer.matrix is not None and layer.matrix.parameters:
                 analog[layer.name] = model.analog(layer, layer.matrix, copies.get(layer.name, 1), sums.get(layer.name))
         elif layer.name in handled:
             cost = model.other(layer, handled[layer.name])
             if cost is not None:
                 others[layer.name] = cost
-    digital |= {layer.name: model.digital(layer, work_of(layer)) for layer in graph.nested}
+    digital |= {layer.name: model.digital(layer, work_of(layer), numbers(layer)) for layer in graph.nested}
     free = model.crossing == Cost()
     return CostTerms(analog, digital, others, () if free else hyperedges(graph), model.crossing)
 
@@ -137,15 +140,16 @@ def cost_of(
     hardware: Hardware,
     copies: Mapping[str, int] = MappingProxyType({}),
     sums: Sums = MappingProxyType({}),
+    raised: Collection[str] = (),
 ) -> SystemCost:
-    """Latency and energy of one sample with exactly these layers analog; ``copies``, ``sums``: see `cost_terms`.
+    """Latency and energy of one sample with exactly these layers analog; other arguments: see `cost_terms`.
 
     Raises:
         ConfigError: the hardware describes no costs.
         ModelError: the size of a product is not known.
         UsageError: a name that cannot be analog.
     """
-    terms = cost_terms(graph, hardware, copies, sums)
+    terms = cost_terms(graph, hardware, copies, sums, raised)
     wrong = sorted(placement - terms.analog.keys())
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: no product with a constant matrix, so it has no cost on tiles")

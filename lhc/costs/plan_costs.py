@@ -14,12 +14,16 @@ def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
         ModelError: the size of a product is not known.
         UsageError: the graph has not all layers that are analog.
     """
-    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums)
+    return (
+        None
+        if plan.hardware.costs is None
+        else cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums, plan.raised)
+    )
 
 
 def digital_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
     """Cost of the all-digital network on the plan's machine; None and errors as `plan_cost`."""
-    return None if plan.hardware.costs is None else cost_of(graph, frozenset(), plan.hardware)
+    return None if plan.hardware.costs is None else cost_of(graph, frozenset(), plan.hardware, raised=plan.raised)
 
 
 def plan_figures(plan: Plan, graph: LayerGraph, cost: SystemCost) -> SystemFigures:

@@ -206,7 +206,7 @@ def compile_chips(
         raise UsageError(f"--seed and draws must not be negative, got {seed} and {', '.join(map(str, draws))}")
     at = machine.t_inference_s if t_s is None else t_s
     machine.check_time(at)
-    executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
+    executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies, digital=plan.digital)
     calibrating = None
     if calibration is not None and plan.analog:
         calibrating = ChipCalibration.of(model, graph, plan, executor, calibration, seed, at)

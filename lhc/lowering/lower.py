@@ -1,7 +1,8 @@
 """Lowering of a plan and programmed matrices to an ONNX model in which every analog node calls a function.
 
-The functions are in domain ``lhc.analog`` and part of the model, so that stock onnxruntime runs it; digital nodes stay
-as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which chip the file is.
+The functions are in domain ``lhc.analog`` and part of the model, so that stock onnxruntime runs it; digital products
+are in the number formats of the plan's machine. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which chip
+the file is.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from lhc.lowering.analog_calls import Call, lowered_call
 from lhc.lowering.functions.library import DOMAIN, Library, unique_name
 from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.opsets import with_fitting_opset
-from lhc.onnx_io import mark_compiled
+from lhc.onnx_io import Constants, mark_compiled
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.external_data_in_memory import read_in
 from lhc.onnx_io.read.shapes import inferred_graph, outline, tensor_shapes
@@ -32,6 +33,7 @@ from lhc.onnx_io.write.weight_file import Store, in_memory
 from lhc.onnx_model import OnnxModel, is_external, opset_of, replace_nodes, subgraphs, tensors_read
 from lhc.plan import Plan
 from lhc.programmed_matrix import Correction, ProgrammedMatrix
+from lhc.runtime.digital_precision.model_in_precision import int8_tensors, model_in_precision
 
 __all__ = ["Chip", "lower"]
 
@@ -81,13 +83,24 @@ def lower(
             f"{model.label}: its opset has to be another, and onnx's converter does not convert the branches that its"
             " placed calls do not take; export it for opset 13 to 21, or compile with --noise off where it is newer"
         )
-    proto = deepcopy(fitting)
+    proto = _in_precision(fitting, plan)
+    proto = deepcopy(fitting) if proto is fitting else proto
     made = _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}, store or in_memory)
     made.run(plan.analog)
     for tensor in filter(is_external, proto.graph.initializer if store is None else ()):
         read_in(tensor)
     mark_compiled(proto, model, plan, graph, {"noise": noise} | (asdict(chip) if chip is not None else {}))
     return proto
+
+
+def _in_precision(proto: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+    """The model with its digital products in the number formats of the plan."""
+    if plan.digital is None:
+        return proto
+    graph = proto.graph
+    outputs = {value.name for value in graph.output}
+    coded = int8_tensors(graph.node, Constants(graph), outputs, plan.digital, plan.analog)
+    return model_in_precision(proto, plan.digital, coded, plan.analog)
 
 
 @dataclass(eq=False)

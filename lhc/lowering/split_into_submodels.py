@@ -51,6 +51,7 @@ from lhc.onnx_model import OnnxModel, is_external
 from lhc.plan import Plan
 from lhc.programmed_matrix import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime import HybridExecutor
+from lhc.runtime.digital_precision.model_in_precision import PlacedArithmetic
 from lhc.runtime.onnxruntime.tensor_types import tensor_types
 from lhc.runtime.segments import Segment, SegmentModels, Stage, cut_graph
 
@@ -134,7 +135,11 @@ def _write(
     nodes, placed = placed_form(model, graph, plan.analog)
     cut = cut_graph(placed, plan.analog, Constants(model.proto.graph))
     parts = _Parts(model, graph, nodes, cut)
-    executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
+    arithmetic = None
+    if plan.digital is not None:
+        ordered = (nodes[layer.name] for layer in placed.layers)
+        arithmetic = PlacedArithmetic(plan.digital, ordered, Constants(model.proto.graph), placed.outputs, plan.analog)
+    executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies, digital=plan.digital)
     t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
     programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
     targets = executor.states(plan.hardware.targets, chip.seed, chip.draw, t_s)  # devices that are perfect
@@ -145,7 +150,7 @@ def _write(
     arrays: Arrays = {}
     stages, number, copies = [], 0, plan.copies
     for depth, (segment, names) in enumerate(cut):
-        digital = None if segment is None else parts.write(segment, folder / f"digital_{depth}.onnx")
+        digital = None if segment is None else parts.write(segment, folder / f"digital_{depth}.onnx", arithmetic)
         analog = []
         for name in names:
             weight = graph[name].weight
@@ -222,9 +227,10 @@ class _Parts:
         read = dict.fromkeys(tensor for tensor in layer.inputs if tensor and tensor not in self._constants)
         return Segment((name,), tuple(read), layer.outputs[:1])
 
-    def write(self, segment: Segment, path: Path) -> dict[str, object]:
-        """Save a part; where it is, and its tensors."""
+    def write(self, segment: Segment, path: Path, arithmetic: PlacedArithmetic | None = None) -> dict[str, object]:
+        """Save a part, on request in the machine's arithmetic; where it is, and its tensors."""
         proto = self._models.of(segment)
+        proto = proto if arithmetic is None else arithmetic.of(proto)
         for tensor in filter(is_external, proto.graph.initializer):
             read_in(tensor)
         for values in (proto.graph.input, proto.graph.output):

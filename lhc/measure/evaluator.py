@@ -21,12 +21,13 @@ from lhc.measure.command_resources import Running
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
 from lhc.measure.result_keys import ResultLookup
 from lhc.measure.work_context import Block, WorkContext
-from lhc.measure.work_unit import BlockWork, Job, Scorer, job_groups
+from lhc.measure.work_unit import BlockWork, Job, Scorer, job_groups, reference_job
 from lhc.measure.workers.scheduler import WorkUnit, always
 from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.options.shared import Progress, silent
 from lhc.passes.decide.copies import Copies
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.results import Evaluation
 from lhc.runtime import Ranges
 from lhc.samples.metrics import Array, Metric, Scores
@@ -60,6 +61,8 @@ class PlacementEvaluator:
         engine: how products on tiles are computed.
         shift: added to the drops of single samples: what more samples than these say of the drop that this network
             has without analog layers (`steadied`).
+        digital: arithmetic of digital products; None: as in the file.
+        against_given: drops are against the network as it is given, else against this machine's all-digital one.
     """
 
     model: OnnxModel
@@ -79,6 +82,8 @@ class PlacementEvaluator:
     against: "PlacementEvaluator | None" = None
     shift: float = 0.0
     engine: AskedEngine = "auto"
+    digital: DigitalArithmetic | None = None
+    against_given: bool = True
 
     def on(self, hardware: Hardware | None = None, t_s: float | None = None, copies: Copies | None = None) -> Self:
         """The same evaluator on another machine, at another time or with other copies; what is None stays."""
@@ -123,6 +128,7 @@ class PlacementEvaluator:
             self.task.layout,
             self.running.memory,
             self.engine,
+            self.digital,
         )
 
     @property
@@ -132,7 +138,7 @@ class PlacementEvaluator:
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
-        job = Job(frozenset(), (0,), 0.0, outputs=True)
+        job = reference_job(self.context, outputs=True)
         return self.checked(job, min(_EXAMPLES, max(2, self.context.call_samples)))
 
     @cached_property
@@ -142,7 +148,7 @@ class PlacementEvaluator:
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
-        return self._gathered(Job(frozenset(), (0,), 0.0, outputs=True), "digital network")[0]
+        return self._gathered(reference_job(self.context, outputs=True), "digital network")[0]
 
     @property
     def reference(self) -> Array:
@@ -155,7 +161,12 @@ class PlacementEvaluator:
         """Digital network's output for a set metric, or its summary."""
         if self.metric.summary is None:
             return self.digital_output
-        return self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
+        return self._gathered(reference_job(self.context), "digital network")[0]
+
+    @property
+    def _compared_set(self) -> Array:
+        """The same of the network that drops are against."""
+        return self._digital_set if self.against_given else self._base("digital network")
 
     @property
     def _set_reference(self) -> Array:
@@ -165,6 +176,11 @@ class PlacementEvaluator:
     @property
     def _compared(self) -> "PlacementEvaluator":
         return self if self.against is None else self.against
+
+    @property
+    def base_differs(self) -> bool:
+        """Whether the network without analog layers is another one than drops are against."""
+        return self.against is not None or self.context.base_differs
 
     @cached_property
     def scores_sets(self) -> bool:
@@ -191,9 +207,11 @@ class PlacementEvaluator:
             return self.against.digital_score
         score: Scores | float
         if self.scores_sets:
-            score = self.metric.of_set(self._digital_set, self._set_reference)
+            score = self.metric.of_set(self._compared_set, self._set_reference)
+        elif self.against_given:
+            score = self._gathered(reference_job(self.context), "digital network")[0]
         else:
-            score = self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
+            score = self._base("digital network")
         if not np.isfinite(score).all():
             raise DataError(f"{self.metric.name} of the digital network is NaN or infinite on these samples")
         return score
@@ -220,12 +238,12 @@ class PlacementEvaluator:
         job, documents = self._job(placement, draws, t_s), self.task.documents
         if isinstance(digital, float):
             if not placement:
-                outputs = np.repeat(self._digital_set[None], len(draws), axis=0)
+                outputs = np.repeat(self._base(what)[None], len(draws), axis=0)
             else:
                 outputs = np.stack(self._gathered(job, what))
-            return SetScores(self.metric, outputs, self._compared._digital_set, self._set_reference, documents)
+            return SetScores(self.metric, outputs, self._compared._compared_set, self._set_reference, documents)
         if not placement:
-            own = digital if self.against is None else self._gathered(Job(frozenset(), (0,), 0.0), what)[0]
+            own = self._base(what) if self.base_differs else digital
             return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, True, documents)
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
@@ -233,6 +251,11 @@ class PlacementEvaluator:
             return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital, True, documents)
         scores = np.stack(self._gathered(job, what))
         return SampleScores(self.metric, scores, digital, not self.hardware.is_stochastic, documents)
+
+    def _base(self, what: str) -> Array:
+        """Scores of this network without analog layers; of a set metric its outputs, or what the summary keeps."""
+        outputs = self.scores_sets and self.metric.summary is None
+        return self._gathered(Job(frozenset(), (0,), 0.0, outputs), what)[0]
 
     def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
         """See `Evaluator`."""
@@ -243,7 +266,7 @@ class PlacementEvaluator:
         def units(wanted: Wanted, most: int | None = None) -> list[WorkUnit]:
             jobs = [self._job(placement, draws[:most], None) for placement, draws in wanted if placement]
             if jobs and self.against is None and "digital_score" not in vars(self):
-                jobs.insert(0, Job(frozenset(), (0,), 0.0))
+                jobs.insert(0, reference_job(self.context))
             return [unit for job in jobs for unit in self._units(job, self._found(job)[1], always)]
 
         # Of what may be asked for, a chip keeps a worker busy.
@@ -275,7 +298,7 @@ class PlacementEvaluator:
             results.update({(draw, number): array for draw, array in found.items() if array is not None})
             missing = tuple(draw for draw, array in found.items() if array is None)
             if missing:
-                todo.append((Job(job.placement, missing, job.t_s, job.outputs), number))
+                todo.append((replace(job, draws=missing), number))
         return results, todo, len(groups) * len(places)
 
     def _gathered(self, job: Job, what: str) -> list[Array]:
@@ -399,7 +422,7 @@ def steadied(evaluator: PlacementEvaluator, more: PlacementEvaluator) -> Placeme
     Returns:
         The evaluator as it is where its network is not retrained, or its metric is one of whole sets.
     """
-    if evaluator.against is None or more.task.digest == evaluator.task.digest:
+    if not evaluator.base_differs or more.task.digest == evaluator.task.digest:
         return evaluator
     unlimited = [replace(one, running=one.running.unlimited()) for one in (evaluator, more)]
     own, other = (one.measure(frozenset(), range(1)) for one in unlimited)

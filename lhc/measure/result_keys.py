@@ -98,9 +98,19 @@ class ResultLookup:
             "output": context.output,
             **({"layout": repr(context.layout)} if context.layout != SampleLayout() else {}),
             "seed": context.seed,
+            **self._arithmetic,
             "environment": environment(),
         }
 
+    @property
+    def _arithmetic(self) -> Facts:
+        """Arithmetic of digital products."""
+        digital = self.context.digital
+        if digital is None:
+            return {}
+        return {"digital": digital.model_dump(mode="json")}
+
     def _unit(self, job: Job, draw: int, where: slice) -> Facts:
         chip: Facts = {"draw": draw, "t_s": job.t_s} if job.placement else {}
-        return {**chip, **self.samples(where), "outputs": job.outputs}
+        given: Facts = {"as_given": True} if job.as_given else {}
+        return {**chip, **given, **self.samples(where), "outputs": job.outputs}

@@ -1,7 +1,7 @@
 """Context that all units of work of an evaluator share, and blocks of samples."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from lhc.graph import LayerGraph
@@ -12,6 +12,7 @@ from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.passes.decide.copies import Copies
 from lhc.plan import Plan
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor, LruCache, Ranges
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, call_samples
@@ -41,7 +42,7 @@ LEAST_KEPT = 2**27
 beside computing with them."""
 _LARGE = 2**24
 """Bytes of weights that may go on tiles."""
-_READS: LruCache[ProgrammedMatrix] = LruCache(2**27)
+_READS: LruCache[ProgrammedMatrix] = LruCache(2**28)
 """Of chips: the candidates of all stages of a command are judged on the same ones."""
 
 
@@ -62,6 +63,8 @@ class WorkContext:
         layout: where the network has samples; outputs are scored, and given, with these first.
         memory: bytes for programmed tiles and outputs that are kept.
         engine: how products on tiles are computed, see `lhc.options.shared.Emulating`.
+        digital: arithmetic of digital products; None: as in the file. Outputs are compared with the network as it is
+            given, whatever this is.
     """
 
     model: OnnxModel
@@ -79,6 +82,7 @@ class WorkContext:
     layout: SampleLayout = field(default_factory=SampleLayout)
     memory: int = DEFAULT_MEMORY
     engine: AskedEngine = "auto"
+    digital: DigitalArithmetic | None = None
 
     @classmethod
     def unscored(
@@ -86,9 +90,15 @@ class WorkContext:
     ) -> "WorkContext":
         """Context of a placed network that is run without scoring its answers."""
         copies, output = Copies(plan.copies), graph.outputs[0]
-        return cls(
+        context = cls(
             model, graph, plan.hardware, plan.ranges, get_metric("nmse"), False, output, seed, copies, calibration
         )
+        return replace(context, digital=plan.digital)
+
+    @property
+    def base_differs(self) -> bool:
+        """Whether the all-digital network of this machine is another one than outputs are compared with."""
+        return self.digital is not None
 
     @property
     def calibrates(self) -> bool:
@@ -179,15 +189,23 @@ class WorkContext:
     @property
     def kept_reads(self) -> LruCache[ProgrammedMatrix] | None:
         """Reads of chips that were made before; none where those of chips together do not fit, or memory is short."""
-        fits = CHIPS_TOGETHER * self._network_bytes <= _READS.limit
-        return _READS if fits and self.memory >= 2 * BANK_SHARE * _READS.limit else None
+        fits = 2 * CHIPS_TOGETHER * self._network_bytes <= _READS.limit
+        return _READS if fits and self.memory >= BANK_SHARE * _READS.limit else None
 
-    def executor(self, placement: frozenset[str]) -> HybridExecutor:
-        """The network with these layers analog, as units of work run it."""
+    def executor(self, placement: frozenset[str], as_given: bool = False) -> HybridExecutor:
+        """The network with these layers analog, as units of work run it; ``as_given``: digital ones as in the file."""
         copies = self.copies.of(placement)
         axes = self.layout.inputs
         return HybridExecutor(
-            self.model, self.graph, placement, self.ranges, copies, self.engine, self.kept_reads, axes
+            self.model,
+            self.graph,
+            placement,
+            self.ranges,
+            copies,
+            self.engine,
+            self.kept_reads,
+            axes,
+            None if as_given else self.digital,
         )
 
     def _weights(self, placement: frozenset[str]) -> int:

@@ -6,7 +6,7 @@ in others and on other machines, in any order, and a result that was kept can st
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lhc.runtime.calibration.chip_outputs import Moments
     from lhc.runtime.engines.protocol import ChipsMatrix
 
-__all__ = ["BlockWork", "Job", "Scorer", "job_groups"]
+__all__ = ["BlockWork", "Job", "Scorer", "job_groups", "reference_job"]
 
 T = TypeVar("T")
 
@@ -59,21 +59,28 @@ class Job:
         draws: numbers of the programmings.
         t_s: time of inference, in seconds.
         outputs: give the scored output itself instead of its scores.
+        as_given: digital products compute as in the file, whatever the machine's arithmetic; of the digital network.
     """
 
     placement: frozenset[str]
     draws: tuple[int, ...]
     t_s: float
     outputs: bool = False
+    as_given: bool = False
 
     @property
     def shared(self) -> tuple[Hashable, Hashable | None]:
         """See `BlockWork`."""
-        return self.placement, self.draws if self.placement else None
+        return (self.placement, self.as_given), self.draws if self.placement else None
 
     def done(self, scorer: "Scorer", block: Block) -> list[Array]:
         """See `BlockWork`."""
         return scorer.scores(self, block)
+
+
+def reference_job(context: WorkContext, outputs: bool = False) -> Job:
+    """Job of the digital network that outputs are compared with; ``outputs``: see `Job`."""
+    return Job(frozenset(), (0,), 0.0, outputs, as_given=context.base_differs)
 
 
 class Scorer:
@@ -84,6 +91,7 @@ class Scorer:
         self.context = context
         self._bank: LruCache[ChipsMatrix] = LruCache(context.tile_bytes)
         self._executors: LruCache[HybridExecutor] = LruCache(context.kept_placements, single)
+        self._networks: LruCache[HybridExecutor] = LruCache(2, single)
         self._chips: LruCache[ProgrammedLayers] = LruCache(1, single)
         self._corrections: LruCache[Mapping[str, Correction]] = LruCache(_KEPT_CORRECTIONS, single)
         self._digital: dict[str, Moments] = {}
@@ -94,7 +102,7 @@ class Scorer:
     def held(self, key: Hashable, make: Callable[[], T]) -> T:
         """Value shared by units of another kind until others are scored; ``make`` makes it anew."""
         if key not in self._other:
-            self.__dict__.pop("_network", None)  # sessions are large beside it
+            self._networks.forget(2)  # sessions are large beside it
             self._chips.forget(1)
         value: T = self._other.get(key, make)  # type: ignore[assignment]
         return value
@@ -138,14 +146,15 @@ class Scorer:
 
         Outputs have samples first, where the layout says where they are.
         """
-        digital, make = not job.placement, partial(self.context.executor, job.placement)
+        digital, make = not job.placement, partial(self.context.executor, job.placement, job.as_given)
         if not digital and job not in self._chips:
             # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
             # digital network answered is kept where that fits.
-            self.__dict__.pop("_network", None)
+            self._networks.forget(2)
             self._chips.forget(1)
         # The digital network, which others are scored against call by call, takes nobody's place.
-        executor = self._network if digital else self._executors.get(job.placement, make)
+        known = self._networks if digital else self._executors
+        executor = known.get((job.placement, job.as_given), make)
         if not digital and self.context.calibrates:
             self._observe_digitally(executor)  # a session of the whole network, which goes before others are made
         executor.open()
@@ -180,11 +189,6 @@ class Scorer:
         """Calls whose tensors between layers fit in memory: what is programmed for a call serves them all."""
         size = 4 * executor.waiting_elements() * self.context.call_samples
         return max(1, self.context.memory // _WAITING_SHARE // max(size, 1))
-
-    @cached_property
-    def _network(self) -> HybridExecutor:
-        """All digital."""
-        return self.context.executor(frozenset())
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.context.hardware, self.context.seed
@@ -269,7 +273,7 @@ class Scorer:
 
     def _digital_output(self, block: Block, where: slice) -> Array:
         """The scored output of the digital network for the samples of one call, kept where there is room."""
-        digital = Job(frozenset(), (0,), 0.0, outputs=True)
+        digital = reference_job(self.context, outputs=True)
 
         def made() -> Array:
             inputs = {name: array[where] if array.ndim else array for name, array in block.inputs.items()}

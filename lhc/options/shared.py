@@ -169,6 +169,11 @@ class MachineOptions:
         convert=hardware_of,
         names="presets",
     )
+    digital_precision: Literal["int8", "bf16", "fp16", "fp32", "as-file"] | None = option(
+        "Number format of the digital products, for all of them; by default that of the hardware.",
+        default=None,
+        rare=True,
+    )
 
 
 @options

@@ -371,6 +371,8 @@ class PreparedNetwork:
             running=self.running if limited else self.running.unlimited(),
             against=against,
             engine=self.options.engine,
+            digital=self.plan.digital,
+            against_given=judges,
         )
 
     @property

@@ -38,10 +38,25 @@ class Record:
         note = "whoever wrote the plan may have looked at them" if follows else None
         first = found.chips.start if len(found.chips) else None
         outcome = outcome.model_copy(
-            update={**_provenance(state, found, searched.options), "samples_note": note, "first_draw": first}
+            update={
+                **_provenance(state, found, searched.options),
+                "samples_note": note,
+                "first_draw": first,
+                "digital_drop": _digital_drop(state),
+            }
         )
         outcome = with_earlier(outcome, one_sided(state.budget.confidence), state.earlier)
-        return state.advanced(RecordedNetwork, plan=found.plan.model_copy(update={"outcome": outcome}))
+        plan = found.plan.with_arithmetic(found.plan.digital)
+        return state.advanced(RecordedNetwork, plan=plan.model_copy(update={"outcome": outcome}))
+
+
+def _digital_drop(state: VerifiedNetwork) -> float | None:
+    """Drop that the arithmetic of digital products alone brings, on the samples that verify."""
+    if state.plan.digital is None:
+        return None
+    evaluator = state.judging_evaluator(state.splits.verify, limited=False)
+    scale = 1 / abs(evaluator.baseline) if state.budget.relative else 1.0
+    return float(evaluator.measure(frozenset(), range(1)).drops[0]) * scale
 
 
 def outcome_of(verdict: Verdict, budget: Budget, state: PreparedNetwork, held_out: bool, strategy: str) -> Outcome:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from lhc.graph import RUN_TIME_OPERANDS, Origin
+from lhc.hardware.description.digital import Precision
 from lhc.plan.field_types import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
 from lhc.support.number_formatting import MOST_COPIES, bounds_text, counted, number_text
 
@@ -160,6 +161,8 @@ class LayerPlan(PlanRecord):
     """Times that tiles hold its weights when it is analog, each time on devices of its own; written likewise."""
     if_analog: IfAnalog | None = None
     """Where a digital layer is written, what both would be; None in memory."""
+    precision: Precision | None = None
+    """Number format of its product where it is digital; None on tiles, and where it is that of the file."""
     sensitivity: Sensitivity | None = None
     """With one copy of its weights; with all of them in plans of earlier versions."""
     with_copies: Sensitivity | None = None

@@ -19,6 +19,7 @@ from lhc.hardware import Hardware
 from lhc.hardware.description.overrides import problem
 from lhc.options.declaration.value_parsing import ENGINE_ALIASES
 from lhc.plan.conformance_result import Conformance
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.plan.field_types import (
     Chips,
     Count,
@@ -259,6 +260,9 @@ class Outcome(PlanRecord):
     weights, or those they were trained from, did not pass; None in plans of earlier versions."""
     tests: Samples = 1
     """Commands that made these tests."""
+    digital_drop: float | None = None
+    """Drop of the network without analog layers in the arithmetic of the machine, on the same samples; None where that
+    is the file's, and in plans of earlier versions."""
     held_out: bool
     """Whether the samples took no part in the search."""
     samples_note: str | None = None
@@ -346,6 +350,8 @@ class Plan(PlanRecord):
     recurrent operator whose length the file leaves open, its turns."""
     shapes: dict[str, Annotated[tuple[Count, ...], Field(max_length=64)]] = Field(default_factory=dict)
     """Inputs of the calls that it is for, with one sample: full shapes of those that the file leaves open otherwise."""
+    digital: DigitalArithmetic | None = None
+    """Arithmetic of the digital products; None: as in the file, as in plans of earlier versions."""
     agreement: Agreement | None = None
     """Of predicted sensitivities with those that were measured to check them; None where none were."""
     outcome: Outcome | None = None
@@ -512,6 +518,21 @@ class Plan(PlanRecord):
     def with_ranges(self, ranges: Mapping[str, tuple[float, ...]]) -> "Plan":
         """A plan with static input ranges put in."""
         return self._with({name: {"input_range": found} for name, found in ranges.items()})
+
+    def with_arithmetic(self, digital: DigitalArithmetic | None) -> "Plan":
+        """A plan whose digital products compute so; rows of digital layers say their number format."""
+        if digital is not None:
+            digital = digital.with_raised(set(digital.raised) - self.analog)
+        found = {
+            layer.name: {"precision": digital.of(layer.name) if digital and layer.placement == "digital" else None}
+            for layer in self.layers
+        }
+        return self._with(found).model_copy(update={"digital": digital})
+
+    @property
+    def raised(self) -> frozenset[str]:
+        """Names of the digital products in the machine's high precision."""
+        return frozenset() if self.digital is None else frozenset(self.digital.raised)
 
     @property
     def sums(self) -> dict[str, tuple[float, ...]]:

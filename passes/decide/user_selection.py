@@ -146,7 +146,10 @@ class FollowPlan(Pass):
         decisions: dict[str, tuple[Placement, Reason, str]] = {
             name: ("analog" if name in analog else "digital", "forced", "by --plan") for name in plan.eligible
         }
-        return PassResult(plan.decide(decisions).with_copies(graph, self._copies(graph, plan)))
+        followed = plan.decide(decisions).with_copies(graph, self._copies(graph, plan))
+        if plan.hardware.digital == self.other.hardware.digital and self.other.digital is not None:
+            followed = followed.with_arithmetic(self.other.digital)
+        return PassResult(followed)
 
     def _copies(self, graph: LayerGraph, plan: Plan) -> dict[str, int]:
         free = frozenset(plan.eligible)

@@ -127,13 +127,17 @@ def _options() -> "ort.SessionOptions":
     return options
 
 
-def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> "ort.InferenceSession":
+def create_session(
+    proto: onnx.ModelProto, label: str, packs: bool = True, exact_integers: bool = False
+) -> "ort.InferenceSession":
     """An onnxruntime session on one CPU thread. Weights in other files are mapped from there.
 
     Args:
         label: what messages call it.
         packs: copy the weights of products into the layout of the kernels, as stock onnxruntime does; not worth it for
             a single call, whose last bits may differ then.
+        exact_integers: products between QuantizeLinear and DequantizeLinear are computed with integers only where this
+            processor's kernels do so without saturating sums of two products, else in float32.
 
     Raises:
         ModelError: onnxruntime refuses the model, or it is larger than 2 GiB without its data files.
@@ -146,6 +150,8 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> "o
         options.add_session_config_entry("session.disable_prepacking", "1")
         # The next level lays weights of convolutions out anew.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    if exact_integers and not integer_products_are_exact():
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     # Weights in 4 bits: what the file says, not activations rounded to 8 bits, as onnxruntime has it by default.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
     proto, folder = beside_data(proto)
@@ -173,6 +179,26 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> "o
     if large:
         give_back_pool()
     return session
+
+
+@cache
+def integer_products_are_exact() -> bool:
+    """Whether onnxruntime's products of unsigned and signed bytes are those of integers on this processor.
+
+    Without the instructions for them (VNNI) its kernels add two products in 16 bits, which saturate.
+    """
+    from lhc.runtime.onnxruntime.library import onnxruntime as ort
+
+    size = 64
+    weight = onnx.numpy_helper.from_array(np.full((size, size), 127, np.int8), "w")
+    node = onnx.helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+    shapes = ("x", onnx.TensorProto.UINT8), ("y", onnx.TensorProto.INT32)
+    x, y = (onnx.helper.make_tensor_value_info(name, kind, [1, size]) for name, kind in shapes)
+    graph = onnx.helper.make_graph([node], "integers", [x], [y], [weight])
+    proto = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    session = ort.InferenceSession(proto.SerializeToString(), _options(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.full((1, size), 255, np.uint8)})
+    return bool((np.asarray(found) == size * 127 * 255).all())
 
 
 def _untouched(graph: onnx.GraphProto) -> set[str]:

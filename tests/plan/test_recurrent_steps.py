@@ -11,6 +11,7 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
+from lhc.hardware.description.digital import ProductCycles
 from lhc.onnx_io import load_model, read_plan
 from lhc.onnx_io.annotate.annotations import keys_of_nodes
 from lhc.options.by_command import RetrainOptions, SensitivityOptions
@@ -121,8 +122,11 @@ def test_a_report_finds_what_was_measured_of_its_steps(analysis: Analysis, tmp_p
     assert lhc.report_of(placed, work_dir=tmp_path / "results").commands == ("lhc run",)
 
 
-def test_copies_are_counted_by_analyze_as_by_partition(analysis: Analysis) -> None:
-    assert not analysis.plan.copies, "layers that are dearer than digital anyway have none"
+def test_copies_are_counted_by_analyze_as_by_partition() -> None:
+    lionheart = Hardware.load("lionheart")
+    fast = lionheart.digital.model_copy(update={"cycles": ProductCycles(fp32=1.0)})
+    cheap = lhc.analyze(network(), hardware=lionheart.model_copy(update={"digital": fast}))
+    assert not cheap.plan.copies, "layers that are dearer than digital anyway have none"
     free = Hardware.load("lionheart").model_copy(update={"costs": None})
     layers = lhc.analyze(network(), hardware=free).plan.layers
     assert all(layer.copies > 1 for layer in layers), "as many as fit in their tile"

@@ -8,9 +8,10 @@ Latency of an analog layer, in ns (facts of ALPINE's code, the core's work added
 
 with t tiles driven per product of one group: all of its tiles, or 1 where they work in parallel. Inputs are gathered
 and quantised once for all copies; tiles deliver their outputs each, and the core adds them up. A digital layer takes
-``MACs / macs_per_cycle`` cycles, and waits for its weights where these do not fit in the cache. The core draws its
-active power while it works or moves data, its waiting power while it waits. Where every tile has a link of its own,
-those of a product move their inputs, and then their outputs, all at once.
+``MACs / macs_per_cycle`` cycles in int8, in other formats the multiple that section ``digital`` says, and waits for its
+weights where these do not fit in the cache. The core draws its active power while it works or moves data, its waiting
+power while it waits. Where every tile has a link of its own, those of a product move their inputs, and then their
+outputs, all at once.
 """
 
 import math
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 from lhc.costs.digital_operators import Handling
 from lhc.costs.models.registry import Power, formulas, power_of, schedule_of, work_of
+from lhc.costs.number_formats import NumberFormat, number_formats
 from lhc.costs.units import Cost, LayerCost, Unit
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
@@ -93,14 +95,16 @@ class Alpine:
         # Every doubling beyond two copies brings one more: more than in any layer that was measured (docs/costs.md).
         return max(self.costs.tile.reread_share, math.log2(added) - 1)
 
-    def digital(self, layer: Layer, work: Work) -> LayerCost:
-        """The products of an operator on the core, in int8; its weights are fetched once a sample."""
-        parts = {"product": self._work((work.macs + work.activation_macs) / self.costs.core.macs_per_cycle)}
+    def digital(self, layer: Layer, work: Work, numbers: NumberFormat) -> LayerCost:
+        """The products of an operator on the core; its weights are fetched once a sample."""
+        cycles = numbers.cycles * (work.macs + work.activation_macs) / self.costs.core.macs_per_cycle
+        parts = {"product": self._work(cycles)}
         busy: dict[Unit, float] = {}
         if work.parameters and not self.resident:
             memory = self.costs.memory
-            seconds = work.parameters / memory.dram_gb_per_s * 1e-9
-            parts["weights"] = Cost(seconds, self._waiting(seconds) + work.parameters * memory.dram_pj_per_byte * 1e-12)
+            fetched = work.parameters * numbers.bytes
+            seconds = fetched / memory.dram_gb_per_s * 1e-9
+            parts["weights"] = Cost(seconds, self._waiting(seconds) + fetched * memory.dram_pj_per_byte * 1e-12)
             busy["memory"] = seconds
         return LayerCost(parts, busy)
 
@@ -164,7 +168,8 @@ class Alpine:
 
 @formulas.register
 def _(costs: AlpineCosts, hardware: Hardware, graph: LayerGraph) -> Alpine:
-    weights = sum(work_of(layer).parameters for layer in graph.multiplying)
+    numbers = number_formats(graph, hardware)
+    weights = sum(work_of(layer).parameters * numbers(layer).bytes for layer in graph.multiplying)
     return Alpine(hardware, costs, weights <= costs.memory.cache_bytes)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from lhc.costs.digital_operators import Handling
 from lhc.costs.models.registry import Power, formulas, power_of
+from lhc.costs.number_formats import NumberFormat
 from lhc.costs.units import NOTHING, Cost, LayerCost, total
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import DianaCosts, Hardware
@@ -49,20 +50,20 @@ class Diana:
             }
         )
 
-    def digital(self, layer: Layer, work: Work) -> LayerCost:
+    def digital(self, layer: Layer, work: Work, numbers: NumberFormat) -> LayerCost:
         """The products of an operator on the digital array, one after the other."""
-        products = [self._digital(layer, matrix) for matrix in (*work.stored, *work.activations)]
+        products = [self._digital(layer, matrix, numbers) for matrix in (*work.stored, *work.activations)]
         return LayerCost({name: total(part[name] for part in products) for name in ("product", "activations")})
 
-    def _digital(self, layer: Layer, matrix: MatrixShape) -> dict[str, Cost]:
+    def _digital(self, layer: Layer, matrix: MatrixShape, numbers: NumberFormat) -> dict[str, Cost]:
         c, (kx, ky) = self.costs, _kernel(layer)
         channels = matrix.rows // (kx * ky) * matrix.groups
         width, height = _outputs(matrix.positions)
         cycles = math.ceil(matrix.cols / c.array_size) * channels * math.ceil(width / c.array_size) * height * kx * ky
         moved = matrix.positions * (matrix.cols * matrix.groups + channels)
         return {
-            "product": self._at(cycles / c.clock_mhz * 1e-6, c.digital_mw),
-            "activations": self._at(moved / c.io_bytes_per_cycle / c.clock_mhz * 1e-6, c.digital_mw),
+            "product": self._at(numbers.cycles * cycles / c.clock_mhz * 1e-6, c.digital_mw),
+            "activations": self._at(numbers.bytes * moved / c.io_bytes_per_cycle / c.clock_mhz * 1e-6, c.digital_mw),
         }
 
     def other(self, layer: Layer, handling: Handling) -> LayerCost | None:

@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import Protocol
 
 from lhc.costs.digital_operators import Handling
+from lhc.costs.number_formats import NumberFormat
 from lhc.costs.units import Cost, LayerCost
 from lhc.errors import ConfigError, ModelError
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
@@ -27,8 +28,8 @@ class Formulas(Protocol):
         """
         ...
 
-    def digital(self, layer: Layer, work: Work) -> LayerCost:
-        """An operator that multiplies, on the digital core."""
+    def digital(self, layer: Layer, work: Work, numbers: NumberFormat) -> LayerCost:
+        """An operator that multiplies, on the digital core; ``numbers``: format of its operands."""
         ...
 
     def other(self, layer: Layer, handling: Handling) -> LayerCost | None:

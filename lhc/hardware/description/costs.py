@@ -273,7 +273,6 @@ class AlpineCosts(CostSection):
 
     slices = True
     simplifications = (
-        ("digital precision", "digital products run in int8: a byte per weight and activation"),
         ("unfolding", "every input of every analog product is gathered anew; neighbouring products share nothing"),
         ("inputs", "the tiles of one row of tiles receive an input together; every tile delivers its own outputs"),
         ("groups", "the groups of a convolution are driven one at a time"),

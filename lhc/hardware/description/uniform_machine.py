@@ -9,6 +9,7 @@ from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults, stuck_count
 from lhc.hardware.description.costs import AlpineCosts, Costs
+from lhc.hardware.description.digital import Digital
 from lhc.hardware.description.tiles_and_converters import (
     Adc,
     Compensation,
@@ -51,6 +52,7 @@ class Machine(Section):
     """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
     programming for devices without one."""
     training: Training = Training()
+    digital: Digital = Digital()
     costs: Costs | None = AlpineCosts()
     """What the machine's work costs in time and energy; null: not known."""
 
@@ -123,6 +125,14 @@ class Machine(Section):
             rest = {key: value for key, value in data.items() if key != "drift_compensation"}
             drift = data["drift_compensation"]
             return rest | {"compensation": {"drift": drift, "copies": False, "outputs": "none"}}
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unpriced_cores_are_not_described(cls, data: object) -> object:
+        """A description without costs says nothing of digital cores, unless it has a section on them."""
+        if isinstance(data, dict) and "costs" in data and data["costs"] is None and "digital" not in data:
+            return data | {"digital": {"precision": "as-file", "high_precision": None}}
         return data
 
     @model_validator(mode="after")

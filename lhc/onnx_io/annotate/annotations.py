@@ -57,6 +57,8 @@ def node_keys(layer: "LayerPlan") -> dict[str, str]:
     }
     if analog and layer.copies > 1:
         keys["lhc.copies"] = str(layer.copies)
+    if layer.precision is not None:
+        keys["lhc.precision"] = layer.precision
     if layer.activation_macs:
         keys["lhc.activation_macs"] = str(layer.activation_macs)
     if layer.sensitivity is not None:
@@ -101,7 +103,7 @@ def _keys_of_parts(node: str, parts: "Sequence[LayerPlan]") -> dict[str, str]:
         "lhc.macs": str(sum(part.macs for part in parts)),
         "lhc.tiles": str(sum(int(keys["lhc.tiles"]) for keys in found.values())),
     }
-    apart = {key: by_part(key) for key in ("lhc.copies", "lhc.sensitivity", "lhc.input_range")}
+    apart = {key: by_part(key) for key in ("lhc.copies", "lhc.precision", "lhc.sensitivity", "lhc.input_range")}
     return sums | {key: value for key, value in apart.items() if value}
 
 
@@ -119,6 +121,8 @@ def _model_keys(plan: "Plan", graph: LayerGraph) -> dict[str, str]:
             [layer.model_dump(mode="json") for layer in plan.layers], separators=(",", ":"), ensure_ascii=False
         ),
     }
+    if plan.digital is not None:
+        keys["lhc.digital"] = plan.digital.model_dump_json()
     if plan.agreement is not None:
         keys["lhc.agreement"] = plan.agreement.model_dump_json()
     if plan.conformance is not None:
@@ -213,6 +217,7 @@ def read_plan(model: OnnxModel) -> "Plan | None":
             "layers": json.loads(keys["lhc.plan"]),
             "control": json.loads(keys.get("lhc.control", "{}")),
             "shapes": json.loads(keys.get("lhc.shapes", "{}")),
+            "digital": json.loads(keys.get("lhc.digital", "null")),
             "agreement": json.loads(keys.get("lhc.agreement", "null")),
             "conformance": json.loads(keys.get("lhc.conformance", "null")),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
@@ -232,7 +237,7 @@ def _check_size(fields: Mapping[str, object], nodes: int) -> None:
     if isinstance(layers, list) and len(layers) > nodes + _NESTED:
         raise ValueError(f"{len(layers)} layers planned, {nodes} in the model")
     most = _ENTRIES * (nodes + _NESTED)
-    if holds_more([layers, *map(fields.get, ("shapes", "agreement", "conformance", "outcome"))], most):
+    if holds_more([layers, *map(fields.get, ("shapes", "digital", "agreement", "conformance", "outcome"))], most):
         raise ValueError(f"more than {most} values for {nodes} layers")
     if len(json.dumps(fields["hardware"])) > _HARDWARE:
         raise ValueError(f"a hardware description of more than {_HARDWARE >> 10} KiB")

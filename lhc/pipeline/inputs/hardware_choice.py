@@ -35,12 +35,20 @@ def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:
     LionHeart's published algorithm gets it as it was published: with drift compensation alone.
     """
     if options.hardware is None and stored is not None:
-        return stored.hardware
-    machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
+        return _with_precision(stored.hardware, options)
+    machine = _with_precision(Hardware.load("lionheart" if options.hardware is None else options.hardware), options)
     if stored is not None and machine == stored.hardware.uncalibrated:
         return stored.hardware
     published = getattr(options, "strategy", None) == LionHeartOriginal.name
     return machine.with_drift_compensation_alone() if published else machine
+
+
+def _with_precision(machine: Hardware, options: MachineOptions) -> Hardware:
+    """The machine with the number format of digital products that the user asks for."""
+    if options.digital_precision in (None, machine.digital.precision):
+        return machine
+    digital = {"precision": options.digital_precision, "high_precision": None}
+    return machine.model_copy(update={"digital": machine.digital.model_copy(update=digital)})
 
 
 def check_machine(machine: Hardware, graph: LayerGraph) -> None:

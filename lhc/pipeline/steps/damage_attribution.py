@@ -2,7 +2,8 @@
 
 The share of an effect is the damage with everything less the damage without that effect, on the same samples and chips;
 seeds belong to purposes (`lhc.seeds`), so what is left on draws the same numbers. Effects interact (noise that pushes
-outputs into saturation, quantising that drowns in noise), so shares need not add up to the damage.
+outputs into saturation, quantising that drowns in noise), so shares need not add up to the damage. Digital products
+compute as in the file here: what their number format takes is not an effect of tiles.
 
 Where chips are calibrated, all of this is what calibration leaves; what it takes away is one more figure. Another is
 what a calibration would take away besides if it saw the very read noise of inference. No machine can do that, and no
@@ -39,6 +40,7 @@ def measure_attribution(
     Args:
         evaluator: samples, metric (damage is in its unit), hardware, draws.
     """
+    evaluator = replace(evaluator, digital=None)
     effects = effects_of(evaluator.hardware)
     if fixed := fixed_devices(evaluator.hardware):
         log.warning("effects of %s cannot be switched off: what they do is in the rest", ", ".join(fixed))

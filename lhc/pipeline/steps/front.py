@@ -135,7 +135,11 @@ def _point(
     graph: LayerGraph, plan: Plan, one: Candidate, calibration: Calibration | None, found: Evaluation | None
 ) -> FrontPoint:
     copies = {**plan.copies, **one.copies}
-    cost = None if plan.hardware.costs is None else cost_of(graph, one.placement, plan.hardware, copies, plan.sums)
+    cost = (
+        None
+        if plan.hardware.costs is None
+        else cost_of(graph, one.placement, plan.hardware, copies, plan.sums, plan.raised)
+    )
     macs = sum(layer.macs for layer in plan.layers if layer.name in one.placement)
     return FrontPoint(
         analog=tuple(layer.name for layer in plan.layers if layer.name in one.placement),

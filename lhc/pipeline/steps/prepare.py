@@ -388,8 +388,10 @@ def read_placed(
     state = Decide(Qualify()).apply(state)
     analog = analog_of(options, stored, state.plan, state.model.label)
     state = _with_copies(state, None if options.names_layers else stored)
+    if stored is not None and stored.hardware.digital == machine.digital:
+        state = replace(state, plan=state.plan.model_copy(update={"digital": stored.digital}))
     if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
-        return replace(state, plan=state.plan.with_ranges(stored.ranges)), analog, at
+        state = replace(state, plan=state.plan.with_ranges(stored.ranges))
     return calibrated(state, sorted(analog)), analog, at
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from lhc.hardware import Hardware
 from lhc.measure.preflight_checks import MeasureSums
+from lhc.measure.work_context import calibration_block
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.runtime.onnxruntime.sessions import Array
 
@@ -31,8 +32,9 @@ class CalibrateRanges:
 def calibrated(state: StateT, names: Sequence[str]) -> StateT:
     """The state with static input ranges, signs of inputs, and ranges of ADCs, of these layers, from ranking samples.
 
-    Where the hardware has them; those that are there already stay.
+    Where the hardware has them; those that are there already stay. So do ranges of the digital products' numbers.
     """
+    state = _with_arithmetic(state)
     plan, machine = state.plan, state.plan.hardware
     known = plan.ranges
     inputs = [name for name in names if name not in known] if machine.needs_calibration else []
@@ -60,6 +62,20 @@ def calibrated(state: StateT, names: Sequence[str]) -> StateT:
     return replace(state, plan=plan)
 
 
+def _with_arithmetic(state: StateT) -> StateT:
+    """The state with the arithmetic of its digital products, on samples that calibrate chips, where there are such."""
+    plan, machine = state.plan, state.plan.hardware
+    if plan.digital is not None or machine.digital.precision == "as-file":
+        return state
+    from lhc.runtime.digital_precision.activation_ranges import digital_arithmetic
+
+    found = digital_arithmetic(state.model, state.graph, machine.digital, DigitalBlocks(state))
+    if found is None:
+        state.opened.warn("the file is quantised already: its digital products keep the file's own precision")
+        return state
+    return replace(state, plan=plan.model_copy(update={"digital": found}))
+
+
 def _with_sums(state: StateT) -> StateT:
     """The state with how great sums are of the layers with copies whose saturating vectors are read again."""
     plan, machine, copies, known = state.plan, state.plan.hardware, state.plan.copies, state.plan.sums
@@ -75,6 +91,24 @@ def _with_sums(state: StateT) -> StateT:
 def _reads_again(machine: Hardware, name: str) -> bool:
     adc = machine.for_layer(name).adc
     return adc.bound_management == "iterative" and adc.bound is not None
+
+
+class DigitalBlocks:
+    """Samples that ranges of digital tensors are found on: those that calibrate chips, else the first that rank."""
+
+    def __init__(self, state: PreparedNetwork) -> None:
+        self._ranking = RankingBlocks(state, CALIBRATION_SAMPLES)
+        given = state.splits.calibrate if state.calibrates and state.calibrating is None else state.calibrating
+        few = None if given is None else given.head(state.calibration_samples)
+        self._calibrating = None if few is None else calibration_block(few)
+
+    def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
+        if self._calibrating is None:
+            yield from self._ranking
+            return
+        context = self._ranking.evaluator.context
+        for where, feeds in self._calibrating.calls(context.call_samples, context.batch is not None):
+            yield context.taken(where), feeds
 
 
 class RankingBlocks:

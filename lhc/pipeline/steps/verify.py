@@ -78,8 +78,8 @@ class Verify:
 
 
 def base_drop(state: SearchedNetwork) -> float:
-    """Drop of a retrained network without the free layers; 0 where there is no time to look."""
-    if state.original is None:
+    """Drop of the network without the free layers: where it is another one; 0 where there is no time to look."""
+    if state.original is None and state.plan.digital is None:
         return 0.0
     try:
         return state.searched.judge.within(state.plan.analog).evaluation.drop

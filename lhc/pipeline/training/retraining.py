@@ -158,9 +158,13 @@ def retrained(state: StateT, course: "TrainingSetup", weights: Mapping[str, Arra
     ranges = course.trained_ranges(weights)
     origins = {layer.name: layer.origin for layer in graph.layers}
     rows = tuple(row.retrained(origins.get(row.name), ranges.get(row.name)) for row in state.plan.layers)
-    plan = state.plan.model_copy(update={"source": model.source, "layers": rows, "agreement": None})
+    plan = state.plan.model_copy(update={"source": model.source, "layers": rows, "agreement": None, "digital": None})
     after = replace(state, opened=opened, graph=graph, plan=plan, original=state)
-    return calibrated(after, sorted(plan.analog.union(state.measurable)))
+    found = calibrated(after, sorted(plan.analog.union(state.measurable)))
+    digital = found.plan.digital
+    if digital is not None and state.plan.raised:
+        found = replace(found, plan=found.plan.model_copy(update={"digital": digital.with_raised(state.plan.raised)}))
+    return found
 
 
 def validation_evaluator(state: PreparedNetwork, samples: Task) -> PlacementEvaluator:

@@ -32,7 +32,7 @@ from lhc.report.wording.layers import (
     shown_damage,
     with_one_copy,
 )
-from lhc.report.wording.machine import system_lines, times_of_digital
+from lhc.report.wording.machine import all_digital, system_lines, times_of_digital
 from lhc.report.wording.outcome import (
     against_given,
     budget_of_chips,
@@ -260,10 +260,10 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
 
 def _costs(report: Report, costs: Costs) -> PageSection:
     faster, less = times_of_digital(costs)
-    whole, digital = costs.total, costs.all_digital
+    whole, digital, side = costs.total, costs.all_digital, all_digital(report.plan.hardware)
     text = (
-        f"One sample takes {amount(whole.latency_s, 's')} ({faster}; {amount(digital.latency_s, 's')} all digital) and"
-        f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} all digital)"
+        f"One sample takes {amount(whole.latency_s, 's')} ({faster}; {amount(digital.latency_s, 's')} {side}) and"
+        f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} {side})"
         f"{without_text(report.plan)}."
     )
     more = () if costs.system is None else (f"{capitalized('; '.join(system_lines(costs.system, report.plan)))}.",)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # it loads scipy, which what only shows a file does without
     from lhc.costs import SystemFigures, Throughput
 
 __all__ = [
+    "all_digital",
     "amounts",
     "cells_text",
     "converters_text",
@@ -24,6 +25,12 @@ __all__ = [
     "system_lines",
     "times_of_digital",
 ]
+
+
+def all_digital(machine: Hardware) -> str:
+    """The network without tiles, by the number format that its products are priced in."""
+    precision = machine.digital.precision
+    return "all digital in the file's format" if precision == "as-file" else f"all digital in {precision}"
 
 
 def cells_text(machine: Hardware) -> str:

@@ -8,7 +8,7 @@ from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 from lhc.plan.sensitivity_wording import ranking_basis, sensitivities_of
 from lhc.plan.summary import layers_text, others_text, without_text
-from lhc.report.wording.machine import amounts
+from lhc.report.wording.machine import all_digital, amounts
 from lhc.report.wording.outcome import agreement_text, healing_text
 from lhc.report.wording.placement import NOTHING, has_products
 from lhc.support.number_formatting import counted, millionths, time_text
@@ -42,8 +42,9 @@ def analysis_footer(result: "Analysis") -> str:
         lines.append(result.example_note)
     digital, analog = (result.cost(placement) for placement in (frozenset[str](), frozenset(result.plan.eligible)))
     if digital is not None and analog is not None and result.plan.layers:
+        side = all_digital(result.plan.hardware)
         lines.append(
-            f"estimated cost, all digital: {amounts(digital)}; all eligible layers analog: {amounts(analog)}"
+            f"estimated cost, {side}: {amounts(digital)}; all eligible layers analog: {amounts(analog)}"
             f"{without_text(result.plan)}"
         )
         if digital.energy_j < analog.energy_j:

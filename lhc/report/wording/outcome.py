@@ -45,6 +45,7 @@ __all__ = [
     "of_budget",
     "other_chips",
     "points",
+    "precision_text",
     "samples_basis",
     "samples_text",
     "share_of_digital",
@@ -234,8 +235,26 @@ def intervals(outcome: Outcome) -> list[tuple[str, tuple[float, float] | None, b
 
 
 def nothing_lost(plan: Plan) -> bool:
-    """Whether the placed network is the one that was given: no layer is analog, and none was trained."""
-    return not plan.analog and (plan.outcome is None or plan.outcome.retrained is None)
+    """Whether the placed network answers as the one that was given: nothing is analog, rounded or trained."""
+    trained = plan.outcome is not None and plan.outcome.retrained is not None
+    return not plan.analog and plan.digital is None and not trained
+
+
+def precision_text(plan: Plan) -> str | None:
+    """Number formats of the digital products, and what they alone take; None where they are the file's."""
+    outcome, digital = plan.outcome, plan.digital
+    if digital is None:
+        return None
+    said = f"digital products in {digital.text}"
+    if digital.as_file:
+        kinds = ", ".join(dict.fromkeys(digital.as_file.values()))
+        said += f" ({kinds} as in the file)"
+    if outcome is None or outcome.digital_drop is None:
+        return said
+    alone = points(outcome, outcome.digital_drop)
+    over = outcome.digital_drop > outcome.max_drop
+    remedy = ", which is over the budget by itself: --digital-precision, or the hardware's digital.high_precision"
+    return f"{said}: all digital on this machine, the mean {outcome.drop_word} is {alone}{remedy if over else ''}"
 
 
 def estimate_text(outcome: Outcome) -> str | None:

@@ -10,7 +10,7 @@ from lhc.plan.sensitivity_wording import ranking_basis, sensitivities_of
 from lhc.plan.summary import layers_text, rate_text, tiles_text, without_text
 from lhc.report.wording.infeasibility import in_the_way, left_digital, nearest_budget, what_brings_more, what_helps
 from lhc.report.wording.layers import digital_layers, layers_stay, never_text, reasons
-from lhc.report.wording.machine import amounts, times_of_digital
+from lhc.report.wording.machine import all_digital, amounts, times_of_digital
 from lhc.report.wording.outcome import (
     against_given,
     budget_of_chips,
@@ -27,6 +27,7 @@ from lhc.report.wording.outcome import (
     nothing_lost,
     other_chips,
     points,
+    precision_text,
     samples_text,
     share_of_digital,
     shares_error,
@@ -142,10 +143,12 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     lines.append("")
     if outcome is not None and plan.layers:
         lines += [_digital_line(outcome)] if nothing_lost(plan) else _basis_lines(outcome)
+    if (precision := precision_text(plan)) and plan.layers:
+        lines.append(precision)
     if not has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
-        costs = f"estimated cost {amounts(result.cost)}; all digital {amounts(result.digital_cost)}"
+        costs = f"estimated cost {amounts(result.cost)}; {all_digital(plan.hardware)} {amounts(result.digital_cost)}"
         lines.append(f"{costs}{without_text(plan)}")
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
@@ -246,6 +249,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         if not nothing_lost(plan):
             yield "Certainty", _certainty(outcome)
             yield from (("Further output", f"{capitalized(further_text(one))}.") for one in outcome.further)
+        if precision := precision_text(plan):
+            yield "Digital side", f"{capitalized(precision)}."
         if checked := conformance_text(plan):
             yield "Emulation", f"{capitalized(checked)}."
         if healing := healing_text(outcome):
@@ -273,8 +278,8 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         whole = report.costs.total
         system = report.costs.system
         rate = "" if system is None else f"; {rate_text(system.throughput)}"
-        left_out = without_text(report.plan)
-        yield "Cost", f"{amounts(whole)}, {faster} and {less} than all digital, by the cost model{left_out}{rate}."
+        left_out, side = without_text(report.plan), all_digital(plan.hardware)
+        yield "Cost", f"{amounts(whole)}, {faster} and {less} than {side}, by the cost model{left_out}{rate}."
 
 
 def _quality(plan: Plan, outcome: Outcome) -> str:

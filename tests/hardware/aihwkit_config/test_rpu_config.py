@@ -43,6 +43,7 @@ def _there_and_back(machine: Hardware) -> Hardware:
     kept["mapping"] = back.mapping.model_copy(
         update={n: getattr(machine.mapping, n) for n in ("cell_bits", "slices", "code")}
     )
+    kept["digital"] = machine.digital
     kept["compensation"] = machine.compensation.model_copy(update={"drift": back.compensation.drift})
     if machine.training.weight_noise == 0:  # its type does nothing then
         kept["training"] = back.training.model_copy(update={"weight_noise_type": machine.training.weight_noise_type})

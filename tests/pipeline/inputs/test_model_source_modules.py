@@ -136,7 +136,8 @@ def test_layers_of_a_network_that_gives_one_number_are_ranked_by_its_error() -> 
     rng = np.random.default_rng(0)
     data: Arrays = {"x": rng.normal(size=(8, 4)).astype(np.float32), "labels": rng.normal(size=8)}
 
-    table = lhc.sensitivity(module, data, draws=2, method="measure")
+    # In int8 this network loses more than on tiles.
+    table = lhc.sensitivity(module, data, draws=2, method="measure", digital_precision="as-file")
 
     assert table.metric == "nmse"
     assert list(table.layers) == ["0", "2"]

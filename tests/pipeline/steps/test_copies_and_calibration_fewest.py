@@ -37,7 +37,7 @@ def test_a_budget_that_holds_anyway_leaves_tiles_unused_for_energy_and_fills_the
     def tiles(objective: Literal["energy", "macs"]) -> int:
         found = lhc.partition(
             "digits", hardware=machine, objective=objective, max_tiles=40, max_drop="100%", samples=60, draws=2,
-            include=["layer3.*.expand"], method="measure",
+            include=["layer3.*.expand"], method="measure", digital_precision="as-file",  # int8 hides what copies bring
         )  # fmt: skip
         assert len(found.plan.analog) == 5
         return found.plan.tiles(found.facts)
@@ -52,7 +52,7 @@ def test_what_further_copies_cost_is_said_where_they_are_kept(monkeypatch: pytes
     monkeypatch.setattr("lhc.pipeline.steps.copies_and_calibration.ROOM_IN_BUDGET", -1.0)
     found = lhc.partition(
         "digits", objective="energy", max_tiles=40, max_drop="100%", samples=60, draws=2,
-        include=["layer3.*.expand"], method="measure",
+        include=["layer3.*.expand"], method="measure", digital_precision="as-file",  # int8 hides what copies bring
     )  # fmt: skip
     (note,) = [note for note in found.notes if "further copies" in note]
     alone = found.plan.with_copies(found.facts, dict.fromkeys(found.plan.copies, 1))

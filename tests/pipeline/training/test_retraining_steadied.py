@@ -19,7 +19,7 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     """Placements differ by as much as before; what the digital network loses by training is the mean of all samples."""
     digits = zoo_entry("digits-narrow").task()
     task = digits.head(300).with_metric(get_metric(metric))
-    options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True)
+    options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True, digital_precision="as-file")
     state, analog, _ = read_placed(options, Running(options), None)
     course = training_setup_of(state, digits, TrainingOptions(steps=1))
     rng = np.random.default_rng(0)

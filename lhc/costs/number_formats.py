@@ -1,0 +1,61 @@
+"""Number formats that digital products of a network have on a machine, as far as costs depend on them."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from lhc.graph import QUANTISED_OPS, Layer, LayerGraph
+from lhc.hardware import Hardware
+from lhc.hardware.description.digital import BYTES, Precision
+
+__all__ = ["NumberFormat", "number_formats"]
+
+_BY_DTYPE: dict[str, Precision] = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
+_IN_FORMATS = frozenset({"Conv", "Gemm", "MatMul"})
+"""Operators that a machine computes in a format of its own (`lhc.runtime.digital_precision`)."""
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """What costs need of the format of a product's operands.
+
+    Attributes:
+        cycles: of a product, as a multiple of those in int8.
+        bytes: of a stored number.
+    """
+
+    cycles: float
+    bytes: int
+
+
+def number_formats(
+    graph: LayerGraph, hardware: Hardware, raised: Collection[str] = ()
+) -> Callable[[Layer], NumberFormat]:
+    """Function for the format of an operator that multiplies on the digital side.
+
+    Operators that the machine computes as in the file (`DigitalArithmetic.as_file`) have the file's format: int8 where
+    the file is quantised, else that of their weights, float32 where these do not tell.
+
+    Args:
+        raised: names of products in the machine's high precision.
+    """
+    digital = hardware.digital
+    quantised = any(one.op_type in QUANTISED_OPS for one in graph.layers) or any(
+        one.origin is not None and one.origin.kind in QUANTISED_OPS for one in graph.layers
+    )
+
+    def precision(layer: Layer) -> Precision:
+        if quantised:
+            return "int8"
+        dtype = "float32" if layer.weight is None else layer.weight.dtype
+        kept = digital.precision == "as-file" or layer.op_type not in _IN_FORMATS or layer.origin is not None
+        if kept or dtype != "float32":
+            return _BY_DTYPE.get(dtype, "fp32")
+        if layer.name in raised and digital.high_precision is not None:
+            return digital.high_precision
+        return "fp32" if digital.precision == "as-file" else digital.precision
+
+    def found(layer: Layer) -> NumberFormat:
+        chosen = precision(layer)
+        return NumberFormat(digital.cycles.of(chosen), BYTES[chosen])
+
+    return found

@@ -1,0 +1,60 @@
+"""How the digital products of a plan compute: number formats, and the ranges that int8 codes stand for."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lhc.hardware.description.digital import Precision
+from lhc.plan.field_types import Name, Samples
+from lhc.plan.layer_plan import PlanRecord
+
+__all__ = ["DigitalArithmetic"]
+
+TensorRange = tuple[Annotated[float, Field(le=0)], Annotated[float, Field(ge=0)]]
+"""Least and greatest value that the codes of a tensor hold; 0 is among them, since padding needs a code."""
+
+
+class DigitalArithmetic(PlanRecord):
+    """Arithmetic of the digital products of a network on a machine.
+
+    A product is in ``precision``, or in ``high_precision`` where ``raised`` names it. Products in int8 whose tensors
+    have no range are computed as in the file.
+    """
+
+    precision: Precision
+    high_precision: Literal["bf16", "fp16", "fp32"] | None = None
+    raised: tuple[Name, ...] = ()
+    """Names of the operators in the high precision."""
+    per_channel: bool = True
+    """Whether int8 weights have a scale for every output channel."""
+    ranges: dict[str, TensorRange] = Field(default_factory=dict)
+    """By tensor; of int8 alone."""
+    samples: Samples = 1
+    """That the ranges are of."""
+    as_file: dict[str, str] = Field(default_factory=dict)
+    """Operators that multiply and are computed as in the file, by name, with their kind."""
+
+    @model_validator(mode="after")
+    def _raised_to_something(self) -> "DigitalArithmetic":
+        if self.raised and self.high_precision is None:
+            raise ValueError("raised: there is no high_precision")
+        return self
+
+    def of(self, name: str) -> Precision | None:
+        """Number format of an operator's digital product; None: that of the file."""
+        if name in self.as_file:
+            return None
+        return self.high_precision if self.high_precision is not None and name in self.raised else self.precision
+
+    def with_raised(self, names: Iterable[str]) -> "DigitalArithmetic":
+        """The same with exactly these products in the high precision."""
+        return self.model_copy(update={"raised": tuple(sorted(names))})
+
+    @property
+    def text(self) -> str:
+        """Number formats in words: ``int8, 2 products in bf16``."""
+        if not self.raised:
+            return self.precision
+        many = f"{len(self.raised)} product{'s' if len(self.raised) > 1 else ''}"
+        return f"{self.precision}, {many} in {self.high_precision}"

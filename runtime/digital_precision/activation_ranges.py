@@ -1,0 +1,109 @@
+"""Ranges of the tensors that digital products read and write, for their int8 codes, found on calibration samples."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+
+from lhc.graph import QUANTISED_OPS, LayerGraph
+from lhc.hardware.description.digital import Digital
+from lhc.onnx_io import Constants
+from lhc.onnx_model import OnnxModel
+from lhc.plan.digital_arithmetic import DigitalArithmetic
+from lhc.runtime.digital_precision.products import DigitalProduct, digital_products
+from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
+from lhc.runtime.onnxruntime.sessions import Array
+
+__all__ = ["digital_arithmetic"]
+
+KEPT = 2**15
+"""Values of a tensor that are kept of each block, drawn with a fixed seed, where ranges are quantiles."""
+
+Range = tuple[float, float]
+
+
+def digital_arithmetic(
+    model: OnnxModel,
+    graph: LayerGraph,
+    digital: Digital,
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+) -> DigitalArithmetic | None:
+    """Arithmetic of a network's digital products on a machine; None where they compute as in the file.
+
+    Args:
+        digital: section of the hardware description.
+        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+    if digital.precision == "as-file" or any(n.op_type in QUANTISED_OPS for n in model.as_file().graph.node):
+        return None
+    products, as_file = _products(model, graph)
+    ranges: dict[str, Range] = {}
+    samples = 1
+    if digital.precision == "int8":
+        blocks = list(blocks)
+        samples = max(sum(count for count, _ in blocks), 1)
+        ranges = _ranges(model, graph, products, blocks, digital.range_quantile)
+    return DigitalArithmetic(
+        precision=digital.precision,
+        high_precision=digital.high_precision,
+        per_channel=digital.per_channel,
+        ranges=ranges,
+        samples=samples,
+        as_file=as_file,
+    )
+
+
+def _products(model: OnnxModel, graph: LayerGraph) -> tuple[list[DigitalProduct], dict[str, str]]:
+    """Products that can be in other formats than the file's, and what else multiplies, by name, with its kind."""
+    constants = Constants(model.proto.graph)
+    nodes = {node.name: node for node in model.proto.graph.node}
+    parts = {name: one.node.op_type for one in (model.file.rewritten if model.file else ()) for name in one.made}
+    found = []
+    for one in digital_products(list(nodes.values()), constants, graph.outputs):
+        weight = None if one.weight is None else nodes[one.name].input[one.weight]
+        if one.name not in parts and (weight is None or constants.dtype(weight) == "float32"):
+            found.append(one)
+    able = {one.name for one in found}
+    others = (one for one in (*graph.layers, *graph.nested) if one.multiplies and one.name not in able)
+    return found, {layer.name: parts.get(layer.name, layer.op_type) for layer in others}
+
+
+def _ranges(
+    model: OnnxModel,
+    graph: LayerGraph,
+    products: Sequence[DigitalProduct],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    quantile: float,
+) -> dict[str, Range]:
+    """Least and greatest value by tensor, 0 among them; without tensors that are not float32."""
+    found: dict[str, Range] = {}
+    most = max((samples for samples, _ in islice(blocks, 1)), default=1)
+    for some in in_groups(products, lambda one: (*one.read, one.written), graph, most):
+        tensors = dict.fromkeys(name for one in some for name in (*one.read, one.written) if name not in found)
+        seen: dict[str, list[Array]] = {name: [] for name in tensors}
+        generator = np.random.default_rng(0)
+        observed = Observed(model, graph, tensors)
+        for _, feeds in blocks:
+            values = observed(feeds)
+            for name in tensors:
+                array = observed.value(name, values)
+                if array.dtype == np.float32 and array.size:
+                    seen[name].append(_few(array, quantile, generator))
+        found |= {name: _range(np.concatenate(kept), quantile) for name, kept in seen.items() if kept}
+    return found
+
+
+def _few(array: Array, quantile: float, generator: np.random.Generator) -> Array:
+    """Values of a block by which a range is known: the least and the greatest, or some at random."""
+    flat = array.reshape(-1)
+    if quantile == 1:
+        return np.array([flat.min(), flat.max()])
+    return flat if flat.size <= KEPT else generator.choice(flat, KEPT)
+
+
+def _range(values: Array, quantile: float) -> Range:
+    low, high = np.quantile(values.astype(np.float64), ((1 - quantile) / 2, (1 + quantile) / 2))
+    return min(float(low), 0.0), max(float(high), 0.0)

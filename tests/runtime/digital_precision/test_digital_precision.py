@@ -1,0 +1,215 @@
+"""Digital products in number formats: against onnxruntime's own quantiser, and against formats as NumPy has them."""
+
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.quant_utils import compute_scale_zp
+
+from lhc.hardware import Digital
+from lhc.hardware.description.digital import Precision
+from lhc.onnx_io import Constants, load_model, read_graph
+from lhc.plan.digital_arithmetic import DigitalArithmetic
+from lhc.runtime import HybridExecutor
+from lhc.runtime.digital_precision.activation_ranges import digital_arithmetic
+from lhc.runtime.digital_precision.model_in_precision import int8_tensors, model_in_precision
+from lhc.runtime.digital_precision.number_formats import activation_codes, rounded, weight_codes
+from tests.networks import drawn, parsed
+
+Array = npt.NDArray[Any]
+
+CHAIN = """
+<ir_version: 8, opset_import: ["" : 17]>
+chain (float[n, 3, 8, 8] x) => (float[n, 5] y) {
+    c1 = Conv <pads = [1, 1, 1, 1]> (x, w1, b1)
+    r1 = Relu (c1)
+    c2 = Conv <pads = [1, 1, 1, 1], group = 2> (r1, w2, b2)
+    r2 = Relu (c2)
+    pooled = GlobalAveragePool (r2)
+    flat = Flatten (pooled)
+    y = Gemm <transB = 1> (flat, w3, b3)
+}
+"""
+SHAPES = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 4, 3, 3), "b2": (8,), "w3": (5, 8), "b3": (5,)}
+MATMULS = """
+<ir_version: 8, opset_import: ["" : 17]>
+attention (float[n, 6, 8] x) => (float[n, 6, 8] y) {
+    q = MatMul (x, wq)
+    k = MatMul (x, wk)
+    biased = Add (k, bk)
+    turned = Transpose <perm = [0, 2, 1]> (biased)
+    s = MatMul (q, turned)
+    p = Softmax (s)
+    y = MatMul (p, x)
+}
+"""
+MATRICES = {"wq": (8, 8), "wk": (8, 8), "bk": (8,)}
+
+
+class Once(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Samples for onnxruntime's calibration."""
+
+    def __init__(self, x: Array) -> None:
+        self._feeds = iter([{"x": x}])
+
+    def get_next(self) -> dict[str, Array] | None:
+        return next(self._feeds, None)
+
+
+def _run(proto: onnx.ModelProto, x: Array) -> Array:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    found: Array = ort.InferenceSession(proto.SerializeToString(), options).run(None, {"x": x})[0]
+    return found
+
+
+def _arithmetic(proto: onnx.ModelProto, x: Array, **digital: Any) -> DigitalArithmetic:  # noqa: ANN401
+    model = load_model(proto)
+    graph = read_graph(model, {"x": x.shape})
+    found = digital_arithmetic(model, graph, Digital(**digital), [(len(x), {"x": x})])
+    assert found is not None
+    return found
+
+
+def _in(proto: onnx.ModelProto, arithmetic: DigitalArithmetic) -> onnx.ModelProto:
+    proto = load_model(proto).proto  # with names
+    coded = int8_tensors(proto.graph.node, Constants(proto.graph), ["y"], arithmetic)
+    return model_in_precision(proto, arithmetic, coded)
+
+
+@pytest.mark.parametrize("per_channel", [True, False], ids=["per channel", "per tensor"])
+def test_int8_is_what_onnxruntimes_quantiser_makes(tmp_path: Path, per_channel: bool) -> None:
+    proto = parsed(CHAIN, drawn(SHAPES))
+    x = np.random.default_rng(1).normal(size=(32, 3, 8, 8)).astype(np.float32)
+    onnx.save(proto, tmp_path / "f.onnx")
+    quantize_static(
+        tmp_path / "f.onnx",
+        tmp_path / "q.onnx",
+        Once(x),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "Gemm", "MatMul", "Relu"],
+        per_channel=per_channel,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    theirs = _run(onnx.load(tmp_path / "q.onnx"), x)
+    ours = _run(_in(proto, _arithmetic(proto, x, precision="int8", per_channel=per_channel)), x)
+    # The same codes: calibrating, onnxruntime sums in another order, so that scales may differ in their last bit.
+    assert np.abs(ours - theirs).max() <= 1e-6 * np.abs(theirs).max()
+    assert np.abs(ours - _run(proto, x)).max() > 1e-3 * np.abs(theirs).max()
+
+
+def test_all_digital_executor_is_onnxruntime_on_that_network() -> None:
+    proto = parsed(CHAIN, drawn(SHAPES))
+    x = np.random.default_rng(1).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    arithmetic = _arithmetic(proto, x, precision="int8")
+    model = load_model(proto)
+    executor = HybridExecutor(model, read_graph(model), (), digital=arithmetic)
+    executor.open()
+    assert executor.prefix({"x": x})["y"].tobytes() == _run(_in(proto, arithmetic), x).tobytes()
+
+
+def test_products_of_activations_and_bias_behind_them_are_int8() -> None:
+    proto = parsed(MATMULS, drawn(MATRICES))
+    x = np.random.default_rng(2).normal(size=(8, 6, 8)).astype(np.float32)
+    arithmetic = _arithmetic(proto, x, precision="int8")
+    assert set(arithmetic.ranges) == {"x", "q", "biased", "turned", "s", "p", "y"}  # k is not stored: its bias is added
+    made = _in(proto, arithmetic)
+    exact, found = _run(proto, x), _run(made, x)
+    assert 0 < np.abs(found - exact).max() < 0.2 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_formats_of_16_bits_round_operands_and_outputs(precision: Precision) -> None:
+    kind = ml_dtypes.bfloat16 if precision == "bf16" else np.float16
+    proto = parsed(MATMULS, drawn(MATRICES))
+    x = np.random.default_rng(2).normal(size=(8, 6, 8)).astype(np.float32)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+
+    def near(array: Array) -> Array:
+        return array.astype(kind).astype(np.float32)
+
+    q, k = (near(near(x) @ near(values[name])) for name in ("wq", "wk"))
+    s = near(near(q) @ near(np.swapaxes(k + values["bk"], 1, 2)))
+    e = np.exp(s - s.max(axis=-1, keepdims=True))
+    y = near(near(e / e.sum(axis=-1, keepdims=True)) @ near(x))
+    found = _run(_in(proto, _arithmetic(proto, x, precision=precision)), x)
+    assert np.abs(found - y).max() <= 2 * np.abs(y).max() * (2.0**-7 if precision == "bf16" else 2.0**-10)
+    assert np.array_equal(near(found), found)
+
+
+def test_raised_products_are_in_the_high_precision() -> None:
+    proto = parsed(CHAIN, drawn(SHAPES))
+    x = np.random.default_rng(1).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    low = _arithmetic(proto, x, precision="int8", high_precision="fp32")
+    products = [node.name for node in load_model(proto).proto.graph.node if node.op_type in ("Conv", "Gemm")]
+    exact = _run(proto, x)
+    assert np.array_equal(_run(_in(proto, low.with_raised(products)), x), exact)
+    one = np.abs(_run(_in(proto, low.with_raised(products[1:])), x) - exact).max()
+    assert 0 < one <= np.abs(_run(_in(proto, low), x) - exact).max()
+
+
+def test_what_stays_as_in_the_file_is_named() -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 2, 4] x) => (float[n, 2, 4] y) {'
+        " m = MatMul (x, w)  t = Transpose <perm = [1, 0, 2]> (m)"
+        " h, l = LSTM <hidden_size = 4> (t, wl, rl)  s = Squeeze (h, one)"
+        " y = Transpose <perm = [1, 0, 2]> (s) }"
+    )
+    weights = drawn({"w": (4, 4), "wl": (1, 16, 4), "rl": (1, 16, 4)}) | {"one": np.array([1])}
+    x = np.random.default_rng(1).normal(size=(4, 2, 4)).astype(np.float32)
+    assert set(_arithmetic(parsed(text, weights), x, precision="int8").as_file.values()) == {"LSTM"}
+
+
+def test_quantised_files_keep_their_own_precision() -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 4] x) => (float[n, 4] y) {'
+        " q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  y = MatMul (d, w) }"
+    )
+    proto = parsed(
+        text, {"w": np.eye(4, dtype=np.float32), "s": np.array(0.1, np.float32), "z": np.array(128, np.uint8)}
+    )
+    model = load_model(proto)
+    x = np.ones((2, 4), np.float32)
+    graph = read_graph(model, {"x": x.shape})
+    assert digital_arithmetic(model, graph, Digital(precision="int8"), [(2, {"x": x})]) is None
+
+
+FLOATS = st.floats(-1e6, 1e6, width=32)
+
+
+@given(FLOATS, FLOATS)
+def test_activation_codes_are_those_of_onnxruntime(low: float, high: float) -> None:
+    low, high = min(low, high), max(low, high)
+    scale, zero = activation_codes(low, high)
+    ends = np.float32(min(low, 0)), np.float32(max(high, 0))
+    theirs_zero, theirs = compute_scale_zp(*(np.array(end) for end in ends), np.array(0), np.array(255))
+    assert scale == pytest.approx(float(np.squeeze(theirs)), rel=1e-6)
+    assert abs(int(zero) - int(np.squeeze(theirs_zero))) <= 1
+    # What the range says is held: both ends are within a step of a code.
+    codes = np.clip(np.rint(np.array(ends, np.float64) / scale) + zero, 0, 255)
+    assert np.abs((codes - int(zero)) * scale - ends).max() <= 1.001 * scale
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([None, 0, 1]))
+def test_weights_are_within_half_a_step_of_their_codes(seed: int, axis: int | None) -> None:
+    weight = np.random.default_rng(seed).normal(size=(3, 5)).astype(np.float32)
+    found = weight_codes(weight, axis)
+    scale = found.scale if axis is None else np.expand_dims(found.scale, 1 - axis)
+    assert np.abs(found.values * scale - weight).max() <= 0.5001 * found.scale.max()
+    assert found.values.min() >= -127
+
+
+@given(st.floats(-6e4, 6e4, width=32))
+def test_rounding_to_16_bits_is_to_the_nearest(value: float) -> None:
+    array = np.array([value], np.float32)
+    assert rounded(array, "fp16") == array.astype(np.float16).astype(np.float32)
+    assert abs(rounded(array, "bf16") - array) <= np.abs(array) * 2.0**-8 + 1e-40
