@@ -83,7 +83,7 @@ def preparation(options: PartitionOptions) -> Pipeline[BudgetedNetwork, Budgeted
     placing: Pass = part(options, Select) if follow is None else FollowPlan(follow)
     own = (Decide(pass_of(one)) for one in options.passes)
     decided = Decide(Qualify()), Decide(placing), CheckJudged()
-    measured = CheckParity(), CalibrateRanges(), ChoosePrecision()
+    measured = CheckParity(), CalibrateRanges()
     if follow is not None:  # copies, tiles and columns are the plan's
         return Pipeline("prepare", (*decided, *own, *measured), READ)
     copies, split = Decide(part(options, ChooseCopies)), SplitColumns(options.columns_share, options.columns_by)
@@ -93,7 +93,7 @@ def preparation(options: PartitionOptions) -> Pipeline[BudgetedNetwork, Budgeted
 
 def _searching(options: PartitionOptions, kind: type[Strategy]) -> Pipeline[BudgetedNetwork, SearchedNetwork]:
     """Rank and search, on samples and chips that test nothing."""
-    return Pipeline("search", (CheckBudget(), Rank(options.method, kind), Search(kind), FewerCopies()))
+    return Pipeline("search", (CheckBudget(), ChoosePrecision(), Rank(options.method, kind), Search(kind), FewerCopies()))
 
 
 def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[SearchedNetwork, RecordedNetwork]:

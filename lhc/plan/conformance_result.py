@@ -12,6 +12,8 @@ FURTHER = 0.0005
 """Of those that may be further apart: of vectors that one engine reads again and the other does not."""
 COLUMN = 0.5
 """Of the outputs of one column: an error of a column alone is a small share of all."""
+FARTHEST = 16.0
+"""Steps that any output may be apart: a vector that one engine reads again has a doubled step, and noise of its own."""
 _LEAST = 4
 """Outputs that may be apart whatever the shares say: of few outputs one is a large share."""
 
@@ -40,8 +42,8 @@ class LayerConformance(PlanRecord):
     @property
     def conforms(self) -> bool:
         """Whether no more differ than may."""
-        few = max(_LEAST, self.outputs * SHARE)
-        return self.apart <= few and self.further <= max(_LEAST, self.outputs * FURTHER) and self.column <= COLUMN
+        few = self.apart <= max(_LEAST, self.outputs * SHARE) and self.column <= COLUMN
+        return few and self.further <= max(_LEAST, self.outputs * FURTHER) and self.greatest <= FARTHEST
 
 
 class Conformance(PlanRecord):
