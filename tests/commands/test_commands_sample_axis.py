@@ -197,6 +197,6 @@ def test_states_have_samples_where_the_symbol_of_the_batch_is() -> None:
     model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=(6, 4)).astype(np.float32), "v"))
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.int64), "first"))
     state = rng.normal(size=(2, 24, 6)).astype(np.float32)
-    found = lhc.analog_outputs(model, {"x": X[:, 0], "state": state})
+    found = lhc.analog_outputs(model, {"x": X[:, 0], "state": state}, digital_precision="as-file")
     wanted = (X[:, 0] + state.sum(axis=0)) @ numpy_helper.to_array(model.graph.initializer[0])
     np.testing.assert_allclose(found["y"], wanted, rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,20 @@ FEW = ("layer2.*",)
 
 def test_a_front_is_verified_kept_and_answers_budgets(cli: Cli, tmp_path: Path) -> None:
     work, out, plot = tmp_path / "work", tmp_path / "front.json", tmp_path / "front.svg"
-    measured = ("--samples", "60", "--draws", "2", "--points", "3", "--include", "layer2.*", "--method", "measure")
+    exact = ("--digital-precision", "as-file")  # in int8 some layers on tiles are better than all digital
+    measured = (
+        *exact,
+        "--samples",
+        "60",
+        "--draws",
+        "2",
+        "--points",
+        "3",
+        "--include",
+        "layer2.*",
+        "--method",
+        "measure",
+    )
     kept = ("--work-dir", str(work), "-o", str(out), "--plot", str(plot), "--json", "-q")
     result = cli("pareto", "digits-narrow", "--objective", "macs", *measured, *kept)
     assert result.exit_code == 0, result.stderr
@@ -41,14 +55,17 @@ def test_a_front_is_verified_kept_and_answers_budgets(cli: Cli, tmp_path: Path) 
     bounds = [p for p in verified if p["evaluation"]["drop_interval"][1] <= 0]
     assert none["verified"] == bounds[-1]
     if none["estimated"] is not None:
-        assert none["command"].startswith("lhc partition digits-narrow --samples 60 --draws 2 --strategy all-analog")
+        assert none["command"].startswith(
+            "lhc partition digits-narrow --digital-precision as-file --samples 60 --draws 2 --strategy all-analog"
+        )
     assert cli("pareto", "digits-narrow", "--from", tmp_path, "--max-drop", "100%").exit_code == 2
     assert cli("pareto", "digits-narrow", "--max-drop", "100%").exit_code == 2
 
 
 def test_intervals_of_a_front_hold_together() -> None:
     """Each has its share of the chance of error: four points err with a quarter of it."""
-    front = lhc.pareto("digits-narrow", objective="macs", samples=60, draws=2, points=4, include=FEW, method="measure")
+    asked: dict[str, Any] = {"samples": 60, "draws": 2, "include": FEW, "method": "measure"}
+    front = lhc.pareto("digits-narrow", objective="macs", points=4, digital_precision="as-file", **asked)
     levels = {point.evaluation.confidence for point in front.verified if point.evaluation is not None}
     assert list(levels) == [pytest.approx(1 - 0.1 / 4)]
     assert front.calibration is not None
@@ -62,7 +79,20 @@ def test_accuracy_against_tiles_has_all_layers_analog_with_ever_more_copies(cli:
     preset = Hardware.load("lionheart")
     on = preset.compensation.model_copy(update={"copies": True, "outputs": "none"})
     machine.write_text(preset.model_copy(update={"compensation": on}).to_yaml(), encoding="utf-8")
-    asked = ["digits-narrow", "--samples", 60, "--draws", 2, "--points", 3, "--method", "measure", "--include"]
+    asked = [
+        "digits-narrow",
+        "--digital-precision",
+        "as-file",
+        "--samples",
+        60,
+        "--draws",
+        2,
+        "--points",
+        3,
+        "--method",
+        "measure",
+        "--include",
+    ]
     command = ["pareto", *asked, "layer2.*", "--objective", "tiles", "--hardware", machine, "--json", "-q"]
     result = cli(*command, "--max-tiles", 20, "--work-dir", tmp_path, "--plot", tmp_path / "front.svg")
     assert result.exit_code == 0, result.stderr

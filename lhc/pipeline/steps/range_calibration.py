@@ -14,6 +14,8 @@ __all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated"]
 
 CALIBRATION_SAMPLES = 256
 SUM_SAMPLES = 16
+FEW_SAMPLES = 16
+"""Calibration samples whose ranges are warned of."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ def _with_arithmetic(state: StateT) -> StateT:
     if found is None:
         state.opened.warn("the file is quantised already: its digital products keep the file's own precision")
         return state
+    if found.precision == "int8" and found.samples < FEW_SAMPLES:
+        state.opened.warn(
+            f"int8 ranges of digital products are of {found.samples} samples: what is beyond them is clipped; more"
+            " samples widen them, and --digital-precision as-file does without"
+        )
     return replace(state, plan=plan.model_copy(update={"digital": found}))
 
 

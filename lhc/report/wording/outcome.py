@@ -45,6 +45,7 @@ __all__ = [
     "of_budget",
     "other_chips",
     "points",
+    "precision_clause",
     "precision_text",
     "samples_basis",
     "samples_text",
@@ -252,9 +253,22 @@ def precision_text(plan: Plan) -> str | None:
     if outcome is None or outcome.digital_drop is None:
         return said
     alone = points(outcome, outcome.digital_drop)
-    over = outcome.digital_drop > outcome.max_drop
-    remedy = ", which is over the budget by itself: --digital-precision, or the hardware's digital.high_precision"
-    return f"{said}: all digital on this machine, the mean {outcome.drop_word} is {alone}{remedy if over else ''}"
+    return f"{said}: all digital on this machine, the mean {outcome.drop_word} is {alone}{_over_budget(outcome)}"
+
+
+def precision_clause(plan: Plan, outcome: Outcome) -> str:
+    """The same in brackets, behind the digital value; empty where number formats are the file's."""
+    if plan.digital is None or outcome.digital_drop is None:
+        return ""
+    alone = points(outcome, outcome.digital_drop)
+    return f" (without tiles, in {plan.digital.text}: mean {outcome.drop_word} {alone}{_over_budget(outcome)})"
+
+
+def _over_budget(outcome: Outcome) -> str:
+    """What to do about number formats that take more than the budget by themselves; else empty."""
+    if outcome.digital_drop is None or outcome.digital_drop <= outcome.max_drop:
+        return ""
+    return ", which is over the budget by itself: --digital-precision, or the hardware's digital.high_precision"
 
 
 def estimate_text(outcome: Outcome) -> str | None:

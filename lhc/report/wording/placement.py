@@ -27,6 +27,7 @@ from lhc.report.wording.outcome import (
     nothing_lost,
     other_chips,
     points,
+    precision_clause,
     precision_text,
     samples_text,
     share_of_digital,
@@ -142,9 +143,9 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     lines += [] if outcome is None or outcome.training_note is None else [f"{capitalized(outcome.training_note)}."]
     lines.append("")
     if outcome is not None and plan.layers:
-        lines += [_digital_line(outcome)] if nothing_lost(plan) else _basis_lines(outcome)
-    if (precision := precision_text(plan)) and plan.layers:
-        lines.append(precision)
+        lines += (
+            [_digital_line(outcome)] if nothing_lost(plan) else _basis_lines(outcome, precision_clause(plan, outcome))
+        )
     if not has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
@@ -180,8 +181,12 @@ def _digital_line(outcome: Outcome) -> str:
     return f"digital {outcome.metric} {value} on {on}; {NO_ANALOG}"
 
 
-def _basis_lines(outcome: Outcome) -> Iterator[str]:
-    """Basis of the verdict: intervals, samples, time, and the population of the budget."""
+def _basis_lines(outcome: Outcome, precision: str) -> Iterator[str]:
+    """Basis of the verdict: intervals, samples, time, and the population of the budget.
+
+    Args:
+        precision: what the digital side takes, in brackets.
+    """
     found = intervals(outcome)
     told = [
         f"{interval_text(outcome, interval)} for {what}{' (decides)' if decides and len(found) > 1 else ''}"
@@ -193,7 +198,7 @@ def _basis_lines(outcome: Outcome) -> Iterator[str]:
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
     on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
     after = f"{time_text(outcome.t_s)} after programming{engine_text(outcome)}"
-    yield f"digital {outcome.metric} {baseline}, mapped {value} {on}, {after}"
+    yield f"digital {outcome.metric} {baseline}{precision}, mapped {value} {on}, {after}"
     yield from map(further_text, outcome.further)
     yield budget_of_chips(outcome)
     tests = tests_text(outcome)
