@@ -34,7 +34,7 @@ class Flat:
     def analog(self, layer, matrix, copies, sums):
         return LayerCost({"product": Cost(matrix.positions * self.costs.product_ns * 1e-9)})
 
-    def digital(self, layer, work):
+    def digital(self, layer, work, numbers):
         return LayerCost({"product": Cost(work.macs * 1e-9)})
 
     def other(self, layer, handling):
