@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 import lhc
-from lhc.hardware import Digital, Hardware
+from lhc.hardware import DigitalCores, Hardware
 
 __all__ = ["main"]
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     for name in chosen.networks:
         for precision in FORMATS:
-            machine = Hardware.load("lionheart").model_copy(update={"digital": Digital(precision=precision)})
+            machine = Hardware.load("lionheart").model_copy(update={"digital": DigitalCores(precision=precision)})
             found = lhc.run(name, placement=(), hardware=machine, samples=chosen.samples, draws=1)
             result = found[0]
             graph = lhc.analyze(name, hardware=machine)

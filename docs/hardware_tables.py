@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults
-from lhc.hardware.description.digital import Digital
+from lhc.hardware.description.digital import DigitalCores
 from lhc.hardware.description.overrides import Override
 from lhc.hardware.description.tiles_and_converters import Adc, Compensation, Dac, LeftOut, Tiles, Training
 from lhc.hardware.description.tiles_and_converters import Mapping as WeightMapping
@@ -32,7 +32,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "faults": Faults,
     "compensation": Compensation,
     "training": Training,
-    "digital": Digital,
+    "digital": DigitalCores,
     "left_out": LeftOut,
     "overrides": Override,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lhc.hardware import Assumed, Digital, Hardware, Known
+from lhc.hardware import Assumed, DigitalCores, Hardware, Known
 from lhc.hardware.description.costs import Figures
 from lhc.hardware.description.tiles_and_converters import Section
 
@@ -52,7 +52,7 @@ def assumptions(hardware: Hardware) -> tuple[Assumption, ...]:
     return (*_numbers(costs, "costs"), *cycles, *simplified)
 
 
-def _precision(digital: Digital) -> str:
+def _precision(digital: DigitalCores) -> str:
     """Number formats that digital products are priced in."""
     others = "other operators cost the same in every format"
     if digital.precision == "as-file":

@@ -17,7 +17,7 @@ from lhc.hardware.ablations import (
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.costs import AlpineCosts, Assumed, Costs, CostSection, DianaCosts, Known, Memory
-from lhc.hardware.description.digital import Digital
+from lhc.hardware.description.digital import DigitalCores
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.description.overrides import Override
 from lhc.hardware.description.presets import has_comments, preset_names, preset_text
@@ -57,7 +57,7 @@ __all__ = [
     "Dac",
     "Devices",
     "DianaCosts",
-    "Digital",
+    "DigitalCores",
     "Effect",
     "Faults",
     "Hardware",

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 
 from lhc.graph import QUANTISED_OPS, LayerGraph
-from lhc.hardware.description.digital import Digital
+from lhc.hardware.description.digital import DigitalCores
 from lhc.onnx_io import Constants
 from lhc.onnx_model import OnnxModel
 from lhc.plan.digital_arithmetic import DigitalArithmetic
@@ -25,7 +25,7 @@ Range = tuple[float, float]
 def digital_arithmetic(
     model: OnnxModel,
     graph: LayerGraph,
-    digital: Digital,
+    digital: DigitalCores,
     blocks: Iterable[tuple[int, Mapping[str, Array]]],
 ) -> DigitalArithmetic | None:
     """Arithmetic of a network's digital products on a machine; None where they compute as in the file.

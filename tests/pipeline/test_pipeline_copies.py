@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lhc
-from lhc.hardware import Digital, Hardware
+from lhc.hardware import DigitalCores, Hardware
 
 pytestmark = pytest.mark.analog
 
@@ -21,7 +21,7 @@ def test_damage_falls_as_one_over_the_copies_and_not_more_slowly() -> None:
     preset = Hardware.load("lionheart")
     on = preset.compensation.model_copy(update={"copies": True, "outputs": "none"})
     # What int8 takes from the others would not fall with the copies.
-    exact = Digital(precision="as-file")
+    exact = DigitalCores(precision="as-file")
     machine = preset.model_copy(update={"compensation": on, "digital": exact})
     found = lhc.sensitivity(
         "digits-narrow",

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from lhc.hardware.description.costs import Assumed, Figures, Known
 from lhc.hardware.description.tiles_and_converters import Section
 
-__all__ = ["BYTES", "Digital", "Precision", "ProductCycles"]
+__all__ = ["BYTES", "DigitalCores", "Precision", "ProductCycles"]
 
 Precision = Literal["int8", "bf16", "fp16", "fp32"]
 """Number format of the two operands of a digital product; sums are wider."""
@@ -29,7 +29,7 @@ class ProductCycles(Figures):
         return {"int8": self.int8, "bf16": self.bf16, "fp16": self.fp16, "fp32": self.fp32}[precision]
 
 
-class Digital(Section):
+class DigitalCores(Section):
     """Arithmetic of the digital side, which decides what its products cost and how they are emulated.
 
     The default is that of the default costs: ALPINE's cores run int8, and ARMv8-A has single precision in SIMD.
@@ -55,7 +55,7 @@ class Digital(Section):
         return data
 
     @model_validator(mode="after")
-    def _high_is_higher(self) -> "Digital":
+    def _high_is_higher(self) -> "DigitalCores":
         if self.high_precision is None:
             return self
         if self.precision == "as-file":

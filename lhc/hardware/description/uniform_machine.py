@@ -9,7 +9,7 @@ from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults, stuck_count
 from lhc.hardware.description.costs import AlpineCosts, Costs
-from lhc.hardware.description.digital import Digital
+from lhc.hardware.description.digital import DigitalCores
 from lhc.hardware.description.tiles_and_converters import (
     Adc,
     Compensation,
@@ -52,7 +52,7 @@ class Machine(Section):
     """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
     programming for devices without one."""
     training: Training = Training()
-    digital: Digital = Digital()
+    digital: DigitalCores = DigitalCores()
     costs: Costs | None = AlpineCosts()
     """What the machine's work costs in time and energy; null: not known."""
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import lhc
-from lhc.hardware import Digital, Hardware
+from lhc.hardware import DigitalCores, Hardware
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.report.wording.outcome import precision_text
 from lhc.report.wording.placement import partition_head
@@ -60,7 +60,7 @@ def task(samples: int = 400) -> Task:
 
 def machine(**digital: Any) -> Hardware:  # noqa: ANN401 - of any field
     """LionHeart's with other cores."""
-    return Hardware.load("lionheart").model_copy(update={"digital": Digital(**digital)})
+    return Hardware.load("lionheart").model_copy(update={"digital": DigitalCores(**digital)})
 
 
 def placed(hardware: Hardware, **more: Any) -> lhc.PartitionResult:  # noqa: ANN401 - of any option
@@ -153,7 +153,7 @@ def test_compiled_files_have_the_precision_of_the_session(tmp_path: Path) -> Non
     result = lhc.partition(
         network(),
         task(),
-        hardware=Hardware.load("ideal").model_copy(update={"digital": Digital(precision="int8")}),
+        hardware=Hardware.load("ideal").model_copy(update={"digital": DigitalCores(precision="int8")}),
         strategy="all-digital",
         force_analog=["second"],
         draws=2,
@@ -185,4 +185,4 @@ def test_arithmetic_without_a_high_precision_raises_nothing() -> None:
 )
 def test_sections_that_make_no_sense_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Digital(**fields)
+        DigitalCores(**fields)

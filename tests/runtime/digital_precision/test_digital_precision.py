@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import compute_scale_zp
 
-from lhc.hardware import Digital
+from lhc.hardware import DigitalCores
 from lhc.hardware.description.digital import Precision
 from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.plan.digital_arithmetic import DigitalArithmetic
@@ -74,7 +74,7 @@ def _run(proto: onnx.ModelProto, x: Array) -> Array:
 def _arithmetic(proto: onnx.ModelProto, x: Array, **digital: Any) -> DigitalArithmetic:  # noqa: ANN401
     model = load_model(proto)
     graph = read_graph(model, {"x": x.shape})
-    found = digital_arithmetic(model, graph, Digital(**digital), [(len(x), {"x": x})])
+    found = digital_arithmetic(model, graph, DigitalCores(**digital), [(len(x), {"x": x})])
     assert found is not None
     return found
 
@@ -180,7 +180,7 @@ def test_quantised_files_keep_their_own_precision() -> None:
     model = load_model(proto)
     x = np.ones((2, 4), np.float32)
     graph = read_graph(model, {"x": x.shape})
-    assert digital_arithmetic(model, graph, Digital(precision="int8"), [(2, {"x": x})]) is None
+    assert digital_arithmetic(model, graph, DigitalCores(precision="int8"), [(2, {"x": x})]) is None
 
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
