@@ -56,7 +56,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(cli: Cli, tmp_path: Path) 
     assert none["verified"] == bounds[-1]
     if none["estimated"] is not None:
         assert none["command"].startswith(
-            "lhc partition digits-narrow --digital-precision as-file --samples 60 --draws 2 --strategy all-analog"
+            "lhc partition digits-narrow --samples 60 --digital-precision as-file --draws 2 --strategy all-analog"
         )
     assert cli("pareto", "digits-narrow", "--from", tmp_path, "--max-drop", "100%").exit_code == 2
     assert cli("pareto", "digits-narrow", "--max-drop", "100%").exit_code == 2
