@@ -20,10 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", default=NETWORKS)
+    parser.add_argument("--formats", nargs="+", default=FORMATS)
     parser.add_argument("--samples", type=int, default=2000)
     chosen = parser.parse_args(arguments)
     for name in chosen.networks:
-        for precision in FORMATS:
+        for precision in chosen.formats:
             machine = Hardware.load("lionheart").model_copy(update={"digital": DigitalCores(precision=precision)})
             found = lhc.run(name, placement=(), hardware=machine, samples=chosen.samples, draws=1)
             result = found[0]

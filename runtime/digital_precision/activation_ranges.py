@@ -5,10 +5,11 @@ from itertools import islice
 
 import numpy as np
 
+from lhc.errors import ModelError
 from lhc.graph import QUANTISED_OPS, LayerGraph
 from lhc.hardware.description.digital import DigitalCores
 from lhc.onnx_io import Constants
-from lhc.onnx_model import OnnxModel
+from lhc.onnx_model import OnnxModel, opset_of
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime.digital_precision.products import DigitalProduct, digital_products
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
@@ -16,6 +17,8 @@ from lhc.runtime.onnxruntime.sessions import Array
 
 __all__ = ["digital_arithmetic"]
 
+_BF16_OPSET = 13
+"""Of ONNX, that casts to bfloat16."""
 KEPT = 2**15
 """Values of a tensor that are kept of each block, drawn with a fixed seed, where ranges are quantiles."""
 
@@ -35,10 +38,17 @@ def digital_arithmetic(
         blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
 
     Raises:
+        ModelError: bf16 in a file of an opset that has no such numbers.
         DataError: the model does not run on these samples.
     """
     if digital.precision == "as-file" or any(n.op_type in QUANTISED_OPS for n in model.as_file().graph.node):
         return None
+    opset = opset_of(model.proto)
+    if "bf16" in (digital.precision, digital.high_precision) and opset < _BF16_OPSET:
+        raise ModelError(
+            f"{model.label}: bf16 digital products need opset {_BF16_OPSET}, the file has {opset}; export it anew, or take"
+            " --digital-precision fp16 or int8"
+        )
     products, as_file = _products(model, graph)
     ranges: dict[str, Range] = {}
     samples = 1

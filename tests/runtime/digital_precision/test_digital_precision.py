@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import compute_scale_zp
 
+from lhc.errors import ModelError
 from lhc.hardware import DigitalCores
 from lhc.hardware.description.digital import Precision
 from lhc.onnx_io import Constants, load_model, read_graph
@@ -181,6 +182,17 @@ def test_quantised_files_keep_their_own_precision() -> None:
     x = np.ones((2, 4), np.float32)
     graph = read_graph(model, {"x": x.shape})
     assert digital_arithmetic(model, graph, DigitalCores(precision="int8"), [(2, {"x": x})]) is None
+
+
+@pytest.mark.parametrize("opset", [10, 12])
+def test_older_opsets(opset: int) -> None:
+    """Scales by channel and bfloat16 came with opset 13: int8 takes onnxruntime's own operators, bf16 is refused."""
+    proto = parsed(CHAIN.replace(": 17]", f": {opset}]"), drawn(SHAPES))
+    x = np.random.default_rng(1).normal(size=(8, 3, 8, 8)).astype(np.float32)
+    found, exact = _run(_in(proto, _arithmetic(proto, x, precision="int8")), x), _run(proto, x)
+    assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+    with pytest.raises(ModelError, match=f"bf16 digital products need opset 13, the file has {opset}"):
+        _arithmetic(proto, x, precision="bf16")
 
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
