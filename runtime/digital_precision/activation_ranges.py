@@ -46,8 +46,8 @@ def digital_arithmetic(
     opset = opset_of(model.proto)
     if "bf16" in (digital.precision, digital.high_precision) and opset < _BF16_OPSET:
         raise ModelError(
-            f"{model.label}: bf16 digital products need opset {_BF16_OPSET}, the file has {opset}; export it anew, or take"
-            " --digital-precision fp16 or int8"
+            f"{model.label}: bf16 digital products need opset {_BF16_OPSET}, the file has {opset}; export it anew, or"
+            " take --digital-precision fp16 or int8"
         )
     products, as_file = _products(model, graph)
     ranges: dict[str, Range] = {}

@@ -13,7 +13,7 @@ import onnx
 
 from lhc.errors import DataError, ModelError
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
-from lhc.onnx_model import OnnxModel, all_nodes, is_held, producers_of, replace_nodes, subgraphs
+from lhc.onnx_model import OnnxModel, all_nodes, is_held, opset_of, producers_of, replace_nodes, subgraphs
 from lhc.support.memory import give_back, large_pieces_apart
 
 if TYPE_CHECKING:  # loaded for the first session: most models are read without one
@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+_QDQ_OPSET = 13
 _WIDE_VALUES = 2**20
 """Values that are held in float64 at once."""
 STEPS = 20
@@ -137,7 +138,8 @@ def create_session(
         packs: copy the weights of products into the layout of the kernels, as stock onnxruntime does; not worth it for
             a single call, whose last bits may differ then.
         exact_integers: products between QuantizeLinear and DequantizeLinear are computed with integers only where this
-            processor's kernels do so without saturating sums of two products, else in float32.
+            processor's kernels do so without saturating sums of two products, and the opset is 13 or later, else in
+            float32.
 
     Raises:
         ModelError: onnxruntime refuses the model, or it is larger than 2 GiB without its data files.
@@ -150,7 +152,8 @@ def create_session(
         options.add_session_config_entry("session.disable_prepacking", "1")
         # The next level lays weights of convolutions out anew.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    if exact_integers and not integer_products_are_exact():
+    # In older files onnxruntime's fusion writes a DequantizeLinear that their opset does not know.
+    if exact_integers and (opset_of(proto) < _QDQ_OPSET or not integer_products_are_exact()):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     # Weights in 4 bits: what the file says, not activations rounded to 8 bits, as onnxruntime has it by default.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")

@@ -151,6 +151,7 @@ def _layer(layer: LayerPlan) -> Document:
         "copies": layer.copies if layer.placement == "analog" else 0,
         "title": layer.title,
         "steps": layer.steps,
+        "precision": layer.precision,
     }
 
 
@@ -158,6 +159,7 @@ def _plan(plan: Plan) -> Document:
     document: Document = {"hardware": plan.hardware.name, "layers": [_layer(row) for row in folded_rows(plan.layers)]}
     document |= _named(plan, "analog_mac_fraction macs activation_macs uncounted")
     document |= {"agreement": _agreement(plan.agreement), "conformance": conformance_document(plan.conformance)}
+    document |= {"digital": _digital(plan)}
     outcome = plan.outcome
     if outcome is None:
         return document
@@ -176,6 +178,15 @@ def _plan(plan: Plan) -> Document:
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
         "training_note": outcome.training_note,
     }
+
+
+def _digital(plan: Plan) -> Document | None:
+    """Number formats of the digital products, and the drop that they bring without tiles."""
+    digital, outcome = plan.digital, plan.outcome
+    if digital is None:
+        return None
+    drop = None if outcome is None else outcome.digital_drop
+    return {**_named(digital, "precision high_precision raised samples as_file"), "drop": drop}
 
 
 def conformance_document(found: Conformance | None) -> Document | None:

@@ -118,6 +118,18 @@ def test_all_digital_executor_is_onnxruntime_on_that_network() -> None:
     assert executor.prefix({"x": x})["y"].tobytes() == _run(_in(proto, arithmetic), x).tobytes()
 
 
+@pytest.mark.parametrize("opset", [11, 17])
+def test_fused_products_with_a_bias_load(opset: int) -> None:
+    """onnxruntime joins MatMul and Add into a Gemm and quantises its bias, in a form that opset 11 does not know."""
+    text = f'<ir_version: 8, opset_import: ["" : {opset}]> g (float[n, 8] x) => (float[n, 5] y) {{'
+    proto = parsed(f"{text} m = MatMul (x, w)  y = Add (m, b) }}", drawn({"w": (8, 5), "b": (5,)}))
+    x = np.random.default_rng(1).normal(size=(16, 8)).astype(np.float32)
+    model = load_model(proto)
+    executor = HybridExecutor(model, read_graph(model), (), digital=_arithmetic(proto, x, precision="int8"))
+    exact = _run(proto, x)
+    assert 0 < np.abs(executor.prefix({"x": x})["y"] - exact).max() < 0.05 * np.abs(exact).max()
+
+
 def test_products_of_activations_and_bias_behind_them_are_int8() -> None:
     proto = parsed(MATMULS, drawn(MATRICES))
     x = np.random.default_rng(2).normal(size=(8, 6, 8)).astype(np.float32)
