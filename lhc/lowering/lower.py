@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from lhc.canonical import nested_again, placed_proto, written_branches
+from lhc.canonical import nested_again, placed_form, placed_proto, written_branches
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
@@ -34,6 +34,7 @@ from lhc.onnx_model import OnnxModel, is_external, opset_of, replace_nodes, subg
 from lhc.plan import Plan
 from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime.digital_precision.model_in_precision import int8_tensors, model_in_precision
+from lhc.runtime.operators.epilogue import epilogues
 
 __all__ = ["Chip", "lower"]
 
@@ -83,7 +84,7 @@ def lower(
             f"{model.label}: its opset has to be another, and onnx's converter does not convert the branches that its"
             " placed calls do not take; export it for opset 13 to 21, or compile with --noise off where it is newer"
         )
-    proto = _in_precision(fitting, plan)
+    proto = _in_precision(fitting, model, graph, plan)
     proto = deepcopy(fitting) if proto is fitting else proto
     made = _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}, store or in_memory)
     made.run(plan.analog)
@@ -93,14 +94,21 @@ def lower(
     return proto
 
 
-def _in_precision(proto: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
-    """The model with its digital products in the number formats of the plan."""
+def _in_precision(proto: onnx.ModelProto, model: OnnxModel, graph: LayerGraph, plan: Plan) -> onnx.ModelProto:
+    """The model with its digital products in the number formats of the plan.
+
+    What a session computes in the pass of an analog layer writes no codes there, and none here.
+    """
     if plan.digital is None:
         return proto
-    graph = proto.graph
-    outputs = {value.name for value in graph.output}
-    coded = int8_tensors(graph.node, Constants(graph), outputs, plan.digital, plan.analog)
-    return model_in_precision(proto, plan.digital, coded, plan.analog)
+    constants, outputs = Constants(proto.graph), {value.name for value in proto.graph.output}
+    coded = int8_tensors(proto.graph.node, constants, outputs, plan.digital, plan.analog)
+    with_analog = set(plan.analog)
+    if plan.analog:
+        nodes, placed = placed_form(model, graph, plan.analog)
+        behind = epilogues(placed, nodes, plan.analog, Constants(model.proto.graph))
+        with_analog |= {name for epilogue in behind.values() for name in epilogue.nodes}
+    return model_in_precision(proto, plan.digital, coded, with_analog)
 
 
 @dataclass(eq=False)

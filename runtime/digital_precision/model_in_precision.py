@@ -139,21 +139,19 @@ class _Rewriting:
             if not on_tiles:
                 for number, name in enumerate(node.input):
                     copy.input[number] = inside.get(name, name)
-            product = self._products.get(node.output[0]) if node.output else None
-            before: list[onnx.NodeProto] = []
-            after: list[onnx.NodeProto] = []
-            if product is not None:
-                before, after = self._product(copy, product)
+            codes: list[onnx.NodeProto] = []
             for number, name in enumerate(node.output):
                 if name not in self._coded:
                     continue
                 if on_tiles:  # other tiles read it as it is
                     inside[name] = f"{name}/int8"
-                    after += self._in_codes(name, inside[name])
+                    codes += self._in_codes(name, inside[name])
                 else:
                     copy.output[number] = f"{name}/exact"
-                    after += self._in_codes(f"{name}/exact", name, name)
-            yield from (*before, copy, *after)
+                    codes += self._in_codes(f"{name}/exact", name, name)
+            product = self._products.get(node.output[0]) if node.output else None
+            before, after = ([], []) if product is None else self._product(copy, product)
+            yield from (*before, copy, *after, *codes)
 
     def _in_codes(self, tensor: str, name: str, ranged: str = "") -> list[onnx.NodeProto]:
         """Operators that put a tensor through its codes.
@@ -175,7 +173,7 @@ class _Rewriting:
     def _product(
         self, node: onnx.NodeProto, product: DigitalProduct
     ) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
-        """Operators before and behind a product, whose inputs are changed in place."""
+        """Operators before and behind a product, whose inputs and output are changed in place."""
         precision = self._arithmetic.of(product.name)
         if precision == "int8":
             return (self._int8(node, product) if codes_of(product, self._arithmetic.ranges) else []), []

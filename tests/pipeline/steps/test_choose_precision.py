@@ -147,19 +147,14 @@ def test_annotated_files_keep_the_answers_of_the_network_and_carry_the_precision
     assert found.tobytes() != given.tobytes()
 
 
-def test_compiled_files_have_the_precision_of_the_session(tmp_path: Path) -> None:
+@pytest.mark.parametrize("analog", ["first", "second", "third"])
+def test_compiled_files_have_the_precision_of_the_session(tmp_path: Path, analog: str) -> None:
+    """The activation behind an analog layer is computed with it, and digital products read it as codes."""
     import onnxruntime as ort
 
-    result = lhc.partition(
-        network(),
-        task(),
-        hardware=Hardware.load("ideal").model_copy(update={"digital": DigitalCores(precision="int8")}),
-        strategy="all-digital",
-        force_analog=["second"],
-        draws=2,
-        max_draws=2,
-        max_drop="90%",
-    )
+    exact = Hardware.load("ideal").model_copy(update={"digital": DigitalCores(precision="int8", high_precision=None)})
+    options: dict[str, Any] = {"strategy": "all-digital", "draws": 2, "max_draws": 2, "max_drop": "90%"}
+    result = lhc.partition(network(), task(), hardware=exact, force_analog=[analog], **options)
     path = result.save(tmp_path / "placed.lhc.onnx")
     x = np.asarray(task().inputs["x"])[:16]
     (session,) = HybridSession(path).run(None, {"x": x})
