@@ -24,6 +24,7 @@ _DESCRIBED: Mapping[str, tuple[str, ...]] = {
     "devices": (),
     "compensation": ("drift", "copies", "outputs"),
     "t_inference_s": (),
+    "digital": ("precision",),
     "costs": (),
 }
 """Sections and fields of a machine that its figures rest on, and for which there are defaults that are not off."""

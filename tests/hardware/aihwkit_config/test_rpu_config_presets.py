@@ -218,7 +218,7 @@ def test_what_a_configuration_does_not_say_is_told(caplog: pytest.LogCaptureFixt
 
     lhc.analyze("digits-narrow", hardware=InferenceRPUConfig())
     (told,) = (record.getMessage() for record in caplog.records if "does not say" in record.getMessage())
-    assert "t_inference_s, costs, compensation.copies, compensation.outputs: lhc's defaults" in told
+    assert "t_inference_s, digital, costs, compensation.copies, compensation.outputs: lhc's defaults" in told
 
 
 def test_presets_have_tiles_of_a_size() -> None:
