@@ -126,6 +126,7 @@ def record(row: Row) -> Record:
         "retrain": row.retrain,
         "metric": document["baseline"]["metric"],
         "digital": document["baseline"]["value"],
+        "digital_side": document["digital"] and {name: document["digital"][name] for name in ("precision", "drop")},
         "mapped": result["value"],
         "drop": result["drop"],
         "chip_interval": result["chip_interval"],
@@ -170,7 +171,7 @@ def page(records: Sequence[Record], published: Sequence[Record]) -> str:
     """docs/results.md."""
     order = {row.title: place for place, row in enumerate(rows())}
     known = sorted(records, key=lambda one: (list(UNITS).index(one["network"]), order.get(one["title"], len(order))))
-    by_row = Table(_HEADERS, [_cells(one) for one in known], right=tuple(range(4, 13)))
+    by_row = Table(_HEADERS, [_cells(one) for one in known], right=(4, 5, 6, 7, 8, 10, 11, 12, 13))
     others = Table(_PUBLISHED_HEADERS, [_published_cells(one) for one in published], right=(3, 4, 5))
     commands = Table(
         ["network", "command", "processor", "commit", "date"],
@@ -183,7 +184,7 @@ def page(records: Sequence[Record], published: Sequence[Record]) -> str:
 
 
 _HEADERS = ["network", "machine", "budget", "tiles allowed", "digital", "MACs analog", "mean drop", "other chips",
-            "other samples too", "chips", "tiles", "energy", "latency", "held"]  # fmt: skip
+            "other samples too", "digital layers", "chips", "tiles", "energy", "latency", "held"]  # fmt: skip
 _PUBLISHED_HEADERS = ["work", "network", "judged by", "digital", "mapped", "MACs analog", "what differs"]
 _PAGE = """# Results
 
@@ -194,6 +195,7 @@ full. `make results-quick` makes two rows anew and compares them.
 - **budget** and **drop** are in points of a share, else in the unit of the metric (`mase` and `nll` rise).
 - **other chips** is the interval of the mean drop over other chips for these samples, which decides; **other samples
   too** is that over other samples as well. **chips** were programmed anew for the verdict, a day before it.
+- **digital layers**: their precision, and what of the drop it takes alone, without tiles.
 - **tiles allowed**: `as they come` is the default, least energy; `twice` is `--objective macs` with twice the tiles
   that one copy of all layers takes.
 - **energy** and **latency** are how many times less the placed network takes than the same machine without tiles, by
@@ -229,6 +231,7 @@ def _cells(one: Record) -> list[str]:
         _amount(one, one["drop"]),
         " to ".join(_amount(one, end) for end in one["chip_interval"]),
         " to ".join(_amount(one, end) for end in one["sample_interval"]),
+        _digital_side(one),
         str(one["chips"]),
         str(one["tiles"]),
         _times(one["energy_ratio"]),
@@ -241,6 +244,15 @@ def _published_cells(one: Record) -> list[str]:
     share = "" if one["analog_mac_fraction"] is None else f"{100 * one['analog_mac_fraction']:.0f} %"
     digital = "" if one["digital"] is None else f"{one['digital']:.2f}"
     return [one["work"], one["network"], one["metric"], digital, f"{one['mapped']:.2f}", share, one["differs"]]
+
+
+def _digital_side(one: Record) -> str:
+    if "digital_side" not in one:
+        return "not recorded"
+    side = one["digital_side"]
+    if side is None:
+        return "as in the file"
+    return str(side["precision"]) if side["drop"] is None else f"{side['precision']}, {_amount(one, side['drop'])}"
 
 
 def _percent(one: Record) -> bool:

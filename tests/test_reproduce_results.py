@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 STORED: list[dict[str, Any]] = json.loads((ROOT / "docs" / "results.json").read_text("utf-8"))
 KNOWN: dict[str, Any] = {
     "title": "digits lionheart 1 as they come", "network": "digits", "machine": "lionheart", "max_drop": 0.01,
-    "tiles_allowed": "as they come", "retrain": False, "metric": "accuracy", "digital": 0.9832, "mapped": 0.98,
-    "drop": 0.0032, "chip_interval": [0.001, 0.005], "sample_interval": [-0.01, 0.02], "confidence": 0.99,
+    "tiles_allowed": "as they come", "retrain": False, "metric": "accuracy", "digital": 0.9832,
+    "digital_side": {"precision": "int8", "drop": 0.0001}, "mapped": 0.98, "drop": 0.0032,
+    "chip_interval": [0.001, 0.005], "sample_interval": [-0.01, 0.02], "confidence": 0.99,
     "within_budget": True, "held_out": True, "samples": 597, "chips": 10, "analog_layers": 20, "layers": 24,
     "analog_mac_fraction": 0.968, "tiles": 28, "energy_ratio": 4.36, "latency_ratio": 4.44, "retrained": False,
     "cpu_s": 61.2, "wall_s": 70.0, "command": "lhc partition digits", "commit": "abc1234", "changed": False,
@@ -64,8 +65,8 @@ def test_a_page_shows_a_row_with_its_units() -> None:
     text = page([KNOWN], [])
 
     assert (
-        "| digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 | 0.10 to 0.50 | -1.00 to 2.00 | 10 | 28 |"
-        " 4.4 | 4.4 | yes |" in text
+        "| digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 | 0.10 to 0.50 | -1.00 to 2.00 |"
+        " int8, 0.01 | 10 | 28 | 4.4 | 4.4 | yes |" in text
     )
     assert "| digits | lhc partition digits | 61 s | abc1234 | 2026-11-30 |" in text
 
