@@ -58,7 +58,7 @@ class SystemCost:
 
     @property
     def total(self) -> Cost:
-        """Everything together."""
+        """Cost of products, other operators and conversions together."""
         layers = (cost.total for part in (self.layers, self.others) for cost in part.values())
         return total([*layers, *self.crossings.values()])
 

@@ -56,7 +56,7 @@ def sum_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, beh
 
 
 def images_of_slices(op: OpBuilder, values: Any) -> Any:
-    """``(images, reads, channels, ...)`` as images of their own."""
+    """Reads ``(images, reads, channels, ...)`` as images of their own."""
     return op.Reshape(values, op.Concat([-1], sizes(op, values, 2), axis=0), _outputs=["images"])
 
 

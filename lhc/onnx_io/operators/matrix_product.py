@@ -243,7 +243,7 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 class Unsized(Exception):  # noqa: N818 - caught where it is known whether sizes may be missing
-    """Sizes that a matrix depends on are not numbers; they are the argument."""
+    """Raised with the sizes that a matrix depends on and that are not numbers."""
 
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:

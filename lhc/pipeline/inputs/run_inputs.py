@@ -116,7 +116,7 @@ def own_outcome(options: RunOptions, stored: Plan | None, source: str) -> Outcom
 
 
 def is_judged_output(plan: Plan | None, output: str | None) -> bool:
-    """Whether an output is the one that a placement was judged by; None is. Plans of earlier versions tell none."""
+    """Whether an output is the one that a placement was judged by; None is. Plans of earlier versions name none."""
     outcome = None if plan is None else plan.outcome
     return output is None or outcome is None or outcome.output in (None, output)
 

@@ -70,7 +70,7 @@ class _PlacedFigure:
 
     @property
     def bottom(self) -> float:
-        """Where the next one begins."""
+        """Height at which the next one begins."""
         return self.y + self.height + _GAP
 
 

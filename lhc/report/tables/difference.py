@@ -120,7 +120,7 @@ class MachineDiff:
         return [one_line(f"hardware {place}: {', '.join(told)}") for place, told in found.items()]
 
     def rendered(self, before: str, after: str, width: float) -> list[str]:
-        """Its lines, one at least."""
+        """Differences as lines of text, one at least."""
         return self.lines() or ["no difference"]
 
     def document(self) -> dict[str, object]:
@@ -189,7 +189,7 @@ class PlanDiff:
         return Table(headers, [_row(change) for change in self.layers], spare=(4, 2, 3, 5))
 
     def rendered(self, before: str, after: str, width: float) -> list[str]:
-        """All of it, of files of these names, for a terminal of so many characters."""
+        """All differences of two files as text, for a terminal ``width`` characters wide."""
         told = [f"{before}, {after}: {self.notice}\n"] if self.notice is not None else []
         if self.layers and not self.unrelated:
             table, note = self.table().fitted(width, "--json")

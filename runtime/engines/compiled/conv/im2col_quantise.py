@@ -141,7 +141,7 @@ def _spread_out(x: Any, x0: int, to: Any, to0: int, one: LineSpans, first: int) 
 
 @compiled(inner=True, within=True)
 def slot(n: int) -> int:
-    """Where a vector stands among those of its block of `TOGETHER`; % would ask whether numbers are negative."""
+    """Index of a vector among those of its block of `TOGETHER`; % would ask whether numbers are negative."""
     return n & (TOGETHER - 1)
 
 

@@ -208,7 +208,7 @@ def _with_currents(
 
 @compiled(inner=True, within=True)
 def segment_keys(tiles: TileSpans, stream: int, round_: Any, block: BlockSpans) -> int:
-    """Where keys of the images' noise lie; one group alone keeps those of the last repeated read."""
+    """Place of the keys of the images' noise; one group alone keeps those of the last repeated read."""
     kept: int = round_ if tiles.groups > 1 else lesser(round_, 1)
     return (kept * tiles.chips * tiles.rows + stream) * 2 * block.pitch
 
@@ -244,7 +244,7 @@ def vectors_of(codes: Any, first: Any, keys: int, n: int, block: BlockSpans) -> 
 
 @compiled(inner=True, within=True)
 def z_place(one: TileOutputs, number_: int) -> Any:
-    """Where products of a block that waits begin, by its number."""
+    """Place of the first product of a block that waits, by its number."""
     return np.int64(number_ * -(-one.outputs // ROWS) * ROWS * LANES)
 
 
@@ -362,7 +362,7 @@ def _clip(z: Any, rows: int, limit: Any) -> None:
 
 
 class Target(NamedTuple):
-    """Where the outputs of a segment go.
+    """Destination of the outputs of a segment.
 
     Attributes:
         out: takes them.

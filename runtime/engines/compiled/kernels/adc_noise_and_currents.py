@@ -263,7 +263,7 @@ def with_currents(
     z: Any,
     place: int,
 ) -> Any:
-    """Take from a vector of products what is lost along wires; the deviation of their noise.
+    """Take from a vector of products what is lost along wires, and return the deviation of their noise.
 
     Args:
         tiles: what multiplies.
