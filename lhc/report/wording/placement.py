@@ -187,14 +187,15 @@ def _basis_lines(outcome: Outcome, precision: str) -> Iterator[str]:
     Args:
         precision: what the digital side takes, in brackets.
     """
-    found = intervals(outcome)
+    found, level = intervals(outcome), f"{level_text(outcome.confidence)} confidence"
     told = [
-        f"{interval_text(outcome, interval)} for {what}{' (decides)' if decides and len(found) > 1 else ''}"
+        f"{interval_text(outcome, interval)} for {what}"
+        f"{', which the budget is compared with' if decides and len(found) > 1 else ''}"
         for what, interval, decides in found
     ]
     not_judged = "; other chips are not judged" if outcome.one_chip else ""
-    level = f"{level_text(outcome.confidence)} confidence{' each' if len(found) > 1 else ''}"
-    yield f"mean {outcome.drop_word} on {other_chips(outcome)}: {', '.join(told)}; {level}{not_judged}"
+    both = "both with " if len(found) > 1 else ""
+    yield f"mean {outcome.drop_word} on {other_chips(outcome)}: {'; '.join(told)} ({both}{level}){not_judged}"
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
     on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
     after = f"{time_text(outcome.t_s)} after programming{engine_text(outcome)}"
