@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from benchmarks.published_networks import NETWORKS, alexnet, mobilenetv2, resnet
 from lhc.costs import SystemCost, cost_of, system_figures
 from lhc.graph import LayerGraph, MatrixShape
-from lhc.hardware import AlpineCosts, Assumed, DianaCosts, Hardware, Known, Tiles
-from lhc.hardware.description.tiles_and_converters import Section
+from lhc.hardware import AlpineCosts, DianaCosts, Hardware, Tiles
 from lhc.support.tables import Table
 
 __all__ = ["GAINS", "analog_layers", "by_macs", "closing", "gain", "gains", "prefixes"]
@@ -210,24 +209,6 @@ def bracket() -> Table:
     return Table(["depthwise layers", "gain", "MAC/cycle of digital depthwise layers for 1.24x"], rows, right=(1, 2))
 
 
-def numbers() -> Table:
-    """Every number of both cost models, with its unit and source."""
-    rows = [["alpine", *row] for row in _numbers(AlpineCosts())] + [["diana", *row] for row in _numbers(DianaCosts())]
-    return Table(["model", "field", "value", "unit", "known from, or assumed because"], rows, right=(2,))
-
-
-def _numbers(section: Section, path: str = "") -> Iterator[list[str]]:
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            yield from _numbers(value, f"{name}.")
-        for mark in field.metadata:
-            if isinstance(mark, Known):
-                yield [f"{path}{name}", f"{value}", mark.unit, mark.source]
-            elif isinstance(mark, Assumed):
-                yield [f"{path}{name}", f"{value}", mark.unit, f"**assumed**: {mark.reason}"]
-
-
 def throughputs() -> Table:
     """ResNet20, all analog, on LionHeart's machine with more cores, and with cores that do not wait; 72 tiles."""
     graph, costs = resnet(3), LIONHEART.costs
@@ -278,7 +259,7 @@ def diana() -> Table:
     return Table(["placement", "ms", "µJ", "TOPS/W"], rows, right=(1, 2, 3))
 
 
-TABLES: Sequence[Callable[[], Table]] = (numbers, gains, prefixes, parts, closers, bracket, throughputs, diana)
+TABLES: Sequence[Callable[[], Table]] = (gains, prefixes, parts, closers, bracket, throughputs, diana)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,18 @@ python docs/hardware_tables.py --write  write it anew
 import ast
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from made_part import MadePart
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lhc.hardware import AlpineCosts, Assumed, DianaCosts, Known
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.circuits.faults import Faults
 from lhc.hardware.description.digital import DigitalCores
 from lhc.hardware.description.overrides import Override
-from lhc.hardware.description.tiles_and_converters import Adc, Compensation, Dac, LeftOut, Tiles, Training
+from lhc.hardware.description.tiles_and_converters import Adc, Compensation, Dac, LeftOut, Section, Tiles, Training
 from lhc.hardware.description.tiles_and_converters import Mapping as WeightMapping
 from lhc.hardware.devices.noise_by_weight_magnitude import Regime
 from lhc.hardware.devices.pcm_and_reram import DEVICE_MODELS
@@ -75,6 +76,26 @@ def device_table() -> str:
     return "\n".join(found)
 
 
+def cost_table() -> str:
+    """Every number of both cost models, with its unit, and its source or why it is assumed."""
+    models = (("alpine", AlpineCosts()), ("diana", DianaCosts()))
+    rows = [f"| `{model}` | {row} |" for model, section in models for row in _numbers_of(section)]
+    head = "| `costs.model` | field | unit | known from, or **assumed** because | default |"
+    return "\n".join([head, "|---|---|---|---|---:|", *rows])
+
+
+def _numbers_of(section: Section, path: str = "") -> Iterator[str]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _numbers_of(value, f"{name}.")
+        for mark in field.metadata:
+            if isinstance(mark, Known | Assumed):
+                source = mark.source if isinstance(mark, Known) else f"**assumed**: {mark.reason}"
+                number = _number(value) if isinstance(value, bool | str) else f"{value:,}".removesuffix(".0")
+                yield f"`{path}{name}` | {mark.unit} | {source} | {number}"
+
+
 def _unit(field: str) -> str:
     return UNITS.get(field.rpartition("_")[2], "")
 
@@ -122,3 +143,4 @@ def _number(value: object) -> str:
 if __name__ == "__main__":
     MadePart("hardware-fields.md", "devices", "hardware_tables.py").main(device_table())
     MadePart("hardware-fields.md", "sections", "hardware_tables.py").main(tables())
+    MadePart("hardware-fields.md", "costs", "hardware_tables.py").main(cost_table())
