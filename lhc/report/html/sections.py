@@ -260,7 +260,7 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
 
 def _costs(report: Report, costs: Costs) -> PageSection:
     faster, less = times_of_digital(costs)
-    whole, digital, side = costs.total, costs.all_digital, all_digital(report.plan.hardware)
+    whole, digital, side = costs.total, costs.all_digital, all_digital(report.plan)
     text = (
         f"One sample takes {amount(whole.latency_s, 's')} ({faster}; {amount(digital.latency_s, 's')} {side}) and"
         f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} {side})"

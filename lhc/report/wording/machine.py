@@ -27,10 +27,12 @@ __all__ = [
 ]
 
 
-def all_digital(machine: Hardware) -> str:
-    """The network without tiles, by the number format that its products are priced in."""
-    precision = machine.digital.precision
-    return "all digital in the file's format" if precision == "as-file" else f"all digital in {precision}"
+def all_digital(plan: Plan) -> str:
+    """The network without tiles, by the number formats that its products are priced in."""
+    precision = plan.hardware.digital.precision
+    if precision == "as-file":
+        return "all digital in the file's format"
+    return f"all digital in {precision if plan.digital is None else plan.digital.text}"
 
 
 def cells_text(machine: Hardware) -> str:

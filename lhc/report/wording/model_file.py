@@ -42,7 +42,7 @@ def analysis_footer(result: "Analysis") -> str:
         lines.append(result.example_note)
     digital, analog = (result.cost(placement) for placement in (frozenset[str](), frozenset(result.plan.eligible)))
     if digital is not None and analog is not None and result.plan.layers:
-        side = all_digital(result.plan.hardware)
+        side = all_digital(result.plan)
         lines.append(
             f"estimated cost, {side}: {amounts(digital)}; all eligible layers analog: {amounts(analog)}"
             f"{without_text(result.plan)}"

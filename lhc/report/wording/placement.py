@@ -149,7 +149,7 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     if not has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
-        costs = f"estimated cost {amounts(result.cost)}; {all_digital(plan.hardware)} {amounts(result.digital_cost)}"
+        costs = f"estimated cost {amounts(result.cost)}; {all_digital(plan)} {amounts(result.digital_cost)}"
         lines.append(f"{costs}{without_text(plan)}")
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
@@ -284,7 +284,7 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         whole = report.costs.total
         system = report.costs.system
         rate = "" if system is None else f"; {rate_text(system.throughput)}"
-        left_out, side = without_text(report.plan), all_digital(plan.hardware)
+        left_out, side = without_text(report.plan), all_digital(plan)
         yield "Cost", f"{amounts(whole)}, {faster} and {less} than {side}, by the cost model{left_out}{rate}."
 
 
