@@ -1,11 +1,16 @@
 """Number formats of digital products: the machine's low one, but for products that it takes too much from.
 
 In the order of the damage that the low precision does to each alone, for the work that its high precision costs, as few
-products are raised as it takes for the network without analog layers to stay within a share of the budget.
+products are raised as it takes for the network without analog layers to stay within a share of the budget. What it
+loses is no matter of chance on given samples, so all of them tell, as of a trained network (`lhc.measure.steadied`);
+those that test tell nothing where the budget is to hold for others too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
+
+import numpy as np
 
 from lhc.errors import OutOfTimeError
 from lhc.measure import PlacementEvaluator
@@ -36,21 +41,23 @@ class ChoosePrecision:
         followed = state.follow is not None and state.follow.digital is not None
         if digital is None or digital.high_precision is None or followed:
             return state
-        evaluator = state.judging_evaluator(state.splits.rank)
-        if state.budget.relative and evaluator.baseline == 0:
-            return state  # refused by name before anything is searched
+        parts = (state.splits.rank,) if state.budget.generalize else (state.splits.rank, state.splits.verify)
+        parts = parts if state.splits.held_out else parts[:1]
         try:
-            return _chosen(state, evaluator, digital)
+            return _chosen(state, [state.judging_evaluator(part) for part in parts], digital)
         except OutOfTimeError:
             return state.noted(f"--timeout: digital products stay in {digital.precision}, whatever that takes")
 
 
-def _chosen(state: BudgetedT, evaluator: PlacementEvaluator, digital: DigitalArithmetic) -> BudgetedT:
-    allowed = SHARE * state.budget.max_drop * (abs(evaluator.baseline) if state.budget.relative else 1.0)
+def _chosen(state: BudgetedT, evaluators: Sequence[PlacementEvaluator], digital: DigitalArithmetic) -> BudgetedT:
+    samples = [evaluator.samples for evaluator in evaluators]
+    baseline = abs(float(np.average([evaluator.baseline for evaluator in evaluators], weights=samples)))
+    allowed = SHARE * state.budget.max_drop * (baseline if state.budget.relative else 1.0)
 
     def drop(raised: frozenset[str]) -> float:
-        found = replace(evaluator, digital=digital.with_raised(raised))
-        return float(found.measure(frozenset(), range(1), "digital precision").drops[0])
+        found = [replace(one, digital=digital.with_raised(raised)) for one in evaluators]
+        drops = [float(one.measure(frozenset(), range(1), "digital precision").drops[0]) for one in found]
+        return float(np.average(drops, weights=samples))
 
     low = drop(frozenset())
     if low <= allowed:
@@ -65,11 +72,11 @@ def _chosen(state: BudgetedT, evaluator: PlacementEvaluator, digital: DigitalAri
 
     def shown(value: float) -> str:
         percent, budget = state.task.metric.percent, state.budget
-        scale = 1 / abs(evaluator.baseline) if budget.relative else 1.0
+        scale = 1 / baseline if budget.relative else 1.0
         return drop_text(value * scale, percent, budget.drop_type, budget.max_drop)
 
     note = (
-        f"{digital.precision} alone takes {shown(low)} of the samples that guide the search, so"
+        f"{digital.precision} alone takes {shown(low)} on {counted(sum(samples), 'sample')}, so"
         f" {counted(len(raised), 'digital product')} of {len(order)} may be in {digital.high_precision}"
         f" ({shown(drop(raised))} then)"
     )
