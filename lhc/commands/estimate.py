@@ -47,7 +47,8 @@ from lhc.pipeline.steps.copies_and_calibration import (
     compared_evaluators,
 )
 from lhc.pipeline.steps.prepare import read
-from lhc.pipeline.training.retraining import BEFORE, training_setup_of, validation_evaluator
+from lhc.pipeline.training.retraining import training_setup_of, validation_evaluator
+from lhc.pipeline.training.testing_order import FIRST
 from lhc.pipeline.training.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
 from lhc.samples.task import Task
 from lhc.stats import one_sided
@@ -172,7 +173,7 @@ def _placing(state: BudgetedNetwork, asked: PartitionOptions, timed: Timed, shar
 
 def _placing_and_training(state: TrainableNetwork, asked: PartitionOptions, timed: Timed) -> list[EffortStep]:
     """The same before the training, the training, and the same after it; a walk is only verified then."""
-    plain, options = _placing(state, asked, timed, BEFORE), search_options(state)
+    plain, options = _placing(state, asked, timed, FIRST), search_options(state)
     if not anything_pays(state.graph, state.plan, options):
         return plain
     groups = len(groups_of(state.graph, state.plan, options.together))
@@ -181,7 +182,7 @@ def _placing_and_training(state: TrainableNetwork, asked: PartitionOptions, time
     fresh = replace(state, running=state.running.uncached())
     again = plain
     if state.budget.share is not None or any(step.kept for step in plain):
-        again = _placing(fresh, asked, timed, 1 - BEFORE)
+        again = _placing(fresh, asked, timed, 1 - FIRST)
     after = again[-1:] if asked.strategy in RETRAINING_STRATEGIES else again
     return [
         *(replace(step, what=f"before training: {step.what}") for step in plain),

@@ -46,7 +46,8 @@ from lhc.pipeline.steps.rank import Rank
 from lhc.pipeline.steps.search import CheckBudget, Search
 from lhc.pipeline.steps.several_outputs import with_further_outputs
 from lhc.pipeline.steps.verify import Verify
-from lhc.pipeline.training.retraining import BEFORE, Train, training_split
+from lhc.pipeline.training.retraining import Train, training_split
+from lhc.pipeline.training.testing_order import FIRST
 from lhc.plan import Plan
 from lhc.stats import one_sided
 
@@ -106,7 +107,7 @@ def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[Searched
 
 def _most_draws(options: PartitionOptions) -> int:
     """Most chips of a test."""
-    error = one_sided(options.confidence) * (1 - BEFORE if options.retrain else 1)
+    error = one_sided(options.confidence) * (FIRST if options.retrain else 1)
     most = max(MOST_DRAWS, options.draws)
     return chips_of("--max-draws", options.max_draws, most, options.least_yield, error)
 

@@ -6,16 +6,20 @@ damage for what they bring, whose predicted drop is within the budget by then. L
 network that many analog layers ruin would be trained away from what it knows, for a placement that no training can
 save.
 
+It is trained for the copies of weights that this placement would be tested with, those on further tiles included.
+
 Where what is predicted to hold with the trained weights is far below that, they were trained for the wrong placement.
-Then the network is trained once more, as it was given, for the best that is predicted by then.
+Then the network is trained once more, as it was given, for the best that is predicted by then. Where training changed
+the damage so much that other copies are chosen which do far less of it, it is trained once more for these.
 """
 
+from collections.abc import Mapping
 from itertools import accumulate
 
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import by_worth, damage_of, objective_value, search_space
 from lhc.pipeline.pipeline_state import PreparedNetwork, RecordedNetwork, SearchedNetwork
-from lhc.pipeline.steps.fixed_sequence_test import Forecast
+from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path
 from lhc.pipeline.steps.verify import base_drop, path_of
 from lhc.samples.task import Task
 
@@ -23,9 +27,12 @@ __all__ = [
     "OPEN_REASONS",
     "falls_short",
     "fits_as_given",
+    "misplaced",
+    "predicted_to_hold",
     "promise",
     "proposed",
     "reached",
+    "search_path",
     "set_apart",
     "training_target",
     "value_of",
@@ -39,6 +46,8 @@ OPEN_REASONS = frozenset({"sensitivity", "strategy", "budget", "time"})
 FALLS_SHORT = 0.3
 """Part of what was trained for that may be missed without a second training: other targets brought a layer of fourteen
 at most where the first one was not hopeless."""
+MISPLACED = 1.3
+"""Times the damage of copies chosen after training that those trained for may do without a second training."""
 
 
 def proposed(searched: SearchedNetwork) -> frozenset[str]:
@@ -46,19 +55,25 @@ def proposed(searched: SearchedNetwork) -> frozenset[str]:
     return searched.searched.result.plan.analog
 
 
+def predicted_to_hold(path: Path, budget: float, room: float = 1.0) -> list[frozenset[str]]:
+    """Placements on the path of a search whose predicted drop is within so many budgets, the safest first."""
+    forecast, steps = Forecast.of(path, budget), zip(path.steps, path.damages, strict=True)
+    return [step for step, damage in steps if forecast.predicted(damage) <= room * budget]
+
+
+def search_path(searched: SearchedNetwork) -> Path:
+    """The path of a search, with the drop that the network has without analog layers."""
+    return path_of(searched.graph, searched.plan, searched.searched, base_drop(searched))
+
+
 def reached(searched: SearchedNetwork) -> frozenset[str]:
     """The boldest placement on the path of a search that is predicted to hold; without a prediction, its own.
 
     A search takes one placement on a few chips to hold and the next one not to; a prediction weighs all that it judged.
     """
-    found = searched.searched
-    if not found.judge.verdicts:
+    if not searched.searched.judge.verdicts:
         return proposed(searched)
-    path = path_of(searched.graph, searched.plan, found, base_drop(searched))
-    forecast, budget = Forecast.of(path, searched.budget.max_drop), searched.budget.max_drop
-    holding = [
-        step for step, damage in zip(path.steps, path.damages, strict=True) if forecast.predicted(damage) <= budget
-    ]
+    holding = predicted_to_hold(search_path(searched), searched.budget.max_drop)
     return holding[-1] if holding else searched.plan.analog
 
 
@@ -127,3 +142,19 @@ def falls_short(searched: SearchedNetwork, target: frozenset[str]) -> bool:
     ground, wanted = searched.plan.analog, value_of(searched, target)
     whole = value_of(searched, ground) - wanted
     return bool(reached(searched) - ground) and promise(searched) - wanted > FALLS_SHORT * whole > 0
+
+
+def misplaced(searched: SearchedNetwork, target: frozenset[str], copies: Mapping[str, int]) -> bool:
+    """Whether the copies that were trained for do far more damage than those that are chosen with the trained weights.
+
+    Args:
+        searched: the trained network, ranked and searched.
+        target: the layers that were trained for.
+        copies: of their weights in training.
+    """
+
+    def damage(held: Mapping[str, int]) -> float:
+        everywhere = {name: held.get(name, 1) for name in target}
+        return damage_of(searched.graph, searched.plan, target, everywhere)
+
+    return damage(copies) > MISPLACED * damage(searched.copies.of(target))

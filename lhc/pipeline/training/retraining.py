@@ -37,12 +37,14 @@ from lhc.pipeline.training.placement_to_train_for import (
     OPEN_REASONS,
     falls_short,
     fits_as_given,
+    misplaced,
     promise,
     reached,
     set_apart,
     training_target,
     value_of,
 )
+from lhc.pipeline.training.testing_order import FIRST, prospect, trained_first, worth_testing
 from lhc.plan import Retrained
 from lhc.plan.summary import summary
 from lhc.results import Verdict
@@ -57,7 +59,6 @@ if TYPE_CHECKING:  # they load PyTorch
     from lhc.train.training_setup import TrainingSetup
 
 __all__ = [
-    "BEFORE",
     "VALIDATION_SAMPLES",
     "Train",
     "retrained",
@@ -70,16 +71,21 @@ __all__ = [
 
 TRAINING_PARTS, PARTS = 3, 5
 """Where there is one set of samples, three fifths train; the others rank and verify."""
-BEFORE = 0.2
-"""Part of the chance of error for the weights as they are; the rest is for the trained ones, which promise more."""
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
-_UNTESTED = (
-    "trained weights kept: without training {} predicted to hold the budget, which is less by the objective, so the"
-    " weights as given were not tested; more may hold without training (the command without --retrain tests that)"
+_GIVEN_UNTESTED = (
+    "trained weights kept: no placement of the weights as given that is better by the objective is predicted to come"
+    " near the budget, so they were not tested"
+)
+_TRAINED_UNTESTED = (
+    "trained weights not kept: no placement of them that is better by the objective is predicted to come near the"
+    " budget, so they were not tested"
 )
 _TWICE = (
     "trained twice: with the weights trained for {} analog layers only {} were predicted to hold; the second was for {}"
+)
+_RECHOSEN = (
+    "trained twice: after the first training other copies of weights do far less damage; the second was for these"
 )
 
 
@@ -310,9 +316,9 @@ class Train:
         check_training(state, state.training, self.settings, frozenset(state.measurable))
         given = self.search(STRATEGIES[untrained(self.strategy)]).apply(state)
         before: RecordedNetwork | None = None
-        # Else it is tested only where the trained weights do no better: chips are most of what a command costs.
+        # Else it is tested only where trained weights may do no better: chips are most of what a command costs.
         if state.running.bounded or fits_as_given(given):
-            before = self.test(BEFORE).apply(given)
+            before = self.test(FIRST).apply(given)
             if _leaves_nothing(before):
                 pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
                 return _told(
@@ -324,18 +330,24 @@ class Train:
             trained, record = self._trained(state, given)
         except OutOfTimeError:
             return _told(
-                before or self.test(BEFORE).apply(given),
+                before or self.test(1.0).apply(given),
                 state.training,
                 "not trained to the end: the time of --timeout was over before; this is the result without it",
             )
-        after = self.test(1 - BEFORE).apply(trained).with_outcome(retrained=record)
-        if before is None:
-            if after.outcome.within_budget and value_of(after, after.plan.analog) < promise(given):
-                number = given.layers_in(reached(given))
-                layers = f"{counted(number, 'analog layer')} {'was' if number == 1 else 'were'}"
-                return _told(after, state.training, _UNTESTED.format(layers))
-            before = self.test(BEFORE).apply(given)
-        return _better(before, after, state.training)
+        expected, hoped = prospect(given), prospect(trained)
+        if before is None and trained_first(expected, hoped):
+            after = self._after(trained, record, FIRST)
+            if not worth_testing(expected, _shown(after)):
+                return _told(after, state.training, _GIVEN_UNTESTED)
+            return _better(self.test(1 - FIRST).apply(given), after, state.training)
+        before = before or self.test(FIRST).apply(given)
+        if not worth_testing(hoped, _shown(before)):
+            return _told(before, state.training, _TRAINED_UNTESTED)
+        return _better(before, self._after(trained, record, 1 - FIRST), state.training)
+
+    def _after(self, trained: SearchedNetwork, record: Retrained, share: float) -> RecordedNetwork:
+        """The test of trained weights, with that part of the chance of error."""
+        return self.test(share).apply(trained).with_outcome(retrained=record)
 
     def _trained(self, state: TrainableNetwork, given: SearchedNetwork) -> tuple[SearchedNetwork, Retrained]:
         """The network with trained weights, searched, and how they came about."""
@@ -344,19 +356,29 @@ class Train:
             found, trained, record = self._walked(state, course)
             return self._searched(already_walked(found, self.strategy), trained, record), record
         target = training_target(given)
-        first, record = self._once(state, target)
+        copies = given.copies.of(target)
+        first, record = self._once(state, target, copies)
         settled = min(first, given, key=promise)
-        if not falls_short(settled, target):
+        if falls_short(settled, target):
+            wanted, source = reached(settled), settled
+            note = _TWICE.format(len(target), len(reached(first)), len(wanted))
+        elif misplaced(first, target, copies):
+            wanted, source, note = target, first, _RECHOSEN
+        else:
             return first, record
-        second, again = self._once(state, reached(settled))
+        second, again = self._once(state, wanted, source.copies.of(wanted))
         if promise(second) < promise(first):
-            return second.noted(_TWICE.format(len(target), len(reached(first)), len(reached(settled)))), again
+            return second.noted(note), again
         return first, record
 
-    def _once(self, state: TrainableNetwork, target: frozenset[str]) -> tuple[SearchedNetwork, Retrained]:
-        """The network trained for a placement, and searched."""
+    def _once(
+        self, state: TrainableNetwork, target: frozenset[str], copies: Mapping[str, int]
+    ) -> tuple[SearchedNetwork, Retrained]:
+        """The network trained for a placement with these copies, and searched with copies chosen anew."""
         training = state.training, self.settings, self.checkpoint
-        trained, record = trained_for(state, *training, target, state.splits.rank)
+        held = replace(state, plan=state.plan.with_copies(state.graph, copies), fills=False)
+        trained, record = trained_for(held, *training, target, state.splits.rank)
+        trained = replace(trained, fills=state.fills)
         searched = self._searched(STRATEGIES[self.strategy], trained, record)
         return searched.noted(*trained.notes[len(state.notes) :]), record
 
@@ -394,6 +416,11 @@ def _leaves_nothing(state: RecordedNetwork) -> bool:
     return state.outcome.within_budget and not any(
         row.reason in OPEN_REASONS for row in state.plan.layers if row.placement == "digital"
     )
+
+
+def _shown(state: RecordedNetwork) -> float | None:
+    """Value of a placement that was shown to hold the budget; None where none was."""
+    return value_of(state, state.plan.analog) if state.outcome.within_budget else None
 
 
 def _told(state: RecordedNetwork, training: Task, what: str) -> RecordedNetwork:

@@ -1,10 +1,12 @@
 """What is trained, what is tested, and which of two results is the better."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from unittest.mock import Mock
 
 import pytest
 
-from lhc.commands.partition import begin, pipeline, preparation
+from lhc.commands.partition import begin, pipeline, preparation, strategy_for
 from lhc.measure import PlacementJudge, Running
 from lhc.options.by_command import PartitionOptions
 from lhc.options.training import TrainingOptions
@@ -19,9 +21,10 @@ from lhc.pipeline.pipeline_state import (
     VerifiedNetwork,
 )
 from lhc.pipeline.plan_record import Record
-from lhc.pipeline.steps.search import Search
+from lhc.pipeline.steps.rank import Rank
+from lhc.pipeline.steps.search import CheckBudget, Search
 from lhc.pipeline.steps.verify import Verify
-from lhc.pipeline.training.placement_to_train_for import proposed, set_apart
+from lhc.pipeline.training.placement_to_train_for import proposed, set_apart, training_target
 from lhc.pipeline.training.retraining import Train, _better
 from lhc.plan import Retrained
 
@@ -57,7 +60,9 @@ class _Trial(Train):
     finds: tuple[int, ...] = ()
     trained_for: list[int] = field(default_factory=list)
 
-    def _once(self, state: TrainableNetwork, target: frozenset[str]) -> tuple[SearchedNetwork, Retrained]:
+    def _once(
+        self, state: TrainableNetwork, target: frozenset[str], copies: Mapping[str, int]
+    ) -> tuple[SearchedNetwork, Retrained]:
         self.trained_for.append(len(target))
         found = frozenset(sorted(state.measurable)[: self.finds[len(self.trained_for) - 1]])
         return _found(state, found), _RECORD
@@ -79,8 +84,8 @@ def _found(state: BudgetedNetwork, analog: frozenset[str]) -> SearchedNetwork:
 @pytest.mark.parametrize(
     ("given", "finds", "targets", "tested", "note"),
     [
-        (3, (10,), [14], [10], "trained weights kept: without training 3 analog layers were predicted to hold"),
-        (6, (3, 2), [14, 6], [3, 6], "trained weights not kept: before training the result is better"),
+        (3, (10,), [14], [10], "trained weights kept: no placement of the weights as given"),
+        (6, (3, 2), [14, 6], [6], "trained weights not kept: no placement of them"),
         (6, (3, 12), [14, 6], [12], "trained weights kept"),
         (2, (3, 9), [14, 3], [9], "trained weights kept"),
         (14, (), [], [14], "not trained: every layer"),
@@ -127,3 +132,30 @@ def test_only_what_may_be_kept_is_tested(
         " --retrain do not compare"
     )
     assert (trial.trained_for, shown) == (targets, tested)
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: the test has seen enough
+    """A training that was to begin, with the copies that it was to hold."""
+
+
+def test_it_is_trained_with_the_copies_on_further_tiles_that_the_search_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = PartitionOptions(
+        "digits-narrow", retrain=True, max_drop=0.02, draws=2, samples=100, objective="macs", max_tiles=60
+    )
+    kind, prepare = strategy_for(options), preparation(options)
+    state = prepare.apply(begin(options, Running(), open_model("digits-narrow")))
+    assert isinstance(state, TrainableNetwork)
+    given = Search(kind).apply(Rank("auto", kind).apply(CheckBudget().apply(state)))
+    target = training_target(given)
+
+    def begun(held: TrainableNetwork, *args: object) -> None:
+        raise _Stopped(held.copies.of(target), held.plan.tiles_of(held.graph, target))
+
+    monkeypatch.setattr("lhc.pipeline.training.retraining.trained_for", begun)
+    trial = Train(TrainingOptions(steps=1), "sensitivity", None, None, prepare, Mock(), Mock())
+    with pytest.raises(_Stopped) as seen:
+        trial._trained(state, given)
+    copies, tiles = seen.value.args
+    assert copies == given.copies.of(target)
+    assert sum(copies.values()) > sum(state.copies.of(target).values()), "there are further ones"
+    assert tiles <= 60
