@@ -135,11 +135,11 @@ def test_patience_of_placing_reaches_the_training(cli: Cli, monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_a_dry_run_counts_the_chips_that_a_share_of_them_takes(cli: Cli, tmp_path: Path) -> None:
-    """With a fifth of the chance of error before the training, four fifths after it."""
+    """What is tested first has nine tenths of the chance of error, the other a tenth, which takes more chips."""
     told = cli(*SHORT, "--objective", "macs", "--steps", 1, "--yield", "95%", "--work-dir", tmp_path)
     assert told.exit_code == 0, told.stderr
     units = {step["what"]: step["units"] for step in json.loads(told.stdout)["steps"]}
-    assert units["before training: verifying"] > units["after training: verifying"]
+    assert units["before training: verifying"] < units["after training: verifying"]
 
 
 def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(cli: Cli, digits: Task) -> None:

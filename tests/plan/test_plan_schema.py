@@ -430,7 +430,7 @@ FORGED: list[tuple[dict[Place, object], str]] = [
     ({(*OUTCOME, "healing", "calibration_samples"): 0}, "outcome.healing.calibration_samples: given where"),
     ({(*OUTCOME, "harmful_calibration", "calibrated"): -1}, "outcome.harmful_calibration.calibrated: must be at least"),
     ({(*OUTCOME, "retrained", "steps"): 4}, "outcome.retrained.curve: step 5 of 4"),
-    ({(*OUTCOME, "retrained", "curve", 0, "step"): 5}, "outcome.retrained.curve: its steps must ascend"),
+    ({(*OUTCOME, "retrained", "curve", 0, "step"): 6}, "outcome.retrained.curve: its steps must ascend"),
     ({(*OUTCOME, "retrained", "learning_rate"): 0}, "outcome.retrained.learning_rate: must be above 0"),
     ({(*LAYER, "sensitivity", "mean"): 5}, "layers.0.sensitivity.interval: [0.9, 1.1] does not hold the mean, 5"),
     ({(*LAYER, "input_range", 0): -1}, "layers.0.input_range.0: must be at least 0"),

@@ -74,11 +74,11 @@ TRAINING_PARTS, PARTS = 3, 5
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
 _GIVEN_UNTESTED = (
-    "trained weights kept: no placement of the weights as given that is better by the objective is predicted to come"
+    "trained weights kept: no placement of the weights as given that is as good by the objective is predicted to come"
     " near the budget, so they were not tested"
 )
 _TRAINED_UNTESTED = (
-    "trained weights not kept: no placement of them that is better by the objective is predicted to come near the"
+    "trained weights not kept: no placement of them that is as good by the objective is predicted to come near the"
     " budget, so they were not tested"
 )
 _TWICE = (

@@ -3,7 +3,7 @@
 A command that trains shall not end with less than the same command without training. So the network as it was given is
 tested first, with nearly all of the chance of error, unless trained weights are predicted to hold more than it can be
 hoped to hold at all. Then they come first. The other one is tested where the first one showed nothing, or where it may
-hold something better, with the rest of the chance. What comes first rests on the samples of the search alone, and the
+hold something as good, with the rest of the chance. What comes first rests on the samples of the search alone, and the
 two parts add up to the whole (Bonferroni), so a placement beyond the budget is accepted no more often.
 """
 
@@ -45,7 +45,7 @@ def worth_testing(other: Prospect, shown: float | None) -> bool:
     Args:
         shown: value of what the first test showed to hold; None where that was nothing.
     """
-    return shown is None or other.hoped < shown
+    return shown is None or other.hoped <= shown
 
 
 def prospect(searched: SearchedNetwork) -> Prospect:

@@ -142,4 +142,5 @@ def test_trained_weights_come_first_where_they_promise_more_than_can_be_hoped_wi
     assert not trained_first(given, Prospect(likely=-8, hoped=-12))
     assert worth_testing(given, None), "nothing was shown"
     assert worth_testing(given, -7), "trained weights held less than can be hoped without"
-    assert not worth_testing(given, -8)
+    assert worth_testing(given, -8), "of two alike the smaller drop is kept"
+    assert not worth_testing(given, -9)
