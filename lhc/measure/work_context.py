@@ -42,7 +42,7 @@ LEAST_KEPT = 2**27
 beside computing with them."""
 _LARGE = 2**24
 """Bytes of weights that may go on tiles."""
-_READS: LruCache[ProgrammedMatrix] = LruCache(2**28)
+_READS: LruCache[ProgrammedMatrix] = LruCache(2**27)
 """Of chips: the candidates of all stages of a command are judged on the same ones."""
 
 
@@ -189,8 +189,8 @@ class WorkContext:
     @property
     def kept_reads(self) -> LruCache[ProgrammedMatrix] | None:
         """Reads of chips that were made before; none where those of chips together do not fit, or memory is short."""
-        fits = 2 * CHIPS_TOGETHER * self._network_bytes <= _READS.limit
-        return _READS if fits and self.memory >= BANK_SHARE * _READS.limit else None
+        fits = CHIPS_TOGETHER * self._network_bytes <= _READS.limit
+        return _READS if fits and self.memory >= 2 * BANK_SHARE * _READS.limit else None
 
     def executor(self, placement: frozenset[str], as_given: bool = False) -> HybridExecutor:
         """The network with these layers analog, as units of work run it; ``as_given``: digital ones as in the file."""

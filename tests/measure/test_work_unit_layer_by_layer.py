@@ -137,7 +137,7 @@ CALIBRATED, INFERRED = (1, 2, 3, 4), (0,)
 
 @pytest.mark.parametrize(
     ("networks", "expected"),
-    [(32, [(*CALIBRATED, *INFERRED)]), (10, [(*CALIBRATED, *INFERRED)]), (7, [CALIBRATED, INFERRED])],
+    [(32, [(*CALIBRATED, *INFERRED)]), (10, [(*CALIBRATED, *INFERRED)]), (3, [CALIBRATED, INFERRED])],
     ids=["all reads are kept", "reads of inference are kept", "none are"],
 )
 def test_a_chip_is_programmed_once_to_calibrate_and_to_answer(

@@ -209,7 +209,8 @@ def _quotient(a: Any, b: Any, per_b: Any, most: Any) -> Any:
         most: of the product, so that it is finite where ``a`` is not.
     """
     near = clipped(a * per_b, most)
-    return fused(fused(spread(np.float32(0)) - near, b, a), per_b, near)
+    minus_b = spread(np.float32(0)) - b  # which a loop has but once
+    return fused(fused(near, minus_b, a), per_b, near)
 
 
 @compiled(inner=True, within=True)
