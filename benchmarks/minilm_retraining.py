@@ -56,8 +56,8 @@ def main() -> None:
     development = data_file("development set of the STS benchmark", "text/stsb-en-dev.csv", "stsb-en-dev.csv")
     result = lhc.retrain(
         "minilm",
-        short(pair_task(read_pairs(development), word_piece_tokenizer(), 128)),
-        verify_data=short(zoo_entry("minilm").task()).head(PAIRS),
+        short(zoo_entry("minilm").task()).head(PAIRS),
+        train_data=short(pair_task(read_pairs(development), word_piece_tokenizer(), 128)),
         steps=options.steps,
         batch_size=BATCH,
         learning_rate=options.lr,

@@ -75,8 +75,8 @@ def train(folder: Path, model: str, steps: int, rate: float, share: str, tiles: 
     analog = sorted(names - set(DIGITAL[share].split()))
     result = lhc.retrain(
         model,
-        trains,
-        verify_data=judges,
+        judges,
+        train_data=trains,
         steps=steps,
         learning_rate=rate,
         augment="crop-flip",

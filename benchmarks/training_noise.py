@@ -43,8 +43,8 @@ def drop(law: tuple[str, float] | None, rate: float, seed: int) -> float:
         hardware = hardware.model_copy(update={"training": hardware.training.model_copy(update=changed)})
     result = lhc.retrain(
         "digits-narrow",
-        training_digits(),
-        verify_data=zoo_entry("digits").task(),
+        zoo_entry("digits").task(),
+        train_data=training_digits(),
         hardware=hardware,
         all_analog=True,
         steps=STEPS,

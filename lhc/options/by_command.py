@@ -272,12 +272,26 @@ class RetrainOptions(
 
     PANEL = "Data"
 
-    verify_data: "DataSource | None" = option(
-        "Samples that watch the training (a third) and judge (the others); a fifth of --data by default.",
+    train_data: "DataSource | None" = option(
+        "Samples that train; a third of --data then watches the training, and the others judge. By default four fifths"
+        " of --data train.",
         default=None,
         metavar="DATA",
         reads=Path | None,
     )
+    verify_data: "DataSource | None" = option(
+        "Old name: the samples that --data names train then, and these judge. Write --train-data and --data.",
+        default=None,
+        metavar="DATA",
+        reads=Path | None,
+        rare=True,
+    )
+
+    def __post_init__(self) -> None:
+        if self.verify_data is not None and self.train_data is not None:
+            raise UsageError(
+                "--verify-data is the old name of --data where --train-data is given: write --train-data and --data"
+            )
 
 
 @options

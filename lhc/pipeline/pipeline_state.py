@@ -263,7 +263,7 @@ class PreparedNetwork:
         elif isinstance(self.options, RetrainOptions):
             why = (
                 "A third of the samples that judge watches the training and calibrates chips: give"
-                f" {3 * wanted:,} that judge, as --verify-data or as a fifth of --data"
+                f" {3 * wanted:,} that judge, as --data beside --train-data, or as a fifth of --data alone"
             )
         elif self.calibrating is not None:
             why = f"--calibrate holds no more: give it {wanted}"

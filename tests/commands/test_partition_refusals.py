@@ -71,7 +71,8 @@ def test_retraining_says_how_many_samples_it_takes() -> None:
     with pytest.raises(
         DataError,
         match=r"^20 samples cannot watch a training \(a third\) and judge it \(the others\);"
-        r" give at least 30 as `verify_data`, or 150 as `data`, a fifth of which watches and judges$",
+        r" give at least 30 as `data` beside `train_data`, or 150 as `data` alone, a fifth of which watches and"
+        r" judges$",
     ):
         lhc.retrain("digits-narrow", samples=100, all_analog=True)
     with pytest.raises(DataError, match=r"^40 samples are too few to split .* give at least 50$"):

@@ -19,6 +19,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.onnx_model import without_annotations
 from lhc.options.by_command import RetrainOptions, RunOptions
+from lhc.pipeline.inputs.training_inputs import read_training_inputs
 from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.prepare import read_placed
 from lhc.pipeline.training.trained_placement import Judged, better, judged_anew, placed
@@ -207,7 +208,29 @@ def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult
 
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="the same samples"):
-        lhc.retrain.of(replace(ASKED, data=digits, verify_data=digits))
+        lhc.retrain.of(replace(ASKED, data=digits, train_data=digits))
+
+
+def test_old_and_present_names_of_the_samples_mean_the_same(digits: Task, caplog: pytest.LogCaptureFixture) -> None:
+    """What trains is `train_data` and what judges is `data`, as in `partition`; `samples` bounds what judges."""
+    trains, judges = digits.head(400), digits.take(slice(400, 600))
+    present = replace(ASKED, data=judges, train_data=trains)
+    old = replace(ASKED, data=trains, verify_data=judges)
+    found = []
+    for asked in (present, old, replace(present, samples=90)):
+        with Running(asked) as running:
+            start = read_training_inputs(asked, running)
+        sets = start.training, start.validation, start.verification
+        found.append([one.digest for one in sets])
+        assert [len(one) for one in sets] == ([400, 30, 60] if asked.samples == 90 else [400, 67, 133])
+    assert found[0] == found[1] != found[2]
+    (told,) = [record.getMessage() for record in caplog.records if "old name" in record.getMessage()]
+    assert told.endswith(
+        "--verify-data is an old name: write the samples that train as --train-data and those that judge as --data, as"
+        " 'lhc partition' has them"
+    )
+    with pytest.raises(UsageError, match="--verify-data is the old name of --data"):
+        replace(old, train_data=trains)
 
 
 def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_of_another(
@@ -226,6 +249,39 @@ def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_
     assert all(plan.ranges[name] < first.plan.ranges[name] for name in analog)
     again, _, _ = read_placed(RunOptions(first.model, digits.head(100), draws=2), Running(), None)
     assert placed(again.plan, analog, first.plan).layers == first.plan.layers
+
+
+@pytest.fixture(scope="module")
+def on_further_tiles() -> lhc.PartitionResult:
+    """Layers that have more copies than their tiles hold anyway."""
+    return lhc.partition(
+        "digits-narrow", draws=2, samples=100, max_drop="100%", objective="macs", max_tiles=40, include=["layer2.*"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "kept"),
+    [("training", True), ("dac", False)],
+    ids=["trained for otherwise", "another converter"],
+)
+def test_copies_on_further_tiles_stay_on_a_machine_that_infers_alike_and_else_it_is_said(
+    on_further_tiles: lhc.PartitionResult, section: str, kept: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    placed_plan = on_further_tiles.plan
+    machine = placed_plan.hardware
+    fields = {"training": {"weight_noise": 0.123}, "dac": {"bits": 6}}[section]
+    changed = getattr(machine, section).model_copy(update=fields)
+    other = machine.model_copy(update={section: changed})
+    asked = replace(ASKED, model=on_further_tiles.model, data="digits-narrow", samples=400, all_analog=False)
+    asked = replace(asked, hardware=other)
+    with Running(asked) as running:
+        plan = read_training_inputs(asked, running).state.plan
+    analog, copies = placed_plan.analog, placed_plan.copies
+    assert max(copies.values()) > 1
+    assert ({name: plan.copies.get(name, 1) for name in analog} == {n: copies.get(n, 1) for n in analog}) == kept
+    told = [record.getMessage() for record in caplog.records if "copies of weights are chosen anew" in record.message]
+    assert bool(told) == (not kept)
+    assert plan.hardware == other
 
 
 def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:

@@ -63,7 +63,7 @@ def every_command(of: Subject) -> tuple[Command, ...]:
         ["partition", model, *search, "-o", f"{out}/placed.onnx"],
         ["partition", model, *search, "--digital-columns", "5%", "--max-tiles", "9", "-o", f"{out}/placed.onnx"],
         ["partition", model, *search, "--retrain", *steps, "-o", f"{out}/placed.onnx"],
-        ["retrain", model, *few, *placement, *steps, "--verify-data", str(of.data), "-o", f"{out}/trained.onnx"],
+        ["retrain", model, *few, *placement, *steps, "--train-data", str(of.data), "-o", f"{out}/trained.onnx"],
         ["pareto", model, *few, "-o", f"{out}/front.json", "--plot", f"{out}/front.svg"],
         ["compare", model, *search, "--hardware", "lionheart", "--hardware", "ideal"],
     )

@@ -169,7 +169,7 @@ def compile(subject: Subject) -> dict[str, Any]:
 def retrain(subject: Subject) -> dict[str, Any]:
     """Steps of training under noise; what is written runs."""
     found = lhc.retrain(
-        subject.path, subject.part(None, -JUDGING), verify_data=subject.part(-JUDGING, None), all_analog=True,
+        subject.path, subject.part(-JUDGING, None), train_data=subject.part(None, -JUDGING), all_analog=True,
         steps=STEPS, batch_size=4, validations=1, draws=2, max_drop=0.5, **subject.options,
     )  # fmt: skip
     out = subject.path.with_name("retrained.onnx")

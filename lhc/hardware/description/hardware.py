@@ -161,6 +161,10 @@ class Hardware(Machine):
         )
         return self.model_copy(update={"mapping": self.mapping.model_copy(update=off), "overrides": overrides})
 
+    def infers_as(self, other: "Hardware") -> bool:
+        """Whether two machines differ at most in how networks are trained for them."""
+        return self.model_copy(update={"training": other.training}) == other
+
     def with_drift_compensation_alone(self) -> "Hardware":
         """The same machine without copies of weights and without corrections of outputs, for all layers."""
         return self._compensated(copies=False, outputs="none")

@@ -11,7 +11,7 @@ from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.prepare import as_judged, read_placed, stored_plan
 from lhc.pipeline.training.trained_placement import placed
 from lhc.plan import Plan
-from lhc.samples.metrics import get_metric
+from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Task
 from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_separation, split_off
 from lhc.support.number_formatting import counted
@@ -52,6 +52,7 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
         DataError: there are too few samples.
     """
     opened = loaded_model(options)
+    options = _with_present_names(options, opened)
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
     budget = budget_as_placed(options, options.confidence, opened, outcome)
@@ -70,7 +71,8 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
     if len(state.task) < least:
         raise DataError(
             f"{counted(len(state.task), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
-            f" least {least} as --verify-data, or {PARTS * least} as --data, a fifth of which watches and judges"
+            f" least {least} as --data beside --train-data, or {PARTS * least} as --data alone, a fifth of which"
+            " watches and judges"
         )
     validation, verification = split_off(state.task, 1, JUDGING_PARTS)
     state = replace(state, calibrating=validation)
@@ -78,11 +80,22 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
 
 
 def _samples(options: RetrainOptions, opened: LoadedModel) -> tuple[Task, Task]:
-    """Training and judging samples; ``--samples`` bounds each given set."""
-    judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
-    if options.verify_data is None:
-        return split_off(opened.chosen(options, judge), TRAINING_PARTS, PARTS)
-    training = opened.chosen(options)
-    judging = opened.task(options.verify_data, judge, options.samples, options)
+    """Training and judging samples; ``--samples`` bounds those of ``--data``."""
+    judging = opened.judging(options)
+    if options.train_data is None:
+        return split_off(judging, TRAINING_PARTS, PARTS)
+    training = opened.task(options.train_data, UNCHOSEN, None, options)
     check_separation(training, judging)
     return training, judging
+
+
+def _with_present_names(options: RetrainOptions, opened: LoadedModel) -> RetrainOptions:
+    """The options without old names, of which a user is told."""
+    if options.verify_data is None:
+        return options
+    opened.warn(
+        "--verify-data is an old name: write the samples that train as --train-data and those that judge as --data, as"
+        " 'lhc partition' has them"
+    )
+    training = opened.task(options.data, UNCHOSEN, None, options)
+    return replace(options, train_data=training, data=options.verify_data, verify_data=None)

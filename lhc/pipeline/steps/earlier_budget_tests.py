@@ -86,7 +86,7 @@ def _test_of(stored: Plan | None, state: PreparedNetwork, budget: Budget) -> Out
 
 def as_tested(state: PreparedNetwork, analog: frozenset[str], stored: Plan | None) -> bool:
     """Whether a placement is the one that a file has the test of: the same layers, copies and machine."""
-    if stored is None or stored.analog != analog or stored.hardware != state.plan.hardware:
+    if stored is None or stored.analog != analog or not stored.hardware.infers_as(state.plan.hardware):
         return False
     before, now = stored.copies, state.plan.copies
     return all(before.get(name, 1) == now.get(name, 1) for name in analog)

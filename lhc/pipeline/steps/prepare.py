@@ -390,7 +390,7 @@ def read_placed(
     state = _with_copies(state, None if options.names_layers else stored)
     if stored is not None and stored.hardware.digital == machine.digital:
         state = replace(state, plan=state.plan.model_copy(update={"digital": stored.digital}))
-    if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
+    if stored is not None and stored.hardware.infers_as(machine) and analog <= set(stored.ranges):
         state = replace(state, plan=state.plan.with_ranges(stored.ranges))
     return calibrated(state, sorted(analog)), analog, at
 
@@ -408,10 +408,26 @@ def _tell_unlooked_at(state: PreparedNetwork, outcome: Outcome | None) -> None:
 
 def _with_copies(state: StateT, stored: Plan | None) -> StateT:
     """The state with the copies of a placement; those of a plan for this machine, else what fits in tiles anyway."""
-    if stored is None or stored.hardware != state.plan.hardware:
+    if stored is None:
         return Decide(ChooseCopies()).apply(state)
+    if not stored.hardware.infers_as(state.plan.hardware):
+        return _with_copies_anew(state, stored)
     known = {layer.name: layer.copies for layer in stored.layers if layer.name in state.measurable}
     return replace(state, plan=state.plan.with_copies(state.graph, known))
+
+
+def _with_copies_anew(state: StateT, stored: Plan) -> StateT:
+    """The state with the copies that fit in tiles anyway; says so where the placement has more on further tiles."""
+    chosen = Decide(ChooseCopies()).apply(state)
+    analog = stored.analog & set(state.measurable)
+    before, after = (plan.tiles_of(chosen.graph, analog) for plan in (stored, chosen.plan))
+    now = chosen.plan.copies
+    if any(copies > now.get(name, 1) for name, copies in stored.copies.items() if name in analog):
+        state.opened.warn(
+            f"copies of weights are chosen anew, since the machine is not the one of the placement: {before} tiles"
+            f" become {after}; copies on further tiles are chosen by 'lhc partition' alone"
+        )
+    return chosen
 
 
 def stored_plan(options: GivenPlacement, opened: LoadedModel) -> Plan | None:

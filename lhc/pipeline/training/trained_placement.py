@@ -52,7 +52,7 @@ def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
     reason: Reason = "forced"
     why = "chosen by the user"
     if stored is not None and stored.analog == analog:
-        if stored.hardware == plan.hardware:
+        if stored.hardware.infers_as(plan.hardware):
             rows = {row.name: row for row in stored.layers}
             layers = tuple(rows.get(row.name, row) for row in plan.layers)
             return plan.model_copy(update={"layers": layers})
