@@ -135,7 +135,7 @@ def test_what_adapters_cost_is_told_by_a_command_that_searches_too(
     nothing, *others = (Pipeline[Any, Any]("nothing", ()) for _ in range(3))
     train = Train(SETTINGS, "sensitivity", None, None, nothing, lambda kind: others[0], lambda share: others[1])
     trainable = state.advanced(TrainableNetwork, training=state.task, budget=Budget())
-    searched, _ = train._once(trainable, analog)
+    searched, _ = train._once(trainable, analog, state.plan.copies)
     assert searched.notes[-1].endswith("computed digitally; all other weights are as they were")
 
 
