@@ -18,7 +18,7 @@ import lhc
 from benchmarks.healing import CALIBRATION, CHIPS, IMAGES
 from lhc.costs import cost_of
 from lhc.measure import Running
-from lhc.measure.work_context import calibration_block
+from lhc.measure.evaluation_context import calibration_block
 from lhc.options.by_command import RunOptions
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.steps.prepare import read_placed

@@ -19,7 +19,7 @@ import numpy as np
 
 from lhc.hardware import EFFECTS, without
 from lhc.measure import Running
-from lhc.measure.work_context import calibration_block
+from lhc.measure.evaluation_context import calibration_block
 from lhc.options.by_command import RunOptions
 from lhc.passes.decide.copies import Copies
 from lhc.pipeline.steps.prepare import read_placed

@@ -24,7 +24,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.tile_geometry import copies_on
 from lhc.measure import Running
-from lhc.measure.work_context import calibration_block
+from lhc.measure.evaluation_context import calibration_block
 from lhc.options.by_command import RunOptions
 from lhc.passes.decide.copies import Copies
 from lhc.pipeline.steps.prepare import read_placed

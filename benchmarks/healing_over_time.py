@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.healing import CALIBRATION, CHIPS, IMAGES
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import Running
-from lhc.measure.work_context import calibration_block
+from lhc.measure.evaluation_context import calibration_block
 from lhc.options.by_command import RunOptions
 from lhc.pipeline.steps.prepare import read_placed
 from lhc.stats import summarize

@@ -32,8 +32,8 @@ from unittest.mock import patch
 
 import lhc
 from benchmarks.timing import options, write
+from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.measure.sensitivity.gradient_worker import CalibrateAlone
-from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.work_unit import Scorer
 from lhc.measure.workers.processes import SerialWorkers, _load, packed
 from lhc.measure.workers.scheduler import Scheduler, WorkUnit

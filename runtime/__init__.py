@@ -12,7 +12,7 @@ _ROOMS = {
     "HybridExecutor": "lhc.runtime.executor",
     "HybridSession": "lhc.runtime.hybrid_session",
     "PARITY_TOLERANCE": "lhc.runtime.noise_free_parity",
-    "Position": "lhc.runtime.sample_position",
+    "Position": "lhc.runtime.position_in_sample_stream",
     "ProgrammedLayers": "lhc.runtime.programmed_layers",
     "Ranges": "lhc.runtime.executor",
     "observe_tensors": "lhc.runtime.onnxruntime.sessions",
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lhc.runtime.noise_free_parity import parity_errors as parity_errors
     from lhc.runtime.noise_free_parity import parity_tolerance as parity_tolerance
     from lhc.runtime.onnxruntime.sessions import observe_tensors as observe_tensors
+    from lhc.runtime.position_in_sample_stream import Position as Position
     from lhc.runtime.programmed_layers import ProgrammedLayers as ProgrammedLayers
-    from lhc.runtime.sample_position import Position as Position
 
 __getattr__ = names_from(__name__, _ROOMS)

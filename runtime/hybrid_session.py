@@ -26,8 +26,8 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, calibration_count, call_samples
 from lhc.runtime.onnxruntime.sessions import Array, TensorInfo, must_run, tensor_infos
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.programmed_layers import ProgrammedLayers
-from lhc.runtime.sample_position import Position
 from lhc.samples.input_types import converted
 from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout, samples_first
 from lhc.samples.task import Samples, Task, count_samples

@@ -21,7 +21,7 @@ from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.segment_errors import answers_of
 from lhc.runtime.onnxruntime.sessions import Array, observe_tensors, relative_error
 from lhc.runtime.onnxruntime.tensor_types import tensor_types
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.segments import Segment, SegmentModels
 
 if TYPE_CHECKING:

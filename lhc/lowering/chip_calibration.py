@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lhc.graph import LayerGraph
-from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 from lhc.programmed_matrix import Correction

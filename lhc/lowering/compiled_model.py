@@ -17,7 +17,7 @@ from lhc.hardware import Hardware
 from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
-from lhc.measure.work_context import Block
+from lhc.measure.evaluation_context import Block
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
 from lhc.onnx_io.read.external_data_in_memory import InMemoryExternalData, whole
 from lhc.onnx_io.write.weight_file import WeightFile

@@ -43,7 +43,7 @@ from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.hardware.tile_geometry import split_sizes
 from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.lower import Chip
-from lhc.measure.work_context import Block
+from lhc.measure.evaluation_context import Block
 from lhc.onnx_io import Constants, save_model
 from lhc.onnx_io.read.external_data_in_memory import read_in
 from lhc.onnx_io.read.shapes import inferred_graph

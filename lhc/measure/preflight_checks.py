@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.sensitivity.gradient_worker import network_of
-from lhc.measure.work_context import Block, WorkContext
 from lhc.measure.work_unit import Scorer
 from lhc.runtime import parity_errors
 from lhc.samples.metrics import Array

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from lhc.measure.work_context import WorkContext
+from lhc.measure.evaluation_context import WorkContext
 from lhc.measure.work_unit import Job
 from lhc.runtime.environment_fingerprint import environment
 from lhc.samples.metrics import Array

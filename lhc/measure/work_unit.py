@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor, LruCache, Position, ProgrammedLayers
 from lhc.runtime.lazy_programming import lazily_programmed_chip

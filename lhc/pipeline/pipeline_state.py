@@ -13,8 +13,8 @@ from typing import Self, TypeVar
 
 from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Budget, ColumnSplitEvaluator, PlacementEvaluator, PlacementJudge, Running, ranking_metric
+from lhc.measure.evaluation_context import Block, calibration_block
 from lhc.measure.multi_output_evaluator import MultiOutputEvaluator
-from lhc.measure.work_context import Block, calibration_block
 from lhc.onnx_model import OnnxModel
 from lhc.options.by_command import Calibrating, Measuring, RetrainOptions
 from lhc.options.declaration.value_parsing import Engine

@@ -32,7 +32,7 @@ from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.operators.analog_layers import AnalogLayer
 from lhc.runtime.operators.fixed_size_batches import ProductsByUnit
-from lhc.runtime.sample_position import Position, Unit
+from lhc.runtime.position_in_sample_stream import Position, Unit
 from lhc.runtime.torch_settings import isolated
 
 __all__ = [

@@ -22,8 +22,8 @@ from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.engines.registry import defining_matrix
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.onnxruntime.sessions import Array
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
-from lhc.runtime.sample_position import Position
 from lhc.runtime.torch_settings import isolated
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,7 +20,7 @@ from lhc.runtime.operators.epilogue import Epilogue, Following
 from lhc.runtime.operators.im2col import turned, window_peaks
 from lhc.runtime.operators.operand_shapes import OperandShapes
 from lhc.runtime.operators.sample_axes import SamplePlace
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 

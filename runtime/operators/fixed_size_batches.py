@@ -15,7 +15,7 @@ from torch import Tensor
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.operators.im2col import padded, window_layout
-from lhc.runtime.sample_position import Position, Unit
+from lhc.runtime.position_in_sample_stream import Position, Unit
 
 __all__ = ["ProductsByUnit"]
 

@@ -12,7 +12,7 @@ from lhc.runtime.executor import HybridExecutor, Ranges
 from lhc.runtime.lazy_programming import lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 
 if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer

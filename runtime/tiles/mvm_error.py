@@ -7,7 +7,7 @@ import torch
 from lhc.hardware import Hardware
 from lhc.runtime.calibration.converter_ranges import RangeRecorder
 from lhc.runtime.engines.registry import matrix_on_chips
-from lhc.runtime.sample_position import Position, Unit
+from lhc.runtime.position_in_sample_stream import Position, Unit
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 

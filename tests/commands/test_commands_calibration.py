@@ -13,7 +13,7 @@ from lhc.commands.robustness import at_ages
 from lhc.hardware import Hardware
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import Measurement, PlacementEvaluator, Running
-from lhc.measure.work_context import Block
+from lhc.measure.evaluation_context import Block
 from lhc.models import zoo_entry
 from lhc.options.by_command import PartitionOptions, RetrainOptions, RobustnessOptions
 from lhc.pipeline.inputs.training_inputs import read_training_inputs

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from lhc.hardware import Hardware
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator, Running
-from lhc.measure.work_context import Block
+from lhc.measure.evaluation_context import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_model import OnnxModel
 from lhc.passes.decide.copies import Copies

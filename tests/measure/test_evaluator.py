@@ -158,7 +158,7 @@ def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
 def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = frozenset({"layer0", "layer3"})
     together = make_evaluator(chain(), task()).measure(placement, range(3))
-    monkeypatch.setattr("lhc.measure.work_context.CHIPS_TOGETHER", 1)
+    monkeypatch.setattr("lhc.measure.evaluation_context.CHIPS_TOGETHER", 1)
     one_by_one = make_evaluator(chain(), task()).measure(placement, range(3))
     parts = (
         make_evaluator(chain(), task())
@@ -260,7 +260,7 @@ def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monke
         return original(self, feeds)
 
     monkeypatch.setattr(HybridExecutor, "prefix", counting)
-    monkeypatch.setattr("lhc.measure.work_context.CHIPS_TOGETHER", 2)
+    monkeypatch.setattr("lhc.measure.evaluation_context.CHIPS_TOGETHER", 2)
     make_evaluator(chain(), task(700)).measure(frozenset({"layer2"}), range(6))
     assert sum(calls) == 700
 
@@ -280,7 +280,7 @@ def test_scores_do_not_depend_on_how_small_the_network_is_beside_its_chips(monke
     """Tiles that are kept take no more than its weights: of all chips together that is less than one."""
     placement = frozenset({"layer0", "layer3"})
     expected = make_evaluator(chain(), task(600)).measure(placement, range(6)).drops
-    monkeypatch.setattr("lhc.measure.work_context.LEAST_KEPT", 0)
+    monkeypatch.setattr("lhc.measure.evaluation_context.LEAST_KEPT", 0)
     small = make_evaluator(chain(), task(600))
     assert small.context.tile_bytes == 4 * 4 * 16 * 16
     assert small.context.chips_together(placement) == 1

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from lhc.hardware import Hardware, Pcm
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator
-from lhc.measure.work_context import Block
+from lhc.measure.evaluation_context import Block
 from lhc.measure.work_unit import Scorer
 from lhc.onnx_io import load_model, read_graph
 from lhc.programmed_matrix import Correction

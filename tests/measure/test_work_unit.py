@@ -9,7 +9,7 @@ import pytest
 from lhc.hardware import Hardware
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.measurement import SetScores
-from lhc.measure.sensitivity.output_directions import _where_counted, output_directions
+from lhc.measure.sensitivity.hessian_directions import _where_counted, output_directions
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder
 from lhc.onnx_io import load_model, read_graph

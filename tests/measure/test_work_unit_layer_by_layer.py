@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, Running
-from lhc.measure.work_context import BANK_SHARE, Block
+from lhc.measure.evaluation_context import BANK_SHARE, Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
@@ -115,7 +115,7 @@ def test_a_chip_that_fits_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_programmed_serves_all_calls_for_which_there_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.work_context.BANK_SHARE", 16)
+    monkeypatch.setattr("lhc.measure.evaluation_context.BANK_SHARE", 16)
     held = Held(monkeypatch)
     # An eighth of 9 MiB is for tensors between layers: 256 numbers each, five of them, for the 64 samples of a call.
     one = replace(make_evaluator(12 * LAYER_BYTES, samples=512), calibration=None)
@@ -156,7 +156,7 @@ def test_a_chip_is_programmed_once_to_calibrate_and_to_answer(
     whole = make_evaluator(AMPLE, samples=64).measure(frozenset(LAYERS), range(2)).drops
     monkeypatch.setattr(AnalogMatrix, "reads", counted)
     room = networks * len(LAYERS) * 4 * SIZE * SIZE
-    monkeypatch.setattr("lhc.measure.work_context._READS", LruCache[ProgrammedMatrix](room))
+    monkeypatch.setattr("lhc.measure.evaluation_context._READS", LruCache[ProgrammedMatrix](room))
     found = make_evaluator(AMPLE, samples=64).measure(frozenset(LAYERS), range(2)).drops
 
     assert found.tobytes() == whole.tobytes()

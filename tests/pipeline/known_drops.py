@@ -55,6 +55,28 @@ class FakeEvaluator:
         return SampleScores(self.metric, scores, np.full(self.samples, self.baseline))
 
 
+@dataclass(frozen=True, eq=False)
+class Chips(FakeEvaluator):
+    """Only chips vary, each placement on each by a number of its own; normal, or with heavy tails (Student's, 3)."""
+
+    heavy: bool = False
+    base: float = 0.0
+
+    def truth(self, placement: frozenset[str]) -> float:
+        return self.base + sum(self.damages[name] for name in placement)
+
+    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
+        """Nobody is idle."""
+
+    def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
+        key = sum(ord(name[-1]) for name in placement)
+        rng = np.random.default_rng((self.seed, self.split, key, draws.start))
+        noise = rng.standard_t(3, len(draws)) / 3**0.5 if self.heavy else rng.standard_normal(len(draws))
+        drops = self.truth(placement) + self.chip_spread * BUDGET * (noise if placement else np.zeros(len(draws)))
+        scores = self.baseline + np.repeat(drops[:, None], 2, axis=1)
+        return SampleScores(self.metric, scores, np.full(2, self.baseline), exact=not placement)
+
+
 def network(damages: dict[str, float]) -> tuple[LayerGraph, Plan]:
     layers, tensor = [], "x"
     for name in damages:

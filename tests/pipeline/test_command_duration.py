@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
-from lhc.measure.work_context import calibration_block
+from lhc.measure.evaluation_context import calibration_block
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies

@@ -6,35 +6,12 @@ import numpy as np
 import pytest
 
 from lhc.measure import Budget, PlacementJudge, SampleScores, measure_sensitivity
-from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES
 from lhc.plan import Sensitivity
 from lhc.samples.metrics import METRICS
-from tests.pipeline.known_drops import BUDGET, FakeEvaluator, network, place, run
+from tests.pipeline.known_drops import BUDGET, Chips, FakeEvaluator, network, place, run
 
 RUNS = 2000
-
-
-@dataclass(frozen=True, eq=False)
-class Chips(FakeEvaluator):
-    """Only chips vary, each placement on each by a number of its own; normal, or with heavy tails (Student's, 3)."""
-
-    heavy: bool = False
-    base: float = 0.0
-
-    def truth(self, placement: frozenset[str]) -> float:
-        return self.base + sum(self.damages[name] for name in placement)
-
-    def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
-        """Nobody is idle."""
-
-    def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
-        key = sum(ord(name[-1]) for name in placement)
-        rng = np.random.default_rng((self.seed, self.split, key, draws.start))
-        noise = rng.standard_t(3, len(draws)) / 3**0.5 if self.heavy else rng.standard_normal(len(draws))
-        drops = self.truth(placement) + self.chip_spread * BUDGET * (noise if placement else np.zeros(len(draws)))
-        scores = self.baseline + np.repeat(drops[:, None], 2, axis=1)
-        return SampleScores(self.metric, scores, np.full(2, self.baseline), exact=not placement)
 
 
 def accepted_share(truth: float, heavy: bool, runs: int, base: float = 0.0, spread: float = 0.3) -> float:

@@ -16,7 +16,7 @@ from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Products
 from lhc.runtime.engines.registry import choose_engine
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 

@@ -14,7 +14,7 @@ from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Dac, Hardware, Pcm
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator
-from lhc.measure.work_context import Block
+from lhc.measure.evaluation_context import Block
 from lhc.onnx_io import load_model, read_graph
 from lhc.passes.decide.copies import Copies
 from lhc.samples.metrics import get_metric

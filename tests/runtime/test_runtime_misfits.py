@@ -22,7 +22,7 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, span, store
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.gradients.network import DifferentiableModel
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 from tests.conftest import older
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART, Array, by_onnxruntime, normal
 from tests.runtime.products import programmed

@@ -43,7 +43,7 @@ from lhc.measure.sensitivity.gradient_worker import (
     effects_of_columns,
     on_chips,
 )
-from lhc.measure.sensitivity.output_directions import DIRECTIONS
+from lhc.measure.sensitivity.hessian_directions import DIRECTIONS
 from lhc.measure.work_unit import job_groups
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lhc.measure.sensitivity.output_directions import directions_at
-from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.evaluation_context import Block, WorkContext
+from lhc.measure.sensitivity.hessian_directions import directions_at
 from lhc.measure.work_unit import Scorer
 from lhc.programmed_matrix import Correction
 from lhc.runtime import HybridExecutor

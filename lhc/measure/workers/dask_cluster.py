@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
-from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.measure.work_unit import BlockWork
 from lhc.measure.workers.processes import packed, scorer_of
 from lhc.measure.workers.scheduler import Scheduler, WorkUnit

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from lhc.errors import UsageError, WorkerError
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import import_modules
-from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.measure.work_unit import BlockWork, Scorer
 from lhc.measure.workers.scheduler import Scheduler, Workers, WorkUnit
 from lhc.runtime.environment_fingerprint import environment, learn

@@ -7,7 +7,7 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Running
-from lhc.measure.work_context import Block, calibration_block
+from lhc.measure.evaluation_context import Block, calibration_block
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.onnx_model import OnnxModel
 from lhc.options.budget import BudgetOptions

@@ -6,8 +6,8 @@ The comparison is `lhc.runtime.engines.conformance_check`, what it finds `lhc.pl
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from lhc.measure.evaluation_context import Block, WorkContext, calibration_block
 from lhc.measure.evaluator import PlacementEvaluator
-from lhc.measure.work_context import Block, WorkContext, calibration_block
 from lhc.options.by_command import PlacingFirst
 from lhc.options.declaration.value_parsing import Engine
 from lhc.pipeline.inputs.model_source import loaded_model
@@ -109,7 +109,7 @@ def _conformance_on(block: Block, context: WorkContext, placement: frozenset[str
     """
     from lhc.runtime.engines.conformance_check import check_conformance
     from lhc.runtime.lazy_programming import lazily_programmed_chip
-    from lhc.runtime.sample_position import Position
+    from lhc.runtime.position_in_sample_stream import Position
 
     executor = context.executor(placement)
     where, feeds = next(block.calls(context.call_samples, context.batch is not None))

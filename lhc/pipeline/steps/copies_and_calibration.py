@@ -29,8 +29,8 @@ import numpy as np
 from lhc.costs.plan_costs import plan_cost
 from lhc.errors import OutOfTimeError
 from lhc.measure import PlacementEvaluator
+from lhc.measure.evaluation_context import calibration_block
 from lhc.measure.preflight_checks import CheckCopied
-from lhc.measure.work_context import calibration_block
 from lhc.options.shared import CopiesOptions
 from lhc.passes import ProfitableCopies
 from lhc.passes.decide.copies import Copies

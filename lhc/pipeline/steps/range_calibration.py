@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.hardware import Hardware
+from lhc.measure.evaluation_context import calibration_block
 from lhc.measure.preflight_checks import MeasureSums
-from lhc.measure.work_context import calibration_block
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.runtime.onnxruntime.sessions import Array
 

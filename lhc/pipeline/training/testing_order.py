@@ -14,7 +14,7 @@ from lhc.pipeline.pipeline_state import SearchedNetwork
 from lhc.pipeline.steps.search import judge_of_search
 from lhc.pipeline.training.placement_to_train_for import predicted_to_hold, proposed, search_path, value_of
 
-__all__ = ["FIRST", "Prospect", "prospect", "trained_first", "worth_testing"]
+__all__ = ["FIRST", "PlacementProspect", "prospect", "trained_first", "worth_testing"]
 
 FIRST = 0.9
 """Part of the chance of error for the test that comes first; the rest is for the other one."""
@@ -22,7 +22,7 @@ HOPED = 1.5
 """Budgets that a placement may be predicted to lose and be hoped to hold: predictions rest on few chips and samples."""
 
 
-class Prospect(NamedTuple):
+class PlacementProspect(NamedTuple):
     """What a search lets expect of the test of its placements.
 
     Attributes:
@@ -34,12 +34,12 @@ class Prospect(NamedTuple):
     hoped: float
 
 
-def trained_first(given: Prospect, trained: Prospect) -> bool:
+def trained_first(given: PlacementProspect, trained: PlacementProspect) -> bool:
     """Whether trained weights are tested first: they are predicted to hold more than can be hoped of the given ones."""
     return trained.likely < given.hoped
 
 
-def worth_testing(other: Prospect, shown: float | None) -> bool:
+def worth_testing(other: PlacementProspect, shown: float | None) -> bool:
     """Whether the other one is tested too.
 
     Args:
@@ -48,7 +48,7 @@ def worth_testing(other: Prospect, shown: float | None) -> bool:
     return shown is None or other.hoped <= shown
 
 
-def prospect(searched: SearchedNetwork) -> Prospect:
+def prospect(searched: SearchedNetwork) -> PlacementProspect:
     """The prospect of a searched network; a rule, which judges nothing, has its placement judged for it."""
     budget = searched.budget.max_drop
     if searched.searched.judge.verdicts:
@@ -61,7 +61,7 @@ def prospect(searched: SearchedNetwork) -> Prospect:
     def best(placements: list[frozenset[str]]) -> float:
         return min(value_of(searched, one) for one in (searched.plan.analog, *placements))
 
-    return Prospect(best(likely), best(hoped))
+    return PlacementProspect(best(likely), best(hoped))
 
 
 def _judged_drop(searched: SearchedNetwork) -> float:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.sensitivity_wording import basis_words, sensitivities_of
 from lhc.report.charts.axes import Chart, IntervalChart, chart_svg
-from lhc.report.charts.block_grid import Kind, block_grid, kind_of
+from lhc.report.charts.layer_grid_by_block import Kind, block_grid, kind_of
 from lhc.report.charts.report_charts import front_chart, is_measured, outcome_chart, over_time_chart
 from lhc.report.document.page_content import NO_TIMES, layer_table
 from lhc.report.document.report import Report

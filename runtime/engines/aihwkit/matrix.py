@@ -36,7 +36,7 @@ from lhc.runtime.engines.noise import standard_deviates
 from lhc.runtime.engines.noise_keys_and_counters import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.operators.im2col import padded, window_layout
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.circuit_effects import (
     driven_slice,
     ir_drop_loss,

@@ -35,7 +35,7 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.noise_keys_and_counters import by_rows, counters_of, noise_streams, row_address, segments_of
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.operators.im2col import padded
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.support.memory import give_back, large_empty
 
 __all__ = ["CompiledMatrix", "packed_numbers", "parts_by_segment"]

@@ -15,9 +15,9 @@ from lhc.hardware import Faults, Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
+from lhc.measure.evaluation_context import Block
 from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages, fisher_sensitivity
-from lhc.measure.sensitivity.output_directions import output_directions
-from lhc.measure.work_context import Block
+from lhc.measure.sensitivity.hessian_directions import output_directions
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
@@ -227,7 +227,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     here = make_evaluator()
     whole = fisher_sensitivity(here, here.graph, LAYERS).table
     monkeypatch.setattr("lhc.measure.sensitivity.fisher_prediction.MOST_SAMPLES", 7)
-    monkeypatch.setattr("lhc.measure.work_context.BANK_SHARE", 2**40)
+    monkeypatch.setattr("lhc.measure.evaluation_context.BANK_SHARE", 2**40)
     parts = fisher_sensitivity(here, here.graph, LAYERS).table
     for name in LAYERS:
         assert parts.layers[name].mean == pytest.approx(whole.layers[name].mean, rel=1e-4), name

@@ -16,9 +16,9 @@ from lhc.errors import WorkerError
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementEvaluator, Running, measure_sensitivity
 from lhc.measure.budget_test import sequential_test
+from lhc.measure.evaluation_context import calibration_block
 from lhc.measure.preflight_checks import tile_errors
 from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
-from lhc.measure.work_context import calibration_block
 from lhc.measure.workers.processes import ProcessWorkers
 from lhc.onnx_io import read_graph
 from lhc.options.shared import Execution

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lhc.measure.work_context import Block
+from lhc.measure.evaluation_context import Block
 from lhc.measure.work_unit import Job
 from lhc.measure.workers.scheduler import Scheduler, WorkUnit
 from lhc.samples.metrics import Array

@@ -14,12 +14,11 @@ from lhc.pipeline.pipeline_state import SearchResult
 from lhc.pipeline.steps.search import search
 from lhc.pipeline.steps.verify import Verifier, path_of, verified
 from lhc.pipeline.training.placement_to_train_for import predicted_to_hold
-from lhc.pipeline.training.testing_order import FIRST, HOPED, Prospect, trained_first, worth_testing
+from lhc.pipeline.training.testing_order import FIRST, HOPED, PlacementProspect, trained_first, worth_testing
 from lhc.plan import Plan, Sensitivity
 from lhc.samples.metrics import METRICS
 from lhc.stats import one_sided, two_sided
-from tests.pipeline.known_drops import BUDGET, network
-from tests.pipeline.test_pipeline_promise import Chips
+from tests.pipeline.known_drops import BUDGET, Chips, network
 
 GIVEN = {name: BUDGET * size for name, size in zip("abcdefghijkl", np.linspace(0.02, 0.3, 12), strict=True)}
 """Seven of these layers lose 0.59 budgets, eight 0.79, nine 1.01, ten 1.27."""
@@ -52,10 +51,10 @@ class Network:
         return graph, plan.with_sensitivities(known)
 
     @property
-    def prospect(self) -> Prospect:
+    def prospect(self) -> PlacementProspect:
         path = path_of(*self.ranked, self.searched, self.base)
         likely, hoped = (max(map(len, predicted_to_hold(path, BUDGET, room)), default=0) for room in (1.0, HOPED))
-        return Prospect(-likely, -hoped)
+        return PlacementProspect(-likely, -hoped)
 
     def shown(self, share: float) -> int | None:
         """Layers that the test shows to hold with a part of the chance of error."""
@@ -138,9 +137,9 @@ def test_two_placements_together_rarely_accept_one_over_the_budget(share: float)
 
 
 def test_trained_weights_come_first_where_they_promise_more_than_can_be_hoped_without() -> None:
-    given = Prospect(likely=-6, hoped=-8)
-    assert trained_first(given, Prospect(likely=-9, hoped=-9))
-    assert not trained_first(given, Prospect(likely=-8, hoped=-12))
+    given = PlacementProspect(likely=-6, hoped=-8)
+    assert trained_first(given, PlacementProspect(likely=-9, hoped=-9))
+    assert not trained_first(given, PlacementProspect(likely=-8, hoped=-12))
     assert worth_testing(given, None), "nothing was shown"
     assert worth_testing(given, -7), "trained weights held less than can be hoped without"
     assert worth_testing(given, -8), "of two alike the smaller drop is kept"

@@ -9,7 +9,7 @@ from lhc.hardware import Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
 from lhc.programmed_matrix import Correction
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 
 pytestmark = pytest.mark.analog
 

@@ -15,7 +15,7 @@ from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.operators.epilogue import Epilogue, epilogues
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 
 pytestmark = pytest.mark.analog
 

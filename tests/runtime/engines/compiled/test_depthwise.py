@@ -12,7 +12,7 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog

@@ -21,7 +21,7 @@ from lhc.runtime.engines.compiled import matrix as compiled_matrix
 from lhc.runtime.engines.compiled.conv.layout import ImageCut, ImageMemory, image_memory
 from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import PackedTiles
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.sample_position import Position
+from lhc.runtime.position_in_sample_stream import Position
 
 pytestmark = pytest.mark.analog
 

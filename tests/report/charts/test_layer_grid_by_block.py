@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Plan, Sensitivity
-from lhc.report.charts.block_grid import Cell, block_grid, short_names
+from lhc.report.charts.layer_grid_by_block import Cell, block_grid, short_names
 from lhc.report.document.report import Report
 
 

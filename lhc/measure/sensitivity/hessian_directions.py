@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from lhc.measure.work_context import Block, WorkContext
+from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.runtime.onnxruntime.sessions import check_digital
 from lhc.samples.class_probabilities import LEAST_PROBABILITY, are_probabilities, classes_last
 from lhc.samples.metrics import Array
