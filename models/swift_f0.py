@@ -11,6 +11,7 @@ labels are the pitches that the sound font says**, of samples whose names say th
 right. The author states the best pitch F1 of 19 trackers on speech and music, which this does not measure.
 """
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -150,6 +151,7 @@ def _played(note: _Note, shift: int, rng: np.random.Generator) -> npt.NDArray[np
 
 def _spectrograms(path: Path, audio: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
     """Log spectrograms by the network's own file, ``(n, 3, bins, frames)``."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # the runtime, which does so too, is no part of the zoo
     import onnxruntime
 
     front = _between(path, "audio", _SPECTROGRAMS)

@@ -240,14 +240,14 @@ def _error(name: str, t_s: float, engine: Engine = "auto") -> float:
 
 def _documented() -> dict[str, list[str]]:
     rows = re.findall(
-        r"^\| `([a-z0-9-]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", DOCS.read_text("utf-8"), re.M
+        r"^\| `([a-z0-9-]+)` \| [^|]* \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", DOCS.read_text("utf-8"), re.M
     )
     return {name: cells for name, *cells in rows}
 
 
 @pytest.mark.parametrize("name", [*BY_HAND, "afm", "standard-pcm", "sram-asim"])
 def test_documented_errors_of_a_product_are_those_measured(name: str) -> None:
-    for t_s, cell in zip((1.0, HOUR, DAY, YEAR), _documented()[name], strict=True):
+    for t_s, cell in zip((1.0, DAY, YEAR), _documented()[name], strict=True):
         if cell.strip() == "not known":
             assert Hardware.load(name).devices.time_problem(t_s)  # type: ignore[union-attr]
         else:
