@@ -20,6 +20,7 @@ __all__ = [
     "CANDIDATE_OPS",
     "COLUMNS",
     "DEQUANTIZE",
+    "FORMATTED_OPS",
     "INTEGER_OPS",
     "OPEN_COLUMNS",
     "QUANTISED_OPS",
@@ -47,6 +48,8 @@ QUANTISED_OPS = INTEGER_OPS | {
     "QuantizeLinear",
 }  # fmt: skip
 """Operators by which one sees that a file is quantised."""
+FORMATTED_OPS = frozenset({"Conv", "Gemm", "MatMul"})
+"""Products that digital cores compute in a number format of their own (`lhc.runtime.digital_precision`)."""
 CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS
 RANDOM_OPS = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -410,6 +413,11 @@ class LayerGraph:
     def candidates(self) -> tuple[Layer, ...]:
         """All candidates of the graph, in the order of the file."""
         return tuple(layer for layer in self.layers if layer.is_candidate)
+
+    @property
+    def tensors(self) -> frozenset[str]:
+        """Names of the tensors that operators read or write."""
+        return frozenset(tensor for layer in self.layers for tensor in (*layer.inputs, *layer.outputs))
 
     @property
     def multiplying(self) -> tuple[Layer, ...]:

@@ -50,7 +50,11 @@ LARGE_MATRIX = 2**16
 
 
 class HybridExecutor(PlacedNetwork):
-    """A network with a fixed set of analog layers."""
+    """A network with a fixed set of analog layers.
+
+    Attributes:
+        arithmetic: of its digital segments; None: as in the file.
+    """
 
     def __init__(
         self,
@@ -96,10 +100,10 @@ class HybridExecutor(PlacedNetwork):
         }
         self._sets = {layer.tile_set: layer for layer in reversed(self._layers.values())}
         taken = {node for epilogue in behind.values() for node in epilogue.nodes}
-        precision = None
+        self.arithmetic: PlacedArithmetic | None = None
         if digital is not None:
             ordered = (nodes[layer.name] for layer in placed.layers)
-            precision = PlacedArithmetic(digital, ordered, constants, placed.outputs, self.analog)
+            self.arithmetic = PlacedArithmetic(digital, ordered, constants, placed.outputs, self.analog)
         cuts = cut_graph(placed, self.analog, constants, taken)
         if not self.analog:
             # The model as it is, whose inputs onnxruntime asks for even where nothing reads them.
@@ -111,7 +115,9 @@ class HybridExecutor(PlacedNetwork):
         stages = []
         for segment, names in cuts:
             # Not a method: who holds himself is freed late, and sessions are large.
-            session = None if segment is None else partial(_session, model, models, segment, not self.analog, precision)
+            session = (
+                None if segment is None else partial(_session, model, models, segment, not self.analog, self.arithmetic)
+            )
             stages.append(NetworkStage(segment, session, tuple(self._layers[name] for name in names)))
         super().__init__(model, graph, stages, constants, branches)
         size = 4 * sum(prod(layer.matrix_shape) * layer.groups for layer in self._sets.values())

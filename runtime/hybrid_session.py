@@ -12,7 +12,7 @@ import onnx
 
 from lhc.canonical import canonical, dequantises, with_digital_columns
 from lhc.errors import DataError, UsageError
-from lhc.graph import LayerGraph, WeightRef, obstacle
+from lhc.graph import FORMATTED_OPS, LayerGraph, WeightRef, obstacle
 from lhc.hardware import Hardware
 from lhc.onnx_io import input_shapes, load_model, read_graph, read_plan, static_batch
 from lhc.onnx_io.operators.matrix_product import Product
@@ -135,11 +135,10 @@ class HybridSession:
         if planned and self.plan is not None and self.plan.hardware.digital == self.hardware.digital:
             return self.plan.digital
         precision = self.hardware.digital.precision
-        able = ("Conv", "Gemm", "MatMul")
         if (
             analog
             and precision != "as-file"
-            and any(layer.op_type in able and layer.name not in analog for layer in self._graph.layers)
+            and any(layer.op_type in FORMATTED_OPS and layer.name not in analog for layer in self._graph.layers)
         ):
             log.warning(
                 "%s: digital products compute as in the file, not in %s as on hardware %r: their ranges are not known;"

@@ -119,9 +119,10 @@ def partition(options: PartitionOptions) -> PartitionResult:
     With ``retrain`` the network is trained once with all layers analog that can be and that pay, unless they would do
     more damage than training can be hoped to mend; then without those that do most damage for what they bring. The
     strategy searches a placement for the trained weights as it does for the given ones. The strategies ``lionheart``
-    and ``lionheart-original`` train for every layer that they try (`lhc.passes.strategies.lionheart_retraining`). The
-    better of both results is returned: the one that holds the budget, then the one that is better by the objective,
-    then the one with the smaller upper bound of its drop. Both are hypotheses of one test with one chance of error.
+    and ``lionheart-original`` train for every layer that they try (`lhc.passes.strategies.lionheart_retraining`). Both
+    results are tested in the order of their promise, with one chance of error (`lhc.pipeline.training.testing_order`).
+    The better one is returned: the one that holds the budget, then the one that is better by the objective, then the
+    one with the smaller drop.
 
     Raises:
         UsageError: options that make no sense, alone or together, or for this model and these samples.

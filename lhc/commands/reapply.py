@@ -14,7 +14,7 @@ from lhc.onnx_io import (
     read_plan,
     reapplied_plan,
 )
-from lhc.onnx_model import ModelSource, OnnxModel
+from lhc.onnx_model import ModelSource
 from lhc.passes import qualified_plan
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, open_model
@@ -70,17 +70,13 @@ def reapply(
         )
     notes = tuple(f.note for f in found if f.note is not None)
     placed = reapplied_plan(plan, found, opened.model)
-    if placed.digital is not None and not placed.digital.ranges.keys() <= _tensors(opened.model):
+    graph = read_graph(opened.model, sizes=False)
+    if placed.digital is not None and not placed.digital.ranges.keys() <= graph.tensors:
         placed = placed.with_arithmetic(None)
         notes += (_OTHER_TENSORS,)
     if lost_configurations(opened.model, placed):
         notes += ("device configurations are gone from its nodes; --device-configurations writes them again",)
-    return PartitionResult(placed, read_graph(opened.model, sizes=False), opened.model, notes)
-
-
-def _tensors(model: OnnxModel) -> set[str]:
-    """Names of the tensors that operators of a model read or write."""
-    return {name for node in model.proto.graph.node for name in (*node.input, *node.output)}
+    return PartitionResult(placed, graph, opened.model, notes)
 
 
 def _placed_as(opened: LoadedModel, placed: Mapping[str, Placement], hardware: Hardware) -> PartitionResult:

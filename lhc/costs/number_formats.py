@@ -3,15 +3,13 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from lhc.graph import QUANTISED_OPS, Layer, LayerGraph
+from lhc.graph import FORMATTED_OPS, QUANTISED_OPS, Layer, LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.description.digital import BYTES, Precision
 
 __all__ = ["NumberFormat", "number_formats"]
 
 _BY_DTYPE: dict[str, Precision] = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
-_IN_FORMATS = frozenset({"Conv", "Gemm", "MatMul"})
-"""Operators that a machine computes in a format of its own (`lhc.runtime.digital_precision`)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,8 @@ def number_formats(
         if quantised:
             return "int8"
         dtype = "float32" if layer.weight is None else layer.weight.dtype
-        kept = digital.precision == "as-file" or layer.op_type not in _IN_FORMATS or layer.origin is not None
+        kinds = {layer.op_type} if layer.origin is None else {layer.op_type, layer.origin.kind}
+        kept = digital.precision == "as-file" or not kinds <= FORMATTED_OPS
         if kept or dtype != "float32":
             return _BY_DTYPE.get(dtype, "fp32")
         if layer.name in raised and digital.high_precision is not None:

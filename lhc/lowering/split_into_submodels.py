@@ -135,10 +135,6 @@ def _write(
     nodes, placed = placed_form(model, graph, plan.analog)
     cut = cut_graph(placed, plan.analog, Constants(model.proto.graph))
     parts = _Parts(model, graph, nodes, cut)
-    arithmetic = None
-    if plan.digital is not None:
-        ordered = (nodes[layer.name] for layer in placed.layers)
-        arithmetic = PlacedArithmetic(plan.digital, ordered, Constants(model.proto.graph), placed.outputs, plan.analog)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies, digital=plan.digital)
     t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
     programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
@@ -150,7 +146,9 @@ def _write(
     arrays: Arrays = {}
     stages, number, copies = [], 0, plan.copies
     for depth, (segment, names) in enumerate(cut):
-        digital = None if segment is None else parts.write(segment, folder / f"digital_{depth}.onnx", arithmetic)
+        digital = (
+            None if segment is None else parts.write(segment, folder / f"digital_{depth}.onnx", executor.arithmetic)
+        )
         analog = []
         for name in names:
             weight = graph[name].weight

@@ -166,7 +166,7 @@ class PlacementEvaluator:
     @property
     def _compared_set(self) -> Array:
         """The same of the network that drops are against."""
-        return self._digital_set if self.against_given else self._base("digital network")
+        return self._digital_set if self.against_given else self._base
 
     @property
     def _set_reference(self) -> Array:
@@ -211,7 +211,7 @@ class PlacementEvaluator:
         elif self.against_given:
             score = self._gathered(reference_job(self.context), "digital network")[0]
         else:
-            score = self._base("digital network")
+            score = self._base
         if not np.isfinite(score).all():
             raise DataError(f"{self.metric.name} of the digital network is NaN or infinite on these samples")
         return score
@@ -238,12 +238,12 @@ class PlacementEvaluator:
         job, documents = self._job(placement, draws, t_s), self.task.documents
         if isinstance(digital, float):
             if not placement:
-                outputs = np.repeat(self._base(what)[None], len(draws), axis=0)
+                outputs = np.repeat(self._base[None], len(draws), axis=0)
             else:
                 outputs = np.stack(self._gathered(job, what))
             return SetScores(self.metric, outputs, self._compared._compared_set, self._set_reference, documents)
         if not placement:
-            own = self._base(what) if self.base_differs else digital
+            own = self._base if self.base_differs else digital
             return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, True, documents)
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
@@ -252,10 +252,11 @@ class PlacementEvaluator:
         scores = np.stack(self._gathered(job, what))
         return SampleScores(self.metric, scores, digital, not self.hardware.is_stochastic, documents)
 
-    def _base(self, what: str) -> Array:
+    @cached_property
+    def _base(self) -> Array:
         """Scores of this network without analog layers; of a set metric its outputs, or what the summary keeps."""
         outputs = self.scores_sets and self.metric.summary is None
-        return self._gathered(Job(frozenset(), (0,), 0.0, outputs), what)[0]
+        return self._gathered(Job(frozenset(), (0,), 0.0, outputs), "network without tiles")[0]
 
     def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
         """See `Evaluator`."""

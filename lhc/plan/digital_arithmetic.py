@@ -1,6 +1,6 @@
 """How the digital products of a plan compute: number formats, and the ranges that int8 codes stand for."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -50,6 +50,10 @@ class DigitalArithmetic(PlanRecord):
     def with_raised(self, names: Iterable[str]) -> "DigitalArithmetic":
         """The same with exactly these products in the high precision."""
         return self.model_copy(update={"raised": tuple(sorted(names))})
+
+    def of_tensors(self, names: Collection[str]) -> "DigitalArithmetic":
+        """The same with the ranges of these tensors alone."""
+        return self.model_copy(update={"ranges": {name: r for name, r in self.ranges.items() if name in names}})
 
     @property
     def text(self) -> str:

@@ -1,14 +1,16 @@
 """Ranges of the tensors that digital products read and write, for their int8 codes, found on calibration samples."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
+import onnx
 
 from lhc.errors import ModelError
-from lhc.graph import QUANTISED_OPS, LayerGraph
+from lhc.graph import FORMATTED_OPS, QUANTISED_OPS, LayerGraph
 from lhc.hardware.description.digital import DigitalCores
 from lhc.onnx_io import Constants
+from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_model import OnnxModel, opset_of
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime.digital_precision.products import DigitalProduct, digital_products
@@ -17,6 +19,7 @@ from lhc.runtime.onnxruntime.sessions import Array
 
 __all__ = ["digital_arithmetic"]
 
+_FORMATTED = frozenset(("", kind) for kind in FORMATTED_OPS)
 _BF16_OPSET = 13
 """Of ONNX, that casts to bfloat16."""
 KEPT = 2**15
@@ -35,13 +38,14 @@ def digital_arithmetic(
 
     Args:
         digital: section of the hardware description.
-        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
+        blocks: ``(samples, feeds)``, gone through more than once; the digital network is run on them.
 
     Raises:
         ModelError: bf16 in a file of an opset that has no such numbers.
         DataError: the model does not run on these samples.
     """
-    if digital.precision == "as-file" or any(n.op_type in QUANTISED_OPS for n in model.as_file().graph.node):
+    file = model.as_file()
+    if digital.precision == "as-file" or any(node.op_type in QUANTISED_OPS for node in file.graph.node):
         return None
     opset = opset_of(model.proto)
     if "bf16" in (digital.precision, digital.high_precision) and opset < _BF16_OPSET:
@@ -49,11 +53,10 @@ def digital_arithmetic(
             f"{model.label}: bf16 digital products need opset {_BF16_OPSET}, the file has {opset}; export it anew, or"
             " take --digital-precision fp16 or int8"
         )
-    products, as_file = _products(model, graph)
+    products, as_file = _products(model, file, graph)
     ranges: dict[str, Range] = {}
     samples = 1
     if digital.precision == "int8":
-        blocks = list(blocks)
         samples = max(sum(count for count, _ in blocks), 1)
         ranges = _ranges(model, graph, products, blocks, digital.range_quantile)
     return DigitalArithmetic(
@@ -66,19 +69,38 @@ def digital_arithmetic(
     )
 
 
-def _products(model: OnnxModel, graph: LayerGraph) -> tuple[list[DigitalProduct], dict[str, str]]:
-    """Products that can be in other formats than the file's, and what else multiplies, by name, with its kind."""
-    constants = Constants(model.proto.graph)
-    nodes = {node.name: node for node in model.proto.graph.node}
-    parts = {name: one.node.op_type for one in (model.file.rewritten if model.file else ()) for name in one.made}
-    found = []
-    for one in digital_products(list(nodes.values()), constants, graph.outputs):
-        weight = None if one.weight is None else nodes[one.name].input[one.weight]
-        if one.name not in parts and (weight is None or constants.dtype(weight) == "float32"):
-            found.append(one)
-    able = {one.name for one in found}
-    others = (one for one in (*graph.layers, *graph.nested) if one.multiplies and one.name not in able)
-    return found, {layer.name: parts.get(layer.name, layer.op_type) for layer in others}
+def _products(
+    model: OnnxModel, file: onnx.ModelProto, graph: LayerGraph
+) -> tuple[list[DigitalProduct], dict[str, str]]:
+    """Products that can be in other formats than the file's, and what else multiplies, by name, with its kind.
+
+    An operator that has another form in memory computes as in the file where none of its parts is analog. So its parts
+    are in formats only where it is a product itself: one whose columns or matrices are apart.
+    """
+    wholes = {name: one.node for one in (model.file.rewritten if model.file else ()) for name in one.made}
+    found: dict[str, DigitalProduct] = {}
+    for proto in (model.proto, file):
+        for one in _float32_products(proto, graph):
+            if proto is file or one.name not in wholes or identity(wholes[one.name]) in _FORMATTED:
+                found.setdefault(one.output, one)
+    able = {one.name for one in found.values()}
+    as_file = {}
+    for layer in (*graph.layers, *graph.nested):
+        whole = wholes.get(layer.name)
+        if layer.multiplies and not {layer.name, layer.name if whole is None else whole.name} <= able:
+            as_file[layer.name] = layer.op_type if whole is None else whole.op_type
+            as_file |= {} if whole is None else {whole.name: whole.op_type}
+    return list(found.values()), as_file
+
+
+def _float32_products(proto: onnx.ModelProto, graph: LayerGraph) -> Iterator[DigitalProduct]:
+    """Products of a form of the network whose weights are float32, and whose tensors are known in memory."""
+    constants, known = Constants(proto.graph), graph.tensors | set(graph.outputs)
+    nodes = {node.output[0]: node for node in proto.graph.node if node.output}
+    for one in digital_products(list(proto.graph.node), constants, graph.outputs):
+        weight = None if one.weight is None else nodes[one.output].input[one.weight]
+        if (weight is None or constants.dtype(weight) == "float32") and {*one.read, one.written} <= known:
+            yield one
 
 
 def _ranges(

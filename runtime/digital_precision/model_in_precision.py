@@ -7,7 +7,6 @@ it. In bf16 and fp16 the operands and the output of a product are rounded to the
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from onnx import helper, numpy_helper
 from lhc.hardware.description.digital import Precision
 from lhc.onnx_io import Constants
 from lhc.onnx_io.operators.operator_names import identity
-from lhc.onnx_model import captured, with_nodes
+from lhc.onnx_model import captured, opset_of, with_nodes
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime.digital_precision.number_formats import activation_codes, bias_codes, rounded, weight_codes
 from lhc.runtime.digital_precision.products import DigitalProduct, codes_of, digital_products
@@ -80,18 +79,6 @@ class PlacedArithmetic:
         return model_in_precision(segment, self._arithmetic, self._coded)
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """An initializer that is made."""
-
-    name: str
-    values: np.ndarray
-
-    @property
-    def proto(self) -> onnx.TensorProto:
-        return numpy_helper.from_array(np.asarray(self.values, order="C"), self.name)
-
-
 class _Rewriting:
     """One model on its way into other number formats."""
 
@@ -106,9 +93,8 @@ class _Rewriting:
         self._products = {one.output: one for one in products}
         self._coded = frozenset(coded)
         self._analog = frozenset(analog)
-        opset = next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), 1)
-        self._domain = "" if opset >= _PER_CHANNEL_OPSET else _OWN_DOMAIN
-        self._stored: dict[str, _Stored] = {}
+        self._domain = "" if opset_of(proto) >= _PER_CHANNEL_OPSET else _OWN_DOMAIN
+        self._stored: dict[str, onnx.TensorProto] = {}
 
     def model(self) -> onnx.ModelProto:
         """The rewritten model."""
@@ -121,7 +107,7 @@ class _Rewriting:
         read |= {value.name for value in self._proto.graph.output}
         kept = (tensor for tensor in self._proto.graph.initializer if tensor.name in read)
         made = with_nodes(self._proto, nodes, kept)
-        made.graph.initializer.extend(one.proto for one in self._stored.values() if one.name in read)
+        made.graph.initializer.extend(tensor for tensor in self._stored.values() if tensor.name in read)
         if self._domain and all(one.domain != self._domain for one in made.opset_import):
             made.opset_import.append(helper.make_opsetid(self._domain, 1))
         return made
@@ -228,7 +214,8 @@ class _Rewriting:
         return made
 
     def _store(self, name: str, values: object) -> str:
-        self._stored.setdefault(name, _Stored(name, np.asarray(values)))
+        if name not in self._stored:
+            self._stored[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def _value(self, name: str) -> np.ndarray:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import onnx
 
+from lhc.graph import FORMATTED_OPS
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_model import captured
 
 __all__ = ["DigitalProduct", "codes_of", "digital_products"]
-
-_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def digital_products(
 
     for node in nodes:
         domain, kind = identity(node)
-        if domain or kind not in _PRODUCTS:
+        if domain or kind not in FORMATTED_OPS:
             continue
         operands = tuple(node.input[:2])
         weights = [number for number, name in enumerate(operands) if name in constants]

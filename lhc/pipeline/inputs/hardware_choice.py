@@ -46,7 +46,7 @@ def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:
 
 def _with_precision(machine: Hardware, options: MachineOptions) -> Hardware:
     """The machine with the number format of digital products that the user asks for."""
-    if options.digital_precision in (None, machine.digital.precision):
+    if options.digital_precision is None:
         return machine
     digital = {"precision": options.digital_precision, "high_precision": None}
     return machine.model_copy(update={"digital": machine.digital.model_copy(update=digital)})

@@ -21,6 +21,7 @@ from lhc.options.shared import ColumnsBy
 from lhc.passes import ChooseDigitalColumns, qualified_plan
 from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.pipeline_state import ColumnSplit, PreparedNetwork, StateT
+from lhc.pipeline.steps.range_calibration import with_arithmetic
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.number_formatting import counted, share_text
 
@@ -78,7 +79,9 @@ class SplitColumns:
             choose = ChooseDigitalColumns(self.share, self.by, damages)
         plan = choose.run(state.graph, state.plan).plan
         opened = state.opened.split_as(plan, undecided=self.share is None)
+        plan = plan.model_copy(update={"digital": None})  # of other tensors; those of whole layers are found again
         after = _opened_as(replace(state, split=ColumnSplit(state.opened, joins=self.share is None)), opened, plan)
+        after = with_arithmetic(after)
         return after.noted(_note(state, after, damages))
 
 
@@ -105,7 +108,10 @@ class JoinColumns:
         if split is None or not (joined or split.joins):
             return state
         plan = state.plan.with_digital_columns(joined)
-        return replace(_opened_as(state, split.whole.split_as(plan), plan), split=replace(split, joins=False))
+        after = _opened_as(state, split.whole.split_as(plan), plan)
+        digital = after.plan.digital
+        own = None if digital is None else digital.of_tensors(after.graph.tensors)
+        return replace(after, plan=after.plan.with_arithmetic(own), split=replace(split, joins=False))
 
 
 def damages_of_columns(state: PreparedNetwork) -> dict[str, Floats]:

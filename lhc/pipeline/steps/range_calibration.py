@@ -10,7 +10,7 @@ from lhc.measure.preflight_checks import MeasureSums
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.runtime.onnxruntime.sessions import Array
 
-__all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated"]
+__all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated", "with_arithmetic"]
 
 CALIBRATION_SAMPLES = 256
 SUM_SAMPLES = 16
@@ -36,7 +36,7 @@ def calibrated(state: StateT, names: Sequence[str]) -> StateT:
 
     Where the hardware has them; those that are there already stay. So do ranges of the digital products' numbers.
     """
-    state = _with_arithmetic(state)
+    state = with_arithmetic(state)
     plan, machine = state.plan, state.plan.hardware
     known = plan.ranges
     inputs = [name for name in names if name not in known] if machine.needs_calibration else []
@@ -64,7 +64,7 @@ def calibrated(state: StateT, names: Sequence[str]) -> StateT:
     return replace(state, plan=plan)
 
 
-def _with_arithmetic(state: StateT) -> StateT:
+def with_arithmetic(state: StateT) -> StateT:
     """The state with the arithmetic of its digital products, on samples that calibrate chips, where there are such."""
     plan, machine = state.plan, state.plan.hardware
     if plan.digital is not None or machine.digital.precision == "as-file":

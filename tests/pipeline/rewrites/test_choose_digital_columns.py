@@ -13,6 +13,7 @@ import lhc
 from lhc.commands.partition import begin, preparation
 from lhc.commands.robustness import at_ages
 from lhc.errors import ModelError, UsageError
+from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
@@ -65,6 +66,17 @@ def test_the_file_answers_as_before_and_runs_as_it_was_placed(placed: PartitionR
     assert whole.values != by_file.values
 
 
+def test_digital_columns_are_in_the_number_format_of_the_machine(placed: PartitionResult, file: Path) -> None:
+    """Their tensors are those of the split network, which was calibrated before it was split."""
+    plan = placed.plan
+    assert plan.digital is not None
+    columns = [row for row in plan.layers if row.reason == "columns"]
+    assert {row.precision for row in columns} == {"int8"}
+    assert all(row.precision is None for row in plan.layers if row.placement == "analog")
+    assert not plan.digital.as_file
+    assert {row.output for row in columns} <= plan.digital.ranges.keys() <= lhc.HybridSession(file)._graph.tensors
+
+
 def test_a_plan_that_is_followed_has_its_own(placed: PartitionResult) -> None:
     options = PartitionOptions("digits-narrow", plan=placed.plan, samples=20, draws=2)
     with Running(options) as running:
@@ -75,9 +87,10 @@ def test_a_plan_that_is_followed_has_its_own(placed: PartitionResult) -> None:
         preparation(replace(options, digital_columns=0.1))
 
 
-def test_it_is_compiled_as_it_is_run(file: Path) -> None:
-    x = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
-    session = lhc.HybridSession(file, hardware="ideal")
+def test_it_is_compiled_as_it_is_run(placed: PartitionResult, file: Path) -> None:
+    x = np.asarray(zoo_entry("digits-narrow").task().head(5).read(0, 5)[0]["x"])  # which codes of int8 hold
+    cores = placed.plan.hardware.digital
+    session = lhc.HybridSession(file, hardware=Hardware.load("ideal").model_copy(update={"digital": cores}))
     name = session.get_inputs()[0].name
     assert any(layer.endswith("/columns") for layer in session._graph._by_name)
     compiled = create_session(lhc.compile(file, noise="off").proto, "net")

@@ -127,6 +127,14 @@ def test_quick_change_of_the_precision(precision: str) -> None:
         assert result.plan.outcome.digital_drop is None
 
 
+def test_a_format_that_is_asked_for_holds_for_all_products() -> None:
+    """The network is over its budget in int8, and none is raised though the machine could."""
+    digital = placed(machine(precision="int8", high_precision="fp32"), digital_precision="int8").plan.digital
+    assert digital is not None
+    assert digital.high_precision is None
+    assert digital.raised == ()
+
+
 def test_annotated_files_keep_the_answers_of_the_network_and_carry_the_precision(tmp_path: Path) -> None:
     import onnxruntime as ort
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import compute_scale_zp
 
+from lhc.canonical import canonical
 from lhc.errors import ModelError
 from lhc.hardware import DigitalCores
 from lhc.hardware.description.digital import Precision
@@ -186,6 +187,21 @@ def test_what_stays_as_in_the_file_is_named() -> None:
     weights = drawn({"w": (4, 4), "wl": (1, 16, 4), "rl": (1, 16, 4)}) | {"one": np.array([1])}
     x = np.random.default_rng(1).normal(size=(4, 2, 4)).astype(np.float32)
     assert set(_arithmetic(parsed(text, weights), x, precision="int8").as_file.values()) == {"LSTM"}
+
+
+def test_matrices_that_are_stacked_in_the_file_are_in_the_format_of_the_machine() -> None:
+    """In memory each is a product of its own; all digital, the file's operator computes."""
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[2, n, 4] x) => (float[2, n, 3] y) { y = MatMul (x, w) }'
+    proto = parsed(text, drawn({"w": (2, 4, 3)}))
+    x = np.random.default_rng(1).normal(size=(2, 16, 4)).astype(np.float32)
+    model = canonical(load_model(proto))
+    graph = read_graph(model, {"x": x.shape})
+    arithmetic = digital_arithmetic(model, graph, DigitalCores(precision="int8"), [(16, {"x": x})])
+    assert arithmetic is not None
+    assert not arithmetic.as_file
+    found = HybridExecutor(model, graph, (), digital=arithmetic).prefix({"x": x})["y"]
+    exact = _run(proto, x)
+    assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
 
 
 def test_quantised_files_keep_their_own_precision() -> None:
