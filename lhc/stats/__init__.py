@@ -1,6 +1,6 @@
 """Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
 
-from lhc.stats.binomial_bounds import changed_answer_margins, failures_allowed, least_draws
+from lhc.stats.binomial_bounds import changed_answer_margins, failures_allowed, greatest_share, least_draws
 from lhc.stats.intervals import (
     CONFIDENCE,
     by_document,
@@ -31,6 +31,7 @@ __all__ = [
     "clipped",
     "effective_documents",
     "failures_allowed",
+    "greatest_share",
     "hull",
     "least_draws",
     "look_errors",

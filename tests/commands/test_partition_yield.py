@@ -12,7 +12,7 @@ from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import STRATEGIES
-from lhc.pipeline.inputs.objective import ample_chips, budget_of_plan, chips_for
+from lhc.pipeline.inputs.objective import ample_chips, budget_of_plan, chips_for, chips_of
 from lhc.report.exports.json_documents import partition_document
 from lhc.report.wording.placement import partition_head
 from lhc.samples.metrics import METRICS
@@ -70,6 +70,11 @@ def test_a_mean_within_the_budget_is_not_enough() -> None:
     [
         ({"yield_share": 0.95, "max_draws": 58}, r"--max-draws 58: --yield 0\.95 takes 59 chips, if every one"),
         ({"yield_share": "95%", "max_draws": 59, "retrain": True}, "takes 61 chips"),
+        (
+            {"yield_share": "99.9%"},
+            r"--yield 0\.999 takes 2,995 chips, .* Give --max-draws 2995 or more, .*: 100 chips show 97\.0 % of all",
+        ),
+        ({"yield_share": "99.9%", "max_draws": 2994}, r"takes 2,995 chips, .*; 2994 chips show 99\.8 % of all at most"),
         ({"yield_share": 0}, "--yield must be above 0"),
         ({"yield_share": "most"}, "--yield most: write a share"),
         ({"digital_columns": "auto", "retrain": True}, "--digital-columns auto goes by the weights as they are"),
@@ -86,3 +91,7 @@ def test_as_many_chips_are_allowed_as_a_high_share_takes() -> None:
     (judged,) = (step for step in pipeline(PartitionOptions("digits", yield_share=0.99)).steps if step.name == "test")
     (verify,) = (step for step in judged.steps if step.name == "verify")  # type: ignore[attr-defined]
     assert verify.most == 3 * 299
+
+
+def test_thousands_of_chips_are_measured_where_they_are_asked_for() -> None:
+    assert chips_of("--max-draws", 2995, 100, 0.999, 0.05) == 2995

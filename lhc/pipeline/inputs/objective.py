@@ -13,7 +13,8 @@ from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, StateT
 from lhc.plan import Outcome
 from lhc.samples.task import Task
-from lhc.stats import least_draws
+from lhc.stats import greatest_share, least_draws
+from lhc.support.number_formatting import share_text
 
 __all__ = [
     "DEFAULT_MAX_DROP",
@@ -33,6 +34,8 @@ AskedAnew = RetrainOptions | RobustnessOptions
 DEFAULT_MAX_DROP = 0.01
 YIELD_CHIPS = 3
 """Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
+UNASKED_CHIPS = 1000
+"""A share that takes more chips than that at least is measured only where the user names their number."""
 
 
 def budget_of(options: BudgetOptions, confidence: float, opened: LoadedModel) -> Budget:
@@ -94,17 +97,29 @@ def ample_chips(share: float | None, error: float) -> int:
 def chips_of(flag: str, given: int | None, least: int, share: float | None, error: float) -> int:
     """Chips of a test: those that the user names, else ``least``, and so many that a few may fail.
 
+    A share is shown by counting, so that one of 99.9 % takes thousands of chips; that is said before any is measured.
+
     Raises:
-        UsageError: fewer than can show the share of all that is to hold the budget.
+        UsageError: fewer than can show the share of all that is to hold the budget, or very many that nobody named.
     """
-    if given is None:
+    needed = chips_for(share, error)
+    if given is None and needed <= UNASKED_CHIPS:
         return max(least, ample_chips(share, error))
-    if given < chips_for(share, error):
+    if given is not None and given >= needed:
+        return given
+    chips = least if given is None else given
+    shown = share_text(int(1000 * greatest_share(chips, error)) / 1000)
+    possible = f"{chips} chips show {shown} of all at most"
+    if given is None:
         raise UsageError(
-            f"{flag} {given}: --yield {share:g} takes {chips_for(share, error)} chips, if every one of them holds the"
-            " budget; allow more, or a lower --yield"
+            f"--yield {share:g} takes {needed:,} chips, if every one of them holds the budget, and more if a few do"
+            f" not: they are measured where you ask for them. Give {flag} {needed} or more, or a lower --yield:"
+            f" {possible}"
         )
-    return given
+    raise UsageError(
+        f"{flag} {given}: --yield {share:g} takes {needed:,} chips, if every one of them holds the budget; {possible}."
+        " Allow more, or a lower --yield"
+    )
 
 
 def goal_of(options: GoalOptions, strategy: type[Strategy]) -> Goal:
