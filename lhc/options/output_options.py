@@ -135,7 +135,10 @@ class Reporting:
     PANEL = "Output"
 
     report: Path | None = option(
-        "Also write a report (.html, .md or .json).", default=None, metavar="OUT.html", result="lhc.report(result)"
+        "Also write a report (.html, .md, .json, or .xml for JUnit).",
+        default=None,
+        metavar="OUT.html",
+        result="lhc.report(result)",
     )
 
 

@@ -109,8 +109,8 @@ class ReportOptions(Replacing):
         metavar="MODEL|DIR",
     )
     outputs: Sequence[Path] = option(
-        "Where to: .html, .md, .pdf or .json; .csv (layers), .svg (pictures); .netron.json for Netron,"
-        " .node_data.json for Model Explorer. Repeatable; Markdown on stdout by default.",
+        "Where to: .html, .md, .pdf or .json; .csv (layers), .svg (pictures), .xml (budgets as JUnit test cases);"
+        " .netron.json for Netron, .node_data.json for Model Explorer. Repeatable; Markdown on stdout by default.",
         default=(),
         flag="--out",
         short="-o",

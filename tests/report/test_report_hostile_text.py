@@ -108,6 +108,11 @@ def test_pictures_are_well_formed_whatever_texts_hold(name: str, hostile: Report
     }
 
 
+def test_test_cases_are_well_formed_whatever_texts_hold(hostile: Report) -> None:
+    suite = ElementTree.fromstring(written("report.xml", hostile))[0]
+    assert "<img src=x" in suite.attrib["name"], "it is shown all the same"
+
+
 @pytest.mark.parametrize("name", ["report.md", "report.html", "report.svg", "plan as markdown", "plan in a notebook"])
 def test_markup_in_texts_means_nothing(name: str, hostile: Report) -> None:
     text = written(name, hostile)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from lhc.errors import ConfigError, UsageError
 from lhc.report.document.page_content import layers_csv
 from lhc.report.document.report import Report
+from lhc.report.exports.junit import junit
 from lhc.report.exports.markdown import markdown
 from lhc.report.exports.pdf import pdf
 from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
@@ -32,6 +33,7 @@ KINDS: Mapping[str, Callable[[Report], str | bytes]] = {
     ".csv": layers_csv,
     ".svg": svg,
     ".pdf": pdf,
+    ".xml": junit,
 }
 """Ends of names, longer ones first."""
 
@@ -54,7 +56,8 @@ def check_kind(path: Path) -> str:
     if end is None:
         raise UsageError(
             f"{path}: a report ends in .html, .md, .pdf or .json, its table of layers in .csv, its pictures in .svg,"
-            " one for Netron in .netron.json, one for Model Explorer in .node_data.json"
+            " its budgets as test cases in .xml (JUnit), one for Netron in .netron.json, one for Model Explorer in"
+            " .node_data.json"
         )
     return end
 
