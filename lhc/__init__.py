@@ -63,6 +63,7 @@ _LAZY = {
     "analog_outputs": "lhc.commands.run",
     "analyze": "lhc.commands.analyze",
     "attribute": "lhc.commands.attribute",
+    "cache": "lhc.commands.cache",
     "compare": "lhc.commands.compare",
     "compile": "lhc.commands.compile",
     "decide": "lhc.passes",
@@ -94,6 +95,7 @@ __all__ = ["__version__", *_LAZY]
 if TYPE_CHECKING:
     from lhc.commands.analyze import analyze as analyze
     from lhc.commands.attribute import attribute as attribute
+    from lhc.commands.cache import cache as cache
     from lhc.commands.compare import compare as compare
     from lhc.commands.compile import compile as compile
     from lhc.commands.diff import diff as diff

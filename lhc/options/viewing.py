@@ -2,13 +2,48 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.options.declaration.option_fields import argument, option, options
 from lhc.options.output_options import Json, Printing, Replacing
 from lhc.options.shared import Model
 
-__all__ = ["DiffOptions", "HardwareOptions", "InspectOptions", "ReportOptions", "ViewOptions"]
+__all__ = ["CacheOptions", "DiffOptions", "HardwareOptions", "InspectOptions", "ReportOptions", "ViewOptions"]
+
+
+@options
+class CacheOptions(Printing):
+    """The options of ``lhc cache``."""
+
+    PANEL = "Output"
+
+    action: Literal["info", "merge", "clear"] = argument(
+        "info: what the cache holds. merge: copy into it what the caches DIR have and it has not. clear: remove it.",
+        kw_only=False,
+        metavar="ACTION",
+    )
+    sources: Sequence[Path] = argument(
+        "Caches of other machines, which merge copies from and leaves as they are.",
+        kw_only=False,
+        default=(),
+        metavar="DIR",
+        reads=list[Path],
+    )
+    work_dir: Path | None = option(
+        "The cache: by default $LHC_CACHE, else the one in your cache folder.",
+        default=None,
+        metavar="DIR",
+    )
+    yes: bool = option("With clear: remove the files; without it, they are only listed.", default=False)
+
+    def __post_init__(self) -> None:
+        if self.action == "merge" and not self.sources:
+            raise UsageError("lhc cache merge: name the caches to copy from, e.g. lhc cache merge ~/lhc-caches/*")
+        if self.action != "merge" and self.sources:
+            raise UsageError(f"lhc cache {self.action} is about one cache: name it by --work-dir DIR")
+        if self.yes and self.action != "clear":
+            raise UsageError("--yes goes with lhc cache clear")
 
 
 @options

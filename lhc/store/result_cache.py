@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from hashlib import blake2b, sha256
@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from lhc.errors import DataError, LhcError
 
-__all__ = ["Facts", "JsonValue", "ResultCache", "fingerprint"]
+__all__ = ["Facts", "JsonValue", "ResultCache", "cache_files", "fingerprint", "is_sound", "newest_database"]
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 Facts: TypeAlias = Mapping[str, JsonValue]
@@ -167,6 +167,36 @@ class ResultCache(AbstractContextManager["ResultCache"]):
 
         self._write(replace)
 
+    def copy_missing(
+        self, facts: Iterable[Row] = (), results: Iterable[Row] = (), documents: Iterable[Row] = ()
+    ) -> int:
+        """Keep rows of another database as they are there; those whose key is here already are left out.
+
+        Args:
+            facts: rows that results lie within.
+            results: without their ``id``, as documents are.
+
+        Returns:
+            How many results and documents were not here.
+
+        Raises:
+            LhcError: the folder cannot be used, or the disk is full.
+        """
+        found, kept, told = list(facts), list(results), list(documents)
+        counts = list[int]()
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?)", found)
+            before = connection.total_changes
+            connection.executemany("INSERT OR IGNORE INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", kept)
+            connection.executemany("INSERT OR IGNORE INTO documents VALUES (NULL, ?, ?, ?, ?)", told)
+            counts[:] = [connection.total_changes - before]
+
+        self._write(insert)
+        if self._in_memory:
+            raise LhcError(f"{self.folder}: results cannot be kept there; choose another folder (--work-dir)")
+        return sum(counts)
+
     def close(self) -> None:
         """Sync and close the file; what is in memory goes."""
         with _LOCK:
@@ -178,7 +208,7 @@ class ResultCache(AbstractContextManager["ResultCache"]):
 
     def _sound(self, rows: list[Row]) -> list[Row]:
         """Rows without their last column, which must be the checksum of the others."""
-        sound = [r[:-1] for r in rows if all(isinstance(one, bytes) for one in r) and _checksum(*r[:-1]) == r[-1]]
+        sound = [r[:-1] for r in rows if is_sound(r)]
         if len(sound) < len(rows):
             log.warning("%s: a damaged result counts as not measured", self.folder)
         return sound
@@ -214,7 +244,7 @@ class ResultCache(AbstractContextManager["ResultCache"]):
             self.close()
             self._after = 0
         if self._connection is None and not self._in_memory:
-            self._path = max(self.folder.glob(f"results-v2-{6 * '[0-9]'}.sqlite3"), default=None)
+            self._path = newest_database(self.folder)
             if self._path is None and not make:
                 return None
             if self._path is None and any(self.folder.glob("*.lhclog")):
@@ -246,6 +276,23 @@ class ResultCache(AbstractContextManager["ResultCache"]):
             self._in_memory = True
             told = "%s: results cannot be kept there (%s), only in memory; choose another folder (--work-dir)"
             log.warning(told, self.folder, reason)
+
+
+def newest_database(folder: Path) -> Path | None:
+    """The database of a folder that is used: that of the highest number; None where there is none."""
+    return max(folder.glob(f"results-v2-{6 * '[0-9]'}.sqlite3"), default=None)
+
+
+def cache_files(folder: Path) -> tuple[Path, ...]:
+    """Databases of a folder, those left aside too, and the files that sqlite keeps beside them."""
+    found = folder.glob(f"results-v2-{6 * '[0-9]'}.sqlite3*")
+    endings = ("", "-wal", "-shm", "-journal")
+    return tuple(sorted(path for path in found if path.name.partition(".sqlite3")[2] in endings and path.is_file()))
+
+
+def is_sound(row: Row) -> bool:
+    """Whether the last column of a row is the checksum of the others."""
+    return all(isinstance(one, bytes) for one in row) and bool(_checksum(*row[:-1]) == row[-1])
 
 
 def _checksum(*columns: bytes | str) -> bytes:

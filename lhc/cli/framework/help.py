@@ -47,7 +47,7 @@ class _Written:
 
 
 GROUPS = {
-    "Look": ("at a network, its placement, what there is", "analyze inspect view models hardware"),
+    "Look": ("at a network, its placement, what there is", "analyze inspect view models hardware cache"),
     "Measure": ("what noise does", "sensitivity attribute robustness"),
     "Place": ("layers on tiles within the loss you can afford", "partition smooth widen retrain pareto compare"),
     "Run": ("a placed network with its noise", "run"),
