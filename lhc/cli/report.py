@@ -1,6 +1,6 @@
 """``lhc report``: what was measured of a placed model."""
 
-from lhc.cli.framework.output import hint, hints, say
+from lhc.cli.framework.output import hint, hints, say, write
 from lhc.errors import UsageError
 from lhc.options.viewing import ReportOptions
 from lhc.support.files import default_work_dir
@@ -19,6 +19,7 @@ def report(asked: ReportOptions) -> None:
     from lhc.report.document.report import Report
     from lhc.report.exports.formats import save_report
     from lhc.report.exports.markdown import markdown
+    from lhc.report.exports.model_card import model_card
 
     if asked.schema:
         say(Report.json_schema())
@@ -29,8 +30,13 @@ def report(asked: ReportOptions) -> None:
         check_report(path, asked.force)
     found = report_of(asked.source, work_dir=asked.work_dir or default_work_dir())
     hints(f"warning: {warning}" for warning in found.warnings)
+    form = "json" if asked.json else asked.form
     for path in asked.outputs:
+        if form == "card" and path.suffix.lower() == ".md":
+            write(path, model_card(found))
+            continue
         save_report(found, path)
         hint(f"written: {path}")
     if not asked.outputs:
-        say(found.to_json() if asked.json else markdown(found), end="")
+        printed = {"markdown": markdown, "json": Report.to_json, "card": model_card}
+        say(printed[form](found), end="")

@@ -46,6 +46,9 @@ class CacheOptions(Printing):
             raise UsageError("--yes goes with lhc cache clear")
 
 
+ReportForm = Literal["markdown", "json", "card"]
+
+
 @options
 class DiffOptions(Json):
     """The options of ``lhc diff``."""
@@ -159,7 +162,18 @@ class ReportOptions(Replacing):
         metavar="DIR",
     )
     schema: bool = option("Print the JSON schema of reports.", default=False, result="Report.json_schema()")
-    json: bool = option("JSON on stdout instead of Markdown.", default=False, result="report.to_json()")
+    form: ReportForm = option(
+        "How the report is printed: markdown, json, or card, the page of a model on a hub, which OUT.md holds then.",
+        default="markdown",
+        flag="--format",
+        metavar="F",
+        result="lhc.report.exports.model_card.model_card(report)",
+    )
+    json: bool = option("The same as --format json.", default=False, result="report.to_json()")
+
+    def __post_init__(self) -> None:
+        if self.form == "card" and self.outputs and not any(path.suffix.lower() == ".md" for path in self.outputs):
+            raise UsageError("--format card is Markdown: give -o a name that ends in .md, or leave it out")
 
 
 @options

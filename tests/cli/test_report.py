@@ -86,6 +86,15 @@ def test_a_report_from_the_annotations_alone(placed: Path, tmp_path: Path) -> No
     assert json.loads(outputs[3].read_text())["signature"] == "netron:attachment"
 
 
+def test_a_card_is_printed_or_the_markdown_file(placed: Path, tmp_path: Path) -> None:
+    card, page = tmp_path / "README.md", tmp_path / "r.html"
+    printed = run("report", placed, "--format", "card").stdout
+    assert printed.startswith("---\nlibrary_name: onnx\n")
+    assert run("report", placed, "--format", "card", "-o", card, "-o", page).stdout == ""
+    assert card.read_text() == printed
+    assert page.read_text().startswith("<!doctype html>")
+
+
 def test_a_folder_of_results(placed: Path, work: Path) -> None:
     assert run("report", work).stdout == run("report", placed, "--work-dir", work).stdout
     assert "no lhc annotations" not in run("report", work).stderr
@@ -118,8 +127,18 @@ def test_a_changed_model_is_warned_of(placed: Path) -> None:
         (("MODEL", "-o", "TAKEN"), "exists; --force replaces it"),
         (("MODEL", "-o", "nowhere/x.html"), "not a file name in an existing folder"),
         (("NO_REPORT",), "not a report of schema 1"),
+        (("MODEL", "--format", "card", "-o", "x.html"), "--format card is Markdown"),
     ],
-    ids=["nothing", "no plan", "an empty folder", "an unknown kind", "a file that exists", "no folder", "other json"],
+    ids=[
+        "nothing",
+        "no plan",
+        "an empty folder",
+        "an unknown kind",
+        "a file that exists",
+        "no folder",
+        "other json",
+        "a card as a page",
+    ],
 )
 def test_what_is_refused(arguments: tuple[str, ...], message: str, model_file: Path, tmp_path: Path) -> None:
     taken = tmp_path / "taken.html"

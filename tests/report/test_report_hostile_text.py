@@ -20,6 +20,7 @@ from lhc.report.document.report import Report
 from lhc.report.exports.bibtex import bibtex
 from lhc.report.exports.formats import KINDS
 from lhc.report.exports.json_documents import front_json
+from lhc.report.exports.model_card import model_card
 from lhc.report.viewer.netron_site import css_rules
 from lhc.results import Front
 from lhc.support.documents.yaml import read_yaml
@@ -60,6 +61,8 @@ def front(report: Report) -> Front:
 
 OUTPUTS: dict[str, Callable[[Report], str | bytes]] = {
     **{f"report{end}": write for end, write in KINDS.items() if end != ".pdf"},  # it prints the page
+    "card": model_card,
+    "body of the card": lambda report: model_card(report).partition("\n---\n")[2],
     "citations": lambda report: bibtex(report.plan),
     "picture of a front": lambda report: front_svg(front(report)),
     "front.json": lambda report: front_json(front(report)),
@@ -113,10 +116,13 @@ def test_test_cases_are_well_formed_whatever_texts_hold(hostile: Report) -> None
     assert "<img src=x" in suite.attrib["name"], "it is shown all the same"
 
 
-@pytest.mark.parametrize("name", ["report.md", "report.html", "report.svg", "plan as markdown", "plan in a notebook"])
+@pytest.mark.parametrize(
+    "name",
+    ["report.md", "body of the card", "report.html", "report.svg", "plan as markdown", "plan in a notebook"],
+)
 def test_markup_in_texts_means_nothing(name: str, hostile: Report) -> None:
     text = written(name, hostile)
-    if name in ("report.md", "plan as markdown"):
+    if name in ("report.md", "body of the card", "plan as markdown"):
         text = re.sub(r"```\n.*?\n```", "", text, flags=re.DOTALL)  # commands stand in code as they are
         assert not re.search(r"\]\(|(?<!\\)`", text)
     assert "<img" not in text
@@ -141,6 +147,9 @@ def test_json_holds_the_texts_as_they_are(hostile: Report) -> None:
 
 
 def test_yaml_holds_the_texts_as_they_are(hostile: Report) -> None:
+    front_matter = read_yaml(written("card", hostile).split("---\n", 2)[1], "card")
+    assert isinstance(front_matter, dict)
+    assert front_matter["model-index"][0]["name"] == hostile.model
     assert read_yaml(written("plan.yaml", hostile), "plan.yaml") == hostile.plan.model_dump(mode="json")
 
 
