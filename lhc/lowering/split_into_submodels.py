@@ -63,10 +63,10 @@ __all__ = ["INDEX_VERSION", "check_split_output", "split"]
 INDEX_VERSION = 2
 
 PROCEDURE = (
-    "Layer after layer, in the order of the stages: run the calibration samples through the chip, the layers before"
-    " already corrected, a part of the samples with each read. Take mean and deviation of every output before its bias,"
-    " over samples and positions; a value counts as 1 / (p^2 + m^2), p the greatest magnitude of its input vector, m"
-    " the mean of p in the call, and not at all at padding (attention_mask is 0)."
+    "Go from layer to layer, in the order of the stages, with the layers before already corrected. Run the calibration"
+    " samples through the chip, a part of them with each read. Take mean and deviation of every output before its bias,"
+    " over samples and positions. A value has the weight 1 / (p^2 + m^2): p is the greatest magnitude of its input"
+    " vector, m the mean of p in the call. Padding (attention_mask is 0) has none."
     " gain = digital deviation / deviation, kept within 1 / greatest_gain and"
     " greatest_gain; 1 where either deviation is 0, or where only the offset is corrected. offset = digital mean - gain"
     " * mean. The corrected output is gain * y + offset; the bias is added behind."
@@ -115,8 +115,8 @@ def split(
         raise ModelError("columns that are sensed as voltages (adc.sensing) have no form in the files of split")
     if plan.hardware.faults.remap and plan.hardware.faults.any:
         raise ModelError(
-            "weights that are mapped around faults (faults.remap) have no form in the files of split, which do not tell"
-            " the lines of a tile that weights are on; 'remap: false' writes the chip as it is without"
+            "the files of split do not tell the lines of a tile that weights are on, so weights mapped around faults"
+            " (faults.remap) have no form in them; 'remap: false' writes the chip as it is without"
         )
     try:
         with TemporaryDirectory(prefix=f".{folder.name[:100]}.", dir=folder.absolute().parent) as temporary:

@@ -197,8 +197,8 @@ class PartitionOptions(
             raise UsageError("--digital-columns auto goes by one output: several --output cannot go with it")
         if self.strategy == "hilal":
             raise UsageError(
-                "strategy 'hilal' goes by the curvature of one output's loss, which says nothing of layers that only"
-                " other outputs depend on: several --output cannot go with it; take another --strategy, or one --output"
+                "strategy 'hilal' goes by the curvature of one output's loss, which says nothing of layers behind other"
+                " outputs; take another --strategy, or one --output"
             )
 
     def _check_searched_columns(self) -> None:

@@ -23,9 +23,9 @@ class SampleSource:
     PANEL = "Data"
 
     data: "DataSource | None" = option(
-        "Samples: an .npz with an array for every input (first axis samples), a folder of .npy (one per input)"
-        " or of .npz shards, module:function that yields blocks, or a .txt for a language model (documents"
-        " between empty lines).",
+        "Samples: an .npz with an array for every input, first axis samples. Or a folder of .npy (one per input)"
+        " or of .npz shards; module:function that yields blocks; a .txt for a language model, documents"
+        " between empty lines.",
         default=None,
         kw_only=False,
         metavar="DATA",

@@ -90,10 +90,10 @@ def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, sample
     if needed <= memory:
         return None
     return (
-        f"--memory {memory / 2**20:,.0f} MiB is less than a process of this command may take whatever it keeps, about"
+        f"--memory {memory / 2**20:,.0f} MiB is less than a process of this command needs, about"
         f" {needed / 2**20:,.0f} MiB: libraries {LIBRARIES / 2**20:,.0f}, four times the weights"
-        f" {4 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; what it keeps"
-        " beside these for later (chips, answers) is bounded"
+        f" {4 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; --memory bounds"
+        " only what it keeps beside these for later (chips, answers)"
     )
 
 
@@ -122,13 +122,13 @@ def warn_of_few_samples(verify: PlacementEvaluator, budget: Budget) -> None:
         if budget.generalize:
             told = f"--generalize: {count} {what} may be too few to decide for others of their kind"
         else:
-            told = f"a test on {count} {what} decides for these {what}; for others of their kind (--generalize)"
-            told += " more may be needed"
+            told = (
+                f"the verdict is for these {count} {what}; for others of their kind (--generalize) more may be needed"
+            )
         log.warning(
-            "%s: about %d at this budget if noise costs nothing and changes %s of the answers, fewer where it changes"
-            " fewer",
+            "%s: about %s, if noise costs nothing and changes %s of the answers",
             told,
-            needed,
+            f"{needed:,}",
             share_text(changed),
         )
 
@@ -275,8 +275,8 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
     else:
         return None
     return (
-        f"the digital network is right on {share_text(accuracy)} of the {what}, {beside}: are the inputs scaled and"
-        " normalised as in training, and do the labels count the classes as the network does?"
+        f"the digital network is right on {share_text(accuracy)} of the {what}, {beside}. Are the inputs scaled and"
+        " normalised as in training? Do the labels count the classes as the network does?"
     )
 
 
@@ -301,6 +301,6 @@ def doubts_of_error(error: float, targets: Array) -> str | None:
         return None
     return (
         f"the digital network has an mse of {metric_value(error, False)}, no better than always answering the mean of"
-        f" the targets, which has {metric_value(constant, False)}: are inputs and targets scaled and normalised as in"
+        f" the targets, which has {metric_value(constant, False)}. Are inputs and targets scaled and normalised as in"
         " training?"
     )

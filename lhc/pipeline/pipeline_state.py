@@ -262,8 +262,8 @@ class PreparedNetwork:
             why = "More do not fit in memory together"
         elif isinstance(self.options, RetrainOptions):
             why = (
-                "A third of the samples that judge watches the training and calibrates chips: give"
-                f" {3 * wanted:,} that judge, as --data beside --train-data, or as a fifth of --data alone"
+                "A third of the samples that judge watches the training and calibrates chips. Give"
+                f" {3 * wanted:,} that judge: as --data beside --train-data, or as a fifth of --data alone"
             )
         elif self.calibrating is not None:
             why = f"--calibrate holds no more: give it {wanted}"

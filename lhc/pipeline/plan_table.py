@@ -3,7 +3,7 @@
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import folded
-from lhc.plan.sensitivity_wording import sensitivity_columns
+from lhc.plan.sensitivity_wording import WITH_COPIES, sensitivity_columns
 from lhc.support.tables import Table
 
 __all__ = ["graph_of_plan", "plan_table"]
@@ -29,10 +29,8 @@ def plan_table(plan: Plan) -> Table:
     ]
     copies = ["copies"] if plan.has_copies else []
     headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, *sensitivities, "detail"]
-    spare = [
-        headers.index(name)
-        for name in ("detail", "operator", "MACs", *copies, *reversed(sensitivities), "tiles", "reason")
-    ]
+    least = ("detail", WITH_COPIES, "operator", "MACs", *copies, next(iter(sensitivities), ""), "tiles", "reason")
+    spare = [headers.index(name) for name in least if name in headers]
     return Table(headers, rows, right=(4, 5, *([6] if copies else [])), spare=spare)
 
 

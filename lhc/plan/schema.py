@@ -185,9 +185,9 @@ class HarmfulCalibration(PlanRecord):
     def text(self) -> str:
         """Sentence on the calibration that is left out, with both figures."""
         return (
-            "chips are not calibrated, since that does harm here: with all layers on tiles that can be, the squared"
-            f" error of {self.chips} chips is {number_text(self.calibrated)} calibrated and"
-            f" {number_text(self.uncalibrated)} as they are (nmse, on {counted(self.samples, 'sample')})"
+            "chips are not calibrated, since that does harm here: with all eligible layers on tiles, the nmse of"
+            f" {self.chips} chips is {number_text(self.calibrated)} calibrated and"
+            f" {number_text(self.uncalibrated)} as they are, on {counted(self.samples, 'sample')}"
         )
 
 

@@ -7,27 +7,42 @@ from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.schema import Plan
 from lhc.support.number_formatting import counted
 
-__all__ = ["basis_words", "found_with_one_copy", "ranking_basis", "sensitivities_of", "sensitivity_columns"]
+__all__ = [
+    "WITH_COPIES",
+    "basis_words",
+    "found_with_one_copy",
+    "ranking_basis",
+    "sensitivities_of",
+    "sensitivity_columns",
+]
+
+SENSITIVITY = "sensitivity"
+WITH_COPIES = "with its copies"
+"""Titles of the columns: with one copy of a layer's weights, and with those that tiles hold."""
 
 
 def sensitivity_columns(layers: Iterable[LayerPlan]) -> dict[str, dict[str, str]]:
     """Columns of a table, by their titles: layer -> its sensitivity, and that with its copies where it has several.
 
-    What all of a column share is in its title; nothing where no layer has a sensitivity.
+    The metric is in the title where all share it. A cell says what is not so everywhere: copies, predicted or measured.
     """
     rows = list(layers)
     alone = {row.name: row.sensitivity for row in rows if row.sensitivity is not None}
     copied = {row.name: row.with_copies for row in rows if row.with_copies is not None}
-    shared = {found.copies_text for found in alone.values()}
-    told = shared.pop() if len(shared) == 1 else ""
-    columns = {f"sensitivity {told}".strip(): {name: _cell(found, told) for name, found in alone.items()}}
+    all_of_them = [*alone.values(), *copied.values()]
+    one_metric = len({found.metric for found in all_of_them}) == 1
+    one_basis = len({found.basis for found in all_of_them}) == 1
+
+    def cell(found: Sensitivity) -> str:
+        told = found.estimate if one_metric else f"{found.estimate} {found.metric}"
+        told += "" if found.copies == 1 else f" {found.copies_text}"
+        return told if one_basis else f"{told}, {found.basis}"
+
+    unit = f" ({all_of_them[0].metric})" if one_metric else ""
+    columns = {f"{SENSITIVITY}{unit}": {name: cell(found) for name, found in alone.items()}}
     if copied:
-        columns["with its copies"] = {name: str(found) for name, found in copied.items()}
+        columns[WITH_COPIES] = {name: cell(found) for name, found in copied.items()}
     return columns if alone else {}
-
-
-def _cell(found: Sensitivity, told: str) -> str:
-    return str(found).replace(f" {told},", ",") if told else str(found)
 
 
 def sensitivities_of(plan: Plan) -> list[Sensitivity]:
@@ -48,12 +63,12 @@ def ranking_basis(figures: Sequence[Sensitivity], agreement: Agreement | None) -
     checked = "" if agreement is None else counted(len(agreement.layers), "layer")
     if not predicted:
         why = "" if agreement is None else f", since predictions of {checked} did not agree with that: "
-        return f"measured, one layer analog at a time{why}{'' if agreement is None else agreement.figures}"
+        return f"measured, each layer alone on tiles{why}{'' if agreement is None else agreement.figures}"
     some = f" for {predicted} of {len(figures)} layers, measured for the others" if predicted < len(figures) else ""
     if agreement is None:
         return f"predicted from gradients{some}; no layer was measured to check that"
     doubted = "" if agreement.good else ", which does not confirm it"
-    return f"predicted from gradients{some}; {checked} measured to check that: {agreement.figures}{doubted}"
+    return f"predicted from gradients{some}; {checked} measured as a check: {agreement.figures}{doubted}"
 
 
 def found_with_one_copy(layers: Sequence[LayerPlan]) -> tuple[str, ...]:

@@ -74,9 +74,9 @@ def others_text(plan: Plan) -> str:
     return f" ({shown.size - shown.able} more cannot be)" if shown.size > shown.able else ""
 
 
-def tiles_text(number: int, hardware: Hardware) -> str:
+def tiles_text(number: int, hardware: Hardware, what: str = "tile") -> str:
     """``33 tiles of 256x255``."""
-    return f"{counted(number, 'tile')} of {hardware.tiles.size_text}"
+    return f"{counted(number, what)} of {hardware.tiles.size_text}"
 
 
 def rate_text(found: "Throughput") -> str:

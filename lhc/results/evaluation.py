@@ -232,9 +232,10 @@ class SensitivityTable(Tabled):
         rows, copied = self._rows(), by_title(self.with_copies, self.titles)
         rank = {title: position + 1 for position, title in enumerate(_ranked(rows))}
         interval, some = f"{level_text(self.confidence)} interval", self.layers.values()
+        with_copies = f"{self.metric} with copies"
         columns: dict[str, Callable[[str, Sensitivity], str]] = {
             "layer": lambda title, _: title,
-            f"{self.metric} with 1 copy": lambda _, s: number_text(s.mean),
+            self.metric: lambda _, s: number_text(s.mean),
             "std": lambda _, s: f"{s.std:.2g}",
             interval: lambda _, s: "-" if s.interval is None else bounds_text(s.interval),
             "draws": lambda _, s: str(s.draws),
@@ -243,12 +244,12 @@ class SensitivityTable(Tabled):
             "by weights": lambda _, s: _part(s.by_weights),
             "by outputs": lambda _, s: _part(s.by_outputs),
             "copies": lambda title, _: str(copied[title].copies) if title in copied else "1",
-            f"{self.metric} with them": lambda title, _: copied[title].estimate if title in copied else "-",
+            with_copies: lambda title, _: copied[title].estimate if title in copied else "-",
         }
         if all(s.by_weights is None for s in some):
             del columns["by weights"], columns["by outputs"]
         if not copied:
-            del columns["copies"], columns[f"{self.metric} with them"]
+            del columns["copies"], columns[with_copies]
         headers = list(columns)
         spare = ("draws", "std", "by weights", "by outputs", "copies")
         return Table(

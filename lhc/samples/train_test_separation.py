@@ -47,7 +47,7 @@ def check_separation(training: Task, judging: Task) -> None:
         judges, trains = _size(judging.inputs[name]), _size(training.inputs[name])
         if max(judges, trains) > OTHER_SCALE * min(judges, trains):
             log.warning(
-                "input %r has a root mean square of %.3g in the training data and of %.3g in the data that judges: are"
+                "input %r has a root mean square of %.3g in the training data and of %.3g in the data that judges. Are"
                 " both preprocessed as the network wants it?",
                 name,
                 trains,

@@ -262,8 +262,8 @@ class ResultCache(AbstractContextManager["ResultCache"]):
         full = getattr(error, "sqlite_errorname", "") in _FULL or getattr(error, "errno", 0) == errno.ENOSPC
         if full or self._in_memory:
             raise LhcError(
-                f"{self.folder}: no room for more results ({reason}); those that are there are kept: free some space,"
-                " or move the folder to a larger disk and name it (--work-dir), then run the same command again"
+                f"{self.folder}: no room for more results ({reason}). Those that are there are kept. Free some space,"
+                " or move the folder to a larger disk and name it (--work-dir); then run the same command again"
             ) from error
         self._after = 0
         if path and not self._began_anew and not isinstance(error, (OSError, sqlite3.OperationalError)):

@@ -20,9 +20,8 @@ __all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed", "too_costly"]
 MOST_STEPS = 32
 """Fallbacks that are worked out where that takes time: the first ones, then evenly down to what is analog anyway."""
 NOTHING_PAYS = (
-    "no layer pays on this machine: by the cost model each takes more {objective} on tiles than on"
-    " a digital core, so every layer that was free is digital; --objective macs puts the most multiplications on tiles"
-    " all the same"
+    "no layer pays on this machine: by the cost model each takes more {objective} on tiles than on a digital core."
+    " So all that were free are digital; --objective macs puts the most multiplications on tiles all the same"
 )
 _UNITS = {"latency": "s", "energy": "J"}
 
@@ -120,7 +119,7 @@ def _costs_more(titles: Mapping[str, str], space: SearchSpace, g: int, change: f
     text = f"dearer on tiles than digital: analog {amount(analog, unit)}, digital {amount(digital, unit)}"
     if abs(conversions) > space.resolution(space.objective):
         word = "more" if conversions > 0 else "less"
-        text += f", and on tiles {amount(abs(conversions), unit)} {word} for conversions at its borders"
+        text += f", and {amount(abs(conversions), unit)} {word} for conversions at its borders"
     if len(group) > 1:
         text += f"; for {', '.join(titles[name] for name in group)} together"
     return text

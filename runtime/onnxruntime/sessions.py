@@ -343,8 +343,8 @@ def plain_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]], number: i
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             except KeyError as error:
                 raise ModelError(
-                    f"{model.label}: sizes in it are only known when it runs, and its input {value.name!r} is no tensor"
-                    " of a known type, so it cannot be run on zeros; give samples (--data)"
+                    f"{model.label}: sizes in it are only known when it runs; its input {value.name!r} is no tensor of"
+                    " a known type, so zeros cannot be tried; give samples (--data)"
                 ) from error
             feeds[value.name] = np.full(shapes[value.name], "" if dtype.kind == "O" else number, dtype)
     return feeds

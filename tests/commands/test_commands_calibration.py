@@ -205,7 +205,7 @@ def test_retraining_says_which_samples_calibrate(caplog: pytest.LogCaptureFixtur
     (text,) = [record.getMessage() for record in caplog.records if "chips are calibrated" in record.getMessage()]
     assert text.endswith(
         "on 10 samples; the hardware asks for 64, and fewer correct their outputs less exactly. A third of the samples"
-        " that judge watches the training and calibrates chips: give 192 that judge, as --data beside --train-data,"
+        " that judge watches the training and calibrates chips. Give 192 that judge: as --data beside --train-data,"
         " or as a fifth of --data alone"
     )
 

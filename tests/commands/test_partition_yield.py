@@ -30,7 +30,7 @@ def test_verdict_and_documents_say_both() -> None:
     assert outcome is not None
     assert (outcome.within_budget, outcome.yield_share, outcome.yield_shown, outcome.draws) == (True, 0.5, True, 5)
     head = partition_head(found)
-    assert "mean over chips and of 50 % of them; one by one, it is held by all 5 chips measured, which shows" in head
+    assert "mean over chips and for 50 % of them; each of the 5 chips measured holds it alone, which shows" in head
     assert partition_document(found)["yield_shown"] is True
     unmet = outcome.model_copy(update={"within_budget": False, "yield_shown": False})
     one_chip = found.plan.model_copy(update={"outcome": unmet.model_copy(update={"one_chip": True})})
@@ -39,14 +39,14 @@ def test_verdict_and_documents_say_both() -> None:
     assert "\nmean drop on this chip, programmed anew: " in one
     assert "; other chips are not judged\n" in one
     assert (
-        "mean over programmings of this chip and of 50 % of them; one by one, it is held by all 5 programmings" in one
+        "mean over programmings of this chip and for 50 % of them; each of the 5 programmings measured holds it" in one
     )
     assert "allowed, but 50 % of all programmings are not shown to hold it." in one
     assert one.count("chips") == 1, "no line speaks of others, but to say that they are not judged"
     assert len(head.split("\n\n")[1].splitlines()) <= 6
     head = partition_head(replace(found, plan=found.plan.model_copy(update={"outcome": unmet})))
     assert "allowed, but 50 % of all chips are not shown to hold it." in head
-    assert "which does not show 50 % of all" in head
+    assert "which does not show it for 50 % of all" in head
     assert budget_of_plan(outcome, None, None, 0.9).share == 0.5, "whoever judges it again wants the same"
 
 

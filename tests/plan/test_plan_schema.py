@@ -101,7 +101,7 @@ def test_layers_that_can_never_be_analog_are_counted_apart() -> None:
     plan = plan_of(*rows, *never)
     assert layers_text(plan) == "1 of 3 layers"
     assert summary(plan, graph_of(plan)).startswith("analog 1/3 layers (2 more cannot be), ")
-    assert decision_of(plan, 1).startswith("1 of 3 layers run on analog tiles: ")
+    assert decision_of(plan, 1).startswith("1 of 3 layers run on 1 analog tile of ")
     assert layers_text(plan_of(*rows)) == "1 of 3 layers"
 
 

@@ -21,11 +21,11 @@ def checked(good: bool) -> Agreement:
     ("found", "agreement", "said"),
     [
         pytest.param(figures(), None, "", id="none"),
-        pytest.param(figures("measure", "measure"), None, "measured, one layer analog at a time", id="measured"),
+        pytest.param(figures("measure", "measure"), None, "measured, each layer alone on tiles", id="measured"),
         pytest.param(
             figures("measure", "measure"),
             checked(False),
-            "measured, one layer analog at a time, since predictions of 2 layers did not agree with that: " + CHECK,
+            "measured, each layer alone on tiles, since predictions of 2 layers did not agree with that: " + CHECK,
             id="measured since predictions did not agree",
         ),
         pytest.param(
@@ -37,19 +37,19 @@ def checked(good: bool) -> Agreement:
         pytest.param(
             figures("fisher", "fisher"),
             checked(True),
-            "predicted from gradients; 2 layers measured to check that: " + CHECK,
+            "predicted from gradients; 2 layers measured as a check: " + CHECK,
             id="checked",
         ),
         pytest.param(
             figures("fisher", "fisher"),
             checked(False),
-            f"predicted from gradients; 2 layers measured to check that: {CHECK}, which does not confirm it",
+            f"predicted from gradients; 2 layers measured as a check: {CHECK}, which does not confirm it",
             id="not confirmed in time",
         ),
         pytest.param(
             figures("fisher", "measure", "fisher"),
             checked(True),
-            "predicted from gradients for 2 of 3 layers, measured for the others; 2 layers measured to check that: "
+            "predicted from gradients for 2 of 3 layers, measured for the others; 2 layers measured as a check: "
             + CHECK,
             id="some measured",
         ),

@@ -117,7 +117,7 @@ def test_a_disk_that_is_full_at_any_byte_keeps_what_is_there(tmp_path: Path) -> 
     told, warned = run([sys.executable, "-c", LIMITED, str(tmp_path), *map(str, limits)])
     assert len(told.splitlines()) == len(limits)
     assert all(
-        "no room for more results (disk I/O error); those that are there are kept: free some space" in line
+        "no room for more results (disk I/O error). Those that are there are kept. Free some space" in line
         for line in told.splitlines()
     )
     assert str(tmp_path) in told
@@ -127,7 +127,7 @@ def test_a_disk_that_is_full_at_any_byte_keeps_what_is_there(tmp_path: Path) -> 
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     told, warned = on_small_disk(tmp_path, FULL)
     results, document = told.splitlines()
-    assert "no room for more results (database or disk is full); those that are there are kept" in results
+    assert "no room for more results (database or disk is full). Those that are there are kept" in results
     assert "document: " in document
     assert "no room" in document
     assert warned == ""

@@ -238,7 +238,7 @@ def _class_name(kind: type, role: Role) -> str:
     module, name = kind.__module__, kind.__qualname__
     if module == "__main__":
         raise ConfigError(
-            f"{role}: class {name} is one of a script or notebook, which no other process can import: put it in a"
+            f"{role}: class {name} is one of a script or notebook, which no other process can import; put it in a"
             " module of its own, and import it from there"
         )
     if vars(sys.modules.get(module, sys)).get(name) is not kind:
@@ -426,8 +426,8 @@ def _problem_of(model: Any, t_s: float | None = None) -> str | None:
         return f"gives no finite weights of shape {_TRIED} in single precision, as it was given"
     if not np.array_equal(first, again):
         return (
-            "gives other numbers from the same seed, so that a chip is never the same again (draw from torch's global"
-            " generator, as torch.randn_like does, and keep nothing between calls)"
+            "gives other numbers from the same seed, so a chip is never the same again; draw from torch's global"
+            " generator, as torch.randn_like does, and keep nothing between calls"
         )
     return None
 

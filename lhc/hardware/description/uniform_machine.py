@@ -173,14 +173,14 @@ class Machine(Section):
     def _faults_are_of_pairs(self) -> "Machine":
         if self.faults.any and self.devices is not None and not self.devices.pairs:
             raise ValueError(
-                f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device: take devices"
-                " of pairs, such as a table of your own (lhc hardware NAME --measured FILE), or leave out the faults"
+                f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device; leave out the"
+                " faults, or take devices of pairs, such as a table of your own (lhc hardware NAME --measured FILE)"
             )
         devices = self.devices
         if self.faults.any and isinstance(devices, PairedDevices) and devices.pair not in ("one-sided", "two-sided"):
             raise ValueError(
                 f"faults are those of pairs of cells, and with devices.pair: {devices.pair} a weight has one cell of"
-                " its own: take one-sided or two-sided, or leave out the faults"
+                " its own; take one-sided or two-sided, or leave out the faults"
             )
         if self.faults.any and self.tiles.rows * self.tiles.cols * self.pairs_per_weight > MOST_FAULTY:
             raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} pairs")

@@ -25,8 +25,8 @@ from lhc.onnx_model import OnnxModel, subgraphs
 __all__ = ["Inner", "free_name", "inner_nodes", "is_product", "nested_layers"]
 
 _TURNS = (
-    "it can be placed where the file or samples (--data) tell how many turns there are, at most 64, and nothing but"
-    " their number ends them"
+    "it can be placed where the file or samples (--data) tell the number of turns, at most 64, and nothing else ends"
+    " them"
 )
 _HINTS = {
     "If": "samples (--data) tell which branch calls take, and what lies in that can be placed",

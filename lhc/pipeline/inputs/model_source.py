@@ -148,7 +148,7 @@ class LoadedModel(LoadedModelBase):
             )
         if measured and static_batch(self.model) == 1:
             self.warn(
-                "the file fixes a batch of 1, so every sample is a call of its own, which takes several times as long"
+                "the file fixes a batch of 1, so every sample is a call of its own, several times slower"
                 " (9 times with ResNet-8); export it with a symbolic batch, and two samples as its example:"
                 ' torch.onnx.export(…, dynamic_shapes=({0: "batch"},)), or dynamic_axes={"INPUT": {0: "batch"}} with'
                 " dynamo=False"

@@ -54,7 +54,7 @@ def calibration_samples(opened: LoadedModel, options: Data, plan: Plan) -> tuple
         return None, range(0)
     if options.data is None and opened.entry is None:
         log.warning(
-            "%s: hardware %s corrects the outputs of every chip on samples, and none are given (--data): these chips"
+            "%s: hardware %s corrects the outputs of every chip on samples, and none are given (--data). These chips"
             " are not calibrated, and do worse than those that the placement was verified on",
             opened.model.label,
             plan.hardware.name,

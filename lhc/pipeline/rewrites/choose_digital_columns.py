@@ -193,6 +193,6 @@ def _note(before: PreparedNetwork, after: PreparedNetwork, damages: dict[str, Fl
     )
     return (
         f"{counted(sum(map(len, chosen.values())), 'column')} of {counted(len(rows), 'layer')} {what}:"
-        f" {share_text(weights)} of the weights and {share_text(macs)} of the MACs of the layers that may be"
-        f" analog, and {share_text(gone / total)} of the damage that gradients predict"
+        f" {share_text(weights)} of the weights and {share_text(macs)} of the MACs of layers that may be analog,"
+        f" with {share_text(gone / total)} of the predicted damage"
     )

@@ -32,8 +32,8 @@ MOST_TIMES_MORE = 100
 """Times the chips or samples of a test that a remedy may ask for."""
 NOTHING_ANALOG = "nothing is analog: no placement that was tested meets the budget"
 SEVERAL = (
-    "several outputs are judged: a drop in these notes is the greatest of theirs, each as a share of its budget, in the"
-    " unit of the first"
+    "several outputs are judged: a drop in these notes is the greatest of theirs as a share of its budget, in the unit"
+    " of the first"
 )
 NOT_SHOWN = "not shown to hold the budget; of what was tested and keeps to the limits, this has the least drop"
 NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"

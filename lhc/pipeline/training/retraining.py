@@ -74,12 +74,12 @@ TRAINING_PARTS, PARTS = 3, 5
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
 _GIVEN_UNTESTED = (
-    "trained weights kept: no placement of the weights as given that is as good by the objective is predicted to come"
-    " near the budget, so they were not tested"
+    "trained weights kept: with the weights as given, no placement that is as good by the objective is predicted to"
+    " come near the budget; they were not tested"
 )
 _TRAINED_UNTESTED = (
-    "trained weights not kept: no placement of them that is as good by the objective is predicted to come near the"
-    " budget, so they were not tested"
+    "trained weights not kept: with them, no placement that is as good by the objective is predicted to come near the"
+    " budget; they were not tested"
 )
 _TWICE = (
     "trained twice: with the weights trained for {} analog layers only {} were predicted to hold; the second was for {}"

@@ -212,13 +212,13 @@ class IntervalChart:
         axes.axvline(unit * self.budget, linewidth=1.6, label=plain(self.budget_text), **_LEVELS["budget"])
         ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}
         for row, one in enumerate(self.ranges):
-            title = f"{one.label}: {one.value}{', decides' if one.decides else ''}"
+            title = f"{one.label}: {one.value}{', compared with the budget' if one.decides else ''}"
             style: Mapping[str, Any] = (
                 {"color": INK, "linewidth": 5} if one.decides else {"color": QUIET, "linewidth": 2}
             )
             axes.plot((unit * one.low, unit * one.high), (row, row), solid_capstyle="butt", gid=title, **style)
             axes.plot([unit * self.mean], [row], "o", color=INK, markersize=10, gid=title)
-            text = plain(f"{one.label}{' (decides)' if one.decides else ''}: {one.value}")
+            text = plain(f"{one.label}: {one.value}")
             axes.text(0, row - 0.3, text, transform=axes.get_yaxis_transform(), bbox=ground)
         axes.margins(x=0.06)
         axes.set_ylim(len(self.ranges) - 0.6, -0.8)

@@ -304,7 +304,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
 def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
     """Facts of the measurement on chips: draws, seed, time, intervals."""
     found = intervals(outcome)
-    deciding = next(f"; the interval for {what} decides" for what, _, decides in found if decides)
+    deciding = next(f"; the budget is compared with the interval for {what}" for what, _, decides in found if decides)
     return (
         ("chips", f"{counted(outcome.draws, 'programming')} that the search had not seen"),
         ("seed", str(outcome.seed)),

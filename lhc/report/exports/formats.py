@@ -55,8 +55,8 @@ def check_kind(path: Path) -> str:
     end = next((end for end in KINDS if path.name.lower().endswith(end)), None)
     if end is None:
         raise UsageError(
-            f"{path}: a report ends in .html, .md, .pdf or .json, its table of layers in .csv, its pictures in .svg,"
-            " its budgets as test cases in .xml (JUnit), one for Netron in .netron.json, one for Model Explorer in"
+            f"{path}: a report ends in .html, .md, .pdf or .json; its table of layers in .csv, its pictures in .svg,"
+            " its budgets as test cases in .xml (JUnit); one for Netron in .netron.json, one for Model Explorer in"
             " .node_data.json"
         )
     return end

@@ -30,7 +30,7 @@ def netron_attachment(report: Report) -> str:
         {
             "kind": "node",
             "target": layer.origin or layer.name,
-            "name": f"{_part_of(layer)}sensitivity {s.copies_text} ({s.metric}, {s.basis})",
+            "name": f"{_part_of(layer)}sensitivity ({s.metric} {s.copies_text}, {s.basis})",
             "value": s.mean,
         }
         for layer in report.plan.layers

@@ -22,7 +22,7 @@ from lhc.report.charts.report_charts import front_chart, is_measured, outcome_ch
 from lhc.report.document.page_content import NO_TIMES, layer_table
 from lhc.report.document.report import Report
 from lhc.report.html.sections import sections
-from lhc.report.wording.layers import REASONS, reasons, with_one_copy
+from lhc.report.wording.layers import METRIC_NAMES, REASONS, reasons, with_one_copy
 from lhc.report.wording.placement import decision, statements, verdict
 from lhc.report.wording.robustness import other_samples, samples_of_front
 from lhc.support.number_formatting import counted, level_text
@@ -209,9 +209,9 @@ def _metric(report: Report) -> str:
     if not found:
         return ""
     metric = found[0].metric
-    copies = f"{found[0].copies_text}, " if len({one.copies for one in found}) == 1 else ""
-    named = {"kl": "KL divergence of the outputs", "nmse": "squared error of the outputs over their energy"}
-    return f"{named.get(metric, metric)}, {copies}{basis_words(found)}"
+    alike = len({one.copies for one in found}) == 1
+    copies = f"{found[0].copies_text} of the weights, " if alike else ""
+    return f"{METRIC_NAMES.get(metric, metric)}, {copies}{basis_words(found)}"
 
 
 def _grid_description(report: Report) -> str:
@@ -231,7 +231,8 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
     ranges = None if outcome is None or not report.plan.layers else outcome_chart(outcome)
     if ranges is not None and outcome is not None:
         said = "; ".join(f"{r.label}: {r.value}" for r in ranges.ranges)
-        note = f"mean and {level_text(outcome.confidence)} intervals"
+        note = f"mean and {level_text(outcome.confidence)} intervals; the budget is compared with the thick one"
+        note = note if len(ranges.ranges) > 1 else note.partition(";")[0]
         name = f"{outcome.drop_word.capitalize()} beside the budget"
         found.append(_Figure("drop", name, note, f"{said}; {ranges.budget_text}", ranges))
     front = front_chart(report)

@@ -153,7 +153,7 @@ def interval_notes(results: "Sequence[PartitionResult]") -> Iterator[str]:
 
 def comparison_footer(results: "Sequence[PartitionResult]") -> str:
     """Lines under the table of ``lhc compare``: gains beside all digital, effects left out, machines not told apart."""
-    lines = [f"layers: analog ones, of those that can be; {ESTIMATED}", *interval_notes(results)]
+    lines = [f"layers: on tiles, of those that can be; {ESTIMATED}", *interval_notes(results)]
     for result in results:
         machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
         left_out = without_text(result.plan)
@@ -173,8 +173,8 @@ def comparison_footer(results: "Sequence[PartitionResult]") -> str:
         )
     if any(result.ages for result in results):
         lines.append(
-            "budget held: ages, of those asked, between which a placement is no longer shown to hold the budget, its"
-            " outputs calibrated at the first read alone, on machines that calibrate them; the gain of drift"
-            " compensation is read out at every age, and every age is a test by itself; -: devices are not known then"
+            "budget held: the ages between which a placement is no longer shown to hold the budget; its outputs are"
+            " calibrated once, at the first read, where the machine calibrates them; drift compensation is read out at"
+            " every age, and every age is a test by itself; -: devices are not known then"
         )
     return "\n".join(lines)

@@ -218,7 +218,7 @@ class PlanDiff:
             if name in same and len(same) > 1:
                 if alike == (name != "interval"):
                     continue
-                called += ", for these samples and others alike" if alike else " (decides)"
+                called += ", for these samples and others alike" if alike else " (compared with the budget)"
             yield f"{called}: {text}"
 
     def _judged_otherwise(self) -> list[str]:

@@ -7,6 +7,7 @@ from lhc.plan import Conformance, Outcome
 from lhc.plan.recurrent_steps import by_title
 from lhc.report.wording.layers import (
     EFFECTS,
+    METRIC_NAMES,
     attribution_notes,
     calibrations,
     effect_share,
@@ -66,7 +67,11 @@ def basis_text(found: SensitivityTable | Attribution) -> str:
     after = f"{time_text(found.t_s)} after programming"
     samples = samples_basis(found)
     said = f"{counted(found.draws, 'draw')}, {samples}, {after}, seed {found.seed}"
-    return f"{found.basis}\n{said}" if isinstance(found, SensitivityTable) else said
+    if not isinstance(found, SensitivityTable):
+        return said
+    named = METRIC_NAMES.get(found.metric, found.metric)
+    alone = f"{found.metric}: {named}, the layer alone on tiles with one copy of its weights; larger is worse"
+    return f"{alone}\n{found.basis}\n{said}"
 
 
 def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = None) -> Table:
@@ -106,7 +111,7 @@ def evaluation_footer(
     lines += _when_calibrated(results)
     half = 0.5 / first.samples
     if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
-        lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")
+        lines.append(f"intervals take the std as at least {metric_value(half, True)}, half a sample: less is not seen")
     if outcome is not None and outcome.metric == first.metric:
         lines += _beside_verdict(first, outcome)
     if emulation := agreement_text(checked, first.engine, first.engine_reason):
@@ -127,15 +132,15 @@ def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
     verdict = f"{points(outcome, outcome.drop)} on {counted_samples(outcome.samples, outcome.documents)}"
     if comparable(found, outcome):
         yield (
-            f"the budget is compared with the upper bound of the {word}, one time at a time; the plan's verdict, a"
-            f" {word} of {verdict}, stays"
+            f"the budget is compared with the upper bound of the {word}, at each time alone; the plan's verdict stays:"
+            f" a {word} of {verdict}"
         )
     elif found.against is None:
         given = metric_value(outcome.baseline, outcome.percent)
         yield (
-            f"{word}s are against the weights of this file, which were trained; the plan's verdict, a {word} of"
-            f" {verdict}, is against the network as it was given ({given} there), and so is its budget: not compared"
-            " (with --against and that network it is)"
+            f"{word}s are against the weights of this file, which were trained; the plan's verdict and budget are"
+            f" against the network as it was given ({given}), with a {word} of {verdict}: not compared (--against and"
+            " that network does)"
         )
     else:
         yield (
@@ -146,7 +151,8 @@ def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
     if outcome.retrained is None and kind is not None and not kind.searches:
         return
     what = "search or training" if outcome.retrained is not None else "search"
-    chips = f"; chips of seed {found.seed} may have too (--seed takes others)" if found.seed == outcome.seed else ""
+    chips = f"; chips of seed {found.seed} may have guided it too (--seed takes others)"
+    chips = chips if found.seed == outcome.seed else ""
     if found.skipped is not None and found.skipped == outcome.data and outcome.retrained is None:
         yield (
             "the plan was made with the samples that --skip leaves out: unless the data repeats some, none of these"
@@ -158,11 +164,10 @@ def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
         others = outcome.held_out or outcome.retrained is not None
         guided = f"others of them guided its {what}" if others else f"they guided its {what} too"
         yield (
-            f"that verdict is of {outcome.samples} of these samples; {guided}, so that {word}s here may be too"
-            f" small{chips}"
+            f"that verdict is of {outcome.samples} of these samples; {guided}, so {word}s here may be too small{chips}"
         )
     elif not outcome.held_out:
-        yield f"these samples guided its {what} too, so that {word}s here may be too small{chips}"
+        yield f"these samples guided its {what} too, so {word}s here may be too small{chips}"
 
 
 def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Table:

@@ -39,7 +39,7 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
         which = explained_layers(found, plan, len(analog))
         return (
             f"no small group of layers. The {len(analog)} {which} were made digital step by step, the most damaging"
-            " first: what was left on tiles was never shown to hold the budget"
+            " first. The rest was never shown to hold the budget"
         )
     if found.without is None:
         return ""
@@ -58,7 +58,7 @@ def explained_layers(found: "Infeasibility", plan: Plan, number: int) -> str:
     layers = "layer" if number == 1 else "layers"
     if frozenset(found.analog) == plan.analog:
         return f"analog {layers}"
-    return f"{layers} that {'was' if number == 1 else 'were'} tested on tiles"
+    return f"{layers} tested on tiles"
 
 
 def _holds(outcome: Outcome, found: "Evaluation") -> bool:
@@ -141,8 +141,8 @@ def what_helps(found: "Infeasibility | None", plan: Plan) -> str:
     untried = "; ".join(not_tried(found, plan))
     told = f" Not tried: {untried}." if untried else ""
     unknown = (
-        " Which layers are in the way, and what was measured to help, the file does not say: the command that made"
-        " it does, below its verdict (lhc partition by --report too)."
+        " The file does not say which layers are in the way and what was measured to help. The command that made it"
+        " does, below its verdict; lhc partition also by --report."
     )
     told += "" if found is not None else unknown
     return f"{WHERE} says what helps, and when it pays.{told}"
@@ -167,7 +167,7 @@ def nearest_budget(found: "Infeasibility", outcome: Outcome, plan: Plan) -> tupl
 def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) -> Iterator[tuple[str, str]]:
     """Measured facts of a budget that is not met, by name: least drop, nearest budget, layers in the way."""
     bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
-    where = "within the limits" if bounded else "on the tiles that layers take anyway"
+    where = "within the limits" if bounded else "without further tiles"
     yield f"least {outcome.drop_word} of the placements that were measured, {where}", points(outcome, found.least.drop)
     yield nearest_budget(found, outcome, plan)
     if ways := in_the_way(found, outcome, plan):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EFFECTS",
+    "METRIC_NAMES",
     "REASONS",
     "attribution_notes",
     "calibrations",
@@ -76,6 +77,9 @@ def with_one_copy(plan: Plan) -> str:
     return f"{counted(number, 'layer')} with one copy" if number else ""
 
 
+METRIC_NAMES = {"kl": "KL divergence of the outputs", "nmse": "squared error of the outputs over their energy"}
+"""Names of the metrics that sensitivities are in by default."""
+
 EFFECTS = {
     "dac": "DAC",
     "adc": "ADC",
@@ -91,14 +95,14 @@ EFFECTS = {
 
 
 SHARES_NOTE = (
-    "effects act together (noise pushes outputs into saturation, or drowns rounding), so shares need not add up to"
-    " 100 %: without one of them, part of what another one does may go away or come up too"
+    "effects act together (noise pushes outputs into saturation, or drowns rounding): without one of them another one"
+    " may do more or less, so shares need not add up to 100 %"
 )
 
 
 CALIBRATION_NOTE = (
-    "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides"
-    " if it saw the very read noise of inference, which no machine can"
+    "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides,"
+    " had it seen the read noise of inference, which no machine can"
 )
 
 

@@ -143,8 +143,8 @@ def tests_text(outcome: Outcome) -> str | None:
     if outcome.tests == 1 or not outcome.within_budget or outcome.error is None:
         return None
     return (
-        f"tested by {outcome.tests} commands, and only the last one shows it: that one of them accepts in error has a"
-        f" chance of up to {level_text(outcome.error)} (one 'lhc partition --retrain' makes both tests within its own)"
+        f"tested by {outcome.tests} commands, and only the last one shows it: the chance that one of them accepts in"
+        f" error is up to {level_text(outcome.error)}; 'lhc partition --retrain' makes both tests within one chance"
     )
 
 
@@ -253,7 +253,7 @@ def precision_text(plan: Plan) -> str | None:
     if outcome is None or outcome.digital_drop is None:
         return said
     alone = points(outcome, outcome.digital_drop)
-    return f"{said}: all digital on this machine, the mean {outcome.drop_word} is {alone}{_over_budget(outcome)}"
+    return f"{said}; without tiles they take a mean {outcome.drop_word} of {alone}{_over_budget(outcome)}"
 
 
 def precision_clause(plan: Plan, outcome: Outcome) -> str:
@@ -308,7 +308,7 @@ def samples_text(outcome: Outcome) -> str:
     if outcome.held_out:
         return "held out from the search"
     least = "400 samples" if outcome.documents is None else "8 documents or 400 predicted tokens"
-    return f"not held out: fewer than {least}"
+    return f"not held out, since fewer than {least}"
 
 
 def samples_basis(found: "SensitivityTable | Attribution | Evaluation") -> str:
@@ -354,14 +354,15 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
     """
     word, draws = draws_word(found), found.draws if isinstance(found, Outcome) else found.chips.draws
     number = round(found.chips_within * draws)
-    which = f"all {draws}" if number == draws else f"{number} of the {draws}"
-    one_by_one = f"one by one, it is held by {which} {word}s measured"
-    budget = f"the budget is of the mean over {'programmings of this chip' if found.one_chip else 'chips'}"
+    which = f"each of the {draws}" if number == draws else f"{number} of the {draws}"
+    hold = "holds" if number in (1, draws) else "hold"
+    one_by_one = f"{which} {word}s measured {hold} it alone"
+    budget = f"the budget is for the mean over {'programmings of this chip' if found.one_chip else 'chips'}"
     if found.yield_share is None:
         return f"{budget}; {one_by_one}"
     shows = "shows" if found.yield_shown else "does not show"
     share = f"{100 * found.yield_share:g} %"
-    return f"{budget} and of {share} of them; {one_by_one}, which {shows} {share} of all"
+    return f"{budget} and for {share} of them; {one_by_one}, which {shows} it for {share} of all"
 
 
 def engine_text(found: Outcome) -> str:

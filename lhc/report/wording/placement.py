@@ -103,8 +103,8 @@ def decision_of(plan: Plan, tiles: int) -> str:
         which = f"All {plan.size} layers stay" if plan.size > 1 else "The only layer stays"
         return f"{which} digital{f' ({reasons(digital)})' if digital else ''}."
     return (
-        f"{layers_text(plan)} run on analog tiles: {share_text(plan.analog_mac_fraction)}"
-        f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
+        f"{layers_text(plan)} run on {tiles_text(tiles, plan.hardware, 'analog tile')}, with"
+        f" {share_text(plan.analog_mac_fraction)} of the multiplications by weights{_known(plan)}."
     )
 
 
@@ -116,20 +116,22 @@ def _known(plan: Plan) -> str:
 
 def beside(plan: Plan) -> str:
     """Products of two activations, which no tile can do; nothing where no layer is analog."""
-    return f" {plan.activation_macs:,} more multiply two activations." if plan.activation_macs and plan.analog else ""
+    if not (plan.activation_macs and plan.analog):
+        return ""
+    return f" {plan.activation_macs:,} further multiplications are of two activations, which tiles cannot do."
 
 
 def verdict_sentence(plan: Plan, tiles: int) -> str:
-    """Verdict, placement and loss in a sentence: ``Within the budget: 20 of 24 layers run on …``."""
+    """Verdict and placement in a sentence, the loss in another: ``Within the budget: 20 of 24 layers run on …``."""
     outcome, what = plan.outcome, decision_of(plan, tiles)
     said = f"{verdict(plan)[0].capitalize()}: {what[0].lower()}{what[1:]}"
     if outcome is None or not plan.layers or nothing_lost(plan):
         return f"{said}{beside(plan)}"
     of = "" if outcome.percent or outcome.drop_type == "relative" else f" of {outcome.metric}"
-    loss = f"mean {outcome.drop_word}{of} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
+    loss = f"Mean {outcome.drop_word}{of} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
     if share := share_of_digital(outcome):
         loss += f" ({share}; --drop-type relative takes it as such a share)"
-    return f"{said.removesuffix('.')}; {loss}{unmet_because(outcome)}.{beside(plan)}"
+    return f"{said}{beside(plan)} {loss}{unmet_because(outcome)}."
 
 
 def partition_head(result: "PartitionResult", details: bool = False) -> str:
@@ -153,7 +155,7 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
         lines.append(f"{costs}{without_text(plan)}")
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
-        lines.append(f"{counted(len(digital), 'digital layer')}{never_text(digital)}: {reasons(digital)}")
+        lines.append(f"{layers_stay(len(digital))} digital{never_text(digital)}: {reasons(digital)}")
     if basis := ranking_basis(sensitivities_of(plan), plan.agreement):
         lines.append(f"sensitivities: {basis}")
     if left := left_digital(plan):
@@ -187,15 +189,15 @@ def _basis_lines(outcome: Outcome, precision: str) -> Iterator[str]:
     Args:
         precision: what the digital side takes, in brackets.
     """
-    found, level = intervals(outcome), f"{level_text(outcome.confidence)} confidence"
+    found = intervals(outcome)
     told = [
         f"{interval_text(outcome, interval)} for {what}"
-        f"{', which the budget is compared with' if decides and len(found) > 1 else ''}"
+        f"{' (compared with the budget)' if decides and len(found) > 1 else ''}"
         for what, interval, decides in found
     ]
+    level = f"{level_text(outcome.confidence)} confidence interval{'s' if len(found) > 1 else ''}"
     not_judged = "; other chips are not judged" if outcome.one_chip else ""
-    both = "both with " if len(found) > 1 else ""
-    yield f"mean {outcome.drop_word} on {other_chips(outcome)}: {'; '.join(told)} ({both}{level}){not_judged}"
+    yield f"mean {outcome.drop_word} on {other_chips(outcome)}: {', '.join(told)}; {level}{not_judged}"
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
     on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
     after = f"{time_text(outcome.t_s)} after programming{engine_text(outcome)}"
@@ -309,7 +311,7 @@ def _certainty(outcome: Outcome) -> str:
     again = "" if tests is None else f" {capitalized(tests)}."
     return (
         f"for {what}, a mean {outcome.drop_word} of {interval_text(outcome, outcome.interval)}"
-        f" ({level_text(outcome.confidence)} confidence). {capitalized(budget_of_chips(outcome))}."
+        f" ({level_text(outcome.confidence)} confidence interval). {capitalized(budget_of_chips(outcome))}."
         f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}{engine_text(outcome)}.{again}"
     )
 
@@ -327,6 +329,6 @@ def _retraining(outcome: Outcome, plan: Plan) -> str:
 
 def _margin(found: "Robustness", outcome: Outcome | None) -> str:
     margin = margin_text(found, budget_of_margin(found, outcome))
-    unlike = f"; {unlike_decision(found)}" if found.differs else ""
     cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
-    return f"{margin}{'' if cause is None else f': {cause}'}{unlike}."
+    told = (capitalized(text) for text in (cause, unlike_decision(found)) if text)
+    return ". ".join([margin, *told]) + "."

@@ -41,7 +41,7 @@ def test_perfect_devices_with_faults_are_random_and_may_have_copies() -> None:
         ("faults: {stuck_low: 2}", r"faults\.stuck_low: "),
         (
             "faults: {stuck_low: 0.1}\ndevices: {model: reram_cmo}",
-            r"a weight of reram_cmo is one device: take devices of pairs, such as a table of your own .*--measured",
+            r"a weight of reram_cmo is one device; .* take devices of pairs, such as a table of your own .*--measured",
         ),
         ("faults: {stuck_low: 0.1}\ntiles: {rows: 65536, cols: 65536}", "at most 4194304 pairs"),
         ("faults: {stuck_lo: 0.1}", "stuck_low"),

@@ -201,5 +201,5 @@ def test_currents_and_cost_models_without_cells_are_refused(
 @pytest.mark.parametrize("pair", ["reference-column", "digital-offset"])
 @pytest.mark.parametrize("faults", [{"stuck_low": 0.1}, {"dead_rows": 0.1}], ids=str)
 def test_faults_of_other_cells_than_pairs_are_refused(pair: str, faults: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"devices.pair: {pair} a weight has one cell of its own: take one-sided"):
+    with pytest.raises(ConfigError, match=f"devices.pair: {pair} a weight has one cell of its own; take one-sided"):
         Hardware.parse(write_yaml({"name": "x", "devices": {"pair": pair}, "faults": faults, "costs": None}), "x")

@@ -91,7 +91,7 @@ def test_a_machine_without_a_higher_one_is_over_its_budget_and_says_so() -> None
     assert outcome.digital_drop == outcome.drop > 0.04
     told = precision_text(result.plan)
     assert told is not None
-    assert told.startswith("digital products in int8: all digital on this machine, the mean drop is")
+    assert told.startswith("digital products in int8; without tiles they take a mean drop of")
     assert "over the budget by itself" in told
     assert "(without tiles, in int8: mean drop " in partition_head(result)
 

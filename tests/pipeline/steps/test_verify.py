@@ -47,7 +47,7 @@ def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
     row = next(row for row in found.plan.layers if row.name == "b")
     assert row.reason == "cost"
     saying = "dearer on tiles than digital: analog"
-    conversions = r"and on tiles [\d.]+ .J more for conversions at its borders"
+    conversions = r"and [\d.]+ .J more for conversions at its borders"
     assert re.fullmatch(rf"{saying} [\d.]+ .J, digital [\d.]+ .J, {conversions}", row.detail)
 
 

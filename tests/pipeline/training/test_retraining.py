@@ -84,8 +84,8 @@ def _found(state: BudgetedNetwork, analog: frozenset[str]) -> SearchedNetwork:
 @pytest.mark.parametrize(
     ("given", "finds", "targets", "tested", "note"),
     [
-        (3, (10,), [14], [10], "trained weights kept: no placement of the weights as given"),
-        (6, (3, 2), [14, 6], [6], "trained weights not kept: no placement of them"),
+        (3, (10,), [14], [10], "trained weights kept: with the weights as given, no placement"),
+        (6, (3, 2), [14, 6], [6], "trained weights not kept: with them, no placement"),
         (6, (3, 12), [14, 6], [12], "trained weights kept"),
         (2, (3, 9), [14, 3], [9], "trained weights kept"),
         (14, (), [], [14], "not trained: every layer"),

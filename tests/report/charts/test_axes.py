@@ -71,8 +71,8 @@ def test_every_point_level_and_axis_is_shown() -> None:
 
 def test_both_intervals_and_the_budget_are_shown() -> None:
     drawn = chart_svg(intervals(), "drop", "Drop", "")
-    assert {"other chips (decides): -1 to 2", "chips: -2 to 3", "budget chips", "mean drop chips"} <= set(shown(drawn))
-    assert titles(drawn).count("other chips: -1 to 2, decides") == 2, "bar and mean"
+    assert {"other chips: -1 to 2", "chips: -2 to 3", "budget chips", "mean drop chips"} <= set(shown(drawn))
+    assert titles(drawn).count("other chips: -1 to 2, compared with the budget") == 2, "bar and mean"
 
 
 @pytest.mark.parametrize("make", [chart, intervals], ids=["points", "intervals"])

@@ -169,8 +169,8 @@ def test_nothing_to_place(full: Report) -> None:
 def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None:
     assert verdict(full.plan) == ("within the budget", "good")
     assert decision(full) == (
-        "17 of 26 layers run on analog tiles: 61.8 % of the multiplications by weights,"
-        " on 17 tiles of 256x255. 1,152 more multiply two activations."
+        "17 of 26 layers run on 17 analog tiles of 256x255, with 61.8 % of the multiplications by weights."
+        " 1,152 further multiplications are of two activations, which tiles cannot do."
     )
     assert "1 day after programming, counted from the first read (86400 s)" in markdown(full)
     said = dict(statements(full))
@@ -179,8 +179,8 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         " drop of 3.00 points is allowed."
     )
     assert said["Certainty"].startswith(
-        "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence). The budget is of the"
-        " mean over chips; one by one, it is held by all 10 chips measured."
+        "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence interval). The budget is"
+        " for the mean over chips; each of the 10 chips measured holds it alone."
     )
     assert said["Certainty"].endswith("250 samples: held out from the search.")
     assert full.plan.outcome is not None
@@ -237,7 +237,7 @@ def test_a_margin_says_in_what_it_is_unlike_the_decision(full: Report) -> None:
     other = replace(full.robustness, margin=0.9, differs=("other chips (10 of seed 3)",))
     said = full.model_copy(update={"robustness": other})
     assert dict(statements(said))["Margin"] == (
-        "the budget is met up to 0.9 times the machine's noise; measured, unlike the decision, with other chips (10"
+        "the budget is met up to 0.9 times the machine's noise. Measured, unlike the decision, with other chips (10"
         " of seed 3)."
     )
     assert "Measured, unlike the decision, with other chips (10 of seed 3)." in markdown(said)

@@ -64,11 +64,11 @@ def test_columns_are_sorted(browser: "Browser", show: Callable[[Report], None], 
     assert browser.evaluate(sorted_by) == "descending"
 
     damage = {layer.title: layer.sensitivity.mean for layer in full.plan.layers if layer.sensitivity}
-    press(browser, "Sensitivity with 1 copy")
+    press(browser, "Sensitivity (kl)")
     shown = [damage.get(name) for name in column(browser, 1)]
     known = [value for value in shown if value is not None]
     assert shown == [*sorted(known), *[None] * (len(shown) - len(known))], "what is not known comes last"
-    press(browser, "Sensitivity with 1 copy")
+    press(browser, "Sensitivity (kl)")
     assert [damage.get(name) for name in column(browser, 1)][: len(known)] == sorted(known, reverse=True)
     assert browser.evaluate("document.querySelectorAll('table.layers th[aria-sort]').length") == 1
 
@@ -295,7 +295,7 @@ def test_netron_takes_the_attachment(
             for text in (layer.placement, layer.detail, str(layer.sensitivity), str(layer.sensitivity.mean)):
                 assert text in panel
             names = browser.evaluate("[...document.querySelectorAll('#sidebar input')].map(e => e.value)")
-            assert "sensitivity with 1 copy (kl, measured)" in names
+            assert "sensitivity (kl with 1 copy, measured)" in names
         finally:
             server.shutdown()
             thread.join()

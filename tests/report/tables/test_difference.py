@@ -133,7 +133,7 @@ def test_one_thing_has_one_word_and_intervals_that_read_the_same_are_one(full: R
         f"estimate: predicted rise 0.2 -> 0.4 {unit}",
     ]
     assert lines((0.003, 0.004), (0.003, 0.005))[:2] == [
-        f"other chips, these samples (decides): [0.1, 0.2] {unit} -> [0.3, 0.4] {unit}",
+        f"other chips, these samples (compared with the budget): [0.1, 0.2] {unit} -> [0.3, 0.4] {unit}",
         f"other chips, other samples: [0.1, 0.2] {unit} -> [0.3, 0.5] {unit}",
     ]
 

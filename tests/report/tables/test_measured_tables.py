@@ -69,7 +69,7 @@ def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> 
 
 def test_an_interval_beside_a_deviation_of_zero_is_explained() -> None:
     alike = replace(evaluated(0.01), interval=(0.885, 0.895))
-    assert "intervals are of a std of at least 0.50 %: half a sample cannot be seen" in evaluation_footer([alike])
+    assert "intervals take the std as at least 0.50 %, half a sample: less is not seen" in evaluation_footer([alike])
     for unlike in (replace(alike, std=0.01), replace(alike, interval=(0.89, 0.89)), replace(alike, interval=None)):
         assert "half a sample" not in evaluation_footer([unlike])
 
@@ -121,7 +121,9 @@ def test_a_run_of_trained_weights_says_what_drops_are_against() -> None:
     assert within_budget(evaluated(0.01), outcome) is None
     told = evaluation_footer([evaluated(0.01)], outcome)
     assert "drops are against the weights of this file, which were trained" in told
-    assert "a drop of 1.00 points on 60 samples, is against the network as it was given (95.00 % there)" in told
+    assert (
+        "against the network as it was given (95.00 %), with a drop of 1.00 points on 60 samples: not compared" in told
+    )
     given = replace(evaluated(0.01), against="a" * 64)
     assert within_budget(given, outcome)
     told = evaluation_footer([given], outcome)
@@ -187,7 +189,7 @@ def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
     after = "1 day after programming, drops from 0.70 to 1.30 points"
     assert robustness_footer(robust()).splitlines() == [
         "digital accuracy 90.00 %; 100 samples, seed 0",
-        f"the budget is of the mean over chips; one by one, it is held by 1 of the 2 chips measured {after}",
+        f"the budget is for the mean over chips; 1 of the 2 chips measured holds it alone {after}",
         "margin: the budget of 2.00 points is met up to 1.5 times the machine's noise; not met at 1.75",
     ]
     assert robustness_footer(robust(percent=False)).splitlines()[2].startswith("margin: the budget of 0.02 is met")

@@ -72,8 +72,8 @@ def test_a_report_of_a_budget_that_is_not_met_points_to_what_helps(full: Report)
         assert told.startswith("page budget-not-met of lhc's documentation says what helps")
         assert "Not tried: " in told
         assert "(--retrain)" in told
-    assert "the file does not say" not in known
-    assert "the file does not say" in unknown
+    assert "The file does not say" not in known
+    assert "The file does not say" in unknown
     assert "faults" not in unknown, "what was not explained may have been tried"
 
 
