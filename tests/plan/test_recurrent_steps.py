@@ -26,7 +26,8 @@ from lhc.report.charts.report_charts import own_point
 from lhc.report.document.builder import build_report
 from lhc.report.document.page_content import layer_table
 from lhc.report.exports.json_documents import analysis_document, placement_document
-from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
+from lhc.report.exports.model_explorer import placement_data
+from lhc.report.exports.netron_attachment import netron_attachment
 from lhc.report.viewer.netron_site import COLOURS, css_rules
 from lhc.report.wording.model_file import analysis_footer
 from lhc.report.wording.placement import decision
@@ -105,7 +106,7 @@ def test_every_view_counts_the_same_layers(analysis: Analysis) -> None:
     assert 'content: "digital 1"' in css
     assert f"#node-name-lstm .node-item-type:not(:hover) path {{ fill: {COLOURS['mixed']} }}" in css
     assert css.count("#node-name-") == 1
-    assert list(json.loads(model_explorer_data(report))["results"]) == ["lstm"]
+    assert list(json.loads(placement_data(report))["results"]) == ["lstm"]
     attachment = json.loads(netron_attachment(report))
     assert {row["target"] for row in (*attachment["metadata"], *attachment["metrics"])} == {"", "lstm"}
     assert len(attachment["metrics"]) == 2

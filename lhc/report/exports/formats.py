@@ -11,8 +11,9 @@ from lhc.report.document.page_content import layers_csv
 from lhc.report.document.report import Report
 from lhc.report.exports.junit import junit
 from lhc.report.exports.markdown import markdown
+from lhc.report.exports.model_explorer import mac_data, placement_data, sensitivity_data, tile_data
+from lhc.report.exports.netron_attachment import netron_attachment
 from lhc.report.exports.pdf import pdf
-from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
 from lhc.report.html.page import html, svg
 from lhc.support.documents.field_errors_and_unknown_keys import field_problem
 from lhc.support.files import write_file
@@ -26,7 +27,10 @@ _LIMIT = 64 * 2**20
 
 KINDS: Mapping[str, Callable[[Report], str | bytes]] = {
     ".netron.json": netron_attachment,
-    ".node_data.json": model_explorer_data,
+    ".sensitivity.node_data.json": sensitivity_data,
+    ".macs.node_data.json": mac_data,
+    ".tiles.node_data.json": tile_data,
+    ".node_data.json": placement_data,
     ".json": Report.to_json,
     ".html": html,
     ".md": markdown,

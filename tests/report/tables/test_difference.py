@@ -13,7 +13,8 @@ from lhc.hardware import Hardware
 from lhc.plan import CurvePoint, Estimate, Plan, Retrained
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import KINDS, check_kind, save_report
-from lhc.report.exports.viewer_files import model_explorer_data, netron_attachment
+from lhc.report.exports.model_explorer import placement_data
+from lhc.report.exports.netron_attachment import netron_attachment
 from lhc.report.tables.difference import compare, compare_machines
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
@@ -32,8 +33,8 @@ def test_a_netron_attachment_has_every_key_of_every_node(full: Report) -> None:
     assert metrics == {layer.name: layer.sensitivity.mean for layer in full.plan.layers if layer.sensitivity}
 
 
-def test_model_explorer_data_colours_every_node(full: Report) -> None:
-    document = json.loads(model_explorer_data(full))
+def test_placement_data_colours_every_node(full: Report) -> None:
+    document = json.loads(placement_data(full))
     assert list(document["results"]) == [layer.name for layer in full.plan.layers]
     colours = {(row["value"], row["bgColor"]) for row in document["results"].values()}
     assert colours == {("analog", "#f28e2b"), ("digital", "#4e79a7")}

@@ -1,8 +1,6 @@
-"""A report as files that other viewers of models read beside the model.
+"""A report as an attachment for Netron: dropped onto the open model, it adds rows to the panel of each node.
 
-Netron takes an *attachment*, dropped onto the model that is open in it, and adds its rows to the panel of each node;
-the format is that of Netron 8.2.8 and later (``"signature": "netron:attachment"``). Model Explorer takes *node data*
-and colours nodes by it; nodes are named as its ONNX adapter names them, by the operator's name.
+The format is that of Netron 8.2.8 and later (``"signature": "netron:attachment"``).
 """
 
 import json
@@ -12,10 +10,7 @@ from lhc.plan import LayerPlan
 from lhc.report.document.report import Report
 from lhc.support.text_escaping import json_text
 
-__all__ = ["model_explorer_data", "netron_attachment"]
-
-COLOURS = {"analog": ("#f28e2b", "#1c1100"), "digital": ("#4e79a7", "#ffffff"), "mixed": ("#b07aa1", "#ffffff")}
-"""Colours of a node and of its text; ``mixed``: of one that stands for several products, some of them analog."""
+__all__ = ["netron_attachment"]
 
 
 def netron_attachment(report: Report) -> str:
@@ -44,13 +39,3 @@ def _part_of(layer: LayerPlan) -> str:
     """Part of its operator that a product is: ``input: ``; empty where it is all of it."""
     part = "" if layer.origin is None else layer.name.removeprefix(layer.origin).removeprefix("/")
     return f"{part}: " if part else ""
-
-
-def model_explorer_data(report: Report) -> str:
-    """JSON for Model Explorer: every node that holds products by its placement."""
-    results = {}
-    for name, keys in keys_of_nodes(report.plan.layers).items():
-        placement = keys["lhc.placement"]
-        ground, text = COLOURS[placement]
-        results[name] = {"value": placement, "bgColor": ground, "textColor": text}
-    return json_text(json.dumps({"name": "lhc placement", "results": results}, indent=1, ensure_ascii=False)) + "\n"
