@@ -155,6 +155,7 @@ def test_only_named_modules_import_what_an_extra_holds() -> None:
     }
     assert optional == {
         ("dask_cluster.py", "distributed"),
+        ("mlflow_run.py", "mlflow"),
         ("mobilebert.py", "transformers"),
         ("train_digits.py", "sklearn"),  # a script of the repository
         *((file, "tokenizers") for file in ("squad.py", "stories260k.py", "stsb.py", "tokens.py")),

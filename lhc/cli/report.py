@@ -37,6 +37,10 @@ def report(asked: ReportOptions) -> None:
             continue
         save_report(found, path)
         hint(f"written: {path}")
-    if not asked.outputs:
+    if asked.mlflow:
+        from lhc.report.exports.mlflow_run import log_mlflow
+
+        hint(f"logged: MLflow run {log_mlflow(found)}")
+    if not (asked.outputs or asked.mlflow):
         printed = {"markdown": markdown, "json": Report.to_json, "card": model_card}
         say(printed[form](found), end="")

@@ -170,6 +170,11 @@ class ReportOptions(Replacing):
         result="lhc.report.exports.model_card.model_card(report)",
     )
     json: bool = option("The same as --format json.", default=False, result="report.to_json()")
+    mlflow: bool = option(
+        "Log parameters, metrics and the page to MLflow, where MLFLOW_TRACKING_URI says (extra mlflow).",
+        default=False,
+        result="lhc.report.exports.mlflow_run.log_mlflow(report)",
+    )
 
     def __post_init__(self) -> None:
         if self.form == "card" and self.outputs and not any(path.suffix.lower() == ".md" for path in self.outputs):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -93,6 +94,11 @@ def test_a_card_is_printed_or_the_markdown_file(placed: Path, tmp_path: Path) ->
     assert run("report", placed, "--format", "card", "-o", card, "-o", page).stdout == ""
     assert card.read_text() == printed
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_what_mlflow_needs_is_told(placed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert "pip install 'lhc[mlflow]'" in run("report", placed, "--mlflow", code=3).stderr
 
 
 def test_a_folder_of_results(placed: Path, work: Path) -> None:
