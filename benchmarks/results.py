@@ -188,9 +188,9 @@ _HEADERS = ["network", "machine", "budget", "tiles allowed", "digital", "MACs an
 _PUBLISHED_HEADERS = ["work", "network", "judged by", "digital", "mapped", "MACs analog", "what differs"]
 _PAGE = """# Results
 
-What `lhc partition` reaches on the networks of [the zoo](zoo.md), one row a network, machine, budget and number of
-tiles. `python benchmarks/results.py` makes this page, row by row, and `docs/results.json`, which has every figure in
-full. `make results-quick` makes two rows anew and compares them.
+What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), one row a network, machine, budget and
+number of tiles. `python benchmarks/results.py` makes this page, row by row, and `docs/results.json`, which has every
+figure in full. `make results-quick` makes two rows anew and compares them.
 
 - **budget** and **drop** are in points of a share, else in the unit of the metric (`mase` and `nll` rise).
 - **other chips** is the interval of the mean drop over other chips for these samples, which decides; **other samples

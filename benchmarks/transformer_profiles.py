@@ -1,4 +1,4 @@
-"""Sensitivity profiles of the zoo's transformers: the numbers of docs/transformers.md, tables and a figure.
+"""Sensitivity profiles of the zoo's transformers: the numbers of docs/language-models.md, tables and a figure.
 
     python benchmarks/transformer_profiles.py measure minilm FOLDER/minilm.json
     python benchmarks/transformer_profiles.py tables FOLDER

@@ -1,6 +1,7 @@
-"""The check of the built pages finds what a build leaves out without a word."""
+"""The check of the built pages finds what a build leaves out; links lead somewhere, lines are wrapped."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECK = ROOT / "docs" / "check_site.py"
+WITHOUT_CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -57,3 +59,40 @@ def test_making_the_pages_ends_with_the_check() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     recipe = makefile.partition("\ndocs:")[2].partition("\n\n")[0]
     assert recipe.splitlines()[-1] == "\t$(PYTHON) docs/check_site.py build/docs"
+
+
+def headings(text: str) -> set[str]:
+    """Anchors of a page's headings, as MyST and GitHub make them."""
+    found = re.findall(r"^#+ (.*)$", WITHOUT_CODE.sub("", text), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", one)) for one in found)
+    return {one.strip().lower().replace(" ", "-") for one in plain}
+
+
+def dead_links(page: Path) -> list[str]:
+    """Links to files and headings that are not there."""
+    found = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", WITHOUT_CODE.sub("", page.read_text("utf-8"))):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        there = ":" in name or target.exists()
+        if not there or (anchor and target.suffix == ".md" and anchor not in headings(target.read_text("utf-8"))):
+            found.append(link)
+    return found
+
+
+def too_long(text: str) -> list[str]:
+    """Lines of more than 120 characters outside tables and code."""
+    return [line for line in WITHOUT_CODE.sub("", text).splitlines() if len(line) > 120 and not line.startswith("|")]
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda page: page.name)
+def test_links_lead_somewhere_and_lines_are_wrapped(page: Path) -> None:
+    assert dead_links(page) == []
+    assert too_long(page.read_text("utf-8")) == []
+
+
+def test_a_dead_link_and_a_long_line_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "a.md"
+    page.write_text(f"# A `b`\n\n[x](#a-b) [y](#c) [z](b.md) [w](https://a.b/c)\n\n{'a ' * 61}\n\n| {'a ' * 61}|\n")
+    assert dead_links(page) == ["#c", "b.md"]
+    assert len(too_long(page.read_text())) == 1

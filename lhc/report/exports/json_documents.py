@@ -1,4 +1,4 @@
-"""JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/json.md."""
+"""JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/file-format.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
