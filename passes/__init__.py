@@ -17,7 +17,7 @@ from lhc.passes.decide.eligibility import (
     qualified_plan,
 )
 from lhc.passes.decide.layer_groups import groups_of, wanted_together
-from lhc.passes.decide.user_selection import FollowPlan, Select
+from lhc.passes.decide.user_selection import FollowPlan, Select, match_layers
 from lhc.passes.passes_as_text import pass_of, strategy_class
 from lhc.passes.search.front import front
 from lhc.passes.search.linear_objective_and_constraints import search_space
@@ -77,6 +77,7 @@ __all__ = [
     "initial_plan",
     "judged_layers",
     "kept_limits",
+    "match_layers",
     "objective_value",
     "pass_of",
     "qualified_plan",

@@ -94,9 +94,8 @@ def preparation(options: PartitionOptions) -> Pipeline[BudgetedNetwork, Budgeted
 
 def _searching(options: PartitionOptions, kind: type[Strategy]) -> Pipeline[BudgetedNetwork, SearchedNetwork]:
     """Rank and search, on samples and chips that test nothing."""
-    return Pipeline(
-        "search", (CheckBudget(), ChoosePrecision(), Rank(options.method, kind), Search(kind), FewerCopies())
-    )
+    precision = ChoosePrecision(options.high_precision)
+    return Pipeline("search", (CheckBudget(), precision, Rank(options.method, kind), Search(kind), FewerCopies()))
 
 
 def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[SearchedNetwork, RecordedNetwork]:

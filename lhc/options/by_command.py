@@ -143,6 +143,14 @@ class PartitionOptions(
         default=None,
         metavar="N",
     )
+    high_precision: Sequence[str] = option(
+        "These layers are in the machine's high precision wherever they are digital; others only where its low one"
+        " takes too much.",
+        default=(),
+        metavar="P",
+        reads=list[str],
+        rare=True,
+    )
     passes: Sequence[object] = option(
         "A pass of your own, run after the layers are selected: module:Class, or one of an installed package, with its"
         " options in braces: 'mylab.passes:KeepSmall{least=0.02}'. Repeatable; passes run in this order.",

@@ -31,6 +31,7 @@ from lhc.passes import (
 from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.plan import HarmfulCalibration, LayerPlan, Outcome, Plan
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
 from lhc.runtime.onnxruntime.batched_calls import calibration_count, padding_masks
@@ -413,6 +414,7 @@ class BudgetedNetwork(PreparedNetwork):
         earlier: a test by an earlier command, by the same budget, that the weights did not pass.
         ranking: the sensitivities that a search goes by; None where the strategy goes by none.
         late: the time was over before all layers were ranked, so that nothing is searched.
+        precisions: arithmetic of the digital products that a search may take instead of the plan's.
     """
 
     budget: Budget
@@ -420,6 +422,7 @@ class BudgetedNetwork(PreparedNetwork):
     earlier: Outcome | None = None
     ranking: SensitivityTable | None = None
     late: bool = False
+    precisions: tuple[DigitalArithmetic, ...] = ()
 
     def judging_evaluator(self, task: Task, limited: bool = True) -> PlacementEvaluator:
         """An evaluator for placements; with further outputs it judges these beside the first."""

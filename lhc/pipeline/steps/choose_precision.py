@@ -4,84 +4,138 @@ In the order of the damage that the low precision does to each alone, for the wo
 products are raised as it takes for the network without analog layers to stay within a share of the budget. What it
 loses is no matter of chance on given samples, so all of them tell, as of a trained network (`lhc.measure.steadied`);
 those that test tell nothing where the budget is to hold for others too.
+
+More products raised cost more, and leave more of the budget to tiles. Where the objective prices digital products
+(latency, energy), several shares are offered, and the search takes the one whose placement is best.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from lhc.errors import OutOfTimeError
+from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure import PlacementEvaluator
+from lhc.passes import match_layers
 from lhc.pipeline.pipeline_state import BudgetedNetwork, BudgetedT
 from lhc.plan import Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.support.number_formatting import counted, drop_text
 
-__all__ = ["SHARE", "ChoosePrecision"]
+__all__ = ["SHARE", "SHARES", "ChoosePrecision"]
 
 SHARE = 0.25
 """Of the budget, that the arithmetic of digital products may take by itself; the rest is for tiles."""
+SHARES = (1.0, SHARE, 0.0625)
+"""Those that are offered to a search whose objective prices digital products."""
 _RANKING_SAMPLES = 64
 """On which the damage of each product is measured."""
 
 
 @dataclass(frozen=True)
 class ChoosePrecision:
-    """Raise digital products to the machine's high precision where the low one takes too much of the budget."""
+    """Raise digital products to the machine's high precision where the low one takes too much of the budget.
 
+    Attributes:
+        high: patterns of layers that are in the high precision wherever they are digital.
+    """
+
+    high: Sequence[str] = ()
     name: ClassVar[str] = "choose-precision"
     requires: ClassVar[frozenset[str]] = frozenset({"ranges", "samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     def apply(self, state: BudgetedT) -> BudgetedT:
-        """The state whose plan says which products are in the high precision."""
+        """The state whose plan says which products are in the high precision.
+
+        Raises:
+            UsageError: layers are named for a high precision that there is not, or that do not multiply in it.
+        """
         digital = state.plan.digital
+        named = self._named(state)
         followed = state.follow is not None and state.follow.digital is not None
         if digital is None or digital.high_precision is None or followed:
             return state
         parts = (state.splits.rank,) if state.budget.generalize else (state.splits.rank, state.splits.verify)
         parts = parts if state.splits.held_out else parts[:1]
         try:
-            return _chosen(state, [state.judging_evaluator(part) for part in parts], digital)
+            return _chosen(state, [state.judging_evaluator(part) for part in parts], digital, named)
         except OutOfTimeError:
-            return state.noted(f"--timeout: digital products stay in {digital.precision}, whatever that takes")
+            held = replace(state, plan=_raised(state.plan, named))
+            return held.noted(f"--timeout: other digital products stay in {digital.precision}, whatever that takes")
+
+    def _named(self, state: BudgetedNetwork) -> frozenset[str]:
+        """Products that the user names."""
+        if not self.high:
+            return frozenset()
+        digital, machine = state.plan.digital, state.plan.hardware
+        if state.follow is not None:
+            raise UsageError("--high-precision: the precisions are those of --plan; drop one")
+        if digital is None or digital.high_precision is None:
+            raise UsageError(
+                f"--high-precision: hardware {machine.name!r} computes digital products in"
+                f" {machine.digital.precision} alone; its section digital may have a high_precision"
+            )
+        paths = {layer.name: layer.path for layer in state.plan.layers if digital.of(layer.name) is not None}
+        return frozenset().union(*(match_layers(one, paths, "--high-precision", paths) for one in self.high))
 
 
-def _chosen(state: BudgetedT, evaluators: Sequence[PlacementEvaluator], digital: DigitalArithmetic) -> BudgetedT:
+def _raised(plan: Plan, names: frozenset[str]) -> Plan:
+    digital = None if plan.digital is None else plan.digital.with_raised(names)
+    return plan.model_copy(update={"digital": digital})
+
+
+def _chosen(
+    state: BudgetedT, evaluators: Sequence[PlacementEvaluator], digital: DigitalArithmetic, named: frozenset[str]
+) -> BudgetedT:
     samples = [evaluator.samples for evaluator in evaluators]
     baseline = abs(float(np.average([evaluator.baseline for evaluator in evaluators], weights=samples)))
-    allowed = SHARE * state.budget.max_drop * (baseline if state.budget.relative else 1.0)
+    budget = state.budget.max_drop * (baseline if state.budget.relative else 1.0)
+    found: dict[frozenset[str], float] = {}
 
     def drop(raised: frozenset[str]) -> float:
-        found = [replace(one, digital=digital.with_raised(raised)) for one in evaluators]
-        drops = [float(one.measure(frozenset(), range(1), "digital precision").drops[0]) for one in found]
-        return float(np.average(drops, weights=samples))
+        if raised not in found:
+            with_raised = [replace(one, digital=digital.with_raised(raised)) for one in evaluators]
+            drops = [float(one.measure(frozenset(), range(1), "digital precision").drops[0]) for one in with_raised]
+            found[raised] = float(np.average(drops, weights=samples))
+        return found[raised]
 
-    low = drop(frozenset())
-    if low <= allowed:
-        return state
-    order = _by_damage(state, digital)
-    fewest, most = 0, len(order)
-    while most - fewest > 1:
-        middle = (fewest + most) // 2
-        held = drop(frozenset(order[:middle])) <= allowed
-        fewest, most = (fewest, middle) if held else (middle, most)
-    raised = frozenset(order[:most])
+    shares = SHARES if state.goal.objective != "macs" else (SHARE,)
+    if drop(named) <= min(shares) * budget:
+        return replace(state, plan=_raised(state.plan, named))
+    order = [name for name in _by_damage(state, digital) if name not in named]
+    choices = {share: named.union(order[: _fewest(order, named, share * budget, drop)]) for share in shares}
+    raised = choices[SHARE]
 
     def shown(value: float) -> str:
         percent, budget = state.task.metric.percent, state.budget
         scale = 1 / baseline if budget.relative else 1.0
         return drop_text(value * scale, percent, budget.drop_type, budget.max_drop)
 
-    note = (
-        f"{digital.precision} alone takes {shown(low)} on {counted(sum(samples), 'sample')}, so"
-        f" {counted(len(raised), 'digital product')} of {len(order)} may be in {digital.high_precision}"
+    others = tuple(dict.fromkeys(one for one in choices.values() if one != raised))
+    state = replace(state, plan=_raised(state.plan, raised), precisions=tuple(map(digital.with_raised, others)))
+    if raised == named:
+        return state
+    return state.noted(
+        f"{digital.precision} alone takes {shown(drop(named))} on {counted(sum(samples), 'sample')}, so"
+        f" {counted(len(raised), 'digital product')} of {len(order) + len(named)} may be in {digital.high_precision}"
         f" ({shown(drop(raised))} then)"
     )
-    plan = state.plan.model_copy(update={"digital": digital.with_raised(raised)})
-    return replace(state, plan=plan).noted(note)
+
+
+def _fewest(
+    order: Sequence[str], named: frozenset[str], allowed: float, drop: Callable[[frozenset[str]], float]
+) -> int:
+    """Fewest first products of an order that are raised for a drop that is allowed; all where that takes them."""
+    if drop(named) <= allowed:
+        return 0
+    fewest, most = 0, len(order)
+    while most - fewest > 1:
+        middle = (fewest + most) // 2
+        held = drop(named.union(order[:middle])) <= allowed
+        fewest, most = (fewest, middle) if held else (middle, most)
+    return most
 
 
 def _by_damage(state: BudgetedNetwork, digital: DigitalArithmetic) -> list[str]:

@@ -30,12 +30,32 @@ class Search:
 
     def apply(self, state: BudgetedNetwork) -> SearchedNetwork:
         """The network with the placements that the search found."""
-        strategy = STRATEGIES["all-digital"] if state.late else self.strategy
-        curved = state.splits.rank if "curvatures" in strategy.requires and state.follow is None else None
-        options = search_options(state, curved)
-        found = search(state.graph, state.plan, strategy, judge_of_search(state), options)
-        found = replace(found, result=_out_of_time(found.result)) if state.late else found
-        return state.advanced(SearchedNetwork, searched=found)
+        if state.late:
+            found = _searched(state, STRATEGIES["all-digital"])
+            return state.advanced(SearchedNetwork, searched=replace(found, result=_out_of_time(found.result)))
+        best, found = state, _searched(state, self.strategy)
+        for digital in state.precisions if self.strategy.follows_goal else ():
+            other = replace(state, plan=state.plan.model_copy(update={"digital": digital}))
+            try:
+                tried = _searched(other, self.strategy)
+                if _promise(other, tried) < _promise(best, found):
+                    best, found = other, tried
+            except OutOfTimeError:
+                break
+        return best.advanced(SearchedNetwork, searched=found)
+
+
+def _searched(state: BudgetedNetwork, strategy: type[Strategy]) -> SearchResult:
+    """Placements for a network whose digital products compute as its plan has it."""
+    curved = state.splits.rank if "curvatures" in strategy.requires and state.follow is None else None
+    return search(state.graph, state.plan, strategy, judge_of_search(state), search_options(state, curved))
+
+
+def _promise(state: BudgetedNetwork, found: SearchResult) -> tuple[bool, float, int]:
+    """What is less is better: within the budget on the samples of the search, the objective, fewer products raised."""
+    plan = found.result.plan
+    accepted = found.judge.within(plan.analog).accepted
+    return not accepted, objective_value(state.graph, plan, state.goal.objective, plan.analog), len(plan.raised)
 
 
 def _out_of_time(result: PassResult) -> PassResult:

@@ -1,6 +1,6 @@
 """Number formats of digital products: what int8 takes is told, and mended where the machine has a higher one."""
 
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import onnx
 import pytest
 
 import lhc
+from lhc.costs.plan_costs import plan_cost
+from lhc.errors import UsageError
 from lhc.hardware import DigitalCores, Hardware
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.report.wording.outcome import precision_text
@@ -114,6 +116,96 @@ def test_the_fewest_products_are_raised() -> None:
     holding = [one for n in range(4) for one in combinations(names, n) if drop(one) <= 0.01]
     assert min(map(len, holding)) == len(digital.raised)
     assert digital.raised in holding
+
+
+BRANCHES = """
+<ir_version: 8, opset_import: ["" : 17]>
+branches (float[n, 256] x, float[n, 16] z) => (float[n, 256] y) {
+    p = MatMul (x, w1)
+    q = MatMul (x, w2)
+    s = MatMul (z, w3)
+    t = Add (p, q)
+    y = Add (t, s)
+}
+"""
+
+
+def branches() -> onnx.ModelProto:
+    """The sum of three products, one small, whose input has a channel 40 times as large that nothing needs."""
+    rng = np.random.default_rng(0)
+    w1, w2, w3 = (rng.normal(size=(n, 256)).astype(np.float32) / np.float32(n**0.5) for n in (256, 256, 16))
+    w3[3] = 0
+    proto = parsed(BRANCHES, {"w1": w1, "w2": w2, "w3": w3})
+    for node, name in zip(proto.graph.node, ("first", "second", "small", "t", "y"), strict=True):
+        node.name = name
+    return proto
+
+
+def branch_task() -> Task:
+    """Samples of its two inputs, judged by the error against the network as given."""
+    rng = np.random.default_rng(1)
+    x, z = (rng.normal(size=(200, n)).astype(np.float32) for n in (256, 16))
+    z[:, 3] *= 40
+    return Task({"x": x, "z": z}, None, METRICS["nmse"])
+
+
+@pytest.mark.parametrize(
+    ("max_drop", "analog", "raised"),
+    [(0.012, {"first"}, ("small",)), (0.025, {"first", "second"}, ("small",)), (0.06, {"first", "second"}, ())],
+    ids=["one on tiles", "two on tiles for the small one raised", "nothing raised"],
+)
+def test_least_energy_of_three_places_per_layer(max_drop: float, analog: set[str], raised: tuple[str, ...]) -> None:
+    """Against all choices of tile, int8 and fp32 for every layer, by brute force on other chips."""
+    hardware = machine(precision="int8", high_precision="fp32").uncalibrated
+    options: dict[str, Any] = {"draws": 4, "max_draws": 10, "method": "measure", "copies": 1}
+    result = lhc.partition(
+        branches(), branch_task(), hardware=hardware, objective="energy", max_drop=max_drop, **options
+    )
+    assert result.plan.digital is not None
+    inputs = {name: np.asarray(values) for name, values in branch_task().inputs.items()}
+    (exact,) = HybridSession(branches()).run(None, inputs)
+    energies = {}
+    for places in product(("analog", "int8", "fp32"), repeat=3):
+        by_place = dict(zip(("first", "second", "small"), places, strict=True))
+        plan = result.plan.decide(
+            {n: ("analog" if p == "analog" else "digital", "forced", "") for n, p in by_place.items()}
+        )
+        plan = plan.with_arithmetic(result.plan.digital.with_raised(n for n, p in by_place.items() if p == "fp32"))
+        errors = []
+        for chip in range(3):
+            (found,) = HybridSession(branches(), placement=plan, seed=chip).run(None, inputs)
+            errors.append(((found - exact) ** 2).mean() / (exact**2).mean())
+        if np.mean(errors) <= max_drop:
+            cost = plan_cost(plan, result.facts)
+            assert cost is not None
+            energies[places] = cost.energy_j
+    assert result.cost is not None
+    assert result.cost.energy_j == pytest.approx(min(energies.values()), rel=1e-6)
+    assert (set(result.plan.analog), result.plan.digital.raised) == (analog, raised)
+
+
+def test_layers_that_the_user_names_are_in_the_high_precision() -> None:
+    hardware = machine(precision="int8", high_precision="fp32")
+    options: dict[str, Any] = {"draws": 2, "max_draws": 4, "strategy": "all-digital", "max_drop": 10}
+    plan = lhc.partition(branches(), branch_task(), hardware=hardware, high_precision=["fir*"], **options).plan
+    assert plan.digital is not None
+    assert plan.digital.raised == ("first",)
+    plan = placed(hardware, high_precision=["first"]).plan
+    assert plan.digital is not None
+    assert plan.digital.raised == ("first", "second", "third"), "what it takes for the budget is raised too"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"high_precision": ["frist"]}, "matches no layer; nearest: first"),
+        ({"high_precision": ["first"], "digital_precision": "int8"}, "computes digital products in int8 alone"),
+    ],
+    ids=["unknown", "no high precision"],
+)
+def test_high_precision_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        placed(machine(precision="int8", high_precision="fp32"), **options)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "as-file", "bf16", "fp16"])
