@@ -1,12 +1,18 @@
-"""The check of the built pages finds what a build leaves out; links lead somewhere, lines are wrapped."""
+"""Pages: what a build leaves out is found, links lead somewhere, lines are wrapped, pictures are as drawn."""
 
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
+
+import lhc
+from lhc.onnx_io import annotate
+from lhc.pipeline.inputs.model_source import open_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECK = ROOT / "docs" / "check_site.py"
@@ -96,3 +102,38 @@ def test_a_dead_link_and_a_long_line_are_found(tmp_path: Path) -> None:
     page.write_text(f"# A `b`\n\n[x](#a-b) [y](#c) [z](b.md) [w](https://a.b/c)\n\n{'a ' * 61}\n\n| {'a ' * 61}|\n")
     assert dead_links(page) == ["#c", "b.md"]
     assert len(too_long(page.read_text())) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "drawn"),
+    [
+        ("diagrams.py", ("architecture.svg", "tile.svg", "mapping.svg", "costs.svg")),
+        ("tested_path.py", ("tested-path.svg",)),
+    ],
+    ids=["diagrams", "tested path"],
+)
+def test_pictures_are_what_their_scripts_draw(
+    script: str, drawn: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = ROOT / "docs" / "figures"
+    monkeypatch.setattr(sys, "argv", [script, str(tmp_path if len(drawn) > 1 else tmp_path / drawn[0])])
+
+    runpy.run_path(str(figures / script), run_name="__main__")
+
+    assert {name: (tmp_path / name).read_text("utf-8") for name in drawn} == {
+        name: (figures / name).read_text("utf-8") for name in drawn
+    }
+
+
+def test_placements_are_drawn_layer_by_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed, out = tmp_path / "placed.onnx", tmp_path / "placed.svg"
+    model, found = open_model("digits-narrow").model, lhc.analyze("digits-narrow")
+    plan = found.plan.decide(dict.fromkeys(found.plan.eligible[:3], ("analog", "forced", "")))
+    onnx.save(annotate(model, plan, found.facts), placed)
+    monkeypatch.setattr(sys, "argv", ["block_grid.py", str(out), f"three={placed}"])
+
+    runpy.run_path(str(ROOT / "docs" / "figures" / "block_grid.py"), run_name="__main__")
+
+    cells = re.findall(r"<title>(.*?): (analog|digital|eligible)", out.read_text("utf-8"))
+    assert [placement for _, placement in cells].count("analog") == 3
+    assert len(cells) == found.plan.size
