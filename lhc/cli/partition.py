@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
-    """Place every layer within the loss you can afford. Annotates the model.
+    """Decide for every layer whether it runs on tiles, within the loss you can afford. Annotates the model.
 
     $ lhc partition digits
         the network in the package: a minute, nothing else needed

@@ -41,8 +41,8 @@ class YieldOptions:
     PANEL = "Budget"
 
     yield_share: float | str | None = option(
-        "Besides the mean, this share of all chips has to hold the budget one by one (0.95 or 95%), on these samples."
-        " A placement that is judged again has the share that it was judged by, by default.",
+        "This share of all chips has to hold the budget too, each by itself (0.95 or 95%), on these samples. By default"
+        " none, and for a placement that is judged again the share that it was judged by.",
         default=None,
         flag="--yield",
         metavar="SHARE",

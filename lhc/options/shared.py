@@ -198,9 +198,9 @@ class CopiesOptions:
     PANEL = "Machine"
 
     copies: str | int = option(
-        "How often tiles hold the weights of a layer, so that errors of devices average out. auto: as often as"
-        " fits in the tiles that the layer takes anyway, and with --max-tiles in those left over, where the"
-        " hardware allows copies; off: once; K: K times for every layer.",
+        "How often tiles hold the weights of a layer: errors of devices average out over copies. auto: as often as"
+        " fits in the layer's own tiles, and with --max-tiles in those left over; off: once; K: K times for every"
+        " layer. Only where the hardware allows copies.",
         default="auto",
         metavar="auto|off|K",
         reads=str,
@@ -215,8 +215,8 @@ class ReadTime:
     PANEL = "Machine"
 
     t_inference: float | str | None = option(
-        "Time from the first read to the moment that is looked at: seconds, or 30min, 1h, 1d, 1y; the hardware's own by"
-        " default.",
+        "Age of the chips: time since their first read, in seconds, or 30min, 1h, 1d, 1y. By default the hardware's"
+        " own.",
         default=None,
         metavar="T",
         unit="s",
@@ -239,8 +239,7 @@ class ReadTimes:
     PANEL = "Machine"
 
     times: Sequence[float | str] | float | str | None = option(
-        "Times from the first read to the moments that are looked at: seconds, or 30min, 1h, 1d, 1y, separated by"
-        " commas.",
+        "Ages of the chips, separated by commas: time since their first read, in seconds, or 30min, 1h, 1d, 1y.",
         default=None,
         flag="--t-inference",
         metavar="0,1h,1d",
