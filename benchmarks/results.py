@@ -192,15 +192,19 @@ What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), on
 number of tiles. `python benchmarks/results.py` makes this page, row by row, and `docs/results.json`, which has every
 figure in full. `make results-quick` makes two rows anew and compares them.
 
-- **budget** and **drop** are in points of a share, else in the unit of the metric (`mase` and `nll` rise).
-- **other chips** is the interval of the mean drop over other chips for these samples, which decides; **other samples
-  too** is that over other samples as well. **chips** were programmed anew for the verdict, a day before it.
-- **digital layers**: their precision, and what of the drop it takes alone, without tiles.
-- **tiles allowed**: `as they come` is the default, least energy; `twice` is `--objective macs` with twice the tiles
-  that one copy of all layers takes.
-- **energy** and **latency** are how many times less the placed network takes than the same machine without tiles, by
-  the machine's [cost model](costs.md); no chip was measured. A dash: the machine has no costs.
-- **held**: whether the budget is met.
+| column | says |
+|---|---|
+| budget | the mean drop that was allowed: in points, or in the unit of the metric (`mase` and `nll` rise) |
+| tiles allowed | `as they come`: least energy (the default); `twice`: most MACs, on twice the tiles of one copy |
+| digital | the metric of the network as it was given |
+| MACs analog | share of the multiplications by weights that run on tiles |
+| mean drop | what the placed network loses, mean over chips one day after programming; negative: it gains |
+| other chips | interval of the mean drop for other chips on these samples; the budget is compared with it |
+| other samples too | interval for other chips and other samples |
+| digital layers | their precision, and the drop that it takes alone, without tiles |
+| chips | emulated chips that judged; the search had not seen them |
+| energy, latency | how many times less than without tiles, by the [cost model](costs.md); no chip was measured |
+| held | whether the whole interval lies within the budget |
 
 {rows}
 
