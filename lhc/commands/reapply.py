@@ -1,6 +1,7 @@
 """Annotations put back onto a model that another tool rewrote."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lhc.errors import ModelError
@@ -14,6 +15,7 @@ from lhc.onnx_io import (
     read_plan,
     reapplied_plan,
 )
+from lhc.onnx_io.annotate.reattach import Found
 from lhc.onnx_model import ModelSource
 from lhc.passes import qualified_plan
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
@@ -27,6 +29,10 @@ _OTHER_TENSORS = (
     "ranges of int8 codes are of tensors that have other names here; digital products compute as in the file until"
     " 'lhc partition --plan' finds new ranges"
 )
+_NAMES_GONE = (
+    "layers of the plan have other names, weights and outputs here; they are placed as the device configuration says,"
+    " and what was measured of them is left out"
+)
 
 
 def reapply(
@@ -34,7 +40,8 @@ def reapply(
 ) -> PartitionResult:
     """A rewritten model with its placement on the nodes again; notes say what was renamed, fused or is gone.
 
-    A model without lhc's metadata whose device configuration has a device ``analog`` is placed as that says.
+    A model whose device configuration has a device ``analog`` is placed as that says where it has not lhc's metadata,
+    and where all that the plan knows layers by was renamed.
 
     Args:
         model: what an optimiser or converter made of an annotated model.
@@ -62,6 +69,9 @@ def reapply(
         return _placed_as(opened, configured, machine)
     opened = opened.split_as(plan)
     found = find_layers(opened.model, plan)
+    if _renamed(opened, found):
+        kept = _placed_as(opened, configured_placements(opened.model), plan.hardware)
+        return replace(kept, notes=(_NAMES_GONE, *kept.notes))
     lost = [f.layer.name for f in found if f.layer.reason == "columns" and f.name != f.layer.name]
     if lost:
         raise ModelError(
@@ -77,6 +87,15 @@ def reapply(
     if lost_configurations(opened.model, placed):
         notes += ("device configurations are gone from its nodes; --device-configurations writes them again",)
     return PartitionResult(placed, graph, opened.model, notes)
+
+
+def _renamed(opened: LoadedModel, found: Sequence[Found]) -> bool:
+    """Whether layers are lost, and operators that a device configuration places are none of those found."""
+    if all(one.name is not None for one in found):
+        return False
+    origins = {} if opened.model.file is None else opened.model.file.origins
+    known = {one.name if (origin := origins.get(one.name)) is None else origin.node for one in found if one.name}
+    return not configured_placements(opened.model).keys() <= known
 
 
 def _placed_as(opened: LoadedModel, placed: Mapping[str, Placement], hardware: Hardware) -> PartitionResult:

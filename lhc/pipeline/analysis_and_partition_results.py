@@ -248,11 +248,24 @@ class PartitionResult(Tabled):
         path = self.source.path
         return annotated if path is None or not self.source.external else relative(annotated, path.parent)
 
-    def to_ir(self) -> "ir.Model":
-        """`model` as an onnx-ir model."""
+    def to_ir(self, *, device_configurations: bool = False) -> "ir.Model":
+        """`model` as an onnx-ir model.
+
+        Args:
+            device_configurations: with ONNX's device configurations, which follow when nodes and values are renamed.
+
+        Raises:
+            MissingDependencyError: these are asked for, and onnx-ir is older than 1.0.
+        """
         import onnx_ir as ir
 
-        return ir.from_proto(self.model)
+        annotated = self.model
+        if device_configurations:
+            from lhc.onnx_io.annotate.ir_device_configurations import check_device_configurations
+
+            check_device_configurations()
+            add_device_configurations(annotated, self.plan)
+        return ir.from_proto(annotated)
 
     @property
     def summary(self) -> str:

@@ -77,6 +77,50 @@ def test_passes_in_a_pipeline(network: onnx.ModelProto) -> None:
     assert session.run(None, FEEDS)[0].shape == (3, 4)
 
 
+def renamed(model: ir.Model) -> onnx.ModelProto:
+    """The model with every node, value and initializer under another name, none of which lhc has ever seen."""
+    for node in model.graph.all_nodes():
+        node.name = f"now_{node.name}"
+        for value in node.outputs:
+            value.name = f"now_{value.name}"
+    for value in list(model.graph.initializers.values()):
+        value.name = f"now_{value.name}"
+    proto: onnx.ModelProto = ir.to_proto(model)
+    return proto
+
+
+def test_a_pass_binds_device_configurations_to_objects(network: onnx.ModelProto) -> None:
+    """All that a plan knows layers by is renamed: the placement follows, what was measured is left out, and said so."""
+    theirs = network.configuration.add(name="theirs", num_devices=2)
+    network.graph.node[0].device_configurations.add(configuration_id=theirs.name, pipeline_stage=1)
+    network.ir_version = 11
+    options = {"max_drop": "100%", "draws": 2, "objective": "macs", "exclude": ["head"]}
+    placing = PartitionPass(DATA, device_configurations=True, **options)
+    model = placing(placing(ir.from_proto(network)).model).model
+    names = [one.configuration.name for one in model.graph[0].device_configurations if one.configuration is not None]
+    assert names == ["theirs", "lhc.placement"], "a second run replaces lhc's own alone"
+    common.CheckerPass()(model)
+    proto = renamed(model)
+    onnx.checker.check_model(proto, full_check=True)
+    found = lhc.reapply(proto)
+    assert {layer.name: layer.placement for layer in found.plan.layers} == {"now_stem": "analog", "now_head": "digital"}
+    assert found.plan.outcome is None
+    assert "what was measured of them is left out" in found.notes[0]
+    assert found.plan.source == load_model(proto).source
+
+
+def test_without_device_configurations_such_a_model_has_lost_its_placement(network: onnx.ModelProto) -> None:
+    model = PartitionPass(DATA, max_drop="100%", draws=2, objective="macs")(ir.from_proto(network)).model
+    with pytest.raises(lhc.LhcError, match="none of the 2 layers of the plan is in this model"):
+        lhc.reapply(renamed(model))
+
+
+def test_an_older_onnx_ir_is_told(network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ir, "NodeDeviceConfiguration")
+    with pytest.raises(lhc.LhcError, match=r"need onnx-ir 1\.0"):
+        PartitionPass(DATA, device_configurations=True)
+
+
 def annotations(model: onnx.ModelProto) -> dict[str, str]:
     return {n.name: e.value for n in model.graph.node for e in n.metadata_props if e.key == "layer_ann"}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 
@@ -78,6 +79,19 @@ def test_device_configurations_are_checked_run_and_read_back(
     found = lhc.reapply(bare)
     assert _placements(found) == ANALOG, "the nodes alone tell it"
     assert found.plan.source == load_model(found.model).source
+
+
+def test_device_configurations_follow_when_onnx_ir_renames_values(placed: PartitionResult) -> None:
+    """With what was measured, as long as the plan knows a layer by one of its names; a renamed output is found too."""
+    model = placed.to_ir(device_configurations=True)
+    for node in model.graph:
+        node.name, node.outputs[0].name = f"now_{node.name}", f"now_{node.outputs[0].name}"
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    assert _run(proto) == _run(placed.source.proto)
+    renamed = {f"now_{name}": side for name, side in ANALOG.items()}
+    assert configured_placements(load_model(proto)) == renamed
+    assert _placements(lhc.reapply(proto)) == renamed
 
 
 def test_other_configurations_stay_and_lhcs_own_goes_without_a_trace(
