@@ -217,6 +217,7 @@ def _walk_or_training(state: TrainableNetwork, asked: PartitionOptions, groups: 
 
 def _training(plan: "TrainingSetup", analog: frozenset[str]) -> EffortStep:
     """The steps of a training; a long one keeps the digital network's answers and takes a little less."""
+    plan = plan if plan.settings.time is None else plan.timed(analog)
     trainer = plan.trainer(horizon=1)
     trainer.begin(analog)
     return EffortStep("training", plan.steps, 0, plan.steps * seconds_of(lambda: trainer.train_step(1.0)), shared=False)

@@ -39,7 +39,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         state, analog, stored, budget = start.state, start.analog, start.stored, start.budget
         validation, verification = start.validation, start.verification
         outcome = None if stored is None else stored.outcome
-        check_training(state, start.training, settings, analog)
+        check_training(state, start.training, settings, analog, options.checkpoint)
         if stored is None or options.hardware is not None:
             state = with_useful_calibration(state, analog)
         elif outcome is not None:

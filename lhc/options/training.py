@@ -6,7 +6,7 @@ from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.options.declaration.option_fields import option, options
-from lhc.options.declaration.value_parsing import share_of
+from lhc.options.declaration.value_parsing import share_of, time_of
 from lhc.options.shared import Seeded
 
 __all__ = ["LOSSES", "RATES", "Checkpointing", "Optimizer", "TrainingOptions", "WeightNoise"]
@@ -39,6 +39,15 @@ class TrainingOptions(Seeded):
     )
     epochs: float | None = option(
         "Passes over the training samples, instead of --steps.", default=None, metavar="E", above=0, rare=True
+    )
+    time: float | str | None = option(
+        "Train for about this time (seconds, or 30min, 2h), instead of --steps: a few steps are timed, and the number"
+        " that fits is told. It differs from machine to machine.",
+        default=None,
+        metavar="T",
+        unit="s",
+        convert=time_of,
+        above=0,
     )
     batch_size: int = option("Samples per step.", default=128, metavar="N", above=0, rare=True)
     optimizer: Optimizer = option(
@@ -98,8 +107,8 @@ class TrainingOptions(Seeded):
     )
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.epochs is not None:
-            raise UsageError("--steps and --epochs say the same; give one of them")
+        if sum(given is not None for given in (self.steps, self.epochs, self.time)) > 1:
+            raise UsageError("--steps, --epochs and --time say the same; give one of them")
         if self.adapt and self.adapters is None:
             raise UsageError("--adapt names layers that get an adapter; give the rank of the adapters too (--adapters)")
         if 0 in (self.adapter_share, self.adapter_rank):
@@ -126,6 +135,11 @@ class TrainingOptions(Seeded):
         if self.adapters is None:
             return None
         return int(self.adapters) if self.adapter_share is None else ADAPTER_RANK
+
+    @property
+    def time_s(self) -> float | None:
+        """Time of a training, in seconds; None where steps or samples say how long it is."""
+        return None if self.time is None else time_of(self.time)
 
     @property
     def rate(self) -> float:

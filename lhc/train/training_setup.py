@@ -1,5 +1,6 @@
 """A network with the samples and settings that it is trained with. PyTorch is loaded with it."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,7 +10,7 @@ import numpy as np
 import onnx
 
 from lhc.canonical import nested_again, transposed_again
-from lhc.errors import DataError, ModelError
+from lhc.errors import DataError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.onnx_io import static_batch
@@ -34,6 +35,8 @@ __all__ = ["TrainingSetup"]
 
 SAME = 1e-4
 """Greatest difference of answers to a sample among others, relative to the greatest: float32 sums in other order."""
+TIMED_STEPS = 5
+"""On which the time of a step is measured; the median leaves out the first one, which prepares much."""
 CHECKED_SAMPLES = 2
 """Samples on which the network that is trained is compared with onnxruntime."""
 
@@ -74,6 +77,22 @@ class TrainingSetup:
     def steps(self) -> int:
         """Optimiser steps in all, or those of a round."""
         return self.settings.steps_for(len(self.samples))
+
+    def timed(self, analog: frozenset[str]) -> "TrainingSetup":
+        """The course with as many steps as the user's time allows, by the median of a few that are thrown away.
+
+        Raises:
+            ModelError, DataError, UsageError: as of `trainer`.
+        """
+        assert self.settings.time_s is not None
+        trainer, times = self.trainer(TIMED_STEPS), list[float]()
+        trainer.begin(analog)
+        for _ in range(TIMED_STEPS):
+            started = time.perf_counter()
+            trainer.train_step(1.0)
+            times.append(time.perf_counter() - started)
+        steps = max(1, round(self.settings.time_s / float(np.median(times))))
+        return replace(self, settings=replace(self.settings, steps=steps, time=None))
 
     def with_rate(self, analog: frozenset[str]) -> "TrainingSetup":
         """The course with the learning rate that this placement is trained with; see `TrainingOptions.rate_for`."""
@@ -140,6 +159,11 @@ class TrainingSetup:
         Raises:
             ModelError, DataError, UsageError: it cannot.
         """
+        if self.settings.time is not None and self.checkpoints is not None:
+            raise UsageError(
+                "--time and --checkpoint: a training that goes on needs the number of steps that it began with; give"
+                " --steps"
+            )
         # Whether there are enough samples for a batch matters only if there is something to be trained for.
         settings = replace(self.settings, batch_size=min(self.settings.batch_size, len(self.samples)))
         replace(self, settings=settings).trainer(1).check(*self.samples.read(0, CHECKED_SAMPLES))

@@ -401,3 +401,23 @@ def test_a_dry_run_knows_what_was_judged_before(tmp_path: Path) -> None:
     assert (before.kept, before.seconds) == (before.units, 0.0)
     assert after.kept == 0
     assert after.seconds > 0
+
+
+def test_the_steps_that_a_time_allows_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    lhc.retrain.of(replace(ASKED, steps=None, time="0.5s"))
+    (told,) = re.findall(r"--time: (\d+) steps? fit; --steps (\d+) repeats", caplog.text)
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time": "2s"}, "--steps, --epochs and --time say the same"),
+        ({"time": "2s", "steps": None, "checkpoint": Path("states")}, "--time and --checkpoint"),
+        ({"time": "soon", "steps": None}, "'soon' is no time"),
+    ],
+    ids=["steps", "checkpoint", "no time"],
+)
+def test_times_of_a_training_that_cannot_be(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        lhc.retrain.of(replace(ASKED, **options))  # type: ignore[arg-type]

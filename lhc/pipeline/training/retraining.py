@@ -141,11 +141,17 @@ def training_setup_of(
     )
 
 
-def check_training(state: PreparedNetwork, samples: Task, settings: TrainingOptions, analog: frozenset[str]) -> None:
+def check_training(
+    state: PreparedNetwork,
+    samples: Task,
+    settings: TrainingOptions,
+    analog: frozenset[str],
+    checkpoints: Path | None = None,
+) -> None:
     """See that the network can be trained, or raise an `LhcError`: before hours of measuring, and not behind them."""
     # Where a share of the weights is for adapters, which layers have one is found once they are trained.
     start = adapted(state, analog, replace(settings, adapters=settings.adapter_rank), samples)
-    training_setup_of(start, samples, settings).check()
+    training_setup_of(start, samples, settings, checkpoints).check()
 
 
 def retrained(state: StateT, course: "TrainingSetup", weights: Mapping[str, Array]) -> StateT:
@@ -196,6 +202,9 @@ def train_once(
     from lhc.train.noisy_network import WRITTEN_PARITY
     from lhc.train.training_run import fit
 
+    if course.settings.time is not None:
+        course = course.timed(analog)
+        state.opened.warn(f"--time: {counted(course.steps, 'step')} fit; --steps {course.steps} repeats this training")
     course = course.with_rate(analog)
 
     def drop(weights: Mapping[str, Array]) -> float:
@@ -306,6 +315,10 @@ class Train:
     ensures: ClassVar[frozenset[str]] = frozenset({"placement", "verified", "outcome"})
 
     def __post_init__(self) -> None:
+        if self.settings.time is not None and self.strategy in RETRAINING_STRATEGIES:
+            raise UsageError(
+                f"--time: --strategy {self.strategy} trains for layer after layer; give --steps of a round"
+            )
         if self.settings.adapters is not None and self.strategy in RETRAINING_STRATEGIES:
             raise UsageError(
                 f"--adapters: --strategy {self.strategy} trains weights layer after layer; take sensitivity or milp"
@@ -313,7 +326,7 @@ class Train:
 
     def apply(self, state: TrainableNetwork) -> RecordedNetwork:
         """The network with the better placement, with a sentence on the other."""
-        check_training(state, state.training, self.settings, frozenset(state.measurable))
+        check_training(state, state.training, self.settings, frozenset(state.measurable), self.checkpoint)
         given = self.search(STRATEGIES[untrained(self.strategy)]).apply(state)
         before: RecordedNetwork | None = None
         # Else it is tested only where trained weights may do no better: chips are most of what a command costs.

@@ -151,3 +151,13 @@ def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
     (held,), (given,) = (net.graph.initializer, file.graph.initializer)
     np.testing.assert_allclose(numpy_helper.to_array(given), numpy_helper.to_array(held) + 1, rtol=1e-6)
     assert file.graph.node == net.graph.node
+
+
+def test_as_many_steps_as_a_time_allows(monkeypatch: pytest.MonkeyPatch, digits: Task) -> None:
+    options = RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True)
+    state, analog, _ = read_placed(options, Running(), None)
+    clock = iter(range(1000))
+    monkeypatch.setattr("lhc.train.training_setup.time.perf_counter", lambda: next(clock) / 4)
+    course = training_setup_of(state, digits, TrainingOptions(time="1min", batch_size=16)).timed(analog)
+    assert course.steps == 240, "a quarter of a second each"
+    assert course.settings.time is None
