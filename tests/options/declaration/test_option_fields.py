@@ -98,7 +98,7 @@ def test_the_command_shows_objects_that_are_no_text() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (lambda: TrainingOptions(steps=1, epochs=1.0), "--steps and --epochs say the same"),
+        (lambda: TrainingOptions(steps=1, epochs=1.0), "--steps, --epochs and --time say the same"),
         (lambda: TrainingOptions(learning_rate=0.0), "--lr must be above 0"),
         (lambda: TrainingOptions(loss="hinge"), "unknown loss 'hinge'; choose distillation, cross-entropy"),
         (lambda: TrainingOptions(ramp=1.5), "--ramp must be at most 1, got 1.5"),
