@@ -235,7 +235,7 @@ class PlacementEvaluator:
         digital = self.digital_score
         if self.shift and not isinstance(digital, float):
             digital = digital + (self.shift if self.metric.higher_is_better else -self.shift)
-        job, documents = self._job(placement, draws, t_s), self.task.documents
+        job, documents = self.job(placement, draws, t_s), self.task.documents
         if isinstance(digital, float):
             if not placement:
                 outputs = np.repeat(self._base[None], len(draws), axis=0)
@@ -261,11 +261,11 @@ class PlacementEvaluator:
     def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
         """See `Evaluator`."""
         count = self.running.workers.count
-        if count == 1 or not self.hardware.is_stochastic or self._job(frozenset(), range(1), None).outputs:
+        if count == 1 or not self.hardware.is_stochastic or self.job(frozenset(), range(1), None).outputs:
             return
 
         def units(wanted: Wanted, most: int | None = None) -> list[WorkUnit]:
-            jobs = [self._job(placement, draws[:most], None) for placement, draws in wanted if placement]
+            jobs = [self.job(placement, draws[:most], None) for placement, draws in wanted if placement]
             if jobs and self.against is None and "digital_score" not in vars(self):
                 jobs.insert(0, reference_job(self.context))
             return [unit for job in jobs for unit in self._units(job, self._found(job)[1], always)]
@@ -276,10 +276,11 @@ class PlacementEvaluator:
     def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
         """Number of units of work in a measurement (see `measure`), and how many of them the cache holds."""
         chips = draws if self.hardware.is_stochastic and placement else range(1)
-        _, todo, total = self._found(self._job(placement, chips, t_s))
+        _, todo, total = self._found(self.job(placement, chips, t_s))
         return total, total - len(todo)
 
-    def _job(self, placement: frozenset[str], draws: range, t_s: float | None) -> Job:
+    def job(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> Job:
+        """Work on every block for a measurement; of a set metric it gives outputs where no summary scores samples."""
         outputs = self.scores_sets and self.metric.summary is None
         return Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs)
 

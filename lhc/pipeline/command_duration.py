@@ -14,7 +14,7 @@ from lhc.errors import ModelError
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.sensitivity.fisher_prediction import check_gradients, chunks, gradient_blocks, predictions_kept
 from lhc.measure.sensitivity.gradient_worker import corrections_alone, on_chips, weighed
-from lhc.measure.work_unit import Job, Scorer
+from lhc.measure.work_unit import Scorer
 from lhc.options.shared import RankingMethod
 from lhc.passes.decide.copies import Copies
 from lhc.pipeline.steps.rank import CHECKED, copies_alone, measures_all
@@ -155,7 +155,7 @@ def evaluation_step(
 
 def _timed(evaluator: PlacementEvaluator, placement: frozenset[str]) -> UnitTime:
     """Times of one chip on the samples of a call, and of another on one sample or the batch that the model fixes."""
-    context, job = evaluator.context, Job(placement, (evaluator.draws,), evaluator.t_s)
+    context, job = evaluator.context, evaluator.job(placement, range(evaluator.draws, evaluator.draws + 1))
     block, few = (
         evaluator.block(slice(0, min(evaluator.samples, n))) for n in (context.call_samples, context.batch or 1)
     )

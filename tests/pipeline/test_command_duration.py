@@ -128,3 +128,13 @@ def test_layers_with_copies_are_ranked_with_them_too() -> None:
 
 def test_the_sum_says_what_it_leaves_out() -> None:
     assert "without reading, checks and reports" in Effort(3, 100, 10, ()).summary
+
+
+def test_work_with_a_metric_of_the_whole_set_is_timed() -> None:
+    """One sample has no correlation: outputs are gathered, and scored together."""
+    here = make_evaluator(samples=200, draws=2)
+    metric = replace(get_metric("kl"), name="of a set", score=lambda output, wanted: float(np.abs(output).mean()))
+    judged = replace(here, task=here.task.with_metric(metric))
+    assert judged.scores_sets
+    step = evaluation_step(judged, [frozenset({"l0"})], "one")
+    assert step.seconds > 0
