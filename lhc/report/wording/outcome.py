@@ -35,6 +35,7 @@ __all__ = [
     "draws_word",
     "engine_text",
     "estimate_text",
+    "formats_alone",
     "further_text",
     "gain_text",
     "healing_text",
@@ -239,6 +240,12 @@ def nothing_lost(plan: Plan) -> bool:
     """Whether the placed network answers as the one that was given: nothing is analog, rounded or trained."""
     trained = plan.outcome is not None and plan.outcome.retrained is not None
     return not plan.analog and plan.digital is None and not trained
+
+
+def formats_alone(plan: Plan) -> bool:
+    """Whether the number formats of digital products are all that the placed network differs by: no chip matters."""
+    trained = plan.outcome is not None and plan.outcome.retrained is not None
+    return not plan.analog and plan.digital is not None and not trained
 
 
 def precision_text(plan: Plan) -> str | None:

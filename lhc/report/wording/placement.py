@@ -20,6 +20,7 @@ from lhc.report.wording.outcome import (
     draws_word,
     engine_text,
     estimate_text,
+    formats_alone,
     further_text,
     healing_text,
     interval_text,
@@ -66,6 +67,7 @@ __all__ = [
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
 NO_ANALOG = "no layer is analog, so nothing is lost"
+NO_TILES = "no layer is on tiles, so all chips answer alike"
 DETAILS = "more with -v (seed, healing, estimate, objective, throughput, power) and by 'lhc report'"
 
 
@@ -81,7 +83,7 @@ def verdict(plan: Plan) -> tuple[str, str]:
         return "nothing to place", "good"
     if outcome is None:
         return "not judged on data", "open"
-    if outcome.within_budget and nothing_lost(plan):
+    if outcome.within_budget and outcome.limits_kept and not plan.analog:
         return "nothing on tiles", "open"
     if outcome.within_budget:
         return (budget_word(True), "good") if outcome.limits_kept else ("beyond the limits", "bad")
@@ -145,9 +147,7 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
     lines += [] if outcome is None or outcome.training_note is None else [f"{capitalized(outcome.training_note)}."]
     lines.append("")
     if outcome is not None and plan.layers:
-        lines += (
-            [_digital_line(outcome)] if nothing_lost(plan) else _basis_lines(outcome, precision_clause(plan, outcome))
-        )
+        lines += _basis_of(plan, outcome)
     if not has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
@@ -176,11 +176,26 @@ def _columns_lines(plan: Plan) -> Iterator[str]:
         yield f"{columns} of {counted(len(rows), 'layer')} digital, {share_text(share)} of all MACs"
 
 
-def _digital_line(outcome: Outcome) -> str:
-    """Basis of a verdict where no layer is analog."""
+def _basis_of(plan: Plan, outcome: Outcome) -> Iterator[str]:
+    """Basis of a verdict, a line each; short where no layer is analog."""
     value = metric_value(outcome.baseline, outcome.percent)
-    on = f"{counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
-    return f"digital {outcome.metric} {value} on {on}; {NO_ANALOG}"
+    on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
+    if nothing_lost(plan):
+        yield f"digital {outcome.metric} {value} {on}; {NO_ANALOG}"
+    elif formats_alone(plan) and plan.digital is not None:
+        rounded = f"in {plan.digital.text} {metric_value(outcome.value, outcome.percent)}"
+        yield f"digital {outcome.metric} {value}, {rounded} {on}; {NO_TILES}{_other_samples(outcome)}"
+        yield from map(further_text, outcome.further)
+    else:
+        yield from _basis_lines(outcome, precision_clause(plan, outcome))
+
+
+def _other_samples(outcome: Outcome) -> str:
+    """Interval of the mean drop for other samples, behind a semicolon; empty where there is none."""
+    if outcome.sample_interval is None:
+        return ""
+    between = f"{interval_text(outcome, outcome.sample_interval)} for other samples"
+    return f"; mean {outcome.drop_word} {between} ({level_text(outcome.confidence)} confidence interval)"
 
 
 def _basis_lines(outcome: Outcome, precision: str) -> Iterator[str]:
@@ -255,7 +270,7 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
     if outcome is not None and plan.layers:
         yield outcome.metric.capitalize(), _quality(plan, outcome)
         if not nothing_lost(plan):
-            yield "Certainty", _certainty(outcome)
+            yield "Certainty", _certainty(outcome) if not formats_alone(plan) else _certainty_without_tiles(outcome)
             yield from (("Further output", f"{capitalized(further_text(one))}.") for one in outcome.further)
         if precision := precision_text(plan):
             yield "Digital side", f"{capitalized(precision)}."
@@ -296,11 +311,19 @@ def _quality(plan: Plan, outcome: Outcome) -> str:
     digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
     share = share_of_digital(outcome)
     allowed = f"{points(outcome, outcome.max_drop)}{f' ({share})' if share else ''}"
+    how = f"with the analog layers {time_text(outcome.t_s)} after programming"
+    if formats_alone(plan) and plan.digital is not None:
+        how = f"in {plan.digital.text}"
     return (
-        f"{digital} digital, {mapped} with the analog layers {time_text(outcome.t_s)} after programming: a mean"
+        f"{digital} digital, {mapped} {how}: a mean"
         f" {outcome.drop_word if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a"
         f" {outcome.drop_word} of {allowed} is allowed{unmet_because(outcome)}."
     )
+
+
+def _certainty_without_tiles(outcome: Outcome) -> str:
+    judged = f"{counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}"
+    return f"{NO_TILES}{_other_samples(outcome)}. {capitalized(judged)}."
 
 
 def _certainty(outcome: Outcome) -> str:

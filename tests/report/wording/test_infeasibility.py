@@ -6,6 +6,7 @@ import pytest
 
 from lhc.hardware import Hardware
 from lhc.plan import Decision, Plan
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.report.document.report import Report
 from lhc.report.wording.infeasibility import helped, left_digital, what_helps
 from lhc.report.wording.placement import statements, verdict, verdict_sentence
@@ -107,3 +108,22 @@ def test_a_budget_that_nothing_on_tiles_holds_is_not_praised(full: Report) -> No
     assert sentence.startswith(f"Nothing on tiles: all {plan.size} layers stay digital (")
     assert "1 dearer on tiles than digital" in sentence
     assert verdict(_within(full.plan, 1)) == ("within the budget", "good")
+
+
+def test_digital_layers_in_another_format_alone_meet_no_chips(full: Report) -> None:
+    """The mean is not said to be one over chips, and no layer is called analog."""
+    outcome = _within(full.plan, 0).outcome
+    assert outcome is not None
+    reasons: dict[str, Decision] = {row.name: ("digital", "cost", "") for row in full.plan.layers}
+    digital = DigitalArithmetic(precision="int8")
+    plan = full.plan.decide(reasons).model_copy(update={"outcome": outcome, "digital": digital})
+    assert verdict(plan) == ("nothing on tiles", "open")
+    assert "Mean drop 1.20 points" in verdict_sentence(plan, 0)
+    said = dict(statements(full.model_copy(update={"plan": plan})))
+    assert said["Accuracy"].startswith("90.00 % digital, 88.80 % in int8: a mean drop of 1.20 points")
+    assert said["Certainty"].startswith("no layer is on tiles, so all chips answer alike; mean drop ")
+    assert "chips measured" not in said["Certainty"]
+    beyond = plan.model_copy(
+        update={"outcome": outcome.model_copy(update={"limits": {"latency": 1.0}, "limits_kept": False})}
+    )
+    assert verdict(beyond) == ("beyond the limits", "bad")
