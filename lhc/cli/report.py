@@ -1,5 +1,7 @@
 """``lhc report``: what was measured of a placed model."""
 
+import os
+
 from lhc.cli.framework.output import hint, hints, say, write
 from lhc.errors import UsageError
 from lhc.options.viewing import ReportOptions
@@ -40,7 +42,8 @@ def report(asked: ReportOptions) -> None:
     if asked.mlflow:
         from lhc.report.exports.mlflow_run import log_mlflow
 
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before it is loaded: lhc sends nothing unasked
         hint(f"logged: MLflow run {log_mlflow(found)}")
-    if not (asked.outputs or asked.mlflow):
+    if not asked.outputs and (form != "markdown" or not asked.mlflow):
         printed = {"markdown": markdown, "json": Report.to_json, "card": model_card}
         say(printed[form](found), end="")

@@ -63,7 +63,7 @@ def _logged(report: Report) -> str:
     mlflow.log_metrics({_key(name): value for name, value in _metrics(report)})
     for name, value, step in _aged(report):
         mlflow.log_metric(_key(name), value, step=step)
-    mlflow.set_tag("lhc.verdict", verdict(report.plan)[0])
+    mlflow.set_tag("lhc.verdict", "not known: see lhc.warnings" if report.warnings else verdict(report.plan)[0])
     mlflow.set_tag("lhc.summary", one_line(report.summary))
     if report.warnings:
         mlflow.set_tag("lhc.warnings", one_line(" ".join(report.warnings)))
@@ -103,6 +103,8 @@ def _metrics(report: Report) -> Iterator[tuple[str, float]]:
             yield f"energy_j{name}", cost.energy_j
     if plan.outcome is not None:
         yield from _judged(plan.outcome)
+        if not report.warnings:  # of a model that has changed, the verdict is another network's
+            yield "within_budget", float(plan.outcome.within_budget and plan.outcome.limits_kept)
     if report.robustness is not None:
         yield "noise_margin", report.robustness.margin
 
@@ -115,7 +117,6 @@ def _judged(outcome: "Outcome") -> Iterator[tuple[str, float]]:
         yield "mean_drop_low", outcome.interval[0]
         yield "mean_drop_high", outcome.interval[1]
     yield "max_drop", outcome.max_drop
-    yield "within_budget", float(outcome.within_budget and outcome.limits_kept)
     yield "chips_within", outcome.chips_within
     for one in outcome.further:
         yield f"{one.output}_{one.metric}_digital", one.baseline

@@ -51,7 +51,7 @@ def _front_matter(report: Report) -> dict[str, object]:
 def _results(report: Report) -> Iterator[tuple[str, list[dict[str, object]]]]:
     """Samples and the metrics on them."""
     outcome = report.plan.outcome
-    if outcome is None:
+    if outcome is None or report.warnings:  # of a model that has changed, they are another network's
         return
     on = counted_samples(outcome.samples, outcome.documents)
     yield f"{on}, {samples_text(outcome)}; SHA-256 of all {outcome.data}", list(_verified(report, outcome))

@@ -1,8 +1,8 @@
 """A report as node data for Model Explorer: values by which it colours the nodes that hold products.
 
 Nodes are named as the ONNX adapter ``model-explorer-onnx`` names them, by the operator's name. One inside the body of
-an If has another name there, and stays without colour. A file holds one quantity (``GraphNodeData`` of
-``ai-edge-model-explorer``) for the graph that is open; Model Explorer takes several files.
+another operator has another name there, or lies in another graph, and stays without colour. A file holds one quantity
+(``GraphNodeData`` of ``ai-edge-model-explorer``) for the graph that is open; Model Explorer takes several files.
 """
 
 import json

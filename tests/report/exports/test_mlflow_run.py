@@ -19,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 @pytest.fixture
 def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """MLflow, with an empty database."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     found: ModuleType = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)  # artefacts of a local database go into the current folder
     found.set_tracking_uri(f"sqlite:///{tmp_path / 'runs.db'}")
@@ -55,6 +56,13 @@ def test_an_active_run_takes_it_and_stays_open(mlflow: ModuleType, full: Report)
         assert log_mlflow(full) == run.info.run_id
         assert mlflow.active_run() is not None
     assert mlflow.get_run(run.info.run_id).data.metrics["accuracy"] == 0.5
+
+
+def test_a_changed_model_has_no_verdict(mlflow: ModuleType, full: Report) -> None:
+    data = mlflow.get_run(log_mlflow(full.model_copy(update={"warnings": ("It has changed since.",)}))).data
+    assert "lhc/within_budget" not in data.metrics
+    assert data.tags["lhc.verdict"].startswith("not known")
+    assert data.tags["lhc.warnings"] == "It has changed since."
 
 
 def test_other_parameters_of_the_run_are_an_error(mlflow: ModuleType, full: Report) -> None:

@@ -58,6 +58,12 @@ def test_huggingface_hub_reads_it(full: Report) -> None:
     assert [one.metric_value for one in card.data.eval_results] == [0.9, 0.888, 0.89, 0.886, 0.882, 0.878]
 
 
+def test_a_changed_model_has_no_metrics_and_the_warning(full: Report) -> None:
+    front, body = read(model_card(full.model_copy(update={"warnings": ("full.onnx has changed since.",)})))
+    assert "model-index" not in front
+    assert "> full.onnx has changed since." in body
+
+
 def test_it_says_how_it_was_measured_and_that_no_chip_was(full: Report) -> None:
     _, body = read(model_card(full))
     assert "emulation of lionheart" in body
