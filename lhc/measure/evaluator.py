@@ -244,13 +244,16 @@ class PlacementEvaluator:
             return SetScores(self.metric, outputs, self._compared._compared_set, self._set_reference, documents)
         if not placement:
             own = self._base if self.base_differs else digital
-            return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, True, documents)
+            return SampleScores(
+                self.metric, np.tile(own, (len(draws), 1)), digital, True, documents, rounded=self.base_differs
+            )
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
             assert isinstance(one, SampleScores)
-            return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital, True, documents)
-        scores = np.stack(self._gathered(job, what))
-        return SampleScores(self.metric, scores, digital, not self.hardware.is_stochastic, documents)
+            alike = np.repeat(one.scores, len(draws), axis=0)
+            return SampleScores(self.metric, alike, digital, True, documents, rounded=True)
+        scores, exact = np.stack(self._gathered(job, what)), not self.hardware.is_stochastic
+        return SampleScores(self.metric, scores, digital, exact, documents, rounded=exact)
 
     @cached_property
     def _base(self) -> Array:

@@ -127,6 +127,7 @@ class SampleScores:
         digital: scores of the digital network, shape ``(samples,)``.
         exact: nothing varies from draw to draw: no layer is analog, or the hardware has no noise.
         documents: number of every sample's document; None where every sample stands alone.
+        rounded: of exact scores: it is another network than the digital one, which may answer other samples otherwise.
     """
 
     metric: Metric
@@ -134,6 +135,7 @@ class SampleScores:
     digital: Scores
     exact: bool = False
     documents: Indices | None = None
+    rounded: bool = False
 
     @property
     def values(self) -> Scores:
@@ -152,19 +154,21 @@ class SampleScores:
 
     @property
     def step(self) -> float:
-        if self.exact:
-            return 0.0
-        # A user's own metric is a share where all its scores are 0 or 1; of lhc's own it is known which are.
+        return 1 / self.digital.size if self._is_share and not self.exact else 0.0
+
+    @property
+    def _is_share(self) -> bool:
+        """A user's own metric is a share where all its scores are 0 or 1; of lhc's own it is known which are."""
         own = self.metric.name not in METRICS
-        share = own and all(((s == 0) | (s == 1)).all() for s in (self.digital, self.scores))
-        return 1 / self.digital.size if self.metric.percent or share else 0.0
+        return self.metric.percent or (own and all(((s == 0) | (s == 1)).all() for s in (self.digital, self.scores)))
 
     def joined(self, other: Measurement) -> "SampleScores":
         assert isinstance(other, SampleScores)
         return replace(self, scores=np.concatenate([self.scores, other.scores]))
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
-        return over_draws_and_samples(self.damage, confidence, self.step > 0, self.documents)
+        few_may_change = self._is_share and (self.rounded or not self.exact)
+        return over_draws_and_samples(self.damage, confidence, few_may_change, self.documents)
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,3 +144,19 @@ def test_one_document_says_nothing_of_others() -> None:
         SampleScores(get_metric("nll"), 1 + damage, np.ones(damage.shape[1]), documents=one).sample_interval(0.9)
         is None
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "upper"),
+    [
+        pytest.param({"exact": True}, 0.0, id="the digital network itself"),
+        pytest.param({"exact": True, "rounded": True}, 1 - 0.05 ** (1 / 100), id="digital in another number format"),
+        pytest.param({}, 1 - 0.05 ** (1 / 100), id="chips that change nothing"),
+    ],
+)
+def test_no_answer_changed_does_not_show_that_none_does(fields: dict[str, bool], upper: float) -> None:
+    """Of 100 samples that all answer alike, up to 3 in 100 others may change; nothing varies from chip to chip."""
+    right = np.ones((2, 100))
+    found = SampleScores(get_metric("accuracy"), right, right[0], **fields)
+    assert found.sample_interval(0.9) == (pytest.approx(-upper), pytest.approx(upper))
+    assert found.step == (0.01 if not fields else 0)

@@ -186,6 +186,8 @@ def _basis_of(plan: Plan, outcome: Outcome) -> Iterator[str]:
         rounded = f"in {plan.digital.text} {metric_value(outcome.value, outcome.percent)}"
         yield f"digital {outcome.metric} {value}, {rounded} {on}; {NO_TILES}{_other_samples(outcome)}"
         yield from map(further_text, outcome.further)
+        if outcome.digital_drop is not None and outcome.digital_drop > outcome.max_drop:
+            yield precision_text(plan) or ""
     else:
         yield from _basis_lines(outcome, precision_clause(plan, outcome))
 

@@ -95,7 +95,7 @@ def test_a_machine_without_a_higher_one_is_over_its_budget_and_says_so() -> None
     assert told is not None
     assert told.startswith("digital products in int8; without tiles they take a mean drop of")
     assert "over the budget by itself" in told
-    assert "(without tiles, in int8: mean drop " in partition_head(result)
+    assert told in partition_head(result).splitlines()
 
 
 def test_the_fewest_products_are_raised() -> None:
