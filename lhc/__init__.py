@@ -42,6 +42,8 @@ _LAZY = {
     "Pipeline": "lhc.passes",
     "Plan": "lhc.plan",
     "PlanDiff": "lhc.report.tables.difference",
+    "RegionOptions": "lhc.options.by_command",
+    "RegionResult": "lhc.report.tables.command_results",
     "Report": "lhc.report.document.report",
     "RetrainOptions": "lhc.options.by_command",
     "RewrittenModel": "lhc.pipeline.rewrites.rewritten_network",
@@ -71,6 +73,7 @@ _LAZY = {
     "estimate": "lhc.commands.estimate",
     "evaluate": "lhc.commands.run",
     "export": "lhc.commands.export",
+    "feasible_region": "lhc.commands.feasible_region",
     "hardware": "lhc.commands.hardware",
     "inspect": "lhc.commands.inspect",
     "layer_graph": "lhc.commands.layer_graph",
@@ -101,6 +104,7 @@ if TYPE_CHECKING:
     from lhc.commands.diff import diff as diff
     from lhc.commands.estimate import estimate as estimate
     from lhc.commands.export import export as export
+    from lhc.commands.feasible_region import feasible_region as feasible_region
     from lhc.commands.hardware import hardware as hardware
     from lhc.commands.inspect import inspect as inspect
     from lhc.commands.layer_graph import layer_graph as layer_graph
@@ -133,6 +137,7 @@ if TYPE_CHECKING:
     from lhc.options.by_command import OutputsOptions as OutputsOptions
     from lhc.options.by_command import ParetoOptions as ParetoOptions
     from lhc.options.by_command import PartitionOptions as PartitionOptions
+    from lhc.options.by_command import RegionOptions as RegionOptions
     from lhc.options.by_command import RetrainOptions as RetrainOptions
     from lhc.options.by_command import RobustnessOptions as RobustnessOptions
     from lhc.options.by_command import RunOptions as RunOptions
@@ -159,6 +164,7 @@ if TYPE_CHECKING:
     from lhc.report.tables.command_results import AttributionResult as AttributionResult
     from lhc.report.tables.command_results import Evaluations as Evaluations
     from lhc.report.tables.command_results import FrontResult as FrontResult
+    from lhc.report.tables.command_results import RegionResult as RegionResult
     from lhc.report.tables.command_results import RobustnessResult as RobustnessResult
     from lhc.report.tables.comparison import Comparison as Comparison
     from lhc.report.tables.difference import PlanDiff as PlanDiff

@@ -17,7 +17,7 @@ from lhc.report.document.report import Report
 from lhc.report.exports.formats import read_report
 from lhc.report.store.front_store import newest_front
 from lhc.report.store.report_store import newest_report, store_report, with_stored
-from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
+from lhc.results import Attribution, Evaluation, FeasibleRegion, Front, Infeasibility, Robustness
 from lhc.runtime.environment_fingerprint import environment
 
 __all__ = ["ReportSource", "planned", "report", "report_of"]
@@ -33,6 +33,7 @@ def report(
     times: Iterable[Evaluation] = (),
     front: Front | None = None,
     robustness: Robustness | None = None,
+    region: FeasibleRegion | None = None,
     attribution: Attribution | None = None,
     infeasibility: Infeasibility | None = None,
     command: str = "",
@@ -62,11 +63,12 @@ def report(
         "times": over_time(evaluations),
         "front": front,
         "robustness": robustness,
+        "region": region,
         "attribution": attribution,
         "infeasibility": infeasibility,
         "commands": (command,) if command else (),
     }
-    measured = isinstance(source, PartitionResult) or any((evaluations, robustness, attribution, command))
+    measured = isinstance(source, PartitionResult) or any((evaluations, robustness, region, attribution, command))
     if measured:
         found["versions"] = environment()
     folder = None if work_dir is None else Path(work_dir)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from lhc.errors import UsageError
 from lhc.measure import Budget, Running
 from lhc.measure.evaluator import PlacementEvaluator
-from lhc.options.by_command import PlacedMeasuring, RobustnessOptions
+from lhc.options.by_command import AsVerified, PlacedMeasuring, RegionOptions, RobustnessOptions
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.model_source import loaded_model
@@ -23,7 +23,7 @@ from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, one_sided
 from lhc.support.number_formatting import time_text
 
-__all__ = ["at_ages", "robustness"]
+__all__ = ["PlacementAgain", "at_ages", "measured_again", "robustness"]
 
 CHIPS = 50
 """For the spread over chips, at least."""
@@ -36,7 +36,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
     Samples, chips and level are those of the verification, where data and machine are those that the placement was
     verified with: at the machine's own noise the answer is then the same. Else it is said what differs.
     """
-    with _placed(options) as placed:
+    with measured_again(options) as placed:
         machine = placed.state.plan.hardware
         for t in options.times_s or ():
             machine.check_time(t)
@@ -61,7 +61,7 @@ def robustness(options: RobustnessOptions) -> RobustnessResult:
 
 def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluation, ...]:
     """The placement at some times, in seconds after the first read, on samples and chips as `robustness` takes them."""
-    with _placed(options) as placed:
+    with measured_again(options) as placed:
         evaluator, level = placed.evaluator, placed.budget.confidence
         chips = range(placed.first, placed.first + evaluator.draws)
         found = (
@@ -72,13 +72,14 @@ def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluati
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A placement, ready to be measured.
+class PlacementAgain:
+    """A placement, ready to be measured once more.
 
     Attributes:
         verified: how it did when it was verified, where data and machine are the same.
         same: samples are those of the verification.
-        chips: for the spread over chips.
+        chips: for the spread over chips; of a feasible region, for every machine.
+        asked: the options that it was read with: chips, seed and level are those of the verification by default.
     """
 
     state: PreparedNetwork
@@ -88,6 +89,7 @@ class _Placed:
     verified: Outcome | None
     same: bool
     chips: int
+    asked: PlacedMeasuring
 
     @property
     def first(self) -> int:
@@ -101,7 +103,8 @@ class _Placed:
 
 
 @contextmanager
-def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
+def measured_again(options: AsVerified) -> Iterator[PlacementAgain]:
+    """A placement, ready to be measured on samples and chips of its verification where it has one."""
     opened = loaded_model(options)
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
@@ -109,10 +112,17 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
     asked = _as_verified(options, verified)
     generalize = options.generalize or (verified is not None and verified.generalized)
     budget = budget_as_placed(replace(options, generalize=generalize), asked.confidence, opened, outcome)
-    chips = chips_of("--chips", options.chips, CHIPS, budget.share, one_sided(budget.confidence))
+    flag, given, least = ("--draws", options.draws, asked.draws)
+    if isinstance(options, RobustnessOptions):
+        flag, given, least = "--chips", options.chips, CHIPS
+    chips = chips_of(flag, given, least, budget.share, one_sided(budget.confidence))
     with Running(options) as running:
         state, analog, at = read_placed(asked, running, None, opened=opened)
-        state = replace(state, t_s=outcome.t_s if outcome is not None and options.hardware is None else at[0])
+        t_s = options.t_s if isinstance(options, RegionOptions) else None
+        if t_s is None:
+            t_s = outcome.t_s if outcome is not None and options.hardware is None else at[0]
+        state.plan.hardware.check_time(t_s)
+        state = replace(state, t_s=t_s)
         if outcome is not None and options.max_drop is None:
             budget_of_plan(outcome, state.task.metric.name, options.drop_type, asked.confidence)
         same_samples = verified is not None and verified.data == state.task.digest
@@ -120,10 +130,10 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
         budget.check(evaluator)
         warn_of_doubtful_labels(evaluator)
         warn_of_nothing_analog(opened, analog, stored)
-        yield _Placed(state, evaluator, analog, budget, verified, same_samples, chips)
+        yield PlacementAgain(state, evaluator, analog, budget, verified, same_samples, chips, asked)
 
 
-def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> PlacedMeasuring:
+def _as_verified(options: AsVerified, verified: Outcome | None) -> PlacedMeasuring:
     """The options with chips, seed and level of a verification, where they name no others."""
     level = CONFIDENCE if verified is None else verified.confidence
     chosen = replace(
@@ -133,6 +143,7 @@ def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> Placed
         seed=(0 if verified is None else verified.seed) if options.seed is None else options.seed,
     )
     asked = part(chosen, PlacedMeasuring)
-    if (options.chips is not None and options.chips < 2) or asked.draws < 2:
+    chips = options.chips if isinstance(options, RobustnessOptions) else None
+    if (chips is not None and chips < 2) or asked.draws < 2:
         raise UsageError("--chips and --draws must be at least 2: one chip shows no spread")
     return asked

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnalyzeOptions",
+    "AsVerified",
     "Asking",
     "AttributeOptions",
     "CompareOptions",
@@ -52,12 +53,14 @@ __all__ = [
     "PartitionOptions",
     "PlacedMeasuring",
     "PlacingFirst",
+    "RegionOptions",
     "RetrainOptions",
     "RobustnessOptions",
     "RunOptions",
     "SensitivityOptions",
     "SmoothOptions",
     "SplitOptions",
+    "Varying",
     "WidenOptions",
 ]
 
@@ -342,17 +345,11 @@ class OutputsOptions(Calibrating, ReadTimes, PlacedMeasuring):
 
 
 @options
-class RobustnessOptions(YieldOptions, BudgetOptions, ReadTimes, GivenPlacement, PlacedMachine, Asking):
-    """The options of ``lhc robustness``; chips and level are those of the verification where the placement has one."""
+class AsVerified(YieldOptions, BudgetOptions, GivenPlacement, PlacedMachine, Asking):
+    """Options of a placement that is measured again: chips and level are those of its verification where it has one."""
 
     PANEL = "Chips"
 
-    chips: int | None = option(
-        "Programmings for the spread over chips; 50 by default, and with --yield enough that a few may fail (177 for"
-        " 95%).",
-        default=None,
-        metavar="N",
-    )
     draws: int | None = option(
         "Programmings (chips) for times and noise; those of the verification, else 10.", default=None, metavar="N"
     )
@@ -364,6 +361,61 @@ class RobustnessOptions(YieldOptions, BudgetOptions, ReadTimes, GivenPlacement, 
     def __post_init__(self) -> None:
         if self.confidence is not None:
             check_confidence(self.confidence)
+
+
+@options
+class RobustnessOptions(ReadTimes, AsVerified):
+    """The options of ``lhc robustness``."""
+
+    PANEL = "Chips"
+
+    chips: int | None = option(
+        "Programmings for the spread over chips; 50 by default, and with --yield enough that a few may fail (177 for"
+        " 95%).",
+        default=None,
+        metavar="N",
+    )
+
+
+@options
+class Varying:
+    """Options of the numbers of a machine that are varied."""
+
+    PANEL = "Machine"
+
+    vary: Sequence[str] = option(
+        "Measure up to where the budget is held as a number of the hardware changes: its path, and its values as"
+        " adc.bits=4..8 or adc.bits=4,6,8. Once or twice.",
+        default=(),
+        metavar="FIELD=A..B",
+        reads=list[str],
+        result="lhc.feasible_region(vary=…)",
+    )
+    search_anew: bool = option(
+        "With --vary: search the placement anew for every machine; its share of MACs may not fall.",
+        default=False,
+        flag="--replace",
+        result="lhc.feasible_region(search_anew=True)",
+    )
+
+    def __post_init__(self) -> None:
+        if self.search_anew and not self.vary:
+            raise UsageError("--replace goes with --vary")
+        if len(self.vary) > MOST_VARIED:
+            raise UsageError(f"--vary: one or two fields are varied at a time, got {len(self.vary)}")
+
+
+MOST_VARIED = 2
+"""Fields at a time: a picture has two axes."""
+
+
+@options
+class RegionOptions(Varying, ReadTime, AsVerified):
+    """The options of ``lhc robustness --vary``."""
+
+    def __post_init__(self) -> None:
+        if not self.vary:
+            raise UsageError("--vary: name a field of the hardware and its values, e.g. adc.bits=4..8")
 
 
 @options

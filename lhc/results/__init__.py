@@ -2,6 +2,14 @@
 
 from lhc.plan import Agreement
 from lhc.results.evaluation import Evaluation, SensitivityTable, Verdict, check_evaluation
+from lhc.results.feasible_region import (
+    FeasibleRegion,
+    PointVerdict,
+    RegionLine,
+    RegionPoint,
+    VariedField,
+    check_region,
+)
 from lhc.results.front_and_robustness import (
     AtScale,
     AtTime,
@@ -23,14 +31,20 @@ __all__ = [
     "Attribution",
     "Calibration",
     "Evaluation",
+    "FeasibleRegion",
     "Front",
     "FrontObjective",
     "FrontPoint",
     "Infeasibility",
     "LayerAttribution",
+    "PointVerdict",
+    "RegionLine",
+    "RegionPoint",
     "Remedy",
     "Robustness",
     "SensitivityTable",
+    "VariedField",
     "Verdict",
     "check_evaluation",
+    "check_region",
 ]

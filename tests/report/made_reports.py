@@ -19,12 +19,16 @@ from lhc.results import (
     Attribution,
     Calibration,
     Evaluation,
+    FeasibleRegion,
     Front,
     FrontPoint,
     Infeasibility,
     LayerAttribution,
+    RegionLine,
+    RegionPoint,
     Remedy,
     Robustness,
+    VariedField,
 )
 
 
@@ -127,6 +131,19 @@ def judged(proto: onnx.ModelProto, plan: Plan) -> tuple[onnx.ModelProto, Plan]:
     return annotate(model, plan, read_graph(model)), plan
 
 
+def made_region() -> FeasibleRegion:
+    """A region over noise and bits, of which less and more are better."""
+    points = (
+        RegionPoint((1.0, 4.0), "not shown", evaluated(0.875), 0.9),
+        RegionPoint((2.0, 4.0), "broken", evaluated(0.7), 0.9),
+        RegionPoint((1.0, 8.0), "shown", evaluated(0.89), 0.9),
+        RegionPoint((2.0, 8.0), "shown", evaluated(0.885), 0.9),
+    )
+    fields = VariedField("adc.noise", (1.0, 1.5, 2.0), 1.0, False), VariedField("adc.bits", (4.0, 8.0), 8.0)
+    lines = RegionLine(4.0, None, 1.0), RegionLine(8.0, 2.0, None)
+    return FeasibleRegion(0.03, "absolute", fields, points, lines)
+
+
 def full_report(annotated: onnx.ModelProto, plan: Plan) -> Report:
     """A report with every section."""
     graph = read_graph(load_model(annotated))
@@ -154,6 +171,7 @@ def full_report(annotated: onnx.ModelProto, plan: Plan) -> Report:
             1.0,
             2.0,
         ),
+        region=made_region(),
         attribution=Attribution("kl", {names[0]: parts}, 250, 4, 0, 86400.0, 0.9),
         infeasibility=Infeasibility(
             names,

@@ -29,7 +29,7 @@ from lhc.support.tables import FORMATS
 UNSEEN = "\x1b]0;t\x07\r\x00\x7f\x85\x9b31m\u202e\u2066\u061c\u200b\u200d\ufeff\u2028\ufffe\ufff9\U000e0041\U000e0100"
 MARKUP = "<img src=x onerror=alert(1)>&[a](x)`*b*`|}{\\%\"'"
 HOSTILE = f"=1+1{UNSEEN}{MARKUP}"
-KEPT = {"placement", "reason", "method", "drop_type", "engine", "objective", "copies", "status"}
+KEPT = {"placement", "reason", "method", "drop_type", "engine", "objective", "copies", "status", "verdict"}
 """Fields that hold one of a few words."""
 
 

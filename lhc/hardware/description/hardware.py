@@ -16,7 +16,7 @@ from lhc.hardware.description.presets import nearest_presets, preset_names, pres
 from lhc.hardware.description.tiles_and_converters import UNLIMITED
 from lhc.hardware.description.uniform_machine import Machine, time_error
 from lhc.hardware.tile_geometry import free_copies, held_rows, tile_rows, tiles_for
-from lhc.support.documents.nested_values import fields_by_path
+from lhc.support.documents.nested_values import fields_by_path, set_by_path
 from lhc.support.documents.yaml import read_yaml, write_yaml
 from lhc.support.load_by_name import load_object
 from lhc.support.number_formatting import time_text
@@ -106,8 +106,13 @@ class Hardware(Machine):
     @property
     def uncalibrated(self) -> "Hardware":
         """The same machine as it was before anything was calibrated for layers, and tiles were given to them."""
+        return self.with_open_ranges.unarranged
+
+    @property
+    def with_open_ranges(self) -> "Hardware":
+        """The same machine as it was before ranges and signs were calibrated for layers."""
         kept = tuple(o for o in self.overrides if "calibrated" not in (o.adc.get("range"), o.dac.get("signs")))
-        return self.model_copy(update={"overrides": kept}).unarranged
+        return self.model_copy(update={"overrides": kept})
 
     @property
     def unarranged(self) -> "Hardware":
@@ -248,6 +253,14 @@ class Hardware(Machine):
         if self.adc.bound is not None and self.adc.bound_management == "none":
             return "adc.bound_management is none, so that the sum of copies could saturate the ADC"
         return None
+
+    def takes_copies_of(self, other: "Hardware") -> bool:
+        """Whether copies of weights that were chosen for another machine can stay: its tiles hold them likewise."""
+
+        def holding(machine: Hardware) -> frozenset[tuple[object, ...]]:
+            return frozenset((one.tiles, one.mapping, one.copies_obstacle) for one in machine.variants())
+
+        return holding(self) == holding(other)
 
     def free_copies(self, name: str, rows: int) -> int:
         """Most copies of a layer's weights in the tiles that it takes anyway; one where it may have no others.
@@ -397,6 +410,20 @@ class Hardware(Machine):
             ConfigError: it contradicts itself then.
         """
         return self._of({**self.model_dump(), **changed}, f"hardware {self.name!r}")
+
+    def with_numbers(self, numbers: Mapping[str, float]) -> "Hardware":
+        """The machine with other numbers, by their paths (``adc.bits``), checked as a whole.
+
+        Args:
+            numbers: of fields that it has, see `lhc.hardware.description.numeric_fields`.
+
+        Raises:
+            ConfigError: a number is out of its bounds, or the machine contradicts itself then.
+        """
+        document = self.model_dump()
+        for path, number in numbers.items():
+            set_by_path(document, path, number)
+        return self._of(document, f"hardware {self.name!r}")
 
     @classmethod
     def _of(cls, data: dict[str, object], where: str) -> "Hardware":

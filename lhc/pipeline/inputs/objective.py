@@ -6,7 +6,7 @@ from lhc.errors import UsageError
 from lhc.measure.budget_test import Budget, parse_drop
 from lhc.measure.sensitivity.hilal_curvature import curvatures
 from lhc.options.budget import BudgetOptions, DropType, YieldOptions
-from lhc.options.by_command import RetrainOptions, RobustnessOptions
+from lhc.options.by_command import AsVerified, RetrainOptions
 from lhc.options.shared import GoalOptions
 from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
 from lhc.pipeline.inputs.model_source import LoadedModel
@@ -30,7 +30,7 @@ __all__ = [
     "with_yield",
 ]
 
-AskedAnew = RetrainOptions | RobustnessOptions
+AskedAnew = RetrainOptions | AsVerified
 DEFAULT_MAX_DROP = 0.01
 YIELD_CHIPS = 3
 """Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""

@@ -49,6 +49,7 @@ __all__ = [
     "analog_of",
     "as_judged",
     "of_another_output",
+    "on_machine",
     "read",
     "read_placed",
     "stored_plan",
@@ -385,14 +386,45 @@ def read_placed(
     if outcome is not None and options.metric is None:
         _check_metric(state, outcome)
     _tell_unlooked_at(state, outcome)
+    keeps_copies = stored is not None and stored.hardware.infers_as(machine)
+    return *_placed(state, options, stored, keeps_copies), at
+
+
+def on_machine(
+    state: PreparedNetwork, machine: Hardware, options: PlacedMeasuring
+) -> tuple[PreparedNetwork, frozenset[str]]:
+    """The state of a placement that was read, on another machine, and its analog layers.
+
+    Copies of its weights stay where the tiles hold them likewise.
+
+    Args:
+        state: of `read_placed`.
+        options: that it was read with.
+    """
+    check_machine(machine, state.graph)
+    stored = stored_plan(options, state.opened)
+    if stored is not None and machine == stored.hardware.with_open_ranges:
+        machine = stored.hardware
+    engine, reason = _chosen_engine(options, state.opened, state.graph, machine)
+    plan = initial_plan(state.graph, machine, state.model.source, VERSION)
+    begun = replace(state, options=replace(state.options, engine=engine), plan=plan, engine_reason=reason)
+    keeps_copies = stored is not None and machine.takes_copies_of(stored.hardware)
+    return _placed(begun, options, stored, keeps_copies)
+
+
+def _placed(
+    state: PreparedNetwork, options: PlacedMeasuring, stored: Plan | None, keeps_copies: bool
+) -> tuple[PreparedNetwork, frozenset[str]]:
+    """The state with layers qualified, and with copies, ranges and arithmetic of the placement; its analog layers."""
     state = Decide(Qualify()).apply(state)
     analog = analog_of(options, stored, state.plan, state.model.label)
-    state = _with_copies(state, None if options.names_layers else stored)
+    state = _with_copies(state, None if options.names_layers else stored, keeps_copies)
+    machine = state.plan.hardware
     if stored is not None and stored.hardware.digital == machine.digital:
         state = replace(state, plan=state.plan.model_copy(update={"digital": stored.digital}))
     if stored is not None and stored.hardware.infers_as(machine) and analog <= set(stored.ranges):
         state = replace(state, plan=state.plan.with_ranges(stored.ranges))
-    return calibrated(state, sorted(analog)), analog, at
+    return calibrated(state, sorted(analog)), analog
 
 
 def _tell_unlooked_at(state: PreparedNetwork, outcome: Outcome | None) -> None:
@@ -406,11 +438,11 @@ def _tell_unlooked_at(state: PreparedNetwork, outcome: Outcome | None) -> None:
         )
 
 
-def _with_copies(state: StateT, stored: Plan | None) -> StateT:
-    """The state with the copies of a placement; those of a plan for this machine, else what fits in tiles anyway."""
+def _with_copies(state: StateT, stored: Plan | None, kept: bool) -> StateT:
+    """The state with the copies of a placement, where these are kept; else with what fits in tiles anyway."""
     if stored is None:
         return Decide(ChooseCopies()).apply(state)
-    if not stored.hardware.infers_as(state.plan.hardware):
+    if not kept:
         return _with_copies_anew(state, stored)
     known = {layer.name: layer.copies for layer in stored.layers if layer.name in state.measurable}
     return replace(state, plan=state.plan.with_copies(state.graph, known))

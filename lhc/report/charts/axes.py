@@ -31,6 +31,8 @@ __all__ = [
     "LevelKind",
     "MarkKind",
     "Range",
+    "RegionChart",
+    "RegionMark",
     "chart_svg",
     "standalone_svg",
 ]
@@ -56,6 +58,12 @@ _MARKS: Mapping[MarkKind, Mapping[str, Any]] = {
     "judged": {"markerfacecolor": PAPER, "markeredgecolor": INK, "markeredgewidth": 1.4, "markersize": 6},
     "estimated": {"markerfacecolor": PAPER, "markeredgecolor": QUIET, "markeredgewidth": 1.4, "markersize": 5},
     "chosen": {"color": INK, "markersize": 6.5},
+}
+RegionMarkKind = Literal["shown", "not shown", "broken"]
+_REGION_MARKS: Mapping[RegionMarkKind, Mapping[str, Any]] = {
+    "shown": {"marker": "o", "color": INK},
+    "not shown": {"marker": "o", "markerfacecolor": PAPER, "markeredgecolor": INK, "markeredgewidth": 1.4},
+    "broken": {"marker": "x", "color": BAD, "markeredgewidth": 1.8},
 }
 _LEVELS: Mapping[LevelKind, Mapping[str, Any]] = {
     "budget": {"color": BAD, "linestyle": (0, (4, 2))},
@@ -232,6 +240,65 @@ class IntervalChart:
         self.draw(figure.add_axes((0.03, 0.3, 0.94, 0.58)))
 
 
+@dataclass(frozen=True)
+class RegionMark:
+    """A point that was judged, by its places on the axes, and what it says when pointed at."""
+
+    x: int
+    y: int
+    kind: RegionMarkKind
+    title: str
+
+
+@dataclass(frozen=True)
+class RegionChart:
+    """Points of a grid that were judged, on a ground of cells that are known to be within the region or beyond it.
+
+    Attributes:
+        x_texts, y_texts: values of the axes, at equal distances.
+        cells: of every row of the grid, from below, whether each of its points lies within; None: not known.
+    """
+
+    marks: tuple[RegionMark, ...]
+    cells: tuple[tuple[bool | None, ...], ...]
+    x_texts: tuple[str, ...]
+    y_texts: tuple[str, ...]
+    x_label: str
+    y_label: str
+    width: ClassVar[int] = 430
+    height: ClassVar[int] = 200
+
+    def draw(self, axes: "Axes") -> None:
+        """Put the chart on axes of matplotlib."""
+        for y, row in enumerate(self.cells):
+            for x, within in enumerate(row):
+                if within is not None:
+                    ground = DIGITAL if within else BAD
+                    sides = (x - 0.5, x + 0.5, x + 0.5, x - 0.5), (y - 0.5, y - 0.5, y + 0.5, y + 0.5)
+                    axes.fill(*sides, color=ground, alpha=0.25 if within else 0.1, linewidth=0)
+        for kind, style in _REGION_MARKS.items():
+            axes.plot([], [], linestyle="none", label=kind, **style)
+        for mark in self.marks:
+            axes.plot([mark.x], [mark.y], linestyle="none", gid=mark.title, **_REGION_MARKS[mark.kind])
+        axes.set_xlim(-0.5, len(self.x_texts) - 0.5)
+        axes.set_ylim(-0.5, len(self.y_texts) - 0.5)
+        axes.set_xticks(*_without_overlap([float(x) for x in range(len(self.x_texts))], self.x_texts))
+        axes.set_yticks(range(len(self.y_texts)), list(self.y_texts))
+        axes.set_xlabel(plain(self.x_label))
+        axes.set_ylabel(plain(self.y_label))
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(_REGION_MARKS))
+
+    def on(self, axes: "Axes | None") -> "Axes":
+        """The axes, new ones by default, with the chart on them."""
+        axes = axes_or_new(axes)
+        self.draw(axes)
+        return axes
+
+    def arrange(self, figure: "Figure") -> None:
+        """Draw it on a figure of its own."""
+        self.draw(figure.add_axes((0.12, 0.18, 0.85, 0.72)))
+
+
 def _number_axes(axes: "Axes") -> None:
     """About five round numbers on either axis, written in full."""
     axes.locator_params(nbins=5, steps=[1, 2, 5, 10])
@@ -248,7 +315,9 @@ def _without_overlap(places: Sequence[float], texts: Sequence[str]) -> tuple[lis
     return [place for place, _ in kept], [text for _, text in kept]
 
 
-def chart_svg(chart: Chart | IntervalChart, id: str, name: str, description: str, at: Interval | None = None) -> str:
+def chart_svg(
+    chart: Chart | IntervalChart | RegionChart, id: str, name: str, description: str, at: Interval | None = None
+) -> str:
     """A chart as an SVG element of a page or a sheet, in the colours of its style sheet.
 
     Args:

@@ -13,11 +13,13 @@ from lhc.report.charts.axes import (
     Level,
     MarkKind,
     Range,
+    RegionChart,
+    RegionMark,
     standalone_svg,
 )
 from lhc.report.document.report import Report
 from lhc.report.wording.outcome import interval_text, intervals, of_budget, other_chips, points
-from lhc.results import Evaluation, Front, FrontPoint, Robustness
+from lhc.results import Evaluation, FeasibleRegion, Front, FrontPoint, RegionPoint, Robustness
 from lhc.support.number_formatting import (
     drop_text,
     drop_unit,
@@ -42,6 +44,7 @@ __all__ = [
     "over_time_chart",
     "own_drop",
     "own_point",
+    "region_chart",
     "time_chart",
     "training_chart",
     "worst_allowed",
@@ -241,6 +244,51 @@ def noise_chart(found: Robustness) -> Chart:
         f"{first.drop_word}{drop_unit(first.percent, drop_type, first.metric)}",
         percent=first.percent or drop_type == "relative",
     )
+
+
+def region_chart(found: FeasibleRegion) -> Chart | RegionChart:
+    """Drops over the only field, filled: shown to hold; with two fields, verdicts over both."""
+    if len(found.fields) == 1:
+        return _line_of_region(found)
+    (x, y), verdicts = found.fields, {"shown": True, "broken": False, "not shown": None}
+    marks = tuple(
+        RegionMark(x.values.index(at[0]), y.values.index(at[1]), point.verdict, _region_title(found, point))
+        for point in found.points
+        if (at := point.values)
+    )
+    cells = tuple(tuple(verdicts[found.verdict(a, b)] for a in x.values) for b in y.values)
+    x_texts, y_texts = (tuple(f"{value:g}" for value in field.values) for field in (x, y))
+    return RegionChart(marks, cells, x_texts, y_texts, x.path, y.path)
+
+
+def _line_of_region(found: FeasibleRegion) -> Chart:
+    first, drop_type = found.example, found.drop_type
+    points = (
+        DataPoint(
+            point.values[0],
+            one.drop,
+            one.deciding(found.generalized),
+            "verified" if point.verdict == "shown" else "judged",
+            _region_title(found, point),
+        )
+        for point in found.points
+        if (one := point.evaluation) is not None
+    )
+    return Chart(
+        tuple(points),
+        (_budget(found.max_drop, first.percent, drop_type),),
+        f"{found.fields[0].path} (filled: shown to hold the budget)",
+        f"{first.drop_word}{drop_unit(first.percent, drop_type, first.metric)}",
+        percent=first.percent or drop_type == "relative",
+    )
+
+
+def _region_title(found: FeasibleRegion, point: RegionPoint) -> str:
+    at = ", ".join(f"{field.path} {value:g}" for field, value in zip(found.fields, point.values, strict=True))
+    one = point.evaluation
+    if one is None:
+        return f"{at}: {point.verdict}, values are not finite"
+    return f"{at}: {point.verdict}, {one.drop_word} {drop_text(one.drop, one.percent, found.drop_type)}"
 
 
 def training_chart(trained: Retrained, outcome: Outcome) -> Chart:

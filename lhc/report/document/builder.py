@@ -16,7 +16,16 @@ from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.plan.summary import summary
 from lhc.report.document.report import CostItem, Costs, DrivenRows, LayerCosts, OperatorItem, Report
 from lhc.report.exports.formats import NotebookReport
-from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
+from lhc.results import (
+    AtTime,
+    Attribution,
+    Evaluation,
+    FeasibleRegion,
+    Front,
+    FrontPoint,
+    Infeasibility,
+    Robustness,
+)
 
 __all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "over_time"]
 
@@ -31,6 +40,7 @@ class ReportParts(TypedDict, total=False):
     times: tuple[AtTime, ...]
     front: Front | None
     robustness: Robustness | None
+    region: FeasibleRegion | None
     attribution: Attribution | None
     infeasibility: Infeasibility | None
     notes: tuple[str, ...]

@@ -9,7 +9,7 @@ from lhc.hardware import UNLIMITED, Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.sensitivity_wording import ranking_basis, sensitivities_of, sensitivity_columns
-from lhc.report.charts.axes import Chart
+from lhc.report.charts.axes import Chart, RegionChart
 from lhc.report.charts.report_charts import is_measured
 from lhc.report.document.report import CostItem, Costs, Report
 from lhc.report.wording.layers import REASONS
@@ -105,7 +105,7 @@ class PageSection:
     id: str
     name: str
     text: tuple[str, ...] = ()
-    chart: Chart | None = None
+    chart: Chart | RegionChart | None = None
     description: str = ""
     tables: tuple[PageTable, ...] = ()
     items: tuple[str, ...] = ()

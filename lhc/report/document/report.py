@@ -16,7 +16,17 @@ from lhc.options.budget import DropType
 from lhc.plan import Plan
 from lhc.plan.field_types import Amount, alike
 from lhc.report.wording.outcome import of_budget, shown_kind
-from lhc.results import AtTime, Attribution, Evaluation, Front, Infeasibility, Robustness, check_evaluation
+from lhc.results import (
+    AtTime,
+    Attribution,
+    Evaluation,
+    FeasibleRegion,
+    Front,
+    Infeasibility,
+    Robustness,
+    check_evaluation,
+    check_region,
+)
 from lhc.support.text_escaping import json_text
 
 __all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
@@ -115,6 +125,7 @@ class Report(_ReportRecord):
     times: tuple[AtTime, ...] = ()
     """The placement over time, ascending."""
     robustness: Robustness | None = None
+    region: FeasibleRegion | None = None
     attribution: Attribution | None = None
     infeasibility: Infeasibility | None = None
     notes: tuple[str, ...] = ()
@@ -130,6 +141,8 @@ class Report(_ReportRecord):
     def _can_be_drawn(self) -> Self:
         if self.robustness is not None and not (self.robustness.scales and self.robustness.chips.drops):
             raise ValueError("robustness holds no chips or no scales of noise")
+        if self.region is not None:
+            check_region(self.region)
         return self
 
     @model_validator(mode="after")
@@ -154,6 +167,10 @@ class Report(_ReportRecord):
             yield "robustness.chips", robust.chips
             yield from ((f"robustness.times.{i}.evaluation", one.evaluation) for i, one in enumerate(robust.times))
             yield from ((f"robustness.scales.{i}.evaluation", one.evaluation) for i, one in enumerate(robust.scales))
+        if self.region is not None:
+            for i, machine in enumerate(self.region.points):
+                if machine.evaluation is not None:
+                    yield f"region.points.{i}.evaluation", machine.evaluation
         if (lacking := self.infeasibility) is not None:
             yield "infeasibility.least", lacking.least
             if lacking.without is not None:

@@ -1,11 +1,12 @@
 """The sections below the first screen. A section whose data is missing is left out, and the last one says so."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 
 from lhc.plan import Outcome, Plan, Retrained, Sensitivity
 from lhc.plan.summary import without_text
-from lhc.report.charts.report_charts import noise_chart, own_drop, own_point, training_chart
+from lhc.report.charts.report_charts import noise_chart, own_drop, own_point, region_chart, training_chart
 from lhc.report.document.page_content import (
     Column,
     PageSection,
@@ -23,6 +24,7 @@ from lhc.report.document.page_content import (
 )
 from lhc.report.document.report import Costs, Report
 from lhc.report.exports.bibtex import bibtex
+from lhc.report.wording.feasible_region import boundary_lines, region_budget, region_cautions, region_rule
 from lhc.report.wording.infeasibility import helped, infeasibility_facts
 from lhc.report.wording.layers import (
     EFFECTS,
@@ -54,10 +56,12 @@ from lhc.results import (
     AtTime,
     Attribution,
     Evaluation,
+    FeasibleRegion,
     Front,
     FrontPoint,
     Infeasibility,
     LayerAttribution,
+    RegionPoint,
     Robustness,
 )
 from lhc.support.number_formatting import (
@@ -96,6 +100,8 @@ def _sections(report: Report) -> Iterator[PageSection]:
         yield _times(report.over_time, plan.outcome, report.over_time_type)
     if report.robustness is not None:
         yield _robustness(report.robustness, plan.outcome)
+    if report.region is not None:
+        yield _region(report.region)
     if report.costs is not None:
         yield _costs(report, report.costs)
     if report.attribution is not None:
@@ -256,6 +262,40 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
         *_sentence(other_samples(chips, outcome)),
     )
     return PageSection("noise", "Noise margin", text, noise_chart(found), text[0], (table,))
+
+
+def _region(found: FeasibleRegion) -> PageSection:
+    """The machines that hold the budget, with those that were measured."""
+    first, drop_type = found.example, found.drop_type
+    columns: list[Column[RegionPoint]] = [
+        (field.path, True, partial(_varied_value, place=place)) for place, field in enumerate(found.fields)
+    ]
+    columns += [
+        (
+            f"Mean {first.drop_word}{drop_unit(first.percent, drop_type, first.metric)}",
+            True,
+            lambda p: _drop(p.evaluation, drop_type),
+        ),
+        (
+            f"{level_text(first.confidence)} interval",
+            False,
+            lambda p: _bounds(p.evaluation, drop_type, found.generalized),
+        ),
+    ]
+    if found.searched_anew:
+        columns.append(("Analog MACs", True, lambda p: as_number(p.analog_mac_fraction, share_text)))
+    columns.append(("Holds the budget", False, lambda p: as_text(p.verdict)))
+    table = page_table(f"Machines that were measured; {_basis(first)}.", found.points, *columns)
+    boundary = "; ".join(boundary_lines(found))
+    text = (
+        f"{capitalized(region_budget(found))}: {boundary}.",
+        *(f"{capitalized(line)}." for line in (region_rule(found), *region_cautions(found))),
+    )
+    return PageSection("region", "What the machine must be", text, region_chart(found), text[0], (table,))
+
+
+def _varied_value(point: RegionPoint, place: int) -> Value:
+    return as_number(point.values[place])
 
 
 def _costs(report: Report, costs: Costs) -> PageSection:

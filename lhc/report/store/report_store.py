@@ -95,6 +95,7 @@ def merged(old: Report | None, new: Report) -> Report:
             "front": old.front if old.front is not None and old.front.verified and not _measured(new) else new.front,
             "times": times,
             "robustness": new.robustness or old.robustness,
+            "region": new.region or old.region,
             "attribution": new.attribution or old.attribution,
             "infeasibility": new.infeasibility or old.infeasibility,
             "notes": tuple(dict.fromkeys((*old.notes, *new.notes, *apart))),

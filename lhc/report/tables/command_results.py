@@ -13,10 +13,12 @@ from lhc.report.tables.measured_tables import (
     evaluation_table,
     front_footer,
     front_table,
+    region_footer,
+    region_table,
     robustness_footer,
     robustness_table,
 )
-from lhc.results import Attribution, Evaluation, Front, Robustness
+from lhc.results import Attribution, Evaluation, FeasibleRegion, Front, Robustness
 from lhc.support.notebook import Tabled, axes_or_new
 from lhc.support.number_formatting import counted, metric_value, time_text
 from lhc.support.tables import Table
@@ -24,7 +26,7 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AttributionResult", "Evaluations", "FrontResult", "RobustnessResult"]
+__all__ = ["AttributionResult", "Evaluations", "FrontResult", "RegionResult", "RobustnessResult"]
 
 
 class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple holds no slot
@@ -114,6 +116,30 @@ class RobustnessResult(Robustness, Tabled):
 
     def __repr__(self) -> str:
         return f"<RobustnessResult: {next(line for line in self.summary.splitlines() if line.startswith('margin'))}>"
+
+
+@dataclass(frozen=True, repr=False)
+class RegionResult(FeasibleRegion, Tabled):
+    """Result of `lhc.feasible_region`."""
+
+    def as_table(self) -> Table:
+        """One row a machine that was measured."""
+        return region_table(self)
+
+    @property
+    def summary(self) -> str:
+        """The boundary in sentences, and what it rests on."""
+        return python_words(region_footer(self))
+
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """The region over both fields, or drops over the only one; see `lhc.SensitivityTable.plot`."""
+        from lhc.report.charts.report_charts import region_chart
+
+        return region_chart(self).on(axes)
+
+    def __repr__(self) -> str:
+        names = " and ".join(field.path for field in self.fields)
+        return f"<RegionResult: {names}, {counted(len(self.points), 'machine')} measured>"
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,6 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from lhc.passes import STRATEGIES
 from lhc.plan import Conformance, Outcome
 from lhc.plan.recurrent_steps import by_title
+from lhc.report.wording.feasible_region import (
+    boundary_lines,
+    region_basis,
+    region_budget,
+    region_cautions,
+    region_rule,
+)
 from lhc.report.wording.layers import (
     EFFECTS,
     METRIC_NAMES,
@@ -31,7 +38,15 @@ from lhc.report.wording.robustness import (
     margin_line,
     unlike_decision,
 )
-from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
+from lhc.results import (
+    Attribution,
+    Evaluation,
+    FeasibleRegion,
+    Front,
+    FrontPoint,
+    Robustness,
+    SensitivityTable,
+)
 from lhc.support.number_formatting import (
     counted,
     counted_samples,
@@ -57,6 +72,8 @@ __all__ = [
     "evaluation_table",
     "front_footer",
     "front_table",
+    "region_footer",
+    "region_table",
     "robustness_footer",
     "robustness_table",
 ]
@@ -246,6 +263,32 @@ def robustness_footer(found: Robustness) -> str:
         *_when_calibrated([at.evaluation for at in found.times]),
     )
     return "\n".join(line for line in lines if line)
+
+
+def region_table(found: FeasibleRegion) -> Table:
+    """One row a machine that was measured."""
+    first = found.example
+    percent = first.percent or found.drop_type == "relative"
+    rows = []
+    for point in found.points:
+        one, cells = point.evaluation, ["NaN", "-", "-"]
+        if one is not None:
+            interval = one.deciding(found.generalized)
+            bounds = "-" if interval is None else drop_range(interval, percent)
+            cells = [metric_value(one.mean, one.percent), drop_value(one.drop, percent), bounds]
+        share = [share_text(point.analog_mac_fraction)] if found.searched_anew else []
+        rows.append([*(f"{value:g}" for value in point.values), *cells, *share, point.verdict])
+    over = f"{level_text(first.confidence)} interval over chips{' and samples' if found.generalized else ''}"
+    drop = f"mean {first.drop_word}{drop_unit(first.percent, found.drop_type, first.metric)}"
+    analog = ["MACs analog"] if found.searched_anew else []
+    names = [field.path for field in found.fields]
+    headers = [*names, first.metric, drop, over, *analog, f"holds {region_budget(found)}"]
+    return Table(headers, rows, right=[i for i in range(len(headers) - 1) if headers[i] != over], spare=(len(names),))
+
+
+def region_footer(found: FeasibleRegion) -> str:
+    """The boundary in sentences, and what it rests on."""
+    return "\n".join([*boundary_lines(found), region_basis(found), region_rule(found), *region_cautions(found)])
 
 
 def attribution_table(found: Attribution) -> Table:

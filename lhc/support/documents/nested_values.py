@@ -1,6 +1,8 @@
 """Lists and mappings as YAML and JSON have them: their fields by path, and their size."""
 
-__all__ = ["fields_by_path", "holds_more"]
+from typing import Any
+
+__all__ = ["fields_by_path", "holds_more", "set_by_path"]
 
 
 def fields_by_path(document: object, path: str = "") -> dict[str, object]:
@@ -17,6 +19,21 @@ def fields_by_path(document: object, path: str = "") -> dict[str, object]:
     for key, inner in inside:
         found |= fields_by_path(inner, f"{path}.{key}" if path else str(key))
     return found
+
+
+def set_by_path(document: dict[str, Any], path: str, value: object) -> None:
+    """Set a field of a nested document that has the mapping it lies in.
+
+    >>> document = {"adc": {"bits": 8}}
+    >>> set_by_path(document, "adc.bits", 6)
+    >>> document
+    {'adc': {'bits': 6}}
+    """
+    *sections, name = path.split(".")
+    inside = document
+    for section in sections:
+        inside = inside[section]
+    inside[name] = value
 
 
 def holds_more(document: object, most: int) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from lhc.plan import CurvePoint, Outcome, Retrained
+from lhc.report.charts.axes import Chart, RegionChart, chart_svg
 from lhc.report.charts.report_charts import (
     front_chart,
     noise_chart,
     outcome_chart,
+    region_chart,
     time_chart,
     training_chart,
     worst_allowed,
@@ -84,6 +86,28 @@ def test_noise(full: Report) -> None:
     assert full.robustness is not None
     chart = noise_chart(full.robustness)
     assert [mark.kind for mark in chart.points] == ["verified", "verified", "judged"]
+
+
+def test_a_region_over_two_fields_has_a_ground_of_what_follows_from_its_points(full: Report) -> None:
+    assert full.region is not None
+    chart = region_chart(full.region)
+    assert isinstance(chart, RegionChart)
+    assert (chart.x_texts, chart.y_texts) == (("1", "1.5", "2"), ("4", "8"))
+    assert chart.cells == ((None, None, False), (True, True, True)), "by rows from below"
+    assert [(mark.x, mark.y, mark.kind) for mark in chart.marks] == [
+        (0, 0, "not shown"), (2, 0, "broken"), (0, 1, "shown"), (2, 1, "shown")
+    ]  # fmt: skip
+    assert chart.marks[1].title == "adc.noise 2, adc.bits 4: broken, drop 20.00 points"
+    svg = chart_svg(chart, "region", "name", "description")
+    assert svg.count("<title>adc.noise") == 4
+
+
+def test_a_region_over_one_field_is_drops_over_it(full: Report) -> None:
+    assert full.region is not None
+    points = tuple(replace(point, values=point.values[:1]) for point in full.region.points[2:])
+    chart = region_chart(replace(full.region, fields=full.region.fields[:1], points=points))
+    assert isinstance(chart, Chart)
+    assert [(mark.x, mark.kind) for mark in chart.points] == [(1, "verified"), (2, "verified")]
 
 
 def test_relative_drops_are_in_percent_in_charts_and_tables(full: Report) -> None:

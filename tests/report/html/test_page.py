@@ -120,7 +120,7 @@ def test_names_cannot_break_markdown(full: Report) -> None:
     assert len(widths) <= 8, "one width a table: no name adds a column"
 
 
-@pytest.mark.parametrize("section", ["front", "times", "robustness", "attribution", "costs", "infeasibility"])
+@pytest.mark.parametrize("section", ["front", "times", "robustness", "region", "attribution", "costs", "infeasibility"])
 def test_sections_without_data_are_left_out(full: Report, section: str) -> None:
     names = [one.id for one in sections(full)]
     assert "missing" not in names
