@@ -351,7 +351,9 @@ class AsVerified(YieldOptions, BudgetOptions, GivenPlacement, PlacedMachine, Ask
     PANEL = "Chips"
 
     draws: int | None = option(
-        "Programmings (chips) for times and noise; those of the verification, else 10.", default=None, metavar="N"
+        "Programmings (chips) for times, noise and varied machines; those of the verification, else 10.",
+        default=None,
+        metavar="N",
     )
     seed: int | None = option("Fixes devices and noise; that of the verification, else 0.", default=None, metavar="N")
     confidence: float | None = option(
