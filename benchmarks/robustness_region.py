@@ -80,12 +80,14 @@ def main() -> None:
     parser.add_argument(
         "--pairs", type=int, default=len(PAIRS), help="pairs of fields that are varied, one after the other"
     )
+    parser.add_argument("--work-dir", type=Path, help="keeps what was measured, so that a second run goes on")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         placed = Path(folder) / "placed.lhc.onnx"
+        kept = asked.work_dir or Path(folder)
         result = lhc.partition(
             asked.network,
-            work_dir=folder,
+            work_dir=kept,
             samples=asked.samples,
             draws=asked.draws,
             strategy="all-analog",
@@ -103,7 +105,7 @@ def main() -> None:
                 draws=asked.draws,
                 confidence=0.9,
                 vary=pair,
-                work_dir=folder,
+                work_dir=kept,
             )
             checked(options, asked.machines, asked.chips)
 
