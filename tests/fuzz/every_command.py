@@ -60,6 +60,7 @@ def every_command(of: Subject) -> tuple[Command, ...]:
         ["sensitivity", model, *few],
         ["attribute", model, *few],
         ["robustness", model, *few, *placement, "--chips", "2"],
+        ["robustness", model, *few, *placement, "--vary", "adc.bits=4,8"],
         ["partition", model, *search, "-o", f"{out}/placed.onnx"],
         ["partition", model, *search, "--digital-columns", "5%", "--max-tiles", "9", "-o", f"{out}/placed.onnx"],
         ["partition", model, *search, "--retrain", *steps, "-o", f"{out}/placed.onnx"],
