@@ -1,4 +1,4 @@
-"""One table of what lhc reaches: networks by machines, budgets and tiles, each row a run of ``lhc partition``.
+"""One table of what lhc reaches: networks by machines, budgets and tiles, each row a run of ``lhc sweep``.
 
     python benchmarks/results.py                       # rows that docs/results.json lacks, the quick ones first
     python benchmarks/results.py --only 'digits .*lionheart' --again
@@ -26,12 +26,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from os import environ
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Literal
 
+import lhc
 from lhc.support.files import write_file
 from lhc.support.tables import Table
 
@@ -51,7 +50,7 @@ UNITS: Mapping[str, float] = {
 MACHINES = ("lionheart", "hermes", "standard-pcm")
 BUDGETS = (1.0, 0.5, 2.0)
 """In points."""
-OPTIONS: Mapping[str, tuple[str, ...]] = {"resnet8": ("--samples", "5000"), "resnet20": ("--samples", "5000")}
+OPTIONS: Mapping[str, dict[str, object]] = {"resnet8": {"samples": 5000}, "resnet20": {"samples": 5000}}
 RETRAINED = ("resnet8", "resnet20")
 QUICK = ("digits", "mtcnn-rnet")
 LARGE = ("minilm", "minilm-squad", "smollm2")
@@ -76,13 +75,19 @@ class Row:
         trained = ", trained" if self.retrain else ""
         return f"{self.network} {self.machine} {self.points:g} {self.tiles}{trained}"
 
-    def command(self) -> list[str]:
-        """Words behind ``lhc``."""
+    def settings(self) -> dict[str, object]:
+        """The run, as a sweep has it."""
         budget = f"{self.points * UNITS[self.network]:g}"
-        words = ["partition", self.network, "--hardware", self.machine, "--max-drop", budget]
+        found: dict[str, object] = {"model": self.network, "hardware": self.machine, "max-drop": budget}
         if self.tiles == "twice":
-            words += ["--objective", "macs", "--max-tiles", str(2 * _tiles(self.network, self.machine))]
-        return [*words, *OPTIONS.get(self.network, ()), *(["--retrain"] if self.retrain else [])]
+            found |= {"objective": "macs", "max-tiles": 2 * _tiles(self.network, self.machine)}
+        return found | OPTIONS.get(self.network, {}) | ({"retrain": True} if self.retrain else {})
+
+    def command(self) -> list[str]:
+        """Words behind ``lhc``, of the command that does the run alone."""
+        named = [(f"--{key}", value) for key, value in self.settings().items() if key != "model"]
+        words = (word for flag, value in named for word in ([flag] if value is True else [flag, str(value)]))
+        return ["partition", self.network, *words]
 
 
 def rows() -> list[Row]:
@@ -110,46 +115,41 @@ def record(row: Row) -> Record:
     Raises:
         RuntimeError: lhc refuses; the message is its own.
     """
-    words = row.command()
     before, started = getrusage(RUSAGE_CHILDREN), time.monotonic()
-    with TemporaryDirectory() as folder:
-        document = _lhc(*words, "--fresh", "--json", "-o", str(Path(folder, "placed.onnx")))
-    after = getrusage(RUSAGE_CHILDREN)
-    cost, result = document["cost"], document["result"]
-    digital = None if cost is None else cost["all_digital"]
+    (found,) = lhc.sweep({"runs": [row.settings()]}).rows
+    after = getrusage(RUSAGE_CHILDREN)  # of the process that did the run, loading libraries included
+    figures = found.figures
+    if figures is None:
+        raise RuntimeError(found.error)
+    side = None if figures.precision is None else {"precision": figures.precision, "drop": figures.precision_drop}
     return {
         "title": row.title,
         "network": row.network,
         "machine": row.machine,
-        "max_drop": document["max_drop"],
+        "max_drop": figures.max_drop,
         "tiles_allowed": row.tiles,
         "retrain": row.retrain,
-        "metric": document["baseline"]["metric"],
-        "digital": document["baseline"]["value"],
-        "digital_side": document["digital"] and {name: document["digital"][name] for name in ("precision", "drop")},
-        "mapped": result["value"],
-        "drop": result["drop"],
-        "chip_interval": result["chip_interval"],
-        "sample_interval": result["sample_interval"],
-        "confidence": document["confidence"],
-        "within_budget": document["within_budget"],
-        "held_out": document["held_out"],
-        "samples": document["samples"],
-        "chips": document["draws"],
-        "analog_layers": sum(layer["placement"] == "analog" for layer in document["layers"]),
-        "layers": len(document["layers"]),
-        "analog_mac_fraction": document["analog_mac_fraction"],
-        "tiles": document["tiles"],
-        "energy_ratio": None if digital is None else digital["energy_j"] / cost["energy_j"],
-        "latency_ratio": None if digital is None else digital["latency_s"] / cost["latency_s"],
-        "retrained": document["retrained"] is not None,
+        "metric": figures.metric,
+        "digital": figures.digital,
+        "digital_side": side,
+        "mapped": figures.mapped,
+        **{name: getattr(figures, name) for name in _AS_THEY_ARE},
+        "chip_interval": list(figures.chip_interval or (figures.drop, figures.drop)),
+        "sample_interval": list(figures.sample_interval or (figures.drop, figures.drop)),
         "cpu_s": round(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, 1),
         "wall_s": round(time.monotonic() - started, 1),
-        "command": f"lhc {' '.join(words)}",
+        "command": f"lhc {' '.join(row.command())}",
         "commit": _git("rev-parse", "--short", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!docs")),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+_AS_THEY_ARE = (
+    *("drop", "confidence", "within_budget", "held_out", "samples", "chips", "analog_layers", "layers"),
+    *("analog_mac_fraction", "tiles", "energy_ratio", "latency_ratio", "retrained"),
+)
+"""Figures that a record holds under their own names."""
 
 
 def disagreements(found: Record, table: Record) -> list[str]:
@@ -285,25 +285,7 @@ def _commit(one: Record) -> str:
 
 def _tiles(network: str, machine: str) -> int:
     """Tiles of one copy of every layer."""
-    return int(_lhc("analyze", network, "--hardware", machine, "--json")["totals"]["tiles"])
-
-
-def _lhc(*words: str) -> Record:
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    places = {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "lhc", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**environ, **threads, **places},
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode not in (0, 1):
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise RuntimeError(lines[-1] if lines else f"lhc ends with {done.returncode}")
-    document: Record = json.loads(done.stdout)
-    return document
+    return lhc.analyze(network, hardware=machine).tiles
 
 
 def _git(*words: str) -> str:

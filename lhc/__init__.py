@@ -57,6 +57,8 @@ _LAZY = {
     "SmoothOptions": "lhc.options.by_command",
     "SplitOptions": "lhc.options.by_command",
     "Strategy": "lhc.passes",
+    "SweepOptions": "lhc.options.by_command",
+    "SweepResult": "lhc.report.tables.sweep_table",
     "Task": "lhc.samples.task",
     "Verdict": "lhc.results",
     "ViewOptions": "lhc.options.viewing",
@@ -89,6 +91,7 @@ _LAZY = {
     "sensitivity": "lhc.commands.sensitivity",
     "smooth": "lhc.commands.smooth",
     "split": "lhc.commands.split",
+    "sweep": "lhc.commands.sweep",
     "view": "lhc.commands.view",
     "widen": "lhc.commands.widen",
 }
@@ -122,6 +125,7 @@ if TYPE_CHECKING:
     from lhc.commands.sensitivity import sensitivity as sensitivity
     from lhc.commands.smooth import smooth as smooth
     from lhc.commands.split import split as split
+    from lhc.commands.sweep import sweep as sweep
     from lhc.commands.view import view as view
     from lhc.commands.widen import widen as widen
     from lhc.errors import LhcError as LhcError
@@ -144,6 +148,7 @@ if TYPE_CHECKING:
     from lhc.options.by_command import SensitivityOptions as SensitivityOptions
     from lhc.options.by_command import SmoothOptions as SmoothOptions
     from lhc.options.by_command import SplitOptions as SplitOptions
+    from lhc.options.by_command import SweepOptions as SweepOptions
     from lhc.options.by_command import WidenOptions as WidenOptions
     from lhc.options.viewing import ViewOptions as ViewOptions
     from lhc.passes import Goal as Goal
@@ -168,6 +173,7 @@ if TYPE_CHECKING:
     from lhc.report.tables.command_results import RobustnessResult as RobustnessResult
     from lhc.report.tables.comparison import Comparison as Comparison
     from lhc.report.tables.difference import PlanDiff as PlanDiff
+    from lhc.report.tables.sweep_table import SweepResult as SweepResult
     from lhc.results import Evaluation as Evaluation
     from lhc.results import Infeasibility as Infeasibility
     from lhc.results import SensitivityTable as SensitivityTable

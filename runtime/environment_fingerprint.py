@@ -8,7 +8,7 @@ from lhc import support
 from lhc.support.installed_packages import version_of
 from lhc.support.version import VERSION
 
-__all__ = ["code_digest", "environment", "learn"]
+__all__ = ["code_digest", "environment", "is_known", "learn"]
 
 _LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
 _ROOT = Path(support.__path__[0]).parent
@@ -24,6 +24,11 @@ def environment() -> dict[str, str]:
         code = {"lhc": f"{VERSION} (code {code_digest(_COMPUTING)})"}
         learn(code | {name: version_of(name) for name in _LIBRARIES} | {"instructions": _instruction_set()})
     return dict(_KNOWN)
+
+
+def is_known() -> bool:
+    """Whether `environment` has nothing left to find out."""
+    return bool(_KNOWN)
 
 
 def learn(found: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from lhc.onnx_io.annotate.third_party_annotations import (
     placements_in,
 )
 from lhc.onnx_io.read.constants import Constants, free_name, stored_array
-from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, relative
+from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, data_files, relative
 from lhc.onnx_io.read.external_data_in_memory import whole
 from lhc.onnx_io.read.graph_reader import read_graph
 from lhc.onnx_io.read.model_files import inline_functions, load_model
@@ -53,6 +53,7 @@ __all__ = [
     "compiled_note",
     "configured_placements",
     "contradictions",
+    "data_files",
     "declared_shape",
     "example_shapes",
     "find_layers",

@@ -1,12 +1,12 @@
 """Options by command: the classes that every command takes, and options of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import UsageError
 from lhc.options.budget import BudgetOptions, YieldOptions
-from lhc.options.declaration.option_fields import REQUIRED, option, options, options_of, part, values_of
+from lhc.options.declaration.option_fields import REQUIRED, argument, option, options, options_of, part, values_of
 from lhc.options.declaration.value_parsing import machines_of, times_of
 from lhc.options.shared import (
     Chips,
@@ -60,6 +60,7 @@ __all__ = [
     "SensitivityOptions",
     "SmoothOptions",
     "SplitOptions",
+    "SweepOptions",
     "Varying",
     "WidenOptions",
 ]
@@ -273,6 +274,20 @@ class CompareOptions(PartitionOptions):
     def ages_s(self) -> list[float]:
         """The ages in seconds."""
         return [] if self.ages is None else times_of(self.ages)
+
+
+@options
+class SweepOptions(Execution):
+    """The options of ``lhc sweep``."""
+
+    PANEL = "Model"
+
+    sweep: str | Path | Mapping[str, object] = argument(
+        "A TOML file with options of 'lhc partition', each a value or a list of values; every combination is a run.",
+        kw_only=False,
+        metavar="SWEEP.toml",
+        reads=str,
+    )
 
 
 @options

@@ -27,6 +27,7 @@ __all__ = [
     "RetrainOutput",
     "RunOutput",
     "SmoothOutput",
+    "SweepOutput",
     "WidenOutput",
 ]
 
@@ -164,6 +165,19 @@ class SmoothOutput(Watching, Replacing):
     """Output options of ``lhc smooth``."""
 
     out: Path | None = model_out(".smooth.onnx", WEIGHTS_BESIDE)
+
+
+@options
+class SweepOutput(Watching, Replacing, Estimating):
+    """Output options of ``lhc sweep``."""
+
+    out: Path | None = option(
+        "Folder for sweep.csv, sweep.md, sweep.json and sweep.svg; by default <stem>-results.",
+        default=None,
+        short="-o",
+        metavar="DIR",
+        result="lhc.report.exports.sweep_files.save_sweep(result, folder)",
+    )
 
 
 @options

@@ -23,6 +23,7 @@ from lhc.results.front_and_robustness import (
     Remedy,
     Robustness,
 )
+from lhc.results.sweep_row import RunFigures, SweepRow
 
 __all__ = [
     "Agreement",
@@ -42,7 +43,9 @@ __all__ = [
     "RegionPoint",
     "Remedy",
     "Robustness",
+    "RunFigures",
     "SensitivityTable",
+    "SweepRow",
     "VariedField",
     "Verdict",
     "check_evaluation",

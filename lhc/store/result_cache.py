@@ -153,6 +153,11 @@ class ResultCache(AbstractContextManager["ResultCache"]):
         query = f"{_DOCUMENTS} substr(name, 1, length(?2)) = ?2 ORDER BY id DESC"
         return [text for _, _, text in self._sound(self._select(query, kind, name))]
 
+    def document(self, kind: str, name: str) -> bytes | None:
+        """The document of that name; None where there is none that is sound."""
+        found = self._sound(self._select(f"{_DOCUMENTS} name = ?2", kind, name))
+        return found[0][2] if found else None
+
     def update(self, kind: str, name: str, change: Callable[[bytes | None], bytes]) -> None:
         """Make of a document, None where there is none, what it is to be; no other process can meanwhile.
 

@@ -23,7 +23,7 @@ from types import CodeType, ModuleType
 from lhc.support.installed_packages import version_of
 from lhc.support.load_by_name import current_folder_importable
 
-__all__ = ["source_digest"]
+__all__ = ["module_digest", "source_digest"]
 
 _SCRIPT = "__main__"
 _CONSTANTS = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
@@ -48,6 +48,17 @@ def source_digest(function: Callable[..., object], module: str | None = None) ->
         own = [found.add_function(layer) for layer in _layers(function)]
         by_name = module is not None and found.add_module(module)
     return found.digest() if own[-1] or by_name else None
+
+
+def module_digest(name: str) -> str | None:
+    """Digest of a module's source, with all modules of the user's that it imports; it is not imported for that.
+
+    Returns:
+        12 hexadecimal digits; None where there is no source.
+    """
+    found = _Found()
+    with current_folder_importable():
+        return found.digest() if found.add_module(name) else None
 
 
 def _layers(function: Callable[..., object]) -> Iterator[object]:

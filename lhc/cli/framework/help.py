@@ -49,7 +49,7 @@ class _Written:
 GROUPS = {
     "Look": ("at a network, its placement, what there is", "analyze inspect view models hardware cache"),
     "Measure": ("what noise does", "sensitivity attribute robustness"),
-    "Place": ("layers on tiles within the loss you can afford", "partition smooth widen retrain pareto compare"),
+    "Place": ("layers on tiles within the loss you can afford", "partition smooth widen retrain pareto compare sweep"),
     "Run": ("a placed network with its noise", "run"),
     "Explain": ("what was decided and measured", "report diff"),
     "Export": ("for other tools", "compile split reapply export"),

@@ -32,6 +32,7 @@ from lhc.support.installed_packages import installed_values
 from lhc.support.load_by_name import current_folder_importable
 
 __all__ = [
+    "TRUSTED",
     "AihwkitDevices",
     "compensation_made",
     "compensation_of",
@@ -42,6 +43,8 @@ __all__ = [
     "made",
 ]
 
+TRUSTED: dict[str, None] = {}
+"""Names of modules that the user had imported here, in their order; worker processes import them too."""
 _OWN = "aihwkit.inference."
 """Modules of aihwkit's that a description may name: they define classes and do nothing else."""
 _GROUP = "lhc.devices"
@@ -284,6 +287,7 @@ def import_modules(names: Iterable[str], option: str) -> None:
                 import_module(name)
         except Exception as error:  # a user's module can raise anything while it is imported
             raise UsageError(f"{option} {name}: cannot be imported: {type(error).__name__}: {error}") from error
+        TRUSTED[name] = None
 
 
 def loaded_classes(document: object) -> dict[str, type]:

@@ -23,7 +23,7 @@ from lhc.samples.metrics import Array
 from lhc.support.messages import page
 from lhc.support.version import VERSION
 
-__all__ = ["DaskWorkers"]
+__all__ = ["DaskConnection", "DaskWorkers", "check_environment"]
 
 T = TypeVar("T")
 
@@ -33,8 +33,12 @@ LOOK_SECONDS = 5
 """Between two looks at whether there are workers at all."""
 
 
-class DaskWorkers(Scheduler[str]):
-    """Workers of a running Dask scheduler."""
+class DaskConnection:
+    """Connection to a running Dask scheduler whose workers have the same lhc.
+
+    Attributes:
+        client: Dask's own.
+    """
 
     def __init__(self, address: str) -> None:
         """Connect.
@@ -58,11 +62,9 @@ class DaskWorkers(Scheduler[str]):
                 f"--scheduler {address!r}: for tls:// name the certificates in Dask's configuration"
                 f" (distributed.comm.tls), see {page('command-line')}"
             )
-        super().__init__()
-        self._packed: WeakKeyDictionary[WorkContext, Any] = WeakKeyDictionary()
         try:
             # Dask limits how long it waits for a connection, and not for whoever takes one and says nothing.
-            self._client: Any = _answer(
+            self.client: Any = _answer(
                 lambda: self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False),
                 3 * CONNECT_SECONDS,
             )
@@ -81,7 +83,7 @@ class DaskWorkers(Scheduler[str]):
 
     def _check_workers(self, address: str) -> None:
         try:
-            found: dict[str, dict[str, str]] = _answer(lambda: self._client.run(environment))
+            found: dict[str, dict[str, str]] = _answer(lambda: self.client.run(environment))
         except WorkerError:
             raise
         except Exception as error:  # whatever a worker without lhc raises
@@ -91,48 +93,26 @@ class DaskWorkers(Scheduler[str]):
         if not found:
             raise UsageError(f"--scheduler {address!r} has no workers; start some with dask worker {address}")
         for worker, theirs in found.items():
-            _check_environment(f"worker {worker}", theirs, environment())
+            check_environment(f"worker {worker}", theirs, environment())
 
     @property
-    def count(self) -> int:
-        """Workers that the scheduler has now."""
-        return len(self._workers())
+    def workers(self) -> list[str]:
+        """Addresses of the workers that the scheduler has now."""
+        return list(_answer(self.client.nthreads))
 
-    def _workers(self) -> list[str]:
-        """Addresses of the workers; where there are none, a place where units wait for one."""
-        return list(_answer(self._client.nthreads)) or [""]
-
-    def _shared(self, context: WorkContext) -> Any:  # noqa: ANN401  # Dask's Future
-        """A context on the cluster."""
-        if context not in self._packed:
-            self._packed[context] = self._given(packed(context), "context")
-        return self._packed[context]
-
-    def _name(self, context: WorkContext) -> str:
-        return str(self._shared(context).key)
-
-    def _submit(self, worker: str, context: WorkContext, unit: WorkUnit) -> Any:  # noqa: ANN401  # Dask's Future
-        shared, block = self._shared(context), unit.read()
-        given = self._given(block, f"block-{block.first}", block.digest)
-        # Another one does it where this one is gone.
-        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
-        return self._client.submit(_do, shared.key, shared, unit.work, given, environment(), pure=False, **where)
-
-    def _given(self, value: object, what: str, digest: str | None = None) -> Any:  # noqa: ANN401  # Dask's Future
-        """A value on the cluster. The scheduler holds it as a task, so it outlives the worker that was given it."""
-        digest = sha256(value).hexdigest() if isinstance(value, bytes) else digest
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-            return self._client.submit(_itself, value, key=f"lhc-{what}-{digest}")
-
-    def _finished(self, futures: list[Any]) -> list[Any]:
-        """At least one that is."""
-        with self._client.as_current():
+    def finished(self, futures: list[Any]) -> list[Any]:
+        """Those of some futures that are done, at least one."""
+        with self.client.as_current():
             done, _ = self._patiently(lambda s: self._distributed.wait(futures, s, return_when="FIRST_COMPLETED"))
         return list(done)
 
-    def _result(self, future: Any) -> list[Array]:  # noqa: ANN401  # Dask's Future
-        """Result of a unit; one whose worker dies with it is done again."""
+    def result(self, future: Any) -> Any:  # noqa: ANN401  # Dask's Future
+        """Result of a future; what is lost with its worker is computed again.
+
+        Raises:
+            LhcError: that of the worker, or no worker is left.
+            WorkerError: it failed, or several workers died at it.
+        """
         try:
             return self._patiently(lambda seconds: future.result(timeout=seconds))
         except LhcError:
@@ -149,7 +129,7 @@ class DaskWorkers(Scheduler[str]):
             try:
                 return action(LOOK_SECONDS)
             except self._distributed.TimeoutError:
-                if not _answer(self._client.nthreads):
+                if not self.workers:
                     raise LhcError(
                         "the cluster has no workers left; what was finished is kept. Start some with dask worker and"
                         " run the same command again"
@@ -157,7 +137,63 @@ class DaskWorkers(Scheduler[str]):
 
     def close(self) -> None:
         """Disconnect."""
-        self._client.close()
+        self.client.close()
+
+
+class DaskWorkers(Scheduler[str]):
+    """Workers of a running Dask scheduler."""
+
+    def __init__(self, address: str) -> None:
+        """Connect, see `DaskConnection`."""
+        super().__init__()
+        self._cluster = DaskConnection(address)
+        self._packed: WeakKeyDictionary[WorkContext, Any] = WeakKeyDictionary()
+
+    @property
+    def count(self) -> int:
+        """Workers that the scheduler has now."""
+        return len(self._workers())
+
+    def _workers(self) -> list[str]:
+        """Addresses of the workers; where there are none, a place where units wait for one."""
+        return self._cluster.workers or [""]
+
+    def _shared(self, context: WorkContext) -> Any:  # noqa: ANN401  # Dask's Future
+        """A context on the cluster."""
+        if context not in self._packed:
+            self._packed[context] = self._given(packed(context), "context")
+        return self._packed[context]
+
+    def _name(self, context: WorkContext) -> str:
+        return str(self._shared(context).key)
+
+    def _submit(self, worker: str, context: WorkContext, unit: WorkUnit) -> Any:  # noqa: ANN401  # Dask's Future
+        shared, block = self._shared(context), unit.read()
+        given = self._given(block, f"block-{block.first}", block.digest)
+        # Another one does it where this one is gone.
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        client = self._cluster.client
+        return client.submit(_do, shared.key, shared, unit.work, given, environment(), pure=False, **where)
+
+    def _given(self, value: object, what: str, digest: str | None = None) -> Any:  # noqa: ANN401  # Dask's Future
+        """A value on the cluster. The scheduler holds it as a task, so it outlives the worker that was given it."""
+        digest = sha256(value).hexdigest() if isinstance(value, bytes) else digest
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+            return self._cluster.client.submit(_itself, value, key=f"lhc-{what}-{digest}")
+
+    def _finished(self, futures: list[Any]) -> list[Any]:
+        """At least one that is."""
+        return self._cluster.finished(futures)
+
+    def _result(self, future: Any) -> list[Array]:  # noqa: ANN401  # Dask's Future
+        """Result of a unit; one whose worker dies with it is done again."""
+        found: list[Array] = self._cluster.result(future)
+        return found
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._cluster.close()
 
 
 def _answer(ask: Callable[[], T], seconds: float | None = None) -> T:
@@ -185,7 +221,12 @@ def _itself(value: T) -> T:
     return value
 
 
-def _check_environment(who: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
+def check_environment(who: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
+    """Refuse a worker of other versions or another processor, whose results would differ.
+
+    Raises:
+        UsageError: it is one.
+    """
     other = [f"{name} {theirs.get(name)} instead of {ours[name]}" for name in ours if theirs.get(name) != ours[name]]
     if other:
         raise UsageError(
@@ -195,5 +236,5 @@ def _check_environment(who: str, theirs: dict[str, str], ours: dict[str, str]) -
 
 def _do(name: str, payload: bytes, work: BlockWork, block: Block, ours: dict[str, str]) -> list[Array]:
     """Do a unit on a worker of the cluster, which may have joined after the others were looked at."""
-    _check_environment("a worker of the cluster", environment(), ours)
+    check_environment("a worker of the cluster", environment(), ours)
     return work.done(scorer_of(name, lambda: payload), block)

@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -24,7 +24,7 @@ from lhc.runtime.environment_fingerprint import environment, learn
 from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
 
-__all__ = ["ProcessWorkers", "SerialWorkers", "packed", "scorer_of"]
+__all__ = ["ProcessWorkers", "SerialWorkers", "end_processes", "packed", "scorer_of", "started_process"]
 
 
 class SerialWorkers(Workers):
@@ -58,13 +58,8 @@ class ProcessWorkers(Scheduler[int]):
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
         self._spooled: WeakKeyDictionary[WorkContext, Path] = WeakKeyDictionary()
         self._held: dict[int, Hashable] = {}
-        # Each has a pool of its own, so that units go to whom they are meant for. A fork of a process with threads of
-        # numeric libraries may hang.
-        spawn, folder = get_context("spawn"), self._folder.name
-        self._pools = [ProcessPoolExecutor(1, spawn, _begin, (folder,)) for _ in range(count)]
-        with _uninterrupted():
-            for pool in self._pools:
-                pool.submit(_load).add_done_callback(_learn)
+        # Each has a pool of its own, so that units go to whom they are meant for.
+        self._pools = [started_process(self._folder.name)[0] for _ in range(count)]
 
     @property
     def count(self) -> int:
@@ -101,15 +96,34 @@ class ProcessWorkers(Scheduler[int]):
 
     def close(self) -> None:
         """Stop all processes; units that they are at are lost."""
-        # Processes that are still at work would hold up the end.
-        running = [process for pool in self._pools for process in (getattr(pool, "_processes", None) or {}).values()]
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.join()
+        end_processes(self._pools)
         self._folder.cleanup()
+
+
+def started_process(folder: str = "") -> tuple[ProcessPoolExecutor, Future[dict[str, str]]]:
+    """A pool of one worker process that starts at once, and the environment that it will know once it has loaded it.
+
+    Args:
+        folder: is removed by the process where its parent ends before it.
+    """
+    # A fork of a process with threads of numeric libraries may hang.
+    pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, (folder,))
+    with _uninterrupted():
+        loaded = pool.submit(_load)
+        loaded.add_done_callback(_learn)
+    return pool, loaded
+
+
+def end_processes(pools: Sequence[ProcessPoolExecutor]) -> None:
+    """End the processes of some pools; what they are at is lost."""
+    # Processes that are still at work would hold up the end.
+    running = [process for pool in pools for process in (getattr(pool, "_processes", None) or {}).values()]
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.join()
 
 
 def packed(context: WorkContext) -> bytes:

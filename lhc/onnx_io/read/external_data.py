@@ -9,11 +9,13 @@ are relative again, to the same file or to a copy beside the output.
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Literal
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from lhc.errors import ModelError, UsageError
 from lhc.onnx_io.read.external_data_in_memory import bytes_needed, read_in
@@ -28,7 +30,7 @@ from lhc.onnx_model import (
 )
 from lhc.support.files import write_file
 
-__all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "place", "relative", "resolve"]
+__all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "data_files", "place", "relative", "resolve"]
 
 ExternalData = Literal["keep", "copy"]
 """Whether an annotated model refers to the data files of its source, or to a copy of its own."""
@@ -54,6 +56,20 @@ def resolve(proto: onnx.ModelProto, folder: Path, label: str) -> None:
         if is_external(tensor):
             _resolve(tensor, folder, label, checked)
             read_in(tensor)
+
+
+def data_files(path: Path) -> tuple[Path, ...]:
+    """Plain files in which the model in a file keeps data, by name; none where it cannot be read."""
+    try:
+        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    except (OSError, ValueError, DecodeError):
+        return ()
+    found = set[Path]()
+    for tensor in (*proto.graph.initializer, *_inner_tensors(proto)):
+        if is_external(tensor):
+            with suppress(ModelError):  # such a model is refused when it is read
+                found.add(_data_file(external_entries(tensor).get("location", ""), path.parent, "")[0])
+    return tuple(sorted(found))
 
 
 def _inner_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

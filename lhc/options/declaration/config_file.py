@@ -16,7 +16,7 @@ from typing import Any
 from lhc.errors import ConfigError, UsageError
 from lhc.options.declaration.option_fields import Option, nearest
 
-__all__ = ["read_config"]
+__all__ = ["checked_value", "read_config", "read_toml"]
 
 Commands = Mapping[str, Mapping[str, Option]]
 """Command -> key in the file -> option."""
@@ -29,14 +29,9 @@ def read_config(path: Path, commands: Commands) -> dict[str, dict[str, Any]]:
         UsageError: no such file.
         ConfigError: not TOML, or a key that no command has; the message names the nearest.
     """
-    import tomllib
-
     if not path.is_file():
         raise UsageError(f"--config {path}: no such file")
-    try:
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    found = read_toml(path)
     if path.name == "pyproject.toml":
         found = found.get("tool", {}).get("lhc", {})
     values: dict[str, dict[str, Any]] = {command: {} for command in commands}
@@ -48,7 +43,7 @@ def read_config(path: Path, commands: Commands) -> dict[str, dict[str, Any]]:
             raise ConfigError(f"{path}: no command has an option {key!r}{nearest(key, known | set(commands))}")
         for command, options in commands.items():
             if key in options:
-                values[command][options[key].name] = _checked(options[key], value, f"{path}: {key}")
+                values[command][options[key].name] = checked_value(options[key], value, f"{path}: {key}")
     for command, table in found.items():
         if not isinstance(table, dict):
             continue
@@ -59,14 +54,34 @@ def read_config(path: Path, commands: Commands) -> dict[str, dict[str, Any]]:
                 near = nearest(key, set(commands[command]))
                 raise ConfigError(f"{path}: lhc {command} has no option {key!r}{near}")
             option = commands[command][key]
-            values[command][option.name] = _checked(option, value, f"{path}: {command}.{key}")
+            values[command][option.name] = checked_value(option, value, f"{path}: {command}.{key}")
     return values
 
 
-def _checked(option: Option, value: object, where: str) -> object:
-    """The value as the command line would read it; yes-or-no options are true or false, repeated ones are lists."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """The document of a file.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def checked_value(option: Option, value: object, where: str) -> str | bool | list[str]:
+    """The value as the command line would read it; yes-or-no options are true or false, repeated ones are lists.
+
+    Raises:
+        ConfigError: it is of another kind; the message begins with ``where``.
+    """
     yes_or_no = option.reads is bool or option.reads == bool | None
     if option.repeats != isinstance(value, list) or yes_or_no != isinstance(value, bool) or isinstance(value, dict):
         wanted = "a list" if option.repeats else "true or false" if yes_or_no else "one text or number"
         raise ConfigError(f"{where}: write {wanted}, got {value!r}")
-    return [str(item) for item in value] if isinstance(value, list) else value if yes_or_no else str(value)
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return value if isinstance(value, bool) else str(value)

@@ -1,0 +1,118 @@
+"""A sweep: options of ``lhc partition``, each a value or a list of values; every combination of values is a run.
+
+    model = "digits"
+    hardware = ["lionheart", "hermes"]
+    max-drop = ["0.5%", "1%"]
+    seed = [0, 1, 2]
+
+Keys are flags without their dashes, as in ``lhc.toml``. Tables ``[[runs]]`` are combined each for itself; what stands
+above them counts for all. An option that may be given several times (``exclude``) has a list as its value, so a list of
+lists is several values of it. Runs come in the order of the file, the last key running fastest. The same run twice is
+one.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from lhc.errors import ConfigError, UsageError
+from lhc.options.by_command import PartitionOptions
+from lhc.options.declaration.config_file import checked_value, read_toml
+from lhc.options.declaration.option_fields import Option, nearest, options_of
+from lhc.options.shared import Execution
+from lhc.support.number_formatting import counted
+
+__all__ = ["SweepRun", "read_sweep"]
+
+Value = str | bool | list[str]
+MOST_RUNS = 1_000_000
+_KEYS: Mapping[str, Option] = {one.key: one for one in options_of(PartitionOptions) if one.instead is None}
+_OF_THE_SWEEP = {one.key for one in options_of(Execution)} - {"timeout"}
+_TABLES = "runs"
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One run of a sweep.
+
+    Attributes:
+        settings: options of ``lhc partition`` by key, as a configuration file has them.
+    """
+
+    settings: Mapping[str, Value]
+
+    def options(self, **execution: object) -> PartitionOptions:
+        """The options of the run.
+
+        Args:
+            execution: of `lhc.options.shared.Execution`, by name.
+
+        Raises:
+            UsageError: they make no sense.
+        """
+        named = {_KEYS[key].name: value for key, value in self.settings.items()}
+        return PartitionOptions(**named | execution)  # type: ignore[arg-type]  # converted and checked there
+
+
+def read_sweep(source: str | Path | Mapping[str, object]) -> tuple[SweepRun, ...]:
+    """The runs of a sweep.
+
+    Args:
+        source: a file, or what it would hold.
+
+    Raises:
+        UsageError: no such file.
+        ConfigError: not TOML, an unknown key, a value that makes no sense, or no runs at all.
+    """
+    if isinstance(source, Mapping):
+        where, document = "sweep", dict(source)
+    else:
+        where, path = str(source), Path(source)
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file; a sweep is a TOML file with options of 'lhc partition'")
+        document = read_toml(path)
+    tables = document.pop(_TABLES, None)
+    if tables is None:
+        found = list(_runs(document, where))
+    elif isinstance(tables, list) and tables and all(isinstance(one, Mapping) for one in tables):
+        places = [f"{where}: [[{_TABLES}]] {number}" for number in range(1, len(tables) + 1)]
+        found = [run for one, place in zip(tables, places, strict=True) for run in _runs({**document, **one}, place)]
+    else:
+        raise ConfigError(f"{where}: {_TABLES}: write tables [[{_TABLES}]] with options of 'lhc partition'")
+    return tuple({repr(sorted(run.settings.items())): run for run in found}.values())
+
+
+def _runs(table: Mapping[str, object], where: str) -> Iterator[SweepRun]:
+    """Every combination of the values of a table."""
+    if "model" not in table:
+        raise ConfigError(f'{where}: name the network: model = "digits", or a list of them')
+    axes = {key: _values(key, value, where) for key, value in table.items()}
+    number = 1
+    for values in axes.values():
+        number *= len(values)
+    if number > MOST_RUNS:
+        raise ConfigError(f"{where}: {number:,} runs, at most {MOST_RUNS:,} are taken; sweep fewer options at a time")
+    for combination in product(*axes.values()):
+        run = SweepRun(dict(zip(axes, combination, strict=True)))
+        try:
+            run.options()
+        except UsageError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        yield run
+
+
+def _values(key: str, value: object, where: str) -> list[Value]:
+    """The values of an option; a single one is a list of one."""
+    if key in _OF_THE_SWEEP:
+        raise ConfigError(f"{where}: {key}: is said once for all runs, on the command line: lhc sweep --{key} …")
+    if key not in _KEYS:
+        raise ConfigError(f"{where}: lhc partition has no option {key!r}{nearest(key, set(_KEYS))}")
+    option = _KEYS[key]
+    inner = value if isinstance(value, list) else []
+    several = any(isinstance(one, list) for one in inner) if option.repeats else isinstance(value, list)
+    if several and not inner:
+        raise ConfigError(f"{where}: {key}: an empty list makes no run; leave the option out")
+    if several and not all(isinstance(one, list) == option.repeats for one in inner):
+        raise ConfigError(f"{where}: {key}: write {counted(2, 'list')} of values, or one, got {value!r}")
+    return [checked_value(option, one, f"{where}: {key}") for one in (inner if several else [value])]

@@ -1,0 +1,92 @@
+"""One run of ``lhc partition`` as a row of a table: what was asked, and the figures that came out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["RunFigures", "SweepRow"]
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """Figures of a placement.
+
+    Attributes:
+        digital: metric of the network as it was given.
+        percent: whether metric and drops are shares.
+        precision: number format of the digital layers; None: as in the file.
+        precision_drop: of the drop, what that format takes alone, without tiles.
+        mapped: metric with the placed layers on tiles, the mean over chips.
+        drop: against ``digital``, in the unit of the metric; where ``drop_type`` is relative, a share of ``digital``.
+        interval: of the mean drop, the one that decides: over chips, or over chips and samples.
+        t_s: time from the first read to the moment that was judged, in seconds.
+        chips: programmings that the verdict rests on.
+        energy_j, latency_s: of the placed network per sample, by the cost model; None: the machine has no costs.
+        digital_energy_j, digital_latency_s: of the same machine without tiles.
+    """
+
+    hardware: str
+    metric: str
+    percent: bool
+    digital: float
+    precision: str | None
+    precision_drop: float | None
+    mapped: float
+    drop: float
+    drop_type: str
+    interval: Interval | None
+    chip_interval: Interval | None
+    sample_interval: Interval | None
+    confidence: float
+    max_drop: float
+    within_budget: bool
+    held_out: bool
+    samples: int
+    chips: int
+    seed: int
+    t_s: float
+    analog_layers: int
+    layers: int
+    analog_mac_fraction: float
+    tiles: int
+    energy_j: float | None
+    latency_s: float | None
+    digital_energy_j: float | None
+    digital_latency_s: float | None
+    retrained: bool
+
+    @property
+    def energy_ratio(self) -> float | None:
+        """How many times less energy the placed network takes than the same machine without tiles."""
+        return None if self.energy_j is None or self.digital_energy_j is None else self.digital_energy_j / self.energy_j
+
+    @property
+    def latency_ratio(self) -> float | None:
+        """How many times less latency likewise."""
+        if self.latency_s is None or self.digital_latency_s is None:
+            return None
+        return self.digital_latency_s / self.latency_s
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """A run with its figures, or with the error that it ended with.
+
+    Attributes:
+        settings: options of ``lhc partition`` by key, as the sweep has them.
+        command: the command that does this run alone.
+        figures: None where it failed.
+        error: None where it did not.
+        notes: what was told on the way: warnings and notes.
+        seconds: that it took in a worker that had loaded its libraries.
+        cpu_seconds: of the processor likewise.
+    """
+
+    settings: Mapping[str, str | bool | list[str]]
+    command: str
+    figures: RunFigures | None = None
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
