@@ -85,7 +85,7 @@ def sweep(options: SweepOptions) -> SweepResult:
     """
     end = None if options.timeout_s is None else time.monotonic() + options.timeout_s
     runs = read_sweep(options.sweep)
-    with run_workers(options) as workers, _Rows(options) as kept:
+    with run_workers(options) as workers, _KeptRows(options) as kept:
         tasks = _tasks(options, runs, workers)
         rows = {number: row for number, task in enumerate(tasks) if (row := kept.row(task)) is not None}
         earlier, pending = len(rows), [number for number in range(len(tasks)) if number not in rows]
@@ -109,7 +109,7 @@ def forecast(options: SweepOptions) -> SweepForecast:
         UsageError, ConfigError: as `sweep` does.
     """
     runs = read_sweep(options.sweep)
-    with run_workers(options) as workers, _Rows(options) as kept:
+    with run_workers(options) as workers, _KeptRows(options) as kept:
         tasks = _tasks(options, runs, workers)
         pending = {number for number, task in enumerate(tasks) if kept.row(task) is None}
         return _forecast(options, tasks, pending, workers)
@@ -147,7 +147,7 @@ def _forecast(options: SweepOptions, tasks: list[_Task], pending: set[int], work
     return SweepForecast(tuple(forecasts), workers.count)
 
 
-class _Rows:
+class _KeptRows:
     """Finished rows in the result cache; nothing is kept without one."""
 
     def __init__(self, options: SweepOptions) -> None:

@@ -31,7 +31,7 @@ _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b3261e", "#7e57a3", "#8c6d46", "#
 
 
 @dataclass(frozen=True)
-class _Figure:
+class _PlottedFigure:
     """A figure of every run: a panel's vertical axis."""
 
     label: str
@@ -39,9 +39,9 @@ class _Figure:
 
 
 _FIGURES = (
-    _Figure("energy per sample (µJ)", lambda found: None if found.energy_j is None else 1e6 * found.energy_j),
-    _Figure("MACs analog (%)", lambda found: 100 * found.analog_mac_fraction),
-    _Figure("mean drop", lambda found: _in_unit(found, found.drop)),
+    _PlottedFigure("energy per sample (µJ)", lambda found: None if found.energy_j is None else 1e6 * found.energy_j),
+    _PlottedFigure("MACs analog (%)", lambda found: 100 * found.analog_mac_fraction),
+    _PlottedFigure("mean drop", lambda found: _in_unit(found, found.drop)),
 )
 
 
@@ -71,7 +71,7 @@ def sweep_svg(result: "SweepResult") -> str:
     return standalone_svg(draw, width, height, f"runs of {result.name}")
 
 
-def _draw(axes: "Axes", one: _Figure, rows: Sequence[SweepRow], keys: Sequence[str]) -> None:
+def _draw(axes: "Axes", one: _PlottedFigure, rows: Sequence[SweepRow], keys: Sequence[str]) -> None:
     """A panel: marks of all runs, and a line through the means of each series."""
     place, label, used = _horizontal(rows, keys)
     series = defaultdict[str, list[SweepRow]](list)
