@@ -31,11 +31,11 @@ class ResultLookup:
 
     def get(self, job: Job, draw: int, where: slice) -> Array | None:
         """Kept scores of a chip on some samples, if there are any."""
-        return self.find(self.placed(job.placement), self._unit(job, draw, where))
+        return self.find(self._shared(job), self._unit(job, draw, where))
 
     def put(self, job: Job, draw: int, where: slice, result: Array) -> None:
         """Keep a result."""
-        self.keep(self.placed(job.placement), self._unit(job, draw, where), result)
+        self.keep(self._shared(job), self._unit(job, draw, where), result)
 
     def find(self, shared: Facts, facts: Facts) -> Array | None:
         """A result of this evaluator, if there is one: ``shared`` are facts of many results, ``facts`` its own."""
@@ -46,10 +46,14 @@ class ResultLookup:
         if self.cache is not None:
             self.cache.put(result, self._facts, shared, facts)
 
+    def _shared(self, job: Job) -> Facts:
+        """Facts that results of a job share; of the network as given the machine's arithmetic is none."""
+        return {"as_given": True} if job.as_given else self.placed(job.placement)
+
     def placed(self, placement: Collection[str]) -> Facts:
         """Facts that results with these analog layers share."""
         ranges: Facts = {name: list(r) for name, r in sorted(self.context.ranges.items()) if name in placement}
-        return {"placement": sorted(placement), "ranges": ranges, **self._healing(placement)}
+        return {"placement": sorted(placement), "ranges": ranges, **self._healing(placement), **self._arithmetic}
 
     def _healing(self, placement: Collection[str]) -> Facts:
         """The copies of weights, and the samples that chips are calibrated on."""
@@ -98,7 +102,6 @@ class ResultLookup:
             "output": context.output,
             **({"layout": repr(context.layout)} if context.layout != SampleLayout() else {}),
             "seed": context.seed,
-            **self._arithmetic,
             "environment": environment(),
         }
 
@@ -112,5 +115,4 @@ class ResultLookup:
 
     def _unit(self, job: Job, draw: int, where: slice) -> Facts:
         chip: Facts = {"draw": draw, "t_s": job.t_s} if job.placement else {}
-        given: Facts = {"as_given": True} if job.as_given else {}
-        return {**chip, **given, **self.samples(where), "outputs": job.outputs}
+        return {**chip, **self.samples(where), "outputs": job.outputs}

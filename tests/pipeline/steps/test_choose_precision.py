@@ -1,5 +1,6 @@
 """Number formats of digital products: what int8 takes is told, and mended where the machine has a higher one."""
 
+from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import lhc
 from lhc.costs.plan_costs import plan_cost
 from lhc.errors import UsageError
 from lhc.hardware import DigitalCores, Hardware
+from lhc.measure import PlacementEvaluator, Running
+from lhc.onnx_io import load_model, read_graph
+from lhc.options.shared import Execution
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.report.wording.outcome import precision_text
 from lhc.report.wording.placement import partition_head
@@ -182,6 +186,29 @@ def test_least_energy_of_three_places_per_layer(max_drop: float, analog: set[str
     assert result.cost is not None
     assert result.cost.energy_j == pytest.approx(min(energies.values()), rel=1e-6)
     assert (set(result.plan.analog), result.plan.digital.raised) == (analog, raised)
+
+
+def test_the_network_as_given_is_computed_once_for_all_number_formats(tmp_path: Path) -> None:
+    model = load_model(network())
+    digital = DigitalArithmetic(precision="bf16", high_precision="fp32")
+    computed: list[str] = []
+    one = PlacementEvaluator(
+        model,
+        read_graph(model),
+        machine(precision="bf16", high_precision="fp32"),
+        task(),
+        t_s=0.0,
+        running=Running(Execution(work_dir=tmp_path)),
+        progress=lambda what, done, total: computed.append(what),
+        digital=digital,
+        against_given=True,
+    )
+    drops = [one.measure(frozenset(), range(1)).drops]
+    other = replace(one, digital=digital.with_raised(("first", "second", "third")))
+    drops.append(other.measure(frozenset(), range(1)).drops)
+    assert computed.count("digital network") == 2, "its beginning and its end"
+    assert computed.count("network without tiles") == 4
+    assert drops[0] != drops[1] == 0, "products in bf16 answer otherwise, those in fp32 do not"
 
 
 def test_layers_that_the_user_names_are_in_the_high_precision() -> None:
