@@ -12,14 +12,12 @@ from lhc.options.output_by_command import SweepOutput
 
 
 def sweep(asked: SweepOptions, shown: SweepOutput) -> None:
-    """Run 'lhc partition' for every combination of networks, machines, budgets, seeds, times: one row a run.
+    """Run 'lhc partition' for all combinations of some options: one row a run.
 
     $ lhc sweep sweep.toml --dry-run
         how many runs there are, and how long they take
     $ lhc sweep sweep.toml --jobs 8
         the table as CSV, Markdown and JSON, and plots; stopped, the same command goes on
-    $ lhc sweep sweep.toml --scheduler tcp://head:8786
-        on the workers of a Dask cluster
     """
     from lhc.commands.sweep import forecast
     from lhc.commands.sweep import sweep as run

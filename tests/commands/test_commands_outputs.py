@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no budget of the first": ({"output": ["prob", "box"], "max_drop": 0}, "0 cannot go with several"),
     "training": ({"output": ["prob", "box"], "retrain": True}, "trains for one output"),
     "columns": ({"output": ["prob", "box"], "digital_columns": "auto"}, "goes by one output"),
-    "hilal": ({"output": ["prob", "box"], "strategy": "hilal"}, "layers that only other outputs depend on"),
+    "hilal": ({"output": ["prob", "box"], "strategy": "hilal"}, "says nothing of layers behind other outputs"),
 }
 
 

@@ -375,7 +375,10 @@ def test_the_parity_gate_keeps_the_mapping_of_every_layer() -> None:
     assert len(machine.geometry.overrides) == 1
 
 
-DOCS = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
+DOCS, AIHWKIT_DOCS = (
+    (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
+    for name in ("hardware.md", "aihwkit-configuration.md")
+)
 
 
 def test_the_documented_description_is_read() -> None:
@@ -391,7 +394,7 @@ def test_the_documented_description_is_read() -> None:
 
 @pytest.mark.analog
 def test_the_documented_use_of_aihwkit_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", AIHWKIT_DOCS, re.DOTALL)
     (code,) = (block for block in blocks if "from_rpu_config" in block)
     exec(code, {})
     printed = re.findall(r"^print.*  # (.*)$", code, re.MULTILINE)

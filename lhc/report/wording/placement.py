@@ -120,7 +120,7 @@ def beside(plan: Plan) -> str:
     """Products of two activations, which no tile can do; nothing where no layer is analog."""
     if not (plan.activation_macs and plan.analog):
         return ""
-    return f" {plan.activation_macs:,} further multiplications are of two activations, which tiles cannot do."
+    return f" {plan.activation_macs:,} more are of two activations."
 
 
 def verdict_sentence(plan: Plan, tiles: int) -> str:

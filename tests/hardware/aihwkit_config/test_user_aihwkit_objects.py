@@ -23,6 +23,13 @@ from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog
 
+
+@pytest.fixture(autouse=True)
+def modules_trusted_here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of other tests are not told to import modules that are gone with these."""
+    monkeypatch.setattr(external, "TRUSTED", {})
+
+
 SessionEngine = Literal["auto", "fast", "aihwkit"]
 
 MODULE = '''

@@ -57,7 +57,7 @@ def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptu
     assert not found.calibrates
     assert found.calibration is None
     (told,) = [record.getMessage() for record in caplog.records if "chips are not calibrated" in record.getMessage()]
-    assert "the squared error of 2 chips is" in told
+    assert "the nmse of 2 chips is" in told
     assert "--force-digital" in told, "what to do"
     assert found.harmful is not None
     assert found.harmful.text in told

@@ -170,7 +170,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
     assert verdict(full.plan) == ("within the budget", "good")
     assert decision(full) == (
         "17 of 26 layers run on 17 analog tiles of 256x255, with 61.8 % of the multiplications by weights."
-        " 1,152 further multiplications are of two activations, which tiles cannot do."
+        " 1,152 more are of two activations."
     )
     assert "1 day after programming, counted from the first read (86400 s)" in markdown(full)
     said = dict(statements(full))

@@ -56,7 +56,7 @@ def _said(report: Report) -> str:
 def test_the_verdict_says_of_what_the_loss_is(full: Report) -> None:
     assert verdict_sentence(full.plan, 17) == (
         "Within the budget: 17 of 26 layers run on 17 analog tiles of 256x255, with 61.8 % of the multiplications by"
-        " weights. 1,152 further multiplications are of two activations, which tiles cannot do. Mean drop 1.20 points,"
+        " weights. 1,152 more are of two activations. Mean drop 1.20 points,"
         " 3.00 points allowed."
     )
     error = parse_report(json.dumps(_as_error(json.loads(full.to_json()))).encode(), "made")
