@@ -64,6 +64,7 @@ def test_the_recipe_gives_the_rows_of_processes(recipe: ModuleType, cluster: Clu
     assert dict(info.documents) == {}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_run(cluster: Cluster, tmp_path: Path) -> None:
     path = small_sweep(tmp_path, 8)
     killed: list[int] = []
