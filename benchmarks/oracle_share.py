@@ -149,7 +149,7 @@ def one(graph: LayerGraph, plan: Plan, samples: int, seed: int, uneven: bool) ->
     found = verified(graph, plan, searched, Verifier(test, test, judge.budget))
 
     def share(placement: frozenset[str]) -> float:
-        return sum(layer.macs for layer in plan.layers if layer.name in placement) / plan.macs
+        return plan.mac_fraction_of(placement)
 
     holding = [share(step) for step in path_of(graph, plan, searched).steps if test.truth(step) <= BUDGET]
     kept = found.plan.analog

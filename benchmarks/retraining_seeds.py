@@ -42,7 +42,7 @@ def ended(result: lhc.PartitionResult, started: float) -> Outcome:
     assert outcome is not None
     return {
         "held": outcome.within_budget,
-        "share": sum(layer.macs for layer in plan.layers if layer.name in plan.analog) / plan.macs,
+        "share": plan.analog_mac_fraction,
         "drop": outcome.drop,
         "trained": outcome.retrained is not None,
         "note": outcome.training_note,

@@ -92,7 +92,7 @@ def ranked(seed: int) -> tuple[PreparedNetwork, Measured]:
 
 def share(plan: Plan, analog: frozenset[str]) -> float:
     """Share of MACs that are analog."""
-    return sum(layer.macs for layer in plan.layers if layer.name in analog) / plan.macs
+    return plan.mac_fraction_of(analog)
 
 
 def against_enumeration(seed: int) -> list[dict[str, object]]:

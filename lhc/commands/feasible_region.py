@@ -15,7 +15,6 @@ from lhc.pipeline.inputs.run_inputs import told_how
 from lhc.pipeline.inputs.varied_fields import varied_fields, with_values
 from lhc.pipeline.steps.feasible_region import Measured, find_region
 from lhc.pipeline.steps.prepare import on_machine
-from lhc.plan import Plan
 from lhc.report.tables.command_results import RegionResult
 from lhc.results import Evaluation
 
@@ -42,7 +41,7 @@ def feasible_region(options: RegionOptions) -> RegionResult:
         for field in fields:
             if kept := overridden(machine, field.path):
                 placed.state.opened.warn(f"layers {', '.join(kept)} keep the {field.path} of their override")
-        share = _share(placed.state.plan, placed.analog)
+        share = placed.state.plan.mac_fraction_of(placed.analog)
 
         def measure(values: tuple[float, ...]) -> Measured:
             other = with_values(machine, fields, values)
@@ -105,8 +104,3 @@ def _searched(options: RegionOptions, placed: PlacementAgain, machine: Hardware,
     own = replace(own, all_analog=False, max_drop=None, drop_type=None, yield_share=None, t_inference=None)
     with measured_again(own) as again:
         return _evaluated(own, again, result.plan.hardware, what), result.plan.analog_mac_fraction
-
-
-def _share(plan: Plan, analog: frozenset[str]) -> float:
-    """Share of all MACs by stored weights that these layers have."""
-    return sum(layer.macs for layer in plan.layers if layer.name in analog) / plan.macs if plan.macs else 0.0

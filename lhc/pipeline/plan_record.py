@@ -140,12 +140,11 @@ def _provenance(state: BudgetedNetwork, kept: Verification, options: SearchOptio
 
 def _tested(state: BudgetedNetwork, one: Verified) -> TestedPlacement:
     """Record of a test."""
-    macs = sum(layer.macs for layer in state.plan.layers if layer.name in one.placement)
     joint = one.verdict.evaluation
     found = joint.outputs[0] if joint.outputs else joint  # whether it holds is told by all outputs together
     return TestedPlacement(
         layers=state.layers_in(one.placement),
-        analog_mac_fraction=macs / state.plan.macs if state.plan.macs else 0.0,
+        analog_mac_fraction=state.plan.mac_fraction_of(one.placement),
         drop=found.drop,
         interval=state.budget.interval(found),
         draws=found.draws,

@@ -6,7 +6,7 @@ One schema for everything that stores or exchanges decisions: it is written into
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
@@ -409,8 +409,12 @@ class Plan(PlanRecord):
     @property
     def analog_mac_fraction(self) -> float:
         """Share of all MACs by stored weights that is analog; of those that are known, where some are not."""
-        analog = sum(layer.macs for layer in self.layers if layer.placement == "analog")
-        return analog / self.macs if self.macs else 0.0
+        return self.mac_fraction_of(self.analog)
+
+    def mac_fraction_of(self, placement: Collection[str]) -> float:
+        """Share of all MACs by stored weights that these layers have; 0 where there are none."""
+        macs = sum(layer.macs for layer in self.layers if layer.name in placement)
+        return macs / self.macs if self.macs else 0.0
 
     def tiles(self, graph: LayerGraph) -> int:
         """Tiles in use; layers that share their weights share their tiles."""

@@ -10,7 +10,7 @@ from lhc import __version__
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph
 from lhc.passes import Qualify, initial_plan
-from lhc.plan import Outcome, Plan, Sensitivity
+from lhc.plan import Outcome, OutputOutcome, Plan, Sensitivity
 from lhc.report.document.builder import build_report, over_time
 from lhc.report.document.report import Report
 from lhc.results import (
@@ -94,6 +94,22 @@ def evaluated(mean: float, t_s: float = 86400.0) -> Evaluation:
         seed=0,
         t_s=t_s,
         confidence=0.9,
+    )
+
+
+def box_outcome(drop: float, interval: tuple[float, float]) -> OutputOutcome:
+    """Verdict of a further output, whose error may rise by 0.05."""
+    return OutputOutcome(
+        output="box",
+        metric="nmse",
+        percent=False,
+        baseline=0.0,
+        value=drop,
+        drop=drop,
+        interval=interval,
+        max_drop=0.05,
+        within_budget=interval[1] <= 0.05,
+        higher_is_better=False,
     )
 
 

@@ -63,7 +63,8 @@ class ChoosePrecision:
             return _chosen(state, [state.judging_evaluator(part) for part in parts], digital, named)
         except OutOfTimeError:
             held = replace(state, plan=_raised(state.plan, named))
-            return held.noted(f"--timeout: other digital products stay in {digital.precision}, whatever that takes")
+            which = "other digital products" if named else "digital products"
+            return held.noted(f"--timeout: {which} stay in {digital.precision}, whatever that takes")
 
     def _named(self, state: BudgetedNetwork) -> frozenset[str]:
         """Products that the user names."""
@@ -72,7 +73,9 @@ class ChoosePrecision:
         digital, machine = state.plan.digital, state.plan.hardware
         if state.follow is not None:
             raise UsageError("--high-precision: the precisions are those of --plan; drop one")
-        if digital is None or digital.high_precision is None:
+        if digital is None:
+            raise UsageError("--high-precision: the digital products of this network compute as in the file")
+        if digital.high_precision is None:
             raise UsageError(
                 f"--high-precision: hardware {machine.name!r} computes digital products in"
                 f" {machine.digital.precision} alone; its section digital may have a high_precision"
@@ -117,8 +120,9 @@ def _chosen(
     state = replace(state, plan=_raised(state.plan, raised), precisions=tuple(map(digital.with_raised, others)))
     if raised == named:
         return state
+    said = digital.with_raised(named).text if named else f"{digital.precision} alone"
     return state.noted(
-        f"{digital.precision} alone takes {shown(drop(named))} on {counted(sum(samples), 'sample')}, so"
+        f"{said} takes {shown(drop(named))} on {counted(sum(samples), 'sample')}, so"
         f" {counted(len(raised), 'digital product')} of {len(order) + len(named)} may be in {digital.high_precision}"
         f" ({shown(drop(raised))} then)"
     )

@@ -140,10 +140,9 @@ def _point(
         if plan.hardware.costs is None
         else cost_of(graph, one.placement, plan.hardware, copies, plan.sums, plan.raised)
     )
-    macs = sum(layer.macs for layer in plan.layers if layer.name in one.placement)
     return FrontPoint(
         analog=tuple(layer.name for layer in plan.layers if layer.name in one.placement),
-        analog_mac_fraction=macs / plan.macs if plan.macs else 0.0,
+        analog_mac_fraction=plan.mac_fraction_of(one.placement),
         tiles=plan.with_copies(graph, one.copies).tiles_of(graph, one.placement),
         latency_s=None if cost is None else cost.latency_s,
         energy_j=None if cost is None else cost.energy_j,

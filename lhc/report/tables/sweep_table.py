@@ -98,8 +98,8 @@ class SweepResult(Tabled):
         lines += [f"and {len(errors) - _MOST_ERRORS} other errors"] if len(errors) > _MOST_ERRORS else []
         if any(row.figures is not None for row in self.rows):
             lines.append(
-                "interval: of the mean drop, which decides; every run is a test by itself. µs, µJ and gains over the"
-                " same machine without tiles are estimates of the cost model"
+                "interval: of the mean drop, compared with the budget; every run is a test by itself. µs, µJ and gains"
+                " over the same machine without tiles are estimates of the cost model"
             )
         noted = sum(bool(row.notes) for row in self.rows)
         lines += [f"{counted(noted, 'run')} with warnings or notes, which the JSON has"] if noted else []

@@ -217,9 +217,11 @@ def test_layers_that_the_user_names_are_in_the_high_precision() -> None:
     plan = lhc.partition(branches(), branch_task(), hardware=hardware, high_precision=["fir*"], **options).plan
     assert plan.digital is not None
     assert plan.digital.raised == ("first",)
-    plan = placed(hardware, high_precision=["first"]).plan
-    assert plan.digital is not None
-    assert plan.digital.raised == ("first", "second", "third"), "what it takes for the budget is raised too"
+    result = placed(hardware, high_precision=["first"])
+    assert result.plan.digital is not None
+    assert result.plan.digital.raised == ("first", "second", "third"), "what it takes for the budget is raised too"
+    (told,) = [note for note in result.notes if "digital products of 3" in note]
+    assert told.startswith("int8, 1 product in fp32 takes ")
 
 
 @pytest.mark.parametrize(
@@ -227,8 +229,9 @@ def test_layers_that_the_user_names_are_in_the_high_precision() -> None:
     [
         ({"high_precision": ["frist"]}, "matches no layer; nearest: first"),
         ({"high_precision": ["first"], "digital_precision": "int8"}, "computes digital products in int8 alone"),
+        ({"high_precision": ["first"], "digital_precision": "as-file"}, "of this network compute as in the file"),
     ],
-    ids=["unknown", "no high precision"],
+    ids=["unknown", "no high precision", "as in the file"],
 )
 def test_high_precision_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):

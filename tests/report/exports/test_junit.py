@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lhc.plan import OutputOutcome
 from lhc.report.document.report import Report
 from lhc.report.exports.junit import junit
 from lhc.results import AtTime, Evaluation
+from tests.report.made_reports import box_outcome
 
 ATTRIBUTES = {
     "testsuites": ({"name", "tests", "failures", "errors"}, {"testsuite"}),
@@ -124,20 +124,7 @@ def undecided(report: Report) -> Report:
             lambda report: with_outcome(
                 report,
                 within_budget=False,
-                further=(
-                    OutputOutcome(
-                        output="box",
-                        metric="nmse",
-                        percent=False,
-                        baseline=0.0,
-                        value=0.2,
-                        drop=0.2,
-                        interval=(0.1, 0.3),
-                        max_drop=0.05,
-                        within_budget=False,
-                        higher_is_better=False,
-                    ),
-                ),
+                further=(box_outcome(0.2, (0.1, 0.3)),),
             ),
             ["failure", "failure"],
             "output 'box' beside it",

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lhc.plan import OutputOutcome
 from lhc.report.document.report import Report
 from lhc.report.exports.model_card import model_card
+from tests.report.made_reports import box_outcome
 
 
 def read(text: str) -> tuple[dict[str, Any], str]:
@@ -32,18 +32,7 @@ def test_the_model_index_has_the_metric_of_every_measurement(full: Report) -> No
 
 def test_further_outputs_have_metrics_of_their_own(full: Report) -> None:
     assert full.plan.outcome is not None
-    box = OutputOutcome(
-        output="box",
-        metric="nmse",
-        percent=False,
-        baseline=0.0,
-        value=0.02,
-        drop=0.02,
-        interval=(0.01, 0.03),
-        max_drop=0.05,
-        within_budget=True,
-        higher_is_better=False,
-    )
+    box = box_outcome(0.02, (0.01, 0.03))
     outcome = full.plan.outcome.model_copy(update={"further": (box,)})
     report = full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})})
     metrics = read(model_card(report))[0]["model-index"][0]["results"][0]["metrics"]
