@@ -1,5 +1,8 @@
 """Sphinx: ``make docs`` builds the pages. Pages are Markdown (MyST), the reference comes from docstrings."""
 
+import sys
+from pathlib import Path
+
 import lhc
 
 project = "lhc"
@@ -7,7 +10,8 @@ author = "the lhc authors"
 project_copyright = "the lhc authors"
 release = version = lhc.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = ["myst_parser", "row_anchors", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme = "furo"
 html_title = "lhc"
 html_theme_options = {"top_of_page_buttons": []}

@@ -1,6 +1,7 @@
 """Pages: what a build leaves out is found, links lead somewhere, lines are wrapped, pictures are as drawn."""
 
 import importlib.util
+import os
 import re
 import runpy
 import subprocess
@@ -42,6 +43,22 @@ def problems(pages: Path, built: Path) -> list[str]:
     spec.loader.exec_module(module)
     found: list[str] = module.problems(pages, built)
     return found
+
+
+def test_every_option_has_a_link_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "conf.py").write_text("extensions = ['myst_parser', 'row_anchors']")
+    (tmp_path / "index.md").write_text("# House\n\n```{toctree}\ncommand-line\n```\n")
+    table = "| option | |\n|---|---|\n| `--lr X` | rate |\n| `--json/--text` | form |\n"
+    (tmp_path / "command-line.md").write_text(
+        f"# Command line\n\n{table}\n## Some options\n\n{table}\n## Other options\n\n{table}"
+    )
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(tmp_path), str(tmp_path / "built")]
+
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT / "docs")})
+
+    page = (tmp_path / "built" / "command-line.html").read_text("utf-8")
+    assert re.findall(r'<tr[^>]* id="([^"]*)"', page) == ["lr", "json", "lr-2", "json-2"]
+    assert page.count('href="#lr"') == 1
 
 
 def test_pages_that_a_reader_cannot_reach_are_found(site: tuple[Path, Path]) -> None:
