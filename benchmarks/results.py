@@ -47,6 +47,13 @@ UNITS: Mapping[str, float] = {
     "minilm-squad": POINT, "smollm2": 0.1,
 }  # fmt: skip
 """Networks, those that take the least time first, and what is one point of their metric, or a like rise of an error."""
+TASKS: Mapping[str, str] = {
+    "digits": "written digits", "mtcnn-rnet": "faces in windows", "g2p-en": "pronunciation of words",
+    "ppocr-cls": "direction of text", "swift-f0": "pitch of notes", "magika": "kind of a file",
+    "resnet8": "pictures, CIFAR-10", "resnet20": "pictures, CIFAR-10", "ppocr-det": "lines of text in pages",
+    "stories260k": "text, next token", "fracast": "time series", "minilm": "likeness of sentences",
+    "minilm-squad": "questions about a text", "smollm2": "text, next token",
+}  # fmt: skip
 MACHINES = ("lionheart", "hermes", "standard-pcm")
 BUDGETS = (1.0, 0.5, 2.0)
 """In points."""
@@ -171,7 +178,8 @@ def page(records: Sequence[Record], published: Sequence[Record]) -> str:
     """docs/results.md."""
     order = {row.title: place for place, row in enumerate(rows())}
     known = sorted(records, key=lambda one: (list(UNITS).index(one["network"]), order.get(one["title"], len(order))))
-    by_row = Table(_HEADERS, [_cells(one) for one in known], right=(4, 5, 6, 7, 8, 10, 11, 12, 13))
+    by_row = Table(_HEADERS, [_cells(one) for one in known], right=(3, 5, 6, 7, 8))
+    details = Table(_DETAIL_HEADERS, [_detail_cells(one) for one in known], right=(3, 4, 5, 6))
     others = Table(_PUBLISHED_HEADERS, [_published_cells(one) for one in published], right=(3, 4, 5))
     commands = Table(
         ["network", "command", "processor", "commit", "date"],
@@ -179,34 +187,50 @@ def page(records: Sequence[Record], published: Sequence[Record]) -> str:
         right=(2,),
     )
     return _PAGE.format(
-        rows=by_row.render("markdown"), published=others.render("markdown"), commands=commands.render("markdown")
+        headline=_headline(known),
+        rows=by_row.render("markdown"),
+        details=details.render("markdown"),
+        published=others.render("markdown"),
+        commands=commands.render("markdown"),
     )
 
 
-_HEADERS = ["network", "machine", "budget", "tiles allowed", "digital", "MACs analog", "mean drop", "other chips",
-            "other samples too", "digital layers", "chips", "tiles", "energy", "latency", "held"]  # fmt: skip
+def _headline(records: Sequence[Record]) -> str:
+    """How many runs hold their budget, and how many of these by tiles."""
+    held = [one for one in records if one["within_budget"]]
+    placed = sum(one["analog_layers"] > 0 for one in held)
+    lost = len(records) - len(held)
+    missed = "none misses it" if not lost else f"{lost} {'misses' if lost == 1 else 'miss'} it"
+    return f"**{placed} of {len(records)} runs put layers on tiles and hold their budget**; {missed}."
+
+
+_HEADERS = ["network", "task", "machine", "budget", "tiles allowed", "digital", "MACs analog", "mean drop", "energy",
+            "held"]  # fmt: skip
+_DETAIL_HEADERS = ["network", "machine", "tiles allowed", "budget", "layers", "chips", "tiles", "other samples too",
+                   "digital layers", "latency"]  # fmt: skip
 _PUBLISHED_HEADERS = ["work", "network", "judged by", "digital", "mapped", "MACs analog", "what differs"]
 _PAGE = """# Results
 
-What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), one row a network, machine, budget and
-number of tiles. `python benchmarks/results.py` makes this page, row by row, and `docs/results.json`, which has every
-figure in full. `make results-quick` makes two rows anew and compares them.
+What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), one row a run.
+{headline}
 
-| column | says |
-|---|---|
-| budget | the mean drop that was allowed: in points, or in the unit of the metric (`mase` and `nll` rise) |
-| tiles allowed | `as they come`: least energy (the default); `twice`: most MACs, on twice the tiles of one copy |
-| digital | the metric of the network as it was given |
-| MACs analog | share of the multiplications by weights that run on tiles |
-| mean drop | what the placed network loses, mean over chips one day after programming; negative: it gains |
-| other chips | interval of the mean drop for other chips on these samples; the budget is compared with it |
-| other samples too | interval for other chips and other samples |
-| digital layers | their precision, and the drop that it takes alone, without tiles |
-| chips | emulated chips that judged; the search had not seen them |
-| energy, latency | how many times less than without tiles, by the [cost model](costs.md); no chip was measured |
-| held | whether the whole interval lies within the budget |
+- **Mean drop**: what the placed network loses, over chips, one day after programming; negative: it gains. Brackets hold
+  the [interval](statistics.md) for other chips, which is compared with the budget. Both are in points, or in the
+  metric's own unit.
+- **Energy**: how many times less than without tiles, by the [cost model](costs.md); below 1.0 it is more. No chip was
+  measured.
+- **Tiles allowed**: `as they come` looks for the least energy, the default. `twice` looks for the most MACs, on twice
+  the tiles of one copy, so that [copies](healing.md) lower the noise; it pays in energy.
+- **Held**: whether the whole interval lies within the budget.
 
 {rows}
+
+## Details
+
+*Other samples too* is the interval for other chips and other samples. *Chips* judged, and the search had not seen them.
+*Digital layers* says their precision, and the drop that it takes alone, without tiles.
+
+{details}
 
 ## Published figures
 
@@ -217,31 +241,46 @@ compared digit by digit: the last column says what differs.
 
 ## Commands
 
-Time of the processor is that of the whole command, one core. A `+` behind a commit: the tree had changes.
+`python benchmarks/results.py` makes this page, row by row, and `docs/results.json`, which has every figure in full.
+`make results-quick` makes two rows anew and compares them. Time of the processor is that of the whole command, one
+core. A `+` behind a commit: the tree had changes.
 
 {commands}
 """
 
 
 def _cells(one: Record) -> list[str]:
-    trained = " and training" if one["retrain"] else ""
+    return [
+        one["network"],
+        TASKS[one["network"]],
+        one["machine"],
+        _amount(one, one["max_drop"]),
+        _allowed(one),
+        f"{100 * one['digital']:.1f} %" if _percent(one) else f"{one['digital']:.3f}",
+        _share(one),
+        f"{_amount(one, one['drop'])} [{', '.join(_amount(one, end) for end in one['chip_interval'])}]",
+        _times(one["energy_ratio"]),
+        "yes" if one["within_budget"] else "no",
+    ]
+
+
+def _detail_cells(one: Record) -> list[str]:
     return [
         one["network"],
         one["machine"],
+        _allowed(one),
         _amount(one, one["max_drop"]),
-        one["tiles_allowed"] + trained,
-        f"{100 * one['digital']:.1f} %" if _percent(one) else f"{one['digital']:.3f}",
-        _share(one),
-        _amount(one, one["drop"]),
-        " to ".join(_amount(one, end) for end in one["chip_interval"]),
-        " to ".join(_amount(one, end) for end in one["sample_interval"]),
-        _digital_side(one),
+        f"{one['analog_layers']} of {one['layers']}",
         str(one["chips"]),
         str(one["tiles"]),
-        _times(one["energy_ratio"]),
+        " to ".join(_amount(one, end) for end in one["sample_interval"]),
+        _digital_side(one),
         _times(one["latency_ratio"]),
-        "yes" if one["within_budget"] else "no",
     ]
+
+
+def _allowed(one: Record) -> str:
+    return one["tiles_allowed"] + (" and training" if one["retrain"] else "")
 
 
 def _published_cells(one: Record) -> list[str]:

@@ -30,6 +30,7 @@ def test_rows_are_told_apart_and_begin_with_every_small_network() -> None:
     assert len(set(titles)) == len(titles)
     assert titles[0] == KNOWN["title"]
     assert {row.network for row in rows()} <= set(zoo_names())
+    assert set(results.TASKS) == set(results.UNITS)
     first = rows()[: len(results.UNITS) - len(results.LARGE)]
     assert {row.network for row in first} == set(results.UNITS) - set(results.LARGE)
 
@@ -65,10 +66,22 @@ def test_a_page_shows_a_row_with_its_units() -> None:
     text = page([KNOWN], [])
 
     assert (
-        "| digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 | 0.10 to 0.50 | -1.00 to 2.00 |"
-        " int8, 0.01 | 10 | 28 | 4.4 | 4.4 | yes |" in text
+        "| digits | written digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 [0.10, 0.50] | 4.4 |"
+        in text
+    )
+    assert (
+        "| digits | lionheart | as they come | 1.00 | 20 of 24 | 10 | 28 | -1.00 to 2.00 | int8, 0.01 | 4.4 |" in text
     )
     assert "| digits | lhc partition digits | 61 s | abc1234 | 2026-11-30 |" in text
+
+
+def test_a_page_begins_with_how_many_runs_hold() -> None:
+    missed, digital = {**KNOWN, "within_budget": False}, {**KNOWN, "analog_layers": 0}
+
+    assert "**1 of 1 runs put layers on tiles and hold their budget**; none misses it." in page([KNOWN], [])
+    assert "**1 of 3 runs put layers on tiles and hold their budget**; 1 misses it." in page(
+        [KNOWN, missed, digital], []
+    )
 
 
 def test_a_finished_row_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
