@@ -33,7 +33,7 @@ def _name(one: Option) -> str:
     if one.instead is not None:
         return f"`{one.name}=` in Python"
     if one.flag is None:
-        return f"`{one.metavar or one.name.upper()}`"
+        return f"`{one.metavar or one.name.upper()}`".replace("|", "\\|")
     flag = one.flag if one.off is None else f"{one.flag}/{one.off}"
     short = f", {one.short}" if one.short else ""
     keyword = "" if one.result is not None or one.key.replace("-", "_") == one.name else f", in Python `{one.name}=`"

@@ -17,7 +17,7 @@ def run_figures(result: PartitionResult) -> RunFigures:
         metric=outcome.metric,
         percent=outcome.percent,
         digital=outcome.baseline,
-        precision=None if plan.digital is None else plan.digital.precision,
+        precision=None if plan.digital is None else plan.digital.text,
         precision_drop=outcome.digital_drop,
         mapped=outcome.value,
         drop=outcome.drop,

@@ -15,8 +15,8 @@ class RunFigures:
     Attributes:
         digital: metric of the network as it was given.
         percent: whether metric and drops are shares.
-        precision: number format of the digital layers; None: as in the file.
-        precision_drop: of the drop, what that format takes alone, without tiles.
+        precision: number formats of the digital layers in words (``int8, 2 products in fp32``); None: as in the file.
+        precision_drop: of the drop, what these formats take alone, without tiles.
         mapped: metric with the placed layers on tiles, the mean over chips.
         drop: against ``digital``, in the unit of the metric; where ``drop_type`` is relative, a share of ``digital``.
         interval: of the mean drop, the one that decides: over chips, or over chips and samples.
