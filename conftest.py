@@ -1,13 +1,14 @@
 """Run the examples of README.md and the pages: ``python`` blocks, and commands behind ``$`` in ``console`` blocks.
 
 Blocks of a page run in their order, in one namespace and one empty folder, ``lhc`` in this process. A block under
-``<!-- slow -->`` is a slow test, before which the blocks above it run too. ``$ LHC_DATA=FOLDER …`` needs weights and
-data from outside: it runs where the environment names that folder, and is counted as skipped elsewhere.
-``python benchmarks/…`` is the checkout's. Blocks without a language are not run: output and formulas, installation, and
-commands of many minutes or hours.
+``<!-- slow -->`` is a slow test, before which the blocks above it run too. A block under a line that is a file's name
+in backquotes is not run but written to that file. ``$ LHC_DATA=FOLDER …`` needs weights and data from outside: it runs
+where the environment names that folder, and is counted as skipped elsewhere. ``python benchmarks/…`` is the checkout's.
+Blocks without a language are not run: output and formulas, installation, and commands of many minutes or hours.
 """
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from unittest import SkipTest
 from urllib.request import urlopen
 
 import pytest
-from sybil import Example, Sybil
+from sybil import Document, Example, Region, Sybil
 from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
@@ -56,6 +57,8 @@ OUTSIDE = "LHC_DATA=FOLDER "
 SHELL = "|&;<>$`"
 """What a command has a shell for."""
 SLOW = "<!-- slow -->"
+FILE = re.compile(r"^`([\w./-]+)`\n\n(```\w+\n(.*?)^```$)", re.MULTILINE | re.DOTALL)
+"""A file's name, its block, and the text."""
 SECONDS = 240
 """Of a command; a minute on a machine that does nothing else."""
 LONG_SECONDS = 1200
@@ -122,6 +125,20 @@ def console(example: Example) -> str | None:
     return None
 
 
+def written(example: Example) -> None:
+    """Write a block to its file."""
+    name, text = example.parsed
+    Path(name).write_text(text, encoding="utf-8")
+
+
+def files_and_python(document: Document) -> Iterator[Region]:
+    """Blocks that are files, and the other python blocks, which are run."""
+    files = [Region(one.start(2), one.end(2), (one[1], one[3]), written) for one in FILE.finditer(document.text)]
+    yield from files
+    starts = {one.start for one in files}
+    yield from (one for one in PythonCodeBlockParser()(document) if one.start not in starts)
+
+
 def is_slow(example: Example) -> bool:
     """Whether the line above a block says so; a reader of the page does not see it."""
     return str(example.document.text[: example.start]).rstrip().endswith(SLOW)
@@ -155,8 +172,8 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", console), SkipParser()],
+    parsers=[files_and_python, CodeBlockParser("console", console), SkipParser()],
     patterns=["README.md", "docs/*.md"],
-    excludes=["docs/extending.md"],  # a package, which tests/test_extension.py installs and runs
+    excludes=["docs/extending*.md"],  # a package, which tests/test_extension.py installs and runs
     fixtures=["empty_folder"],
 ).pytest()

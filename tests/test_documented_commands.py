@@ -26,7 +26,7 @@ FENCED = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
 CALL = re.compile(r"lhc [a-z]|python benchmarks/")
 ADDED = ("largest",)
-"""Commands of the package of docs/extending.md, which tests/test_extension.py runs."""
+"""Commands of the package of docs/extending-machines.md, which tests/test_extension.py runs."""
 Words = tuple[str, ...]
 
 
@@ -138,6 +138,19 @@ def test_a_slow_block_brings_what_is_above_it(marker: str, chosen: list[bool], t
 
     lines = [int(found) for found in re.findall(r"::line:(\d+)", done.stdout)]
     assert [line in lines for line in (1, 7, 11)] == [True, *chosen]
+
+
+def test_a_block_under_a_name_is_written_to_that_file(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_bytes((ROOT / "conftest.py").read_bytes())
+    files = "`five.py`\n\n```python\nFIVE = 5\nassert __name__ == 'five'\n```\n\n`a.toml`\n\n```toml\nb = 1\n```\n"
+    used = "```python\nimport five\n\nassert [five.FIVE, open('a.toml').read()] == [5, 'b = 1\\n']\n```\n"
+    for name, page in (("README.md", f"{files}\n{used}"), ("docs/late.md", f"{used}\n{files}")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(page, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "README.md", "docs/late.md"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "1 failed, 5 passed" in done.stdout, "a page that uses a file before it has it"
 
 
 class _ParsedError(Exception):
