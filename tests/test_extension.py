@@ -120,10 +120,10 @@ def test_a_pass(outputs: tuple[Path, dict[str, str]]) -> None:
     assert plan is not None
     left = {layer.name: layer.detail for layer in plan.layers if layer.reason == "excluded"}
     assert left == {
-        "conv1": "0 products before it, 23 behind it",
-        "layer1.0.expand": "1 products before it, 22 behind it",
-        "layer3.3.project": "22 products before it, 1 behind it",
-        "linear": "23 products before it, 0 behind it",
+        "conv1": "products before it: 0, behind it: 23",
+        "layer1.0.expand": "products before it: 1, behind it: 22",
+        "layer3.4.project": "products before it: 22, behind it: 1",
+        "linear": "products before it: 23, behind it: 0",
     }, "two fewer with the default"
 
 
