@@ -206,29 +206,31 @@ def _headline(records: Sequence[Record]) -> str:
 
 _HEADERS = ["network", "task", "machine", "budget", "tiles allowed", "digital", "MACs analog", "mean drop", "energy",
             "held"]  # fmt: skip
-_DETAIL_HEADERS = ["network", "machine", "tiles allowed", "budget", "layers", "chips", "tiles", "other samples too",
-                   "digital layers", "latency"]  # fmt: skip
+_DETAIL_HEADERS = ["network", "machine", "tiles allowed", "budget", "analog layers", "tiles", "chips", "samples",
+                   "other samples too", "digital layers", "latency"]  # fmt: skip
 _PUBLISHED_HEADERS = ["work", "network", "judged by", "digital", "mapped", "MACs analog", "what differs"]
 _PAGE = """# Results
 
 What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), one row a run.
 {headline}
 
+- **Digital**: the metric of the network as it was given, on the samples that judged.
 - **Mean drop**: what the placed network loses, over chips, one day after programming; negative: it gains. Brackets hold
-  the [interval](statistics.md) for other chips, which is compared with the budget. Both are in points, or in the
-  metric's own unit.
-- **Energy**: how many times less than without tiles, by the [cost model](costs.md); below 1.0 it is more. No chip was
-  measured.
+  the [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Both
+  are in points, or in the metric's own unit.
+- **Energy**: against the same machine without tiles, by the [cost model](costs.md). No chip was measured.
 - **Tiles allowed**: `as they come` looks for the least energy, the default. `twice` looks for the most MACs, on twice
   the tiles of one copy, so that [copies](healing.md) lower the noise; it pays in energy.
-- **Held**: whether the whole interval lies within the budget.
+- **Held**: whether the whole interval lies within the budget. Nothing is promised for other samples; their interval
+  stands below.
 
 {rows}
 
 ## Details
 
-*Other samples too* is the interval for other chips and other samples. *Chips* judged, and the search had not seen them.
-*Digital layers* says their precision, and the drop that it takes alone, without tiles.
+*Chips* and *samples* judged, and the search had not seen them; more chips where the test was close. *Other samples
+too* is the interval of the mean over all chips and all samples of this kind. *Digital layers* says their precision, and
+the drop that it takes alone, without tiles.
 
 {details}
 
@@ -260,7 +262,7 @@ def _cells(one: Record) -> list[str]:
         _share(one),
         f"{_amount(one, one['drop'])} [{', '.join(_amount(one, end) for end in one['chip_interval'])}]",
         _times(one["energy_ratio"]),
-        "yes" if one["within_budget"] else "no",
+        _held(one),
     ]
 
 
@@ -271,8 +273,9 @@ def _detail_cells(one: Record) -> list[str]:
         _allowed(one),
         _amount(one, one["max_drop"]),
         f"{one['analog_layers']} of {one['layers']}",
-        str(one["chips"]),
         str(one["tiles"]),
+        str(one["chips"]),
+        f"{one['samples']:,}" + ("" if one["held_out"] else ", seen by the search"),
         " to ".join(_amount(one, end) for end in one["sample_interval"]),
         _digital_side(one),
         _times(one["latency_ratio"]),
@@ -315,7 +318,18 @@ def _interval(interval: Sequence[float]) -> str:
 
 
 def _times(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.1f}"
+    if ratio is None:
+        return "-"
+    if f"{ratio:.1f}" == "1.0":
+        return "same"
+    return f"{ratio:.1f}x less" if ratio > 1 else f"{1 / ratio:.1f}x more"
+
+
+def _held(one: Record) -> str:
+    """Whether the budget is shown to hold, on the samples that judged."""
+    if not one["within_budget"]:
+        return "no"
+    return "yes" if one["analog_layers"] else "all digital"
 
 
 def _commit(one: Record) -> str:

@@ -66,11 +66,12 @@ def test_a_page_shows_a_row_with_its_units() -> None:
     text = page([KNOWN], [])
 
     assert (
-        "| digits | written digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 [0.10, 0.50] | 4.4 |"
+        "| digits | written digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 [0.10, 0.50] | 4.4x"
         in text
     )
     assert (
-        "| digits | lionheart | as they come | 1.00 | 20 of 24 | 10 | 28 | -1.00 to 2.00 | int8, 0.01 | 4.4 |" in text
+        "| digits | lionheart | as they come | 1.00 | 20 of 24 | 28 | 10 | 597 | -1.00 to 2.00 | int8, 0.01 | 4.4x"
+        in text
     )
     assert "| digits | lhc partition digits | 61 s | abc1234 | 2026-11-30 |" in text
 

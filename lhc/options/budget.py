@@ -19,7 +19,7 @@ class BudgetOptions:
 
     max_drop: float | str | None = option(
         "Greatest mean drop that you allow (rise, of an error), in the metric's unit (0.01 or 1% is one point of"
-        " accuracy); a zoo model's own by default, else 0.01.",
+        " accuracy); by default the budget that the placement was judged by, or a zoo model's own, else 0.01.",
         default=None,
         metavar="X",
         reads=str | None,

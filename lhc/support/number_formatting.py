@@ -65,6 +65,11 @@ def time_text(t_s: float) -> str:
     return f"{t_s:.15g} s" + (f" ({t_s / 86400:.1f} days)" if t_s > 86400 else "")
 
 
+def field_text(path: str, value: float) -> str:
+    """A value of a hardware's field, by its path: seconds as times, all others as numbers."""
+    return time_text(value) if path.endswith("_s") and value >= 1 else f"{value:g}"
+
+
 def work_text(seconds: float) -> str:
     """Duration of work, to two digits or the minute.
 

@@ -66,7 +66,7 @@ def test_least_energy_is_the_default_and_what_is_gained_is_said(
     rows = {row["name"]: row for row in document["layers"]}
     assert [rows[name]["placement"] for name in ("first", "second", "head")] == ["analog", "analog", "digital"]
     assert rows["head"]["reason"] == "cost"
-    assert rows["head"]["detail"].startswith("dearer on tiles than digital: analog ")
+    assert rows["head"]["detail"].startswith("dearer on tiles than digital: ")
     cost = document["cost"]
     assert cost["all_digital"].keys() == {"latency_s", "energy_j"}
     times = {key: cost["all_digital"][key] / cost[key] for key in ("energy_j", "latency_s")}
@@ -111,7 +111,7 @@ def test_where_nothing_pays_all_is_digital_and_it_is_said(
     assert "no layer pays on this machine" in result.stderr
     assert "--objective macs" in result.stderr
     assert "analog 0/3 layers" in result.stdout
-    assert result.stdout.count("dearer on tiles than digital: analog") == 3
+    assert result.stdout.count("dearer on tiles than digital: ") == 3
     steps = json.loads(cli(*command, "--dry-run", "--json").stdout)["steps"]
     assert [step["what"] for step in steps] == ["verifying"], "no sensitivity matters"
 

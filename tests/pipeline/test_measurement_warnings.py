@@ -1,6 +1,7 @@
 """What is said of a measurement before anybody trusts it."""
 
 import logging
+import re
 from types import SimpleNamespace
 from typing import cast
 
@@ -209,6 +210,28 @@ def test_costs_that_a_description_leaves_to_defaults_are_told(
     caplog.clear()
     warn_of_defaults(Hardware.load("lionheart"))
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("devices", "told"),
+    [
+        (
+            "g_max_us: 50, programming_coefficients_us: [1.5]",
+            ["devices.drift_nu_mean", "devices.drift_nu_std", "devices.read_noise_scale"],
+        ),
+        ("g_max_us: 50, programming_coefficients_us: [1.5], drift_scale: 0", ["devices.read_noise_scale"]),
+        ("programming_noise_scale: 0, drift_scale: 0, read_noise_scale: 0", ["devices.g_max_us"]),
+    ],
+    ids=["drift-and-read-noise", "no-drift", "no-noise"],
+)
+def test_numbers_of_devices_that_nobody_measured_are_told(
+    devices: str, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """aihwkit's noise that does not depend on conductance drifts by 0.1 by default, as no device that was measured."""
+    warn_of_defaults(Hardware.parse(f"name: mine\ndevices: {{model: state_independent, {devices}}}", "mine"))
+
+    missing, _ = caplog.text.split(": lhc's defaults")
+    assert re.findall(r"devices\.\w+", missing) == told
 
 
 def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:

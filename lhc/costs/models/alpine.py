@@ -66,6 +66,7 @@ class Alpine:
             "quantise": self._work(inputs * core.quantise_cycles),
             "input": into,
             "product": self._products(machine, products, rounds),
+            "core waiting": self._waiting_for(rounds),
             "output": out_of,
             "rescale": self._work(outputs * reads * core.rescale_cycles),
         }
@@ -138,9 +139,13 @@ class Alpine:
         return Cost(seconds, self._work(seconds * self.costs.core.clock_ghz * 1e9).energy_j + buffers)
 
     def _products(self, machine: Hardware, products: float, rounds: float) -> Cost:
-        seconds = rounds * self.costs.tile.product_ns * 1e-9
+        """Time of products one after the other, and what tiles with their converters take for all of them."""
         energy = products * machine.cells * self.costs.tile.product_pj_per_cell * 1e-12
-        return Cost(seconds, self._waiting(seconds) + energy)
+        return Cost(rounds * self.costs.tile.product_ns * 1e-9, energy)
+
+    def _waiting_for(self, rounds: float) -> Cost:
+        """What the core takes while it waits for products; their time is counted with them."""
+        return Cost(0.0, self._waiting(rounds * self.costs.tile.product_ns * 1e-9))
 
     def _columns(self, matrix: MatrixShape) -> int:
         """Tiles, counted along the columns, that all groups drive, one group after the other.
@@ -160,9 +165,8 @@ class Alpine:
         tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
         vectors = tiles * machine.tiles.rows
         cost = self._transfer(vectors, machine.tiles.rows, machine.dac.bits, 1)
-        cost += self._products(machine, vectors, vectors) + self._transfer(
-            vectors, machine.tiles.cols, machine.adc.bits, 1
-        )
+        cost += self._products(machine, vectors, vectors) + self._waiting_for(vectors)
+        cost += self._transfer(vectors, machine.tiles.cols, machine.adc.bits, 1)
         return cost.times(1 / self.costs.tile.samples_per_readout)
 
 

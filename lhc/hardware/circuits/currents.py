@@ -21,7 +21,7 @@ __all__ = ["Currents"]
 
 
 class Currents(Section):
-    """Read noise of a product, and what its currents lose along the wires."""
+    """Read noise of a product, and IR drop along the wires."""
 
     read_noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the noise that a device at full conductance adds to a full-scale input, anew in every

@@ -24,7 +24,7 @@ MOST_TEXT = 3 * 2**20
 
 
 class Faults(Section):
-    """Faults of tiles, drawn for every chip. A cell is one side of a weight's pair."""
+    """Faults of tiles, drawn for every chip. A cell is one device of a weight's pair."""
 
     stuck_low: float = Field(default=0.0, ge=0, le=1)
     """Share of cells that stay at ``devices.g_min_us``, whatever they are programmed to; they do not drift."""

@@ -218,7 +218,7 @@ class Core(Figures):
         Known("pJ/cycle", "Cortex-A53 in 28 nm with caches, measured: Hikey board, 960 MHz, running less waiting"),
     ] = 320.0
     waiting_pj_per_cycle: Annotated[
-        NonNegativeFloat, Assumed("pJ/cycle", "a stalled core takes a third of a running one")
+        NonNegativeFloat, Assumed("pJ/cycle", "a stalled core takes a third of the 320 pJ of a running one")
     ] = 100.0
     """While it waits for a tile or for memory."""
 

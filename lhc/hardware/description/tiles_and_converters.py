@@ -275,7 +275,7 @@ class Adc(Converter):
     output of z, in the same unit, the variance is ``noise``² (1 + ``cell_mismatch``² / (1 + |z|)), as in ASiM (Zhang
     et al., arXiv 2411.11022; its README and code)."""
     bound_management: Literal["iterative", "none"] = "iterative"
-    """``iterative`` halves the inputs of a vector that saturates and reads it again."""
+    """``iterative`` halves the inputs of a vector that saturates and reads it again; ``none`` clips it."""
     sensing: Annotated[Literal["current", "voltage"], RareEffect("senses voltages")] = "current"
     """``current``: the sum of what a column's devices conduct. ``voltage``: that over the conductance of the whole
     column, by which outputs are multiplied digitally; ``bound`` and ``noise`` are then in units of a full-scale input,
@@ -411,9 +411,9 @@ class Compensation(Section):
         Annotated[DriftCompensation, Tag("kind")] | Annotated[UserObject, Tag("object")], Discriminator(_kind_of_drift)
     ] = "global"
     """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time of
-    inference (Joshi et al., Nat. Commun. 2020). ``global-exact``: over the read-out that ideal devices would give.
-    ``per-column``: one gain a column. An object of aihwkit's interface (`BaseDriftCompensation`), by its class:
-    ``{type: module:Class, parameters: {…}}``."""
+    inference (Joshi et al., Nat. Commun. 2020). ``none``: no gain. ``global-exact``: over the read-out that ideal
+    devices would give. ``per-column``: one gain a column. An object of aihwkit's interface (`BaseDriftCompensation`),
+    by its class: ``{type: module:Class, parameters: {…}}``."""
     copies: bool = True
     """Whether inputs may drive further rows of tiles that hold the same weights on devices of their own."""
     outputs: Literal["affine", "offset", "none"] = "affine"

@@ -36,6 +36,13 @@ class DeviceModel(Section):
     """Fields that decide the defaults of others: an override that changes one starts from these defaults."""
     pairs: ClassVar[bool] = True
     """Whether a weight stands on a pair of cells, one for each sign."""
+    unmeasured: ClassVar[tuple[str, ...]] = ()
+    """Fields whose defaults no measurement is behind."""
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Fields that a description leaves to such defaults, and that matter."""
+        return tuple(field for field in self.unmeasured if field not in self.model_fields_set)
 
     def to_attributes(self) -> dict[str, Any]:
         """aihwkit's attributes."""

@@ -254,6 +254,8 @@ class StateIndependent(PairedDevices):
     read_noise_scale: Scale = 1.0
     """Standard deviation of 1/f read noise at g_max, in µS, before the factor of time."""
 
+    unmeasured = ("g_max_us", "programming_coefficients_us", "drift_nu_mean", "drift_nu_std", "read_noise_scale")
+
     module = "custom"
     kind = "StateIndependentNoiseModel"
     attributes: ClassVar[Mapping[str, str]] = {
@@ -267,6 +269,15 @@ class StateIndependent(PairedDevices):
         "t_read": "t_read_s",
         "read_noise_scale": "read_noise_scale",
     }
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        off = {
+            "programming_coefficients_us": self.programming_noise_scale == 0,
+            "drift_nu_mean": self.drift_scale == 0,
+            "drift_nu_std": self.drift_scale == 0,
+        }
+        return tuple(field for field in super().assumed if not off.get(field, False))
 
     def lasting(self, t_s: float) -> float:
         return drifted(t_s, self.t_0_s, self.drift_nu_mean * self.drift_scale)

@@ -84,6 +84,8 @@ def warn_of_defaults(machine: Hardware) -> None:
     for name in _DESCRIBED:
         section = getattr(machine, name) if name in given else None
         missing += [f"{name}.{one}" for one in _DESCRIBED[name] if section and one not in section.model_fields_set]
+    if machine.devices is not None:
+        missing += [f"devices.{field}" for field in machine.devices.assumed]
     said = [] if machine.costs is None or "costs" not in given else _said(machine.costs)
     if not all(said):
         missing.append(f"{said.count(False)} of {len(said)} fields of costs")

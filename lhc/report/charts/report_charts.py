@@ -23,6 +23,7 @@ from lhc.results import Evaluation, FeasibleRegion, Front, FrontPoint, RegionPoi
 from lhc.support.number_formatting import (
     drop_text,
     drop_unit,
+    field_text,
     metric_value,
     number_text,
     scale_text,
@@ -257,7 +258,7 @@ def region_chart(found: FeasibleRegion) -> Chart | RegionChart:
         if (at := point.values)
     )
     cells = tuple(tuple(verdicts[found.verdict(a, b)] for a in x.values) for b in y.values)
-    x_texts, y_texts = (tuple(f"{value:g}" for value in field.values) for field in (x, y))
+    x_texts, y_texts = (tuple(field_text(field.path, value) for value in field.values) for field in (x, y))
     return RegionChart(marks, cells, x_texts, y_texts, x.path, y.path)
 
 
@@ -284,7 +285,9 @@ def _line_of_region(found: FeasibleRegion) -> Chart:
 
 
 def _region_title(found: FeasibleRegion, point: RegionPoint) -> str:
-    at = ", ".join(f"{field.path} {value:g}" for field, value in zip(found.fields, point.values, strict=True))
+    at = ", ".join(
+        f"{field.path} {field_text(field.path, value)}" for field, value in zip(found.fields, point.values, strict=True)
+    )
     one = point.evaluation
     if one is None:
         return f"{at}: {point.verdict}, values are not finite"

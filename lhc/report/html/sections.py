@@ -195,7 +195,7 @@ def _sentence(samples: str) -> tuple[str, ...]:
 
 def _front_caption(front: Front, plan: Plan) -> str:
     if not front.verified:
-        few = f": of {with_one_copy(plan)}, dearer on tiles than digital" if with_one_copy(plan) else ""
+        few = f", for {with_one_copy(plan)} (dearer on tiles)" if with_one_copy(plan) else ""
         return (
             "By estimate, not measured: layers go analog in the order of damage per multiplication, and the damage that"
             f" each does alone is added up{few}."

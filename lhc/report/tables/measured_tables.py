@@ -55,6 +55,7 @@ from lhc.support.number_formatting import (
     drop_text,
     drop_unit,
     drop_value,
+    field_text,
     level_text,
     metric_value,
     millionths,
@@ -277,7 +278,8 @@ def region_table(found: FeasibleRegion) -> Table:
             bounds = "-" if interval is None else drop_range(interval, percent)
             cells = [metric_value(one.mean, one.percent), drop_value(one.drop, percent), bounds]
         share = [share_text(point.analog_mac_fraction)] if found.searched_anew else []
-        rows.append([*(f"{value:g}" for value in point.values), *cells, *share, point.verdict])
+        values = (field_text(field.path, at) for field, at in zip(found.fields, point.values, strict=True))
+        rows.append([*values, *cells, *share, point.verdict])
     over = f"{level_text(first.confidence)} interval over chips{' and samples' if found.generalized else ''}"
     drop = f"mean {first.drop_word}{drop_unit(first.percent, found.drop_type, first.metric)}"
     analog = ["MACs analog"] if found.searched_anew else []

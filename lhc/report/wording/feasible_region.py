@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lhc.report.wording.outcome import samples_basis
-from lhc.support.number_formatting import counted, drop_text, level_text, metric_value
+from lhc.support.number_formatting import counted, drop_text, field_text, level_text, metric_value
 
 if TYPE_CHECKING:
     from lhc.results import FeasibleRegion, RegionLine
@@ -23,20 +23,25 @@ def region_budget(found: "FeasibleRegion") -> str:
 def boundary_lines(found: "FeasibleRegion") -> Iterator[str]:
     """One sentence for each value of the second field, or one for the only field."""
     for line in found.lines:
-        where = "" if line.at is None else f"at {found.fields[1].path} {line.at:g}: "
+        where = "" if line.at is None else f"at {found.fields[1].path} {field_text(found.fields[1].path, line.at)}: "
         yield f"{where}{_limit(found, line)}"
 
 
 def _limit(found: "FeasibleRegion", line: "RegionLine") -> str:
     field = found.fields[0]
     if line.held is None:
-        return f"not shown to hold with any {field.path} looked at"
+        verdicts = {point.verdict for point in found.points if line.at in (None, point.values[-1])}
+        if verdicts == {"broken"}:
+            return f"broken with every {field.path} looked at"
+        return f"not shown to hold with any {field.path} looked at; more chips (--draws) or samples may decide it"
+    held = field_text(field.path, line.held)
     if line.next is None:
         end = "down to" if field.more_is_better else "up to"
-        return f"holds with every {field.path} looked at, {end} {line.held:g}"
+        return f"holds with every {field.path} looked at, {end} {held}"
+    beyond = f"not shown at {field_text(field.path, line.next)}"
     if field.more_is_better:
-        return f"holds with {field.path} from {line.held:g} on; not shown at {line.next:g}"
-    return f"holds with {field.path} up to {line.held:g}; not shown at {line.next:g}"
+        return f"holds with {field.path} from {held} on; {beyond}"
+    return f"holds with {field.path} up to {held}; {beyond}"
 
 
 def region_basis(found: "FeasibleRegion") -> str:
@@ -50,7 +55,7 @@ def region_rule(found: "FeasibleRegion") -> str:
     """How many machines were measured, at which level, and how others follow from them."""
     measured = f"{len(found.points)} of {counted(found.grid, 'machine')} measured"
     level = f"each by itself at a level of {level_text(found.example.confidence)}"
-    rest = "; a machine that is better in every number counts as no worse" if found.steady else ""
+    rest = "; the others follow, as a machine that is better in every number counts as no worse" if found.steady else ""
     return f"{measured}, {level}{rest}"
 
 

@@ -64,25 +64,19 @@ def _copies_counted(result: "Analysis") -> Iterator[str]:
     costs, single = result.costs, {row.name for row in able if row.copies == 1}
     dear = [] if costs is None else [n for n in fewer if costs.analog[n].energy_j >= costs.digital[n].energy_j]
     dear = [name for name in dear if name in single]
-    all_of_them = "'lhc partition --objective macs' makes all that fit, at a higher energy"
+    counts = "analog costs count copies of weights in free cells"
     if number := len(fewer) - len(dear):
         them = "it" if number == 1 else "them"
-        yield (
-            f"analog costs count fewer copies of weights than fit in {counted(number, 'layer')}, since all would make"
-            f" {them} dearer than digital; {all_of_them}"
-        )
+        counts += f", in {counted(number, 'layer')} fewer than fit, since all would make {them} dearer than digital"
     if dear:
-        dearer = (
-            "is dearer on tiles than digital with one"
-            if len(dear) == 1
-            else "are dearer on tiles than digital with one"
-        )
-        yield f"analog costs count one copy of weights in {counted(len(dear), 'layer')} that {dearer}; {all_of_them}"
+        be = "is" if len(dear) == 1 else "are"
+        counts += f"; {counted(len(dear), 'layer')} {be} dearer than digital with one copy already"
     if any(row.copies > 1 for row in able):
-        yield (
-            "analog costs count copies in free cells; how often reads are repeated is assumed, 'lhc partition' measures"
-            " it"
-        )
+        counts += "; how often reads are repeated is assumed, 'lhc partition' measures it"
+    if fewer or any(row.copies > 1 for row in able):
+        yield counts
+    if fewer:
+        yield "'lhc partition --objective macs' makes all copies that fit, at a higher energy"
 
 
 def _saving_layers(result: "Analysis") -> str:
