@@ -48,7 +48,8 @@ def _default(one: Option) -> str:
 
 
 def _help(one: Option) -> str:
-    unit = f" In {one.unit}." if one.unit else ""
+    told = one.unit == "s" and "seconds" in one.text
+    unit = f" In {one.unit}." if one.unit and not told else ""
     return f"{one.text}{unit}".replace("|", "\\|")
 
 

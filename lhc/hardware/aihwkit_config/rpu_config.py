@@ -467,6 +467,8 @@ def _idle(leaves: dict[str, Any]) -> Iterator[str]:
         yield from ("forward.max_bm_factor", "forward.max_bm_res", "forward.bm_test_negative_bound")
     if leaves["forward.w_noise"] <= 0:
         yield "forward.w_noise_type"
+    elif leaves["forward.w_noise_type"].name == "NONE":
+        yield "forward.w_noise"
     if leaves["forward.ir_drop"] <= 0:
         yield "forward.ir_drop_g_ratio"
     if leaves["mapping.weight_scaling_omega"] == 0:

@@ -114,7 +114,7 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
     if outcome is not None and held[0] is not None:
         allowed = budget_for(first, outcome, kind)
         budget_here = drop_text(allowed, first.percent, kind, outcome.max_drop)
-        headers.append(f"mean within the budget of {budget_here}")
+        headers.append(f"holds a budget of {budget_here}")
     return Table(headers, rows, right=(0, 1, 2, 4), spare=(2, 3))
 
 
@@ -233,7 +233,7 @@ def robustness_table(found: Robustness) -> Table:
     drop = f"mean {chips.drop_word}{drop_unit(chips.percent, found.drop_type, chips.metric)}"
     over = "programmings of one chip" if found.one_chip else "chips"
     interval = f"{level_text(chips.confidence)} interval over {over}{' and samples' if found.generalized else ''}"
-    headers = ["condition", chips.metric, drop, interval, f"mean within the budget of {budget}", "compensation gain"]
+    headers = ["condition", chips.metric, drop, interval, f"holds a budget of {budget}", "compensation gain"]
     return Table(headers, rows, right=(1, 2), spare=(5, 1))
 
 

@@ -243,3 +243,14 @@ def test_default_devices_are_aihwkits_own_defaults() -> None:
         converters = [vars(attributes.pop("g_converter")) for attributes in (built, expected)]
         assert built == expected, ours.model
         assert converters[0] == converters[1], ours.model
+
+
+@pytest.mark.analog
+def test_weight_noise_of_no_type_has_no_effect() -> None:
+    """aihwkit draws none then, whatever its size."""
+    from aihwkit.simulator.parameters.enums import WeightNoiseType
+
+    config = Hardware.load("lionheart").to_rpu_config()
+    config.forward.w_noise, config.forward.w_noise_type = 0.02, WeightNoiseType.NONE
+
+    assert Hardware.from_rpu_config(config, "mine").currents == Hardware.load("lionheart").currents

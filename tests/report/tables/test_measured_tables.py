@@ -90,7 +90,7 @@ def outcome_of(**changes: object) -> Outcome:
 def test_a_run_says_at_which_times_the_budget_is_held() -> None:
     results = [evaluated(0.01), evaluated(0.0149), evaluated(0.0151), replace(evaluated(0.01), drop_interval=None)]
     table = evaluation_table(results, outcome_of())
-    assert table.headers[-2:] == ["interval of the drop", "mean within the budget of 2.00 points"]
+    assert table.headers[-2:] == ["interval of the drop", "holds a budget of 2.00 points"]
     assert [row[-1] for row in table.rows] == ["yes", "yes", "not shown", "not shown"]
     assert evaluation_table([evaluated(0.0251)], outcome_of()).rows[0][-1] == "no", "all of the interval is above"
     assert table.rows[0][-2] == "0.50 to 1.50"
@@ -100,7 +100,7 @@ def test_a_run_says_at_which_times_the_budget_is_held() -> None:
     assert table.headers[-3:] == [
         "drop (% of the digital value)",
         "interval of the drop",
-        "mean within the budget of 1.72 % of the digital value",
+        "holds a budget of 1.72 % of the digital value",
     ]
     assert table.rows[0][-3:] == ["1.11", "0.56 to 1.67", "yes"], "in the unit of the plan's verdict"
     nothing = [replace(evaluated(0.01, percent=False), baseline=0.0)]
@@ -161,7 +161,7 @@ def test_robustness_tells_times_drops_and_their_intervals() -> None:
     for title in ("accuracy", "mean drop (points)", "95 % interval over chips"):
         assert title in lines[0]
     assert " ".join(lines[2].split()) == "after 30 days 88.80 % 1.20 0.70 to 1.70 yes 1.10 (1.00 to 1.25)"
-    assert "mean within the budget of 2.00 points" in lines[0]
+    assert "holds a budget of 2.00 points" in lines[0]
     assert lines[3].split()[-2:] == ["yes", "-"]
     assert lines[4].split()[-2:] == ["no", "-"]
 
