@@ -81,7 +81,7 @@ class Goal:
 _ROUNDING = 1e-6
 DEFAULT_GOAL = Goal()
 """Most MACs on tiles, within the machine's tiles."""
-NOT_MET = "with it analog as well the budget is not met"
+NOT_MET = "with this layer on tiles too, the budget is not met"
 """Why a search left a layer digital, before it is known what was tested with it (`lhc.pipeline.steps.verify`)."""
 
 

@@ -36,7 +36,7 @@ __all__ = [
     "walk_settings",
 ]
 
-NOT_MET_TRAINED = "with it analog as well the budget is not met after training for it"
+NOT_MET_TRAINED = "with this layer on tiles too, the budget is not met after training for it"
 PUBLISHED_RATES = (1e-3, 1e-2)
 """LionHeart's learning rates for ResNet20: weights of analog layers, everything else."""
 PUBLISHED_MOMENTUM = 0.85

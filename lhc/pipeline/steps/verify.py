@@ -257,7 +257,7 @@ def _why_digital(
             if name in placement:
                 others = (placement - analog).difference(tied.get(name, (name,)))
                 if others:
-                    return f"tried only with {_named(titles, others)} analog as well{without}: budget not met{where}"
+                    return f"tried only with {_named(titles, others)} on tiles too{without}: budget not met{where}"
                 return f"with it analog{without} the budget is not met{where}" if without else f"{NOT_MET}{where}"
         return "not tested beside the layers that are analog" if analog else "not tested"
 

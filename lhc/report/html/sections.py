@@ -144,6 +144,7 @@ def _front(front: Front, report: Report) -> PageSection:
         ("Tiles", True, lambda p: as_number(p.tiles)),
     ]
     points = front.points if own is None else (*(p for p in front.points if not _reads_alike(p, own)), own)
+    points = tuple(sorted(points, key=lambda point: point.analog_mac_fraction))
     if any(p.latency_s is not None for p in front.points):
         columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
     if any(p.energy_j is not None for p in front.points):

@@ -257,13 +257,13 @@ def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:
     assert found.notes[0].startswith("tested too: 2 analog layers, with b: ")
     details = {row.name: row.detail for row in found.plan.layers}
     assert details["a"] == "accepted after retraining with it analog"
-    assert details["b"] == "with it analog as well the budget is not met"
+    assert details["b"] == "with this layer on tiles too, the budget is not met"
 
 
-ALONE, UNTESTED = "with it analog as well the budget is not met", "not tested beside the layers that are analog"
-TOGETHER = "tried only with {} analog as well: budget not met"
+ALONE, UNTESTED = "with this layer on tiles too, the budget is not met", "not tested beside the layers that are analog"
+TOGETHER = "tried only with {} on tiles too: budget not met"
 
-SWAPPED = "tried only with {} analog as well and a digital: budget not met"
+SWAPPED = "tried only with {} on tiles too and a digital: budget not met"
 
 
 def given(*path: str, judged: tuple[str, ...] = ()) -> type[Strategy]:
