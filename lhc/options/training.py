@@ -9,7 +9,7 @@ from lhc.options.declaration.option_fields import option, options
 from lhc.options.declaration.value_parsing import share_of, time_of
 from lhc.options.shared import Seeded
 
-__all__ = ["LOSSES", "RATES", "Checkpointing", "Optimizer", "TrainingOptions", "WeightNoise"]
+__all__ = ["LABEL_SHARE", "LOSSES", "RATES", "Checkpointing", "Optimizer", "TrainingOptions", "WeightNoise"]
 
 Optimizer = Literal["adam", "sgd"]
 WeightNoise = Literal["devices", "preset"]
@@ -19,6 +19,8 @@ PASSES, FEWEST_STEPS, MOST_STEPS = 8, 1000, 3000
 LOSSES = ("distillation", "cross-entropy", "mse")
 ADAPTER_RANK = 8
 """Where a share of the weights is named (docs/retraining.md)."""
+LABEL_SHARE = 0.5
+"""Of class labels in the loss, where there are any (docs/retraining.md)."""
 RATES: Mapping[str, float] = {"adam": 3e-3, "sgd": 1e-3}
 """Learning rates at the start, by optimiser (docs/retraining.md)."""
 GREATER_RATE = 0.01
@@ -71,6 +73,14 @@ class TrainingOptions(Seeded):
     )
     momentum: float = option("Momentum of sgd.", default=0.9, metavar="X", rare=True)
     loss: str = option("distillation, cross-entropy, mse or module:function.", default="distillation", metavar="L")
+    label_share: float | None = option(
+        "Share of class labels in the loss, beside distillation: cross-entropy with them. By default 0.5 where weights"
+        " are trained, the metric is accuracy and the training samples have labels, else 0.",
+        default=None,
+        metavar="X",
+        least=0,
+        most=1,
+    )
     augment: str = option("none, crop-flip (images) or module:function(feeds, generator).", default="none", metavar="A")
     noise: WeightNoise = option(
         "Weight errors: devices (the hardware's own) or preset (its section training).", default="devices", metavar="N"
@@ -117,6 +127,8 @@ class TrainingOptions(Seeded):
             raise UsageError(f"--momentum must be at least 0 and below 1, got {self.momentum}")
         if self.loss not in LOSSES and ":" not in self.loss:
             raise UsageError(f"unknown loss {self.loss!r}; choose {', '.join(LOSSES)} or module:function")
+        if self.label_share and self.loss != "distillation":
+            raise UsageError(f"--label-share mixes labels into distillation; --loss {self.loss} takes labels alone")
 
     @property
     def adapter_share(self) -> float | None:

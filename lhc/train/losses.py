@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.metrics import IGNORED
+from lhc.samples.task import Array
 from lhc.support.load_by_name import load_function
 
-__all__ = ["Loss", "distillation", "load_loss"]
+__all__ = ["Loss", "cross_entropy", "distillation", "holds_classes", "load_loss"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``(output, target) -> scalar``."""
@@ -79,6 +80,17 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
             f" to {classes - 1}"
         )
     return functional.cross_entropy(output.reshape(-1, classes), targets.reshape(-1).long(), ignore_index=IGNORED)
+
+
+def holds_classes(shape: tuple[int, ...], labels: Array | None, class_axis: int | None = None) -> bool:
+    """Whether `cross_entropy` takes these labels for an output of this shape, samples first."""
+    if labels is None or labels.dtype.kind not in "iu" or len(shape) < 2:
+        return False
+    axis = len(shape) - 1 if class_axis is None else class_axis
+    others = shape[1:axis] + shape[axis + 1 :]
+    counted = labels[labels != IGNORED]
+    fits = labels.shape[1:] == others and shape[axis] > 1
+    return bool(fits and counted.size and counted.min() >= 0 and counted.max() < shape[axis])
 
 
 def mse(output: Tensor, targets: Tensor) -> Tensor:

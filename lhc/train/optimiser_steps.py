@@ -25,7 +25,7 @@ from lhc.runtime.torch_settings import CPU, computing_on, seeded_generator, torc
 from lhc.samples.sample_axis import CALL
 from lhc.samples.task import Array, count_samples, cut
 from lhc.train.batches import Batches
-from lhc.train.losses import Loss
+from lhc.train.losses import Loss, cross_entropy
 from lhc.train.noisy_network import NoisyNetwork
 
 __all__ = ["Trainer", "clip_weights", "device_for"]
@@ -50,6 +50,7 @@ class Trainer:
         output: name of the output that is trained.
         horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
             torch's CosineAnnealingLR).
+        label_share: share of ``label_loss``, of output and class labels, in the loss; the rest is that of ``loss``.
         step: number of the next step since `begin`.
     """
 
@@ -59,6 +60,8 @@ class Trainer:
     settings: TrainingOptions
     output: str
     horizon: int
+    label_share: float = 0.0
+    label_loss: Loss = cross_entropy
     step: int = field(default=0, init=False)
     _first: int = field(default=0, init=False)
     _optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
@@ -89,7 +92,7 @@ class Trainer:
             DataError: the loss needs other targets, or another output.
             ModelError: the output does not depend on anything that is trained.
         """
-        loss = self.loss(self._answer(feeds), self._targets(feeds, targets))
+        loss = self._loss(self._answer(feeds), self._targets(feeds, targets), targets)
         if not loss.requires_grad:
             raise ModelError(
                 f"output {self.output!r} has no gradient with respect to any weight; it cannot be retrained"
@@ -115,7 +118,7 @@ class Trainer:
         with seeded(self.settings.seed, number), computing_on(self.network.device):
             wanted = self._targets(feeds, targets) if kept is None else kept[self.batches.chosen(number)]
             self.network.draw(strength)
-            loss = self.loss(self._answer(feeds), wanted)
+            loss = self._loss(self._answer(feeds), wanted, targets)
             loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         norm = self._gradient_norm()
@@ -132,6 +135,15 @@ class Trainer:
         self.network.keep_ranges_positive()
         self.step += 1
         return value
+
+    def _loss(self, output: Tensor, wanted: Tensor, targets: Array | None) -> Tensor:
+        """Loss of an output; ``targets``: of the samples, which are class labels where these have a share."""
+        if self.label_share == 0:
+            return self.loss(output, wanted)
+        labels = self.label_loss(output, self._labels(targets))
+        if self.label_share == 1:
+            return labels
+        return (1 - self.label_share) * self.loss(output, wanted) + self.label_share * labels
 
     def _answer(self, feeds: Mapping[str, Array]) -> Tensor:
         return self._samples_first(self.network, feeds)
@@ -157,8 +169,12 @@ class Trainer:
     def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
         if self.settings.loss == "distillation":
             return self._samples_first(self.network.digital, feeds)
+        return self._labels(targets)
+
+    def _labels(self, targets: Array | None) -> Tensor:
         if targets is None:
-            raise DataError(f"--loss {self.settings.loss} needs labels and the training data has none (--label-key)")
+            option = "--label-share" if self.settings.loss == "distillation" else f"--loss {self.settings.loss}"
+            raise DataError(f"{option} needs labels and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
         return torch.from_numpy(native).to(self.network.device)
 

@@ -16,7 +16,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import static_batch
 from lhc.onnx_io.rewrites.dynamic_batch import with_dynamic_batch
 from lhc.onnx_model import OnnxModel
-from lhc.options.training import TrainingOptions
+from lhc.options.training import LABEL_SHARE, TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
 from lhc.runtime.torch_settings import gpu_name
@@ -26,7 +26,7 @@ from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
 from lhc.train.batches import Batches, load_augment
 from lhc.train.checkpoints import Checkpoint
-from lhc.train.losses import load_loss
+from lhc.train.losses import holds_classes, load_loss
 from lhc.train.noisy_network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.optimiser_steps import Trainer, device_for
 from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
@@ -150,8 +150,21 @@ class TrainingSetup:
         network = self.network()
         network.to(device_for(network, self._some()))
         batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
-        loss = load_loss(settings.loss, self.samples.class_axis)
-        return Trainer(network, batches, loss, settings, output, horizon)
+        losses = (load_loss(name, self.samples.class_axis) for name in (settings.loss, "cross-entropy"))
+        loss, label_loss = losses
+        return Trainer(network, batches, loss, settings, output, horizon, self.label_share, label_loss)
+
+    @cached_property
+    def label_share(self) -> float:
+        """Share of class labels in the loss."""
+        settings, samples = self.settings, self.samples
+        if settings.label_share is not None:
+            return settings.label_share
+        if settings.loss != "distillation" or settings.adapters is not None or samples.metric.name != "accuracy":
+            return 0.0
+        name = self.output or self.graph.outputs[0]
+        found = self._samples_first(observe_tensors(self._batched, [name], self._some()))
+        return LABEL_SHARE if holds_classes(found[name].shape, samples.targets, samples.class_axis) else 0.0
 
     def check(self) -> None:
         """See that the network can be trained, with this loss and these samples: one step's loss on a few of them.
@@ -202,7 +215,7 @@ class TrainingSetup:
             layers=tuple(sorted(analog)),
             steps=steps,
             batch_size=self.settings.batch_size,
-            loss=self.settings.loss,
+            loss=self.settings.loss + (f", {self.label_share:g} labels" if self.label_share else ""),
             seed=self.settings.seed,
             samples=len(self.samples),
             data=self.samples.digest,
@@ -231,6 +244,7 @@ class TrainingSetup:
             "t_s": self.t_s,
             "samples": self.samples.digest,
             "class_axis": self.samples.class_axis,
+            "label_share": self.label_share,
             **({"layout": repr(self.samples.layout)} if self.samples.layout != SampleLayout() else {}),
             "settings": repr(self.settings),
             "output": self.output,

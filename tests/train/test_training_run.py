@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import lhc
 from lhc.errors import DataError, ModelError
@@ -53,6 +55,26 @@ def trainer(model: OnnxModel, settings: TrainingOptions, steps: int = STEPS) -> 
     labels = np.random.default_rng(2).integers(0, 4, 64)
     batches = Batches(Task({"x": x}, labels, get_metric("accuracy")), settings.batch_size, settings.seed)
     return Trainer(network, batches, load_loss(settings.loss), settings, "y", steps)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_labels_have_their_share_of_the_loss(model: OnnxModel, share: float) -> None:
+    """Without noise a step's loss is that of the digital network: no divergence, and cross-entropy with the labels."""
+    mixed = replace(trainer(model, TrainingOptions(batch_size=64, seed=3)), label_share=share)
+    mixed.begin(())
+    feeds, labels = mixed.batches.batch(0)
+    (logits,) = observe_tensors(model, ["y"], feeds).values()
+    expected = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(np.asarray(labels)))
+
+    assert mixed.train_step(0.0) == pytest.approx(share * float(expected), abs=1e-5)
+
+
+def test_a_share_of_labels_needs_labels(model: OnnxModel) -> None:
+    mixed = replace(trainer(model, TrainingOptions(batch_size=64)), label_share=0.3)
+    mixed.begin(())
+
+    with pytest.raises(DataError, match="--label-share needs labels and the training data has none"):
+        mixed.check(mixed.batches.batch(0)[0], None)
 
 
 def analog(model: OnnxModel) -> list[str]:

@@ -101,6 +101,7 @@ def test_the_command_shows_objects_that_are_no_text() -> None:
         (lambda: TrainingOptions(steps=1, epochs=1.0), "--steps, --epochs and --time say the same"),
         (lambda: TrainingOptions(learning_rate=0.0), "--lr must be above 0"),
         (lambda: TrainingOptions(loss="hinge"), "unknown loss 'hinge'; choose distillation, cross-entropy"),
+        (lambda: TrainingOptions(loss="mse", label_share=0.5), "--loss mse takes labels alone"),
         (lambda: TrainingOptions(ramp=1.5), "--ramp must be at most 1, got 1.5"),
         (lambda: Execution(jobs=0), "--jobs must be at least 1"),
         (lambda: Execution(jobs=1025), "--jobs must be at most 1,024, got 1025"),
