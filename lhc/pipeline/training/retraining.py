@@ -35,6 +35,7 @@ from lhc.pipeline.rewrites.choose_adapters import adapted, adapters_note
 from lhc.pipeline.steps.range_calibration import calibrated
 from lhc.pipeline.training.placement_to_train_for import (
     OPEN_REASONS,
+    expected_left,
     falls_short,
     fits_as_given,
     misplaced,
@@ -368,7 +369,8 @@ class Train:
             course = training_setup_of(state, state.training, self.settings, self.checkpoint)
             found, trained, record = self._walked(state, course)
             return self._searched(already_walked(found, self.strategy), trained, record), record
-        target = training_target(given)
+        course = training_setup_of(state, state.training, self.settings, None)
+        target = training_target(given, expected_left(course))
         copies = given.copies.of(target)
         first, record = self._once(state, target, copies)
         settled = min(first, given, key=promise)
