@@ -15,6 +15,7 @@ the damage so much that other copies are chosen which do far less of it, it is t
 
 from collections.abc import Mapping
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from lhc.options.by_command import PartitionOptions
 from lhc.passes import by_worth, damage_of, objective_value, search_space
@@ -22,7 +23,9 @@ from lhc.pipeline.pipeline_state import PreparedNetwork, RecordedNetwork, Search
 from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path
 from lhc.pipeline.steps.verify import base_drop, path_of
 from lhc.samples.task import Task
-from lhc.train.training_setup import TrainingSetup
+
+if TYPE_CHECKING:
+    from lhc.train.training_setup import TrainingSetup
 
 __all__ = [
     "OPEN_REASONS",
@@ -115,7 +118,7 @@ def set_apart(tested: RecordedNetwork, training: Task) -> str:
     )
 
 
-def expected_left(course: TrainingSetup) -> float:
+def expected_left(course: "TrainingSetup") -> float:
     """Share of a drop that a training is expected to leave."""
     return LEFT_WITH_LABELS if course.label_share > 0 and course.steps >= LONG_STEPS else LEFT
 
