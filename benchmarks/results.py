@@ -30,7 +30,10 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any, BinaryIO, Literal
 
+import numpy as np
+
 import lhc
+from lhc.models import cifar10, resnet8
 from lhc.support.files import write_file
 from lhc.support.tables import Table
 
@@ -88,7 +91,15 @@ class Row:
         found: dict[str, object] = {"model": self.network, "hardware": self.machine, "max-drop": budget}
         if self.tiles == "twice":
             found |= {"objective": "macs", "max-tiles": 2 * _tiles(self.network, self.machine)}
-        return found | OPTIONS.get(self.network, {}) | ({"retrain": True} if self.retrain else {})
+        found |= OPTIONS.get(self.network, {})
+        if self.retrain:
+            found |= {"retrain": True, "train-data": str(self.training_images), "augment": "crop-flip"}
+        return found
+
+    @property
+    def training_images(self) -> Path:
+        """File of the 50,000 training images of CIFAR-10 as the network takes them; `_write_training_images` makes it."""
+        return Path("build") / f"{self.network}-training-images.npz"
 
     def command(self) -> list[str]:
         """Words behind ``lhc``, of the command that does the run alone."""
@@ -122,6 +133,8 @@ def record(row: Row) -> Record:
     Raises:
         RuntimeError: lhc refuses; the message is its own.
     """
+    if row.retrain and not row.training_images.is_file():
+        _write_training_images(row)
     before, started = getrusage(RUSAGE_CHILDREN), time.monotonic()
     (found,) = lhc.sweep({"runs": [row.settings()]}).rows
     after = getrusage(RUSAGE_CHILDREN)  # of the process that did the run, loading libraries included
@@ -339,6 +352,13 @@ def _commit(one: Record) -> str:
 def _tiles(network: str, machine: str) -> int:
     """Tiles of one copy of every layer."""
     return lhc.analyze(network, hardware=machine).tiles
+
+
+def _write_training_images(row: Row) -> None:
+    images, labels = cifar10.load("train")
+    row.training_images.parent.mkdir(exist_ok=True)
+    inputs = np.asarray(resnet8.pixels(images) if row.network == "resnet8" else images)
+    np.savez(row.training_images, x=inputs, labels=labels)
 
 
 def _git(*words: str) -> str:
