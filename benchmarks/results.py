@@ -98,7 +98,7 @@ class Row:
 
     @property
     def training_images(self) -> Path:
-        """File of the 50,000 training images of CIFAR-10 as the network takes them; `_write_training_images` makes it."""
+        """File of the 50,000 training images of CIFAR-10, as the network takes them."""
         return Path("build") / f"{self.network}-training-images.npz"
 
     def command(self) -> list[str]:
@@ -296,7 +296,7 @@ def _detail_cells(one: Record) -> list[str]:
 
 
 def _allowed(one: Record) -> str:
-    return one["tiles_allowed"] + (" and training" if one["retrain"] else "")
+    return str(one["tiles_allowed"]) + (" and training" if one["retrain"] else "")
 
 
 def _published_cells(one: Record) -> list[str]:
