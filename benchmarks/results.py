@@ -229,8 +229,8 @@ What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), on
 
 - **Digital**: the metric of the network as it was given, on the samples that judged.
 - **Mean drop**: what the placed network loses, over chips, one day after programming; negative: it gains. Brackets hold
-  the [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Both
-  are in points, or in the metric's own unit.
+  the [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Its
+  level is that of the last look, 90 % or more. Both are in points, or in the metric's own unit.
 - **Energy**: against the same machine without tiles, by the [cost model](costs.md). No chip was measured.
 - **Tiles allowed**: `as they come` looks for the least energy, the default. `twice` looks for the most MACs, on twice
   the tiles of one copy, so that [copies](healing.md) lower the noise; it pays in energy.

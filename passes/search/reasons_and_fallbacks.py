@@ -110,7 +110,7 @@ def too_costly(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> dict[s
 
 
 def _costs_more(titles: Mapping[str, str], space: SearchSpace, g: int, change: float) -> str:
-    """``dearer on tiles than digital: 12.3 µJ, less 2 µJ of conversions, against 0.14 µJ``, of a sample."""
+    """``dearer on tiles than digital: 12.3 µJ, minus 2 µJ of conversions, against 0.14 µJ``, of a sample."""
     assert space.costs is not None  # there is an objective that takes them
     group, unit = space.groups[g], _UNITS[space.objective]
     of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if unit == "s" else (lambda c: c.energy_j)
@@ -118,7 +118,7 @@ def _costs_more(titles: Mapping[str, str], space: SearchSpace, g: int, change: f
     conversions = change - (analog - digital)
     text = f"dearer on tiles than digital: {amount(analog, unit)}"
     if abs(conversions) > space.resolution(space.objective):
-        word = "and" if conversions > 0 else "less"
+        word = "plus" if conversions > 0 else "minus"
         text += f", {word} {amount(abs(conversions), unit)} of conversions,"
     text += f" against {amount(digital, unit)}"
     if len(group) > 1:

@@ -56,7 +56,7 @@ def test_depthwise_convolutions_stay_digital_unless_macs_are_wanted(strategy: st
     for row in found.layers:
         if row.name in deep:
             assert row.reason == "cost"
-            assert re.search(r": [\d.]+ .[sJ], less [\d.]+ .[sJ] of conversions, against [\d.]+ .[sJ]", row.detail)
+            assert re.search(r": [\d.]+ .[sJ], minus [\d.]+ .[sJ] of conversions, against [\d.]+ .[sJ]", row.detail)
             assert cost.analog[row.name].energy_j > 10 * cost.digital[row.name].energy_j
     assert STRATEGIES[strategy](judged(plan, 1.0), options("macs")).run(graph, plan).plan.analog == set(plan.eligible)
 
@@ -117,7 +117,7 @@ def test_a_layer_that_lost_its_neighbour_says_what_its_conversions_cost() -> Non
     judge = judged(plan, 0.6)
     rows = SensitivityOrder(judge, options("energy", judge)).run(graph, plan).plan.layers
     assert {row.reason for row in rows} == {"cost"}
-    assert all(", and " in row.detail and "of conversions, against" in row.detail for row in rows)
+    assert all(", plus " in row.detail and "of conversions, against" in row.detail for row in rows)
 
 
 @pytest.mark.parametrize("objective", COSTLY)

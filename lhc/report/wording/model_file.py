@@ -70,7 +70,7 @@ def _copies_counted(result: "Analysis") -> Iterator[str]:
         counts += f", in {counted(number, 'layer')} fewer than fit, since all would make {them} dearer than digital"
     if dear:
         be = "is" if len(dear) == 1 else "are"
-        counts += f"; {counted(len(dear), 'layer')} {be} dearer than digital with one copy already"
+        counts += f"; {counted(len(dear), 'layer')} {be} dearer than digital even with a single copy"
     if any(row.copies > 1 for row in able):
         counts += "; how often reads are repeated is assumed, 'lhc partition' measures it"
     if fewer or any(row.copies > 1 for row in able):

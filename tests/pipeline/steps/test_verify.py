@@ -46,7 +46,7 @@ def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
     assert found.plan.analog == frozenset(), "not b alone, which would hold the budget"
     row = next(row for row in found.plan.layers if row.name == "b")
     assert row.reason == "cost"
-    saying = r"dearer on tiles than digital: [\d.]+ .J, and [\d.]+ .J of conversions, against [\d.]+ .J"
+    saying = r"dearer on tiles than digital: [\d.]+ .J, plus [\d.]+ .J of conversions, against [\d.]+ .J"
     assert re.fullmatch(saying, row.detail)
 
 

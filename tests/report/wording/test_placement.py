@@ -41,7 +41,7 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     assert "all eligible layers analog" in lines
     assert "cost more in sum" not in lines
     assert "how often reads are repeated is assumed" in lines
-    assert "; 2 layers are dearer than digital with one copy already;" in lines, "conv1 and linear"
+    assert "; 2 layers are dearer than digital even with a single copy;" in lines, "conv1 and linear"
     assert "fewer than fit" not in lines, "no layer would pay with one copy and not with all"
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
@@ -63,7 +63,7 @@ def test_tiles_that_cost_more_than_they_save_are_told() -> None:
     (line,) = (line for line in analysis_footer(analysis).splitlines() if "cost more in sum" in line)
     assert line.startswith(f"tiles save energy in {saving} of {len(costs.digital)} eligible layers")
     assert "--objective macs" in line
-    assert "14 layers are dearer than digital with one copy already" in analysis_footer(analysis)
+    assert "14 layers are dearer than digital even with a single copy" in analysis_footer(analysis)
     assert "copies" not in analysis_footer(lhc.analyze("digits-narrow", hardware="afm")), "a machine without any"
 
 
