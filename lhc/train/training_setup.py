@@ -52,6 +52,7 @@ class TrainingSetup:
         output: name of the output that is trained; the first by default.
         checkpoints: folder for states, or None.
         copies: of the weights on tiles, by layer; one where it is missing.
+        metric: name of the one that judges the network; that of the samples by default.
     """
 
     model: OnnxModel
@@ -65,6 +66,7 @@ class TrainingSetup:
     output: str | None = None
     checkpoints: Path | None = None
     copies: Mapping[str, int] = field(default_factory=dict)
+    metric: str | None = None
 
     @cached_property
     def trained(self) -> Trained:
@@ -160,7 +162,8 @@ class TrainingSetup:
         settings, samples = self.settings, self.samples
         if settings.label_share is not None:
             return settings.label_share
-        if settings.loss != "distillation" or settings.adapters is not None or samples.metric.name != "accuracy":
+        judged = samples.metric.name if self.metric is None else self.metric
+        if settings.loss != "distillation" or settings.adapters is not None or judged != "accuracy":
             return 0.0
         name = self.output or self.graph.outputs[0]
         found = self._samples_first(observe_tensors(self._batched, [name], self._some()))

@@ -139,6 +139,7 @@ def training_setup_of(
         output,
         checkpoints,
         state.plan.copies,
+        state.task.metric.name,
     )
 
 

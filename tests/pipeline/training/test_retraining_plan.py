@@ -82,7 +82,7 @@ def test_labels_have_a_share_of_the_loss_where_accuracy_is_judged(
 ) -> None:
     judged = digits.head(100).with_metric(get_metric(metric))
     state, analog, _ = read_placed(RunOptions("digits-narrow", judged, draws=2, all_analog=True), Running(), None)
-    course = training_setup_of(state, digits.with_metric(get_metric(metric)), settings)
+    course = training_setup_of(state, digits.with_metric(get_metric("agreement")), settings)  # as a file is read
 
     assert course.label_share == share
     assert course.record(analog, 1, ()).loss == settings.loss + (f", {share:g} labels" if share else "")
