@@ -10,10 +10,9 @@ from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.metrics import IGNORED
-from lhc.samples.task import Array
 from lhc.support.load_by_name import load_function
 
-__all__ = ["Loss", "cross_entropy", "distillation", "holds_classes", "load_loss"]
+__all__ = ["Loss", "cross_entropy", "distillation", "load_loss"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``(output, target) -> scalar``."""
@@ -70,27 +69,16 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of class indices; classes lie in the last axis."""
     if targets.is_floating_point() or output.ndim < 2 or targets.shape != output.shape[:-1]:
         raise DataError(
-            f"--loss cross-entropy needs one integer class per row of the output {tuple(output.shape)}; the labels"
+            f"cross-entropy (--loss, --label-share) needs one integer class per row of the output {tuple(output.shape)}; the labels"
             f" are {targets.dtype} {tuple(targets.shape)}"
         )
     classes, counted = output.shape[-1], targets[targets != IGNORED]
     if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
         raise DataError(
-            f"--loss cross-entropy: labels are {int(counted.min())} to {int(counted.max())}, the output has classes 0"
+            f"cross-entropy (--loss, --label-share): labels are {int(counted.min())} to {int(counted.max())}, the output has classes 0"
             f" to {classes - 1}"
         )
     return functional.cross_entropy(output.reshape(-1, classes), targets.reshape(-1).long(), ignore_index=IGNORED)
-
-
-def holds_classes(shape: tuple[int, ...], labels: Array | None, class_axis: int | None = None) -> bool:
-    """Whether `cross_entropy` takes these labels for an output of this shape, samples first."""
-    if labels is None or labels.dtype.kind not in "iu" or len(shape) < 2:
-        return False
-    axis = len(shape) - 1 if class_axis is None else class_axis
-    others = shape[1:axis] + shape[axis + 1 :]
-    counted = labels[labels != IGNORED]
-    fits = labels.shape[1:] == others and shape[axis] > 1
-    return bool(fits and counted.size and counted.min() >= 0 and counted.max() < shape[axis])
 
 
 def mse(output: Tensor, targets: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import static_batch
 from lhc.onnx_io.rewrites.dynamic_batch import with_dynamic_batch
 from lhc.onnx_model import OnnxModel
-from lhc.options.training import LABEL_SHARE, TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
 from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
 from lhc.runtime.torch_settings import gpu_name
@@ -26,7 +26,7 @@ from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
 from lhc.train.batches import Batches, load_augment
 from lhc.train.checkpoints import Checkpoint
-from lhc.train.losses import holds_classes, load_loss
+from lhc.train.losses import load_loss
 from lhc.train.noisy_network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.optimiser_steps import Trainer, device_for
 from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
@@ -52,7 +52,6 @@ class TrainingSetup:
         output: name of the output that is trained; the first by default.
         checkpoints: folder for states, or None.
         copies: of the weights on tiles, by layer; one where it is missing.
-        metric: name of the one that judges the network; that of the samples by default.
     """
 
     model: OnnxModel
@@ -66,7 +65,6 @@ class TrainingSetup:
     output: str | None = None
     checkpoints: Path | None = None
     copies: Mapping[str, int] = field(default_factory=dict)
-    metric: str | None = None
 
     @cached_property
     def trained(self) -> Trained:
@@ -154,20 +152,7 @@ class TrainingSetup:
         batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
         losses = (load_loss(name, self.samples.class_axis) for name in (settings.loss, "cross-entropy"))
         loss, label_loss = losses
-        return Trainer(network, batches, loss, settings, output, horizon, self.label_share, label_loss)
-
-    @cached_property
-    def label_share(self) -> float:
-        """Share of class labels in the loss."""
-        settings, samples = self.settings, self.samples
-        if settings.label_share is not None:
-            return settings.label_share
-        judged = samples.metric.name if self.metric is None else self.metric
-        if settings.loss != "distillation" or settings.adapters is not None or judged != "accuracy":
-            return 0.0
-        name = self.output or self.graph.outputs[0]
-        found = self._samples_first(observe_tensors(self._batched, [name], self._some()))
-        return LABEL_SHARE if holds_classes(found[name].shape, samples.targets, samples.class_axis) else 0.0
+        return Trainer(network, batches, loss, settings, output, horizon, settings.label_share, label_loss)
 
     def check(self) -> None:
         """See that the network can be trained, with this loss and these samples: one step's loss on a few of them.
@@ -218,7 +203,7 @@ class TrainingSetup:
             layers=tuple(sorted(analog)),
             steps=steps,
             batch_size=self.settings.batch_size,
-            loss=self.settings.loss + (f", {self.label_share:g} labels" if self.label_share else ""),
+            loss=self.settings.loss + (f", {self.settings.label_share:g} labels" if self.settings.label_share else ""),
             seed=self.settings.seed,
             samples=len(self.samples),
             data=self.samples.digest,
@@ -247,7 +232,6 @@ class TrainingSetup:
             "t_s": self.t_s,
             "samples": self.samples.digest,
             "class_axis": self.samples.class_axis,
-            "label_share": self.label_share,
             **({"layout": repr(self.samples.layout)} if self.samples.layout != SampleLayout() else {}),
             "settings": repr(self.settings),
             "output": self.output,

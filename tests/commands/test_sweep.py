@@ -20,9 +20,9 @@ pytestmark = pytest.mark.analog
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, lhc.SweepResult]:
-    """A sweep of 20 runs, the cache that it was done with, and what came out."""
+    """A sweep of 12 runs, the cache that it was done with, and what came out."""
     folder = tmp_path_factory.mktemp("sweep")
-    path = small_sweep(folder, 20)
+    path = small_sweep(folder, 12)
     return path, folder / "cache", timed(path, folder / "cache").result
 
 
@@ -37,7 +37,7 @@ def test_a_killed_worker_changes_no_byte(swept: tuple[Path, Path, lhc.SweepResul
 
     broken = disturbed(path, tmp_path / "other").result
 
-    assert len(plain.rows) == 20
+    assert len(plain.rows) == 12
     assert plain.failed == broken.failed == ()
     for result, name in ((plain, "plain"), (broken, "broken")):
         save_sweep(result, tmp_path / name)
@@ -69,12 +69,12 @@ def test_finished_rows_are_kept_by_content(swept: tuple[Path, Path, lhc.SweepRes
 
     again = lhc.sweep(path, work_dir=cache)
     assert again.rows == result.rows  # seconds too: nothing was run
-    assert again.earlier == 20
+    assert again.earlier == 12
 
     text = path.read_text().replace("seed = [0,", "seed = [100,")
     (path.parent / "other.toml").write_text(text)
     other = lhc.sweep(path.parent / "other.toml", work_dir=cache)
-    assert (other.earlier, len(other.rows), other.name) == (16, 20, "other")
+    assert (other.earlier, len(other.rows), other.name) == (8, 12, "other")
 
 
 def test_a_run_that_fails_is_a_row_that_is_tried_again(
@@ -112,7 +112,7 @@ def test_a_row_that_another_version_kept_is_measured_anew(
 
     again = lhc.sweep(path, work_dir=tmp_path / "cache")
 
-    assert again.earlier == 19
+    assert again.earlier == 11
     assert [row.figures for row in again.rows] == [row.figures for row in result.rows]
 
 

@@ -12,7 +12,7 @@ from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches, crop_flip, load_augment
-from lhc.train.losses import distillation, holds_classes, load_loss
+from lhc.train.losses import distillation, load_loss
 
 
 def task(samples: int) -> Task:
@@ -127,32 +127,6 @@ def test_losses_that_need_other_targets_say_so() -> None:
         load_loss("mse")(output, classes)
     with pytest.raises(DataError, match="labels are 0 to 3, the output has classes 0 to 2"):
         load_loss("cross-entropy")(output, torch.tensor([0, 1, 2, 3, -100]))
-
-
-@pytest.mark.parametrize(
-    ("shape", "labels", "axis", "fits"),
-    [
-        ((5, 3), np.array([0, 1, 2]), None, True),
-        ((5, 3), np.array([0, 1, -100]), None, True),
-        ((5, 3), np.array([0, 1, 3]), None, False),
-        ((5, 3), np.array([-100, -100]), None, False),
-        ((5, 3), np.array([0.0, 1.0]), None, False),
-        ((5, 3), None, None, False),
-        ((5, 1), np.array([0, 0]), None, False),
-        ((5,), np.array([0, 1]), None, False),
-        ((5, 7, 3), np.zeros((2, 7), int), None, True),
-        ((5, 3, 7), np.zeros((2, 7), int), 1, True),
-        ((5, 3, 7), np.zeros((2, 7), int), None, False),
-    ],
-    ids=[
-        "classes", "some-ignored", "too-many", "all-ignored", "floats", "none", "one-score", "no-scores", "positions",
-        "class-axis", "not-last",
-    ],
-)  # fmt: skip
-def test_labels_are_classes_of_an_output_or_not(
-    shape: tuple[int, ...], labels: np.ndarray | None, axis: int | None, fits: bool
-) -> None:
-    assert holds_classes(shape, labels, axis) == fits
 
 
 def test_a_loss_of_the_user_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def set_apart(tested: RecordedNetwork, training: Task) -> str:
 
 def expected_left(course: "TrainingSetup") -> float:
     """Share of a drop that a training is expected to leave."""
-    return LEFT_WITH_LABELS if course.label_share > 0 and course.steps >= LONG_STEPS else LEFT
+    return LEFT_WITH_LABELS if course.settings.label_share > 0 and course.steps >= LONG_STEPS else LEFT
 
 
 def training_target(searched: SearchedNetwork, left: float = LEFT) -> frozenset[str]:

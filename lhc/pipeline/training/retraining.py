@@ -139,7 +139,6 @@ def training_setup_of(
         output,
         checkpoints,
         state.plan.copies,
-        state.task.metric.name,
     )
 
 

@@ -65,27 +65,16 @@ def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
     assert others
 
 
-@pytest.mark.parametrize(
-    ("metric", "settings", "share"),
-    [
-        ("accuracy", TrainingOptions(), 0.5),
-        ("accuracy", TrainingOptions(label_share=0.2), 0.2),
-        ("accuracy", TrainingOptions(label_share=0), 0),
-        ("accuracy", TrainingOptions(adapters=2), 0),
-        ("accuracy", TrainingOptions(loss="cross-entropy"), 0),
-        ("kl", TrainingOptions(), 0),
-    ],
-    ids=["classes", "as-asked", "none-asked", "adapters", "labels-alone", "no-accuracy"],
-)
-def test_labels_have_a_share_of_the_loss_where_accuracy_is_judged(
-    metric: str, settings: TrainingOptions, share: float, digits: Task
-) -> None:
-    judged = digits.head(100).with_metric(get_metric(metric))
-    state, analog, _ = read_placed(RunOptions("digits-narrow", judged, draws=2, all_analog=True), Running(), None)
-    course = training_setup_of(state, digits.with_metric(get_metric("agreement")), settings)  # as a file is read
+def test_a_share_of_labels_is_recorded(digits: Task) -> None:
+    state, analog, _ = read_placed(
+        RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
+    )
+    losses = [
+        training_setup_of(state, digits, TrainingOptions(label_share=share)).record(analog, 1, ()).loss
+        for share in (0.0, 0.5)
+    ]
 
-    assert course.label_share == share
-    assert course.record(analog, 1, ()).loss == settings.loss + (f", {share:g} labels" if share else "")
+    assert losses == ["distillation", "distillation, 0.5 labels"]
 
 
 def test_no_session_is_held_while_a_step_is_taken(digits: Task, monkeypatch: pytest.MonkeyPatch) -> None:
