@@ -94,6 +94,7 @@ class Row:
         found |= OPTIONS.get(self.network, {})
         if self.retrain:
             found |= {"retrain": True, "train-data": str(self.training_images), "augment": "crop-flip"}
+            found |= {"label-share": 0.5} if self.network == "resnet8" else {}
         return found
 
     @property

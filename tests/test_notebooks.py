@@ -36,7 +36,8 @@ def test_outputs_are_stored_and_small(name: str) -> None:
 
 
 @pytest.mark.analog
-@pytest.mark.parametrize("name", ["first-hour", pytest.param("resnet20", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["first-hour", "resnet20"])
 def test_every_cell_runs(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if name == "resnet20":
         request.getfixturevalue("lhc_data")

@@ -41,7 +41,7 @@ def test_a_row_is_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert " ".join(row.command()) == (
         "partition resnet8 --hardware hermes --max-drop 0.005 --objective macs --max-tiles 28 --samples 5000 --retrain"
-        " --train-data build/resnet8-training-images.npz --augment crop-flip"
+        " --train-data build/resnet8-training-images.npz --augment crop-flip --label-share 0.5"
     )
 
 

@@ -69,14 +69,14 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of class indices; classes lie in the last axis."""
     if targets.is_floating_point() or output.ndim < 2 or targets.shape != output.shape[:-1]:
         raise DataError(
-            f"cross-entropy (--loss, --label-share) needs one integer class per row of the output {tuple(output.shape)}; the labels"
-            f" are {targets.dtype} {tuple(targets.shape)}"
+            "cross-entropy (--loss, --label-share) needs one integer class per row of the output"
+            f" {tuple(output.shape)}; the labels are {targets.dtype} {tuple(targets.shape)}"
         )
     classes, counted = output.shape[-1], targets[targets != IGNORED]
     if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
         raise DataError(
-            f"cross-entropy (--loss, --label-share): labels are {int(counted.min())} to {int(counted.max())}, the output has classes 0"
-            f" to {classes - 1}"
+            f"cross-entropy (--loss, --label-share): labels are {int(counted.min())} to {int(counted.max())}, the"
+            f" output has classes 0 to {classes - 1}"
         )
     return functional.cross_entropy(output.reshape(-1, classes), targets.reshape(-1).long(), ignore_index=IGNORED)
 

@@ -222,6 +222,7 @@ def test_foreign_output_is_kept_unless_forced(tmp_path: Path, model_file: Path, 
     assert onnx.load(foreign).graph.node[0].metadata_props
 
 
+@pytest.mark.slow
 def test_budget_that_cannot_be_met_writes_the_best_plan_and_exits_1(model_file: Path, data_file: Path) -> None:
     command = ("partition", model_file, "--data", data_file, "--metric", "kl", "--max-drop", 1e-9, "--draws", 2)
     code, out, err = lhc(*command, "--strategy", "all-analog")

@@ -22,6 +22,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("sweep.toml")
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_one_table_and_plots(cli: Cli, sweep: Path) -> None:
     forecast = json.loads(cli("sweep", sweep, "--dry-run", "--json").stdout)

@@ -32,6 +32,7 @@ def one(folder: Path, **more: object) -> Mapping[str, object]:
     return known | {"explain": False, "draws": 2, "max-draws": 2} | more
 
 
+@pytest.mark.slow
 def test_a_killed_worker_changes_no_byte(swept: tuple[Path, Path, lhc.SweepResult], tmp_path: Path) -> None:
     path, _, plain = swept
 

@@ -100,6 +100,7 @@ def _without_probe(command: Command) -> tuple[int, str, BaseException | None]:
     return invoke(command)
 
 
+@pytest.mark.slow
 def test_a_few_mutants(bases: tuple[Path, list[Base]], tmp_path: Path) -> None:
     assert broken(range(4), bases, tmp_path) == []
 

@@ -48,7 +48,7 @@ LEFT = 0.45
 1,000 steps and fewer."""
 LEFT_WITH_LABELS, LONG_STEPS = 0.2, 2000
 """The same for a training of that many steps in whose loss labels have a share: it left 0.13 of ResNet-8's drop with
-all layers analog, where distillation alone left 0.44."""
+all layers analog, where distillation alone left 0.44. Where it leaves more, a second training follows."""
 OPEN_REASONS = frozenset({"sensitivity", "strategy", "budget", "time"})
 """Reasons of digital layers that training may turn analog."""
 FALLS_SHORT = 0.3
