@@ -50,7 +50,7 @@ class Trainer:
         output: name of the output that is trained.
         horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
             torch's CosineAnnealingLR).
-        label_share: share of ``label_loss``, of output and class labels, in the loss; the rest is that of ``loss``.
+        label_loss: of output and class labels; has the share of the loss that the settings give labels.
         step: number of the next step since `begin`.
     """
 
@@ -60,7 +60,6 @@ class Trainer:
     settings: TrainingOptions
     output: str
     horizon: int
-    label_share: float = 0.0
     label_loss: Loss = cross_entropy
     step: int = field(default=0, init=False)
     _first: int = field(default=0, init=False)
@@ -138,12 +137,10 @@ class Trainer:
 
     def _loss(self, output: Tensor, wanted: Tensor, targets: Array | None) -> Tensor:
         """Loss of an output; ``targets``: of the samples, which are class labels where these have a share."""
-        if self.label_share == 0:
+        share = self.settings.label_share
+        if share == 0:
             return self.loss(output, wanted)
-        labels = self.label_loss(output, self._labels(targets))
-        if self.label_share == 1:
-            return labels
-        return (1 - self.label_share) * self.loss(output, wanted) + self.label_share * labels
+        return (1 - share) * self.loss(output, wanted) + share * self.label_loss(output, self._labels(targets))
 
     def _answer(self, feeds: Mapping[str, Array]) -> Tensor:
         return self._samples_first(self.network, feeds)

@@ -150,9 +150,8 @@ class TrainingSetup:
         network = self.network()
         network.to(device_for(network, self._some()))
         batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
-        losses = (load_loss(name, self.samples.class_axis) for name in (settings.loss, "cross-entropy"))
-        loss, label_loss = losses
-        return Trainer(network, batches, loss, settings, output, horizon, settings.label_share, label_loss)
+        loss, label_loss = (load_loss(name, self.samples.class_axis) for name in (settings.loss, "cross-entropy"))
+        return Trainer(network, batches, loss, settings, output, horizon, label_loss)
 
     def check(self) -> None:
         """See that the network can be trained, with this loss and these samples: one step's loss on a few of them.

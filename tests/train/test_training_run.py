@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,7 @@ def trainer(model: OnnxModel, settings: TrainingOptions, steps: int = STEPS) -> 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_labels_have_their_share_of_the_loss(model: OnnxModel, share: float) -> None:
     """Without noise a step's loss is that of the digital network: no divergence, and cross-entropy with the labels."""
-    mixed = replace(trainer(model, TrainingOptions(batch_size=64, seed=3)), label_share=share)
+    mixed = trainer(model, TrainingOptions(batch_size=64, seed=3, label_share=share))
     mixed.begin(())
     feeds, labels = mixed.batches.batch(0)
     (logits,) = observe_tensors(model, ["y"], feeds).values()
@@ -70,7 +69,7 @@ def test_labels_have_their_share_of_the_loss(model: OnnxModel, share: float) -> 
 
 
 def test_a_share_of_labels_needs_labels(model: OnnxModel) -> None:
-    mixed = replace(trainer(model, TrainingOptions(batch_size=64)), label_share=0.3)
+    mixed = trainer(model, TrainingOptions(batch_size=64, label_share=0.3))
     mixed.begin(())
 
     with pytest.raises(DataError, match="--label-share needs labels and the training data has none"):

@@ -15,17 +15,14 @@ the damage so much that other copies are chosen which do far less of it, it is t
 
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from lhc.options.by_command import PartitionOptions
+from lhc.options.training import TrainingOptions
 from lhc.passes import by_worth, damage_of, objective_value, search_space
 from lhc.pipeline.pipeline_state import PreparedNetwork, RecordedNetwork, SearchedNetwork
 from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path
 from lhc.pipeline.steps.verify import base_drop, path_of
 from lhc.samples.task import Task
-
-if TYPE_CHECKING:
-    from lhc.train.training_setup import TrainingSetup
 
 __all__ = [
     "OPEN_REASONS",
@@ -48,7 +45,8 @@ LEFT = 0.45
 1,000 steps and fewer."""
 LEFT_WITH_LABELS, LONG_STEPS = 0.2, 2000
 """The same for a training of that many steps in whose loss labels have a share: it left 0.13 of ResNet-8's drop with
-all layers analog, where distillation alone left 0.44. Where it leaves more, a second training follows."""
+all layers analog, where distillation alone left 0.44. ResNet20 gained nothing by labels. Where far less holds than was
+trained for, a second training follows."""
 OPEN_REASONS = frozenset({"sensitivity", "strategy", "budget", "time"})
 """Reasons of digital layers that training may turn analog."""
 FALLS_SHORT = 0.3
@@ -118,9 +116,10 @@ def set_apart(tested: RecordedNetwork, training: Task) -> str:
     )
 
 
-def expected_left(course: "TrainingSetup") -> float:
-    """Share of a drop that a training is expected to leave."""
-    return LEFT_WITH_LABELS if course.settings.label_share > 0 and course.steps >= LONG_STEPS else LEFT
+def expected_left(settings: TrainingOptions, samples: int) -> float:
+    """Share of a drop that a training on so many samples is expected to leave."""
+    helped = settings.label_share > 0 and settings.steps_for(samples) >= LONG_STEPS
+    return LEFT_WITH_LABELS if helped else LEFT
 
 
 def training_target(searched: SearchedNetwork, left: float = LEFT) -> frozenset[str]:

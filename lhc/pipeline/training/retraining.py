@@ -369,8 +369,7 @@ class Train:
             course = training_setup_of(state, state.training, self.settings, self.checkpoint)
             found, trained, record = self._walked(state, course)
             return self._searched(already_walked(found, self.strategy), trained, record), record
-        course = training_setup_of(state, state.training, self.settings, None)
-        target = training_target(given, expected_left(course))
+        target = training_target(given, expected_left(self.settings, len(state.training)))
         copies = given.copies.of(target)
         first, record = self._once(state, target, copies)
         settled = min(first, given, key=promise)

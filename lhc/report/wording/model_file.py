@@ -71,9 +71,10 @@ def _copies_counted(result: "Analysis") -> Iterator[str]:
     if dear:
         be = "is" if len(dear) == 1 else "are"
         counts += f"; {counted(len(dear), 'layer')} {be} dearer than digital even with a single copy"
-    if any(row.copies > 1 for row in able):
+    several = any(row.copies > 1 for row in able)
+    if several:
         counts += "; how often reads are repeated is assumed, 'lhc partition' measures it"
-    if fewer or any(row.copies > 1 for row in able):
+    if fewer or several:
         yield counts
     if fewer:
         yield "'lhc partition --objective macs' makes all copies that fit, at a higher energy"
