@@ -6,7 +6,7 @@ PYTHON ?= python
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-check: lint types docs test  ## all that .ci/run runs
+check: lint types docs test results-quick  ## all that .ci/run runs
 
 lint:  ## formatting, style, import layers
 	ruff format --check .

@@ -18,6 +18,8 @@ def test_examples_are_numbered_without_gaps() -> None:
 NEED_DATA = [path for path in EXAMPLES if path.stem[:2] in ("05", "06")]
 OF_CLUSTERS = [path for path in EXAMPLES if path.stem[:2] == "08"]
 """Tested by tests/commands/test_sweep_on_cluster.py."""
+LONG = ("02", "04", "07")
+"""Numbers of examples whose steps other tests do too."""
 
 
 def run(example: Path, folder: Path, *words: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -28,7 +30,14 @@ def run(example: Path, folder: Path, *words: str | Path) -> "subprocess.Complete
 
 
 @pytest.mark.analog
-@pytest.mark.parametrize("example", sorted({*EXAMPLES} - {*NEED_DATA, *OF_CLUSTERS}), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, marks=[pytest.mark.slow] if example.stem[:2] in LONG else [], id=example.stem)
+        for example in EXAMPLES
+        if example not in (*NEED_DATA, *OF_CLUSTERS)
+    ],
+)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     done = run(example, tmp_path)
 
