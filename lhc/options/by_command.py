@@ -157,7 +157,7 @@ class PartitionOptions(
     )
     passes: Sequence[object] = option(
         "A pass of your own, run after the layers are selected: module:Class, or one of an installed package, with its"
-        " options in braces: 'mylab.passes:KeepSmall{least=0.02}'. Repeatable; passes run in this order.",
+        " options in braces: 'mylab.passes:KeepEndsDigital{products=2}'. Repeatable; passes run in this order.",
         default=(),
         flag="--pass",
         metavar="P",
