@@ -17,6 +17,7 @@ from lhc.pipeline.steps.feasible_region import Measured, find_region
 from lhc.pipeline.steps.prepare import on_machine
 from lhc.report.tables.command_results import RegionResult
 from lhc.results import Evaluation
+from lhc.support.number_formatting import field_text
 
 __all__ = ["feasible_region", "on_machines"]
 
@@ -45,7 +46,8 @@ def feasible_region(options: RegionOptions) -> RegionResult:
 
         def measure(values: tuple[float, ...]) -> Measured:
             other = with_values(machine, fields, values)
-            what = ", ".join(f"{field.path} {value:g}" for field, value in zip(fields, values, strict=True))
+            pairs = zip(fields, values, strict=True)
+            what = ", ".join(f"{field.path} {field_text(field.path, value)}" for field, value in pairs)
             try:
                 if options.search_anew:
                     return _searched(options, placed, other, what)

@@ -96,9 +96,13 @@ def read_outcome(folder: Path) -> Outcome:
 
 
 def test_the_time_of_inference_is_a_number_too(folder: Path) -> None:
-    found = lhc.feasible_region.of(asked(folder, "t_inference_s=0,1h,10y", max_drop=0.004))
+    told: set[str] = set()
+    found = lhc.feasible_region.of(
+        asked(folder, "t_inference_s=0,1h,10y", max_drop=0.004, progress=lambda what, done, total: told.add(what))
+    )
     assert {point.values[0] for point in found.points} == {one.t_s for one in evaluations(found)}
     assert found.fields[0].more_is_better is False
+    assert any("t_inference_s 10 years" in what for what in told), "as the table says it"
     other = lhc.feasible_region.of(asked(folder, "adc.bits=4,8", t_inference="1h"))
     assert {one.t_s for one in evaluations(other)} == {3600.0}
 
