@@ -42,4 +42,7 @@ def run_figures(result: PartitionResult) -> RunFigures:
         digital_energy_j=None if digital is None else digital.total.energy_j,
         digital_latency_s=None if digital is None else digital.total.latency_s,
         retrained=outcome.retrained is not None,
+        course=()
+        if outcome.retrained is None
+        else tuple((point.step, point.drop) for point in outcome.retrained.curve),
     )

@@ -24,6 +24,8 @@ class RunFigures:
         chips: programmings that the verdict rests on.
         energy_j, latency_s: of the placed network per sample, by the cost model; None: the machine has no costs.
         digital_energy_j, digital_latency_s: of the same machine without tiles.
+        course: of the training, the drop on its validation samples after so many steps; empty: its weights were not
+            kept, or there was none.
     """
 
     hardware: str
@@ -55,6 +57,7 @@ class RunFigures:
     digital_energy_j: float | None
     digital_latency_s: float | None
     retrained: bool
+    course: tuple[tuple[int, float], ...] = ()
 
     @property
     def energy_ratio(self) -> float | None:
