@@ -12,8 +12,15 @@ results (``--fresh``), so that the time of the processor is that of the whole co
 missing is said and left out. ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``, others
 ``pip install 'lhc[zoo]'``.
 
-Tiles: *as they come* is the default, the least energy with as many tiles as layers take; *twice* gives
-``--objective macs`` twice the tiles that one copy of all layers takes, so that copies may lower the noise.
+Tiles: *as they come* is the default, the least energy with as many tiles as layers take; *once* gives
+``--objective macs`` the tiles that one copy of all layers takes; *twice* gives it two times as many, so that copies may
+lower the noise.
+
+``docs/results.json`` holds ``rows`` and ``measurements``. The latter are the other figures of the guides: what was
+measured, on which pages the figures stand, the first of which has all of them, by which command, and a table of
+``figures`` with ``columns``. Cells are text, so that they have the digits of the page; the first cell of a row names
+it. An entry with ``row`` says that its pages quote that row of the table. ``tests/test_documented_figures.py`` compares
+them with the pages.
 """
 
 import argparse
@@ -37,11 +44,12 @@ from lhc.models import cifar10, resnet8
 from lhc.support.files import write_file
 from lhc.support.tables import Table
 
-__all__ = ["PAGE", "PUBLISHED", "RESULTS", "Row", "disagreements", "main", "page", "record", "rows"]
+__all__ = ["PAGE", "PUBLISHED", "RESULTS", "Row", "disagreements", "main", "page", "record", "row_cells", "rows"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PUBLISHED, PAGE = (ROOT / "docs" / name for name in ("results.json", "published.json", "results.md"))
 Record = dict[str, Any]
+Tiles = Literal["as they come", "once", "twice"]
 
 POINT = 0.01
 UNITS: Mapping[str, float] = {
@@ -61,7 +69,9 @@ MACHINES = ("lionheart", "hermes", "standard-pcm")
 BUDGETS = (1.0, 0.5, 2.0)
 """In points."""
 OPTIONS: Mapping[str, dict[str, object]] = {"resnet8": {"samples": 5000}, "resnet20": {"samples": 5000}}
-RETRAINED = ("resnet8", "resnet20")
+UNTRAINED: Sequence[Tiles] = ("as they come", "twice")
+RETRAINED: Mapping[str, Tiles] = {"resnet8": "twice", "resnet20": "once"}
+"""Networks that have a row with training, and on which tiles."""
 QUICK = ("digits", "mtcnn-rnet")
 LARGE = ("minilm", "minilm-squad", "smollm2")
 """Networks of hours."""
@@ -76,7 +86,7 @@ class Row:
     network: str
     machine: str = "lionheart"
     points: float = 1.0
-    tiles: Literal["as they come", "twice"] = "as they come"
+    tiles: Tiles = "as they come"
     retrain: bool = False
 
     @property
@@ -89,8 +99,9 @@ class Row:
         """The run, as a sweep has it."""
         budget = f"{self.points * UNITS[self.network]:g}"
         found: dict[str, object] = {"model": self.network, "hardware": self.machine, "max-drop": budget}
-        if self.tiles == "twice":
-            found |= {"objective": "macs", "max-tiles": 2 * _tiles(self.network, self.machine)}
+        if self.tiles != "as they come":
+            times = {"once": 1, "twice": 2}[self.tiles]
+            found |= {"objective": "macs", "max-tiles": times * _tiles(self.network, self.machine)}
         found |= OPTIONS.get(self.network, {})
         if self.retrain:
             found |= {"retrain": True, "train-data": str(self.training_images), "augment": "crop-flip"}
@@ -112,16 +123,15 @@ class Row:
 def rows() -> list[Row]:
     """All rows, in the order in which they are made: the first machine and budget of every network first."""
     small = [network for network in UNITS if network not in LARGE]
-    found = [Row(network, tiles=tiles) for tiles in ("as they come", "twice") for network in small]
+    found = [Row(network, tiles=tiles) for tiles in UNTRAINED for network in small]
     found += [Row(network, points=points) for points in BUDGETS[1:] for network in small]
     found += [Row(network, machine) for machine in MACHINES[1:] for network in small]
-    found += [Row(network, tiles="twice", retrain=True) for network in RETRAINED]
-    found += [Row(network, retrain=True) for network in RETRAINED]
+    found += [Row(network, tiles=tiles, retrain=True) for network, tiles in RETRAINED.items()]
     every = [
         Row(network, machine, points, tiles)
         for networks in (small, LARGE)
         for machine in MACHINES
-        for tiles in ("as they come", "twice")
+        for tiles in UNTRAINED
         for points in BUDGETS
         for network in networks
     ]
@@ -157,6 +167,7 @@ def record(row: Row) -> Record:
         **{name: getattr(figures, name) for name in _AS_THEY_ARE},
         "chip_interval": list(figures.chip_interval or (figures.drop, figures.drop)),
         "sample_interval": list(figures.sample_interval or (figures.drop, figures.drop)),
+        "course": [list(point) for point in figures.course],
         "cpu_s": round(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, 1),
         "wall_s": round(time.monotonic() - started, 1),
         "command": f"lhc {' '.join(row.command())}",
@@ -188,7 +199,13 @@ def disagreements(found: Record, table: Record) -> list[str]:
     return told
 
 
-def page(records: Sequence[Record], published: Sequence[Record]) -> str:
+def row_cells(one: Record) -> list[str]:
+    """All cells of a row on the page; then, as commands print them, the level of its intervals and both metrics."""
+    printed = [f"{100 * one[name]:.2f} %" for name in ("digital", "mapped") if _percent(one)]
+    return [*_cells(one), *_detail_cells(one), f"{100 * one['confidence']:.1f} %", *printed]
+
+
+def page(records: Sequence[Record], published: Sequence[Record], measurements: Sequence[Record]) -> str:
     """docs/results.md."""
     order = {row.title: place for place, row in enumerate(rows())}
     known = sorted(records, key=lambda one: (list(UNITS).index(one["network"]), order.get(one["title"], len(order))))
@@ -200,13 +217,25 @@ def page(records: Sequence[Record], published: Sequence[Record]) -> str:
         [[one["network"], one["command"], f"{one['cpu_s']:,.0f} s", _commit(one), one["date"]] for one in known],
         right=(2,),
     )
+    guides = [_guides_line(one) for one in measurements if "row" not in one]
     return _PAGE.format(
         headline=_headline(known),
         rows=by_row.render("markdown"),
         details=details.render("markdown"),
+        courses=_courses(known),
         published=others.render("markdown"),
         commands=commands.render("markdown"),
+        guides="\n".join(guides),
     )
+
+
+_COURSES = """## Course of trainings
+
+The drop on the samples that watch a training (at most 500, on three chips) after so many steps.
+
+{}
+
+"""
 
 
 def _headline(records: Sequence[Record]) -> str:
@@ -233,8 +262,9 @@ What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), on
   the [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Its
   level is that of the last look, 90 % or more. Both are in points, or in the metric's own unit.
 - **Energy**: against the same machine without tiles, by the [cost model](costs.md). No chip was measured.
-- **Tiles allowed**: `as they come` looks for the least energy, the default. `twice` looks for the most MACs, on twice
-  the tiles of one copy, so that [copies](healing.md) lower the noise; it pays in energy.
+- **Tiles allowed**: `as they come` looks for the least energy, the default. `once` and `twice` look for the most MACs.
+  `once` has the tiles of one copy of all layers. `twice` has two times as many, so that [copies](healing.md) lower the
+  noise; it pays in energy.
 - **Held**: whether the whole interval lies within the budget. Nothing is promised for other samples; their interval
   stands below.
 
@@ -248,7 +278,7 @@ the drop that it takes alone, without tiles.
 
 {details}
 
-## Published figures
+{courses}## Published figures
 
 These are of other people, on their own weights and machines. They stand here to be seen beside ours, not to be
 compared digit by digit: the last column says what differs.
@@ -262,6 +292,16 @@ compared digit by digit: the last column says what differs.
 core. A `+` behind a commit: the tree had changes.
 
 {commands}
+
+## Figures of the guides
+
+What else was measured for the guides. **Commit and date say when a page got its figures**, or when the command was
+last seen to give them; today's lhc may give others. `docs/results.json` has the figures, under `measurements`; a test
+compares them with the pages. `benchmarks/README.md` in a checkout says how to run the commands.
+
+| page | what | command | commit | date |
+|---|---|---|---|---|
+{guides}
 """
 
 
@@ -294,6 +334,28 @@ def _detail_cells(one: Record) -> list[str]:
         _digital_side(one),
         _times(one["latency_ratio"]),
     ]
+
+
+def _courses(records: Sequence[Record]) -> str:
+    """How drops fell in trainings, where it was recorded; else nothing."""
+    trained = [one for one in records if one.get("course")]
+    rows = [
+        [one["network"], one["machine"], _allowed(one), _amount(one, one["max_drop"]), ", ".join(_course(one))]
+        for one in trained
+    ]
+    headers = ["network", "machine", "tiles allowed", "budget", "steps: drop"]
+    return _COURSES.format(Table(headers, rows, right=(3,)).render("markdown")) if rows else ""
+
+
+def _course(one: Record) -> Iterator[str]:
+    for step, drop in one["course"]:
+        yield f"{step:,}: {_amount(one, drop)}"
+
+
+def _guides_line(one: Record) -> str:
+    pages = ", ".join(name if name == "README" else f"[{name}]({name}.md)" for name in one["pages"])
+    command = f"`{one['command']}`" if one["command"] else "not noted"
+    return f"| {pages} | {one['what']} | {command} | {one['commit']} | {one['date']} |"
 
 
 def _allowed(one: Record) -> str:
@@ -367,13 +429,23 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def _read(path: Path) -> list[Record]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+def _published() -> list[Record]:
+    return json.loads(PUBLISHED.read_text(encoding="utf-8")) if PUBLISHED.is_file() else []
 
 
-def _write(records: Sequence[Record]) -> None:
+def _stored() -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {"rows": [], "measurements": []}
+    if RESULTS.is_file():
+        found |= json.loads(RESULTS.read_text(encoding="utf-8"))
+    return found
+
+
+def _write(stored: Mapping[str, list[Record]]) -> None:
     """Both files anew, each as a whole."""
-    texts = {RESULTS: json.dumps(records, indent=1) + "\n", PAGE: page(records, _read(PUBLISHED))}
+    texts = {
+        RESULTS: json.dumps(stored, indent=1, ensure_ascii=False) + "\n",
+        PAGE: page(stored["rows"], _published(), stored["measurements"]),
+    }
     for path, text in texts.items():
         write_file(path, partial(_put, text))
 
@@ -395,7 +467,7 @@ def _say(text: str) -> None:
 
 def _quick() -> int:
     """Rows of `QUICK` made anew: 1 where one contradicts the table, else 0."""
-    table = {one["title"]: one for one in _read(RESULTS)}
+    table = {one["title"]: one for one in _stored()["rows"]}
     told = []
     for network in QUICK:
         title = Row(network).title
@@ -428,9 +500,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         return _quick()
     if options.page:
-        _write(_read(RESULTS))
+        _write(_stored())
         return 0
-    wanted = list(_missing(_read(RESULTS), options.only, options.again))
+    wanted = list(_missing(_stored()["rows"], options.only, options.again))
     if options.list:
         print("\n".join(row.title for row in wanted))
         return 0
@@ -444,7 +516,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except RuntimeError as error:
             _say(f"{row.title}: left out: {error}")
             continue
-        _write([*(one for one in _read(RESULTS) if one["title"] != row.title), found])
+        stored = _stored()
+        _write(stored | {"rows": [*(one for one in stored["rows"] if one["title"] != row.title), found]})
         _say(f"{row.title}: {_share(found)} of MACs, drop {found['drop']:.4f}, {found['cpu_s']:.0f} s")
     return 0
 

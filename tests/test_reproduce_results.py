@@ -1,4 +1,4 @@
-"""The one table: what is a row, when two rows contradict each other, and that README says what the table says."""
+"""The table of results: what is a row, when two rows contradict each other, and that README says what it says."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,8 @@ from benchmarks.results import Row, disagreements, page, rows
 from lhc.models import zoo_names
 
 ROOT = Path(__file__).resolve().parents[1]
-STORED: list[dict[str, Any]] = json.loads((ROOT / "docs" / "results.json").read_text("utf-8"))
+FILE: dict[str, list[dict[str, Any]]] = json.loads((ROOT / "docs" / "results.json").read_text("utf-8"))
+STORED = FILE["rows"]
 KNOWN: dict[str, Any] = {
     "title": "digits lionheart 1 as they come", "network": "digits", "machine": "lionheart", "max_drop": 0.01,
     "tiles_allowed": "as they come", "retrain": False, "metric": "accuracy", "digital": 0.9832,
@@ -45,6 +46,14 @@ def test_a_row_is_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_trained_rows_are_of_the_tiles_that_training_has_to_do_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_tiles", lambda network, machine: {"resnet8": 14, "resnet20": 36}[network])
+
+    trained = {row.title: row.settings()["max-tiles"] for row in rows() if row.retrain}
+
+    assert trained == {"resnet8 lionheart 1 twice, trained": 28, "resnet20 lionheart 1 once, trained": 36}
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
@@ -64,7 +73,7 @@ def test_a_row_made_anew_is_compared_within_its_intervals(changed: dict[str, Any
 
 
 def test_a_page_shows_a_row_with_its_units() -> None:
-    text = page([KNOWN], [])
+    text = page([KNOWN], [], [])
 
     assert (
         "| digits | written digits | lionheart | 1.00 | as they come | 98.3 % | 96.8 % | 0.32 [0.10, 0.50] | 4.4x"
@@ -77,12 +86,32 @@ def test_a_page_shows_a_row_with_its_units() -> None:
     assert "| digits | lhc partition digits | 61 s | abc1234 | 2026-11-30 |" in text
 
 
+def test_a_page_shows_the_course_of_a_training() -> None:
+    trained = {**KNOWN, "retrain": True, "course": [[0, 0.045], [1500, 0.0062]]}
+
+    text = page([KNOWN, trained], [], [])
+
+    assert "| digits | lionheart | as they come and training | 1.00 | 0: 4.50, 1,500: 0.62 |" in text
+    assert "Course of trainings" not in page([KNOWN, {**KNOWN, "course": []}], [], [])
+
+
+def test_a_page_says_what_else_was_measured_for_guides() -> None:
+    one = {"what": "speed", "pages": ["README", "healing"], "command": "lhc run x", "commit": "abc", "date": "today"}
+    quoted = {"what": "the row", "pages": ["README"], "row": KNOWN["title"]}
+
+    text = page([KNOWN], [], [one, {**one, "command": ""}, quoted])
+
+    assert "| README, [healing](healing.md) | speed | `lhc run x` | abc | today |" in text
+    assert "| speed | not noted |" in text
+    assert "the row" not in text
+
+
 def test_a_page_begins_with_how_many_runs_hold() -> None:
     missed, digital = {**KNOWN, "within_budget": False}, {**KNOWN, "analog_layers": 0}
 
-    assert "**1 of 1 runs put layers on tiles and hold their budget**; none misses it." in page([KNOWN], [])
+    assert "**1 of 1 runs put layers on tiles and hold their budget**; none misses it." in page([KNOWN], [], [])
     assert "**1 of 3 runs put layers on tiles and hold their budget**; 1 misses it." in page(
-        [KNOWN, missed, digital], []
+        [KNOWN, missed, digital], [], []
     )
 
 
@@ -104,7 +133,7 @@ def test_a_finished_row_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     assert made.count(KNOWN["title"]) == 1
     assert made.count("digits lionheart 2 as they come") == 2  # what was refused is tried again
-    assert [one["title"] for one in json.loads((tmp_path / "RESULTS").read_text())] == [KNOWN["title"]]
+    assert [one["title"] for one in json.loads((tmp_path / "RESULTS").read_text())["rows"]] == [KNOWN["title"]]
     assert results.main(["--only", "^digits lionheart 1 as they", "--again"]) == 0
     assert made.count(KNOWN["title"]) == 2
 
@@ -112,7 +141,7 @@ def test_a_finished_row_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_the_page_is_that_of_the_stored_rows() -> None:
     published = json.loads((ROOT / "docs" / "published.json").read_text("utf-8"))
 
-    assert (ROOT / "docs" / "results.md").read_text("utf-8") == page(STORED, published)
+    assert (ROOT / "docs" / "results.md").read_text("utf-8") == page(STORED, published, FILE["measurements"])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +158,7 @@ def test_quick_rows_are_compared_with_the_table(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     table = [{**KNOWN, "network": network, "title": Row(network).title} for network in results.QUICK]
-    (tmp_path / "results.json").write_text(json.dumps(table))
+    (tmp_path / "results.json").write_text(json.dumps({"rows": table, "measurements": []}))
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
 
     def record(row: Row) -> dict[str, Any]:
