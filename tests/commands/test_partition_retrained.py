@@ -15,7 +15,6 @@ from lhc.hardware import Hardware
 from lhc.models import zoo_entry
 from lhc.options.by_command import PartitionOptions
 from lhc.options.shared import Progress, silent
-from lhc.pipeline.run_figures import run_figures
 from lhc.pipeline.training.retraining import Train
 from lhc.samples.task import Task
 from tests.conftest import Cli
@@ -36,7 +35,6 @@ def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> N
     assert outcome.within_budget
     assert outcome.training_note is not None
     kept = outcome.retrained is not None
-    assert [step for step, _ in run_figures(result).course] == ([0, 20] if kept else [])
     assert outcome.training_note.startswith(f"trained weights {'kept: after' if kept else 'not kept: before'} training")
 
 
