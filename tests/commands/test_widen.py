@@ -61,7 +61,9 @@ def test_layers_are_chosen_by_patterns() -> None:
         lhc.widen(narrow(), most=1)
 
 
-def test_the_command_writes_a_network_for_the_others(cli: Cli, tmp_path: Path) -> None:
+def test_the_command_writes_a_network_for_the_others(
+    cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     onnx.save(narrow(), str(tmp_path / "m.onnx"))
     np.savez(tmp_path / "x.npz", x=X)
     done = cli("widen", tmp_path / "m.onnx", "--most", "3")
@@ -72,3 +74,7 @@ def test_the_command_writes_a_network_for_the_others(cli: Cli, tmp_path: Path) -
     assert "exists" in again.stderr
     read = cli("run", tmp_path / "m.wide.onnx", "--data", tmp_path / "x.npz", "--all-analog", "--draws", "2")
     assert read.exit_code == 0, read.output
+    assert "columns of 2 layers are written up to 3 times (lhc widen)" in caplog.text
+    caplog.clear()
+    assert cli("analyze", tmp_path / "m.onnx", "--shape", "x=8,200").exit_code == 0
+    assert "lhc widen" not in caplog.text

@@ -20,7 +20,7 @@ from lhc.onnx_io.read.subgraphs import free_name
 from lhc.onnx_io.write.weight_file import Store
 from lhc.onnx_model import OnnxModel, opset_of, replace_nodes, tensors_read
 
-__all__ = ["copyable_columns", "with_copied_columns"]
+__all__ = ["copied_columns", "copyable_columns", "with_copied_columns"]
 
 LEAST_OPSET = 11
 """From which on axes count from behind."""
@@ -50,6 +50,20 @@ def copyable_columns(model: OnnxModel, graph: LayerGraph) -> dict[str, int]:
         plain = len(layer.weight.shape) == 2 and not (form.bias and form.writes_columns)
         if stored and form.groups == 1 and (plain or form.window is not None):
             found[layer.name] = layer.matrix.cols
+    return found
+
+
+def copied_columns(model: OnnxModel) -> dict[str, int]:
+    """How often the columns of products are written, by product, where `with_copied_columns` wrote them."""
+    graph = model.in_file.graph
+    makers = {output: node for node in graph.node for output in node.output}
+    found = {}
+    for mean in graph.node:
+        split = makers.get(mean.input[0]) if mean.op_type == "Mean" else None
+        if split is not None and split.op_type == "Split" and list(split.output) == list(mean.input):
+            product = makers.get(split.input[0])
+            if product is not None and mean.name == f"{product.name}/mean":
+                found[product.name] = len(mean.input)
     return found
 
 

@@ -27,6 +27,7 @@ from lhc.onnx_io import (
     training_mode,
 )
 from lhc.onnx_io.read.shapes import refuse_giant
+from lhc.onnx_io.rewrites.column_copies import copied_columns
 from lhc.onnx_model import LoadedModelBase, ModelSource, OnnxModel
 from lhc.options.data import Data, SampleSource, SomeSamples
 from lhc.options.shared import ModelForm
@@ -262,6 +263,12 @@ class LoadedModel(LoadedModelBase):
             what = counted(len(graph.nested), "operator that multiplies lies", "operators that multiply lie")
             self.warn(f"{what} {where}")
         self._warn_uncounted(graph)
+        if copied := copied_columns(self.model):
+            many = f"columns of {counted(len(copied), 'layer')} are written up to {max(copied.values())} times"
+            self.warn(
+                f"{many} (lhc widen): MACs, and costs of all digital, count every copy; compare costs with those of the"
+                " network before"
+            )
         return graph
 
     def _warn_uncounted(self, graph: LayerGraph) -> None:

@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.rewrites.column_copies import copyable_columns, with_copied_columns
+from lhc.onnx_io.rewrites.column_copies import copied_columns, copyable_columns, with_copied_columns
 from lhc.onnx_io.write.weight_file import in_memory
 from lhc.onnx_model import OnnxModel
 from tests.onnx_io.built_models import in_nodes, model_of, numbers
@@ -56,6 +56,8 @@ def test_a_network_with_copied_columns_computes_the_same(opset: int) -> None:
     assert (shapes["wc"], shapes["bc"], shapes["wf"], shapes["wm"]) == ((12, 3, 3, 3), (12,), (12, 64), (6, 20))
     assert shapes["one"] == (1,)
     assert not made.graph.value_info
+    assert copied_columns(OnnxModel(made)) == {"conv": 3, "gemm": 2, "matmul": 4}
+    assert copied_columns(model) == {}
     assert with_copied_columns(model, graph, {}, in_memory) == model.proto
 
 
