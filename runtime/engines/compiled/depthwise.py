@@ -136,7 +136,7 @@ def depthwise_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> Depthwis
 
 def depthwise_memory(places: DepthwisePlaces, tiles: PackedTiles) -> DepthwiseMemory:
     """Memory of one call."""
-    chips, rounds, taps = tiles.places.shape[0], len(tiles.steps), len(places.channel.offsets)
+    chips, rounds, taps = tiles.places.shape[0], len(tiles.codes_per_unit), len(places.channel.offsets)
     return DepthwiseMemory(
         # Blocks of vectors end behind it.
         np.zeros(places.channel.size + LANES, np.float32),
@@ -249,7 +249,8 @@ def _read(
         top: greatest magnitudes.
         inputs: hold those of the vectors, at ``offsets`` from ``place``.
     """
-    range_, step, unit = item(tiles.ranges, np.int64(0)), item(tiles.steps, round_), spread(np.float32(1))
+    range_, unit = item(tiles.ranges, np.int64(0)), spread(np.float32(1))
+    per_unit, rest = item(tiles.codes_per_unit, 2 * round_), item(tiles.codes_per_unit, 2 * round_ + 1)
     has_range, scale = number(tiles.ranges, np.int64(0)) > 0, unit
     if has_range:
         scale = unit / range_
@@ -257,7 +258,8 @@ def _read(
         scale = unit / unless_zero(top, top, unit)
     total = spread(np.float32(0))
     for k in range(one.taps):
-        code = input_codes(loaded(inputs, place + number(offsets, k)), scale, range_, has_range, step, tiles)
+        value = loaded(inputs, place + number(offsets, k))
+        code = input_codes(value, scale, range_, has_range, per_unit, rest, tiles)
         total = fused(item(tiles.weights, own.weights + k * ROWS), code, total)
     stored(one.z, 0, total)
     noise = item(tiles.offsets, own.output)

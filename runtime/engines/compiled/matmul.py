@@ -23,7 +23,16 @@ from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, finished
 from lhc.runtime.engines.compiled.kernels.products import ROWS, multiply
 from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
-from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, number, put, span, stored
+from lhc.runtime.engines.compiled.numba_simd.pointers import (
+    item,
+    loaded,
+    loaded_run,
+    number,
+    put,
+    span,
+    stored,
+    stored_run,
+)
 from lhc.runtime.engines.compiled.numba_simd.vectors import (
     LANES,
     greater,
@@ -75,7 +84,7 @@ class MatmulMemory(NamedTuple):
 
 def matmul_memory(tiles: PackedTiles) -> MatmulMemory:
     """Memory of one call."""
-    pitch, width = (-(-int(np.diff(sizes).max()) // LANES) * LANES for sizes in (tiles.inputs, tiles.segments))
+    pitch, width = (-(-most // LANES) * LANES for most in (tiles.most_inputs, tiles.most_outputs))
     # Rows of codes that are a power of two apart would share few lines of the cache.
     pitch += 16
     # The last rows of a block may be none: they are multiplied, and left out.
@@ -133,8 +142,8 @@ def _peak(rows: RowSpans, start: int, stop: int) -> np.float32:
 @compiled(inner=True, within=True)
 def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any) -> None:
     """The inputs of a row of tiles as codes; the vector's scale is known."""
-    range_, step, scale = number(tiles.ranges, row), number(tiles.steps, round_), np.float32(1)
-    has_range, limit, shift = range_ > 0, tiles.input_clip, tiles.input_shift
+    range_, scale = number(tiles.ranges, row), np.float32(1)
+    has_range = range_ > 0
     if has_range:
         scale = np.float32(1) / range_
     elif tiles.scales_vectors:
@@ -142,20 +151,14 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
         scale = np.float32(1) / (peak if peak != 0 else np.float32(1))
     start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
     source, target, k = vector * rows.inputs + start, place * rows.pitch, 0
-    scales, ranges, steps = spread(scale), spread(range_), spread(step)
+    per_unit, rest = item(tiles.codes_per_unit, 2 * round_), item(tiles.codes_per_unit, 2 * round_ + 1)
+    how = (spread(scale), spread(range_), has_range, per_unit, rest, tiles)
     while k + LANES <= stop - start:
-        stored(codes, target + k, input_codes(loaded(rows.x, source + k), scales, ranges, has_range, steps, tiles))
+        stored(codes, target + k, input_codes(loaded(rows.x, source + k), *how))
         k += LANES
-    while k < stop - start:
-        one = number(rows.x, source + k)
-        if has_range:
-            one = lesser(larger(one, -range_), range_) / range_
-        else:
-            one *= scale
-        one = (one / step + shift) - shift
-        one = limit if one > limit else one
-        put(codes, target + k, -limit if one < -limit else one)
-        k += 1
+    few = stop - start - k
+    if few > 0:
+        stored_run(codes, target + k, input_codes(loaded_run(rows.x, source + k, 0, few), *how), 0, few)
 
 
 @compiled(inner=True, within=True)

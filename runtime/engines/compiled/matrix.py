@@ -59,12 +59,14 @@ def packed_numbers(matrices: Sequence[ProgrammedMatrix], io: RowConverters, by_r
         segments,
         counters_of(segments, by_rows),
         np.array(rows),
+        max(stop - start for start, stop in rows),
+        int(np.diff(segments).max()),
         scales,
         # A vector of the last outputs may reach beyond them.
         np.append(_per_output(matrices, partial(_offset, io)), np.zeros(LANES, np.float32)),
         np.zeros((0, 0, 2), np.uint32),
         np.array(ranges, np.float32),
-        np.array([reduction * io.input_step for reduction in io.reductions], np.float32),
+        _codes_per_unit(io),
         _currents([stop - start for start, stop in rows], io),
         _variances(first, io),
     )
@@ -77,6 +79,13 @@ def parts_by_segment(matrix: ProgrammedMatrix, segments: Integers) -> Iterator[t
         for group, column in zip(*np.nonzero(np.diff(segments)), strict=True):
             first, last = segments[group, column : column + 2] + group * matrix.outputs - ends[column]
             yield row, int(group), int(column), tiles[column].weights[first:last]
+
+
+def _codes_per_unit(io: RowConverters) -> Floats:
+    """See `PackedTiles`."""
+    exact = 1 / np.array([reduction * io.input_step for reduction in io.reductions], np.float32).astype(np.float64)
+    nearest = exact.astype(np.float32)
+    return np.stack([nearest, (exact - nearest).astype(np.float32)], axis=1)
 
 
 def _currents(heights: Sequence[int], io: RowConverters) -> Floats:

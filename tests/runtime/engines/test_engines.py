@@ -373,3 +373,23 @@ def test_inputs_on_a_grid_round_alike(preset: str, groups: int, inputs: int, ker
     )
     apart = (fast - aihwkit).abs() > 1e-4 * aihwkit.abs().max()
     assert apart.reshape(400, -1).any(1).float().mean() < 0.01
+
+
+@pytest.mark.parametrize("vectors", ["rows", "points"])
+@pytest.mark.parametrize("bits", [2, 5, 8, 12, 16])
+def test_codes_are_quotients_rounded_once(bits: int, vectors: str) -> None:
+    """Beside half a step of the DAC the last bit of a quotient decides; a product with 1 / step may have another."""
+    rng, ideal = np.random.default_rng(0), LIONHEART.model_copy(update={"devices": None})
+    dac, adc = ideal.dac.model_copy(update={"bits": bits}), Adc(bits=None, bound=None, noise=0.0)
+    ideal = _silent(ideal.model_copy(update={"dac": dac, "adc": adc}))
+    step = np.float32(dac.step or 0)
+    halves = (rng.integers(0, 2 ** (bits - 1) - 1, 1000) + 0.5).astype(np.float32) * step
+    near = (halves.view(np.int32)[:, None] + np.arange(-3, 4, dtype=np.int32)).view(np.float32).reshape(-1, 1)
+    x = torch.from_numpy(np.concatenate([np.ones_like(near), near], axis=1))
+    chip = multiplier(programmed(np.eye(2, dtype=np.float32), ideal), "fast")
+    if vectors == "rows":
+        found = chip.multiply(x, Position(0, len(x)), 0)[0, :, 1].numpy()
+    else:
+        point = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
+        found = chip.convolve(x.T[None].contiguous(), point, Position(0, 1), 0)[0, 0, 1].numpy()
+    np.testing.assert_array_equal(np.rint(found / step), np.rint(near[:, 0] / step))

@@ -365,7 +365,8 @@ def convert(
         scale = scale / range_
     elif tiles.scales_vectors:
         scale = loaded(block.factors, slot(n))
-    how = (scale, range_, has_range, item(tiles.steps, round_), tiles)
+    per_unit, rest = item(tiles.codes_per_unit, 2 * round_), item(tiles.codes_per_unit, 2 * round_ + 1)
+    how = (scale, range_, has_range, per_unit, rest, tiles)
     start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
     # A loop for each kind: in one for all the compiler would ask for every input.
     if image.channels == 1:

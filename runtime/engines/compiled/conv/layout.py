@@ -13,7 +13,7 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import PackedTiles
 from lhc.runtime.engines.compiled.kernels.products import ROWS
-from lhc.runtime.engines.compiled.numba_simd.pointers import RUNS
+from lhc.runtime.engines.compiled.numba_simd.pointers import LINE, RUNS
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, WIDE
 from lhc.runtime.engines.counter_rng import Words
 
@@ -299,7 +299,10 @@ def images_together(geometry: ConvGeometry, shape: tuple[int, ...], most: int) -
 
 
 def _floats(size: int) -> Floats:
-    return np.empty(size, np.float32)
+    """Numbers that begin with a line of the cache: a vector that lies on two of them takes longer."""
+    room = np.empty(size + LINE, np.float32)
+    first = -room.ctypes.data % (4 * LINE) // 4
+    return room[first : first + size]
 
 
 def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, tiles: PackedTiles) -> ImageMemory:
@@ -309,11 +312,9 @@ def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, 
         shape: of an image.
     """
     chips, rows, groups, _ = tiles.places.shape
-    rounds = len(tiles.steps)
+    rounds = len(tiles.codes_per_unit)
     kept = rounds if groups > 1 else 2
-    longest = int((tiles.inputs[:, 1] - tiles.inputs[:, 0]).max())
-    outputs = int(np.diff(tiles.segments).max())
-    places = cut.places
+    longest, outputs, places = tiles.most_inputs, tiles.most_outputs, cut.places
     large = places.images * places.plane * (places.channels + rows) + (TOGETHER + 3 * LANES) * longest
     large += (TOGETHER + LANES) * outputs
     make = _made if large > _KEPT else _kept

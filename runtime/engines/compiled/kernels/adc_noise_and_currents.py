@@ -53,11 +53,14 @@ class PackedTiles(NamedTuple):
             number of its outputs behind, ``(groups, segments + 1)``.
         counters: of every segment's noise, ``(groups, segments)``.
         inputs: first and last + 1 of every row of tiles, ``(rows of tiles, 2)``.
+        most_inputs: of a row of tiles.
+        most_outputs: of a segment.
         scales: from codes to outputs, ``(chips, rows of tiles, groups · outputs)``.
         offsets: of the ADCs, in output codes, likewise, as one line, with `LANES` more behind.
         keys: of noise, ``(chips, rows of tiles, 2)``.
         ranges: static ones of the inputs, ``(rows of tiles,)``; 0 where there is none.
-        steps: of the DAC, in units of scaled inputs, by round of bound management, ``(rounds,)``.
+        codes_per_unit: 1 over the DAC's step, in units of scaled inputs, by round of bound management: the nearest
+            number, and the rest, ``(rounds, 2)``.
         currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where none depend on
             weights.
         variances: by row of tiles, see `RowConverters.by_vector`, ``(rows of tiles, inputs + 1)``; empty where no read
@@ -69,11 +72,13 @@ class PackedTiles(NamedTuple):
     segments: Integers
     counters: Integers
     inputs: Integers
+    most_inputs: int
+    most_outputs: int
     scales: Floats
     offsets: Floats
     keys: Words
     ranges: Floats
-    steps: Floats
+    codes_per_unit: Floats
     currents: Floats
     variances: Floats
 
@@ -92,7 +97,7 @@ class ConverterCodes(NamedTuple):
     Attributes:
         scales_vectors: every vector is divided by its greatest magnitude.
         input_shift, output_shift: what rounds, or 0.
-        input_clip: greatest code of the DAC.
+        input_clip: greatest code of the DAC; infinite where it clips nothing.
         output_limit: greatest magnitude that does not count as saturated.
         output_clip: greatest magnitude.
         reductions: of the inputs, by round of bound management.
@@ -123,7 +128,7 @@ class TileSpans(NamedTuple):
     offsets: Any
     keys: Any
     ranges: Any
-    steps: Any
+    codes_per_unit: Any
     currents: Any
     variances: Any
     vector_pitch: int
@@ -141,6 +146,7 @@ class TileSpans(NamedTuple):
     scales_vectors: bool
     input_shift: np.float32
     input_clip: np.float32
+    clips_inputs: bool
     output_shift: np.float32
     output_limit: np.float32
     output_clip: np.float32
@@ -160,7 +166,7 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.offsets),
         span(tiles.keys),
         span(tiles.ranges),
-        span(tiles.steps),
+        span(tiles.codes_per_unit),
         span(tiles.currents),
         span(tiles.variances),
         tiles.variances.shape[1],
@@ -178,6 +184,7 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         io.scales_vectors,
         io.input_shift,
         io.input_clip,
+        bool(io.input_clip < np.float32(np.inf)),
         io.output_shift,
         io.output_limit,
         io.output_clip,
@@ -201,30 +208,39 @@ def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tup
 
 
 @compiled(inner=True, within=True)
-def _quotient(a: Any, b: Any, per_b: Any, most: Any) -> Any:
+def _quotient(a: Any, b: Any, per_b: Any) -> Any:
     """Quotient: a product by 1 / b, and a step of Newton's method (Markstein, IBM J. Res. Dev. 1990).
 
-    Args:
-        per_b: 1 / b, rounded.
-        most: of the product, so that it is finite where ``a`` is not.
+    ``per_b`` is 1 / b, rounded; ``a`` is finite.
     """
-    near = clipped(a * per_b, most)
+    near = a * per_b
     minus_b = spread(np.float32(0)) - b  # which a loop has but once
     return fused(fused(near, minus_b, a), per_b, near)
 
 
 @compiled(inner=True, within=True)
-def input_codes(value: Any, scale: Any, range_: Any, has_range: bool, step: Any, tiles: TileSpans) -> Any:
+def input_codes(
+    value: Any, scale: Any, range_: Any, has_range: bool, per_unit: Any, rest: Any, tiles: TileSpans
+) -> Any:  # fmt: skip
     """DAC codes of inputs, with aihwkit's roundings: of inputs on a grid many lie on half a step.
+
+    By a step that is known before, a product with 1 / step in two numbers divides as exactly (Brisebarre, Muller and
+    Raina, IEEE Trans. Computers 2004).
 
     Args:
         scale: of the vectors, 1 over their greatest magnitude; that of a static range where there is one.
         range_: the static range, if there is one.
-        step: of the round of bound management.
+        per_unit, rest: `PackedTiles.codes_per_unit` of the round of bound management.
     """
-    limit, shift, one = spread(tiles.input_clip), spread(tiles.input_shift), spread(np.float32(1))
-    scaled = _quotient(clipped(value, range_), range_, scale, one) if has_range else value * scale
-    return clipped((_quotient(scaled, step, one / step, limit) + shift) - shift, limit)
+    limit, shift = spread(tiles.input_clip), spread(tiles.input_shift)
+    if has_range:
+        scaled = _quotient(clipped(value, range_), range_, scale)
+    else:
+        scaled = value * scale
+        if tiles.clips_inputs:
+            scaled = clipped(scaled, (limit + spread(np.float32(1))) / per_unit)  # finite, and clipped below
+    code = (fused(scaled, per_unit, scaled * rest) + shift) - shift
+    return clipped(code, limit) if tiles.clips_inputs else code
 
 
 @compiled(inner=True, within=True)
