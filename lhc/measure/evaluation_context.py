@@ -42,7 +42,7 @@ LEAST_KEPT = 2**27
 beside computing with them."""
 _LARGE = 2**24
 """Bytes of weights that may go on tiles."""
-_READS: LruCache[ProgrammedMatrix] = LruCache(2**27)
+_READS: LruCache[ProgrammedMatrix] = LruCache(3 * 2**26)
 """Of chips: the candidates of all stages of a command are judged on the same ones."""
 
 
