@@ -50,6 +50,7 @@ GIVEN: Mapping[str, Mapping[str, str]] = {
     "language-models": {"millions of weights": "134.5 22.7 24.6", "the budget": "0.1"},
     "models": {"millions of weights": "1.2", "the budget": "0.1", "published accuracy": "91.7 %"},
     "other-tools": {"versions of other tools": "3.17 0.13"},
+    "performance": {"a bound of --memory, in GiB": "1.5"},
     "report": {"version of onnxruntime": "1.32"},
     "resnet20": {"level of the intervals": "90 %", "the budget of half a point": "0.5 0.50"},
     "retraining": {"learning rates": "0.003 0.01", "predicted drop that is trained for": "2.2", "arXiv": "2411.17367"},
