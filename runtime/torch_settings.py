@@ -25,6 +25,7 @@ __all__ = [
     "gpu_name",
     "isolated",
     "made_here",
+    "making_on_cpu",
     "seeded_generator",
     "torch_device",
 ]
@@ -51,6 +52,14 @@ def device_of(engine: AskedEngine) -> torch.device:
 def computing_on(device: torch.device) -> AbstractContextManager[object]:
     """New tensors are made on a device, and it computes in float32; on the CPU that is so, and torch asks at calls."""
     return nullcontext() if device.type == "cpu" else _on_gpu(device)
+
+
+def making_on_cpu() -> AbstractContextManager[object]:
+    """New tensors are made on the CPU, whatever the caller computes on; where that is so, torch is not asked at calls.
+
+    A context of torch's for a device costs some microseconds at every call of torch inside it.
+    """
+    return nullcontext() if torch.get_default_device().type == "cpu" else CPU
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from lhc.hardware.tile_geometry import split_sizes
 from lhc.options.training import WeightNoise
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
+from lhc.runtime.torch_settings import making_on_cpu
 
 __all__ = ["DrawnMatrix", "KeyedMatrix", "by_input", "chip_of", "column_scales", "draw_matrix"]
 
@@ -140,7 +141,7 @@ def _of_key(chip: KeyedMatrix, matrix: Tensor, calibrated: bool) -> DrawnMatrix:
     """Program, drift and read the matrix on the CPU, as for an evaluation."""
     hardware = chip.hardware
     more = hardware.compensation.reads if calibrated and hardware.corrects_outputs else 0
-    with torch.device("cpu"):
+    with making_on_cpu():
         healthy = hardware.model_copy(update={"faults": Faults()})  # training knows of no faults
         tiles = AnalogMatrix(matrix.cpu().numpy(), 1, healthy, "0", copies=chip.copies)
         reads = tiles.reads(chip.key, 0, chip.t_s, range(1 + more))

@@ -10,7 +10,7 @@ import torch
 
 from lhc.models import zoo_entry
 from lhc.runtime import HybridSession
-from lhc.runtime.torch_settings import differentiating, isolated, seeded_generator
+from lhc.runtime.torch_settings import differentiating, isolated, making_on_cpu, seeded_generator
 
 pytestmark = pytest.mark.analog
 
@@ -122,3 +122,12 @@ def test_another_thread_does_not_draw_what_a_seed_stands_for() -> None:
     expected = [drawn(seed).tobytes() for seed in range(4)]
     found = _in_threads(4, drawn, 20)
     assert [array.tobytes() for array in found] == [one for one in expected for _ in range(20)]
+
+
+def test_tensors_are_made_on_the_cpu_whatever_the_caller_computes_on() -> None:
+    with torch.device("meta"):
+        with making_on_cpu():
+            assert torch.zeros(1).device.type == "cpu"
+        assert torch.zeros(1).device.type == "meta"
+    with making_on_cpu():
+        assert torch.zeros(1).device.type == "cpu"
