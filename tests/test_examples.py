@@ -18,7 +18,7 @@ def test_examples_are_numbered_without_gaps() -> None:
 NEED_DATA = [path for path in EXAMPLES if path.stem[:2] in ("05", "06")]
 OF_CLUSTERS = [path for path in EXAMPLES if path.stem[:2] == "08"]
 """Tested by tests/commands/test_sweep_on_cluster.py."""
-LONG = ("02", "04", "07")
+LONG = ("02", "03", "04", "07")
 """Numbers of examples whose steps other tests do too."""
 
 
