@@ -67,6 +67,7 @@ def main() -> None:
         adapt=tuple(options.adapt),
         hardware=options.hardware,
         checkpoint=options.out,
+        explain=False,
         draws=options.draws,
         progress=tell,
     )
