@@ -466,7 +466,7 @@ def _say(text: str) -> None:
 
 
 def _quick() -> int:
-    """Rows of `QUICK` made anew: 1 where one contradicts the table, else 0."""
+    """Rows of `QUICK` made anew: 1 where one contradicts the table or is refused, else 0."""
     table = {one["title"]: one for one in _stored()["rows"]}
     told = []
     for network in QUICK:
@@ -477,7 +477,7 @@ def _quick() -> int:
         try:
             found = record(Row(network))
         except RuntimeError as error:
-            _say(f"{title}: skipped: {error}")
+            told.append(f"{title}: {error}")
             continue
         apart = disagreements(found, table[title])
         told += [f"{title}: {one}" for one in apart]
