@@ -24,6 +24,8 @@ __all__ = ["copied_columns", "copyable_columns", "with_copied_columns"]
 
 LEAST_OPSET = 11
 """From which on axes count from behind."""
+_MEAN = "/mean"
+"""Ends the name of a mean of copies, behind that of its product."""
 _COUNTS_PARTS = 18
 """From which on a Split says how many parts it makes."""
 
@@ -62,7 +64,7 @@ def copied_columns(model: OnnxModel) -> dict[str, int]:
         split = makers.get(mean.input[0]) if mean.op_type == "Mean" else None
         if split is not None and split.op_type == "Split" and list(split.output) == list(mean.input):
             product = makers.get(split.input[0])
-            if product is not None and mean.name == f"{product.name}/mean":
+            if product is not None and mean.name == product.name + _MEAN:
                 found[product.name] = len(mean.input)
     return found
 
@@ -101,7 +103,7 @@ def with_copied_columns(
         if opset_of(proto) >= _COUNTS_PARTS:
             split.attribute.append(helper.make_attribute("num_outputs", count))
         nodes.append(split)
-        nodes.append(helper.make_node("Mean", parts, [output], f"{node.name}/mean"))
+        nodes.append(helper.make_node("Mean", parts, [output], node.name + _MEAN))
     replace_nodes(proto.graph, nodes)
     for tensor_proto in changed.values():
         store_constant(proto.graph, tensor_proto)

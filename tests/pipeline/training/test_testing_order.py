@@ -186,7 +186,7 @@ class Blind(Chips):
 @pytest.mark.parametrize("share", [0.2, 1.0, 5.0], ids=["trained first", "alike", "given first"])
 def test_two_placements_together_rarely_accept_one_over_the_budget(share: float) -> None:
     """Damages that the search sees of trained weights as a share of those without decide what is tested first."""
-    runs, wrong = 200, 0
+    runs, wrong = 300, 0
     for seed in range(runs):
         given = Network(GIVEN, 0.0, seed, Blind)
         trained = Network({name: share * one for name, one in GIVEN.items()}, 0.0, 100_000 + seed, Blind)
