@@ -207,8 +207,7 @@ def row_cells(one: Record) -> list[str]:
 
 def page(records: Sequence[Record], published: Sequence[Record], measurements: Sequence[Record]) -> str:
     """docs/results.md."""
-    order = {row.title: place for place, row in enumerate(rows())}
-    known = sorted(records, key=lambda one: (list(UNITS).index(one["network"]), order.get(one["title"], len(order))))
+    known = sorted(records, key=_place)
     by_row = Table(_HEADERS, [_cells(one) for one in known], right=(3, 5, 6, 7, 8))
     details = Table(_DETAIL_HEADERS, [_detail_cells(one) for one in known], right=(3, 4, 5, 6))
     others = Table(_PUBLISHED_HEADERS, [_published_cells(one) for one in published], right=(3, 4, 5))
@@ -238,13 +237,26 @@ The drop on the samples that watch a training (at most 500, on three chips) afte
 """
 
 
+def _place(one: Record) -> tuple[int, int, int, float]:
+    """Place of a row on the page: by network, machine, tiles that are allowed, and budget."""
+    tiles: Sequence[Tiles] = ("as they come", "twice", "once")
+    return (
+        list(UNITS).index(one["network"]),
+        MACHINES.index(one["machine"]),
+        tiles.index(one["tiles_allowed"]) + len(tiles) * one["retrain"],
+        one["max_drop"],
+    )
+
+
 def _headline(records: Sequence[Record]) -> str:
     """How many runs hold their budget, and how many of these by tiles."""
     held = [one for one in records if one["within_budget"]]
     placed = sum(one["analog_layers"] > 0 for one in held)
     lost = len(records) - len(held)
     missed = "none misses it" if not lost else f"{lost} {'misses' if lost == 1 else 'miss'} it"
-    return f"**{placed} of {len(records)} runs put layers on tiles and hold their budget**; {missed}."
+    told = f"**{placed} of {len(records)} runs put layers on tiles and hold their budget**; {missed}."
+    absent = {row.title for row in rows()} - {one["title"] for one in records}
+    return f"{told}\n{len(absent)} further rows were not run; `python benchmarks/results.py --list` names them."
 
 
 _HEADERS = ["network", "task", "machine", "budget", "tiles allowed", "digital", "MACs analog", "mean drop", "energy",
