@@ -1,6 +1,5 @@
 """Bounds where few samples change: against exact ones of scipy, by exact enumeration, and by simulation."""
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lhc.stats import CONFIDENCE, changed_answer_margins, one_sided, over_draws, over_draws_and_samples, two_sided
+from tests.stats.simulated_answers import Kind
 
 
 def _changed(samples: int, lost: int, gained: int = 0) -> np.ndarray:
@@ -90,37 +90,6 @@ def test_by_spread_and_three_alone_the_upper_end_is_too_low_too_often(
     assert _misses(spread, samples, drop, 0.0)[1] == pytest.approx(without, abs=5e-5)
     assert _misses(_ends(samples, CONFIDENCE, True), samples, drop, 0.0)[1] == pytest.approx(with_them, abs=5e-5)
     assert with_them < error < without
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of chips and samples.
-
-    Attributes:
-        gain: share of samples that is right on a chip where the digital network is wrong.
-        alike: of what decides whether a sample changes, the part that is the same on all chips.
-        apart: deviation of chips; 0.1 makes their drops differ by a quarter.
-    """
-
-    id: str
-    samples: int
-    drop: float
-    gain: float = 0.0
-    alike: float = 0.9
-    apart: float = 0.0
-    draws: int = 10
-
-    def damage(self, rng: np.random.Generator) -> np.ndarray:
-        """Per chip and sample."""
-        chips = rng.normal(0, self.apart, (self.draws, 1))
-        risen = self._beyond(rng, self.drop + self.gain, chips)
-        return risen - (self._beyond(rng, self.gain, chips) if self.gain else 0.0)
-
-    def _beyond(self, rng: np.random.Generator, share: float, chips: np.ndarray) -> np.ndarray:
-        shape, rest = (self.draws, self.samples), (1 - self.alike) ** 0.5
-        risks = rng.normal(0, self.alike**0.5, self.samples) + rng.normal(0, rest, shape) + chips
-        limit = float(stats.norm.isf(share)) * (1 + self.apart**2) ** 0.5
-        return np.where(risks > limit, 1.0, 0.0)
 
 
 KINDS = [
