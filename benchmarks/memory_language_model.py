@@ -33,7 +33,7 @@ def main() -> None:
     for command in asked.commands:
         words = [str(asked.folder / word) if word.endswith(".onnx") else word for word in COMMANDS[command]]
         found = taken(asked.folder, words)
-        print(f"{' '.join(words)}: {found.peak_mib / 1024:.2f} GiB, {found.cpu_s:.0f} s", flush=True)
+        print(f"{' '.join(words)}: {found.peak_mib * 2**20 / 1e9:.2f} GB, {found.cpu_s:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

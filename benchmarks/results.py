@@ -366,8 +366,7 @@ def _course(one: Record) -> Iterator[str]:
 
 def _guides_line(one: Record) -> str:
     pages = ", ".join(name if name == "README" else f"[{name}]({name}.md)" for name in one["pages"])
-    command = f"`{one['command']}`" if one["command"] else "not noted"
-    return f"| {pages} | {one['what']} | {command} | {one['commit']} | {one['date']} |"
+    return f"| {pages} | {one['what']} | `{one['command']}` | {one['commit']} | {one['date']} |"
 
 
 def _allowed(one: Record) -> str:
