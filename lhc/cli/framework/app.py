@@ -14,9 +14,9 @@ import typer
 
 from lhc.cli.framework.command_groups_and_plugins import Commands
 from lhc.cli.framework.error_reporting import reporting, tell_crash
+from lhc.cli.framework.output import hint, say
 from lhc.errors import CRASHED
 from lhc.support.messages import NOTE
-from lhc.support.text_escaping import plain
 from lhc.support.version import VERSION
 
 __all__ = ["app", "main"]
@@ -40,7 +40,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"lhc {VERSION}")
+        say(f"lhc {VERSION}")
         raise typer.Exit
 
 
@@ -70,12 +70,12 @@ def _import(modules: list[str]) -> None:
     import_modules(modules, "--import")
 
 
-class _Plain(logging.Formatter):
-    """Records name layers and files as they are called; those of -v are no warnings."""
+class _ToStderr(logging.Handler):
+    """Records as lines on stderr; those of -v are no warnings."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        message = plain(super().format(record))
-        return message if record.levelno < logging.WARNING else f"warning: {message}"
+    def emit(self, record: logging.LogRecord) -> None:
+        message = self.format(record)
+        hint(message if record.levelno < logging.WARNING else f"warning: {message}")
 
 
 class _Once(logging.Filter):
@@ -99,8 +99,8 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Entry point of the ``lhc`` command."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain("%(message)s"))
+    handler = _ToStderr()
+    handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(_Once())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("lhc").setLevel(NOTE)
@@ -109,9 +109,6 @@ def main() -> None:
             signal.signal(getattr(signal, name), _end)
     try:
         app()
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except Exception as error:
         tell_crash(error)
         sys.exit(CRASHED)

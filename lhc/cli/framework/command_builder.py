@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from lhc.cli.framework.help import HELP_ALL, NAMES, Helped
+from lhc.cli.framework.output import say
 from lhc.errors import LhcError
 from lhc.options.declaration.config_file import read_config
 from lhc.options.declaration.option_fields import Option, options_of
@@ -122,7 +123,7 @@ def _help_all() -> inspect.Parameter:
     def show(context: typer.Context, wanted: bool) -> None:
         if wanted:
             context.command.all_shown = True  # type: ignore[attr-defined]  # of `Helped`
-            typer.echo(context.get_help())
+            say(context.get_help())
             raise typer.Exit
 
     info = typer.Option("--help-all", help="Show all options and exit.", is_eager=True, callback=show)

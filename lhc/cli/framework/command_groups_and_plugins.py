@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from lhc.cli.framework.command_builder import own_command
 from lhc.cli.framework.error_reporting import reporting, tell_crash
 from lhc.cli.framework.help import GROUPS, NAMES, AsWritten
-from lhc.cli.framework.output import hint
+from lhc.cli.framework.output import discard, flush, hint
 from lhc.errors import CRASHED, LhcError
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def _guarded(entry: "EntryPoint", package: str) -> Callable[..., None]:
     def guarded(*args: object, **kwargs: object) -> None:
         try:
             function(*args, **kwargs)
-        except (LhcError, typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+        except BrokenPipeError:  # it prints by itself, and nobody reads that any more
+            discard(sys.stdout)
+        except (LhcError, typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except Exception as error:
             tell_crash(error, package)
@@ -94,6 +96,10 @@ class Commands(AsWritten, TyperGroup):
             return super().main(args, *rest, **extra)
         try:
             code = super().main(args, standalone_mode=False, **extra)
+            flush()
+        except LhcError as error:  # a command's own are told by `reporting`; this one is of help or of `flush`
+            hint(f"error: {error}")
+            code = error.exit_code
         except Exception as error:
             if not hasattr(error, "format_message"):  # of click, whose copy in typer cannot be named
                 raise

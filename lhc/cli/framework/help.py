@@ -14,6 +14,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperOption
 
+from lhc.cli.framework.output import say
 from lhc.support.number_formatting import counted
 
 __all__ = ["GROUPS", "HEADINGS", "HELP_ALL", "NAMES", "AsWritten", "Helped"]
@@ -31,6 +32,20 @@ class AsWritten:
         for one in found:
             one.get_runtime_param = _Written  # typer's own would load pydantic
         return found
+
+    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401
+        """``--help``, which prints as results are printed."""
+        found = super().get_help_option(ctx)  # type: ignore[misc]  # of the command
+        if found is not None:
+            found.callback = _show_help
+        return found
+
+
+def _show_help(ctx: Any, param: Any, wanted: bool) -> None:  # noqa: ANN401
+    """Callback of ``--help``."""
+    if wanted and not ctx.resilient_parsing:
+        say(ctx.get_help())
+        ctx.exit()
 
 
 class _Written:

@@ -1,10 +1,11 @@
 """Output of the command line: results to stdout, everything else to stderr."""
 
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -22,10 +23,12 @@ __all__ = [
     "SCHEMA_VERSION",
     "check_file",
     "default_output",
+    "discard",
     "emit",
     "emit_json",
     "emit_table",
     "end_by",
+    "flush",
     "hint",
     "hints",
     "not_met",
@@ -39,13 +42,44 @@ SCHEMA_VERSION = 1
 
 
 def hint(text: str) -> None:
-    """A line for the user on stderr."""
-    print(plain(text), file=sys.stderr, flush=True)
+    """A line for the user on stderr; it is dropped where stderr cannot be written."""
+    try:
+        print(plain(text), file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Text on stdout."""
-    print(plain(text), end=end)
+    """Text on stdout; it is dropped where nobody reads it any more, as behind ``| head -1``.
+
+    Raises:
+        UsageError: stdout cannot be written, since its disk is full.
+    """
+    _to_stdout(plain(text), end)
+
+
+def flush() -> None:
+    """Write what other packages have printed to stdout; raises as `say` does."""
+    _to_stdout("", end="")
+
+
+def _to_stdout(text: str, end: str = "\n") -> None:
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        raise UsageError(
+            f"standard output cannot be written: {error.strerror or error}; send it to another place"
+        ) from error
+
+
+def discard(stream: TextIO) -> None:
+    """Send a stream to nowhere, with what it still holds: Python would write that when it ends, and fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def hints(found: Iterable[str]) -> None:
@@ -110,7 +144,7 @@ def emit_json(document: Mapping[str, object]) -> None:
     """One JSON document on stdout."""
     import json
 
-    print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
+    _to_stdout(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
 
 
 def check_file(path: Path | None, force: bool) -> None:
