@@ -79,6 +79,10 @@ class Select(Selection, Pass):
         names = [layer.name for layer in plan.layers]
         included = self._matches("--include", self.include, plan, graph) or frozenset(names)
         excluded = self._matches("--exclude", self.exclude, plan, graph)
+        if self.include and included <= excluded:
+            raise UsageError(
+                "--exclude leaves out every layer that --include names, so none is left; change one of them"
+            )
         analog = self._matches("--force-analog", self.force_analog, plan, graph)
         digital = self._matches("--force-digital", self.force_digital, plan, graph)
         self._check(graph, plan, analog, digital, (frozenset(names) - included) | excluded)

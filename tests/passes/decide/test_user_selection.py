@@ -166,6 +166,9 @@ CONTRADICTIONS = [
         "forced, not included", Select(include=("conv1",), force_analog=("fc",)), "^fc: forced, but left out"
     ),
     Contradiction(
+        "included and excluded", Select(include=("conv1",), exclude=("conv*",)), "^--exclude leaves out every layer"
+    ),
+    Contradiction(
         "no match", Select(force_digital=("fc", "fd")), r"--force-digital 'fd' matches no layer; nearest: fc"
     ),
 ]
