@@ -128,13 +128,18 @@ def evaluation_footer(
     lines = [f"{digital}; {counted(first.draws, 'draw')}, {samples_basis(first)}, seed {first.seed}"]
     lines += _when_calibrated(results)
     half = 0.5 / first.samples
-    if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
+    if any(e.percent and e.std < half and _has_width(e) for e in results):
         lines.append(f"intervals take the std as at least {metric_value(half, True)}, half a sample: less is not seen")
     if outcome is not None and outcome.metric == first.metric:
         lines += _beside_verdict(first, outcome)
     if emulation := agreement_text(checked, first.engine, first.engine_reason):
         lines.append(emulation)
     return "\n".join(lines)
+
+
+def _has_width(found: Evaluation) -> bool:
+    """Whether the interval over chips has two different bounds as the table shows them, and not by rounding alone."""
+    return found.interval is not None and len({metric_value(bound, found.percent) for bound in found.interval}) > 1
 
 
 def _when_calibrated(results: Sequence[Evaluation]) -> list[str]:
