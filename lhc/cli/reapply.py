@@ -1,8 +1,6 @@
 """``lhc reapply``: put a plan back."""
 
-from pathlib import Path
-
-from lhc.cli.framework.output import emit, hint, notes
+from lhc.cli.framework.output import default_output, emit, hint, notes
 from lhc.options.declaration.option_fields import taken_by
 from lhc.options.output_by_command import ReapplyOptions
 
@@ -15,8 +13,7 @@ def reapply(asked: ReapplyOptions) -> None:
     from lhc.report.exports.json_documents import placement_document
 
     opened = open_model(asked.model)
-    path = Path(asked.model)
-    where = asked.out or path.with_name(f"{path.name.removesuffix('.onnx')}.lhc.onnx")
+    where = asked.out or default_output(opened, ".lhc.onnx")
     check_output(where, opened.model, asked.force)
     result = run(opened, asked.original, asked.hardware)
     notes(result.notes)
