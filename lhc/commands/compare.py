@@ -41,8 +41,11 @@ def machines_of(options: CompareOptions) -> list[Hardware]:
     machines = [Hardware.load(one) for one in options.hardware]
     names = [machine.name for machine in machines]
     if len(set(names)) < max(len(names), 2):
-        got = f"got {', '.join(names)}" if names else "none is given, and hardware takes a preset or file for each"
-        raise UsageError(f"--hardware: two machines or more are compared, of different names; {got}")
+        got = f"got {', '.join(names)}" if names else "none is given"
+        raise UsageError(
+            f"--hardware: two machines or more are compared, of different names; {got}: give --hardware twice or more,"
+            " each a preset or a file"
+        )
     return machines
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "IGNORED",
     "Array",
     "are_answers",
+    "beyond_classes",
     "check_classes",
     "check_labels",
     "check_range",
@@ -88,11 +89,14 @@ def check_labels(metric: str, shape: tuple[int, ...], targets: Array) -> None:
             f"{metric}: the output gives a sample {gives}, the data {have}; labels must hold one class index per"
             f" position; {remedy}"
         )
-    check_range(metric, targets[targets != IGNORED], shape[-1])
+    check_range(metric, targets[targets != IGNORED], shape[-1], ignoring=True)
 
 
-def check_range(metric: str, targets: Array, classes: int) -> None:
+def check_range(metric: str, targets: Array, classes: int, ignoring: bool = False) -> None:
     """Refuse targets that are no integers, or beyond the classes of an output.
+
+    Args:
+        ignoring: positions of `IGNORED` are left out; these targets are of the others.
 
     Raises:
         DataError: there are such.
@@ -100,8 +104,21 @@ def check_range(metric: str, targets: Array, classes: int) -> None:
     if targets.dtype.kind not in "iu":
         raise DataError(f"{metric}: labels are {targets.dtype}; they must be integer class indices")
     if targets.size and not 0 <= targets.min() <= targets.max() < classes:
-        found = f"{targets.min()} to {targets.max()}"
-        raise DataError(f"{metric}: labels are {found}, the output has classes 0 to {classes - 1}")
+        raise DataError(f"{metric}: {beyond_classes(int(targets.min()), int(targets.max()), classes, ignoring)}")
+
+
+def beyond_classes(least: int, most: int, classes: int, ignoring: bool) -> str:
+    """Message about labels that are no classes of an output.
+
+    >>> beyond_classes(-1, 8, 10, True)
+    'labels are -1 to 8, the output has classes 0 to 9; number the classes from 0; -100 leaves a position out'
+    >>> beyond_classes(50, 59, 10, True)
+    'labels are 50 to 59, the output has classes 0 to 9; number the classes from 0, or score another output (--output)'
+    """
+    found = f"labels are {least} to {most}, the output has classes 0 to {classes - 1}; number the classes from 0"
+    if least >= 0:
+        return f"{found}, or score another output (--output)"
+    return f"{found}; {IGNORED} leaves a position out" if ignoring else found
 
 
 def check_values(metric: str, output: tuple[int, ...], targets: tuple[int, ...]) -> None:

@@ -177,7 +177,9 @@ class Task:
         if len(set(lengths.values())) != 1:
             raise DataError(unequal_lengths(lengths))
         if not any(math.prod(array.shape) for array in arrays.values()):
-            raise DataError("the data holds no samples")
+            raise DataError(
+                "the data holds no samples: every array is empty; give at least one sample, on the first axis of each"
+            )
         if not finite:
             for name, array in self._arrays():
                 _check_finite(name or "labels", array)

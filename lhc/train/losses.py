@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.metrics import IGNORED
+from lhc.samples.targets import beyond_classes
 from lhc.support.load_by_name import load_function
 
 __all__ = ["Loss", "cross_entropy", "distillation", "load_loss"]
@@ -74,10 +75,8 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
         )
     classes, counted = output.shape[-1], targets[targets != IGNORED]
     if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
-        raise DataError(
-            f"cross-entropy (--loss, --label-share): labels are {int(counted.min())} to {int(counted.max())}, the"
-            f" output has classes 0 to {classes - 1}"
-        )
+        found = beyond_classes(int(counted.min()), int(counted.max()), classes, ignoring=True)
+        raise DataError(f"cross-entropy (--loss, --label-share): {found}")
     return functional.cross_entropy(output.reshape(-1, classes), targets.reshape(-1).long(), ignore_index=IGNORED)
 
 

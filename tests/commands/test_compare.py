@@ -109,6 +109,7 @@ def test_ages_with_one_calibration_and_a_picture(cli: Cli, mine: Path, tmp_path:
 @pytest.mark.parametrize(
     ("machines", "message"),
     [
+        ([], "none is given: give --hardware twice or more, each a preset or a file"),
         (["lionheart"], "two machines or more are compared"),
         (["lionheart", "lionheart"], "of different names; got lionheart, lionheart"),
         (["lionheart", "nowhere"], "unknown hardware 'nowhere'"),

@@ -87,7 +87,10 @@ def test_a_test_takes_at_least_the_chips_that_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.append(np.zeros(59, int), 3), "accuracy: labels are 0 to 3, the output has classes 0 to 2"),
+        (
+            np.append(np.zeros(59, int), 3),
+            "labels are 0 to 3, the output has classes 0 to 2; number the classes from 0, or",
+        ),
         (np.zeros((60, 2), int), r"the output gives a sample one class, the data labels of shape \(2,\)"),
     ],
 )

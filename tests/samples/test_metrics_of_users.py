@@ -85,8 +85,8 @@ def test_function_that_cannot_be_imported(name: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 10], "the output has classes 0 to 9"),
-        ([-1, 3], "the output has classes 0 to 9"),
+        ([0, 10], "0 to 10, the output has classes 0 to 9; number the classes from 0, or score another output"),
+        ([-1, 3], "-1 to 3, the output has classes 0 to 9; number the classes from 0"),
         ([0.0, 0.0], "integer class indices"),
     ],
     ids=["too great", "negative", "no integers"],

@@ -11,6 +11,7 @@ import numpy as np
 from lhc.errors import UsageError
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.passes import Curvature
+from lhc.samples.targets import beyond_classes
 
 __all__ = ["BATCH", "curvatures"]
 
@@ -38,10 +39,8 @@ def curvatures(evaluator: PlacementEvaluator, names: Sequence[str]) -> dict[str,
     labels = np.asarray(targets[where])
     classes = evaluator.example_output.shape[-1]
     if not 0 <= labels.min() <= labels.max() < classes:
-        raise UsageError(
-            f"strategy 'hilal' takes the curvature of the cross-entropy: the labels are {labels.min()} to"
-            f" {labels.max()}, the output has classes 0 to {classes - 1}"
-        )
+        beyond = beyond_classes(int(labels.min()), int(labels.max()), classes, ignoring=False)
+        raise UsageError(f"strategy 'hilal' takes the curvature of the cross-entropy: the {beyond}")
     layout = evaluator.task.layout
     axis, taken, tensor = layout.of_output(evaluator.output_name), layout.feeds(feeds), evaluator.context.scored_tensor
     found = loss_curvatures(evaluator.model, evaluator.graph, names, taken, labels, tensor, evaluator.seed, axis)

@@ -38,7 +38,7 @@ from lhc.runtime.onnxruntime.sessions import Array, must_run, observe_tensors, p
 from lhc.samples.metrics import UNCHOSEN, Metric, get_metric
 from lhc.samples.sample_axis import CALL
 from lhc.samples.task import DataSource, Task
-from lhc.support.number_formatting import counted
+from lhc.support.number_formatting import counted, counted_samples
 
 if TYPE_CHECKING:
     from lhc.plan import Plan
@@ -124,8 +124,13 @@ class LoadedModel(LoadedModelBase):
         return self.chosen(options, metric)
 
     def chosen(self, options: SomeSamples, metric: Metric | None = UNCHOSEN) -> Task:
-        """The samples that options name."""
-        return options.of(self.task(options.data, metric, options.end, options))
+        """The samples that options name; fewer than were asked for are warned of."""
+        task = options.of(self.task(options.data, metric, options.end, options))
+        if options.samples is not None and len(task) < options.samples:
+            found = counted_samples(len(task), task.document_count)
+            after = f" after --skip {options.skip}" if options.skip else ""
+            self.warn(f"--samples {options.samples}: the data holds only {found}{after}")
+        return task
 
     def caution(self, measured: bool) -> None:
         """Warn, once, of a network that still trains, and of a fixed batch of 1 where it is measured.

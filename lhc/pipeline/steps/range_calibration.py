@@ -9,6 +9,7 @@ from lhc.measure.evaluation_context import calibration_block
 from lhc.measure.preflight_checks import MeasureSums
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.runtime.onnxruntime.sessions import Array
+from lhc.support.number_formatting import counted
 
 __all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated", "with_arithmetic"]
 
@@ -76,9 +77,10 @@ def with_arithmetic(state: StateT) -> StateT:
         state.opened.warn("the file is quantised already: its digital products keep the file's own precision")
         return state
     if found.precision == "int8" and found.samples < FEW_SAMPLES:
+        few = counted(found.samples, "sample")
         state.opened.warn(
-            f"int8 ranges of digital products are of {found.samples} samples: what is beyond them is clipped; more"
-            " samples widen them, and --digital-precision as-file does without"
+            f"int8 ranges of digital products are of {few}: what is beyond them is clipped;"
+            " more samples widen them, and --digital-precision as-file does without"
         )
     return replace(state, plan=plan.model_copy(update={"digital": found}))
 

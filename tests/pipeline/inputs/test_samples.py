@@ -18,6 +18,8 @@ from lhc.errors import DataError, UsageError
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
 from lhc.onnx_model import OnnxModel
+from lhc.options.data import SomeSamples
+from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.inputs.samples import has_labels, load_task
 from lhc.samples.metrics import METRICS, Array
 from lhc.samples.task import DataSource, Task
@@ -247,7 +249,7 @@ MISFITS = [
         "axes where there are none", _with(rate=np.ones(23)), r"'rate' has shape \(23,\).*one value for all samples"
     ),
     Misfit("no axes where there are some", _with(image=np.array(1.0)), r"'image' has shape \(\), .*first axis samples"),
-    Misfit("no samples", lambda given: rows(given, 0, 0), "holds no samples"),
+    Misfit("no samples", lambda given: rows(given, 0, 0), "holds no samples: every array is empty; give at least one"),
 ]
 
 
@@ -404,3 +406,22 @@ def test_labels_of_a_folder_are_seen(tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", np.zeros(2, np.int64))
     assert has_labels(str(tmp_path), "labels")
     assert not has_labels(tmp_path, "targets")
+
+
+@pytest.mark.parametrize(
+    ("samples", "skip", "told"),
+    [
+        (99_999, 0, ["digits-narrow: --samples 99999: the data holds only 797 samples"]),
+        (100, 790, ["digits-narrow: --samples 100: the data holds only 7 samples after --skip 790"]),
+        (797, 0, []),
+        (None, 790, []),
+    ],
+    ids=["more than all", "more than are left", "all", "not said"],
+)
+def test_fewer_samples_than_were_asked_for_are_told_once(
+    samples: int | None, skip: int, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = open_model("digits-narrow")
+    for _ in range(2):
+        opened.chosen(SomeSamples(samples=samples, skip=skip))
+    assert [record.getMessage() for record in caplog.records] == told
