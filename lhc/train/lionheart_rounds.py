@@ -13,7 +13,7 @@ HORIZON = 200
 
 
 class Rounds:
-    """Trains the network of a course round by round.
+    """Trains a network round by round.
 
     Rounds are numbered through the whole walk. With a folder for checkpoints every finished round is kept there, and a
     walk that starts again takes the rounds that it finds.
@@ -22,15 +22,15 @@ class Rounds:
         curve: what was seen after every round.
     """
 
-    def __init__(self, course: TrainingSetup) -> None:
+    def __init__(self, setup: TrainingSetup) -> None:
         """Make the network ready.
 
         Args:
-            course: network, training samples, settings; its steps are those of a round.
+            setup: network, training samples, settings; its steps are those of a round.
         """
         self.curve: list[CurvePoint] = []
-        self._course = course
-        self._trainer = course.trainer(HORIZON)
+        self._setup = setup
+        self._trainer = setup.trainer(HORIZON)
         self._slots: dict[Slot, tuple[dict[str, Array], frozenset[str]]] = {}
         self._rounds = 0
         self._placement = frozenset[str]()
@@ -44,7 +44,7 @@ class Rounds:
     @property
     def steps(self) -> int:
         """Optimiser steps of all rounds."""
-        return self._rounds * self._course.steps
+        return self._rounds * self._setup.steps
 
     def begin(self, placement: frozenset[str]) -> None:
         """Train for this placement from now on, with a new optimiser and schedule; weights stay."""
@@ -55,18 +55,18 @@ class Rounds:
         """Train for one round, or take it from where it is kept."""
         # Everything before the round follows from the facts, and from the placements that were tried.
         before = [point.drop for point in self.curve]
-        checkpoint = self._course.checkpoint(self._placement, round=self._rounds, before=before)
+        checkpoint = self._setup.checkpoint(self._placement, round=self._rounds, before=before)
         state = None if checkpoint is None else checkpoint.read()
         if state is not None:
             self._trainer.network.load(arrays(state["weights"]))
             self._trainer.resume(state["trainer"])
             self._loss = state["loss"]
         else:
-            what, steps = f"training {len(self._placement)} analog layers, round {self._rounds + 1}", self._course.steps
+            what, steps = f"training {len(self._placement)} analog layers, round {self._rounds + 1}", self._setup.steps
             losses = []
             for step in range(steps):
                 losses.append(self._trainer.train_step(1.0))
-                self._course.report(what, step + 1, steps)
+                self._setup.report(what, step + 1, steps)
             self._loss = sum(losses) / len(losses)
             if checkpoint is not None:
                 weights = tensors(self.weights)

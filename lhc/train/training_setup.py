@@ -79,7 +79,7 @@ class TrainingSetup:
         return self.settings.steps_for(len(self.samples))
 
     def timed(self, analog: frozenset[str]) -> "TrainingSetup":
-        """The course with as many steps as the user's time allows, by the median of a few that are thrown away.
+        """The setup with as many steps as the user's time allows, by the median of a few that are thrown away.
 
         Raises:
             ModelError, DataError, UsageError: as of `trainer`.
@@ -95,7 +95,7 @@ class TrainingSetup:
         return replace(self, settings=replace(self.settings, steps=steps, time=None))
 
     def with_rate(self, analog: frozenset[str]) -> "TrainingSetup":
-        """The course with the learning rate that this placement is trained with; see `TrainingOptions.rate_for`."""
+        """The setup with the learning rate that this placement is trained with; see `TrainingOptions.rate_for`."""
         layers = [self.graph[name] for name in analog]
         macs = [(layer.op_type, layer.matrix.macs) for layer in layers if layer.matrix is not None]
         convolved = sum(count for kind, count in macs if kind == "Conv")

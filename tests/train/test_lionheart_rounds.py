@@ -20,9 +20,9 @@ def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_laye
         RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2), Running(), None
     )
     study = calibrated(study, study.plan.eligible[:2])
-    course = training_setup_of(study, digits, TrainingOptions(steps=2, batch_size=16))
+    setup = training_setup_of(study, digits, TrainingOptions(steps=2, batch_size=16))
     accepted, candidate = frozenset(study.plan.eligible[:1]), frozenset(study.plan.eligible[:2])
-    walk = Rounds(course)
+    walk = Rounds(setup)
     walk.begin(accepted)
     walk.train()
     walk.save("accepted")

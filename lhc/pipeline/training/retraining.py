@@ -155,7 +155,7 @@ def check_training(
     training_setup_of(start, samples, settings, checkpoints).check()
 
 
-def retrained(state: StateT, course: "TrainingSetup", weights: Mapping[str, Array]) -> StateT:
+def retrained(state: StateT, setup: "TrainingSetup", weights: Mapping[str, Array]) -> StateT:
     """The state with trained weights; its drops are against the network as it was given.
 
     Static input ranges of layers that were trained as analog ones are the trained ones, others are calibrated anew.
@@ -165,10 +165,10 @@ def retrained(state: StateT, course: "TrainingSetup", weights: Mapping[str, Arra
         ModelError: the weights cannot be written into the model.
     """
     # Trained weights are those of products: but for transposed convolutions, the network is written as these.
-    model = canonical(replace(state.model, proto=course.written(weights), file=None), control=state.opened.control)
+    model = canonical(replace(state.model, proto=setup.written(weights), file=None), control=state.opened.control)
     opened = LoadedModel(model, state.opened.entry, before=state.opened)
     graph = opened.graph(None, state.task)
-    ranges = course.trained_ranges(weights)
+    ranges = setup.trained_ranges(weights)
     origins = {layer.name: layer.origin for layer in graph.layers}
     rows = tuple(row.retrained(origins.get(row.name), ranges.get(row.name)) for row in state.plan.layers)
     plan = state.plan.model_copy(update={"source": model.source, "layers": rows, "agreement": None, "digital": None})
@@ -186,7 +186,7 @@ def validation_evaluator(state: PreparedNetwork, samples: Task) -> PlacementEval
 
 
 def train_once(
-    state: StateT, course: "TrainingSetup", analog: frozenset[str], validation: Task
+    state: StateT, setup: "TrainingSetup", analog: frozenset[str], validation: Task
 ) -> tuple[StateT, Retrained]:
     """Train for one placement.
 
@@ -203,29 +203,29 @@ def train_once(
     from lhc.train.noisy_network import WRITTEN_PARITY
     from lhc.train.training_run import fit
 
-    if course.settings.time is not None:
-        course = course.timed(analog)
-        state.opened.warn(f"--time: {counted(course.steps, 'step')} fit; --steps {course.steps} repeats this training")
-    course = course.with_rate(analog)
+    if setup.settings.time is not None:
+        setup = setup.timed(analog)
+        state.opened.warn(f"--time: {counted(setup.steps, 'step')} fit; --steps {setup.steps} repeats this training")
+    setup = setup.with_rate(analog)
 
     def drop(weights: Mapping[str, Array]) -> float:
-        evaluator = validation_evaluator(retrained(state, course, weights), validation)
+        evaluator = validation_evaluator(retrained(state, setup, weights), validation)
         found = float(evaluator.measure(analog, range(evaluator.draws), "validating").drops.mean())
         state.running.workers.forget()
         return found
 
-    checkpoint = course.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
-    steps, metric = course.steps, state.task.metric
+    checkpoint = setup.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
+    steps, metric = setup.steps, state.task.metric
 
     def shown(value: float) -> str:
         return f"{drop_word(metric.higher_is_better)} {drop_text(value, metric.percent, 'absolute')}"
 
     state.running.workers.forget()  # sessions and chips that judge are large beside a training step
-    fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report, shown)
-    after = retrained(state, course, fitted.weights)
-    written = replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges)
+    fitted = fit(setup.trainer(steps), analog, setup.settings, steps, drop, checkpoint, setup.report, shown)
+    after = retrained(state, setup, fitted.weights)
+    written = replace(setup, model=after.model, graph=after.graph, ranges=after.plan.ranges)
     written.network(WRITTEN_PARITY)  # checks it
-    return after, course.record(analog, fitted.step, fitted.curve)
+    return after, setup.record(analog, fitted.step, fitted.curve)
 
 
 def trained_for(
@@ -260,7 +260,7 @@ class _PresentWeights:
     """
 
     state: BudgetedNetwork
-    course: "TrainingSetup"
+    setup: "TrainingSetup"
     rounds: "Rounds"
 
     @property
@@ -288,7 +288,7 @@ class _PresentWeights:
         return verdict
 
     def _evaluator(self) -> PlacementEvaluator:
-        return retrained(self.state, self.course, self.rounds.weights).evaluator(self.state.splits.rank)
+        return retrained(self.state, self.setup, self.rounds.weights).evaluator(self.state.splits.rank)
 
 
 @dataclass(frozen=True)
@@ -366,8 +366,8 @@ class Train:
     def _trained(self, state: TrainableNetwork, given: SearchedNetwork) -> tuple[SearchedNetwork, Retrained]:
         """The network with trained weights, searched, and how they came about."""
         if self.strategy in RETRAINING_STRATEGIES:
-            course = training_setup_of(state, state.training, self.settings, self.checkpoint)
-            found, trained, record = self._walked(state, course)
+            setup = training_setup_of(state, state.training, self.settings, self.checkpoint)
+            found, trained, record = self._walked(state, setup)
             return self._searched(already_walked(found, self.strategy), trained, record), record
         target = training_target(given, expected_left(self.settings, len(state.training)))
         copies = given.copies.of(target)
@@ -400,14 +400,14 @@ class Train:
         return self.search(strategy).apply(self._again(trained, record))
 
     def _walked(
-        self, state: TrainableNetwork, course: "TrainingSetup"
+        self, state: TrainableNetwork, setup: "TrainingSetup"
     ) -> tuple[PassResult, TrainableNetwork, Retrained]:
         """Walk over the layers, training for each."""
         from lhc.train.lionheart_rounds import Rounds
 
-        course = replace(course, settings=walk_settings(self.strategy, self.settings))
-        rounds = Rounds(course)
-        judge, budget, patience = _PresentWeights(state, course, rounds), state.budget, self.settings.patience or 1
+        setup = replace(setup, settings=walk_settings(self.strategy, self.settings))
+        rounds = Rounds(setup)
+        judge, budget, patience = _PresentWeights(state, setup, rounds), state.budget, self.settings.patience or 1
         walk: LionHeartOriginal | LionHeartRetrained
         if self.strategy == LionHeartOriginal.name:
             threshold = budget.max_drop * abs(judge.baseline) if budget.relative else budget.max_drop
@@ -415,8 +415,8 @@ class Train:
         else:
             walk = LionHeartRetrained(rounds, judge, patience, rounds_of(self.strategy, patience, self.rounds))
         found = walk.run(state.graph, state.plan)
-        trained = retrained(state, course, rounds.weights)
-        return found, trained, course.record(found.plan.analog, rounds.steps, rounds.curve)
+        trained = retrained(state, setup, rounds.weights)
+        return found, trained, setup.record(found.plan.analog, rounds.steps, rounds.curve)
 
     def _again(self, trained: BudgetedNetwork, record: Retrained) -> BudgetedNetwork:
         """The trained network prepared as a new one, with the ranges that were trained."""

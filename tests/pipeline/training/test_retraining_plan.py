@@ -31,8 +31,8 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     state, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = training_setup_of(state, digits, TEN)
-    broken = retrained(state, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    setup = training_setup_of(state, digits, TEN)
+    broken = retrained(state, setup, {name: np.zeros_like(value) for name, value in setup.trained.values.items()})
     before, after = (one.evaluator(one.task) for one in (state, broken))
     assert after.baseline == before.baseline > 0.9
     layer = frozenset(sorted(analog)[:1])
@@ -45,8 +45,8 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
 def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
     state, analog, _ = read_placed(RunOptions("digits-narrow", unlabelled, draws=2, all_analog=True), Running(), None)
-    course = training_setup_of(state, digits, TEN)
-    broken = retrained(state, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    setup = training_setup_of(state, digits, TEN)
+    broken = retrained(state, setup, {name: np.zeros_like(value) for name, value in setup.trained.values.items()})
     evaluator = broken.evaluator(broken.task)
     assert evaluator.baseline == 1
     assert evaluator.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
@@ -56,11 +56,11 @@ def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
     state, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = training_setup_of(state, digits, TrainingOptions())
+    setup = training_setup_of(state, digits, TrainingOptions())
     convolutions = frozenset(name for name in analog if state.graph[name].op_type == "Conv")
     others = analog - convolutions
     for placement, rate in ((analog, 0.01), (others, 0.003), (frozenset[str](), 0.003)):
-        assert course.with_rate(placement).record(placement, 1, ()).learning_rate == rate
+        assert setup.with_rate(placement).record(placement, 1, ()).learning_rate == rate
     assert convolutions
     assert others
 
@@ -100,13 +100,13 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
     options = RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2, all_analog=True)
     state, analog, _ = read_placed(options, Running(), None)
-    course = training_setup_of(state, digits, TEN)
+    setup = training_setup_of(state, digits, TEN)
     names = sorted(analog)
-    network = course.network()
+    network = setup.network()
     network.place(names[:1])
     weights = network.weights()
-    (key,) = set(weights) - set(course.trained.values)
-    after = retrained(state, course, {**weights, key: np.array(1.25, np.float32)})
+    (key,) = set(weights) - set(setup.trained.values)
+    after = retrained(state, setup, {**weights, key: np.array(1.25, np.float32)})
     before = state.plan.ranges
     assert after.plan.ranges == {**before, names[0]: (1.25,) * len(before[names[0]])}
     assert after.evaluator(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
@@ -153,8 +153,8 @@ def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
     )
     x = np.random.default_rng(0).normal(size=(64, 4, 4, 4)).astype(np.float32)
     state, analog, _ = read_placed(RunOptions(net, {"x": x}, draws=2, metric="nmse", all_analog=True), Running(), None)
-    course = training_setup_of(state, state.task, TEN)
-    after = retrained(state, course, {name: value + 1 for name, value in course.trained.values.items()})
+    setup = training_setup_of(state, state.task, TEN)
+    after = retrained(state, setup, {name: value + 1 for name, value in setup.trained.values.items()})
     assert analog == {"up"}
     (row,), (kept,) = state.plan.layers, after.plan.layers
     assert (kept.kind, kept.origin, kept.macs) == (row.kind, row.origin, row.macs) == ("ConvTranspose", "up", 512)
@@ -170,6 +170,6 @@ def test_as_many_steps_as_a_time_allows(monkeypatch: pytest.MonkeyPatch, digits:
     state, analog, _ = read_placed(options, Running(), None)
     clock = iter(range(1000))
     monkeypatch.setattr("lhc.train.training_setup.time.perf_counter", lambda: next(clock) / 4)
-    course = training_setup_of(state, digits, TrainingOptions(time="1min", batch_size=16)).timed(analog)
-    assert course.steps == 240, "a quarter of a second each"
-    assert course.settings.time is None
+    setup = training_setup_of(state, digits, TrainingOptions(time="1min", batch_size=16)).timed(analog)
+    assert setup.steps == 240, "a quarter of a second each"
+    assert setup.settings.time is None

@@ -21,10 +21,10 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     task = digits.head(300).with_metric(get_metric(metric))
     options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True, digital_precision="as-file")
     state, analog, _ = read_placed(options, Running(options), None)
-    course = training_setup_of(state, digits, TrainingOptions(steps=1))
+    setup = training_setup_of(state, digits, TrainingOptions(steps=1))
     rng = np.random.default_rng(0)
-    worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}
-    trained = retrained(state, course, {name: value.astype(np.float32) for name, value in worse.items()})
+    worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in setup.trained.values.items()}
+    trained = retrained(state, setup, {name: value.astype(np.float32) for name, value in worse.items()})
     few, more, both = (trained.evaluator(task.take(np.arange(*part))) for part in ((0, 100), (100, 300), (0, 300)))
 
     def drop(evaluator: PlacementEvaluator, placement: frozenset[str]) -> float:
