@@ -304,7 +304,7 @@ def noted(images: int) -> Noted:
     _load()
     workers = NotingWorkers()
     with ExitStack() as stack:
-        stack.enter_context(patch("lhc.measure.command_resources._workers", lambda execution: workers))
+        stack.enter_context(patch("lhc.measure.running._workers", lambda execution: workers))
         for owner, name, part in PARTS:
             stack.enter_context(patch.object(owner, name, workers.timed(part, getattr(owner, name))))
         folder = stack.enter_context(tempfile.TemporaryDirectory())

@@ -28,7 +28,7 @@ from lhc.results import SweepRow
 from lhc.runtime.environment_fingerprint import environment
 from lhc.store import ResultCache, fingerprint
 from lhc.support.files import default_work_dir
-from lhc.support.messages import NOTE
+from lhc.support.log_levels import NOTE
 
 __all__ = ["forecast", "sweep"]
 

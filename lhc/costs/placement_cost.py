@@ -13,7 +13,7 @@ from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.support.messages import page
+from lhc.support.documentation_links import page
 
 __all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms", "costs_on_tiles"]
 

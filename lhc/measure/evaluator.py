@@ -17,10 +17,10 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure.command_resources import Running
 from lhc.measure.evaluation_context import Block, WorkContext
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, Wanted, evaluation
 from lhc.measure.result_keys import ResultLookup
+from lhc.measure.running import Running
 from lhc.measure.work_unit import BlockWork, Job, Scorer, job_groups, reference_job
 from lhc.measure.workers.scheduler import WorkUnit, always
 from lhc.onnx_model import OnnxModel

@@ -66,7 +66,6 @@ class ResultLookup:
             found["frozen"] = True
         if self.context.engine == "aihwkit" and placement:
             found["engine"] = self.context.engine
-        if self.context.engine == "aihwkit" and placement:
             found["gpu"] = self._gpu
         return found
 

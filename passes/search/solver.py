@@ -1,4 +1,4 @@
-"""Binary programs by scipy's HiGHS, solved to optimality and without a word."""
+"""Binary programs, solved to optimality by scipy's HiGHS; its printing is suppressed."""
 
 import ctypes
 import os

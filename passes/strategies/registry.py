@@ -1,9 +1,9 @@
-"""Strategies: how the analog set is found.
+"""Registry of strategies by name, from lhc and from other packages.
 
 - ``sensitivity``: order layers by damage per MAC, second or joule, and bisect for how far to go in this order
   (`lhc.passes.strategies.sensitivity_order`). About log2(N) judgements.
 - ``milp``: the best set by estimated damage and cost, solved exactly, judged and repaired
-(`lhc.passes.strategies.milp`).
+  (`lhc.passes.strategies.milp`).
 - ``lionheart``, ``random``: one walk through the layers, each kept if the joint placement holds the budget
   (`lhc.passes.strategies.lionheart_walk`). Takes N judgements.
 - ``exhaustive``, ``hilal``: to compare with (`lhc.passes.strategies.exhaustive`, `lhc.passes.strategies.hilal`).

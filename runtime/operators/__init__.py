@@ -1,1 +1,1 @@
-"""Analog operators: Conv, Gemm and MatMul as matrix-vector products on tiles, with the rest of the operator digital."""
+"""Operators of a placed network: analog layers, their input vectors (im2col), and the digital rest of each."""

@@ -1,4 +1,4 @@
-"""Analog operators: Conv, Gemm and MatMul as products on tiles, with the rest of the operator digital."""
+"""Analog layers: Conv, Gemm and MatMul as matrix-vector products on tiles, with the rest of the operator digital."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 
-import lhc.measure.command_resources
+import lhc.measure.running
 from lhc.cli.framework.app import app
 from lhc.samples.metrics import Array
 from lhc.store import Facts, ResultCache, fingerprint
@@ -33,7 +33,7 @@ def run(arguments: list[str], limit: int, output: str, told: str) -> None:
     os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     TellingCache.told = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    lhc.measure.command_resources.ResultCache = TellingCache  # type: ignore[attr-defined]
+    lhc.measure.running.ResultCache = TellingCache  # type: ignore[attr-defined]
     if limit:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -16,7 +16,7 @@ from lhc.cli.framework.command_groups_and_plugins import Commands
 from lhc.cli.framework.error_reporting import reporting, tell_crash
 from lhc.cli.framework.output import hint, say
 from lhc.errors import CRASHED
-from lhc.support.messages import NOTE
+from lhc.support.log_levels import NOTE
 from lhc.support.version import VERSION
 
 __all__ = ["app", "main"]

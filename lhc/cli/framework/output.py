@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from lhc.errors import UsageError
+from lhc.support.documentation_links import page
 from lhc.support.files import check_writable, write_file
-from lhc.support.messages import page
 from lhc.support.tables import Table, terminal_width
 from lhc.support.text_escaping import one_line, plain
 

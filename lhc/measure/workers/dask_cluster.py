@@ -20,7 +20,7 @@ from lhc.measure.workers.processes import packed, scorer_of
 from lhc.measure.workers.scheduler import Scheduler, WorkUnit
 from lhc.runtime.environment_fingerprint import environment
 from lhc.samples.metrics import Array
-from lhc.support.messages import page
+from lhc.support.documentation_links import page
 from lhc.support.version import VERSION
 
 __all__ = ["DaskConnection", "DaskWorkers", "check_environment"]

@@ -39,7 +39,7 @@ from lhc.report.wording.outcome import (
     unmet_because,
 )
 from lhc.report.wording.robustness import budget_of_margin, lasting, margin_cause, margin_text, unlike_decision
-from lhc.support.messages import page
+from lhc.support.documentation_links import page
 from lhc.support.number_formatting import (
     counted,
     counted_samples,

@@ -21,7 +21,7 @@ from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.support.messages import NOTE
+from lhc.support.log_levels import NOTE
 
 LAYERS = 15
 

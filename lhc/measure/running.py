@@ -1,4 +1,4 @@
-"""Execution of measurements: processes, memory, time, and the folder of kept results."""
+"""Running a command: its worker processes, its memory and time, and the cache of its results."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ from lhc.measure.workers.processes import ProcessWorkers, SerialWorkers
 from lhc.measure.workers.scheduler import Workers
 from lhc.options.shared import Execution
 from lhc.store import ResultCache
-from lhc.support.messages import NOTE
+from lhc.support.log_levels import NOTE
 from lhc.support.number_formatting import counted
 
 __all__ = ["Running"]

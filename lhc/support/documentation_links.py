@@ -1,9 +1,9 @@
-"""Places of the documentation's pages that messages name, and the level of notes that are no warnings."""
+"""Links to pages of the documentation, as messages name them."""
 
 import sysconfig
 from pathlib import Path
 
-__all__ = ["NOTE", "page"]
+__all__ = ["page"]
 
 
 def page(name: str) -> str:
@@ -15,7 +15,3 @@ def page(name: str) -> str:
     folders = Path(__file__).resolve().parents[2] / "docs", Path(sysconfig.get_path("data"), "share", "doc", "lhc")
     found = [path for folder in folders if (path := folder / f"{name}.md").is_file()]
     return str(found[0]) if found else f"page {name} of lhc's documentation"
-
-
-NOTE = 25
-"""Between ``logging.INFO``, which ``-v`` shows, and ``logging.WARNING``."""

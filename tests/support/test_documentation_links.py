@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lhc.support import messages
-from lhc.support.messages import page
+from lhc.support import documentation_links
+from lhc.support.documentation_links import page
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [path for top in ("lhc", "passes", "runtime", "models") for path in sorted((ROOT / top).rglob("*.py"))]
@@ -26,7 +26,7 @@ def _said(source: str) -> Iterator[str]:
 
 def test_a_page_is_named_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert page("costs") == str(ROOT / "docs" / "costs.md"), "a checkout has its own"
-    monkeypatch.setattr(messages, "__file__", str(tmp_path / "site" / "lhc" / "support" / "messages.py"))
+    monkeypatch.setattr(documentation_links, "__file__", str(tmp_path / "site" / "lhc" / "support" / "links.py"))
     monkeypatch.setattr("sysconfig.get_path", {"data": str(tmp_path)}.__getitem__)
     assert page("costs") == "page costs of lhc's documentation"
     installed = tmp_path / "share" / "doc" / "lhc" / "costs.md"
