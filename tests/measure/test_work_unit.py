@@ -9,7 +9,6 @@ import pytest
 from lhc.hardware import Hardware
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.measurement import SetScores
-from lhc.measure.sensitivity.hessian_directions import _where_counted, output_directions
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder
 from lhc.onnx_io import load_model, read_graph
@@ -110,17 +109,3 @@ def test_which_positions_count() -> None:
     assert counted_positions(output, np.zeros((2, 3), np.int64)) is None
     assert counted_positions(output, None) is None
     assert counted_positions(output[:, 0], targets[:, 0]) is None  # one class a sample
-
-
-@pytest.mark.parametrize("metric", ["kl", "nmse"])
-def test_directions_are_those_of_the_positions_that_count(metric: str) -> None:
-    rng = np.random.default_rng(0)
-    output, signs = rng.normal(size=(2, 5, 6)), rng.choice([-1.0, 1.0], (3, 2, 5, 6))
-    counted = np.arange(5) < np.array([5, 3])[:, None]
-
-    found = _where_counted(metric, output, signs, counted)
-
-    for row, most in enumerate((5, 3)):
-        alone = output_directions(metric, output[row : row + 1, :most], signs[:, row : row + 1, :most])
-        np.testing.assert_allclose(found[:, row : row + 1, :most], alone, rtol=1e-12)
-        assert not found[:, row, most:].any()

@@ -18,7 +18,6 @@ from lhc.options.by_command import RetrainOptions, SensitivityOptions
 from lhc.pipeline.analysis_and_partition_results import Analysis, PartitionResult
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.plan_table import plan_table
-from lhc.pipeline.steps.verify import _difference
 from lhc.plan import Sensitivity
 from lhc.plan.layer_plan import Decision
 from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_among
@@ -209,9 +208,6 @@ def test_sentences_count_layers_as_tables_do(analysis: Analysis) -> None:
     names = [row.name for row in analysis.plan.layers]
     assert layers_among(analysis.plan, names) == ("lstm/input", f"lstm/recurrent, {STEPS - 1} steps")
     assert layers_among(analysis.plan, names[2:]) == (f"lstm/recurrent, {STEPS - 1} steps",)
-    everything, kept = frozenset(names), frozenset(names[:1])
-    told = f"2 analog layers, with lstm/recurrent, {STEPS - 1} steps"
-    assert _difference(analysis.plan, kept, everything) == told
     found = Infeasibility(tuple(names), evaluated(0.8), 0.1, tuple(names[1:]), evaluated(0.9), ())
     report = build_report("lstm", analysis.plan, analysis.facts, infeasibility=found)
     assert report.infeasibility is not None

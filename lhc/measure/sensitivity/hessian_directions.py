@@ -37,27 +37,33 @@ def directions_at(context: WorkContext, block: Block) -> Callable[[Array], Array
         drawn = [np.random.default_rng(seed).integers(0, 2, shape).astype(np.int8) for seed in seeds]
         signs = np.stack(drawn, axis=1) * np.int8(2) - np.int8(1)
         counted = counted_positions(laid_out, block.targets)
-        if counted is None:
-            found = output_directions(context.metric.name, laid_out, signs)
-        else:
-            found = _where_counted(context.metric.name, laid_out, signs, counted)
+        found = output_directions(context.metric.name, laid_out, signs, counted)
         axis = context.class_axis
         return found if axis is None else np.ascontiguousarray(np.moveaxis(found, -1, axis + 1))
 
     return towards
 
 
-def output_directions(metric: str, output: Array, signs: Array) -> Floats:
+def output_directions(metric: str, output: Array, signs: Array, counted: npt.NDArray[np.bool_] | None = None) -> Floats:
     """Random directions v at an output with E[v vᵀ] the second derivative of the metric.
 
     Args:
         metric: ``kl`` or ``nmse``.
         output: digital, ``(samples, ...)``; for ``kl`` classes on the last axis, logits or probabilities.
         signs: ±1 at random, ``(directions, *output)``.
+        counted: positions that count, ``(samples, ...)`` without the classes; all where that is None. Directions are 0
+            at the others, and greater where fewer count.
 
     Returns:
         ``(directions, *output)``; the mean over directions of v vᵀ has that expectation.
     """
+    if counted is not None:
+        left = counted[..., None]
+        directions: Floats = output_directions(metric, np.where(left, output, 0), signs) * left
+        if metric == "kl":  # a mean over positions
+            shares = counted.reshape(len(counted), -1).mean(axis=1)
+            directions /= np.sqrt(shares.reshape(-1, *[1] * (output.ndim - 1)))
+        return directions
     if metric == "nmse":
         values = output.astype(np.float64)
         energy = np.square(values.reshape(len(values), -1)).sum(axis=1)
@@ -104,14 +110,3 @@ def _towards_classes(p: Floats, signs: Array) -> Floats:
     rest = w[1:] - curved * ((u * w[1:]).sum(axis=-1, keepdims=True) / size)
     directions: Floats = np.concatenate([first, rest / np.sqrt(count - 1)]) * np.sqrt(count)
     return directions
-
-
-def _where_counted(metric: str, output: Array, signs: Array, counted: npt.NDArray[np.bool_]) -> Floats:
-    """`output_directions` where some positions of a sample do not count: 0 there, more at the others."""
-    left = counted[..., None]
-    found = output_directions(metric, np.where(left, output, 0), signs) * left
-    if metric == "kl":
-        positions = counted.reshape(len(counted), -1)
-        shares = positions.mean(axis=1).reshape(-1, *[1] * (output.ndim - 1))
-        found /= np.sqrt(shares)
-    return found

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,36 +16,12 @@ from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
 from lhc.measure.evaluation_context import Block
 from lhc.measure.sensitivity.fisher_prediction import Floats, column_damages, fisher_sensitivity
-from lhc.measure.sensitivity.hessian_directions import output_directions
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution
 from lhc.passes.decide.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.measure.six_layers import LAYERS, LIONHEART, NETWORK, healed, make_evaluator, network, quiet, task
-
-
-@pytest.mark.parametrize("probabilities", [False, True])
-def test_directions_have_the_curvature_of_kl(probabilities: bool) -> None:
-    """All sign vectors once, so that means over directions are expectations."""
-    logits = np.array([[2.0, -1.0, 0.5, 0.0]])
-    p = np.exp(logits) / np.exp(logits).sum()
-    signs = np.array(list(product([-1.0, 1.0], repeat=8))).reshape(-1, 2, 1, 4)
-    found = [output_directions("kl", p if probabilities else logits, s) for s in signs]
-    moment = np.mean([np.einsum("dni,dnj->ij", v, v) / 2 for v in found], axis=0)
-    if probabilities:
-        # At p the curvature is 1/p; to compare, go on to the logits.
-        jacobian = np.diag(p[0]) - np.outer(p[0], p[0])
-        moment = jacobian @ moment @ jacobian
-    assert np.allclose(moment, np.diag(p[0]) - np.outer(p[0], p[0]), atol=1e-12)
-
-
-def test_directions_have_the_curvature_of_nmse() -> None:
-    output = np.array([[3.0, 4.0], [1.0, 0.0]])
-    signs = np.array(list(product([-1.0, 1.0], repeat=2))).reshape(-1, 1, 1, 2).repeat(2, axis=2)
-    found = [output_directions("nmse", output, s) for s in signs]
-    moments = np.mean([np.einsum("dni,dnj->nij", v, v) for v in found], axis=0)
-    assert np.allclose(moments, [2 / 25 * np.eye(2), 2 * np.eye(2)])
 
 
 @pytest.mark.analog
