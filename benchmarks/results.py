@@ -42,6 +42,7 @@ import numpy as np
 import lhc
 from lhc.models import cifar10, resnet8
 from lhc.support.files import write_file
+from lhc.support.number_formatting import share_text
 from lhc.support.tables import Table
 
 __all__ = ["PAGE", "PUBLISHED", "RESULTS", "Row", "disagreements", "main", "page", "record", "row_cells", "rows"]
@@ -255,6 +256,9 @@ def _headline(records: Sequence[Record]) -> str:
     lost = len(records) - len(held)
     missed = "none misses it" if not lost else f"{lost} {'misses' if lost == 1 else 'miss'} it"
     told = f"**{placed} of {len(records)} runs put layers on tiles and hold their budget**; {missed}."
+    apart = [one for one in records if one["held_out"]]
+    unseen = sum(one["within_budget"] and one["analog_layers"] > 0 for one in apart)
+    told += f"\nOf the {len(apart)} with samples that the search had not seen, {unseen} do."
     absent = {row.title for row in rows()} - {one["title"] for one in records}
     return f"{told}\n{len(absent)} further rows were not run; `python benchmarks/results.py --list` names them."
 
@@ -397,7 +401,7 @@ def _amount(one: Record, value: float) -> str:
 
 
 def _share(one: Record) -> str:
-    return f"{100 * one['analog_mac_fraction']:.1f} %"
+    return share_text(one["analog_mac_fraction"])
 
 
 def _interval(interval: Sequence[float]) -> str:

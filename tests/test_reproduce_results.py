@@ -109,6 +109,9 @@ def test_a_page_begins_with_how_many_runs_hold() -> None:
     missed, digital = {**KNOWN, "within_budget": False}, {**KNOWN, "analog_layers": 0}
 
     assert "**1 of 1 runs put layers on tiles and hold their budget**; none misses it." in page([KNOWN], [], [])
+    assert "Of the 1 with samples that the search had not seen, 0 do." in page(
+        [{**KNOWN, "held_out": False}, {**KNOWN, "held_out": True, "analog_layers": 0}], [], []
+    )
     assert "**1 of 3 runs put layers on tiles and hold their budget**; 1 misses it." in page(
         [KNOWN, missed, digital], [], []
     )

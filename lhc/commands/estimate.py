@@ -240,7 +240,8 @@ def _retraining(start: TrainingInputs, settings: TrainingOptions) -> list[Effort
     def judging(of: PreparedNetwork, what: str) -> EffortStep:
         evaluator = of.evaluator(start.verification, limited=False)
         chips = judging_chips(evaluator.draws, start.budget)
-        return evaluation_step(replace(evaluator, draws=chips), [analog], what, timed=timed)
+        judge = replace(evaluator, draws=len(chips))
+        return evaluation_step(judge, [analog], what, timed=timed, first=chips.start)
 
     steps = [judging(state, VERIFIES_BEFORE)]
     if settings.adapter_share is not None:

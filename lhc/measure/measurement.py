@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import scipy
 
 from lhc.errors import NotFiniteError
 from lhc.results import Evaluation
@@ -205,15 +206,16 @@ class SetScores:
         return replace(self, outputs=np.concatenate([self.outputs, other.outputs]))
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
-        """Percentiles of the mean drop when draws and samples are drawn again with replacement (seed fixed).
+        """Student's interval with the bootstrap's standard error: draws and samples drawn again, with replacement.
 
-        Documents are drawn whole (Davison and Hinkley, Bootstrap Methods, 1997, section 3.8).
+        Percentiles of a few hundred resamples would not resolve the levels of single looks. The seed is fixed, and
+        documents are drawn whole (Davison and Hinkley, Bootstrap Methods, 1997, sections 3.8 and 5.2.1).
         """
         draws, samples = self.outputs.shape[:2]
         whole = None if self.documents is None else members(self.documents)
-        if draws < 2 or (whole is not None and len(whole) < 2):
-            return None
         count = samples if whole is None else len(whole)
+        if min(draws, count) < 2:
+            return None
         rng = np.random.default_rng(0)
         means = np.empty(BOOTSTRAP)
         for index in range(BOOTSTRAP):
@@ -222,8 +224,15 @@ class SetScores:
             chips = self.outputs[rng.integers(0, draws, draws)]
             part = SetScores(self.metric, chips[:, chosen], self.digital[chosen], self.reference[chosen])
             means[index] = part.drops.mean()
-        low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
+        drops = self.drops
+        of_chips = float(drops.var(ddof=1)) / draws
+        total = float(means.var(ddof=1)) + of_chips / draws  # resampled chips vary less, by one part of their number
+        half, mean = 0.0, float(drops.mean())
+        if total > 0:  # Welch and Satterthwaite
+            of_samples = max(total - of_chips, 0.0)
+            freedom = total**2 / (of_chips**2 / (draws - 1) + of_samples**2 / (count - 1))
+            half = float(scipy.special.stdtrit(max(freedom, 1.0), (1 + confidence) / 2)) * total**0.5
+        return mean - half, mean + half
 
 
 def looked_at(

@@ -135,21 +135,24 @@ def evaluation_step(
     what: str,
     times: Sequence[float] | None = None,
     timed: dict[frozenset[str], UnitTime] | None = None,
+    first: int = 0,
 ) -> EffortStep:
     """Step of measuring placements, one or more, over all draws.
 
     Args:
         times: of inference, at each of which all are measured; the evaluator's own by default.
+        first: number of the first programming.
         timed: placements that were timed before, on other samples, chips or healing; a new one is added.
     """
     at = [evaluator.t_s] if times is None else times
-    counts = [evaluator.units(one, range(evaluator.draws), t_s) for one in placements for t_s in at]
+    chips = range(first, first + evaluator.draws)
+    counts = [evaluator.units(one, chips, t_s) for one in placements for t_s in at]
     units, kept = (sum(count) for count in zip(*counts, strict=True))
     middle, timed = placements[len(placements) // 2], {} if timed is None else timed
     if middle not in timed:
         timed[middle] = _timed(evaluator, middle)
-    chips = evaluator.draws if evaluator.hardware.is_stochastic and middle else 1
-    each = chips * (timed[middle].programming + timed[middle].sample * evaluator.samples)
+    programmed = evaluator.draws if evaluator.hardware.is_stochastic and middle else 1
+    each = programmed * (timed[middle].programming + timed[middle].sample * evaluator.samples)
     return EffortStep(what, units, kept, each * len(counts) * (units - kept) / units)
 
 

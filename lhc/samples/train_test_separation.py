@@ -59,20 +59,20 @@ def check_calibration_separation(calibrating: Task, judging: Task) -> None:
     """Refuse to judge chips on samples that they are calibrated on; warn of some of them.
 
     Raises:
-        UsageError: most of those that calibrate are among those that judge.
+        UsageError: most of those that calibrate are among those that judge, or the other way round.
     """
-    shared = _share_within(calibrating, judging)
+    parts = {
+        "samples that calibrate chips are among those that judge them": _share_within(calibrating, judging),
+        "samples that judge chips are among those that calibrate them": _share_within(judging, calibrating),
+    }
+    told, shared = max(parts.items(), key=lambda part: part[1])
     if shared > MOST_SHARED:
         raise UsageError(
-            "most of the samples that calibrate chips are among those that judge them: chips would look better than"
-            " they are; leave --calibrate out, and some of --data are set aside for it"
+            f"most of the {told}: chips would look better than they are; leave --calibrate out, and some of --data are"
+            " set aside for it"
         )
     if shared > FEW_SHARED:
-        log.warning(
-            "%.0f %% of the samples that calibrate chips are among those that judge them: they may look better than"
-            " they are",
-            100 * shared,
-        )
+        log.warning("%.0f %% of the %s: they may look better than they are", 100 * shared, told)
 
 
 def _share_within(some: Task, others: Task) -> float:

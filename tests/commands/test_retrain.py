@@ -71,6 +71,8 @@ def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> No
     assert outcome.interval is not None
     assert 100 * outcome.interval[1] == pytest.approx(min(before, after), abs=0.006)
     assert len(result.plan.analog) == len(result.plan.layers)
+    assert outcome.first_draw is not None
+    assert outcome.first_draw > 1_000_000, "no search, validation or run has seen these chips"
 
 
 @pytest.mark.slow

@@ -137,6 +137,22 @@ def test_the_bootstrap_draws_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(by_documents - CONFIDENCE) < 0.06
 
 
+@pytest.mark.parametrize("confidence", [0.9, 0.999, 0.99999])
+def test_the_bootstrap_resolves_the_levels_of_single_looks(confidence: float) -> None:
+    """A small damage moves perplexity in proportion, so the interval of a mean of scores is an oracle for it.
+
+    Drawing both chips and samples again overstates what both make together (Owen, Ann. Appl. Stat. 1, 2007).
+    """
+    rng = np.random.default_rng(7)
+    chips, samples, both = (rng.normal(size=size) for size in ((6, 1), (1, 300), (6, 300)))
+    damage = 0.01 + 0.002 * chips + 0.01 * samples + 0.01 * both
+    found = _perplexities(damage, None).sample_interval(confidence)
+    oracle = over_draws_and_samples(damage, confidence)
+    assert found is not None
+    assert oracle is not None
+    assert 0.95 < (found[1] - found[0]) / (np.exp(1.01) * (oracle[1] - oracle[0])) < 1.3
+
+
 def test_one_document_says_nothing_of_others() -> None:
     damage = _damage(np.random.default_rng(2))
     one = np.zeros_like(DOCUMENTS)

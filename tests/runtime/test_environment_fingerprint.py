@@ -32,5 +32,8 @@ def test_the_emulation_and_all_libraries_that_compute_are_in_it() -> None:
         "work_unit.py",
         "pcm_and_reram.py",
         "constant_folding.py",
+        "recurrent.py",
+        "class_probabilities.py",
+        "digital_arithmetic.py",
     } <= names
     assert {"lhc", "torch", "numba", "instructions"} <= environment().keys()

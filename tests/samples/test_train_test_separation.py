@@ -7,7 +7,7 @@ from lhc.errors import UsageError
 from lhc.models import zoo_entry
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.samples.train_test_separation import check_separation, split_off
+from lhc.samples.train_test_separation import check_calibration_separation, check_separation, split_off
 
 pytestmark = pytest.mark.analog
 
@@ -20,6 +20,17 @@ def test_some_of_the_samples_that_train_do_not_judge_either(digits: Task, caplog
     caplog.clear()
     check_separation(digits.take(np.arange(500)), digits.take(np.arange(500, 600)))
     assert not caplog.text
+
+
+@pytest.mark.parametrize(("calibrating", "judging"), [(60, 300), (300, 60)], ids=["all calibrate", "all judge"])
+def test_no_samples_both_calibrate_and_judge(digits: Task, calibrating: int, judging: int) -> None:
+    with pytest.raises(UsageError, match="chips would look better than they are; leave --calibrate out"):
+        check_calibration_separation(digits.head(calibrating), digits.head(judging))
+
+
+def test_some_samples_that_judge_and_calibrate_are_told(digits: Task, caplog: pytest.LogCaptureFixture) -> None:
+    check_calibration_separation(digits.take(np.arange(200)), digits.take(np.arange(180, 220)))
+    assert "50 % of the samples that judge chips are among those that calibrate them" in caplog.text
 
 
 @pytest.mark.parametrize(("scale", "warned"), [(2.0, False), (255.0, True), (1 / 255, True)])

@@ -79,6 +79,11 @@ class Path:
     grounded: bool = True
     adapts: bool = True
 
+    @property
+    def ground_is_certain(self) -> bool:
+        """Whether a test of the ground cannot err: nothing is analog in it, and no other samples are to hold."""
+        return not self.ground and self.adapts
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -248,7 +253,7 @@ class _Climb:
         """Part of the chance of error for a second climb; 0 where there can be none, or no chips would do for it."""
         if self.share is not None and least_draws(self.share, SECOND_CLIMB * error) > self.most:
             return 0.0
-        below = start > 0 or (self.path.grounded and bool(self.path.ground))
+        below = start > 0 or (self.path.grounded and not self.path.ground_is_certain)
         jumps = self.path.adapts and start + 2 < len(self.path.steps)
         return SECOND_CLIMB if below or jumps else 0.0
 
@@ -297,7 +302,7 @@ def fixed_sequence_test(
     if kept is not None:
         kept = climb.over_the_jumped(first, second) or kept
     else:
-        if path.grounded:  # what is digital anyway holds without a chance of error
+        if path.grounded and (second > 0 or path.ground_is_certain):
             kept = climb.test(path.ground, second or error, begin=True)
         if start > 0 and (kept is None or kept.verdict.accepted):
             higher = climb.ascend(climb.start(start, first.forecast), start, first.forecast, second).kept

@@ -20,10 +20,12 @@ from lhc.results import Verdict
 from lhc.stats import chips_needed, one_sided, two_sided
 from lhc.support.number_formatting import counted, drop_text, enough
 
-__all__ = ["Verify", "base_drop", "path_of", "verified", "verifying_chips"]
+__all__ = ["FIRST_CHIP_OF_A_TRAINING", "Verify", "base_drop", "path_of", "verified", "verifying_chips"]
 
-FIRST_CHIP = 10_000
-"""Number of the first programming that tests; those of the search lie before it."""
+FIRST_CHIP, FIRST_CHIP_OF_A_PLAN, FIRST_CHIP_OF_A_TRAINING = 10_000, 10_000_000, 20_000_000
+"""Number of the first programming that tests: what was searched, a plan of an earlier command, what was trained.
+
+Those of searches and validations lie before all of them, and no command tests as many as lie between them."""
 MOST_BEYOND = 2.0
 """Budgets that a search may have seen of what is tested all the same."""
 MOST_NAMED = 5
@@ -122,7 +124,7 @@ def verifying_chips(number: int, most: int, again: bool = False) -> range:
         most: chips for each.
         again: the plan comes from an earlier command.
     """
-    first = FIRST_CHIP * (2 if again else 1) + number * most
+    first = (FIRST_CHIP_OF_A_PLAN if again else FIRST_CHIP) + number * most
     return range(first, first + most)
 
 

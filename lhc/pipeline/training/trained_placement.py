@@ -13,6 +13,7 @@ from lhc.pipeline.plan_record import outcome_of
 from lhc.pipeline.steps.earlier_budget_tests import with_earlier
 from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.infeasibility import Case, explained
+from lhc.pipeline.steps.verify import FIRST_CHIP_OF_A_TRAINING
 from lhc.plan import Decision, Outcome, Plan, Reason, Retrained
 from lhc.results import Infeasibility, Verdict
 from lhc.samples.task import Task
@@ -64,9 +65,13 @@ def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
     return plan.decide(chosen)
 
 
-def judging_chips(draws: int, budget: Budget) -> int:
-    """Most chips that judge: as many as the user names, more where a share of all is to hold the budget."""
-    return max(draws, ample_chips(budget.share, _error(budget)))
+def judging_chips(draws: int, budget: Budget) -> range:
+    """Numbers of the programmings that judge, which no search and no validation has seen.
+
+    As many as the user names, at most; more where a share of all is to hold the budget.
+    """
+    most = max(draws, ample_chips(budget.share, _error(budget)))
+    return range(FIRST_CHIP_OF_A_TRAINING, FIRST_CHIP_OF_A_TRAINING + most)
 
 
 def _error(budget: Budget) -> float:
@@ -75,15 +80,13 @@ def _error(budget: Budget) -> float:
 
 
 def judged(state: PreparedNetwork, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
-    """By the chips that the user names; by more, until it is decided, where a share of all is to hold the budget."""
+    """By as many chips as the user names; by more, until it is decided, where a share of all is to hold the budget."""
     evaluator = state.evaluator(samples, limited=False)
     budget.check(evaluator)
     if state.original is None:
         warn_of_doubtful_labels(evaluator)
     what = VERIFIES_BEFORE if state.original is None else VERIFIES_AFTER
-    return sequential_test(
-        evaluator, analog, budget, range(judging_chips(evaluator.draws, budget)), _error(budget), what
-    )
+    return sequential_test(evaluator, analog, budget, judging_chips(evaluator.draws, budget), _error(budget), what)
 
 
 def better(before: Judged, after: Judged) -> Judged:
@@ -100,7 +103,7 @@ def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging:
     state, verdict = kept.state, kept.verdict
     if verdict.accepted:
         return kept
-    tested = Verified(analog, verdict, range(verdict.evaluation.draws))
+    tested = Verified(analog, verdict, judging_chips(verdict.evaluation.draws, budget)[: verdict.evaluation.draws])
     judge = PlacementJudge(state.evaluator(watching), budget, "in the way:", layers_in=state.layers_in)
     case = Case(state, (tested,), judge, SearchOptions(), state.evaluator(judging), watching)
     infeasibility, notes = explained(case)
@@ -132,7 +135,8 @@ def result_of(
     outcome = outcome_of(verdict, budget, state, not searched, "plan" if placed_by is None else placed_by.strategy)
     apart = "not used to train"
     search: dict[str, object] = {
-        "samples_note": f"{apart}, perhaps by the search of the placement" if searched else apart
+        "samples_note": f"{apart}, perhaps by the search of the placement" if searched else apart,
+        "first_draw": FIRST_CHIP_OF_A_TRAINING,
     }
     if placed_by is not None and stored is not None and stored.analog == state.plan.analog:
         search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups", "copies")}

@@ -108,6 +108,28 @@ def test_nothing_below_the_first_step_leaves_it_the_whole_chance() -> None:
     assert truth.levels[0] == 0.05
 
 
+@pytest.mark.parametrize(
+    ("ground", "more"),
+    [
+        pytest.param("", {"adapts": False}, id="digital, and other samples are to hold"),
+        pytest.param("x", {}, id="layers that are analog anyway"),
+    ],
+)
+def test_a_ground_that_may_be_accepted_in_error_has_a_part_of_the_chance(ground: str, more: dict[str, bool]) -> None:
+    truth = Truth(2.0)
+    one = Path(frozenset(ground), STEPS[:1], [1.0], [(1.0, 2.0, 0.1)], **more)
+    fixed_sequence_test(one, truth, 1.0, 100, 0.05)
+    assert truth.levels == [pytest.approx(0.045), pytest.approx(0.005)]
+
+
+def test_a_ground_without_a_part_of_the_chance_is_not_tested() -> None:
+    """100 chips cannot show 95 % of all with a tenth of the chance of error."""
+    truth = Truth(2.0)
+    one = Path(frozenset("x"), STEPS[:1], [1.0], [(1.0, 2.0, 0.1)])
+    fixed_sequence_test(one, truth, 1.0, 100, 0.05, 0.95)
+    assert (truth.asked, truth.levels) == ([1], [0.05])
+
+
 def test_the_least_drop_is_kept_where_nothing_holds() -> None:
     truth = Truth(2.0)
     tried = fixed_sequence_test(path(0.1, grounded=False), truth, 1.0, 100, 0.05)
