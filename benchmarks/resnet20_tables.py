@@ -36,7 +36,6 @@ def placements(folder: Path) -> Table:
     for budget in BUDGETS:
         d = read(folder, f"part_{budget}.json")
         analog = [layer["name"] for layer in d["layers"] if layer["placement"] == "analog"]
-        digital = [layer["name"] for layer in d["layers"] if layer["placement"] == "digital"]
         rows.append(
             [
                 f"{100 * float(budget):g}",
@@ -47,43 +46,39 @@ def placements(folder: Path) -> Table:
                 points(d["result"]["chip_interval"]),
                 points(d["result"]["sample_interval"]),
                 f"{100 * d['confidence']:.0f} %",
-                ", ".join(digital),
             ]
         )
     headers = ["budget (points)", "analog layers", "MACs analog", "tiles", "mean drop", "other chips, these samples"]
-    return Table([*headers, "other chips, other samples", "level", "digital layers"], rows, right=(0, 3, 4))
+    return Table([*headers, "other chips, other samples", "level"], rows, right=(0, 3, 4))
 
 
 def sensitivities(folder: Path) -> Table:
-    """One row a layer, with its placement at each budget."""
+    """One row a layer: its sensitivity with one copy, that with its copies, and its placement at each budget."""
     where = {
         budget: {layer["name"]: layer["placement"] for layer in read(folder, f"part_{budget}.json")["layers"]}
         for budget in BUDGETS
     }
     rows = []
-    found = read(folder, "sens.json")["layers"]
-    rank = {layer["name"]: i + 1 for i, layer in enumerate(sorted(found, key=lambda one: -one["mean"]))}
-    for layer in found:
+    for layer in read(folder, "sens.json")["layers"]:
         low, high = layer["interval"]
+        copies = layer["with_copies"]
         rows.append(
             [
                 layer["name"],
                 f"{layer['mean']:.4f}",
-                f"{layer['std']:.4f}",
                 f"{low:.4f} to {high:.4f}",
-                str(rank[layer["name"]]),
+                f"{copies['mean']:.4f}, {copies['copies']} copies" if copies else "",
                 *[where[budget][layer["name"]] for budget in BUDGETS],
             ]
         )
     headers = [
         "layer",
         "KL (nats)",
-        "std",
         "90 % interval",
-        "rank",
+        "KL with copies",
         *[f"at {100 * float(b):g} pt" for b in BUDGETS],
     ]
-    return Table(headers, rows, right=(1, 2, 4))
+    return Table(headers, rows, right=(1,))
 
 
 def agreement(folder: Path) -> str:

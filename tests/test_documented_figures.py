@@ -52,7 +52,7 @@ GIVEN: Mapping[str, Mapping[str, str]] = {
     "other-tools": {"versions of other tools": "3.17 0.13"},
     "performance": {"a bound of --memory, in GiB": "1.5"},
     "report": {"version of onnxruntime": "1.32"},
-    "resnet20": {"level of the intervals": "90 %", "the budget of half a point": "0.5 0.50"},
+    "resnet20": {"level of the intervals": "90 %", "the budget of half a point": "0.5"},
     "retraining": {"learning rates": "0.003 0.01", "predicted drop that is trained for": "2.2", "arXiv": "2411.17367"},
     "sensitivity": {"limits of --method auto": "0.9 0.67 1.5", "an example of --half-width": "20 %"},
     "statistics": {
