@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
+from aihwkit.inference.compensation.drift import GlobalDriftCompensation, PerColumnDriftCompensation
 from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from torch import Tensor
@@ -20,6 +21,9 @@ from lhc.programmed_matrix import Floats
 from lhc.runtime.tiles.circuit_effects import ir_drop_loss, read_noise_deviation
 
 __all__ = ["TileReadOut"]
+
+_OF_UNIT_VECTORS = (GlobalDriftCompensation.get_readout_tensor, PerColumnDriftCompensation.get_readout_tensor)
+"""What makes aihwkit's own read-out vectors, the unit matrix: to make it for every tile takes as long as a read-out."""
 
 
 class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
@@ -164,7 +168,8 @@ class TileReadOut:
     @cached_property
     def _reads_units(self) -> bool:
         """Whether these are the unit matrix."""
-        return torch.equal(self._vectors, _unit(self.weights.shape[1]))
+        made_by = type(self.rpu_config.drift_compensation).get_readout_tensor
+        return made_by in _OF_UNIT_VECTORS or torch.equal(self._vectors, _unit(self.weights.shape[1]))
 
     def baseline(self) -> Tensor:
         """Baseline of the compensation: its read-out right after programming."""
