@@ -96,9 +96,9 @@ def _slice(
     by = [1] * len(first) if steps is None else integers(steps)
     for start, stop, axis, step in zip(first, last, along, by, strict=True):
         chosen = range(*slice(start, stop, step).indices(x.shape[axis]))
-        if step == 1:
-            x = x.narrow(axis, min(chosen.start, x.shape[axis]), len(chosen))
-        else:
+        if step > 0:
+            x = x[(*(slice(None),) * (axis % x.ndim), slice(chosen.start, chosen.stop, step))]
+        else:  # torch has no such views
             x = x.index_select(axis, torch.tensor(chosen, dtype=torch.int64))
     return x
 

@@ -108,6 +108,8 @@ CASES = (
     Case("softmax, opset 13", "y = Softmax <axis=1> (x)", ROWS, rank=3),
     Case("slice backwards", "y = Slice (x, s, e, a, st)", ROWS,
          {"s": np.array([-1, 4]), "e": np.array([-9, 0]), "a": np.array([2, 1]), "st": np.array([-2, -3])}, rank=3),
+    Case("slice in steps", "y = Slice (x, s, e, a, st)", ROWS,
+         {"s": np.array([1, -4]), "e": np.array([9, -1]), "a": np.array([1, -1]), "st": np.array([2, 3])}, rank=3),
     Case("pad, reflected", 'y = Pad <mode="reflect"> (x, p)', ROWS, {"p": np.array([0, 2, 1, 0, 1, 3])}, rank=3),
     Case("pad, at the edge, an axis", 'y = Pad <mode="edge"> (x, p, , one)', ROWS,
          {"p": np.array([2, 3]), **AXES}, rank=3),
