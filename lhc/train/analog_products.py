@@ -236,14 +236,15 @@ class TrainingProduct:
         weights = 1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)
         total = weights.sum((0, -1), keepdim=True)
 
-        def mean(values: Tensor) -> Tensor:
-            return (values * weights).sum((0, -1), keepdim=True) / total
+        def mean(weighted: Tensor) -> Tensor:
+            return weighted.sum((0, -1), keepdim=True) / total
 
-        means = mean(values)
+        means = mean(values * weights)
         own, wanted = means.unbind(2)
         gain = torch.ones_like(own)
         if self._corrects == "affine":
-            spread, ideal = mean((values - means).square()).sqrt().unbind(2)
+            # In the memory of the products, which nobody reads afterwards.
+            spread, ideal = mean(values.sub_(means).square_().mul_(weights)).sqrt().unbind(2)
             varies = (spread > 0) & (ideal > 0)
             gain = torch.where(varies, ideal / spread.clamp(min=_LEAST_VARIANCE), gain)
             gain = gain.clamp(1 / GREATEST_GAIN, GREATEST_GAIN)

@@ -17,6 +17,9 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 
 __all__ = ["padded", "shared", "turned", "window_layout", "window_peaks"]
 
+_TOGETHER = 16
+"""Samples whose magnitudes are taken together."""
+
 
 def shared(values: npt.NDArray[Any]) -> Tensor:
     """Values as a tensor in the same memory, which is not to be written to."""
@@ -49,8 +52,9 @@ def window_layout(image: Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...
 
 def window_peaks(x: Tensor, geometry: ConvGeometry) -> Tensor:
     """Greatest magnitude in every window of an input, ``(N, groups, *positions)``."""
-    magnitudes = x.abs().reshape(len(x), geometry.groups, -1, *x.shape[2:]).amax(2)
-    peaks = padded(magnitudes, geometry)
+    grouped = x.reshape(len(x), geometry.groups, -1, *x.shape[2:])
+    # The magnitudes of a few samples stay in the processor's cache.
+    peaks = padded(torch.cat([some.abs().amax(2) for some in torch.split(grouped, _TOGETHER)]), geometry)
     for axis, (taps, step, stride) in enumerate(
         zip(geometry.kernel, geometry.dilations, geometry.strides, strict=True), 2
     ):
