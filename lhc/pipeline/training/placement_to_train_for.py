@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 LEFT = 0.45
-"""Share of a drop that training is expected to leave. Seen with all layers analog (docs/retraining.md): 0.44 of
+"""Share of a drop that training is expected to leave. Seen with all layers analog (docs/trainings.md): 0.44 of
 ResNet-8's, 0.50 of MiniLM's, about 0.55 of ResNet20's."""
 LEFT_WITH_LABELS, LONG_STEPS = 0.2, 2000
 """The same for a training of that many steps in whose loss labels have a share: it left 0.13 of ResNet-8's drop with
