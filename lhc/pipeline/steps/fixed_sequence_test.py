@@ -230,7 +230,7 @@ class _Climb:
     def ascend(self, start: int, high: int, forecast: Forecast, error: float) -> _Reached:
         """Climb from a step as far as it goes, below another."""
         kept, low = None, start - 1
-        index: int | None = start
+        index: int | None = start if error > 0 else None  # without a chance of error nothing can be shown
         while index is not None:
             try:
                 one = self.test(self.path.steps[index], error, begin=not self.tried)

@@ -130,6 +130,17 @@ def test_a_ground_without_a_part_of_the_chance_is_not_tested() -> None:
     assert (truth.asked, truth.levels) == ([1], [0.05])
 
 
+@pytest.mark.parametrize("ground", ["", "x"])
+@pytest.mark.parametrize("cliff", range(1, 11))
+def test_nothing_is_tested_without_a_chance_of_error(ground: str, cliff: int) -> None:
+    """All of it is spent by the first climb, where further chips could not show the share with a tenth."""
+    steps = [step.union(ground) for step in STEPS]
+    truth = Truth(0.1, cliff=cliff)
+    one = Path(frozenset(ground), steps, [float(n) for n in range(1, 11)], [(10.0, 1.0, 0.1)])
+    fixed_sequence_test(one, truth, 1.0, 100, 0.05, 0.95)
+    assert min(truth.levels) > 0
+
+
 def test_the_least_drop_is_kept_where_nothing_holds() -> None:
     truth = Truth(2.0)
     tried = fixed_sequence_test(path(0.1, grounded=False), truth, 1.0, 100, 0.05)
