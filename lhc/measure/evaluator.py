@@ -10,7 +10,7 @@ Placements that split layers are scored each in the network that it would be run
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -56,13 +56,13 @@ class PlacementEvaluator:
             would make of it (`lhc.pipeline.steps.damage_attribution`).
         progress: called after every unit of work.
         running: workers and the result cache.
-        against: the same samples with the network that drops are against, where that is not this one (before
-            retraining).
+        against: the network that drops are against. ``as given``: this one, as its file computes it. ``all
+            digital``: this one without tiles, in the machine's number formats. Another evaluator: the one that its
+            drops are against, on the same samples (before retraining).
         engine: how products on tiles are computed.
         shift: added to the drops of single samples: what more samples than these say of the drop that this network
             has without analog layers (`steadied`).
         digital: arithmetic of digital products; None: as in the file.
-        against_given: drops are against the network as it is given, else against this machine's all-digital one.
     """
 
     model: OnnxModel
@@ -79,11 +79,10 @@ class PlacementEvaluator:
     frozen: bool = False
     progress: Progress = field(default=silent)
     running: Running = field(default_factory=Running)
-    against: "PlacementEvaluator | None" = None
+    against: "Literal['as given', 'all digital'] | PlacementEvaluator" = "as given"
     shift: float = 0.0
     engine: AskedEngine = "auto"
     digital: DigitalArithmetic | None = None
-    against_given: bool = True
 
     def on(self, hardware: Hardware | None = None, t_s: float | None = None, copies: Copies | None = None) -> Self:
         """The same evaluator on another machine, at another time or with other copies; what is None stays."""
@@ -165,8 +164,8 @@ class PlacementEvaluator:
 
     @property
     def _compared_set(self) -> Array:
-        """The same of the network that drops are against."""
-        return self._digital_set if self.against_given else self._base
+        """The same of the network that drops are against, which is this one."""
+        return self._digital_set if self.against == "as given" else self._base
 
     @property
     def _set_reference(self) -> Array:
@@ -175,12 +174,13 @@ class PlacementEvaluator:
 
     @property
     def _compared(self) -> "PlacementEvaluator":
-        return self if self.against is None else self.against
+        """The evaluator of the network that drops are against."""
+        return self.against._compared if isinstance(self.against, PlacementEvaluator) else self
 
     @property
     def base_differs(self) -> bool:
         """Whether the network without analog layers is another one than drops are against."""
-        return self.against is not None or self.context.base_differs
+        return self._compared is not self or self.context.base_differs
 
     @cached_property
     def scores_sets(self) -> bool:
@@ -203,12 +203,12 @@ class PlacementEvaluator:
         Raises:
             DataError: it is not finite.
         """
-        if self.against is not None:
-            return self.against.digital_score
+        if self._compared is not self:
+            return self._compared.digital_score
         score: Scores | float
         if self.scores_sets:
             score = self.metric.of_set(self._compared_set, self._set_reference)
-        elif self.against_given:
+        elif self.against == "as given":
             score = self._gathered(reference_job(self.context), "digital network")[0]
         else:
             score = self._base
@@ -269,7 +269,7 @@ class PlacementEvaluator:
 
         def units(wanted: Wanted, most: int | None = None) -> list[WorkUnit]:
             jobs = [self.job(placement, draws[:most], None) for placement, draws in wanted if placement]
-            if jobs and self.against is None and "digital_score" not in vars(self):
+            if jobs and self._compared is self and "digital_score" not in vars(self):
                 jobs.insert(0, reference_job(self.context))
             return [unit for job in jobs for unit in self._units(job, self._found(job)[1], always)]
 

@@ -237,7 +237,7 @@ def warn_of_doubtful_labels(evaluator: PlacementEvaluator) -> None:
         if not counted.size:
             return
         task = evaluator.task.take(counted).with_metric(METRICS["accuracy"])
-        labels, evaluator = labels[counted], replace(evaluator, task=task, against=None)
+        labels, evaluator = labels[counted], replace(evaluator, task=task, against="as given")
     output = evaluator.example_output
     answers = are_answers(output, labels)
     fits = answers or (labels.shape[1:] == output.shape[1:-1] and shows_classes(output, labels))

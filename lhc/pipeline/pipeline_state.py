@@ -352,10 +352,10 @@ class PreparedNetwork:
         """
         task = task.with_layout(self.task.layout).labelled_like(self.task)
         judges = task.metric.name == self.task.metric.name
-        against = self.original.evaluator(task, limited) if self.original is not None and judges else None
-        if against is not None and not against.context.by_targets:
+        before = self.original.evaluator(task, limited) if self.original is not None and judges else None
+        if before is not None and not before.context.by_targets:
             metric = replace(task.metric, needs_targets=True)
-            task = replace(task, targets=against.digital_output, metric=metric, finite=True)
+            task = replace(task, targets=before.digital_output, metric=metric, finite=True)
         return PlacementEvaluator(
             self.model,
             self.graph,
@@ -370,10 +370,9 @@ class PreparedNetwork:
             calibration=self.calibration,
             progress=self.options.progress,
             running=self.running if limited else self.running.unlimited(),
-            against=against,
+            against=before or ("as given" if judges else "all digital"),
             engine=self.options.engine,
             digital=self.plan.digital,
-            against_given=judges,
         )
 
     @property

@@ -96,6 +96,21 @@ def test_digital_placement_costs_nothing() -> None:
     assert evaluation.drop_interval == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "miou"])
+def test_drops_are_against_the_first_of_networks_that_follow_each_other(metric: str) -> None:
+    """As where a network was retrained, and then has layers split: drops are against the network before training."""
+    samples = replace(task(metric=metric), targets=np.arange(100) % 16)
+    given = make_evaluator(chain(), samples)
+    retrained = replace(make_evaluator(chain(layers=3), samples), against=given)
+    split = replace(retrained, against=retrained)
+    chips, analog = range(2), frozenset({"layer0"})
+    for placement in (frozenset[str](), analog):
+        values, first = split.measure(placement, chips), given.measure(frozenset(), chips)
+        np.testing.assert_allclose(values.drops, first.values - values.values, atol=1e-12)
+        assert np.abs(values.drops).max() > 0, "the networks differ"
+    assert split.baseline == given.baseline
+
+
 def test_static_batch_gives_the_scores_of_a_dynamic_one() -> None:
     """Also where the samples are no multiple of the batch."""
     placement = frozenset({"layer0", "layer2"})

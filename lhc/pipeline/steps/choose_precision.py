@@ -147,7 +147,7 @@ def _by_damage(state: BudgetedNetwork, digital: DigitalArithmetic) -> list[str]:
     names = [layer.name for layer in state.graph.layers if layer.multiplies and digital.of(layer.name) is not None]
     samples = state.splits.rank.head(_RANKING_SAMPLES)
     evaluator = state.evaluator(samples.with_metric(state.ranking_metric(samples, None)))
-    evaluator = replace(evaluator, against_given=True)
+    evaluator = replace(evaluator, against="as given")
     work = _work(state.plan)
 
     def damage(name: str) -> float:

@@ -201,7 +201,6 @@ def test_the_network_as_given_is_computed_once_for_all_number_formats(tmp_path: 
         running=Running(Execution(work_dir=tmp_path)),
         progress=lambda what, done, total: computed.append(what),
         digital=digital,
-        against_given=True,
     )
     drops = [one.measure(frozenset(), range(1)).drops]
     other = replace(one, digital=digital.with_raised(("first", "second", "third")))
