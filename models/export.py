@@ -20,6 +20,7 @@ from lhc.errors import MissingDependencyError, ModelError, UsageError
 from lhc.models.zoo_entry import require
 from lhc.onnx_io.read.subgraphs import free_name
 from lhc.onnx_model import TorchModule
+from lhc.support.log_levels import quiet_logger
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,8 +64,7 @@ def export_onnx(
     # Copies: what is one tensor here would be one input there.
     feeds = {"x": examples} if isinstance(examples, torch.Tensor) else {n: e.clone() for n, e in examples.items()}
     axes = {name: {0: batch} | ({sequence[name]: length} if sequence and name in sequence else {}) for name in feeds}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), quiet_logger("onnxscript.optimizer"):
         program = torch.onnx.export(
             module,
             tuple(feeds.values()) if alone else (),

@@ -20,6 +20,7 @@ from lhc.models.squad import INPUTS, export_spans, read_questions, span_task
 from lhc.models.tokens import word_piece_tokenizer
 from lhc.models.zoo_entry import DATA_VARIABLE, ZooEntry, data_folder, require
 from lhc.samples.task import Task
+from lhc.support.log_levels import quiet_logger
 
 if TYPE_CHECKING:
     import onnx
@@ -107,18 +108,16 @@ def _quiet() -> Iterator[None]:
     """No progress bars and no reports from transformers: what matters of them becomes an error."""
     from transformers.utils import logging as reports
 
-    hub = logging.getLogger("huggingface_hub")
-    before = reports.get_verbosity(), reports.is_progress_bar_enabled(), hub.level
+    before = reports.get_verbosity(), reports.is_progress_bar_enabled()
     reports.set_verbosity(logging.CRITICAL)
     reports.disable_progress_bar()  # type: ignore[no-untyped-call]
-    hub.setLevel(logging.CRITICAL)
     try:
-        yield
+        with quiet_logger("huggingface_hub", logging.CRITICAL):
+            yield
     finally:
         reports.set_verbosity(before[0])
         if before[1]:
             reports.enable_progress_bar()  # type: ignore[no-untyped-call]
-        hub.setLevel(before[2])
 
 
 def with_spans(network: "MobileBertForQuestionAnswering") -> "torch.nn.Module":

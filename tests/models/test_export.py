@@ -1,4 +1,6 @@
+import logging
 import warnings
+from typing import Any
 
 import numpy as np
 import onnx
@@ -85,6 +87,20 @@ def test_the_export_equals_the_module_and_is_quiet(capfd: pytest.CaptureFixture[
     assert [node.name for node in model.graph.node] == ["0", "1.relu", "2"]
     printed = capfd.readouterr()
     assert printed.out == printed.err == ""
+
+
+def test_parts_of_a_split_are_exported_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    class Halves(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = torch.nn.Parameter(torch.ones(4, 6))
+
+        def forward(self, x: Any) -> Any:
+            first, second = self.weights.chunk(2)
+            return (x @ first.T) + (x @ second.T)
+
+    export_onnx(Halves().eval(), torch.zeros(2, 6))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_the_same_module_gives_the_same_bytes() -> None:

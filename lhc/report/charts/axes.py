@@ -5,7 +5,6 @@ user's matplotlib. Text stays text. On a page, colours are the variables of its 
 dark and print, and nothing needs a style of its own, which the page's content security policy forbids.
 """
 
-import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from xml.etree import ElementTree
 
+from lhc.support.log_levels import quiet_logger
 from lhc.support.notebook import axes_or_new
 from lhc.support.text_escaping import plain
 
@@ -385,14 +385,8 @@ def _drawn(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep matplotlib from telling lhc's users of its cache of fonts, of its folders, and of characters in no font."""
-    log = logging.getLogger("matplotlib")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        log.setLevel(level)
+    with quiet_logger("matplotlib"), warnings.catch_warnings(action="ignore"):
+        yield
 
 
 def _plain_attributes(root: ElementTree.Element, variables: Mapping[str, str]) -> None:
