@@ -1,6 +1,6 @@
 import logging
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -9,6 +9,9 @@ import pytest
 from onnx import helper
 
 from lhc.models.export import export_onnx, module_path_names, strip_metadata
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 torch = pytest.importorskip("torch", reason="exporting needs PyTorch")
 
@@ -95,7 +98,7 @@ def test_parts_of_a_split_are_exported_quietly(caplog: pytest.LogCaptureFixture)
             super().__init__()
             self.weights = torch.nn.Parameter(torch.ones(4, 6))
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: "Tensor") -> "Tensor":
             first, second = self.weights.chunk(2)
             return (x @ first.T) + (x @ second.T)
 
