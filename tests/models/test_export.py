@@ -100,7 +100,8 @@ def test_parts_of_a_split_are_exported_quietly(caplog: pytest.LogCaptureFixture)
 
         def forward(self, x: "Tensor") -> "Tensor":
             first, second = self.weights.chunk(2)
-            return (x @ first.T) + (x @ second.T)
+            both: Tensor = (x @ first.T) + (x @ second.T)
+            return both
 
     export_onnx(Halves().eval(), torch.zeros(2, 6))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
