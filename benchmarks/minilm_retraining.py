@@ -17,7 +17,7 @@ import numpy as np
 
 import lhc
 from lhc.models import zoo_entry
-from lhc.models.stsb import pair_task, read_pairs
+from lhc.models.minilm import pair_task, read_pairs
 from lhc.models.tokens import word_piece_tokenizer
 from lhc.models.zoo_entry import data_file
 from lhc.samples.metrics import get_metric

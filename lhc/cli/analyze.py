@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lhc.cli.framework.output import emit, hint, notes
 from lhc.options.by_command import AnalyzeOptions
-from lhc.options.output_by_command import AnalyzeOutput
+from lhc.options.output_options import AnalyzeOutput
 
 
 def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:

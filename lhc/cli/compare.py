@@ -7,7 +7,7 @@ import typer
 from lhc.cli.framework.output import check_file, emit, write
 from lhc.cli.framework.progress import dry_run, watched
 from lhc.options.by_command import CompareOptions
-from lhc.options.output_by_command import CompareOutput
+from lhc.options.output_options import CompareOutput
 
 
 def compare(asked: CompareOptions, shown: CompareOutput) -> None:

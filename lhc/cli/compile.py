@@ -6,7 +6,7 @@ from pathlib import Path
 from lhc.cli.framework.output import default_output, emit_json, end_by, hint, hints, notes, say
 from lhc.cli.framework.progress import watched
 from lhc.options.by_command import CompileOptions
-from lhc.options.output_by_command import CompileOutput
+from lhc.options.output_options import CompileOutput
 
 
 def compile(asked: CompileOptions, shown: CompileOutput) -> None:

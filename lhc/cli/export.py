@@ -2,7 +2,7 @@
 
 from lhc.cli.framework.output import check_file, hint
 from lhc.errors import UsageError
-from lhc.options.output_by_command import ExportOptions
+from lhc.options.output_options import ExportOptions
 from lhc.support.files import write_npz
 
 

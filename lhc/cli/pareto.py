@@ -7,7 +7,7 @@ from lhc.cli.framework.output import check_file, emit, write
 from lhc.cli.framework.progress import watched
 from lhc.errors import UsageError
 from lhc.options.by_command import ParetoOptions
-from lhc.options.output_by_command import ParetoOutput
+from lhc.options.output_options import ParetoOutput
 
 
 def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:

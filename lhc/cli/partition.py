@@ -21,7 +21,7 @@ from lhc.cli.framework.output import (
 from lhc.cli.framework.progress import dry_run, watched
 from lhc.options.by_command import PartitionOptions
 from lhc.options.declaration.option_fields import taken_by
-from lhc.options.output_by_command import PartitionOutput
+from lhc.options.output_options import PartitionOutput
 from lhc.support.files import alone_in
 
 if TYPE_CHECKING:

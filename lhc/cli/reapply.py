@@ -2,7 +2,7 @@
 
 from lhc.cli.framework.output import default_output, emit, hint, notes
 from lhc.options.declaration.option_fields import taken_by
-from lhc.options.output_by_command import ReapplyOptions
+from lhc.options.output_options import ReapplyOptions
 
 
 def reapply(asked: ReapplyOptions) -> None:

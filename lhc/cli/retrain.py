@@ -6,7 +6,7 @@ from lhc.cli.framework.output import default_output, emit, end_by, notes, told_w
 from lhc.cli.framework.progress import dry_run, watched
 from lhc.options.by_command import RetrainOptions
 from lhc.options.declaration.option_fields import taken_by
-from lhc.options.output_by_command import RetrainOutput
+from lhc.options.output_options import RetrainOutput
 
 
 def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:

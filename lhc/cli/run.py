@@ -8,7 +8,7 @@ from lhc.cli.framework.output import check_file, emit, hint, hints
 from lhc.cli.framework.progress import dry_run, watched
 from lhc.options.by_command import OutputsOptions, RunOptions
 from lhc.options.declaration.option_fields import part
-from lhc.options.output_by_command import RunOutput
+from lhc.options.output_options import RunOutput
 from lhc.support.files import write_npz
 from lhc.support.number_formatting import counted
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from lhc.cli.framework.output import default_output, emit, hint
 from lhc.cli.framework.progress import reporter
 from lhc.options.by_command import SmoothOptions
-from lhc.options.output_by_command import SmoothOutput
+from lhc.options.output_options import SmoothOutput
 
 
 def smooth(asked: SmoothOptions, shown: SmoothOutput) -> None:

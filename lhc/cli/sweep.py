@@ -8,7 +8,7 @@ from lhc.cli.framework.output import emit, hint
 from lhc.cli.framework.progress import watched
 from lhc.errors import LhcError, OutOfTimeError
 from lhc.options.by_command import SweepOptions
-from lhc.options.output_by_command import SweepOutput
+from lhc.options.output_options import SweepOutput
 
 
 def sweep(asked: SweepOptions, shown: SweepOutput) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lhc.cli.framework.output import default_output, emit, hint
 from lhc.options.by_command import WidenOptions
-from lhc.options.output_by_command import WidenOutput
+from lhc.options.output_options import WidenOutput
 
 
 def widen(asked: WidenOptions, shown: WidenOutput) -> None:

@@ -20,9 +20,8 @@ from lhc.measure.workers.whole_runs import RunWorkers, run_workers
 from lhc.options.by_command import PartitionOptions, SweepOptions
 from lhc.options.declaration.command_text import made_by
 from lhc.options.declaration.python_signature import keywords
-from lhc.pipeline.inputs.run_content import run_facts
-from lhc.pipeline.inputs.sweep_file import SweepRun, read_sweep
-from lhc.pipeline.run_figures import run_figures
+from lhc.pipeline.analysis_and_partition_results import run_figures
+from lhc.pipeline.inputs.sweep_file import SweepRun, read_sweep, run_facts
 from lhc.report.tables.sweep_table import ForecastKind, SweepForecast, SweepResult, settings_text, varying
 from lhc.results import SweepRow
 from lhc.runtime.environment_fingerprint import environment

@@ -24,9 +24,8 @@ from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_am
 from lhc.report.charts.report_charts import own_point
 from lhc.report.document.builder import build_report
 from lhc.report.document.page_content import layer_table
+from lhc.report.exports.formats import netron_attachment, placement_data
 from lhc.report.exports.json_documents import analysis_document, placement_document
-from lhc.report.exports.model_explorer import placement_data
-from lhc.report.exports.netron_attachment import netron_attachment
 from lhc.report.viewer.netron_site import COLOURS, css_rules
 from lhc.report.wording.model_file import analysis_footer
 from lhc.report.wording.placement import decision

@@ -2,24 +2,128 @@
 
 Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is written); 2 usage or configuration;
 3 model or data not usable; 70 lhc crashed; 130 interrupted.
+
+Commands are in groups, as ``lhc --help`` lists them. Other installed packages add commands as entry points of the group
+``lhc.commands``. They are looked for only where a name is none of lhc's own commands: to read what is installed takes
+50 ms, a third of the time of ``lhc --help``, which does not list them.
 """
 
 import logging
 import signal
 import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import wraps
+from io import StringIO
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from lhc.cli.framework.command_groups_and_plugins import Commands
+from lhc.cli.framework.command_builder import own_command
 from lhc.cli.framework.error_reporting import reporting, tell_crash
-from lhc.cli.framework.output import hint, say
-from lhc.errors import CRASHED
+from lhc.cli.framework.help import GROUPS, NAMES, AsWritten
+from lhc.cli.framework.output import discard, flush, hint, say
+from lhc.errors import CRASHED, LhcError
 from lhc.support.log_levels import NOTE
 from lhc.support.version import VERSION
 
-__all__ = ["app", "main"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["GROUP", "Commands", "app", "foreign", "made", "main"]
+
+
+GROUP = "lhc.commands"
+
+
+def foreign(name: str) -> Any:  # noqa: ANN401 - of typer's own copy of click
+    """The command of that name; None where there is none, or where it cannot be loaded."""
+    from lhc.support.installed_packages import installed, package_of  # slow: see above
+
+    entry = installed(GROUP, name)
+    if entry is None:
+        return None
+    package = package_of(entry)
+    try:
+        return made(name, _guarded(entry, package))
+    except Exception as error:  # a package can raise anything while it is imported
+        hint(f"warning: {package}: its command {name!r} cannot be loaded: {type(error).__name__}: {error}")
+        return None
+
+
+def made(name: str, function: Callable[..., None]) -> Any:  # noqa: ANN401
+    """A command of a function that typer takes, or that `lhc.cli.framework.command_builder.terminal_command` gives."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name, cls=getattr(function, "kind", None))(reporting(function))
+    return typer.main.get_command(alone)
+
+
+def _guarded(entry: "EntryPoint", package: str) -> Callable[..., None]:
+    """A mistake in it is that package's."""
+    function = entry.load()
+
+    @wraps(function)
+    def guarded(*args: object, **kwargs: object) -> None:
+        try:
+            function(*args, **kwargs)
+        except BrokenPipeError:  # it prints by itself, and nobody reads that any more
+            discard(sys.stdout)
+        except (LhcError, typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            tell_crash(error, package)
+            raise typer.Exit(CRASHED) from error
+
+    return guarded
+
+
+class Commands(AsWritten, TyperGroup):
+    """lhc's commands in groups, and behind them those of other packages; each is loaded when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - as typer has it
+        """Names of lhc's own."""
+        return list(NAMES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - as typer has it
+        """The command of that name; None where there is none."""
+        if cmd_name in NAMES and cmd_name not in self.commands:
+            self.commands[cmd_name] = made(cmd_name, own_command(cmd_name))
+        return self.commands.get(cmd_name) or foreign(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - as typer has it
+        """The command that the arguments begin with, as click gives it."""
+        near = get_close_matches(args[0], NAMES, 1)
+        if near and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - as typer has it
+        """Run a command; what is wrong with its options is told as all other errors are."""
+        if rest or not extra.pop("standalone_mode", True):
+            return super().main(args, *rest, **extra)
+        try:
+            code = super().main(args, standalone_mode=False, **extra)
+            flush()
+        except LhcError as error:  # a command's own are told by `reporting`; this one is of help or of `flush`
+            hint(f"error: {error}")
+            code = error.exit_code
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # of click, whose copy in typer cannot be named
+                raise
+            shown = StringIO()
+            error.show(shown)  # type: ignore[attr-defined]
+            hint(shown.getvalue().replace("Error: ", "error: ", 1).rstrip())
+            code = error.exit_code  # type: ignore[attr-defined]
+        sys.exit(code)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of typer's own copy of click
+        """Commands by what they are for."""
+        for heading, (says, names) in GROUPS.items():
+            with formatter.section(f"{heading} {says}"):
+                formatter.write_dl((name, self.get_command(ctx, name).get_short_help_str(90)) for name in names.split())
+
 
 _MORE = """\
 'lhc COMMAND --help' shows examples and options, '--help-all' those that are rarely needed. 'lhc partition digits' is a\

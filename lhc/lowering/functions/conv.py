@@ -14,13 +14,6 @@ from typing import Any, Literal
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
-from lhc.lowering.functions.converters import (
-    codes_of_slices,
-    deviates_of_slices,
-    images_of_slices,
-    in_slices,
-    sum_of_slices,
-)
 from lhc.lowering.functions.library import (
     FLOAT,
     Library,
@@ -32,9 +25,22 @@ from lhc.lowering.functions.library import (
     sizes,
     value,
 )
-from lhc.lowering.functions.product_noise import driven_by, noisy, sigma_of, weights_in_codes, with_mismatch
 from lhc.lowering.functions.tile_grid import Element, TileGrid, finished, numbered
-from lhc.lowering.functions.tile_read import codes_of, outputs_of, scales_of_codes
+from lhc.lowering.functions.tile_read import (
+    codes_of,
+    codes_of_slices,
+    deviates_of_slices,
+    driven_by,
+    images_of_slices,
+    in_slices,
+    noisy,
+    outputs_of,
+    scales_of_codes,
+    sigma_of,
+    sum_of_slices,
+    weights_in_codes,
+    with_mismatch,
+)
 from lhc.lowering.tile_arrays import Piece, channel_runs, touched_channels
 
 __all__ = ["GEOMETRY", "Conv", "Same", "conv_function", "same_padding", "window_index", "zero_padding"]

@@ -6,11 +6,11 @@
     y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
 
 sigma is noise_sigma; what read noise and IR drop of products and mismatch of cells make of it and of z is in
-`lhc.lowering.functions.product_noise`. Where inputs are driven in slices, codes have an axis of reads, over which read
-codes are shifted and added (`lhc.lowering.functions.converters`); where devices hold an offset, it is subtracted from
+`lhc.lowering.functions.tile_read`. Where inputs are driven in slices, codes have an axis of reads, over which read
+codes are shifted and added (`lhc.lowering.functions.tile_read`); where devices hold an offset, it is subtracted from
 y, times the sum of the codes. Converters are Round and Clip, not QuantizeLinear: onnxruntime takes a model with that
 for a quantised one, and quantises the weights too. Where steps of an ADC differ, its code is found bit by bit
-(`lhc.lowering.functions.converters`).
+(`lhc.lowering.functions.tile_read`).
 
 Where a vector can saturate, a loop reads those that do again with s · 2, s · 4, … until none does; docs/emulation.md
 has the formulas. What is constant in them is computed once, when onnxruntime loads the model.
@@ -21,10 +21,21 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
-from lhc.lowering.functions.converters import codes_of_slices, found_codes, sum_of_slices
 from lhc.lowering.functions.library import FLOAT, Library, Values, beside, call, reduce_max, sizes, value
-from lhc.lowering.functions.product_noise import deviates_of, driven_by, weights_in_codes
-from lhc.lowering.functions.tile_read import TileProduct, clipped, codes_of, outputs_of, read_of, scales_of_codes
+from lhc.lowering.functions.tile_read import (
+    TileProduct,
+    clipped,
+    codes_of,
+    codes_of_slices,
+    deviates_of,
+    driven_by,
+    found_codes,
+    outputs_of,
+    read_of,
+    scales_of_codes,
+    sum_of_slices,
+    weights_in_codes,
+)
 
 __all__ = ["product_function"]
 

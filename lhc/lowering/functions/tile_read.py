@@ -1,16 +1,223 @@
-"""One read of a tile: its steps, and the operators of each. `tile_product` has the formulas."""
+"""One read of a tile in operators: its steps, converters, noise and currents. `tile_product` has the formulas.
+
+Inputs that are driven slice by slice have all reads of a product side by side, on an axis of their own. ADC mismatch is
+offsets, and codes of unequal steps (`lhc.hardware.converters.adc_mismatch`). Noise and currents are those of
+`lhc.hardware.circuits.currents` and `Adc`: products ``z`` and their deviations are in units of an output code,
+``codes`` in units of an input code.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.hardware.converters.codes import Converters, InputSlices, Scaling
-from lhc.lowering.functions.converters import deviates_of_slices, found_codes, with_offsets
-from lhc.lowering.functions.library import Values, beside
-from lhc.lowering.functions.product_noise import noisy, sigma_of, sigma_of_codes, with_ir_drop, with_mismatch
+from lhc.lowering.functions.library import FLOAT, Values, beside, sizes
 
-__all__ = ["Noise", "TileProduct", "clipped", "codes_of", "outputs_of", "read_of", "scales_of_codes"]
+__all__ = [
+    "Noise",
+    "TileProduct",
+    "clipped",
+    "codes_of",
+    "codes_of_slices",
+    "deviates_of",
+    "deviates_of_slices",
+    "driven_by",
+    "found_codes",
+    "images_of_slices",
+    "in_slices",
+    "noisy",
+    "outputs_of",
+    "read_of",
+    "scales_of_codes",
+    "sigma_of",
+    "sigma_of_codes",
+    "sum_of_slices",
+    "weights_in_codes",
+    "with_ir_drop",
+    "with_mismatch",
+    "with_offsets",
+]
+
+
+def codes_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, behind: int) -> Any:
+    """Codes that every read is driven with.
+
+    Args:
+        codes: of all bits.
+        axis: where that of the reads is put.
+        behind: axes of the result that lie behind it.
+    """
+    wide, zero = op.Unsqueeze(codes, [axis], _outputs=["codes_beside"]), 0.0
+    negative = op.Less(wide, zero, _outputs=["negative"])
+    if slices.signed_from:
+        size = op.Where(negative, op.Add(wide, slices.signed_from), wide, _outputs=["without_sign"])
+    else:
+        size = op.Abs(wide, _outputs=["without_sign"])
+    shares = _for_every_read(op, [0.5**low for low in slices.lows], behind)
+    low = op.Mul(size, shares, _outputs=["from_bit"])
+    size_of_slice = slices.greatest + 1
+    high = op.Mul(op.Floor(op.Mul(low, 1 / size_of_slice)), size_of_slice, _outputs=["higher_bits"])
+    digits = op.Sub(op.Floor(low), high, _outputs=["digits"])
+    if not slices.signed_from:
+        return op.Where(negative, op.Neg(digits), digits, _outputs=["slices"])
+    signs = op.Where(negative, slices.greatest, zero, _outputs=["signs"])
+    return op.Concat(digits, signs, axis=axis, _outputs=["slices"])
+
+
+def sum_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, behind: int) -> Any:
+    """Sum of all reads, shifted and added; arguments as for `codes_of_slices`."""
+    counted = op.Mul(codes, _for_every_read(op, slices.counts, behind), _outputs=["shifted"])
+    return op.ReduceSum(counted, [axis], keepdims=0, _outputs=["sum_of_reads"])
+
+
+def images_of_slices(op: OpBuilder, values: Any) -> Any:
+    """Reads ``(images, reads, channels, ...)`` as images of their own."""
+    return op.Reshape(values, op.Concat([-1], sizes(op, values, 2), axis=0), _outputs=["images"])
+
+
+def in_slices(op: OpBuilder, slices: InputSlices, images: Any) -> Any:
+    """Images as ``(images, reads, channels, ...)``."""
+    return op.Reshape(images, op.Concat([-1, len(slices.counts)], sizes(op, images, 1), axis=0), _outputs=["reads"])
+
+
+def deviates_of_slices(op: OpBuilder, v: Values, like: Any) -> Any:
+    """Deviates of all reads, in the shape of their outputs; None where none are given."""
+    return op.Reshape(v["deviates"], op.Shape(like), _outputs=["shaped_deviates"]) if "deviates" in v else None
+
+
+def _for_every_read(op: OpBuilder, values: Any, behind: int) -> Any:
+    """A number for every read, with axes behind it."""
+    array = np.array(values, np.float32).reshape(-1, *(1,) * behind)
+    return op.Constant(value=ir.tensor(array))
+
+
+def found_codes(op: OpBuilder, capacitors: int, levels: Any, z: Any) -> Any:
+    """The codes of outputs ``z``, in units of a code; five operators a bit.
+
+    Args:
+        capacitors: how many there are.
+        levels: what each adds, ``(capacitors, ...)``, the rest as it meets the axes of the outputs.
+    """
+    size = op.Add(op.Abs(z, _outputs=["magnitude"]), 0.5, _outputs=["size"])
+    reached: Any = 0.0
+    code: Any = 0.0
+    for k in reversed(range(capacitors)):
+        level = op.Add(op.Gather(levels, k), reached, _outputs=[f"level_{k}"])
+        above = op.Greater(level, size, _outputs=[f"above_{k}"])
+        code = op.Where(above, code, op.Add(code, float(2**k)) if k < capacitors - 1 else float(2**k))
+        reached = op.Where(above, reached, level, _outputs=[f"reached_{k}"])
+    signed = op.Where(op.Less(z, 0.0), op.Neg(code), code, _outputs=["signed"])
+    return op.Where(op.IsNaN(z), z, signed, _outputs=["found"])  # what is no number stays
+
+
+def with_offsets(op: OpBuilder, v: Values, z: Any, driven: Any = None) -> Any:
+    """Outputs, in units of a code, with what their ADCs add in every read.
+
+    Args:
+        driven: 1 for vectors that are read, 0 for all-zero ones; None where these are told later.
+    """
+    added = op.Div(v["offsets"], v["adc_step"], _outputs=["offsets_in_codes"]) if "adc_step" in v else v["offsets"]
+    return op.Add(z, added if driven is None else op.Mul(driven, added), _outputs=["z_with_offsets"])
+
+
+def weights_in_codes(op: OpBuilder, v: Values) -> Any:
+    """Weights that take input codes to output codes."""
+    unit = _drive_step(v)
+    if "adc_step" in v:
+        unit = op.Div(1.0 if unit is None else unit, v["adc_step"], _outputs=["steps"])
+    return v["weights"] if unit is None else op.Mul(v["weights"], unit, _outputs=["weights_in_codes"])
+
+
+def _drive_step(v: Values) -> Any:
+    """Value of one code that a read is driven with; None for 1."""
+    return v.get("drive_step", v.get("dac_step"))
+
+
+def driven_by(op: OpBuilder, magnitudes: Any) -> Any:
+    """1 for vectors that are driven, 0 for all-zero ones, which put out no noise."""
+    return op.Cast(op.Greater(magnitudes, 0.0, _outputs=["nonzero"]), to=FLOAT, _outputs=["driven"])
+
+
+def sigma_of(op: OpBuilder, v: Values, driven: Any = None) -> Any:
+    """Standard deviation of the noise in units of output codes; ``driven``: factor for every vector (None: 1)."""
+    sigma = v["noise_sigma"]
+    if "adc_step" in v:
+        sigma = op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"])
+    return sigma if driven is None else op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
+
+
+def sigma_of_codes(op: OpBuilder, v: Values, codes: Any, weights: Any) -> Any:
+    """Standard deviation of a product's noise in units of output codes, where there is read noise of products.
+
+    Of every vector, ``(..., 1)``, where it is constant; ``driven`` is ``(inputs, 1)``. Of every output, ``(...,
+    outputs)``, with ``shares`` of it in their units, which are as ``scales``, or where it grows with ``weights``.
+    """
+    steady, squares = sigma_of(op, v), op.Mul(codes, codes, _outputs=["squares"])
+    by_weight = "current_noise" in v
+    unit = v["current_noise"] if by_weight else v["read_noise"]
+    summed = op.Abs(weights, _outputs=["conductances"]) if by_weight else v["driven"]
+    read = op.MatMul(squares, summed, _outputs=["squares_of_vectors"])
+    variance, step, code = op.Mul(unit, unit, _outputs=["variance_of_devices"]), _drive_step(v), v.get("adc_step")
+    # Weights in codes have one step of each converter in them, and squares of codes none.
+    for _ in range(1 if by_weight else 2):
+        variance = variance if step is None else op.Mul(variance, step)
+        variance = variance if code is None else op.Div(variance, code)
+    total = op.Add(op.Mul(read, variance), op.Mul(steady, steady), _outputs=["variance"])
+    sigma = op.Sqrt(total, _outputs=["sigma_of_vectors"])
+    return op.Mul(sigma, v["shares"], _outputs=["sigma_of_outputs"]) if "shares" in v else sigma
+
+
+def with_mismatch(op: OpBuilder, v: Values, z: Any, sigma: Any) -> Any:
+    """Deviations (None: the same of all) with what mismatch of cells adds to them in outputs ``z``."""
+    if "cell_mismatch" not in v:
+        return sigma
+    sigma = sigma_of(op, v) if sigma is None else sigma
+    size = op.Abs(z, _outputs=["sum"])
+    size = op.Mul(size, v["adc_step"]) if "adc_step" in v else size
+    part = op.Div(op.Mul(v["cell_mismatch"], v["cell_mismatch"]), op.Add(size, 1.0), _outputs=["of_capacitors"])
+    return op.Mul(sigma, op.Sqrt(op.Add(part, 1.0)), _outputs=["sigma_with_mismatch"])
+
+
+def with_ir_drop(op: OpBuilder, v: Values, z: Any, codes: Any, weights: Any) -> Any:
+    """Outputs less what is lost along wires; ``near``: of every input, by its place on the wire, ``(inputs,)``."""
+    lost = op.MatMul(op.Mul(codes, v["near"], _outputs=["codes_by_place"]), weights, _outputs=["lost"])
+    currents = op.MatMul(op.Abs(codes), op.Abs(weights), _outputs=["currents"])
+    rows = op.Cast(sizes(op, v["near"], 0), to=FLOAT, _outputs=["rows"])
+    unit = op.Div(rows, v["ir_drop_g_ratio"], _outputs=["unit_of_currents"])
+    unit = op.Mul(unit, v["adc_step"]) if "adc_step" in v else unit
+    a = op.Mul(currents, unit, _outputs=["a"])
+    inner = op.Add(op.Mul(a, op.Sub(op.Mul(a, 0.05), 0.2)), 0.5)
+    drop = op.Mul(op.Mul(a, inner), v["ir_drop"], _outputs=["drop"])
+    return op.Sub(z, op.Mul(drop, lost), _outputs=["z_with_drop"])
+
+
+def noisy(op: OpBuilder, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:
+    """Outputs with noise.
+
+    Args:
+        z: outputs without noise.
+        sigma: of the noise, where it is not the same for all outputs.
+        deviates: those of the first read by default, where the model does not draw them.
+    """
+    if "noise_sigma" not in v:
+        return z
+    if "deviates" not in v:
+        # Scale 1 and a product: RandomNormalLike with scale 0 ends onnxruntime's process.
+        deviates = op.RandomNormalLike(z, _outputs=["deviates"])
+    elif deviates is None:
+        deviates = deviates_of(op, v, 0, z)
+    sigma = sigma_of(op, v) if sigma is None else sigma
+    return op.Add(z, op.Mul(deviates, sigma, _outputs=["noise"]), _outputs=["noisy"])
+
+
+def deviates_of(op: OpBuilder, v: Values, number: int, like: Any) -> Any:
+    """Deviates of one read, in the shape of its outputs."""
+    own = op.Gather(v["deviates"], number, _outputs=["own_deviates"])
+    return op.Reshape(own, op.Shape(like), _outputs=["shaped_deviates"])
+
 
 Noise = Literal["on", "off", "input"]
 """Output noise of a compiled model: drawn by the runtime, left out, or read from inputs of the model."""

@@ -58,7 +58,7 @@ def told_in_python(asked: type) -> Iterator[None]:
 def _words(asked: type | None) -> Mapping[str, str]:
     """Flag -> what stands for it in Python."""
     from lhc.options import by_command as commands  # all commands' options, for a message alone
-    from lhc.options import output_by_command as terminal_options  # all commands' options, for a message alone
+    from lhc.options import output_options as terminal_options  # all commands' options, for a message alone
     from lhc.options import viewing as looking_options  # all commands' options, for a message alone
 
     modules = (

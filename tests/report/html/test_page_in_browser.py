@@ -12,7 +12,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
 from lhc.report.document.builder import build_report
 from lhc.report.document.report import Report
-from lhc.report.exports.netron_attachment import netron_attachment
+from lhc.report.exports.formats import netron_attachment
 from lhc.report.viewer.local_server import make_server
 from lhc.report.viewer.netron_site import netron_site
 

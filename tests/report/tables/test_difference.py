@@ -12,9 +12,7 @@ from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.plan import CurvePoint, Estimate, Plan, Retrained
 from lhc.report.document.report import Report
-from lhc.report.exports.formats import KINDS, check_kind, save_report
-from lhc.report.exports.model_explorer import placement_data
-from lhc.report.exports.netron_attachment import netron_attachment
+from lhc.report.exports.formats import KINDS, check_kind, netron_attachment, placement_data, save_report
 from lhc.report.tables.difference import compare, compare_machines
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]

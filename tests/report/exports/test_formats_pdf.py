@@ -4,7 +4,7 @@ import pytest
 
 from lhc.errors import MissingDependencyError
 from lhc.report.document.report import Report
-from lhc.report.exports.pdf import pdf
+from lhc.report.exports.formats import pdf
 from tests.report.chromium import MISSING, chromium
 
 
@@ -17,12 +17,12 @@ def test_a_browser_prints_the_page(full: Report) -> None:
 
 
 def test_without_a_browser_the_message_says_what_to_do(full: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.report.exports.pdf.shutil.which", lambda name: None)
+    monkeypatch.setattr("lhc.report.exports.formats.shutil.which", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"none of chromium.* write \.html and print that"):
         pdf(full)
 
 
 def test_a_browser_that_prints_nothing_is_told(full: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.report.exports.pdf.shutil.which", lambda name: "/bin/true")
+    monkeypatch.setattr("lhc.report.exports.formats.shutil.which", lambda name: "/bin/true")
     with pytest.raises(MissingDependencyError, match="/bin/true did not print"):
         pdf(full)

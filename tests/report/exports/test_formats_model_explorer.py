@@ -25,8 +25,7 @@ from lhc.pipeline.inputs.model_source import open_model
 from lhc.plan import Plan, Sensitivity
 from lhc.report.document.builder import build_report
 from lhc.report.document.report import Report
-from lhc.report.exports.formats import save_report
-from lhc.report.exports.model_explorer import mac_data, placement_data, sensitivity_data, tile_data
+from lhc.report.exports.formats import mac_data, placement_data, save_report, sensitivity_data, tile_data
 from tests.networks import drawn, parsed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from lhc.errors import DataError, MissingDependencyError
 from lhc.models import tokens
-from lhc.models.stsb import pair_task, read_pairs
+from lhc.models.minilm import pair_task, read_pairs
 from lhc.models.tokens import word_piece_tokenizer
 
 pytest.importorskip("tokenizers", reason="sentences are cut into pieces by tokenizers")

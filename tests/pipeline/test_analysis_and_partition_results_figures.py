@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import lhc
-from lhc.pipeline.run_figures import run_figures
+from lhc.pipeline.analysis_and_partition_results import run_figures
 from lhc.plan import Retrained
 from lhc.plan.schema import CurvePoint
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from lhc.options.by_command import PartitionOptions
-from lhc.pipeline.inputs.run_content import run_facts
+from lhc.pipeline.inputs.sweep_file import run_facts
 from lhc.store import fingerprint
 from tests.networks import drawn, parsed
 
