@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from lhc.stats import over_draws_and_samples
-from tests.stats.simulated_answers import Kind
+from tests.simulated_answers import Kind
 
 SAMPLES, DROPS, DRAWS = (100, 330, 1000, 2000), (0.003, 0.01, 0.02, 0.03), (2, 5, 10, 20)
 APART = {"alike": 0.0, "by a quarter": 0.1, "by most of it": 0.3}

@@ -15,7 +15,7 @@ from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.hardware.converters.codes import repeated_reads
+from lhc.hardware.converters import repeated_reads
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession

@@ -6,9 +6,8 @@ python docs/option_tables.py --write  write it anew
 
 from made_part import MadePart
 
-from lhc.cli.framework.app import NAMES
 from lhc.cli.framework.command_builder import classes
-from lhc.cli.framework.help import HEADINGS
+from lhc.cli.framework.help import HEADINGS, NAMES
 from lhc.options.declaration.option_fields import Option, options_of
 
 

@@ -3,7 +3,7 @@
 Weights are in memory once, or not at all. Those that a file keeps in other files stay there: such a tensor names its
 file by an absolute path as long as the model is in memory, and its values are mapped, never copied. The large ones of
 the file itself lie in one piece beside the model, a `MemoryFile` that their tensors name
-(`lhc.onnx_io.read.external_data_in_memory`).
+(`lhc.onnx_io.read.external_data`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -361,7 +361,7 @@ class OnnxModel:
         label: how it is called in messages.
         complaint: what ``onnx.checker`` has against it, though onnxruntime runs it; None where it has nothing.
         file: what the file holds, where ``proto`` is its canonical form; None where that is what the file holds.
-        held: values of large weights, which ``proto`` names (`lhc.onnx_io.read.external_data_in_memory`).
+        held: values of large weights, which ``proto`` names (`lhc.onnx_io.read.external_data`).
     """
 
     proto: onnx.ModelProto

@@ -12,7 +12,7 @@ __all__ = ["code_digest", "environment", "is_known", "learn"]
 
 _LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
 _ROOT = Path(support.__path__[0]).parent
-_COMPUTE = ("canonical", "hardware", "measure", "onnx_io", "plan", "samples", "stats")
+_COMPUTE = ("canonical", "hardware", "measure", "onnx_io", "plan", "samples")
 _PACKAGES = (Path(__file__).parent, *(_ROOT / name for name in _COMPUTE))
 _COMPUTING = (_ROOT, *sorted({path.parent for package in _PACKAGES for path in package.rglob("*.py")}))
 """Folders of the modules that numbers come from. A version alone does not tell two checkouts apart."""

@@ -31,7 +31,7 @@ def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
 def _answer(asked: ParetoOptions, shown: ParetoOutput, folder: Path, max_drop: str) -> None:
     from lhc.commands.pareto import answered
     from lhc.report.exports.json_documents import answer_document
-    from lhc.report.store.front_store import verifying_command
+    from lhc.report.store import verifying_command
     from lhc.report.tables.measured_tables import front_table
 
     value, found = answered(str(asked.model), folder, max_drop, asked.objective)
@@ -51,7 +51,7 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
     from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.charts.report_charts import front_svg
     from lhc.report.exports.json_documents import fields_of, front_json
-    from lhc.report.store.front_store import keep_front
+    from lhc.report.store import keep_front
     from lhc.report.tables.measured_tables import front_footer
 
     opened = loaded_model(asked)

@@ -17,7 +17,7 @@ from lhc.pipeline.steps.copies_and_calibration import CheckCalibration
 from lhc.pipeline.steps.front import MeasureFront, MeasureTiles
 from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.steps.rank import RankAll
-from lhc.report.store.front_store import Answer, answer, read_fronts
+from lhc.report.store import Answer, answer, read_fronts
 from lhc.report.tables.command_results import FrontResult
 
 __all__ = ["answered", "pareto", "pipeline"]

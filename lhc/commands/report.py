@@ -15,8 +15,7 @@ from lhc.plan import Plan
 from lhc.report.document.builder import ReportParts, build_report, over_time
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import read_report
-from lhc.report.store.front_store import newest_front
-from lhc.report.store.report_store import newest_report, store_report, with_stored
+from lhc.report.store import newest_front, newest_report, store_report, with_stored
 from lhc.results import Attribution, Evaluation, FeasibleRegion, Front, Infeasibility, Robustness
 from lhc.runtime.environment_fingerprint import environment
 

@@ -88,7 +88,7 @@ def cost_terms(
 
     Args:
         copies: layer -> copies of its weights on tiles; one where it is missing.
-        sums: layer -> how great sums in its columns are (`lhc.hardware.converters.codes.repeated_reads`), where
+        sums: layer -> how great sums in its columns are (`lhc.hardware.converters.repeated_reads`), where
             measured.
         raised: digital products in the machine's high precision.
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from lhc.errors import ModelError
 from lhc.graph import Layer
-from lhc.hardware.converters.codes import Converters
+from lhc.hardware.converters import Converters
 from lhc.lowering.functions.conv import Conv, Same, conv_function
 from lhc.lowering.functions.library import Library
 from lhc.lowering.functions.matmul import MatMul, matmul_function

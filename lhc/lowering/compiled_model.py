@@ -19,8 +19,8 @@ from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.measure.evaluation_context import Block
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
-from lhc.onnx_io.read.external_data_in_memory import InMemoryExternalData, whole
-from lhc.onnx_io.write.weight_file import WeightFile
+from lhc.onnx_io.read.external_data import InMemoryExternalData, whole
+from lhc.onnx_io.write import WeightFile
 from lhc.onnx_model import OnnxModel, all_nodes
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor

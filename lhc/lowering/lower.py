@@ -23,23 +23,22 @@ from lhc.canonical import nested_again, placed_form, placed_proto, written_branc
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.converters.codes import Converters
+from lhc.hardware.converters import Converters
 from lhc.lowering.analog_calls import Call, lowered_call
 from lhc.lowering.functions.library import DOMAIN, Library, unique_name
 from lhc.lowering.functions.tile_read import Noise
 from lhc.onnx_io import Constants, mark_compiled, whole
 from lhc.onnx_io.operators.matrix_product import Product
-from lhc.onnx_io.read.external_data_in_memory import read_in
+from lhc.onnx_io.read.external_data import read_in
 from lhc.onnx_io.read.shapes import inferred_graph, outline, tensor_shapes
-from lhc.onnx_io.write.weight_file import Store, in_memory
+from lhc.onnx_io.write import Store, in_memory
 from lhc.onnx_model import OnnxModel, all_nodes, is_external, opset_of, replace_nodes, shallow, subgraphs, tensors_read
 from lhc.plan import Plan
 from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime.digital_precision.model_in_precision import int8_tensors, model_in_precision
 from lhc.runtime.operators.epilogue import epilogues
 
-__all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "Chip", "lower", "with_fitting_opset"]
-
+__all__ = ["Chip", "lower"]
 
 FIRST_OPSET = 13
 LAST_RANDOM_OPSET = 21

@@ -45,7 +45,7 @@ from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.lower import Chip
 from lhc.measure.evaluation_context import Block
 from lhc.onnx_io import Constants, save_model
-from lhc.onnx_io.read.external_data_in_memory import read_in
+from lhc.onnx_io.read.external_data import read_in
 from lhc.onnx_io.read.shapes import inferred_graph
 from lhc.onnx_model import OnnxModel, is_external
 from lhc.plan import Plan

@@ -2,14 +2,17 @@
 
 from lhc.onnx_io.annotate.annotations import (
     annotate,
+    compiled_from,
+    compiled_note,
     contradictions,
     has_annotations,
+    mark_compiled,
     node_keys,
     put_own_keys_first,
     read_plan,
+    refuse_compiled,
     written_for,
 )
-from lhc.onnx_io.annotate.compiled_mark import compiled_from, compiled_note, mark_compiled, refuse_compiled
 from lhc.onnx_io.annotate.reattach import find_layers, reapplied_plan
 from lhc.onnx_io.annotate.third_party_annotations import (
     add_device_configurations,
@@ -20,8 +23,7 @@ from lhc.onnx_io.annotate.third_party_annotations import (
     placements_in,
 )
 from lhc.onnx_io.read.constants import Constants, free_name, stored_array
-from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, data_files, relative
-from lhc.onnx_io.read.external_data_in_memory import whole
+from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, data_files, relative, whole
 from lhc.onnx_io.read.graph_reader import read_graph
 from lhc.onnx_io.read.model_files import inline_functions, load_model
 from lhc.onnx_io.read.shapes import (
@@ -35,8 +37,7 @@ from lhc.onnx_io.read.shapes import (
 )
 from lhc.onnx_io.read.training_mode import training_mode
 from lhc.onnx_io.rewrites.low_rank_adapters import able_to_adapt, adapters_of, with_adapters
-from lhc.onnx_io.write.model_files import save_model, serialized
-from lhc.onnx_io.write.overwrite import check_output, held_in, retrained_from
+from lhc.onnx_io.write import check_output, held_in, retrained_from, save_model, serialized
 
 __all__ = [
     "Constants",

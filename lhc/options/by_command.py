@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import UsageError
-from lhc.options.budget import BudgetOptions, YieldOptions
 from lhc.options.declaration.option_fields import REQUIRED, argument, option, options, options_of, part, values_of
 from lhc.options.declaration.value_parsing import machines_of, times_of
 from lhc.options.shared import (
+    BudgetOptions,
     Chips,
     ColumnsOptions,
     CopiesOptions,
@@ -30,6 +30,7 @@ from lhc.options.shared import (
     Selection,
     Shapes,
     SomeSamples,
+    YieldOptions,
 )
 from lhc.options.training import Checkpointing, TrainingOptions
 from lhc.support.number_formatting import check_confidence

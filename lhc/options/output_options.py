@@ -35,7 +35,6 @@ __all__ = [
     "model_out",
 ]
 
-
 Form = Literal["table", "csv", "markdown", "latex", "json"]
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "run_figures"]
 
-
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
 

@@ -16,8 +16,7 @@ from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.plan import Outcome, Plan
 from lhc.results import Verdict
 from lhc.runtime.onnxruntime.batched_calls import calibration_count, call_samples
-from lhc.samples.metric_choice import shows_classes
-from lhc.samples.metrics import IGNORED, METRICS, Array
+from lhc.samples.metrics import IGNORED, METRICS, Array, shows_classes
 from lhc.samples.targets import are_answers
 from lhc.stats import chance_of_difference, samples_needed
 from lhc.support.number_formatting import counted, counted_samples, metric_value, share_text

@@ -32,7 +32,6 @@ __all__ = [
     "Sensitivity",
 ]
 
-
 Placement = Literal["analog", "digital"]
 Method = Literal["measure", "fisher"]
 """How a sensitivity was found: by running the analog layer, or predicted from gradients of the digital network."""
@@ -172,7 +171,7 @@ class LayerPlan(PlanRecord):
     input_range: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     """Calibrated static input range of each row split of its tiles, where the hardware has them."""
     sums: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    """How great sums in its columns are, where that was measured (`lhc.hardware.converters.codes.repeated_reads`)."""
+    """How great sums in its columns are, where that was measured (`lhc.hardware.converters.repeated_reads`)."""
     origin: str | None = None
     """Operator of the file that it is a part of, by name, where that is written otherwise (`lhc.canonical`)."""
     operator: str | None = None

@@ -40,7 +40,7 @@ from lhc.plan.field_types import (
     first_double,
 )
 from lhc.plan.layer_plan import NEVER_ANALOG, Agreement, Decision, LayerPlan, PlanRecord, Sensitivity
-from lhc.support.documents.yaml import read_yaml, write_yaml
+from lhc.support.documents import read_yaml, write_yaml
 from lhc.support.number_formatting import MOST_COPIES, counted, drop_word, number_text
 
 __all__ = [
@@ -540,7 +540,7 @@ class Plan(PlanRecord):
 
     @property
     def sums(self) -> dict[str, tuple[float, ...]]:
-        """Greatest sums in columns by layer, where measured: `lhc.hardware.converters.codes.repeated_reads`."""
+        """Greatest sums in columns by layer, where measured: `lhc.hardware.converters.repeated_reads`."""
         return {layer.name: layer.sums for layer in self.layers if layer.sums is not None}
 
     def with_sums(self, sums: Mapping[str, tuple[float, ...]]) -> "Plan":

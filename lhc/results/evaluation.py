@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from lhc.options.budget import DropType
 from lhc.options.declaration.value_parsing import Engine
+from lhc.options.shared import DropType
 from lhc.plan import Agreement, Plan, Sensitivity
 from lhc.plan.field_types import (
     ROUNDING,

@@ -7,7 +7,7 @@ steps of DAC and ADC, s the input scale, c the scales of a column's row splits, 
     variance = s² · ((noise² + a²/12) · |c|² + d²/12 · |w|²)
 
 (noise² + a²/12 of all reads together, where inputs are driven in slices; c times the conductance of the column, where
-voltages are sensed: `lhc.hardware.converters.voltage_sensing`). It has a gradient with respect to weights and
+voltages are sensed: `lhc.hardware.converters`). It has a gradient with respect to weights and
 static ranges; the input scales of single vectors are held constant. Read noise of products
 (`lhc.hardware.circuits.currents`) is drawn beside it with variance read_noise² Σ_j c_j |w_j| x_j², or read_noise² Σ_j
 c_j² x_j² / k where it is constant; its size has no gradient.
@@ -34,7 +34,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from lhc.graph import Layer
 from lhc.hardware import Hardware
-from lhc.hardware.converters.voltage_sensing import column_totals
+from lhc.hardware.converters import column_totals
 from lhc.hardware.tile_geometry import split_sizes
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.runtime.calibration.chip_outputs import GREATEST_GAIN

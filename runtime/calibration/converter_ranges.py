@@ -7,7 +7,7 @@ weights as they are meant; all tiles, slices of weights and reads of slices of i
 their tiles share their ranges: the greater of each.
 
 The same pass tells how great the sums in a layer's columns are, as shares of its ADCs' bound: what bound management
-reads again follows from it for any number of copies (`lhc.hardware.converters.codes.repeated_reads`).
+reads again follows from it for any number of copies (`lhc.hardware.converters.repeated_reads`).
 
 `calibrate_signs` finds layers with unsigned inputs (none below 0 on data), which some DACs drive in another code.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lhc.graph import LayerGraph
 from lhc.hardware import Dac, Hardware
-from lhc.hardware.converters.voltage_sensing import totals_of
+from lhc.hardware.converters import totals_of
 from lhc.hardware.tile_geometry import split_sizes
 from lhc.onnx_model import OnnxModel
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
@@ -46,7 +46,6 @@ __all__ = [
     "calibrate_sums",
     "recorded",
 ]
-
 
 QUANTILES = 16
 """Of the sums of a layer that are kept."""

@@ -15,8 +15,7 @@ from lhc.runtime.engines.compiled.kernels.deviates import (
     fill_deviates,
     noise_gradients,
 )
-from lhc.runtime.engines.counter_rng import Words, deviate_table, deviate_terms, threefry
-from lhc.runtime.engines.noise_keys_and_counters import OutputPlaces
+from lhc.runtime.engines.counter_rng import OutputPlaces, Words, deviate_table, deviate_terms, threefry
 
 __all__ = ["add_noise_to_lines", "noise_gradients", "standard_deviates"]
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
-from lhc.hardware.converters.adc_mismatch import capacitor_levels
-from lhc.hardware.converters.voltage_sensing import totals_of
+from lhc.hardware.converters import capacitor_levels, totals_of
 from lhc.hardware.devices.aihwkit_noise_models import CellNoise, MeasuredNoise
 from lhc.hardware.devices.device_base import LEAST_MAGNITUDE
 from lhc.hardware.devices.unit_cell import PairedDevices

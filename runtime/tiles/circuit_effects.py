@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.converters.adc_mismatch import found_codes
-from lhc.hardware.converters.codes import InputSlices
+from lhc.hardware.converters import InputSlices, found_codes
 from lhc.programmed_matrix import Floats
 
 __all__ = ["driven_slice", "ir_drop_loss", "mismatched", "read_noise_deviation", "widened"]
@@ -81,7 +80,7 @@ def widened(noise: Tensor, products: Tensor, cell_mismatch: float) -> Tensor:
 
 
 def mismatched(products: Tensor, step: float, levels: list[list[Floats]]) -> Tensor:
-    """ADC outputs with mismatched capacitors (`lhc.hardware.converters.adc_mismatch`).
+    """ADC outputs with mismatched capacitors (`lhc.hardware.converters`).
 
     Args:
         products: with noise.

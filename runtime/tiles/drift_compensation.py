@@ -16,7 +16,7 @@ from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from torch import Tensor
 
 from lhc.hardware.circuits.currents import Currents
-from lhc.hardware.converters.adc_mismatch import found_codes
+from lhc.hardware.converters import found_codes
 from lhc.programmed_matrix import Floats
 from lhc.runtime.tiles.circuit_effects import ir_drop_loss, read_noise_deviation
 
@@ -130,7 +130,7 @@ class TileReadOut:
             reference: see the class.
             read: 1 for every column that is read, 0 for others, ``(outputs,)``; None: all are.
             offset: of the ADCs, ``(outputs,)``.
-            levels: of ADCs whose steps differ, see `lhc.hardware.converters.adc_mismatch`.
+            levels: of ADCs whose steps differ, see `lhc.hardware.converters`.
             unipolar: outputs below 0 are clipped.
             currents: what they do to products; None: nothing.
         """

@@ -12,8 +12,7 @@ import lhc
 from lhc.errors import DataError, UsageError
 from lhc.onnx_io import load_model, read_plan
 from lhc.pipeline.inputs.run_inputs import is_judged_output
-from lhc.samples.metric_choice import metric_without_targets, shows_classes
-from lhc.samples.metrics import METRICS
+from lhc.samples.metrics import METRICS, metric_without_targets, shows_classes
 from lhc.samples.task import Task
 from tests.conftest import Cli
 from tests.networks import drawn, parsed

@@ -11,7 +11,7 @@ from lhc.models import zoo_entry
 from lhc.models.smollm2 import SmolLm2, own_weights, paragraphs
 from lhc.onnx_io import load_model, read_graph, save_model
 from lhc.onnx_io.rewrites.channel_scales import scalable_inputs, scaled_channels
-from lhc.onnx_io.write.weight_file import WeightFile
+from lhc.onnx_io.write import WeightFile
 from tests.conftest import Cli
 
 pytest.importorskip("gguf", reason="weights are read by gguf")

@@ -23,7 +23,7 @@ from lhc.report.exports.json_documents import front_json
 from lhc.report.exports.model_card import model_card
 from lhc.report.viewer.netron_site import css_rules
 from lhc.results import Front
-from lhc.support.documents.yaml import read_yaml
+from lhc.support.documents import read_yaml
 from lhc.support.tables import FORMATS
 
 UNSEEN = "\x1b]0;t\x07\r\x00\x7f\x85\x9b31m\u202e\u2066\u061c\u200b\u200d\ufeff\u2028\ufffe\ufff9\U000e0041\U000e0100"

@@ -8,7 +8,7 @@ import torch
 
 from lhc.hardware import Adc, Dac, Hardware, Pcm, Tiles
 from lhc.hardware.ablations import without
-from lhc.hardware.converters.adc_mismatch import found_codes
+from lhc.hardware.converters import found_codes
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.position_in_sample_stream import Position

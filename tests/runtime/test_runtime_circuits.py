@@ -142,7 +142,7 @@ def test_unit_cells_are_the_same_in_both_engines(cell: dict[str, Any]) -> None:
 def test_slices_of_inputs_are_read_shifted_and_added(
     bits: int, size: int, static: bool, by_rows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0 if by_rows else 2**16)
+    monkeypatch.setattr("lhc.runtime.engines.counter_rng.LEAST_BY_ROWS", 0 if by_rows else 2**16)
     hardware = machine(dac=Dac(bits=bits, slice_bits=size, scaling="static" if static else "abs_max"))
     ranges = [1.3, 2.1, 0.9] if static else None
     tiles = programmed(MATRIX, hardware, ranges=ranges)

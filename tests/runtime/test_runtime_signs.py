@@ -17,7 +17,7 @@ from lhc.runtime import HybridSession
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_signs
 from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.torch_settings import isolated
-from lhc.support.documents.yaml import write_yaml
+from lhc.support.documents import write_yaml
 from tests.runtime.models_on_tiles import linear
 from tests.runtime.products import multiplier, product, programmed
 
@@ -91,7 +91,7 @@ def test_inputs_without_signs_and_sums_from_zero(zero_skipping: bool) -> None:
 @pytest.mark.parametrize("by_rows", [False, True], ids=["windows", "rows"])
 @pytest.mark.parametrize(("bits", "size", "code"), [(5, 1, "unsigned"), (8, 3, "unsigned"), (5, 2, "signed")])
 def test_slices_of_inputs(bits: int, size: int, code: str, by_rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0 if by_rows else 2**16)
+    monkeypatch.setattr("lhc.runtime.engines.counter_rng.LEAST_BY_ROWS", 0 if by_rows else 2**16)
     code = "twos-complement" if code == "signed" else code
     hardware = machine(dac={"bits": bits, "slice_bits": size, "scaling": "static", "code": code})
     found = product(programmed(MATRIX, hardware, ranges=RANGES), torch.from_numpy(X)).numpy()

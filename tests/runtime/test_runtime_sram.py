@@ -126,7 +126,7 @@ def test_noise_is_that_of_the_formula(x: Array, noise: float, kernel: str, monke
     reads = 5_000
     signed = bool((x < 0).any())
     if kernel == "of rows":
-        monkeypatch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0)
+        monkeypatch.setattr("lhc.runtime.engines.counter_rng.LEAST_BY_ROWS", 0)
     found = lhc_products(np.repeat(x, reads, axis=0), machine(noise, signed))
 
     def fits(law: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs
 from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.torch_settings import isolated
-from lhc.support.documents.yaml import write_yaml
+from lhc.support.documents import write_yaml
 from tests.runtime.models_on_tiles import linear
 from tests.runtime.products import multiplier, product, programmed
 

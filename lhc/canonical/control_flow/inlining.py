@@ -28,7 +28,7 @@ import onnx
 from lhc.canonical.control_flow.loop_unrolling import Turns, iterations_of
 from lhc.errors import ModelError
 from lhc.graph import Origin
-from lhc.onnx_io.annotate.compiled_mark import COMPILED_KEY
+from lhc.onnx_io.annotate.annotations import COMPILED_KEY
 from lhc.onnx_io.operators.operator_names import identity, kind_of
 from lhc.onnx_io.operators.operator_table import may_multiply
 from lhc.onnx_io.read.constants import Constants
@@ -38,7 +38,6 @@ from lhc.onnx_model import OnnxModel, Rewritten, opset_of, replace_nodes, subgra
 from lhc.support.number_formatting import counted
 
 __all__ = ["Written", "functions_with_products", "holds_products", "operators_of", "write_out"]
-
 
 Functions = Mapping[tuple[str, str], onnx.FunctionProto]
 

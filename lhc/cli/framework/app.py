@@ -32,8 +32,7 @@ from lhc.support.version import VERSION
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Commands", "app", "foreign", "made", "main"]
-
+__all__ = ["app", "main"]
 
 GROUP = "lhc.commands"
 

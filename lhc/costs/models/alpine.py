@@ -24,7 +24,7 @@ from lhc.costs.number_formats import NumberFormat, number_formats
 from lhc.costs.units import Cost, LayerCost, Unit
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
-from lhc.hardware.converters.codes import repeated_reads
+from lhc.hardware.converters import repeated_reads
 
 __all__ = ["Alpine"]
 

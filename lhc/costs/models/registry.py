@@ -24,7 +24,7 @@ class Formulas(Protocol):
         Args:
             copies: times that tiles hold it; the same inputs drive all of them.
             sums: how great sums in its columns are, where that was measured
-                (`lhc.hardware.converters.codes.repeated_reads`).
+                (`lhc.hardware.converters.repeated_reads`).
         """
         ...
 

@@ -16,8 +16,7 @@ from lhc.hardware.description.presets import nearest_presets, preset_names, pres
 from lhc.hardware.description.tiles_and_converters import UNLIMITED
 from lhc.hardware.description.uniform_machine import Machine, time_error
 from lhc.hardware.tile_geometry import free_copies, held_rows, tile_rows, tiles_for
-from lhc.support.documents.nested_values import fields_by_path, set_by_path
-from lhc.support.documents.yaml import read_yaml, write_yaml
+from lhc.support.documents import fields_by_path, read_yaml, set_by_path, write_yaml
 from lhc.support.load_by_name import load_object
 from lhc.support.number_formatting import time_text
 from lhc.support.source_digest import source_digest

@@ -12,7 +12,7 @@ from lhc.hardware.description.costs import cost_models
 from lhc.hardware.description.tiles_and_converters import Section, moved
 from lhc.hardware.description.uniform_machine import Machine
 from lhc.hardware.devices.pcm_and_reram import DEVICE_MODELS, Devices
-from lhc.support.documents.field_errors_and_unknown_keys import field_problem, unknown_key
+from lhc.support.documents import field_problem, unknown_key
 
 __all__ = ["Override", "field_path", "problem", "problems"]
 

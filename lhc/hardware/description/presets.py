@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from lhc.errors import ConfigError, UsageError
-from lhc.support.documents.yaml import comments_in
+from lhc.support.documents import comments_in
 from lhc.support.installed_packages import installed, installed_names, package_of
 
 __all__ = ["has_comments", "nearest_presets", "preset_names", "preset_text"]

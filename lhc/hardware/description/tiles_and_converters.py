@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from lhc.support.documents.nested_values import holds_more
+from lhc.support.documents import holds_more
 from lhc.support.number_formatting import GREATEST, SMALLEST, in_range
 
 __all__ = [
@@ -279,7 +279,7 @@ class Adc(Converter):
     sensing: Annotated[Literal["current", "voltage"], RareEffect("senses voltages")] = "current"
     """``current``: the sum of what a column's devices conduct. ``voltage``: that over the conductance of the whole
     column, by which outputs are multiplied digitally; ``bound`` and ``noise`` are then in units of a full-scale input,
-    and columns of more conductance have coarser steps in the product; see `lhc.hardware.converters.voltage_sensing`."""
+    and columns of more conductance have coarser steps in the product; see `lhc.hardware.converters`."""
     range: Literal["fixed", "layer", "column", "calibrated"] = "fixed"
     """``fixed``: ``bound`` is that of all layers. ``layer``, ``column``: it is to be calibrated on data, for every
     layer, or every output of one, by itself; then it is ``calibrated``, in an override for the layer that plans have.
@@ -290,7 +290,7 @@ class Adc(Converter):
     """Calibrated by column: range of every output of the layer, as a share of ``bound``."""
     kind: Literal["ideal", "sar", "ramp"] = "ideal"
     """``ideal``: steps are all alike. ``sar``: levels are those of an array of capacitors that every ADC has, ``ramp``:
-    of one that all ADCs of a tile share; see `lhc.hardware.converters.adc_mismatch`."""
+    of one that all ADCs of a tile share; see `lhc.hardware.converters`."""
     capacitor_mismatch: Annotated[float, RareEffect("has ADCs whose capacitors differ")] = Field(
         default=0.0, ge=0, le=0.1
     )

@@ -1,7 +1,7 @@
 """One read of a tile in operators: its steps, converters, noise and currents. `tile_product` has the formulas.
 
 Inputs that are driven slice by slice have all reads of a product side by side, on an axis of their own. ADC mismatch is
-offsets, and codes of unequal steps (`lhc.hardware.converters.adc_mismatch`). Noise and currents are those of
+offsets, and codes of unequal steps (`lhc.hardware.converters`). Noise and currents are those of
 `lhc.hardware.circuits.currents` and `Adc`: products ``z`` and their deviations are in units of an output code,
 ``codes`` in units of an input code.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
-from lhc.hardware.converters.codes import Converters, InputSlices, Scaling
+from lhc.hardware.converters import Converters, InputSlices, Scaling
 from lhc.lowering.functions.library import FLOAT, Values, beside, sizes
 
 __all__ = [
@@ -33,12 +33,9 @@ __all__ = [
     "read_of",
     "scales_of_codes",
     "sigma_of",
-    "sigma_of_codes",
     "sum_of_slices",
     "weights_in_codes",
-    "with_ir_drop",
     "with_mismatch",
-    "with_offsets",
 ]
 
 

@@ -12,8 +12,7 @@ from lhc.graph import LayerGraph
 from lhc.measure.measurement import Evaluator, evaluation, looked_at
 from lhc.plan import Sensitivity
 from lhc.results import Evaluation, SensitivityTable
-from lhc.samples.metric_choice import shows_classes
-from lhc.samples.metrics import Array, Metric, get_metric
+from lhc.samples.metrics import Array, Metric, get_metric, shows_classes
 from lhc.samples.targets import are_answers
 from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
 

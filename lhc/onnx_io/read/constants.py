@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from lhc.errors import ModelError
 from lhc.onnx_io.read.constant_folding import FOLD_LIMIT, fold, folded_type
-from lhc.onnx_io.read.external_data_in_memory import PACKED, bytes_needed, pieces_of, read_in
+from lhc.onnx_io.read.external_data import PACKED, bytes_needed, pieces_of, read_in
 from lhc.onnx_model import is_external, mapped_bytes
 
 __all__ = ["Array", "Constants", "free_name", "store_constant", "stored_array"]

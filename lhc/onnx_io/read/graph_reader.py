@@ -31,7 +31,7 @@ from lhc.graph import (
     WeightRef,
     Work,
 )
-from lhc.onnx_io.annotate.compiled_mark import refuse_compiled
+from lhc.onnx_io.annotate.annotations import refuse_compiled
 from lhc.onnx_io.operators.matrix_product import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.operators.operator_table import found_in, may_multiply
@@ -45,7 +45,6 @@ from lhc.onnx_model import OnnxModel, captured
 from lhc.samples.sample_axis import CALL, SampleAxis
 
 __all__ = ["module_path", "read_graph"]
-
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _WEIGHT = re.compile(r"(.+)\.weight(/turned|\.lhc_[a-z_]+)*")

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from lhc.errors import ModelError, UsageError
-from lhc.onnx_io.read.external_data import SMALL
-from lhc.onnx_io.read.external_data_in_memory import read_in
+from lhc.onnx_io.read.external_data import SMALL, read_in
 from lhc.onnx_model import OnnxModel, external_entries, is_external, subgraphs, without_weights
 from lhc.samples.sample_axis import CALL, SampleAxis
 
@@ -31,7 +30,6 @@ __all__ = [
     "static_batch",
     "tensor_shapes",
 ]
-
 
 EXAMPLE = 128
 """Size of an open dimension, where one has to be named."""

@@ -23,7 +23,7 @@ from lhc.graph import Layer, LayerGraph
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_io.read.constants import Array, Constants, store_constant
-from lhc.onnx_io.write.weight_file import Store
+from lhc.onnx_io.write import Store
 from lhc.onnx_model import OnnxModel, producers_of, tensors_read
 
 __all__ = ["ScalableInput", "scalable_inputs", "scaled_channels"]

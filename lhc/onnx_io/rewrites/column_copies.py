@@ -17,7 +17,7 @@ from lhc.graph import LayerGraph
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.constants import Constants, store_constant
 from lhc.onnx_io.read.subgraphs import free_name
-from lhc.onnx_io.write.weight_file import Store
+from lhc.onnx_io.write import Store
 from lhc.onnx_model import OnnxModel, opset_of, replace_nodes, tensors_read
 
 __all__ = ["copied_columns", "copyable_columns", "with_copied_columns"]

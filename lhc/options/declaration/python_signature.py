@@ -21,7 +21,6 @@ from lhc.support.notebook import in_notebook, notebook_progress
 
 __all__ = ["Keywords", "arguments_text", "keywords", "python_words", "told_in_python"]
 
-
 _COMMAND_OR_FLAG = re.compile(r"'lhc [^']*'|\blhc [a-z]+ -[^),;]*|--[a-z]+(?:-[a-z]+)*(?![\w-])")
 
 

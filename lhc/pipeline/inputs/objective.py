@@ -5,9 +5,8 @@ from dataclasses import replace
 from lhc.errors import UsageError
 from lhc.measure.budget_test import Budget, parse_drop
 from lhc.measure.sensitivity.hilal_curvature import curvatures
-from lhc.options.budget import BudgetOptions, DropType, YieldOptions
 from lhc.options.by_command import AsVerified, RetrainOptions
-from lhc.options.shared import GoalOptions
+from lhc.options.shared import BudgetOptions, DropType, GoalOptions, YieldOptions
 from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
 from lhc.pipeline.inputs.model_source import LoadedModel
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, StateT

@@ -10,10 +10,9 @@ from lhc.measure import Running
 from lhc.measure.evaluation_context import Block, calibration_block
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.onnx_model import OnnxModel
-from lhc.options.budget import BudgetOptions
 from lhc.options.by_command import PlacedMeasuring, PlacingFirst
 from lhc.options.declaration.option_fields import options, part
-from lhc.options.shared import Data, GoalOptions, SomeSamples
+from lhc.options.shared import BudgetOptions, Data, GoalOptions, SomeSamples
 from lhc.passes import ChooseCopies, qualified_plan
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults, warn_of_left_out
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model

@@ -21,7 +21,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import Constants, static_batch
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.rewrites.channel_scales import ScalableInput, scaled_channels
-from lhc.onnx_io.write.weight_file import Store
+from lhc.onnx_io.write import Store
 from lhc.onnx_model import OnnxModel, without_annotations
 from lhc.options.shared import Progress
 from lhc.pipeline.rewrites.rewritten_network import RewrittenModel

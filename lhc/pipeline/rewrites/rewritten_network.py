@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lhc.hardware import Hardware
 from lhc.onnx_io import check_output, save_model
-from lhc.onnx_io.write.weight_file import Store, WeightFile, in_memory
+from lhc.onnx_io.write import Store, WeightFile, in_memory
 from lhc.onnx_model import OnnxModel
 from lhc.support.files import default_work_dir
 from lhc.support.notebook import Tabled

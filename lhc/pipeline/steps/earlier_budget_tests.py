@@ -11,8 +11,7 @@ from lhc.onnx_io import read_plan
 from lhc.onnx_model import OnnxModel
 from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.plan import Outcome, Plan
-from lhc.stats import CONFIDENCE, one_sided
-from lhc.stats.intervals import DIGITS
+from lhc.stats import CONFIDENCE, DIGITS, one_sided
 
 __all__ = ["as_tested", "failed_test", "passed_test", "plan_of_file", "with_earlier"]
 

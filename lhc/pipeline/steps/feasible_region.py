@@ -17,7 +17,6 @@ from lhc.stats import failures_allowed, one_sided
 
 __all__ = ["Measured", "RegionSearch", "find_region", "point_verdict"]
 
-
 Index = tuple[int, int]
 """Places on the first and on the second axis."""
 Loss = tuple[float, float]

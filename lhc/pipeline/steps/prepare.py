@@ -27,8 +27,7 @@ from lhc.runtime import parity_tolerance
 from lhc.runtime.onnxruntime.batched_calls import parity_samples
 from lhc.runtime.onnxruntime.sessions import tensor_infos
 from lhc.samples.class_probabilities import check_class_axis, class_axis, classes_last
-from lhc.samples.metric_choice import metric_without_targets, shows_classes
-from lhc.samples.metrics import METRICS, UNCHOSEN, Array, Metric
+from lhc.samples.metrics import METRICS, UNCHOSEN, Array, Metric, metric_without_targets, shows_classes
 from lhc.samples.sample_axis import CALL, moved_axis
 from lhc.samples.targets import (
     are_answers,

@@ -56,7 +56,7 @@ from lhc.support.number_formatting import counted, drop_text, drop_word
 from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
-    from lhc.train.lionheart_rounds import Rounds
+    from lhc.train.training_run import Rounds
     from lhc.train.training_setup import TrainingSetup
 
 __all__ = [
@@ -403,7 +403,7 @@ class Train:
         self, state: TrainableNetwork, setup: "TrainingSetup"
     ) -> tuple[PassResult, TrainableNetwork, Retrained]:
         """Walk over the layers, training for each."""
-        from lhc.train.lionheart_rounds import Rounds
+        from lhc.train.training_run import Rounds
 
         setup = replace(setup, settings=walk_settings(self.strategy, self.settings))
         rounds = Rounds(setup)

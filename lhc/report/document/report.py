@@ -12,7 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lhc.costs import SystemFigures
-from lhc.options.budget import DropType
+from lhc.options.shared import DropType
 from lhc.plan import Plan
 from lhc.plan.field_types import Amount, alike
 from lhc.report.wording.outcome import of_budget, shown_kind

@@ -29,7 +29,7 @@ from lhc.report.document.report import Report
 from lhc.report.exports.junit import junit
 from lhc.report.exports.markdown import markdown
 from lhc.report.html.page import html, svg
-from lhc.support.documents.field_errors_and_unknown_keys import field_problem
+from lhc.support.documents import field_problem
 from lhc.support.files import write_file
 from lhc.support.text_escaping import json_text
 
@@ -47,7 +47,6 @@ __all__ = [
     "sensitivity_data",
     "tile_data",
 ]
-
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "microsoft-edge")
 SECONDS = 120

@@ -14,7 +14,7 @@ from lhc.onnx_io import compiled_note
 from lhc.pipeline.analysis_and_partition_results import Analysis, PartitionResult
 from lhc.plan import Agreement, Conformance, LayerPlan, Plan, Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded_rows
-from lhc.report.store.front_store import Answer
+from lhc.report.store import Answer
 from lhc.report.tables.command_results import Evaluations
 from lhc.report.tables.comparison import overlapping_pairs
 from lhc.report.wording.model_file import stored_summary

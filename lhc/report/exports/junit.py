@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree
 
-from lhc.options.budget import DropType
+from lhc.options.shared import DropType
 from lhc.plan import Outcome, Plan
 from lhc.report.document.page_content import NO_TIMES, data_facts
 from lhc.report.document.report import Report

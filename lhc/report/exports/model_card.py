@@ -15,7 +15,7 @@ from lhc.report.document.report import Report
 from lhc.report.exports.markdown import heading_parts, markdown_section
 from lhc.report.html.sections import sections
 from lhc.report.wording.outcome import draws_word, nothing_lost, samples_basis, samples_text
-from lhc.support.documents.yaml import write_yaml
+from lhc.support.documents import write_yaml
 from lhc.support.number_formatting import counted, counted_samples, time_text
 from lhc.support.text_escaping import markdown_text
 

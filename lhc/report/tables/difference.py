@@ -8,7 +8,7 @@ from itertools import product
 
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Plan, Sensitivity
-from lhc.support.documents.nested_values import fields_by_path
+from lhc.support.documents import fields_by_path
 from lhc.support.number_formatting import share_text, time_text
 from lhc.support.tables import Table
 from lhc.support.text_escaping import one_line

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from lhc.options.budget import DropType
+from lhc.options.shared import DropType
 from lhc.plan import Conformance, Outcome, OutputOutcome, Plan, Retrained, TestedPlacement
 from lhc.support.number_formatting import (
     counted,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lhc.options.budget import DropType
+from lhc.options.shared import DropType
 from lhc.plan import Outcome
 from lhc.report.wording.outcome import budget_for, comparable, network_against, within_budget
 from lhc.support.number_formatting import drop_text, metric_value, scale_text, time_text

@@ -29,11 +29,11 @@ from torch import Tensor
 
 from lhc.errors import DataError
 from lhc.hardware import Hardware
-from lhc.hardware.converters.codes import Converters
+from lhc.hardware.converters import Converters
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.runtime.engines.counter_rng import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.noise import standard_deviates
-from lhc.runtime.engines.noise_keys_and_counters import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.operators.im2col import padded, window_layout
 from lhc.runtime.position_in_sample_stream import Position

@@ -8,7 +8,7 @@ import pytest
 
 from lhc.errors import ConfigError
 from lhc.hardware import Hardware, Pcm, PcmCustomDrift, ReramCmo
-from lhc.support.documents.yaml import write_yaml
+from lhc.support.documents import write_yaml
 from tests.hardware.drawn_machines import MEASURED
 from tests.hardware.held_cells import G_MAX, PAIRS, held, noise_model
 

@@ -6,7 +6,7 @@ import pytest
 from lhc.errors import ConfigError
 from lhc.hardware import EFFECTS, Hardware, Mapping, Tiles, effects_of, without
 from lhc.hardware.devices.weight_slices import slice_factors, weight_slices
-from lhc.support.documents.yaml import write_yaml
+from lhc.support.documents import write_yaml
 
 RNG = np.random.default_rng(20261126)
 

@@ -13,8 +13,8 @@ from onnx import numpy_helper
 import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import Constants, load_model, read_graph, save_model, stored_array, whole
-from lhc.onnx_io.read import external_data_in_memory as held_weights
-from lhc.onnx_io.write.weight_file import in_memory
+from lhc.onnx_io.read import external_data as held_weights
+from lhc.onnx_io.write import in_memory
 from lhc.onnx_model import OnnxModel, is_held
 from lhc.passes import Qualify, initial_plan
 from lhc.pipeline.analysis_and_partition_results import PartitionResult

@@ -7,7 +7,7 @@ from onnx import helper
 
 from lhc.onnx_io import read_graph
 from lhc.onnx_io.rewrites.channel_scales import ScalableInput, scalable_inputs, scaled_channels
-from lhc.onnx_io.write.weight_file import in_memory
+from lhc.onnx_io.write import in_memory
 from lhc.onnx_model import OnnxModel
 from tests.onnx_io.built_models import in_nodes, model_of, numbers
 

@@ -8,7 +8,7 @@ from onnx import helper
 
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.rewrites.column_copies import copied_columns, copyable_columns, with_copied_columns
-from lhc.onnx_io.write.weight_file import in_memory
+from lhc.onnx_io.write import in_memory
 from lhc.onnx_model import OnnxModel
 from tests.onnx_io.built_models import in_nodes, model_of, numbers
 

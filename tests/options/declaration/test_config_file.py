@@ -5,9 +5,8 @@ import pytest
 
 from lhc.cli.framework.command_builder import options_by_key
 from lhc.errors import ConfigError, UsageError
-from lhc.options.budget import BudgetOptions
 from lhc.options.declaration.config_file import read_config
-from lhc.options.shared import Chips, Selection
+from lhc.options.shared import BudgetOptions, Chips, Selection
 
 COMMANDS = {"partition": options_by_key(BudgetOptions, Chips, Selection), "run": options_by_key(Chips)}
 

@@ -25,7 +25,7 @@ from lhc.report.document.page_content import cost_table
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import KINDS, NotebookReport, read_report
 from lhc.report.exports.markdown import markdown
-from lhc.report.store.report_store import merged, newest_report, store_report, stored_report
+from lhc.report.store import merged, newest_report, store_report, stored_report
 from lhc.report.wording.placement import statements
 from lhc.results import Evaluation
 

@@ -22,8 +22,13 @@ from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime import HybridExecutor
 from lhc.runtime.digital_precision.activation_ranges import digital_arithmetic
-from lhc.runtime.digital_precision.model_in_precision import int8_tensors, model_in_precision
-from lhc.runtime.digital_precision.number_formats import activation_codes, rounded, weight_codes
+from lhc.runtime.digital_precision.model_in_precision import (
+    activation_codes,
+    int8_tensors,
+    model_in_precision,
+    rounded,
+    weight_codes,
+)
 from tests.networks import drawn, parsed
 
 Array = npt.NDArray[Any]

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.analog
 def small_matrices_too() -> Iterator[None]:
     """They go through the kernel of rows, as large ones do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", 0)
+        patch.setattr("lhc.runtime.engines.counter_rng.LEAST_BY_ROWS", 0)
         yield
 
 

@@ -18,7 +18,6 @@ from lhc.runtime.engines.counter_rng import Words
 
 __all__ = ["PITCH", "add_noise_to_lines", "fill_deviates", "noise_gradients"]
 
-
 _BLOCK = 4 * LANES
 """Deviates of a counter in every lane."""
 
@@ -119,7 +118,7 @@ def fill_deviates(
         k0: first words of the keys of every vector, ``(chips, pitch)``, the pitch a multiple of `PITCH`.
         k1: second words.
         places: of vectors in their samples, ``(pitch,)``.
-        counters: `lhc.runtime.engines.noise_keys_and_counters.OutputPlaces`.
+        counters: `lhc.runtime.engines.counter_rng.OutputPlaces`.
         outputs: likewise, ``(counters · 4,)``.
         terms: `lhc.runtime.engines.counter_rng.deviate_terms` of deviation 1.
         vectors: how many.

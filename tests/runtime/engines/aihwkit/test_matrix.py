@@ -109,9 +109,7 @@ def test_products_of_rows_are_those_of_fast(name: str, data: st.DataObject) -> N
     except lhc.LhcError:  # a tile of equal weights on devices that are not defined for it
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "lhc.runtime.engines.noise_keys_and_counters.LEAST_BY_ROWS", data.draw(st.sampled_from([0, 2**30]))
-        )
+        patch.setattr("lhc.runtime.engines.counter_rng.LEAST_BY_ROWS", data.draw(st.sampled_from([0, 2**30])))
         fast, mine = _engines(states, machine, convolves=False)
         position, use = Position(2**33 + 5, data.draw(st.sampled_from([1, len(x)]))), data.draw(st.integers(0, 2))
         with isolated():

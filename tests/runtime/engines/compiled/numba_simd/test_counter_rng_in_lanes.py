@@ -11,9 +11,8 @@ from scipy import stats
 from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, span, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
-from lhc.runtime.engines.counter_rng import NoiseStream, Words, deviate_terms, normal_levels, threefry
+from lhc.runtime.engines.counter_rng import NoiseStream, OutputPlaces, Words, deviate_terms, normal_levels, threefry
 from lhc.runtime.engines.noise import standard_deviates
-from lhc.runtime.engines.noise_keys_and_counters import OutputPlaces
 
 pytestmark = pytest.mark.analog
 

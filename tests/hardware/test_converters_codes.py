@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Adc, Dac, Hardware
-from lhc.hardware.converters.codes import Converters, repeated_reads
+from lhc.hardware.converters import Converters, repeated_reads
 
 IDEAL = Hardware.load("ideal")
 

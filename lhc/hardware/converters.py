@@ -1,16 +1,56 @@
-"""Codes of DAC and ADC for every engine: number of codes, step, and range."""
+"""DAC and ADC: codes, mismatch, and sensing of columns as voltages.
+
+*Codes*: their number, step and range, for every engine (`Converters`).
+
+*Mismatch* (`capacitor_levels`, `found_codes`): ADCs whose codes are weighed by capacitors that are not all alike. The
+sign of an output is told first; its magnitude, in codes, is compared with the levels of an array of N = bits - 1
+binary-weighted capacitors and a terminating unit. Those of unit capacitors of relative deviation s are
+
+    C_k = 2^k + s 2^(k/2) N(0, 1),   C_t = 1 + s N(0, 1),   level of code n:  2^N Σ_k n_k C_k / (C_t + Σ_k C_k)
+
+with n_k the bits of n. Code n is the one that successive approximation finds: from the highest bit on, a bit is kept
+where the magnitude and a half is not below the level. So the error is frozen, greatest where many bits change, and in
+the middle of the range has the deviation s 2^(N/2) / 2 codes (Saberi et al., IEEE TCAS-I 58, 1736, 2011); ends are
+exact. A SAR ADC has an array of its own, or shares it with neighbouring columns; ADCs with a ramp compare with levels
+that one array makes for all columns of a tile, and each has a comparator, whose offset is ``faults.column_offset``
+(Spear et al., IEEE JXCDC 9, 2023).
+
+*Voltages* (`column_totals`, `totals_of`): columns that are sensed as voltages, as NeuRRAM does it (Wan et al., Nature
+608, 504, 2022). A column that no current leaves settles at the mean of its inputs, weighted by conductances. With x in
+units of a full-scale input, w of a full-scale weight and Δ the difference of a pair for that,
+
+    V_j = Σ_i x_i (g⁺_ij - g⁻_ij) / Σ_i (g⁺_ij + g⁻_ij) = Σ_i x_i w_ij / T_j,    T_j = Σ_i (g⁺_ij + g⁻_ij) / Δ
+
+(one-sided pairs: T_j = Σ_i (|w_ij| + 2 g_min / Δ), over the rows that are driven). The ADC converts V_j, and what it
+gives is multiplied by T_j digitally: its bound, steps and noise are in units of a full-scale input, and what they are
+in a product grows with T_j. T is that of the conductances that devices are programmed to: the chip's published software
+fits the factor of every column on the chip, so that T's own errors are none of the product. That they move the steps of
+the ADC by a few per cent is left out.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from lhc.hardware.description.hardware import Hardware
-from lhc.hardware.description.tiles_and_converters import Dac
+from lhc.hardware.description.tiles_and_converters import Adc, Dac
+from lhc.hardware.description.uniform_machine import Machine
+from lhc.hardware.devices.unit_cell import PairedDevices
 
-__all__ = ["Converters", "InputSlices", "Scaling", "repeated_reads"]
+__all__ = [
+    "Converters",
+    "InputSlices",
+    "Scaling",
+    "capacitor_levels",
+    "column_totals",
+    "found_codes",
+    "repeated_reads",
+    "totals_of",
+]
 
 Scaling = Literal["vector", "range", "none"]
 
@@ -187,3 +227,61 @@ def _reductions(managed: bool, step: float | None) -> tuple[float, ...]:
     while managed and found[-1] <= _MAX_REDUCTION and (step is None or found[-1] <= _MAX_STEP / step):
         found.append(2 * found[-1])
     return tuple(found)
+
+
+Floats = npt.NDArray[np.float32]
+
+
+def capacitor_levels(adc: Adc, columns: int, entropy: np.random.SeedSequence) -> Floats | None:
+    """Level of every capacitor in the ADCs of one tile, in codes, ``(bits - 1, columns)``.
+
+    The least significant one first; None where all are alike.
+
+    Args:
+        columns: of the tile that are used, the first ones.
+        entropy: of the tile.
+    """
+    if adc.capacitor_mismatch == 0 or adc.bits is None:
+        return None
+    count, generator = adc.bits - 1, np.random.default_rng(entropy)
+    shared_by = columns if adc.kind == "ramp" else adc.columns_per_adc
+    arrays = -(-columns // shared_by)
+    units = np.append(2.0 ** np.arange(count), 1.0)[:, None]
+    capacitors = units + adc.capacitor_mismatch * np.sqrt(units) * generator.standard_normal((count + 1, arrays))
+    levels = 2**count * capacitors[:-1] / capacitors.sum(axis=0)
+    return np.repeat(levels, shared_by, axis=1)[:, :columns].astype(np.float32)
+
+
+def found_codes(values: Floats, levels: Floats) -> Floats:
+    """The codes of values in units of a code.
+
+    Args:
+        values: ``(..., columns)``.
+        levels: see `capacitor_levels`.
+    """
+    magnitude, reached, codes = np.abs(values) + np.float32(0.5), np.zeros_like(values), np.zeros_like(values)
+    for k, level in reversed(list(enumerate(levels))):
+        kept = reached + level <= magnitude
+        reached, codes = np.where(kept, reached + level, reached), np.where(kept, codes + np.float32(2**k), codes)
+    return np.asarray(np.where(np.isnan(values), values, np.copysign(codes, values)), np.float32)
+
+
+def column_totals(weights: Any, machine: Machine) -> Any:  # noqa: ANN401 - an array of any library
+    """T of the columns of a tile, ``(outputs,)``; 1 of a column without conductance.
+
+    Args:
+        weights: ``(outputs, inputs)``, in units of the full scale.
+        machine: that of the layer.
+    """
+    greatest = abs(weights).max()
+    greatest = greatest + (greatest == 0)
+    total = abs(weights).sum(1)
+    if isinstance(machine.devices, PairedDevices):
+        cells = sum(machine.devices.cells(weights / greatest))
+        total = greatest * cells.sum(1) / machine.devices.span_us
+    return total + (total == 0)
+
+
+def totals_of(weights: np.ndarray, machine: Machine) -> np.ndarray | None:
+    """Total conductances T of columns in float32; None where currents are sensed."""
+    return np.asarray(column_totals(weights, machine), np.float32) if machine.adc.sensing == "voltage" else None

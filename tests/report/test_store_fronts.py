@@ -10,7 +10,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.passes import initial_plan
 from lhc.plan import Plan
-from lhc.report.store.front_store import StoredFront, read_fronts, store_front
+from lhc.report.store import StoredFront, read_fronts, store_front
 from lhc.results import Front
 from lhc.store import ResultCache
 

@@ -9,8 +9,8 @@ import pytest
 from lhc.errors import ConfigError
 from lhc.hardware import Adc, Hardware
 from lhc.hardware.ablations import effects_of, without
-from lhc.hardware.converters.adc_mismatch import capacitor_levels, found_codes
-from lhc.support.documents.yaml import write_yaml
+from lhc.hardware.converters import capacitor_levels, found_codes
+from lhc.support.documents import write_yaml
 
 Array = npt.NDArray[Any]
 RNG = np.random.default_rng(20261128)

@@ -9,8 +9,7 @@ from onnx import numpy_helper
 
 from lhc.errors import ModelError
 from lhc.onnx_io import load_model, save_model, whole
-from lhc.onnx_io.write import model_files
-from lhc.onnx_io.write.model_files import model_bytes, model_size
+from lhc.onnx_io.write import model_bytes, model_size
 
 TEXT = """<ir_version: 10, opset_import: ["" : 17, "own" : 1], producer_name: "somebody", metadata_props: ["a": "b"]>
 network (float[N, 700] x) => (float[N, 4] y) {
@@ -45,7 +44,7 @@ def test_a_file_of_more_than_2_gib_is_refused_before_it_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_model(_network(600))
-    monkeypatch.setattr(model_files, "_MOST", model_size(loaded.proto) - 1)
+    monkeypatch.setattr("lhc.onnx_io.write._MOST", model_size(loaded.proto) - 1)
     with pytest.raises(ModelError, match="more than 2 GiB in one model"):
         save_model(loaded.proto, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

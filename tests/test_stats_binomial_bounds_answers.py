@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lhc.stats import CONFIDENCE, changed_answer_margins, one_sided, over_draws, over_draws_and_samples, two_sided
-from tests.stats.simulated_answers import Kind
+from tests.simulated_answers import Kind
 
 
 def _changed(samples: int, lost: int, gained: int = 0) -> np.ndarray:

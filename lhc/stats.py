@@ -1,7 +1,7 @@
-"""Intervals of a mean over chips, and over chips and samples. docs/statistics.md explains the choice.
+"""Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice.
 
-Two things are random: the chip (a *draw*, one programming of all tiles) and the samples. Two intervals of the mean
-drop follow:
+**Intervals of a mean.** Two things are random: the chip (a *draw*, one programming of all tiles) and the samples. Two
+intervals of the mean drop follow:
 
 - **over chips, on these samples** (`over_draws`): Student's t over the draws' own means,
   mean ± t(R-1) · s / sqrt(R). What other chips will do on this data.
@@ -9,10 +9,10 @@ drop follow:
   a crossed table of R draws by N samples; in the two-way random model the mean has the variance
   (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch,
   Variance Components, 1992, chapter 4). Of shares few samples change, and the part of the samples is at least what an
-  exact bound of their count leaves (`lhc.stats.binomial_bounds`).
+  exact bound of their count leaves (`changed_answer_margins`).
 
 A level that is spent over several tests is divided between them (`split_level`, Bonferroni), so that the chance of any
-wrong acceptance stays below the whole; several looks at one measurement have `lhc.stats.sequential_testing`.
+wrong acceptance stays below the whole.
 
 Samples of one document are alike (`by_document`). What is drawn are documents, of unequal size. The mean over all
 samples is then a ratio: the sum over documents, divided by their summed sizes (Cochran, Sampling Techniques, 1977,
@@ -22,40 +22,150 @@ observations. Linearised residuals, the usual alternative, come out too small wh
 much of the samples; leaving a document out does not. Nor is a variance that rests on few long documents known as well
 as their number says: its degrees of freedom are those of the *effective* number of documents (Carter, Schnepel and
 Steigerwald, Review of Economics and Statistics 99, 2017).
+
+**Counts of chips.** If a smaller share of chips holds a bound, the number of n chips that do not is larger, in
+distribution, than binomial with the rest; so a few of many are shown to be few in general (a nonparametric tolerance
+bound: Wilks, Ann. Math. Stat. 12, 1941; without any failure among n chips the chance of error is share^n). Normal
+theory promises more than it keeps: with its noncentral t, 53 % of the runs with 59 chips err instead of 5 % where drops
+are exponential. Looks at a growing number of chips spend the chance of error in proportion to them
+(`failures_allowed`), and what counts lie where is followed exactly, so that nothing is approximated.
+
+**Counts of answers.** Where a handful of N samples changes between right and wrong, their spread says little: with none
+there is none. The bounds are then those of a count (Clopper and Pearson, Biometrika 26, 1934). From above they are a
+quantile of the beta distribution whose mean is that of the samples and one more that is lost, and whose variance is
+that of such a mean; from below the one more is kept. So they are defined for samples that count in part, too, being
+lost on three chips of ten, as Fay and Feuer (Statistics in Medicine 16, 1997) do for rates. Without any change that
+leaves 3 / N at 95 %, the rule of three; with many it is the normal interval. A drop is what was lost less what was
+gained. The margins of both are independent, nearly, and their squares add up (Zou and Donner, Statistics in Medicine
+27, 2008; Newcombe 1998).
+
+**Looks.** Whoever looks several times at a measurement errs more often than the level of one look says.
+Group-sequential bounds keep the chance of error as it is: looks are fixed beforehand (`look_schedule`), the chance is
+spent in proportion to the draws looked at (Lan and DeMets, Biometrika 70, 1983; the power family of Kim and DeMets,
+1987), and each look's own level follows from how its mean hangs together with those before it (`look_errors`: the
+recursion of Armitage, McPherson and Rowe, 1969, for a mean whose draws are independent). Student's quantile at that
+level stands for the normal one, as usual. A measurement that is nearly sure not to be accepted any more is ended too
+(`Prospect`); that spends no chance of error.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, log
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 
 from lhc.errors import UsageError
-from lhc.stats.binomial_bounds import changed_answer_margins
 from lhc.support.number_formatting import check_confidence
 
 __all__ = [
     "CONFIDENCE",
+    "Prospect",
     "Summary",
     "by_document",
     "chance_of_difference",
+    "changed_answer_margins",
     "chips_needed",
     "clipped",
     "effective_documents",
+    "failures_allowed",
+    "greatest_share",
     "hull",
+    "least_draws",
+    "look_errors",
+    "look_schedule",
     "members",
     "one_sided",
     "over_draws",
     "over_draws_and_samples",
+    "rank_correlation",
     "samples_needed",
     "split_level",
     "summarize",
     "two_sided",
 ]
 
-
 Floats = npt.NDArray[np.float64]
+
+
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Spearman's correlation of two series of finite numbers; equal numbers share the mean of their ranks.
+
+    >>> rank_correlation(np.array([1.0, 2.0, 4.0]), np.array([0.0, 9.0, 9.0])).__round__(3)
+    0.866
+    """
+    return float(np.corrcoef(_ranks(first), _ranks(second))[1, 0])
+
+
+def _ranks(values: Floats) -> Floats:
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[which], np.float64)
+
+
+def least_draws(share: float, error: float) -> int:
+    """Chips that show a share if all of them lie within the bound; 59 for 95 % at an error of 5 %."""
+    return ceil(log(error) / log(share) - 1e-9)
+
+
+def greatest_share(chips: int, error: float) -> float:
+    """The greatest share that so many chips show, if all of them lie within the bound; 97 % by 100 at an error of 5 %.
+
+    >>> round(greatest_share(100, 0.05), 4)
+    0.9705
+    """
+    return float(error ** (1 / chips))
+
+
+def failures_allowed(looks: Sequence[int], share: float, error: float) -> tuple[int, ...]:
+    """At every look, the most chips outside the bound with which a share of all is shown; -1 where none shows it.
+
+    Args:
+        looks: numbers of chips, growing.
+        share: of all chips, that is to lie within.
+        error: chance that any look shows it where a smaller share does.
+    """
+    allowed: list[int] = []
+    open_: np.ndarray = np.ones(1)  # chance of every number of failures, undecided so far
+    spent, seen = 0.0, 0
+    for look in looks:
+        for _ in range(look - seen):
+            open_ = np.convolve(open_, (share, 1 - share))
+        reached = spent + np.cumsum(open_)
+        most = int(np.searchsorted(reached, error * look / looks[-1] * (1 + 1e-9), side="right")) - 1
+        if most >= 0:
+            spent = float(reached[most])
+            open_[: most + 1] = 0.0
+        allowed.append(most)
+        seen = look
+    return tuple(allowed)
+
+
+def changed_answer_margins(changes: Floats, error: float) -> tuple[float, float]:
+    """Margins of the mean change of all samples below and above that of the samples at hand.
+
+    Args:
+        changes: what samples lose between -1 and 1, shape ``(samples,)``; what lies beyond counts as these.
+        error: chance that one bound errs.
+    """
+    lost, gained = np.clip(changes, 0, 1), np.clip(-changes, 0, 1)
+    below = np.hypot(_margin(lost, error, 0.0), _margin(gained, error, 1.0))
+    above = np.hypot(_margin(lost, error, 1.0), _margin(gained, error, 0.0))
+    return float(below), float(above)
+
+
+def _margin(shares: Floats, error: float, more: float) -> float:
+    """Margin from the mean of shares to its bound on the side of one more sample, which is 0 or 1."""
+    shares_and_more = np.append(shares, more)
+    mean, variance = float(shares_and_more.mean()), float(shares_and_more.var())
+    # Whatever the others are, those that are none of them can be so many.
+    unseen = float(abs(more - shares.mean()) * (1 - error ** (1 / shares.size)))
+    if variance == 0:
+        return unseen
+    size = (shares.size + 2) * mean * (1 - mean) / variance - 1
+    bound = scipy.special.betaincinv(size * mean, size * (1 - mean), 1 - error if more else error)
+    return max(unseen, float(bound - shares.mean() if more else shares.mean() - bound))
 
 
 def by_document(values: Floats, documents: npt.NDArray[np.integer]) -> Floats:
@@ -172,7 +282,7 @@ def over_draws_and_samples(
         damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
         share: it is a difference of shares: few samples change, and no spread seen is not no spread.
         documents: number of every sample's document, shape ``(samples,)``: they are what is drawn
-            (`lhc.stats.intervals`).
+            (`lhc.stats`).
 
     Returns:
         None with one draw, or one sample or document.
@@ -280,3 +390,89 @@ def samples_needed(budget: float, changed: float, confidence: float = CONFIDENCE
     """
     z = float(scipy.special.ndtri((1 + confidence) / 2))
     return int(np.ceil(changed * (z / budget) ** 2)) if budget > 0 else np.iinfo(np.int64).max
+
+
+GROWTH = 1.3
+"""Of the number of draws from look to look, at least by one."""
+FEWEST = 5
+"""Draws before which nothing is given up."""
+_REACH, _POINTS = 7.0, 1001
+"""The recursion goes over standard scores within so many deviations, on so many points."""
+
+
+def look_schedule(least: int, most: int) -> tuple[int, ...]:
+    """Numbers of draws at which a running measurement is looked at."""
+    looks = [min(least, most)]
+    while looks[-1] < most:
+        looks.append(min(most, max(looks[-1] + 1, round(GROWTH * looks[-1]))))
+    return tuple(looks)
+
+
+@lru_cache(maxsize=256)
+def look_errors(looks: tuple[int, ...], error: float) -> tuple[float, ...]:
+    """The level of each look at which the chance that any of them errs is the whole.
+
+    Args:
+        looks: numbers of draws, growing.
+    """
+    if len(looks) == 1:
+        return (error,)
+    shares = np.array(looks) / looks[-1]
+    spent = np.diff(shares * error, prepend=0.0)
+    scores, step = np.linspace(-_REACH, _REACH, _POINTS, retstep=True)
+    edges = scores - step / 2
+    density = np.exp(-(scores**2) / 2) / np.sqrt(2 * np.pi)
+    errors = []
+    for number, (share, chance) in enumerate(zip(shares, spent, strict=True)):
+        if number:
+            kept = np.sqrt(shares[number - 1] / share)
+            fresh = np.sqrt(1 - kept**2)
+            steps = (scores[:, None] - kept * scores[None, :]) / fresh
+            density = np.exp(-(steps**2) / 2) @ density * (step / (fresh * np.sqrt(2 * np.pi)))
+        beyond = np.cumsum(density[::-1])[::-1] * step
+        bound = float(np.interp(-np.log(chance), -np.log(np.maximum(beyond, 1e-300)), edges))
+        errors.append(float(scipy.special.ndtr(-bound)))
+        density = density * np.clip((bound - edges) / step, 0, 1)  # what was decided is not looked at again
+    return tuple(errors)
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """Prospect of a measurement at an interim look, for stopping it in futility.
+
+    Attributes:
+        optimism: by so many standard errors the mean of the draws to come is taken to be better than what was seen.
+        least: with a smaller chance to be accepted at the last look a measurement is ended.
+    """
+
+    optimism: float = 1.0
+    least: float = 0.05
+
+    def hopeless(
+        self,
+        mean: float,
+        deviation: float,
+        limit: float,
+        looks: Sequence[int],
+        done: int,
+        last_error: float,
+        beside: float = 0.0,
+    ) -> bool:
+        """Whether it is nearly sure that the bound will not come within the limit.
+
+        Args:
+            done: draws that were seen.
+            last_error: level of the last look.
+            beside: half-width of what further draws do not narrow, at that look.
+        """
+        most = looks[-1]
+        left = most - done
+        if left <= 0 or done < FEWEST:
+            return False
+        half = float(scipy.special.stdtrit(most - 1, 1 - last_error)) * deviation / most**0.5
+        wanted = limit - (half**2 + beside**2) ** 0.5
+        rest = mean - self.optimism * deviation / done**0.5
+        expected, spread = (done * mean + left * rest) / most, deviation * left**0.5 / most
+        if spread == 0:
+            return bool(expected > wanted)
+        return bool(scipy.special.ndtr((wanted - expected) / spread) < self.least)

@@ -8,7 +8,7 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.onnx_io import save_model, stored_array
-from lhc.onnx_io.write.weight_file import WeightFile
+from lhc.onnx_io.write import WeightFile
 from lhc.onnx_model import is_external
 from tests.onnx_io.built_models import model_of, numbers, product_node
 

@@ -10,7 +10,7 @@ from lhc.pipeline.steps.prepare import read_placed
 from lhc.pipeline.steps.range_calibration import calibrated
 from lhc.pipeline.training.retraining import training_setup_of
 from lhc.samples.task import Task
-from lhc.train.lionheart_rounds import Rounds
+from lhc.train.training_run import Rounds
 
 pytestmark = pytest.mark.analog
 

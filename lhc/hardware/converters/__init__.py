@@ -1,1 +1,0 @@
-"""DAC and ADC: codes, mismatch, and sensing of columns as voltages."""

@@ -1,1 +1,0 @@
-"""Models to files, never half of one, and never over something of the user's."""

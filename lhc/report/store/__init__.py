@@ -1,1 +1,0 @@
-"""Results that reports are made from, kept in a folder."""

@@ -1,1 +1,0 @@
-"""YAML and JSON documents from outside, read in bounded time and memory."""
