@@ -16,31 +16,6 @@ from lhc.errors import ModelError
 if TYPE_CHECKING:  # loaded with the first graph: `lhc --help` and `import lhc` need none
     import networkx as nx
 
-__all__ = [
-    "CANDIDATE_OPS",
-    "COLUMNS",
-    "DEQUANTIZE",
-    "FORMATTED_OPS",
-    "INTEGER_OPS",
-    "OPEN_COLUMNS",
-    "QUANTISED_OPS",
-    "RANDOM_OPS",
-    "RUN_TIME_OPERANDS",
-    "TILES",
-    "Elements",
-    "Layer",
-    "LayerGraph",
-    "MatrixShape",
-    "Obstacle",
-    "Origin",
-    "TensorType",
-    "WeightRef",
-    "Work",
-    "columns_of",
-    "cycle_in",
-    "obstacle",
-]
-
 INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
 """Products that compute on integers."""
 QUANTISED_OPS = INTEGER_OPS | {

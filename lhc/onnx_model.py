@@ -28,41 +28,6 @@ if TYPE_CHECKING:
 
     from lhc.graph import Origin
 
-__all__ = [
-    "CONFIGURATION",
-    "CONFIGURED_IR",
-    "EARLIER_IR",
-    "KEY_PREFIX",
-    "LAYER_ANN",
-    "OWN_LAYER_ANN",
-    "FileForm",
-    "LoadedModelBase",
-    "MemoryFile",
-    "ModelSource",
-    "OnnxModel",
-    "Rewritten",
-    "TorchModule",
-    "all_nodes",
-    "captured",
-    "external_entries",
-    "in_other_file",
-    "is_external",
-    "is_held",
-    "mapped_bytes",
-    "operator_graph",
-    "opset_of",
-    "producers_of",
-    "replace_nodes",
-    "shallow",
-    "store_elsewhere",
-    "subgraphs",
-    "tensors_read",
-    "upstream_of",
-    "with_nodes",
-    "without_annotations",
-    "without_weights",
-]
-
 KEY_PREFIX = "lhc."
 """Metadata keys that lhc owns start with this."""
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Correction", "Floats", "ProgrammedMatrix", "ProgrammedTile"]
-
 Floats = npt.NDArray[np.float32]
 
 

@@ -12,9 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["GENERATOR_LOCK", "Purpose", "device_entropy", "device_seed"]
-
-
 Purpose = Literal["program", "drift", "noise", "faults", "adc"]
 _CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3, "faults": 4, "adc": 5}
 

@@ -60,33 +60,6 @@ import scipy
 from lhc.errors import UsageError
 from lhc.support.number_formatting import check_confidence
 
-__all__ = [
-    "CONFIDENCE",
-    "Prospect",
-    "Summary",
-    "by_document",
-    "chance_of_difference",
-    "changed_answer_margins",
-    "chips_needed",
-    "clipped",
-    "effective_documents",
-    "failures_allowed",
-    "greatest_share",
-    "hull",
-    "least_draws",
-    "look_errors",
-    "look_schedule",
-    "members",
-    "one_sided",
-    "over_draws",
-    "over_draws_and_samples",
-    "rank_correlation",
-    "samples_needed",
-    "split_level",
-    "summarize",
-    "two_sided",
-]
-
 Floats = npt.NDArray[np.float64]
 
 

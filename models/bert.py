@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Bert", "PairSimilarity", "SpanFinder", "masked_spans"]
-
 EPSILON = 1e-12
 """Of all layer norms."""
 PADDING_LOGIT = -1e4

@@ -22,8 +22,6 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.models.zoo_entry import DATA_VARIABLE, data_folder
 
-__all__ = ["MEAN", "STD", "Split", "load", "normalize"]
-
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Of red, green and blue in 0..1: ImageNet's, which the public ResNet20 weights were trained with."""

@@ -27,8 +27,6 @@ from lhc.onnx_model import store_elsewhere
 from lhc.samples.metrics import Array
 from lhc.support.files import write_file
 
-__all__ = ["DATA_SUFFIX", "DecoderSizes", "WeightSource", "write_decoder"]
-
 DATA_SUFFIX = ".data"
 """Behind the name of a model, that of the file with its weights."""
 _ALIGNMENT = 4096

@@ -13,8 +13,6 @@ from lhc.models.zoo_entry import ZooEntry
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
-__all__ = ["Digits", "DigitsNarrow"]
-
 
 class Digits(ZooEntry):
     """A million weights, 24 candidate layers, 240 channels inside the blocks; needs no file and no PyTorch.

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import TypeIs
 
-__all__ = ["OPSET", "export_module", "export_onnx", "is_module", "module_path_names", "strip_metadata"]
-
 OPSET = 18
 """The opset that torch's exporter writes without converting."""
 

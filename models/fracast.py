@@ -30,8 +30,6 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MASE", "Fracast", "mase"]
-
 CONTEXT, HORIZON, MEDIAN = 2048, 12, 4
 """Values seen, values judged, and the place of the median among the quantiles."""
 WINDOWS = 3

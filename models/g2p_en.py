@@ -28,8 +28,6 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["SPOKEN", "WORD_ACCURACY", "G2pEn", "word_accuracy"]
-
 LETTERS = ("", "?", "\n", *"abcdefghijklmnopqrstuvwxyz")
 """By their numbers in the network: padding, unknown and the end come first."""
 _VOWELS = ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]

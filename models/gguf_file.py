@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
     from tokenizers import Tokenizer
 
-__all__ = ["gguf_decoder", "gguf_tokenizer"]
-
 _NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",

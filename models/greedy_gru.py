@@ -9,8 +9,6 @@ Imports torch when it is loaded.
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GreedyGru"]
-
 
 class GruCell(nn.Module):
     """One step of a GRU, its products by the input and by the state apart."""

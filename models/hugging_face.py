@@ -9,8 +9,6 @@ from lhc.models.decoder import DecoderSizes, WeightSource
 from lhc.models.zoo_entry import require
 from lhc.samples.metrics import Array
 
-__all__ = ["folder_decoder"]
-
 _PREFIX, _SUFFIX = "model.", ".weight"
 _COMPUTED = "rotary_emb.inv_freq"
 """What older files store and the sizes tell."""

@@ -13,8 +13,6 @@ from lhc.models.zoo_entry import ZooEntry
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["InstalledFile", "PackageEntry", "folded", "package_folder"]
-
 
 class InstalledFile:
     """A file of a package of the extra ``zoo``, of which one version is known.

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PADDING", "Llama"]
-
 EPSILON = 1e-5
 """Of all RMS norms."""
 THETA = 10_000.0

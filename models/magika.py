@@ -25,8 +25,6 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["KINDS", "Magika", "features"]
-
 BLOCK, ENDS, PADDING = 4096, 1024, 256
 """Bytes read at either end, bytes of these that the network sees, and the number that stands for no byte."""
 EACH = 10

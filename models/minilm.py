@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from lhc.models.bert import Bert
 
-__all__ = ["HELD_OUT", "LONGEST", "MiniLm", "MiniLmSquad", "Pairs", "pair_task", "read_pairs"]
-
 PAIR_FILES = ("text/stsb-en-test.csv", "stsb-en-test.csv")
 
 Pairs = tuple[list[str], list[str], npt.NDArray[np.float64]]

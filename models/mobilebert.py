@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import MobileBertForQuestionAnswering
 
-__all__ = ["CHECKPOINT", "MobileBert", "load_checkpoint", "with_spans"]
-
 CHECKPOINT = "csarron/mobilebert-uncased-squad-v1"
 REVISION = "a55778db96b874cd5b2629199000cc8c52b5738a"
 """Of github.com/IBM/lionheart, lionheart/huggingface.py; MIT."""

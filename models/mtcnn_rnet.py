@@ -24,8 +24,6 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MtcnnRNet"]
-
 WINDOWS = InstalledFile(
     "scikit-image==0.26.0",
     "skimage",

@@ -21,8 +21,6 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["PpocrCls"]
-
 HEIGHT, WIDTH = 48, 192
 LINES = 1000
 CONTRAST, NOISE = (0.4, 0.9), (0.0, 0.06)

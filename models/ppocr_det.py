@@ -25,8 +25,6 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["BOX_F1", "PpocrDet", "box_f1", "boxes_of"]
-
 SIDE, PICTURES, LINES = 192, 200, 4
 BACKGROUNDS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "moon")
 PIXEL, BOX, GROWTH, LEAST = 0.3, 0.5, 1.6, 3

@@ -21,16 +21,6 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = [
-    "ExpandingBlock",
-    "ExpandingNet",
-    "ResidualBlock",
-    "ResidualNet",
-    "SmallBlock",
-    "SmallResidualNet",
-    "fold_batch_norms",
-]
-
 Network = TypeVar("Network", bound=nn.Module)
 Pairs = tuple[tuple[str, str], ...]
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from lhc.models.residual_networks import ResidualNet
 
-__all__ = ["ResNet20", "build"]
-
 
 class ResNet20(WeightsEntry):
     """ResNet20: 20 candidate layers, 40,551,040 multiply-accumulates an image."""

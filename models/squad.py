@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-__all__ = ["F1", "INPUTS", "Question", "answers", "exact_match", "export_spans", "f1", "read_questions", "span_task"]
-
 FILES = ("text/squad_v1.1_dev.json.xz", "squad/dev-v1.1.json", "dev-v1.1.json")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """Of every network that answers questions, ``(questions, sequence)`` each."""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from lhc.models.llama import Llama
 
-__all__ = ["Stories260k", "build", "read_llama", "read_stories", "story_task"]
-
 PIECES = ("models/stories260K_tok512.bin", "stories260K_tok512.bin")
 TEXT = ("text/tinystories_200k.txt", "tinystories_200k.txt")
 BEGIN, PADDING = 1, 0

@@ -31,8 +31,6 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["PITCH_ACCURACY", "SwiftF0", "pitch_accuracy"]
-
 SOUND_FONT = InstalledFile(
     "pretty_midi==0.2.11.post0",
     "pretty_midi",

@@ -11,8 +11,6 @@ from lhc.models.zoo_entry import data_file, require
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["byte_pair_tokenizer", "edge_marks", "load_tokenizer", "read_pieces", "word_piece_tokenizer"]
-
 VOCABULARY = "models/bert_uncased_vocab.txt"
 """Below the folder that ``LHC_DATA`` names: one piece a line, 30,522 of them."""
 _BYTES = range(3, 259)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["RECIPES", "Recipe", "Split", "digits_split", "main", "train", "write"]
-
 TRAINING_SAMPLES = 1000
 SPLIT_SEED, TRAINING_SEED = 1, 1
 BATCH, WEIGHT_DECAY = 100, 0.01

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from lhc.models.residual_networks import ResidualNet
 
-__all__ = ["ResNet20Recipe", "main", "train"]
-
 MOMENTUM, WEIGHT_DECAY, BATCH, RATE, REACH = 0.9, 1e-4, 128, 0.1, 4
 _WIDTHS, _BLOCKS, _CLASSES = (16, 32, 64), 3, 10
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-__all__ = ["Weights", "WeightsEntry", "digest_of", "kept_export", "load_weights", "read_weights"]
-
 Weights = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by their names in a state dict."""
 

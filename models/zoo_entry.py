@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from lhc.samples.task import Task
 
-__all__ = ["DATA_VARIABLE", "ZooEntry", "data_file", "data_folder", "require"]
-
 DATA_VARIABLE = "LHC_DATA"
 """Environment variable that names the folder of data sets and weights outside the package."""
 

@@ -21,8 +21,6 @@ from lhc.passes.strategies.registry import STRATEGIES, strategy_of
 from lhc.support.installed_packages import installed, installed_names
 from lhc.support.load_by_name import load_object
 
-__all__ = ["pass_of", "strategy_class"]
-
 P = TypeVar("P", bound=Pass)
 _GIVEN_BY_THE_SEARCH = frozenset(field.name for field in dataclasses.fields(Strategy))
 

@@ -8,8 +8,6 @@ from lhc import support
 from lhc.support.installed_packages import version_of
 from lhc.support.version import VERSION
 
-__all__ = ["code_digest", "environment", "is_known", "learn"]
-
 _LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
 _ROOT = Path(support.__path__[0]).parent
 _COMPUTE = ("canonical", "hardware", "measure", "onnx_io", "plan", "samples")

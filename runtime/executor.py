@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer
     from lhc.runtime.operators.sample_axes import SamplePlace
 
-__all__ = ["LARGE_MATRIX", "HybridExecutor", "Ranges"]
-
 Ranges = tuple[float, ...]
 
 _READS_AT_LEAST = 16

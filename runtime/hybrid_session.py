@@ -35,8 +35,6 @@ from lhc.samples.task import Samples, Task, count_samples
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["HybridSession"]
-
 log = logging.getLogger("lhc")
 
 

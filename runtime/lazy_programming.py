@@ -11,8 +11,6 @@ from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import ChipsMatrix
 
-__all__ = ["alone_on_chips", "lazily_programmed_chip", "lazy_reads"]
-
 
 def lazily_programmed_chip(
     executor: HybridExecutor, hardware: Hardware, seed: int, draw: int, t_s: float

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
-__all__ = ["LruCache", "single"]
-
 Value = TypeVar("Value")
 
 

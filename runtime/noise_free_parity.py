@@ -27,8 +27,6 @@ from lhc.runtime.segments import Segment, SegmentModels
 if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer
 
-__all__ = ["PARITY_TOLERANCE", "parity_errors", "parity_tolerance"]
-
 PARITY_TOLERANCE = 1e-4
 """Greatest allowed error, relative to the greatest magnitude of the operator's output, in float32 and float64."""
 

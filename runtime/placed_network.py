@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import Products
     from lhc.runtime.operators.analog_layers import AnalogLayer
 
-__all__ = ["PlacedNetwork"]
-
 _SMALL = 2**14
 """Bytes of a constant that is not read from the model again at every call: biases."""
 

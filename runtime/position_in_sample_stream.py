@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Position", "Unit"]
-
 
 @dataclass(frozen=True)
 class Position:

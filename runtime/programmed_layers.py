@@ -9,8 +9,6 @@ from lhc.programmed_matrix import Correction
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import Products
 
-__all__ = ["OnDemand", "ProgrammedLayers"]
-
 T = TypeVar("T")
 
 

@@ -25,20 +25,6 @@ if TYPE_CHECKING:
     from lhc.runtime.onnxruntime.library import onnxruntime
     from lhc.runtime.operators.analog_layers import AnalogLayer
 
-__all__ = [
-    "NetworkStage",
-    "Segment",
-    "SegmentModels",
-    "Stage",
-    "cut_graph",
-    "independent",
-    "read_by",
-    "release",
-    "steps",
-    "waiting_elements",
-    "written_by",
-]
-
 
 @dataclass(frozen=True)
 class Segment:

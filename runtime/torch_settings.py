@@ -17,20 +17,6 @@ from torch import Tensor
 from lhc.options.declaration.value_parsing import AskedEngine
 from lhc.seeds import GENERATOR_LOCK
 
-__all__ = [
-    "CPU",
-    "computing_on",
-    "device_of",
-    "differentiating",
-    "gpu_name",
-    "isolated",
-    "made_here",
-    "making_on_cpu",
-    "seeded_generator",
-    "torch_device",
-]
-
-
 CPU = torch.device("cpu")
 
 

@@ -13,8 +13,6 @@ from lhc.graph import Layer, LayerGraph
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_model import OnnxModel, Rewritten, captured, with_nodes
 
-__all__ = ["nested_again", "placed_form", "placed_proto", "written_branches"]
-
 Placed = tuple[str, onnx.NodeProto]
 """The name of a node of the model in memory, and what was made of it."""
 

@@ -22,8 +22,6 @@ from lhc.onnx_model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes,
 if TYPE_CHECKING:
     from lhc.plan import Plan
 
-__all__ = ["canonical", "dequantises"]
-
 
 def dequantises(plan: "Plan | None") -> bool:
     """Whether a plan was made with operators on integers as products."""

@@ -22,8 +22,6 @@ from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 
-__all__ = ["splittable", "with_digital_columns"]
-
 _LEAST_OPSET = 11
 """Axes of Concat and Gather are counted from the end from there on."""
 

@@ -6,17 +6,6 @@ from onnx import TensorProto
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.onnx_io.read.constants import Array
 
-__all__ = [
-    "codes_of_own_range",
-    "float_codes",
-    "floats_of",
-    "is_one",
-    "matrix_values",
-    "may_be_one",
-    "quantised_output",
-    "unpacked",
-]
-
 
 def is_one(site: RewriteContext, *indices: int) -> bool:
     """Whether inputs are constant numbers, one for a whole tensor."""

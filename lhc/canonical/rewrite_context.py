@@ -14,8 +14,6 @@ from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.subgraphs import free_name
 from lhc.onnx_model import KEY_PREFIX
 
-__all__ = ["RewriteContext", "Rule", "cut_parts"]
-
 
 @dataclass(eq=False)
 class RewriteContext(NodeAttributes):

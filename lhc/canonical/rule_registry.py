@@ -23,8 +23,6 @@ from lhc.support.installed_packages import installed, package_of
 from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
 
-__all__ = ["RegisteredRule", "rule", "rules_for"]
-
 Kind = tuple[str, str]
 """Domain, empty for ONNX's own, and operator."""
 R = TypeVar("R", bound=Rule)

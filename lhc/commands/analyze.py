@@ -14,8 +14,6 @@ from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.samples.metrics import UNCHOSEN
 
-__all__ = ["analyze"]
-
 
 @keywords(AnalyzeOptions)
 def analyze(options: AnalyzeOptions) -> Analysis:

@@ -15,8 +15,6 @@ from lhc.plan.recurrent_steps import folded_titles
 from lhc.report.tables.command_results import AttributionResult
 from lhc.samples.metrics import METRICS
 
-__all__ = ["attribute"]
-
 
 @keywords(AttributeOptions)
 def attribute(options: AttributeOptions) -> AttributionResult:

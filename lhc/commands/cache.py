@@ -5,8 +5,6 @@ from lhc.options.viewing import CacheOptions
 from lhc.store import CacheContents, Merged, clear_cache, contents_of, merge_caches
 from lhc.support.files import default_work_dir
 
-__all__ = ["cache"]
-
 
 @keywords(CacheOptions)
 def cache(options: CacheOptions) -> CacheContents | tuple[Merged, ...]:

@@ -13,8 +13,6 @@ from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.report.tables.comparison import Comparison
 
-__all__ = ["compare", "machines_of"]
-
 
 @keywords(CompareOptions)
 def compare(options: CompareOptions) -> Comparison:

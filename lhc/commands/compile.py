@@ -14,8 +14,6 @@ from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.placement_source import NetworkPlacement, calibration_samples, given_placement
 from lhc.pipeline.steps.conformance_step import checked_emulation
 
-__all__ = ["compile", "compile_draws", "placement_of"]
-
 
 @keywords(CompileOptions)
 def compile(options: CompileOptions) -> CompiledModel:

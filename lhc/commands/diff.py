@@ -5,8 +5,6 @@ from lhc.onnx_model import ModelSource
 from lhc.plan import Plan
 from lhc.report.tables.difference import PlanDiff, compare
 
-__all__ = ["diff"]
-
 
 def diff(before: ModelSource | Plan, after: ModelSource | Plan) -> PlanDiff:
     """Differences between two placements, of annotated models or plans: layers, sensitivities, outcome, hardware.

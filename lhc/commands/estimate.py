@@ -56,8 +56,6 @@ from lhc.stats import one_sided
 if TYPE_CHECKING:  # it loads PyTorch
     from lhc.train.training_setup import TrainingSetup
 
-__all__ = ["estimate"]
-
 Timed = dict[frozenset[str], UnitTime]
 
 

@@ -6,8 +6,6 @@ import onnx
 
 from lhc.models import zoo_entry
 
-__all__ = ["export"]
-
 
 def export(name: str, weights: str | Path | None = None) -> onnx.ModelProto:
     """A network of the zoo as ONNX.

@@ -19,8 +19,6 @@ from lhc.report.tables.command_results import RegionResult
 from lhc.results import Evaluation
 from lhc.support.number_formatting import field_text
 
-__all__ = ["feasible_region", "on_machines"]
-
 TIME = "t_inference_s"
 
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from lhc.hardware import Hardware
 
-__all__ = ["hardware"]
-
 
 def hardware(name: str | Path = "lionheart") -> Hardware:
     """The machine that a preset, a YAML file, or ``module:name`` of an aihwkit configuration describes.

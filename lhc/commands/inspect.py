@@ -5,8 +5,6 @@ from lhc.onnx_model import ModelSource
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.plan import Plan
 
-__all__ = ["inspect"]
-
 
 def inspect(model: ModelSource) -> Plan | None:
     """The placement that a model carries; None where it carries none. Nothing is measured.

@@ -14,8 +14,6 @@ from lhc.plan.placed_graph import placed_graph
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["graph_of", "layer_graph"]
-
 
 def layer_graph(model: ModelSource, shapes: Mapping[str, tuple[int, ...]] | None = None) -> "nx.MultiDiGraph[str]":
     """The operators of a network and the tensors between them, as a frozen graph of networkx.

@@ -2,8 +2,6 @@
 
 from lhc.models import ZooEntry, zoo_entry, zoo_names
 
-__all__ = ["models"]
-
 
 def models() -> tuple[ZooEntry, ...]:
     """The networks that come with lhc, each with its samples and budget; their names stand for a file everywhere."""

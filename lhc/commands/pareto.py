@@ -20,8 +20,6 @@ from lhc.pipeline.steps.rank import RankAll
 from lhc.report.store import Answer, answer, read_fronts
 from lhc.report.tables.command_results import FrontResult
 
-__all__ = ["answered", "pareto", "pipeline"]
-
 
 def pipeline(options: ParetoOptions) -> Pipeline[PreparedNetwork, NetworkWithFront]:
     """The steps of ``lhc pareto``."""

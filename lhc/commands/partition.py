@@ -51,8 +51,6 @@ from lhc.pipeline.training.testing_order import FIRST
 from lhc.plan import Plan
 from lhc.stats import one_sided
 
-__all__ = ["begin", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
-
 MOST_DRAWS = 100
 """Chips of a test, where the user names no other number; ``--draws`` where that is more."""
 

@@ -23,8 +23,6 @@ from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.plan import Plan
 from lhc.plan.layer_plan import Decision, Placement
 
-__all__ = ["reapply"]
-
 _OTHER_TENSORS = (
     "ranges of int8 codes are of tensors that have other names here; digital products compute as in the file until"
     " 'lhc partition --plan' finds new ranges"

@@ -19,8 +19,6 @@ from lhc.report.store import newest_front, newest_report, store_report, with_sto
 from lhc.results import Attribution, Evaluation, FeasibleRegion, Front, Infeasibility, Robustness
 from lhc.runtime.environment_fingerprint import environment
 
-__all__ = ["ReportSource", "planned", "report", "report_of"]
-
 ReportSource: TypeAlias = PartitionResult | ModelSource
 """A result, an annotated model, a folder of results, or a report as JSON."""
 

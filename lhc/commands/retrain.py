@@ -16,8 +16,6 @@ from lhc.pipeline.steps.earlier_budget_tests import as_tested, failed_test, pass
 from lhc.pipeline.training.retraining import VALIDATION_SAMPLES, check_training, trained_for
 from lhc.pipeline.training.trained_placement import Judged, better, judged, result_of, samples_note, with_remedies
 
-__all__ = ["retrain"]
-
 
 @keywords(RetrainOptions)
 def retrain(options: RetrainOptions) -> PartitionResult:

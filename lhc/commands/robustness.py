@@ -23,8 +23,6 @@ from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, one_sided
 from lhc.support.number_formatting import time_text
 
-__all__ = ["PlacementAgain", "at_ages", "measured_again", "robustness"]
-
 CHIPS = 50
 """For the spread over chips, at least."""
 

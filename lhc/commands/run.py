@@ -23,8 +23,6 @@ from lhc.pipeline.steps.prepare import stored_plan
 from lhc.report.tables.command_results import Evaluations
 from lhc.support.number_formatting import time_text
 
-__all__ = ["analog_outputs", "evaluate", "run"]
-
 
 @keywords(RunOptions)
 def run(options: RunOptions) -> Evaluations:

@@ -13,8 +13,6 @@ from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import MeasureLayers
 from lhc.results import SensitivityTable
 
-__all__ = ["pipeline", "preparing", "sensitivity"]
-
 
 def pipeline(options: SensitivityOptions) -> Pipeline[PreparedNetwork, RankedNetwork]:
     """The steps of ``lhc sensitivity``."""

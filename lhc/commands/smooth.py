@@ -15,8 +15,6 @@ from lhc.pipeline.rewrites.choose_channel_scales import (
 )
 from lhc.pipeline.rewrites.rewritten_network import data_file, store_in
 
-__all__ = ["smooth"]
-
 
 @keywords(SmoothOptions)
 def smooth(options: SmoothOptions) -> SmoothedModel:

@@ -8,8 +8,6 @@ from lhc.lowering import split as write
 from lhc.options.by_command import SplitOptions
 from lhc.options.declaration.python_signature import keywords
 
-__all__ = ["split"]
-
 
 @keywords(SplitOptions)
 def split(options: SplitOptions) -> dict[str, object]:

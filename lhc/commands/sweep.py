@@ -29,8 +29,6 @@ from lhc.store import ResultCache, fingerprint
 from lhc.support.files import default_work_dir
 from lhc.support.log_levels import NOTE
 
-__all__ = ["forecast", "sweep"]
-
 log = logging.getLogger("lhc")
 
 KIND = "sweep row"

@@ -9,8 +9,6 @@ from lhc.report.viewer.local_server import make_server, serve
 from lhc.report.viewer.netron_site import netron_site
 from lhc.report.viewer.viewed_model import open_for_viewing
 
-__all__ = ["view"]
-
 log = logging.getLogger("lhc")
 
 

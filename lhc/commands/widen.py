@@ -8,8 +8,6 @@ from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
 from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.rewrites.choose_column_copies import WidenedModel, widened_model
 
-__all__ = ["widen"]
-
 
 @keywords(WidenOptions)
 def widen(options: WidenOptions) -> WidenedModel:

@@ -7,8 +7,6 @@ from lhc.hardware import Assumed, DigitalCores, Hardware, Known
 from lhc.hardware.description.costs import Figures
 from lhc.hardware.description.tiles_and_converters import Section
 
-__all__ = ["Assumption", "assumptions"]
-
 _EVERYWHERE = (
     ("order", "latency and energy are of one sample alone, whose layers run one after the other; nothing overlaps"),
     ("throughput", "buffers between cores, links and tiles are as large as it takes, and cost nothing"),

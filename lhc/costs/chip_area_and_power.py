@@ -25,8 +25,6 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan.field_types import Amount, Count
 
-__all__ = ["Area", "SystemFigures", "system_figures"]
-
 
 @dataclass(frozen=True)
 class Area:

@@ -14,8 +14,6 @@ import scipy
 from lhc.costs.digital_operators import fixed
 from lhc.graph import LayerGraph
 
-__all__ = ["Hyperedge", "converted", "cut_rows", "elements", "held_elements", "hyperedges"]
-
 
 @dataclass(frozen=True)
 class Hyperedge:

@@ -18,8 +18,6 @@ from itertools import chain
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.graph import Layer, LayerGraph
 
-__all__ = ["Handling", "OperatorCost", "by_operator", "fixed", "handling", "merged"]
-
 # fmt: off
 VIEWS = frozenset({
     "Cast", "CastLike", "Constant", "ConstantOfShape", "Dropout", "Flatten", "Identity", "Range", "Reshape", "Shape",

@@ -7,8 +7,6 @@ from lhc.graph import FORMATTED_OPS, QUANTISED_OPS, Layer, LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.description.digital import BYTES, Precision
 
-__all__ = ["NumberFormat", "number_formats"]
-
 _BY_DTYPE: dict[str, Precision] = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
 
 

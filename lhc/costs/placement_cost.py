@@ -15,8 +15,6 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.support.documentation_links import page
 
-__all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms", "costs_on_tiles"]
-
 
 @dataclass(frozen=True)
 class CostTerms:

@@ -4,8 +4,6 @@ from lhc.costs import SystemCost, SystemFigures, cost_of, system_figures
 from lhc.graph import LayerGraph
 from lhc.plan import Plan
 
-__all__ = ["digital_cost", "plan_cost", "plan_figures"]
-
 
 def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
     """Cost of a plan's placement, per sample; None where its hardware describes no costs.

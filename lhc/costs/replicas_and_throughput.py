@@ -29,8 +29,6 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan.field_types import Amount, Count
 
-__all__ = ["Schedule", "Stage", "Throughput", "least_period", "throughput_of", "tiles_in_use"]
-
 Schedule = Literal["one after the other", "cores", "units"]
 _EXACT = 1e-12
 """Relative width at which bisection ends."""

@@ -6,9 +6,6 @@ from typing import Literal
 
 from lhc.support.number_formatting import ratio
 
-__all__ = ["NOTHING", "Cost", "LayerCost", "Unit", "compared", "gains", "total"]
-
-
 Unit = Literal["tiles", "links", "memory"]
 """What can be at work beside the cores: a layer's own tiles, the links of these, the memory of digital weights."""
 

@@ -11,8 +11,6 @@ from lhc.hardware.description.overrides import Override
 from lhc.hardware.description.tiles_and_converters import Adc, Dac, Section
 from lhc.hardware.devices.device_base import DeviceModel
 
-__all__ = ["EFFECTS", "Effect", "effects_of", "fixed_devices", "scaled_noise", "scaled_programming", "without"]
-
 Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults", "weights", "wires"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 """DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise;

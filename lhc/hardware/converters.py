@@ -41,17 +41,6 @@ from lhc.hardware.description.tiles_and_converters import Adc, Dac
 from lhc.hardware.description.uniform_machine import Machine
 from lhc.hardware.devices.unit_cell import PairedDevices
 
-__all__ = [
-    "Converters",
-    "InputSlices",
-    "Scaling",
-    "capacitor_levels",
-    "column_totals",
-    "found_codes",
-    "repeated_reads",
-    "totals_of",
-]
-
 Scaling = Literal["vector", "range", "none"]
 
 _SCALINGS: dict[str, Scaling] = {"abs_max": "vector", "static": "range", "none": "none"}

@@ -4,8 +4,6 @@ import math
 
 from lhc.support.number_formatting import MOST_COPIES
 
-__all__ = ["copies_on", "free_copies", "held_rows", "split_sizes", "tile_rows", "tiles_for"]
-
 
 def split_sizes(size: int, most: int) -> list[int]:
     """Parts of one dimension of a matrix on tiles: nearly equal, the first ones one larger; none of nothing."""

@@ -21,8 +21,6 @@ from lhc.lowering.tile_arrays import LoweredRowSplit, Tile, image_taps, image_we
 from lhc.onnx_io.operators.matrix_product import ConvGeometry, Product
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
 
-__all__ = ["Call", "lowered_call"]
-
 
 @dataclass(frozen=True, eq=False)
 class Call:

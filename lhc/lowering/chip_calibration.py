@@ -15,8 +15,6 @@ from lhc.runtime.onnxruntime.batched_calls import Call
 if TYPE_CHECKING:
     from lhc.runtime.calibration.chip_outputs import Moments
 
-__all__ = ["ChipCalibration"]
-
 
 @dataclass(frozen=True, eq=False)
 class ChipCalibration:

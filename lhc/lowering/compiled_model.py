@@ -30,8 +30,6 @@ from lhc.runtime.onnxruntime.sessions import create_session, run_session
 from lhc.support.files import default_work_dir
 from lhc.support.number_formatting import time_text
 
-__all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
-
 LARGE = 2**30
 """Bytes of programmed weights that are too many for the model itself."""
 

@@ -38,8 +38,6 @@ from lhc.programmed_matrix import Correction, ProgrammedMatrix
 from lhc.runtime.digital_precision.model_in_precision import int8_tensors, model_in_precision
 from lhc.runtime.operators.epilogue import epilogues
 
-__all__ = ["Chip", "lower"]
-
 FIRST_OPSET = 13
 LAST_RANDOM_OPSET = 21
 """onnxruntime 1.32 on CPUs: RandomNormalLike and its kin have kernels up to this version."""

@@ -58,8 +58,6 @@ from lhc.runtime.segments import Segment, SegmentModels, Stage, cut_graph
 if TYPE_CHECKING:
     from lhc.runtime.calibration.chip_outputs import Moments
 
-__all__ = ["INDEX_VERSION", "check_split_output", "split"]
-
 INDEX_VERSION = 2
 
 PROCEDURE = (

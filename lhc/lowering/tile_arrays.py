@@ -15,19 +15,6 @@ import numpy as np
 
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 
-__all__ = [
-    "LoweredRowSplit",
-    "Piece",
-    "Tile",
-    "channel_runs",
-    "image_taps",
-    "image_weights",
-    "pieces",
-    "row_order",
-    "row_splits",
-    "touched_channels",
-]
-
 _BLOCK = 16
 """Channels that onnxruntime's fast kernels of Conv take at a time with AVX-512 (8 with AVX2); a rest is filled up."""
 _NEARLY_WHOLE = 13

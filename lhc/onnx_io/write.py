@@ -31,19 +31,6 @@ from lhc.onnx_io.read.model_files import load_model
 from lhc.onnx_model import OnnxModel, in_other_file, is_held, mapped_bytes, shallow, store_elsewhere
 from lhc.support.files import check_writable, write_file
 
-__all__ = [
-    "Store",
-    "WeightFile",
-    "check_output",
-    "held_in",
-    "in_memory",
-    "model_bytes",
-    "model_size",
-    "retrained_from",
-    "save_model",
-    "serialized",
-]
-
 Store = Callable[[str, npt.NDArray[Any]], onnx.TensorProto]
 """Makes an initializer of a name and its values."""
 

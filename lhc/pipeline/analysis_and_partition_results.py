@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from lhc.runtime import HybridSession
 
-__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "run_figures"]
-
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
 

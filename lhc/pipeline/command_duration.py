@@ -22,19 +22,6 @@ from lhc.support.notebook import Tabled
 from lhc.support.number_formatting import counted, work_text
 from lhc.support.tables import Table
 
-__all__ = [
-    "FEW",
-    "Effort",
-    "EffortStep",
-    "UnitTime",
-    "evaluation_step",
-    "few_of",
-    "prediction_step",
-    "ranking_steps",
-    "repeated",
-    "seconds_of",
-]
-
 FEW = 16
 """Samples that gradients are timed on, at most."""
 

@@ -21,20 +21,6 @@ from lhc.samples.targets import are_answers
 from lhc.stats import chance_of_difference, samples_needed
 from lhc.support.number_formatting import counted, counted_samples, metric_value, share_text
 
-__all__ = [
-    "beyond_memory",
-    "doubts",
-    "doubts_of_error",
-    "on_engine",
-    "warn_of_doubtful_labels",
-    "warn_of_few_samples",
-    "warn_of_gpu",
-    "warn_of_nothing_analog",
-    "warn_of_other_digital",
-    "warn_of_other_samples",
-    "warn_of_wrong_direction",
-]
-
 log = logging.getLogger("lhc")
 
 LIBRARIES = 900 * 2**20

@@ -40,28 +40,6 @@ from lhc.samples.splits import SPLIT_PARTS, Splits, split_task
 from lhc.samples.task import Task
 from lhc.support.number_formatting import counted
 
-__all__ = [
-    "GRADIENT_CHIPS",
-    "GRADIENT_SAMPLES",
-    "KEPT",
-    "READ",
-    "BudgetedNetwork",
-    "BudgetedT",
-    "ColumnSplit",
-    "FurtherOutput",
-    "NetworkWithFront",
-    "PreparedNetwork",
-    "RankedNetwork",
-    "RecordedNetwork",
-    "SearchResult",
-    "SearchedNetwork",
-    "StateT",
-    "TrainableNetwork",
-    "Verification",
-    "VerifiedNetwork",
-    "measurable",
-]
-
 StateT = TypeVar("StateT", bound="PreparedNetwork")
 BudgetedT = TypeVar("BudgetedT", bound="BudgetedNetwork")
 

@@ -15,8 +15,6 @@ from lhc.results import Calibration, Evaluation, Verdict
 from lhc.samples.sample_axis import network_axis
 from lhc.stats import one_sided
 
-__all__ = ["Record", "outcome_of"]
-
 
 @dataclass(frozen=True)
 class Record:

@@ -6,8 +6,6 @@ from lhc.plan.recurrent_steps import folded
 from lhc.plan.sensitivity_wording import WITH_COPIES, sensitivity_columns
 from lhc.support.tables import Table
 
-__all__ = ["graph_of_plan", "plan_table"]
-
 
 def plan_table(plan: Plan) -> Table:
     """A plan, one row a layer."""

@@ -4,8 +4,6 @@ from pydantic import Field, model_validator
 
 from lhc.plan.layer_plan import PlanRecord
 
-__all__ = ["Conformance", "LayerConformance"]
-
 SHARE = 0.005
 """Of all outputs that may become the next code, since sums are taken in another order."""
 FURTHER = 0.0005

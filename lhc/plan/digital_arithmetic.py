@@ -9,8 +9,6 @@ from lhc.hardware.description.digital import Precision
 from lhc.plan.field_types import Name, Samples
 from lhc.plan.layer_plan import PlanRecord
 
-__all__ = ["DigitalArithmetic"]
-
 TensorRange = tuple[Annotated[float, Field(le=0)], Annotated[float, Field(ge=0)]]
 """Least and greatest value that the codes of a tensor hold; 0 is among them, since padding needs a code."""
 

@@ -11,29 +11,6 @@ from pydantic import AfterValidator, Field
 
 T = TypeVar("T")
 
-__all__ = [
-    "ROUNDING",
-    "Amount",
-    "Chips",
-    "Count",
-    "Digest",
-    "Interval",
-    "Level",
-    "Name",
-    "Number",
-    "Samples",
-    "Seconds",
-    "Seed",
-    "Share",
-    "Spread",
-    "Version",
-    "alike",
-    "check_drop",
-    "check_interval",
-    "check_verdict",
-    "first_double",
-]
-
 MOST = 2**63 - 1
 """Of anything that is counted, such as MACs."""
 MOST_SAMPLES = 10**12

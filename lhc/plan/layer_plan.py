@@ -19,19 +19,6 @@ from lhc.hardware.description.digital import Precision
 from lhc.plan.field_types import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
 from lhc.support.number_formatting import MOST_COPIES, bounds_text, counted, number_text
 
-__all__ = [
-    "NEVER_ANALOG",
-    "Agreement",
-    "Basis",
-    "Decision",
-    "LayerPlan",
-    "Method",
-    "Placement",
-    "PlanRecord",
-    "Reason",
-    "Sensitivity",
-]
-
 Placement = Literal["analog", "digital"]
 Method = Literal["measure", "fisher"]
 """How a sensitivity was found: by running the analog layer, or predicted from gradients of the digital network."""

@@ -9,8 +9,6 @@ from lhc.plan.schema import Plan
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["placed_graph"]
-
 
 def placed_graph(graph: LayerGraph, plan: Plan | None) -> "nx.MultiDiGraph[str]":
     """A frozen copy of `LayerGraph.networkx`, with the decisions of a plan; without one, the facts alone.

@@ -14,8 +14,6 @@ from typing import TypeVar
 from lhc.plan.layer_plan import LayerPlan
 from lhc.plan.schema import Plan
 
-__all__ = ["by_title", "first_steps", "folded", "folded_rows", "folded_titles", "layers_among"]
-
 Found = TypeVar("Found")
 
 

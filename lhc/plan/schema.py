@@ -43,19 +43,6 @@ from lhc.plan.layer_plan import NEVER_ANALOG, Agreement, Decision, LayerPlan, Pl
 from lhc.support.documents import read_yaml, write_yaml
 from lhc.support.number_formatting import MOST_COPIES, counted, drop_word, number_text
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "CurvePoint",
-    "Estimate",
-    "HarmfulCalibration",
-    "Healing",
-    "Outcome",
-    "OutputOutcome",
-    "Plan",
-    "Retrained",
-    "TestedPlacement",
-]
-
 SCHEMA_VERSION = 1
 
 

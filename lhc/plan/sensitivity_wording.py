@@ -7,15 +7,6 @@ from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.schema import Plan
 from lhc.support.number_formatting import counted
 
-__all__ = [
-    "WITH_COPIES",
-    "basis_words",
-    "found_with_one_copy",
-    "ranking_basis",
-    "sensitivities_of",
-    "sensitivity_columns",
-]
-
 SENSITIVITY = "sensitivity"
 WITH_COPIES = "with its copies"
 """Titles of the columns: with one copy of a layer's weights, and with those that tiles hold."""

@@ -13,19 +13,6 @@ from lhc.support.number_formatting import counted, counted_samples, drop_value, 
 if TYPE_CHECKING:
     from lhc.costs import Throughput
 
-__all__ = [
-    "format_outcome",
-    "held_text",
-    "layers_text",
-    "others_text",
-    "rate_text",
-    "rate_value",
-    "share_of",
-    "summary",
-    "tiles_text",
-    "without_text",
-]
-
 
 def format_outcome(outcome: Outcome) -> str:
     """``drop 0.60 points [0.20, 1.00] <= 1.00 points``, or ``… [0.20, 1.40], budget 1.00 points not met``.

@@ -28,22 +28,6 @@ from lhc.results import AtTime, Evaluation, Front, FrontPoint
 from lhc.store import ResultCache, fingerprint
 from lhc.support.number_formatting import counted, drop_text, metric_value, time_text
 
-__all__ = [
-    "Answer",
-    "StoredFront",
-    "answer",
-    "keep_front",
-    "merged",
-    "newest_front",
-    "newest_report",
-    "read_fronts",
-    "store_front",
-    "store_report",
-    "stored_report",
-    "verifying_command",
-    "with_stored",
-]
-
 _REPORT = "report"
 
 

@@ -30,8 +30,6 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Evaluation", "SensitivityTable", "Verdict", "check_evaluation"]
-
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -10,8 +10,6 @@ from typing import Literal
 from lhc.plan.field_types import Amount, Level, Name, Share
 from lhc.results.evaluation import Evaluation
 
-__all__ = ["FeasibleRegion", "PointVerdict", "RegionLine", "RegionPoint", "VariedField", "check_region"]
-
 PointVerdict = Literal["shown", "not shown", "broken"]
 """Of the budget: shown to hold, shown not to hold, or neither."""
 

@@ -11,20 +11,6 @@ from lhc.plan.field_types import Amount, Chips, Count, Interval, Level, Name, Sa
 from lhc.results.evaluation import Evaluation
 from lhc.support.number_formatting import MOST_COPIES, scale_text, share_text
 
-__all__ = [
-    "AtScale",
-    "AtTime",
-    "Attribution",
-    "Calibration",
-    "Front",
-    "FrontObjective",
-    "FrontPoint",
-    "Infeasibility",
-    "LayerAttribution",
-    "Remedy",
-    "Robustness",
-]
-
 FrontObjective = Literal["macs", "latency", "energy", "tiles"]
 
 

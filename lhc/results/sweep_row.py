@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["RunFigures", "SweepRow"]
-
 Interval = tuple[float, float]
 
 

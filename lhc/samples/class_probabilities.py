@@ -16,17 +16,6 @@ import numpy.typing as npt
 
 from lhc.errors import UsageError
 
-__all__ = [
-    "LEAST_PROBABILITY",
-    "are_probabilities",
-    "check_class_axis",
-    "class_axis",
-    "classes_last",
-    "divergences",
-    "log_likelihoods",
-]
-
-
 LEAST_PROBABILITY = 1e-12
 """Those below it count as it in ``kl``."""
 _PIECE_VALUES = 2**21

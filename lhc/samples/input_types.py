@@ -7,8 +7,6 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.samples.task import Array, Indices, LazyArray, Samples
 
-__all__ = ["Converted", "converted"]
-
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 _LOOKED_AT = 1024
 """Samples that are looked through at once."""

@@ -19,17 +19,6 @@ import numpy as np
 from lhc.errors import DataError, LhcError
 from lhc.samples.task import Array, LazyArray
 
-__all__ = [
-    "PLAIN_KINDS",
-    "FileArray",
-    "FileState",
-    "NpyHeader",
-    "npz_headers",
-    "open_npy",
-    "read_npz",
-    "read_npz_array",
-]
-
 MAX_HEADER_BYTES = 10_000
 """numpy's own limit; the header of a plain array has 128."""
 MAX_RATIO = 100

@@ -14,17 +14,6 @@ import numpy.typing as npt
 
 from lhc.errors import UsageError
 
-__all__ = [
-    "CALL",
-    "SampleAxis",
-    "SampleLayout",
-    "axis_of_size",
-    "following_axis",
-    "moved_axis",
-    "network_axis",
-    "samples_first",
-]
-
 Array = npt.NDArray[Any]
 SampleAxis = int | Literal["call"]
 """An axis, counted from 0, or the call: the whole tensor of a call is one sample."""

@@ -13,8 +13,6 @@ from lhc.errors import DataError
 from lhc.samples.npy_files import FileState, NpyHeader, npz_headers, open_npy, read_npz_array
 from lhc.samples.task import Array, LazyArray, Samples, unequal_lengths
 
-__all__ = ["Shards", "read_folder"]
-
 
 class Shards(LazyArray):
     """One input that lies in several ``.npz`` files, end to end."""

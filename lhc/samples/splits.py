@@ -19,17 +19,6 @@ from lhc.samples.metrics import IGNORED
 from lhc.samples.task import Task
 from lhc.stats import members
 
-__all__ = [
-    "MIN_SPLIT_DOCUMENTS",
-    "MIN_SPLIT_SAMPLES",
-    "SPLIT_PARTS",
-    "Splits",
-    "calibrating_task",
-    "documents_in_order",
-    "split_task",
-    "stratified_order",
-]
-
 MIN_SPLIT_SAMPLES = 400
 MIN_SPLIT_DOCUMENTS = 8
 """A quarter of which are two: one says nothing of others."""

@@ -20,8 +20,6 @@ from lhc.samples.npy_files import PLAIN_KINDS, FileArray, NpyHeader
 from lhc.samples.task import Array, Samples, Task, count_samples, unequal_lengths
 from lhc.support.load_by_name import current_folder_importable
 
-__all__ = ["from_function"]
-
 
 def from_function(function: Callable[[], object], name: str, samples: int | None) -> Task | Mapping[str, Samples]:
     """Samples from a user's function: a task, arrays by name, or blocks of them.

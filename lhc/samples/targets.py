@@ -7,22 +7,6 @@ import numpy.typing as npt
 
 from lhc.errors import DataError
 
-__all__ = [
-    "IGNORED",
-    "Array",
-    "are_answers",
-    "beyond_classes",
-    "check_classes",
-    "check_labels",
-    "check_range",
-    "check_values",
-    "counted_positions",
-    "counts_samples",
-    "repeat_each_other",
-    "with_positions",
-]
-
-
 Array = npt.NDArray[Any]
 IGNORED = -100
 """Target of a position that does not count, as in PyTorch's cross entropy."""

@@ -25,8 +25,6 @@ from lhc.samples.task import Array, Task
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["INPUTS", "TextTask", "read_documents", "text_task"]
-
 INPUTS = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
 """Names that exporters give the inputs of language models: tokens, 1 where there are some, positions from 0, and 0."""
 

@@ -11,8 +11,6 @@ from lhc.samples.splits import documents_in_order, stratified_order
 from lhc.samples.task import Samples, Task
 from lhc.support.number_formatting import counted
 
-__all__ = ["LEAST_OF_PARTS", "check_calibration_separation", "check_separation", "split_off"]
-
 COMPARED_SAMPLES = 256
 """Samples whose sizes are compared between training and judging, and which are looked for in the others."""
 MOST_SHARED, FEW_SHARED = 0.5, 0.01

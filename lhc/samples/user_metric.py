@@ -10,8 +10,6 @@ from lhc.errors import DataError, LhcError, UsageError
 from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest
 
-__all__ = ["UserScore", "checked_score"]
-
 Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
 

@@ -28,8 +28,6 @@ import numpy.typing as npt
 
 from lhc.errors import DataError, LhcError
 
-__all__ = ["Facts", "JsonValue", "ResultCache", "cache_files", "fingerprint", "is_sound", "newest_database"]
-
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 Facts: TypeAlias = Mapping[str, JsonValue]
 Array = npt.NDArray[Any]

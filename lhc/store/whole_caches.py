@@ -16,8 +16,6 @@ from typing import Any
 from lhc.errors import DataError, LhcError, UsageError
 from lhc.store.result_cache import ResultCache, cache_files, is_sound, newest_database
 
-__all__ = ["CacheContents", "Merged", "clear_cache", "contents_of", "merge_caches"]
-
 Row = tuple[Any, ...]
 _ROWS = 256
 """Copied in one transaction."""

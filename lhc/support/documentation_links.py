@@ -3,8 +3,6 @@
 import sysconfig
 from pathlib import Path
 
-__all__ = ["page"]
-
 
 def page(name: str) -> str:
     """A page as users can open it: in the checkout that lhc runs from, else where its wheel put it.

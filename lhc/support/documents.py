@@ -20,17 +20,6 @@ from pydantic_core import ErrorDetails
 from lhc.errors import ConfigError
 from lhc.support.text_escaping import plain
 
-__all__ = [
-    "comments_in",
-    "field_problem",
-    "fields_by_path",
-    "holds_more",
-    "read_yaml",
-    "set_by_path",
-    "unknown_key",
-    "write_yaml",
-]
-
 
 def fields_by_path(document: object, path: str = "") -> dict[str, object]:
     """Fields of a nested document by their path; a list of values, or a table of them, is one field.

@@ -12,8 +12,6 @@ from lhc.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["alone_in", "check_writable", "default_work_dir", "write_file", "write_npz"]
-
 
 def default_work_dir() -> Path:
     """``$LHC_CACHE``, else ``lhc`` in the user's cache folder (on Linux ``$XDG_CACHE_HOME`` or ``~/.cache``)."""

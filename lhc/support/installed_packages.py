@@ -3,8 +3,6 @@
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
-__all__ = ["installed", "installed_names", "installed_values", "package_of", "version_of"]
-
 
 @cache
 def _group(group: str) -> dict[str, EntryPoint]:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["make_callable", "names_from"]
-
 
 def names_from(package: str, rooms: Mapping[str, str]) -> Callable[[str], object]:
     """``__getattr__`` of a package whose names are loaded lazily.

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from lhc.errors import UsageError
 
-__all__ = ["current_folder_importable", "load_function", "load_object"]
-
 
 @contextmanager
 def current_folder_importable() -> Iterator[None]:

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["NOTE", "quiet_logger"]
-
 NOTE = 25
 """Of notes that are no warnings: between ``logging.INFO``, which ``-v`` shows, and ``logging.WARNING``."""
 

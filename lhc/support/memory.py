@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["forget_pages", "give_back", "large_empty", "large_pieces_apart"]
-
 _LEAST = 2**22
 """Bytes of an array that is worth it."""
 _KEPT = 2**28

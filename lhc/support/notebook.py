@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from lhc.support.tables import Table
 
-__all__ = ["Tabled", "axes_or_new", "data_frame", "in_notebook", "notebook_progress"]
-
 
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""

@@ -4,35 +4,6 @@ import math
 
 from lhc.errors import UsageError
 
-__all__ = [
-    "GREATEST",
-    "MOST_COPIES",
-    "SMALLEST",
-    "amount",
-    "bounds_text",
-    "check_confidence",
-    "count",
-    "counted",
-    "counted_samples",
-    "drop_interval",
-    "drop_range",
-    "drop_text",
-    "drop_unit",
-    "drop_value",
-    "drop_word",
-    "enough",
-    "in_range",
-    "level_text",
-    "metric_value",
-    "millionths",
-    "number_text",
-    "ratio",
-    "scale_text",
-    "share_text",
-    "time_text",
-    "work_text",
-]
-
 _TIME_UNITS = ((365 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute"))
 """Seconds of a unit, and its name."""
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}

@@ -14,8 +14,6 @@ from time import monotonic
 
 from lhc.support.number_formatting import work_text
 
-__all__ = ["TimeLeft", "progress_text", "share_done"]
-
 _NUMBERED = re.compile(r"(\d+)/(\d+) ")
 
 

@@ -23,8 +23,6 @@ from types import CodeType, ModuleType
 from lhc.support.installed_packages import version_of
 from lhc.support.load_by_name import current_folder_importable
 
-__all__ = ["module_digest", "source_digest"]
-
 _SCRIPT = "__main__"
 _CONSTANTS = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
 _IMPORTERS = ("import_module", "__import__")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from lhc.errors import UsageError
 from lhc.support.text_escaping import csv_cell, html_text, latex_text, markdown_text, one_line
 
-__all__ = ["FORMATS", "Table", "terminal_width"]
-
 
 def terminal_width() -> float:
     """Characters that a line of stdout has room for: as many as it likes where that is no terminal."""

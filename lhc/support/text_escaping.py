@@ -10,8 +10,6 @@ import re
 from html import escape
 from unicodedata import normalize
 
-__all__ = ["csv_cell", "html_text", "json_text", "latex_text", "markdown_text", "one_line", "plain"]
-
 _UNSEEN = re.compile(
     "["
     r"\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls of ASCII and of Latin-1, without new lines and tabs

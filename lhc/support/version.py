@@ -1,5 +1,3 @@
 """The version of lhc, where every layer may ask for it."""
 
-__all__ = ["VERSION"]
-
 VERSION = "0.1.0"

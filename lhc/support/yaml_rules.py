@@ -6,8 +6,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["Dumper", "Loader"]
-
 _PREFIX = "tag:yaml.org,2002:"
 _CORE = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),

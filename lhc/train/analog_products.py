@@ -46,8 +46,6 @@ from lhc.runtime.gradients.operators.neural import convolution
 from lhc.runtime.operators.im2col import turned, window_peaks
 from lhc.train.chip_noise import DrawnMatrix, KeyedMatrix, by_input, column_scales
 
-__all__ = ["TrainingProduct", "recomputed", "with_noise"]
-
 
 def with_noise(output: Tensor, lines: Tensor, places: Tensor) -> Tensor:
     """The output plus ``lines · places`` times standard normal deviates, whose key is of torch's global generator.

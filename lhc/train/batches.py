@@ -10,8 +10,6 @@ from lhc.errors import DataError, UsageError
 from lhc.samples.task import Array, Task
 from lhc.support.load_by_name import load_function
 
-__all__ = ["Augment", "Batches", "crop_flip", "load_augment"]
-
 Feeds = Mapping[str, Array]
 Augment = Callable[[Feeds, np.random.Generator], Feeds]
 """From the feeds of a batch and a generator to the feeds that are trained on; targets stay."""

@@ -18,8 +18,6 @@ from lhc.errors import DataError, UsageError
 from lhc.samples.task import Array
 from lhc.support.files import write_file
 
-__all__ = ["Checkpoint", "arrays", "tensors"]
-
 
 def tensors(weights: Mapping[str, Array]) -> dict[str, torch.Tensor]:
     """Arrays as a checkpoint holds them."""

@@ -26,8 +26,6 @@ from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import making_on_cpu
 
-__all__ = ["DrawnMatrix", "KeyedMatrix", "by_input", "chip_of", "column_scales", "draw_matrix"]
-
 
 @dataclass(frozen=True, eq=False)
 class DrawnMatrix:

@@ -13,8 +13,6 @@ from lhc.samples.metrics import IGNORED
 from lhc.samples.targets import beyond_classes
 from lhc.support.load_by_name import load_function
 
-__all__ = ["Loss", "cross_entropy", "distillation", "load_loss"]
-
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``(output, target) -> scalar``."""
 _VALUES = 2**22

@@ -19,8 +19,6 @@ from lhc.train.analog_products import TrainingProduct
 from lhc.train.chip_noise import chip_of
 from lhc.train.trained_tensors import Trained
 
-__all__ = ["PARITY", "WRITTEN_PARITY", "NoisyNetwork", "ranges_in"]
-
 PARITY = 1e-3
 """Greatest difference from onnxruntime, relative to the greatest magnitude of a tensor: float32 sums in other order,
 through many layers (SmolLM2: up to 2e-4)."""

@@ -28,8 +28,6 @@ from lhc.train.batches import Batches
 from lhc.train.losses import Loss, cross_entropy
 from lhc.train.noisy_network import NoisyNetwork
 
-__all__ = ["Trainer", "clip_weights", "device_for"]
-
 log = logging.getLogger("lhc")
 
 _GREATEST_NORM = 1.0

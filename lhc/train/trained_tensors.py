@@ -23,8 +23,6 @@ from lhc.onnx_io import Constants, adapters_of, free_name, whole
 from lhc.onnx_model import OnnxModel
 from lhc.samples.task import Array
 
-__all__ = ["Trained", "find_adapters", "find_trained", "with_weights"]
-
 _MOVES = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _TRAINABLE = frozenset({"float16", "float32", "float64"})
 

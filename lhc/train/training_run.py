@@ -15,8 +15,6 @@ from lhc.train.checkpoints import Checkpoint, arrays, tensors
 from lhc.train.optimiser_steps import Trainer
 from lhc.train.training_setup import TrainingSetup
 
-__all__ = ["Rounds", "TrainingResult", "fit"]
-
 Weights = Mapping[str, Array]
 Validate = Callable[[Weights], float]
 """Drop of the network with these weights; smaller is better."""

@@ -31,8 +31,6 @@ from lhc.train.noisy_network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.optimiser_steps import Trainer, device_for
 from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
 
-__all__ = ["TrainingSetup"]
-
 SAME = 1e-4
 """Greatest difference of answers to a sample among others, relative to the greatest: float32 sums in other order."""
 TIMED_STEPS = 5

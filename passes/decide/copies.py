@@ -22,8 +22,6 @@ from lhc.passes.base import Pass, PassResult
 from lhc.plan import LayerPlan, Plan
 from lhc.support.number_formatting import counted
 
-__all__ = ["ChooseCopies", "Copies", "CopyLevel", "TileSet", "allocated"]
-
 
 @dataclass(frozen=True)
 class CopyLevel:

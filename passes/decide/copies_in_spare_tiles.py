@@ -15,8 +15,6 @@ from lhc.passes.decide.copies import Copies, CopyLevel, TileSet
 from lhc.passes.strategies.base import Goal, Objective, damage_together, most_tiles
 from lhc.plan import LayerPlan, Plan
 
-__all__ = ["MOST_FURTHER", "extra_copies", "fills_tiles"]
-
 MOST_FURTHER = 16
 """Of a layer in tiles that it takes for copies alone."""
 

@@ -18,8 +18,6 @@ from lhc.passes.strategies.registry import default_objective
 from lhc.plan import Plan
 from lhc.support.number_formatting import counted
 
-__all__ = ["ProfitableCopies", "halved"]
-
 
 @dataclass(frozen=True)
 class ProfitableCopies(Pass):

@@ -18,8 +18,6 @@ from lhc.options.shared import ColumnsBy
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import LayerPlan, Plan
 
-__all__ = ["ChooseDigitalColumns"]
-
 
 @dataclass(frozen=True)
 class ChooseDigitalColumns(Pass):

@@ -27,8 +27,6 @@ from lhc.passes.decide.tile_assignment import assign_tiles
 from lhc.plan import Decision, LayerPlan, Placement, Plan, Reason
 from lhc.support.version import VERSION
 
-__all__ = ["LeaveUnjudged", "ParityGate", "Qualify", "initial_plan", "judged_layers", "qualified_plan"]
-
 
 def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
     """All operators that multiply, digital, with their costs, nothing decided; those nested in others come last.

@@ -10,8 +10,6 @@ from lhc.graph import LayerGraph
 from lhc.passes.decide.user_selection import match_layers
 from lhc.plan import LayerPlan, Plan
 
-__all__ = ["Group", "by_macs", "groups_of", "wanted_together"]
-
 Group = tuple[str, ...]
 """Names in file order."""
 

@@ -15,8 +15,6 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 
-__all__ = ["assign_tiles"]
-
 Tie = tuple[str, ...]
 
 

@@ -18,8 +18,6 @@ from lhc.options.shared import Selection
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import Placement, Plan, Reason
 
-__all__ = ["FollowPlan", "Select", "match_layers"]
-
 
 def match_layers(
     pattern: str, names: Iterable[str], option: str, paths: Mapping[str, str] | None = None

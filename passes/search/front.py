@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from lhc.passes.search.placement_program import Point, SearchSpace
 
-__all__ = ["EstimatedFront", "front"]
-
 
 @dataclass(frozen=True)
 class EstimatedFront:

@@ -21,8 +21,6 @@ from lhc.passes.search.solver import Floats
 from lhc.passes.strategies.base import Measure, SearchOptions, damage_of, damage_together, most_tiles
 from lhc.plan import Plan
 
-__all__ = ["search_space"]
-
 MOST_STEPPED = 100
 """Groups up to which further copies are variables of the programs; with more of them these take too long."""
 

@@ -24,8 +24,6 @@ from lhc.passes.decide.layer_groups import Group
 from lhc.passes.search.solver import Floats, Program, solve, solve_core
 from lhc.passes.strategies.base import Measure
 
-__all__ = ["Point", "SearchSpace"]
-
 RESOLUTION = 2e-6
 """Of the sum of all terms. HiGHS lets a row be exceeded by half of it."""
 _ROUNDING = 1e-9

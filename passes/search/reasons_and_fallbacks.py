@@ -15,8 +15,6 @@ from lhc.passes.strategies.base import NOT_MET, decide
 from lhc.plan import Plan, Reason
 from lhc.support.number_formatting import amount
 
-__all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed", "too_costly"]
-
 MOST_STEPS = 32
 """Fallbacks that are worked out where that takes time: the first ones, then evenly down to what is analog anyway."""
 NOTHING_PAYS = (

@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-__all__ = ["Floats", "Program", "solve", "solve_core"]
-
 Floats = npt.NDArray[np.float64]
 
 SCALE = 1e6

@@ -14,26 +14,6 @@ from lhc.passes.decide.copies import Copies
 from lhc.passes.decide.layer_groups import Group, groups_of
 from lhc.plan import LayerPlan, Placement, Plan, Reason
 
-__all__ = [
-    "DEFAULT_GOAL",
-    "NOT_MET",
-    "Curvature",
-    "Goal",
-    "Measure",
-    "Objective",
-    "SearchOptions",
-    "Strategy",
-    "Unjudged",
-    "damage_of",
-    "damage_together",
-    "decide",
-    "fits",
-    "kept_limits",
-    "most_tiles",
-    "objective_value",
-    "reason",
-]
-
 Objective = Literal["macs", "latency", "energy"]
 Measure = Literal["damage", "tiles", "macs", "latency", "energy"]
 """``macs``: those that are digital; ``latency`` in s, ``energy`` in J."""

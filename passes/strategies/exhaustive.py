@@ -15,8 +15,6 @@ from lhc.passes.search.reasons_and_fallbacks import placed
 from lhc.passes.strategies.base import Strategy
 from lhc.plan import Plan
 
-__all__ = ["MOST_GROUPS", "Exhaustive"]
-
 MOST_GROUPS = 16
 """Of an exhaustive search: 65,536 placements."""
 

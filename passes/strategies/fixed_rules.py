@@ -9,8 +9,6 @@ from lhc.passes.base import PassResult
 from lhc.passes.strategies.base import Unjudged
 from lhc.plan import Plan
 
-__all__ = ["AllAnalog", "AllDigital", "FirstLast"]
-
 
 @dataclass(frozen=True)
 class _FixedRule(Unjudged):

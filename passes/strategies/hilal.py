@@ -25,8 +25,6 @@ from lhc.passes.decide.layer_groups import Group
 from lhc.passes.strategies.base import Curvature, Unjudged
 from lhc.plan import Plan
 
-__all__ = ["Hilal", "robust_layers"]
-
 RESTARTS = 8
 """Of k-means, as published."""
 

@@ -23,19 +23,6 @@ from lhc.passes.decide.layer_groups import by_macs, groups_of
 from lhc.passes.strategies.base import Strategy, decide, fits, reason
 from lhc.plan import Plan
 
-__all__ = [
-    "RETRAINING_STRATEGIES",
-    "LionHeartOriginal",
-    "LionHeartRetrained",
-    "Slot",
-    "Trainee",
-    "WeightsJudge",
-    "already_walked",
-    "rounds_of",
-    "untrained",
-    "walk_settings",
-]
-
 NOT_MET_TRAINED = "with this layer on tiles too, the budget is not met after training for it"
 PUBLISHED_RATES = (1e-3, 1e-2)
 """LionHeart's learning rates for ResNet20: weights of analog layers, everything else."""

@@ -17,8 +17,6 @@ from lhc.passes.decide.layer_groups import Group, by_macs
 from lhc.passes.strategies.base import Strategy, decide, reason
 from lhc.plan import Plan
 
-__all__ = ["LionHeart", "Random"]
-
 
 @dataclass(frozen=True)
 class _UntrainedWalk(Strategy):

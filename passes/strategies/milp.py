@@ -35,8 +35,6 @@ from lhc.passes.strategies.milp_posterior import Belief, believe, pairs
 from lhc.plan import Plan
 from lhc.results import Verdict
 
-__all__ = ["Milp"]
-
 _SOLVED = 4
 """Judgements after which programs are left out in large searches, to save time; moves go on."""
 _FIRST = 0.1

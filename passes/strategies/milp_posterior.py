@@ -15,8 +15,6 @@ import scipy
 
 from lhc.passes.search.solver import Floats
 
-__all__ = ["Belief", "believe", "pairs"]
-
 _FACTOR = 1.0
 """Standard deviation of the factor between drops and sensitivities, as a share of it."""
 _GROUP = 0.5

@@ -29,8 +29,6 @@ from lhc.passes.strategies.lionheart_walk import LionHeart, Random
 from lhc.passes.strategies.milp import Milp
 from lhc.passes.strategies.sensitivity_order import SensitivityOrder
 
-__all__ = ["STRATEGIES", "check_goal", "default_objective", "strategy_of"]
-
 STRATEGIES: Mapping[str, type[Strategy]] = {
     strategy.name: strategy
     for strategy in (SensitivityOrder, Milp, LionHeart, Hilal, Exhaustive, Random, AllAnalog, AllDigital, FirstLast)

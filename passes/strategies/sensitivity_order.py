@@ -33,19 +33,6 @@ from lhc.passes.search.solver import Floats
 from lhc.passes.strategies.base import Measure, SearchOptions, Strategy, decide, objective_value, reason
 from lhc.plan import Plan
 
-__all__ = [
-    "STEPS",
-    "Placement",
-    "Room",
-    "SensitivityOrder",
-    "anything_pays",
-    "by_worth",
-    "left_out",
-    "rows_and_fillings",
-    "thinned",
-]
-
-
 MOST_GROUPS = 64
 """Groups up to which what lies between two rows is looked at; with more of them a row is a small step anyway."""
 STEPS = 30

@@ -32,15 +32,6 @@ from lhc.runtime.operators.analog_layers import AnalogLayer
 if TYPE_CHECKING:
     from lhc.runtime.engines.protocol import ChipsMatrix
 
-__all__ = [
-    "GREATEST_GAIN",
-    "Moments",
-    "calibrated",
-    "calibrated_alone",
-    "correction",
-    "digital_moments",
-]
-
 GREATEST_GAIN = 2.0
 """Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
 _WIDE_VALUES = 2**22

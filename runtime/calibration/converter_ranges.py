@@ -35,18 +35,6 @@ from lhc.runtime.operators.fixed_size_batches import ProductsByUnit
 from lhc.runtime.position_in_sample_stream import Position, Unit
 from lhc.runtime.torch_settings import isolated
 
-__all__ = [
-    "LEAST_SHARE",
-    "AdcRecorder",
-    "RangeRecorder",
-    "SumRecorder",
-    "calibrate_adcs",
-    "calibrate_ranges",
-    "calibrate_signs",
-    "calibrate_sums",
-    "recorded",
-]
-
 QUANTILES = 16
 """Of the sums of a layer that are kept."""
 LEAST_SHARE = 1 / 16

@@ -17,8 +17,6 @@ from lhc.runtime.digital_precision.products import DigitalProduct, digital_produ
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 
-__all__ = ["digital_arithmetic"]
-
 _FORMATTED = frozenset(("", kind) for kind in FORMATTED_OPS)
 _BF16_OPSET = 13
 """Of ONNX, that casts to bfloat16."""

@@ -24,8 +24,6 @@ from lhc.onnx_model import captured, opset_of, with_nodes
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime.digital_precision.products import DigitalProduct, codes_of, digital_products
 
-__all__ = ["PlacedArithmetic", "activation_codes", "int8_tensors", "model_in_precision", "rounded", "weight_codes"]
-
 Floats = npt.NDArray[np.float32]
 _GREATEST_WEIGHT = 127
 """Magnitude of a weight's code; -128 is not used, so that codes are symmetric."""

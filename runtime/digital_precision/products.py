@@ -14,8 +14,6 @@ from lhc.graph import FORMATTED_OPS
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_model import captured
 
-__all__ = ["DigitalProduct", "codes_of", "digital_products"]
-
 
 @dataclass(frozen=True)
 class DigitalProduct:

@@ -29,8 +29,6 @@ from lhc.runtime.torch_settings import isolated
 if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer
 
-__all__ = ["check_conformance", "compared"]
-
 OUTPUTS = 4096
 """Most outputs of a layer that are compared, but for those of a single vector."""
 _EQUAL = 0.01

@@ -28,26 +28,6 @@ import scipy
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
 from lhc.seeds import device_entropy
 
-__all__ = [
-    "COUNTERS",
-    "LEAST_BY_ROWS",
-    "LEVELS",
-    "OCTAVES",
-    "NoiseStream",
-    "OutputPlaces",
-    "Words",
-    "by_rows",
-    "counters_of",
-    "deviate_table",
-    "deviate_terms",
-    "noise_streams",
-    "normal_levels",
-    "row_address",
-    "sample_keys",
-    "segments_of",
-    "threefry",
-]
-
 Words = npt.NDArray[np.uint32]
 
 _WORD = 0xFFFFFFFF

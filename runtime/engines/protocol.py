@@ -13,8 +13,6 @@ from lhc.runtime.position_in_sample_stream import Position
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ChipsMatrix", "Digital", "Engine", "Products"]
-
 
 class Digital(NamedTuple):
     """Digital rest of an operator: outputs become ``gain · y + offset``, then a bias is added.

@@ -19,8 +19,6 @@ from lhc.runtime.engines.protocol import ChipsMatrix, Engine
 if TYPE_CHECKING:
     from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 
-__all__ = ["ENGINES", "EngineChoice", "choose_engine", "defining_matrix", "matrix_on_chips"]
-
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (CompiledEngine(), AihwkitEngine())}
 
 

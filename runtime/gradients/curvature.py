@@ -20,8 +20,6 @@ from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.torch_settings import differentiating
 from lhc.samples.sample_axis import SampleAxis
 
-__all__ = ["LayerCurvature", "loss_curvatures"]
-
 PROBES = 20
 ITERATIONS = 20
 """Of both estimates, as in HILAL's published code."""

@@ -32,8 +32,6 @@ from lhc.hardware import Hardware
 from lhc.programmed_matrix import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.gradients.product_matrices import DifferentiableProduct
 
-__all__ = ["NoisyProduct"]
-
 MOST_VALUES = 2**21
 """Values of an intermediate matrix; more samples are taken in pieces."""
 

@@ -33,8 +33,6 @@ from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.torch_settings import CPU, computing_on, differentiating, isolated
 from lhc.samples.sample_axis import SampleAxis
 
-__all__ = ["LayerEffects"]
-
 PARITY = 1e-3
 """Greatest difference of a tensor from onnxruntime's, relative to its greatest value: far below what damage is known
 to."""

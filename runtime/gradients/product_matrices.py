@@ -16,8 +16,6 @@ from lhc.onnx_io.operators.matrix_product import Product
 from lhc.runtime.operators.im2col import padded, shared, turned, window_layout
 from lhc.runtime.torch_settings import CPU
 
-__all__ = ["DifferentiableProduct"]
-
 
 @dataclass(frozen=True, eq=False)
 class DifferentiableProduct:

@@ -13,8 +13,6 @@ from lhc.onnx_io import Constants
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import Array, create_session, run_session, with_outputs
 
-__all__ = ["Observed", "in_groups"]
-
 OBSERVED_BYTES = 2**27
 """Aimed size of the tensors that are observed in one run of the digital network."""
 

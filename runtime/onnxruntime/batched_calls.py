@@ -15,17 +15,6 @@ from lhc.runtime.position_in_sample_stream import Position
 from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import count_samples, cut
 
-__all__ = [
-    "CALIBRATION_BYTES",
-    "Call",
-    "Correcting",
-    "calibration_calls",
-    "calibration_count",
-    "call_samples",
-    "padding_masks",
-    "parity_samples",
-]
-
 CALL_SAMPLES = 64
 """Most samples in one call of onnxruntime where the model does not fix the batch."""
 CALL_BYTES = 2**28

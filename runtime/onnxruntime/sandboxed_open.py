@@ -21,8 +21,6 @@ from hashlib import sha256
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-__all__ = ["TELEMETRY_OFF", "cause_of_death", "child", "probe"]
-
 MEMORY = 4 * 2**30
 """Address space that a model of no size may take, in bytes."""
 SECONDS = 20

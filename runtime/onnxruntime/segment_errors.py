@@ -12,8 +12,6 @@ from lhc.runtime.segments import Segment, SegmentModels
 if TYPE_CHECKING:
     from lhc.runtime.onnxruntime.library import onnxruntime
 
-__all__ = ["answers_of", "cut_failure", "run_failure"]
-
 _REPORT = "The mistake is in lhc; please report it where you got lhc, with the model if you may share it"
 
 

@@ -19,22 +19,6 @@ from lhc.support.memory import give_back, large_pieces_apart
 if TYPE_CHECKING:  # loaded for the first session: most models are read without one
     from lhc.runtime.onnxruntime.library import onnxruntime as ort
 
-__all__ = [
-    "Array",
-    "TensorInfo",
-    "check_digital",
-    "create_session",
-    "give_back_pool",
-    "must_run",
-    "observe_tensors",
-    "plain_feeds",
-    "relative_error",
-    "rounding",
-    "run_session",
-    "tensor_infos",
-    "with_outputs",
-]
-
 Array = npt.NDArray[Any]
 _QDQ_OPSET = 13
 _WIDE_VALUES = 2**20

@@ -16,8 +16,6 @@ from lhc.onnx_io.read.shapes import inferred_graph, outline
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import create_session, with_outputs
 
-__all__ = ["tensor_types"]
-
 _inferred: "WeakKeyDictionary[OnnxModel, dict[str, onnx.TypeProto]]" = WeakKeyDictionary()
 """Types by tensor, of the models that are in memory: every placement of a model asks for them."""
 

@@ -24,8 +24,6 @@ from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 
-__all__ = ["AnalogLayer", "analog_layer"]
-
 Array = npt.NDArray[Any]
 
 

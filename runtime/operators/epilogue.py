@@ -24,8 +24,6 @@ from lhc.runtime.onnxruntime.sessions import Array
 if TYPE_CHECKING:  # compiled loops are loaded for the first analog layer
     from lhc.runtime.engines.protocol import Digital
 
-__all__ = ["Epilogue", "Following", "epilogues"]
-
 _BY_NUMBER = frozenset(
     {"Add", "Clip", "Concat", "Flatten", "Identity", "Pad", "Relu", "Reshape", "Slice", "Split", "Transpose"}
 )

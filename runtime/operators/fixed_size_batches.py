@@ -17,8 +17,6 @@ from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.operators.im2col import padded, window_layout
 from lhc.runtime.position_in_sample_stream import Position, Unit
 
-__all__ = ["ProductsByUnit"]
-
 UNIT_VECTORS = 4096
 """Aimed number of vectors in a unit: enough for noise to be drawn in large batches."""
 UNIT_SAMPLES = 64

@@ -15,8 +15,6 @@ from torch.nn import functional
 
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 
-__all__ = ["padded", "shared", "turned", "window_layout", "window_peaks"]
-
 _TOGETHER = 16
 """Samples whose magnitudes are taken together."""
 

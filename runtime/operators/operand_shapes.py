@@ -9,8 +9,6 @@ from lhc.errors import DataError
 from lhc.graph import Layer
 from lhc.onnx_io.operators.matrix_product import ConvGeometry, Product
 
-__all__ = ["OperandShapes"]
-
 Shape = tuple[int, ...]
 
 

@@ -17,8 +17,6 @@ from lhc.runtime.position_in_sample_stream import Position
 if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer
 
-__all__ = ["product_errors"]
-
 
 def product_errors(
     model: OnnxModel,

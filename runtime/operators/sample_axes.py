@@ -20,8 +20,6 @@ from lhc.onnx_io.read.shapes import Shape, batch_shapes
 from lhc.onnx_model import OnnxModel
 from lhc.samples.sample_axis import SampleAxis
 
-__all__ = ["SamplePlace", "sample_places"]
-
 _SAMPLES = 7919
 """A prime that sizes in networks are no multiples of."""
 _SAME_ORDER = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})

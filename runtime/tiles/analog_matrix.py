@@ -31,8 +31,6 @@ from lhc.runtime.torch_settings import isolated, seeded_generator
 from lhc.seeds import Purpose, device_entropy, device_seed
 from lhc.support.memory import forget_pages
 
-__all__ = ["AnalogMatrix"]
-
 
 @dataclass(frozen=True, eq=False)
 class _Programmed:

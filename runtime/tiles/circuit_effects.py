@@ -12,8 +12,6 @@ from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.converters import InputSlices, found_codes
 from lhc.programmed_matrix import Floats
 
-__all__ = ["driven_slice", "ir_drop_loss", "mismatched", "read_noise_deviation", "widened"]
-
 
 def driven_slice(x: Tensor, read: int, slices: InputSlices, step: float) -> Tensor:
     """Inputs of one read of several, each of which drives some bits of the codes (section `dac` of a description).

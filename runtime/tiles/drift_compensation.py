@@ -20,8 +20,6 @@ from lhc.hardware.converters import found_codes
 from lhc.programmed_matrix import Floats
 from lhc.runtime.tiles.circuit_effects import ir_drop_loss, read_noise_deviation
 
-__all__ = ["TileReadOut"]
-
 _OF_UNIT_VECTORS = (GlobalDriftCompensation.get_readout_tensor, PerColumnDriftCompensation.get_readout_tensor)
 """What makes aihwkit's own read-out vectors, the unit matrix: to make it for every tile takes as long as a read-out."""
 

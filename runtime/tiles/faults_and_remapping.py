@@ -36,8 +36,6 @@ from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.programmed_matrix import Floats
 from lhc.seeds import device_entropy
 
-__all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "noise_factor", "on_chip", "own_tile", "targets"]
-
 Integers = npt.NDArray[np.int64]
 _ROUNDS = 3
 """Of assigning bit lines and word lines in turns; more gain next to nothing."""

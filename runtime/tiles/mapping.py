@@ -23,8 +23,6 @@ from lhc.hardware.devices.weight_slices import slice_factors, slice_signs, weigh
 from lhc.hardware.tile_geometry import split_sizes
 from lhc.programmed_matrix import Floats
 
-__all__ = ["MappedTile", "MatrixMapping", "TilePlace", "summed_copies"]
-
 
 @dataclass(frozen=True, eq=False)
 class TilePlace:

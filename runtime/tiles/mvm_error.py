@@ -11,8 +11,6 @@ from lhc.runtime.position_in_sample_stream import Position, Unit
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 
-__all__ = ["mvm_error"]
-
 Floats = npt.NDArray[np.float32]
 
 

@@ -37,8 +37,6 @@ from lhc.onnx_io.read.subgraphs import free_name, inner_nodes
 from lhc.onnx_model import OnnxModel, Rewritten, opset_of, replace_nodes, subgraphs, without_weights
 from lhc.support.number_formatting import counted
 
-__all__ = ["Written", "functions_with_products", "holds_products", "operators_of", "write_out"]
-
 Functions = Mapping[tuple[str, str], onnx.FunctionProto]
 
 

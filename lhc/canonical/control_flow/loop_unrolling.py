@@ -19,8 +19,6 @@ from lhc.onnx_io.operators.mac_counting import MOST_STEPS
 from lhc.onnx_io.operators.matrix_product import attribute
 from lhc.onnx_io.read.constants import Array, Constants
 
-__all__ = ["MOST_TURNS", "Turns", "iterations_of"]
-
 MOST_TURNS = MOST_STEPS
 """Turns that are written out."""
 ANY_TURNS = 64

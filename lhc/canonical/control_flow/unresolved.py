@@ -13,8 +13,6 @@ from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.shapes import Shape, inferred_shapes
 from lhc.onnx_model import OnnxModel, producers_of
 
-__all__ = ["OPEN", "UnresolvedChoice", "unresolved_control_flow"]
-
 _ON_REQUEST = frozenset({("com.microsoft", "DynamicQuantizeLSTM")})
 OPEN = STEPWISE | _ON_REQUEST | {("", "If"), ("", "Loop"), ("", "Scan")}
 """Operators that a file may leave something open of."""

@@ -22,8 +22,6 @@ from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 from lhc.onnx_model import OnnxModel, captured, replace_nodes
 
-__all__ = ["rewrite", "transposed_again"]
-
 _DTYPES = ("float16", "float32", "float64")
 
 

@@ -13,8 +13,6 @@ import numpy as np
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 
-__all__ = ["rewrite"]
-
 
 @rule("Einsum")
 def rewrite(site: RewriteContext) -> bool:

@@ -18,9 +18,6 @@ import onnx
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 
-__all__ = ["rewrite_fused_matmul", "rewrite_with_activation"]
-
-
 _NUMBERS = {
     "Elu": ("alpha",),
     "HardSigmoid": ("alpha", "beta"),

@@ -15,8 +15,6 @@ from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
-__all__ = ["rewrite"]
-
 _DTYPES = ("float16", "float32")
 
 

@@ -19,8 +19,6 @@ from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
-__all__ = ["rewrite"]
-
 _ACTIVATIONS = ("gelu", "identity", "relu", "silu", "swiglu")
 
 

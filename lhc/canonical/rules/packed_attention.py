@@ -14,8 +14,6 @@ from lhc.canonical.rewrite_context import RewriteContext, cut_parts
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
-__all__ = ["rewrite", "rewrite_quantised"]
-
 _MASK, _PAST, _BIAS_OF_SCORES, _LENGTH = 3, 4, 5, 6
 _Q_BIAS, _Q_SCALE, _Q_WEIGHT_SCALE, _Q_MASK, _Q_ZERO, _Q_WEIGHT_ZERO, _Q_PAST = range(2, 9)
 

@@ -36,9 +36,6 @@ from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.read.constants import Array
 
-__all__ = ["rewrite", "rewrite_integers", "rewrite_with_scales"]
-
-
 _KINDS = {"QGemm": "Gemm", "QLinearConv": "Conv", "QLinearMatMul": "MatMul"}
 
 

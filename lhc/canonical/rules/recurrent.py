@@ -23,9 +23,6 @@ from lhc.canonical.rule_registry import rule
 from lhc.onnx_io.operators.mac_counting import kept_whole, steps_of
 from lhc.onnx_io.read.constants import Array
 
-__all__ = ["RecurrentCell", "cell_of", "rewrite", "rewrite_quantised"]
-
-
 _SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
 Kind = Literal["LSTM", "GRU", "RNN"]
 _KINDS: dict[str, Kind] = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "RNN", "DynamicQuantizeLSTM": "LSTM"}

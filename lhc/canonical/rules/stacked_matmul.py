@@ -18,8 +18,6 @@ from onnx import TensorProto
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
 
-__all__ = ["rewrite"]
-
 _TYPES = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 _SWAPPED = [0, 2, 1]
 

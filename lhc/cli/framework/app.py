@@ -32,8 +32,6 @@ from lhc.support.version import VERSION
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["app", "main"]
-
 GROUP = "lhc.commands"
 
 

@@ -15,8 +15,6 @@ from lhc.cli.framework.output import hint
 from lhc.errors import LhcError
 from lhc.support.version import VERSION
 
-__all__ = ["reporting", "tell_crash"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -17,9 +17,6 @@ from typer.core import TyperCommand, TyperOption
 from lhc.cli.framework.output import say
 from lhc.support.number_formatting import counted
 
-__all__ = ["GROUPS", "HEADINGS", "HELP_ALL", "NAMES", "AsWritten", "Helped"]
-
-
 _KINDS: dict[Any, type[str] | type[Path]] = {str: str, Path: Path, list[str]: str, list[Path]: Path}
 
 

@@ -19,25 +19,6 @@ if TYPE_CHECKING:
     from lhc.pipeline.inputs.model_source import LoadedModel
     from lhc.plan import Outcome
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "check_file",
-    "default_output",
-    "discard",
-    "emit",
-    "emit_json",
-    "emit_table",
-    "end_by",
-    "flush",
-    "hint",
-    "hints",
-    "not_met",
-    "notes",
-    "say",
-    "told_written",
-    "write",
-]
-
 SCHEMA_VERSION = 1
 
 

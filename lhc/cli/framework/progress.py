@@ -17,8 +17,6 @@ from lhc.support.files import default_work_dir
 from lhc.support.number_formatting import work_text
 from lhc.support.text_escaping import one_line
 
-__all__ = ["dry_run", "reporter", "watched"]
-
 EVERY_S = 15.0
 """Between two lines where stderr is no terminal."""
 READING = "reading the network and its samples"

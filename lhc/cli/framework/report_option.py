@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from lhc.onnx_model import OnnxModel
     from lhc.report.document.report import Report
 
-__all__ = ["check_report", "measures_own", "report_measured"]
-
 
 def measures_own(asked: Asking, model: "OnnxModel") -> bool:
     """Whether placement, hardware and output of a model's annotations are measured."""

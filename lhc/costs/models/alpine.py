@@ -26,8 +26,6 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
 from lhc.hardware.converters import repeated_reads
 
-__all__ = ["Alpine"]
-
 WORD_BYTES = 4
 """Moved by one instruction between core and tile."""
 

@@ -24,8 +24,6 @@ from lhc.costs.units import NOTHING, Cost, LayerCost, total
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import DianaCosts, Hardware
 
-__all__ = ["Diana"]
-
 UNROLLS = (8, 4, 2, 1)
 """Neighbouring outputs computed by one product."""
 

@@ -12,8 +12,6 @@ from lhc.errors import ConfigError, ModelError
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import CostSection, Hardware
 
-__all__ = ["Formulas", "Power", "formulas", "power_of", "schedule_of", "work_of"]
-
 
 class Formulas(Protocol):
     """A machine's formulas, for one sample."""

@@ -22,8 +22,6 @@ import numpy.typing as npt
 from lhc.errors import DataError, UsageError
 from lhc.hardware.tile_geometry import split_sizes
 
-__all__ = ["G_MAX_US", "FusionLayer", "fusion_conductances", "fusion_text", "read_fusion"]
-
 G_MAX_US = 40.0
 """aihwkit's default; the chip takes 10 to 40 µS."""
 _LEAST = np.float32(1e-10)

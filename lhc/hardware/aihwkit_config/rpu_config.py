@@ -40,8 +40,6 @@ from lhc.hardware.devices.unit_cell import PairedDevices
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
 
-__all__ = ["build", "read"]
-
 _TRAINING_ONLY = ("backward", "clip", "device", "modifier", "remap", "runtime", "update", "pre_post.input_range.")
 _MODIFIERS = {"MULT_NORMAL": "multiplicative", "ADD_NORMAL": "additive"}
 # What these classes do is still right, but torch and numpy warn of it at every use.

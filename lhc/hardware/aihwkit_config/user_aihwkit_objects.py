@@ -31,18 +31,6 @@ from lhc.seeds import GENERATOR_LOCK
 from lhc.support.installed_packages import installed_values
 from lhc.support.load_by_name import current_folder_importable
 
-__all__ = [
-    "TRUSTED",
-    "AihwkitDevices",
-    "compensation_made",
-    "compensation_of",
-    "devices_of",
-    "equal",
-    "import_modules",
-    "loaded_classes",
-    "made",
-]
-
 TRUSTED: dict[str, None] = {}
 """Names of modules that the user had imported here, in their order; worker processes import them too."""
 _OWN = "aihwkit.inference."

@@ -17,8 +17,6 @@ from pydantic import Field
 
 from lhc.hardware.description.tiles_and_converters import Section
 
-__all__ = ["Currents"]
-
 
 class Currents(Section):
     """Read noise of a product, and IR drop along the wires."""

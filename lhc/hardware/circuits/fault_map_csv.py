@@ -15,8 +15,6 @@ from lhc.errors import DataError
 from lhc.hardware.circuits.faults import MOST_TILES, tile_text
 from lhc.hardware.description.hardware import Hardware
 
-__all__ = ["with_fault_map"]
-
 _COLUMNS = ("tile", "row", "column", "side", "stuck")
 _PLANES = {("positive", "low"): 0, ("positive", "high"): 1, ("negative", "low"): 2, ("negative", "high"): 3}
 

@@ -16,9 +16,6 @@ from pydantic import Field, model_validator
 
 from lhc.hardware.description.tiles_and_converters import Section
 
-__all__ = ["MOST_TILES", "Faults", "stuck_cells", "stuck_count", "tile_text"]
-
-
 MOST_TEXT = 3 * 2**20
 """Characters of a map: a plan, and an annotated model, hold it."""
 

@@ -34,21 +34,6 @@ from lhc.errors import ConfigError
 from lhc.hardware.description.tiles_and_converters import Section, moved
 from lhc.support.installed_packages import installed, installed_names, package_of
 
-__all__ = [
-    "AlpineCosts",
-    "Assumed",
-    "ChipFigures",
-    "Core",
-    "CostSection",
-    "Costs",
-    "DianaCosts",
-    "Known",
-    "Memory",
-    "Sourced",
-    "TileCosts",
-    "cost_models",
-]
-
 _GROUP = "lhc.costs"
 
 

@@ -7,8 +7,6 @@ from pydantic import Field, PositiveFloat, model_validator
 from lhc.hardware.description.costs import Assumed, Figures, Known
 from lhc.hardware.description.tiles_and_converters import Section
 
-__all__ = ["BYTES", "DigitalCores", "Precision", "ProductCycles"]
-
 Precision = Literal["int8", "bf16", "fp16", "fp32"]
 """Number format of the two operands of a digital product; sums are wider."""
 BYTES: dict[Precision, int] = {"int8": 1, "bf16": 2, "fp16": 2, "fp32": 4}

@@ -24,8 +24,6 @@ from lhc.support.source_digest import source_digest
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
 
-__all__ = ["Hardware"]
-
 _OBJECT = re.compile(r"[\w.]+:\w+")
 """``module:name``."""
 _SHOWN = 5

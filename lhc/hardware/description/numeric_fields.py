@@ -8,8 +8,6 @@ from pydantic import BaseModel
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.description.uniform_machine import Machine
 
-__all__ = ["numeric_fields", "overridden"]
-
 
 def numeric_fields(machine: Machine) -> dict[str, type[int | float]]:
     """Path of every field that is one number, such as ``adc.bits``, and whether it is a whole one.

@@ -14,8 +14,6 @@ from lhc.hardware.description.uniform_machine import Machine
 from lhc.hardware.devices.pcm_and_reram import DEVICE_MODELS, Devices
 from lhc.support.documents import field_problem, unknown_key
 
-__all__ = ["Override", "field_path", "problem", "problems"]
-
 _DEVICES: TypeAdapter[Devices] = TypeAdapter(Devices)
 Partial = dict[str, object]
 _LONGEST = 1000

@@ -13,8 +13,6 @@ from lhc.errors import ConfigError, UsageError
 from lhc.support.documents import comments_in
 from lhc.support.installed_packages import installed, installed_names, package_of
 
-__all__ = ["has_comments", "nearest_presets", "preset_names", "preset_text"]
-
 _GROUP = "lhc.presets"
 
 

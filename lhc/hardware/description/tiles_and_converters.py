@@ -23,25 +23,6 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from lhc.support.documents import holds_more
 from lhc.support.number_formatting import GREATEST, SMALLEST, in_range
 
-__all__ = [
-    "UNLIMITED",
-    "Adc",
-    "ClassName",
-    "Compensation",
-    "Converter",
-    "Dac",
-    "DriftCompensation",
-    "LeftOut",
-    "Mapping",
-    "Parameters",
-    "RareEffect",
-    "Section",
-    "Tiles",
-    "Training",
-    "UserObject",
-    "moved",
-]
-
 MOST_BITS = 16
 """Of a weight's magnitude, where it is rounded."""
 MOST_VALUES = 2**16

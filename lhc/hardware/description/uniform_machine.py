@@ -24,8 +24,6 @@ from lhc.hardware.description.tiles_and_converters import (
 from lhc.hardware.devices.pcm_and_reram import Devices, Pcm
 from lhc.hardware.devices.unit_cell import PairedDevices
 
-__all__ = ["Machine", "time_error"]
-
 MOST_FAULTY = 2**22
 """Pairs of a tile whose faults are drawn."""
 

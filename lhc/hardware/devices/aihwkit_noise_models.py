@@ -32,9 +32,6 @@ from lhc.hardware.devices.measured import Floats, Measured
 from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 from lhc.hardware.devices.unit_cell import PairedDevices
 
-__all__ = ["CellNoise", "FaultyCells", "MeasuredNoise", "RegimeNoise"]
-
-
 Weights = npt.NDArray[np.float32]
 
 

@@ -7,8 +7,6 @@ from pydantic import Field
 
 from lhc.hardware.description.tiles_and_converters import Section
 
-__all__ = ["LEAST_MAGNITUDE", "LEAST_READOUT", "DeviceModel", "Positive", "Scale", "Tensor"]
-
 LEAST_MAGNITUDE = 1e-7
 """aihwkit's own bound, of the greatest weight of a tile and of a relative conductance."""
 LEAST_READOUT = 1e-4

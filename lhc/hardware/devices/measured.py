@@ -21,8 +21,6 @@ from lhc.hardware.devices.device_base import Positive, Scale
 from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.support.number_formatting import time_text
 
-__all__ = ["Floats", "Measured"]
-
 Floats = npt.NDArray[np.float64]
 Ascending = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=1024)]
 Correlation = tuple[tuple[tuple[float, ...], ...], ...]

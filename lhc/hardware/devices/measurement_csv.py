@@ -33,9 +33,6 @@ from lhc.hardware.devices.pcm_and_reram import StateIndependent
 from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.support.number_formatting import share_text
 
-__all__ = ["FittedDevices", "before_cut", "devices_text", "fit_devices", "misfit", "with_measured_devices"]
-
-
 _FARTHEST = (-3.0, 6.0)
 """Means in units of the deviation: below, one in a thousand is not 0; above, nothing is cut off."""
 _LILLIEFORS = 1.035

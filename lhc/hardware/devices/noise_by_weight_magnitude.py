@@ -11,8 +11,6 @@ from pydantic import Field, model_validator
 from lhc.hardware.description.tiles_and_converters import Section
 from lhc.hardware.devices.device_base import DeviceModel, Positive, Scale
 
-__all__ = ["Regime", "Regimes"]
-
 
 class Regime(Section):
     """Magnitudes up to a bound, and the deviation of weights there."""

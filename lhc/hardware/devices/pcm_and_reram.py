@@ -14,17 +14,6 @@ from lhc.hardware.devices.measured import Measured
 from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 from lhc.hardware.devices.unit_cell import Pair, PairedDevices
 
-__all__ = [
-    "DEVICE_MODELS",
-    "Devices",
-    "Hermes",
-    "Pcm",
-    "PcmCustomDrift",
-    "ReramCmo",
-    "ReramWan2022",
-    "StateIndependent",
-]
-
 Coefficients = Annotated[tuple[float, ...], Field(min_length=1)]
 
 

@@ -9,8 +9,6 @@ from pydantic import Field, model_validator
 
 from lhc.hardware.devices.device_base import DeviceModel, Positive, Scale
 
-__all__ = ["Pair", "PairedDevices"]
-
 Pair = Literal["one-sided", "two-sided", "reference-column", "digital-offset", "single"]
 
 

@@ -20,8 +20,6 @@ import numpy.typing as npt
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.tile_geometry import split_sizes
 
-__all__ = ["slice_factors", "slice_signs", "weight_slices"]
-
 Floats = npt.NDArray[np.float32]
 
 

@@ -43,8 +43,6 @@ from lhc.lowering.functions.tile_read import (
 )
 from lhc.lowering.tile_arrays import Piece, channel_runs, touched_channels
 
-__all__ = ["GEOMETRY", "Conv", "Same", "conv_function", "same_padding", "window_index", "zero_padding"]
-
 GEOMETRY = ("kernel_shape", "strides", "dilations", "pads")
 """Attributes of a Conv that its function gives on."""
 Same = Literal["SAME_UPPER", "SAME_LOWER"]

@@ -12,22 +12,6 @@ import onnx
 import onnx_ir as ir
 from onnxscript import OpBuilder, build_function
 
-__all__ = [
-    "DOMAIN",
-    "FLOAT",
-    "Body",
-    "Library",
-    "Values",
-    "attribute_values",
-    "beside",
-    "call",
-    "reduce_max",
-    "references",
-    "sizes",
-    "unique_name",
-    "value",
-]
-
 DOMAIN = "lhc.analog"
 FLOAT = int(ir.DataType.FLOAT)
 Values = Mapping[str, ir.Value]

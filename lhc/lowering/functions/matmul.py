@@ -9,8 +9,6 @@ from onnxscript import OpBuilder
 from lhc.lowering.functions.library import FLOAT, Library, Values
 from lhc.lowering.functions.tile_grid import Element, TileGrid, finished
 
-__all__ = ["MatMul", "matmul_function"]
-
 
 @dataclass(frozen=True)
 class MatMul:

@@ -11,8 +11,6 @@ from lhc.lowering.functions.library import FLOAT, Library, Values, call, value
 from lhc.lowering.functions.tile_product import product_function
 from lhc.lowering.functions.tile_read import TileProduct
 
-__all__ = ["Element", "TileGrid", "finished", "numbered"]
-
 Element = int
 """Element type of a layer's input and output, as ONNX numbers them; products are float32."""
 

@@ -37,8 +37,6 @@ from lhc.lowering.functions.tile_read import (
     weights_in_codes,
 )
 
-__all__ = ["product_function"]
-
 BOOL = ir.DataType.BOOL
 
 

@@ -16,28 +16,6 @@ from onnxscript import OpBuilder
 from lhc.hardware.converters import Converters, InputSlices, Scaling
 from lhc.lowering.functions.library import FLOAT, Values, beside, sizes
 
-__all__ = [
-    "Noise",
-    "TileProduct",
-    "clipped",
-    "codes_of",
-    "codes_of_slices",
-    "deviates_of",
-    "deviates_of_slices",
-    "driven_by",
-    "found_codes",
-    "images_of_slices",
-    "in_slices",
-    "noisy",
-    "outputs_of",
-    "read_of",
-    "scales_of_codes",
-    "sigma_of",
-    "sum_of_slices",
-    "weights_in_codes",
-    "with_mismatch",
-]
-
 
 def codes_of_slices(op: OpBuilder, slices: InputSlices, codes: Any, axis: int, behind: int) -> Any:
     """Codes that every read is driven with.

@@ -24,24 +24,6 @@ from lhc.support.documents import holds_more
 if TYPE_CHECKING:
     from lhc.plan import LayerPlan, Plan
 
-__all__ = [
-    "COMPILED_KEY",
-    "annotate",
-    "compiled_from",
-    "compiled_note",
-    "contradictions",
-    "has_annotations",
-    "keys_of_nodes",
-    "mark_compiled",
-    "metadata_of_file",
-    "named_nodes",
-    "node_keys",
-    "put_own_keys_first",
-    "read_plan",
-    "refuse_compiled",
-    "written_for",
-]
-
 _LIMIT = 32 * 2**20
 """Largest metadata value that is read, in characters."""
 _HARDWARE = 2**22

@@ -11,8 +11,6 @@ import onnx_ir as ir
 from lhc.errors import MissingDependencyError
 from lhc.onnx_model import CONFIGURATION
 
-__all__ = ["bind_device_configurations", "check_device_configurations"]
-
 
 def check_device_configurations() -> None:
     """Refuse an onnx-ir without them, which would drop what a file holds.

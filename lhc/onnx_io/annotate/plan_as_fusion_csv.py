@@ -13,8 +13,6 @@ from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 
-__all__ = ["fusion_csv"]
-
 _CONV = "AnalogConv{}d"
 _LINEAR = "AnalogLinear"
 

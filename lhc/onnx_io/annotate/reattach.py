@@ -21,8 +21,6 @@ from lhc.onnx_model import OnnxModel
 if TYPE_CHECKING:
     from lhc.plan import LayerPlan, Plan
 
-__all__ = ["Found", "find_layers", "reapplied_plan"]
-
 By = Literal["weight", "name", "output"]
 
 

@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     from lhc.plan import Plan
     from lhc.plan.layer_plan import Placement
 
-__all__ = [
-    "add_device_configurations",
-    "configured_placements",
-    "layer_assignment",
-    "lost_configurations",
-    "nnpa_config",
-    "placements_in",
-]
-
 _DEVICE = re.compile(r"(cpu|gpu|cuda|dml|npu|fpga|accelerator|gpu:\w+)")
 """What onnxruntime calls devices."""
 _DEVICES: "tuple[Placement, ...]" = ("digital", "analog")

@@ -11,19 +11,6 @@ from lhc.onnx_io.operators.mac_counting import Counter
 from lhc.onnx_io.operators.matrix_product import Unsized
 from lhc.onnx_io.operators.operands import Operands, Part
 
-__all__ = [
-    "decoder",
-    "gate",
-    "grouped",
-    "linear",
-    "longformer",
-    "mixed_streams",
-    "multi_head",
-    "packed",
-    "projected",
-    "standard",
-]
-
 
 def attend(sequences: int, queries: int, keys: int, hidden: int, value_hidden: int, heads: int) -> Iterator[Part]:
     """Scores and values of all heads.

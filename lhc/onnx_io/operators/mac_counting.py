@@ -18,34 +18,6 @@ from lhc.onnx_io.operators.matrix_product import Unsized
 from lhc.onnx_io.operators.operands import ATTRIBUTES, Operands, Part
 from lhc.onnx_io.read.shapes import Shape
 
-__all__ = [
-    "MOST_STEPS",
-    "Counter",
-    "channels_last",
-    "chosen",
-    "classical",
-    "convolution",
-    "dense",
-    "depthwise",
-    "distances",
-    "einsum",
-    "experts",
-    "fixed",
-    "gated_add",
-    "kept_whole",
-    "low_rank_mix",
-    "packed_experts",
-    "packed_rows",
-    "product",
-    "recurrent",
-    "relative_bias",
-    "sparse",
-    "steps_of",
-    "transposed",
-    "words",
-]
-
-
 MOST_STEPS = 256
 """Steps that are written out."""
 

@@ -28,8 +28,6 @@ from lhc.errors import ModelError
 from lhc.graph import Layer, MatrixShape
 from lhc.onnx_io.read.shapes import Dim, Shape
 
-__all__ = ["ConvGeometry", "Product", "Unsized", "attribute", "data_operands", "is_transposed", "matrix_shape"]
-
 
 @dataclass(frozen=True)
 class ConvGeometry:

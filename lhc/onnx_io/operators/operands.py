@@ -10,8 +10,6 @@ from lhc.onnx_io.operators.matrix_product import Unsized, attribute
 from lhc.onnx_io.read.constants import Array, Constants
 from lhc.onnx_io.read.shapes import Shape
 
-__all__ = ["ATTRIBUTES", "NodeAttributes", "Operands", "Part"]
-
 ATTRIBUTES = -1
 """In place of an input: the weights are attributes of the operator."""
 

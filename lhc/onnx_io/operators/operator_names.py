@@ -10,8 +10,6 @@ their bodies is looked at by itself.
 
 import onnx
 
-__all__ = ["OPAQUE", "WEIGHTLESS", "identity", "kind_of"]
-
 # fmt: off
 _NAMES = {
     "": """

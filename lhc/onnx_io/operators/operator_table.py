@@ -20,8 +20,6 @@ from lhc.onnx_io.operators.operator_names import OPAQUE, WEIGHTLESS, identity, k
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import Shape
 
-__all__ = ["LARGE", "NO_SIZES", "RULES", "Rule", "found_in", "may_multiply"]
-
 LARGE = 1024
 """Stored numbers with which an operator that is not known is listed."""
 

@@ -33,9 +33,6 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from lhc.errors import ModelError
 from lhc.graph import RANDOM_OPS
 
-__all__ = ["FOLD_LIMIT", "MOVES", "evaluated", "evaluated_type", "fold", "folded_type"]
-
-
 Array = npt.NDArray[Any]
 
 _LEFT_OUT = RANDOM_OPS | {"ImageDecoder", "If", "Loop", "Scan", "SequenceMap"}

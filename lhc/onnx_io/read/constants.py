@@ -21,8 +21,6 @@ from lhc.onnx_io.read.constant_folding import FOLD_LIMIT, fold, folded_type
 from lhc.onnx_io.read.external_data import PACKED, bytes_needed, pieces_of, read_in
 from lhc.onnx_model import is_external, mapped_bytes
 
-__all__ = ["Array", "Constants", "free_name", "store_constant", "stored_array"]
-
 _DEEPEST = 64
 """Most operators between what is stored and what is used."""
 

@@ -40,24 +40,6 @@ from lhc.onnx_model import (
 )
 from lhc.support.files import write_file
 
-__all__ = [
-    "PACKED",
-    "SMALL",
-    "ExternalData",
-    "InMemoryExternalData",
-    "beside_data",
-    "bytes_needed",
-    "check_place",
-    "data_files",
-    "held_apart",
-    "pieces_of",
-    "place",
-    "read_in",
-    "relative",
-    "resolve",
-    "whole",
-]
-
 PACKED = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 """Bits of the types that share bytes."""
 

@@ -44,8 +44,6 @@ from lhc.onnx_io.rewrites.low_rank_adapters import adapted_layer
 from lhc.onnx_model import OnnxModel, captured
 from lhc.samples.sample_axis import CALL, SampleAxis
 
-__all__ = ["module_path", "read_graph"]
-
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _WEIGHT = re.compile(r"(.+)\.weight(/turned|\.lhc_[a-z_]+)*")
 _LIMIT = 10_000

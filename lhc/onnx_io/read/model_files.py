@@ -39,8 +39,6 @@ from lhc.support.memory import give_back
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["inline_functions", "load_model", "sort_nodes"]
-
 _EXPORT = "model.eval() and torch.onnx.export(model, args, 'model.onnx', dynamo=True), or give it to lhc.partition"
 _WITHOUT_GRAPH = f"which has no graph; load its weights into the PyTorch module that they belong to, call {_EXPORT}"
 _TORCH = f"a file of PyTorch (.pt, .pth), {_WITHOUT_GRAPH}"

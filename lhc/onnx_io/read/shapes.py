@@ -10,27 +10,6 @@ from lhc.onnx_io.read.external_data import SMALL, read_in
 from lhc.onnx_model import OnnxModel, external_entries, is_external, subgraphs, without_weights
 from lhc.samples.sample_axis import CALL, SampleAxis
 
-__all__ = [
-    "Dim",
-    "Shape",
-    "batch_shapes",
-    "declared_shape",
-    "element_types",
-    "example_shapes",
-    "infer",
-    "infer_shapes",
-    "inferred_graph",
-    "inferred_shapes",
-    "inlined",
-    "input_shapes",
-    "outline",
-    "refuse_giant",
-    "sample_axes",
-    "shape_option",
-    "static_batch",
-    "tensor_shapes",
-]
-
 EXAMPLE = 128
 """Size of an open dimension, where one has to be named."""
 EXAMPLE_SIDE = 224

@@ -22,8 +22,6 @@ from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import Shape, declared_shape
 from lhc.onnx_model import OnnxModel, subgraphs
 
-__all__ = ["Inner", "free_name", "inner_nodes", "is_product", "nested_layers"]
-
 _TURNS = (
     "it can be placed where the file or samples (--data) tell the number of turns, at most 64, and nothing else ends"
     " them"

@@ -13,8 +13,6 @@ import onnx
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_model import OnnxModel, all_nodes, subgraphs
 
-__all__ = ["TrainingMode", "training_mode"]
-
 
 @dataclass(frozen=True)
 class TrainingMode:

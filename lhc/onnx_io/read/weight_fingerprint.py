@@ -27,8 +27,6 @@ from lhc.onnx_io.operators.matrix_product import Product, attribute
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_model import OnnxModel
 
-__all__ = ["WeightFacts", "weight_facts", "with_devices"]
-
 _PIECE = 2**24
 """Bytes of a weight that are looked at at once."""
 _ENTRIES = 256

@@ -11,8 +11,6 @@ import numpy as np
 from lhc.onnx_io.read.constants import Array
 from lhc.onnx_model import OnnxModel
 
-__all__ = ["ClassMap", "class_maps", "scored_tensor"]
-
 
 @dataclass(frozen=True)
 class ClassMap:

@@ -26,8 +26,6 @@ from lhc.onnx_io.read.constants import Array, Constants, store_constant
 from lhc.onnx_io.write import Store
 from lhc.onnx_model import OnnxModel, producers_of, tensors_read
 
-__all__ = ["ScalableInput", "scalable_inputs", "scaled_channels"]
-
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"})
 """Operators with a gain as their second input, and perhaps an offset as their third."""
 

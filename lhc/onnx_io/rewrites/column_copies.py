@@ -20,8 +20,6 @@ from lhc.onnx_io.read.subgraphs import free_name
 from lhc.onnx_io.write import Store
 from lhc.onnx_model import OnnxModel, opset_of, replace_nodes, tensors_read
 
-__all__ = ["copied_columns", "copyable_columns", "with_copied_columns"]
-
 LEAST_OPSET = 11
 """From which on axes count from behind."""
 _MEAN = "/mean"

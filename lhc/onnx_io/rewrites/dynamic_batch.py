@@ -21,8 +21,6 @@ from lhc.onnx_io.read.shapes import input_shapes, static_batch
 from lhc.onnx_model import OnnxModel
 from lhc.samples.sample_axis import CALL, SampleAxis
 
-__all__ = ["with_dynamic_batch"]
-
 _SYMBOL = "batch"
 
 

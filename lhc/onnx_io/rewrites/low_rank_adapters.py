@@ -22,8 +22,6 @@ from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_model import OnnxModel
 
-__all__ = ["Adapter", "able_to_adapt", "adapted_layer", "adapters_of", "with_adapters"]
-
 _MARK = re.compile(r"^(?P<layer>.+)\.lhc_adapter_(?:down|up)$", re.DOTALL)
 
 Array = npt.NDArray[np.floating]

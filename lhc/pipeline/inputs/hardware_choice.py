@@ -13,8 +13,6 @@ from lhc.options.shared import MachineOptions
 from lhc.passes.strategies.lionheart_retraining import LionHeartOriginal
 from lhc.plan import Plan
 
-__all__ = ["check_machine", "machine_of", "warn_of_defaults", "warn_of_left_out"]
-
 log = logging.getLogger("lhc")
 
 _DESCRIBED: Mapping[str, tuple[str, ...]] = {

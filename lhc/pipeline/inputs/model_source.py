@@ -43,8 +43,6 @@ from lhc.support.number_formatting import counted, counted_samples
 if TYPE_CHECKING:
     from lhc.plan import Plan
 
-__all__ = ["LoadedModel", "loaded_model", "open_model"]
-
 log = logging.getLogger("lhc")
 
 _EVAL = "export it again after model.eval(), with training=torch.onnx.TrainingMode.EVAL where you set that"

@@ -15,20 +15,6 @@ from lhc.samples.task import Task
 from lhc.stats import greatest_share, least_draws
 from lhc.support.number_formatting import share_text
 
-__all__ = [
-    "DEFAULT_MAX_DROP",
-    "ample_chips",
-    "budget_as_placed",
-    "budget_of",
-    "budget_of_plan",
-    "chips_for",
-    "chips_of",
-    "goal_of",
-    "search_options",
-    "with_goal",
-    "with_yield",
-]
-
 AskedAnew = RetrainOptions | AsVerified
 DEFAULT_MAX_DROP = 0.01
 YIELD_CHIPS = 3

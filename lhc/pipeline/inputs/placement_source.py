@@ -22,8 +22,6 @@ from lhc.runtime.onnxruntime.batched_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import calibrating_task
 
-__all__ = ["NetworkPlacement", "calibration_samples", "given_placement"]
-
 log = logging.getLogger("lhc")
 
 

@@ -20,18 +20,6 @@ from lhc.samples.metrics import METRICS, UNCHOSEN
 from lhc.samples.task import Task
 from lhc.samples.train_test_separation import check_calibration_separation
 
-__all__ = [
-    "against",
-    "is_judged_output",
-    "knows_metric",
-    "own_metric",
-    "own_outcome",
-    "read_run",
-    "skipped_digest",
-    "told_how",
-    "usefully_calibrated",
-]
-
 
 def read_run(
     options: RunOptions | OutputsOptions, running: Running

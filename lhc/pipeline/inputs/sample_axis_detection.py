@@ -18,8 +18,6 @@ from lhc.runtime.onnxruntime.sessions import create_session, run_session, tensor
 from lhc.samples.sample_axis import CALL, SampleAxis, axis_of_size, following_axis
 from lhc.samples.task import Task
 
-__all__ = ["input_axes", "with_output_axes"]
-
 SIZES = 2, 3
 """Samples of the two calls that show which axis follows them."""
 

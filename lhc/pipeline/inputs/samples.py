@@ -26,8 +26,6 @@ from lhc.samples.streams import from_function
 from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
 from lhc.support.load_by_name import load_function
 
-__all__ = ["first_samples", "has_labels", "load_task"]
-
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 

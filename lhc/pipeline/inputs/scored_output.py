@@ -18,8 +18,6 @@ from lhc.samples.class_probabilities import are_probabilities
 from lhc.samples.metrics import Array
 from lhc.samples.task import Task, cut
 
-__all__ = ["probabilities_of_answers"]
-
 _EXAMPLES = 8
 _ANSWERS = ("tensor(int64)", "tensor(int32)")
 _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")

@@ -32,8 +32,6 @@ from lhc.store import Facts, JsonValue
 from lhc.support.number_formatting import counted
 from lhc.support.source_digest import module_digest
 
-__all__ = ["SweepRun", "read_sweep", "run_facts"]
-
 Value = str | bool | list[str]
 MOST_RUNS = 1_000_000
 _KEYS: Mapping[str, Option] = {one.key: one for one in options_of(PartitionOptions) if one.instead is None}

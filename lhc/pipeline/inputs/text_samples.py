@@ -21,8 +21,6 @@ from lhc.samples.text_documents import TextTask, read_documents, text_task
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["is_text", "text_samples"]
-
 CACHE = "past"
 """What exporters' names of caches begin with: ``past_key_values.0.key``, ``past_key_0``."""
 

@@ -16,8 +16,6 @@ from lhc.samples.task import Task
 from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_separation, split_off
 from lhc.support.number_formatting import counted
 
-__all__ = ["TrainingInputs", "read_training_inputs"]
-
 TRAINING_PARTS, PARTS = 4, 5
 """Of one set of samples, four fifths train and one judges."""
 JUDGING_PARTS = 3

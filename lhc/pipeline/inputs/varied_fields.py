@@ -12,8 +12,6 @@ from lhc.options.declaration.option_fields import nearest
 from lhc.options.declaration.value_parsing import time_of
 from lhc.results import VariedField
 
-__all__ = ["varied_fields", "with_values"]
-
 STEPS = {1: (32,), 2: (8, 4)}
 """Steps that a range is divided into: of one field, or of the first and the second of two."""
 WIDE = 4.0

@@ -20,8 +20,6 @@ from lhc.plan import Plan, Retrained
 from lhc.samples.task import Task
 from lhc.support.number_formatting import counted, share_text
 
-__all__ = ["adapted", "adapters_note"]
-
 
 def adapted(state: StateT, analog: frozenset[str], settings: TrainingOptions, samples: Task) -> StateT:
     """The state of the network with adapters, which compute nothing yet, where they are what is trained.

@@ -32,16 +32,6 @@ from lhc.samples.task import Task, count_samples, cut
 from lhc.support.number_formatting import counted
 from lhc.support.tables import Table
 
-__all__ = [
-    "EXPONENTS",
-    "Chosen",
-    "SmoothedModel",
-    "chosen_factors",
-    "greatest_difference",
-    "input_vectors",
-    "smoothed_model",
-]
-
 EXPONENTS = (0.25, 0.5, 0.75)
 VECTORS = 512
 """Half of them choose the exponents, the others show what that brings."""

@@ -10,8 +10,6 @@ from lhc.onnx_model import OnnxModel, without_annotations
 from lhc.pipeline.rewrites.rewritten_network import RewrittenModel, data_file, store_in
 from lhc.support.tables import Table
 
-__all__ = ["WidenedModel", "widened_model"]
-
 
 @dataclass(frozen=True)
 class WidenedLayer:

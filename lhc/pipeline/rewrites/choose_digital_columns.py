@@ -25,8 +25,6 @@ from lhc.pipeline.steps.range_calibration import with_arithmetic
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.number_formatting import counted, share_text
 
-__all__ = ["JoinColumns", "SplitColumns", "damages_of_columns"]
-
 Value = TypeVar("Value")
 
 SEARCHED = 0.2

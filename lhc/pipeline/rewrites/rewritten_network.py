@@ -11,8 +11,6 @@ from lhc.onnx_model import OnnxModel
 from lhc.support.files import default_work_dir
 from lhc.support.notebook import Tabled
 
-__all__ = ["RewrittenModel", "data_file", "store_in"]
-
 
 def data_file(model: OnnxModel) -> WeightFile | None:
     """File for new weights until they are saved, where those of the model are in files; None: memory."""

@@ -12,8 +12,6 @@ from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
 from lhc.passes.decide.tile_assignment import assign_tiles
 from lhc.pipeline.pipeline_state import StateT
 
-__all__ = ["ArrangeTiles"]
-
 
 @dataclass(frozen=True)
 class ArrangeTiles:

@@ -23,8 +23,6 @@ from lhc.plan import Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.support.number_formatting import counted, drop_text
 
-__all__ = ["SHARE", "SHARES", "ChoosePrecision"]
-
 SHARE = 0.25
 """Of the budget, that the arithmetic of digital products may take by itself; the rest is for tiles."""
 SHARES = (1.0, SHARE, 0.0625)

@@ -16,8 +16,6 @@ from lhc.pipeline.pipeline_state import StateT
 from lhc.plan import Conformance, Plan
 from lhc.support.version import VERSION
 
-__all__ = ["CheckEmulation", "CheckedEmulation", "checked_emulation", "placement_conformance"]
-
 SAMPLES = 4
 """First samples whose activations are multiplied by both engines."""
 

@@ -43,22 +43,6 @@ from lhc.plan import HarmfulCalibration, Healing
 from lhc.samples.metrics import get_metric
 from lhc.support.number_formatting import counted, ratio
 
-__all__ = [
-    "CHECKING",
-    "CHIPS",
-    "HEALING_DRAWS",
-    "MOST_JUDGEMENTS",
-    "CheckCalibration",
-    "CheckCopies",
-    "CompareHealing",
-    "FewerCopies",
-    "compared_evaluators",
-    "compared_healing",
-    "fewest_tiles",
-    "with_useful_calibration",
-]
-
-
 CHIPS = 2
 """Chips that are compared, the first of the search; for the calibration with every layer analog that may be."""
 CALIBRATION_CHANCE = 1.1

@@ -25,8 +25,6 @@ from lhc.results import Attribution, LayerAttribution
 from lhc.samples.metrics import Scores
 from lhc.stats import CONFIDENCE, clipped, summarize
 
-__all__ = ["measure_attribution"]
-
 log = logging.getLogger("lhc")
 
 

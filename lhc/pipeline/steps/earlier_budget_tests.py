@@ -13,8 +13,6 @@ from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.plan import Outcome, Plan
 from lhc.stats import CONFIDENCE, DIGITS, one_sided
 
-__all__ = ["as_tested", "failed_test", "passed_test", "plan_of_file", "with_earlier"]
-
 ASSUMED = one_sided(CONFIDENCE)
 """Chance of error of a test by a version of lhc that did not write it down."""
 _SAME = ("data", "seed", "first_draw", "draws", "value", "interval")

@@ -10,8 +10,6 @@ from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.samples.targets import counts_samples
 from lhc.support.number_formatting import time_text
 
-__all__ = ["emulated_outputs"]
-
 log = logging.getLogger("lhc")
 
 

@@ -15,8 +15,6 @@ from lhc.measure.budget_test import Budget
 from lhc.results import Evaluation, FeasibleRegion, PointVerdict, RegionLine, RegionPoint, VariedField
 from lhc.stats import failures_allowed, one_sided
 
-__all__ = ["Measured", "RegionSearch", "find_region", "point_verdict"]
-
 Index = tuple[int, int]
 """Places on the first and on the second axis."""
 Loss = tuple[float, float]

@@ -24,8 +24,6 @@ from lhc.errors import OutOfTimeError
 from lhc.results import Verdict
 from lhc.stats import least_draws
 
-__all__ = ["Forecast", "Path", "Trial", "Verified", "fixed_sequence_test"]
-
 START = 0.5
 """A climb starts at the boldest placement whose predicted drop is within this share of the budget; both without the
 drop that there is without damage."""

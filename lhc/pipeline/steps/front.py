@@ -24,9 +24,6 @@ from lhc.plan import Plan
 from lhc.results import Calibration, Evaluation, Front, FrontObjective, FrontPoint
 from lhc.stats import one_sided, split_level, two_sided
 
-__all__ = ["MOST_POINTS", "Candidate", "MeasureFront", "MeasureTiles", "with_front"]
-
-
 MOST_POINTS = 100
 """Of the front by estimate."""
 

@@ -26,8 +26,6 @@ from lhc.samples.task import Task
 from lhc.stats import over_draws
 from lhc.support.number_formatting import counted, time_text
 
-__all__ = ["Case", "Explain", "explained"]
-
 SHORTER_TIMES_S = (3600.0, 0.0)
 MORE_BITS = 2
 

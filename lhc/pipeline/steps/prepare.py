@@ -41,19 +41,6 @@ from lhc.samples.task import Task
 from lhc.support.number_formatting import counted
 from lhc.support.version import VERSION
 
-__all__ = [
-    "CheckJudged",
-    "CheckParity",
-    "Decide",
-    "analog_of",
-    "as_judged",
-    "of_another_output",
-    "on_machine",
-    "read",
-    "read_placed",
-    "stored_plan",
-]
-
 log = logging.getLogger("lhc")
 
 PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)

@@ -11,8 +11,6 @@ from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.support.number_formatting import counted
 
-__all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated", "with_arithmetic"]
-
 CALIBRATION_SAMPLES = 256
 SUM_SAMPLES = 16
 FEW_SAMPLES = 16

@@ -29,20 +29,6 @@ from lhc.results import SensitivityTable
 from lhc.samples.metrics import get_metric
 from lhc.stats import CONFIDENCE, rank_correlation
 
-__all__ = [
-    "CHECKED",
-    "MeasureLayers",
-    "Rank",
-    "RankAll",
-    "agreement",
-    "copies_alone",
-    "joint_table",
-    "measures_all",
-    "ranked",
-    "sensitivities",
-    "spread_over_ranking",
-]
-
 CHECKED = 5
 """Layers that are measured to check a prediction; with fewer than three times as many, all are measured."""
 GOOD_CORRELATION = 0.9

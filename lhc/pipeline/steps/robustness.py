@@ -15,8 +15,6 @@ from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.stats import failures_allowed, one_sided
 from lhc.support.number_formatting import level_text, scale_text, time_text
 
-__all__ = ["TIMES_S", "compensation_gains", "differences", "measure_robustness"]
-
 TIMES_S = (0.0, 60.0, 3600.0, 86400.0, 2592000.0, 31536000.0, 315360000.0)
 """At once, a minute, an hour, a day, 30 days, a year, ten years."""
 MOST_SCALE = 8.0

@@ -12,8 +12,6 @@ from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_f
 from lhc.pipeline.pipeline_state import KEPT, BudgetedNetwork, BudgetedT, SearchedNetwork, SearchResult
 from lhc.plan import Decision, Plan
 
-__all__ = ["CheckBudget", "Search", "judge_of_search", "search"]
-
 
 @dataclass(frozen=True)
 class Search:

@@ -16,8 +16,6 @@ from lhc.pipeline.pipeline_state import BudgetedT, FurtherOutput, PreparedNetwor
 from lhc.pipeline.steps.prepare import of_another_output
 from lhc.samples.metrics import Metric, get_metric
 
-__all__ = ["named_outputs", "with_further_outputs"]
-
 
 @dataclass(frozen=True)
 class NamedOutput:

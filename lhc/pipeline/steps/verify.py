@@ -20,8 +20,6 @@ from lhc.results import Verdict
 from lhc.stats import chips_needed, one_sided, two_sided
 from lhc.support.number_formatting import counted, drop_text, enough
 
-__all__ = ["FIRST_CHIP_OF_A_TRAINING", "Verify", "base_drop", "path_of", "verified", "verifying_chips"]
-
 FIRST_CHIP, FIRST_CHIP_OF_A_PLAN, FIRST_CHIP_OF_A_TRAINING = 10_000, 10_000_000, 20_000_000
 """Number of the first programming that tests: what was searched, a plan of an earlier command, what was trained.
 

@@ -24,22 +24,6 @@ from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path
 from lhc.pipeline.steps.verify import base_drop, path_of
 from lhc.samples.task import Task
 
-__all__ = [
-    "OPEN_REASONS",
-    "expected_left",
-    "falls_short",
-    "fits_as_given",
-    "misplaced",
-    "predicted_to_hold",
-    "promise",
-    "proposed",
-    "reached",
-    "search_path",
-    "set_apart",
-    "training_target",
-    "value_of",
-]
-
 LEFT = 0.45
 """Share of a drop that training is expected to leave. Seen with all layers analog (docs/trainings.md): 0.44 of
 ResNet-8's, 0.50 of MiniLM's, about 0.55 of ResNet20's."""

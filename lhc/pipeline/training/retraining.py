@@ -59,17 +59,6 @@ if TYPE_CHECKING:  # they load PyTorch
     from lhc.train.training_run import Rounds
     from lhc.train.training_setup import TrainingSetup
 
-__all__ = [
-    "VALIDATION_SAMPLES",
-    "Train",
-    "retrained",
-    "train_once",
-    "trained_for",
-    "training_setup_of",
-    "training_split",
-    "validation_evaluator",
-]
-
 TRAINING_PARTS, PARTS = 3, 5
 """Where there is one set of samples, three fifths train; the others rank and verify."""
 VALIDATION_SAMPLES = 500

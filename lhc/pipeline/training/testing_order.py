@@ -14,8 +14,6 @@ from lhc.pipeline.pipeline_state import SearchedNetwork
 from lhc.pipeline.steps.search import judge_of_search
 from lhc.pipeline.training.placement_to_train_for import predicted_to_hold, proposed, search_path, value_of
 
-__all__ = ["FIRST", "PlacementProspect", "prospect", "trained_first", "worth_testing"]
-
 FIRST = 0.9
 """Part of the chance of error for the test that comes first; the rest is for the other one."""
 HOPED = 1.5

@@ -20,8 +20,6 @@ from lhc.samples.task import Task
 from lhc.stats import one_sided, split_level
 from lhc.support.number_formatting import counted_samples, drop_text
 
-__all__ = ["better", "judged", "judged_anew", "judging_chips", "placed", "result_of", "samples_note", "with_remedies"]
-
 JUDGED = ("budget", "sensitivity", "strategy")
 """Reasons that rest on the samples and chips of an earlier command."""
 WHEN_PLACED = "when it was placed: "

@@ -22,21 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Chart",
-    "DataPoint",
-    "Interval",
-    "IntervalChart",
-    "Level",
-    "LevelKind",
-    "MarkKind",
-    "Range",
-    "RegionChart",
-    "RegionMark",
-    "chart_svg",
-    "standalone_svg",
-]
-
 Interval = tuple[float, float]
 MarkKind = Literal["verified", "judged", "estimated", "chosen"]
 LevelKind = Literal["budget", "digital"]

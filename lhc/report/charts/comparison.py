@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from lhc.pipeline.analysis_and_partition_results import PartitionResult
 
-__all__ = ["comparison_svg"]
-
 _NAMES, _PANEL, _ROW, _FRAME = 150, 198, 30, 90
 """Pixels: of the names of machines, of a panel, of a machine, above and below all of them."""
 _MOST_NAME = 20

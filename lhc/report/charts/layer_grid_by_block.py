@@ -15,8 +15,6 @@ from lhc.plan import LayerPlan, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.support.number_formatting import share_text
 
-__all__ = ["BlockGrid", "Cell", "Kind", "RowLabel", "block_grid", "kind_of", "short_names"]
-
 Kind = Literal["analog", "digital", "never", "open"]
 
 WIDTH, HEIGHT = 880, 470

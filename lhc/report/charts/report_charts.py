@@ -34,24 +34,6 @@ from lhc.support.number_formatting import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "AXES",
-    "chart_of_front",
-    "front_chart",
-    "front_svg",
-    "is_measured",
-    "noise_chart",
-    "outcome_chart",
-    "over_time_chart",
-    "own_drop",
-    "own_point",
-    "region_chart",
-    "time_chart",
-    "training_chart",
-    "worst_allowed",
-    "worst_value",
-]
-
 AXES = {
     "macs": ("analog share of multiplications by weights (%)", 100.0),
     "latency": ("latency per sample (ms)", 1e3),

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from lhc.report.tables.sweep_table import SweepResult
 
-__all__ = ["sweep_svg"]
-
 _PANEL, _ROW, _FRAME = 260, 170, 60
 """Pixels: width and height of a panel, and what is around all of them."""
 _MOST_NETWORKS, _MOST_SERIES, _MOST_NAME = 8, 12, 24

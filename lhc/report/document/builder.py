@@ -27,8 +27,6 @@ from lhc.results import (
     Robustness,
 )
 
-__all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "over_time"]
-
 P = TypeVar("P", FrontPoint, Infeasibility)
 MOST_POINTS = 24
 """Most points of a front by estimate."""

@@ -36,27 +36,6 @@ from lhc.support.number_formatting import (
 )
 from lhc.support.tables import Table
 
-__all__ = [
-    "NO_TIMES",
-    "Column",
-    "PageSection",
-    "PageTable",
-    "Value",
-    "as_number",
-    "as_share",
-    "as_text",
-    "cost_table",
-    "data_facts",
-    "joules",
-    "layer_table",
-    "layers_csv",
-    "machine_facts",
-    "missing",
-    "page_table",
-    "reason_section",
-    "seconds",
-]
-
 NO_TIMES = "Accuracy over time was not measured: lhc run with --t-inference 0,1h,1d,30d,1y and --report tells it."
 
 Row = TypeVar("Row")

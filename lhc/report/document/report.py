@@ -29,8 +29,6 @@ from lhc.results import (
 )
 from lhc.support.text_escaping import json_text
 
-__all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
-
 
 class _ReportRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

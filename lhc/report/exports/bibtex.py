@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from lhc.plan import Plan
 from lhc.support.text_escaping import latex_text
 
-__all__ = ["bibtex"]
-
 _LHC = """@software{{lhc,
   title = {{lhc: partition {{ONNX}} networks between analog in-memory computing tiles and digital cores}},
   author = {{{{The lhc authors}}}},

@@ -18,8 +18,6 @@ from lhc.support.text_escaping import one_line
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["check_graph_kind", "flat_graph", "graph_file"]
-
 Value = str | int | float
 
 

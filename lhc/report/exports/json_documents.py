@@ -28,24 +28,6 @@ if TYPE_CHECKING:
     from lhc.pipeline.rewrites.choose_channel_scales import SmoothedModel
     from lhc.pipeline.rewrites.choose_column_copies import WidenedModel
 
-__all__ = [
-    "analysis_document",
-    "answer_document",
-    "comparison_document",
-    "conformance_document",
-    "effort_document",
-    "evaluations_document",
-    "fields_of",
-    "front_json",
-    "inspection_document",
-    "partition_document",
-    "placement_document",
-    "retraining_document",
-    "sensitivity_document",
-    "smoothing_document",
-    "widening_document",
-]
-
 Document = dict[str, object]
 
 

@@ -33,8 +33,6 @@ from lhc.support.text_escaping import one_line
 if TYPE_CHECKING:
     from lhc.results import Evaluation, Robustness
 
-__all__ = ["junit"]
-
 State = Literal["passed", "failure", "skipped"]
 _VERDICTS = {"yes": "met", "no": "not met", "not shown": "not shown to be met"}
 

@@ -9,8 +9,6 @@ from lhc.report.wording.placement import decision, statements, verdict
 from lhc.support.tables import Table
 from lhc.support.text_escaping import markdown_text, plain
 
-__all__ = ["heading_parts", "markdown", "markdown_section"]
-
 
 def markdown(report: Report) -> str:
     """The report's words and tables; charts are left out, their numbers are in the tables."""

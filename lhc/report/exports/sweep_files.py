@@ -11,8 +11,6 @@ from lhc.support.files import check_writable, write_file
 if TYPE_CHECKING:
     from lhc.report.tables.sweep_table import SweepResult
 
-__all__ = ["check_sweep_folder", "save_sweep"]
-
 _FILES = ("sweep.csv", "sweep.md", "sweep.json", "sweep.svg")
 _SCHEMA = {"schema_version": 1}
 

@@ -31,9 +31,6 @@ from lhc.support.text_escaping import plain
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["html", "svg"]
-
-
 LETTERS: Mapping[Kind, str] = {"analog": "A", "digital": "D", "never": "D", "open": "?"}
 """In cells, for those who see no colours."""
 

@@ -80,8 +80,6 @@ from lhc.support.number_formatting import (
     time_text,
 )
 
-__all__ = ["sections"]
-
 
 def sections(report: Report) -> tuple[PageSection, ...]:
     """All sections that the report has the data for, in their order."""

@@ -26,8 +26,6 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AttributionResult", "Evaluations", "FrontResult", "RegionResult", "RobustnessResult"]
-
 
 class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple holds no slot
     """Result of `lhc.run`, an `lhc.Evaluation` a time.

@@ -23,17 +23,6 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     from lhc.pipeline.analysis_and_partition_results import PartitionResult
 
-__all__ = [
-    "Comparison",
-    "comparison_footer",
-    "comparison_table",
-    "held_ages",
-    "holding_text",
-    "interval_notes",
-    "overlapping_pairs",
-]
-
-
 ESTIMATED = "µs, µJ and samples/s are estimates of the cost model"
 
 

@@ -13,8 +13,6 @@ from lhc.support.number_formatting import share_text, time_text
 from lhc.support.tables import Table
 from lhc.support.text_escaping import one_line
 
-__all__ = ["LayerChange", "MachineDiff", "PlanDiff", "compare", "compare_machines"]
-
 Change = tuple[object, object]
 
 _NAMES = {

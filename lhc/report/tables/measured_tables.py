@@ -65,20 +65,6 @@ from lhc.support.number_formatting import (
 )
 from lhc.support.tables import Table
 
-__all__ = [
-    "attribution_footer",
-    "attribution_table",
-    "basis_text",
-    "evaluation_footer",
-    "evaluation_table",
-    "front_footer",
-    "front_table",
-    "region_footer",
-    "region_table",
-    "robustness_footer",
-    "robustness_table",
-]
-
 
 def basis_text(found: SensitivityTable | Attribution) -> str:
     """Basis of the figures: the line under the table of ``lhc sensitivity``."""

@@ -19,8 +19,6 @@ from lhc.support.number_formatting import (
 )
 from lhc.support.tables import Table
 
-__all__ = ["ForecastKind", "SweepForecast", "SweepResult", "settings_text", "varying"]
-
 Settings = Mapping[str, str | bool | list[str]]
 _FIGURES = ("metric", "digital", "mapped", "drop", "interval", "budget", "unit", "held", "MACs analog",
             "digital layers", "chips", "tiles", "µs", "µJ", "latency gain", "energy gain", "error")  # fmt: skip

@@ -16,8 +16,6 @@ from types import FrameType
 from lhc.errors import UsageError
 from lhc.report.viewer.netron_site import Site
 
-__all__ = ["SiteServer", "make_server", "serve"]
-
 _HOST = "127.0.0.1"
 
 

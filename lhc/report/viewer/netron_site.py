@@ -24,8 +24,6 @@ from lhc.plan import Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.support.text_escaping import html_text
 
-__all__ = ["COLOURS", "Site", "css_escape", "css_rules", "netron_folder", "netron_site"]
-
 COLOURS: Mapping[str, str] = {"analog": "#d9730d", "digital": "#1f6feb", "mixed": "#8250df"}
 """Colour of a node; ``mixed``: of an operator that stands for several products, some of them analog."""
 

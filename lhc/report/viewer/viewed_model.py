@@ -13,8 +13,6 @@ from lhc.onnx_io.read.model_files import sort_nodes
 from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
 
-__all__ = ["annotation_notes", "has_weights_outside", "open_for_viewing"]
-
 
 def open_for_viewing(source: str) -> OnnxModel:
     """A model by path or zoo name, its nodes named as everywhere in lhc, and its keys before those of other tools.

@@ -9,8 +9,6 @@ from lhc.support.number_formatting import counted, drop_text, field_text, level_
 if TYPE_CHECKING:
     from lhc.results import FeasibleRegion, RegionLine
 
-__all__ = ["boundary_lines", "region_basis", "region_budget", "region_cautions", "region_rule"]
-
 
 def region_budget(found: "FeasibleRegion") -> str:
     """The budget, and of what it is."""

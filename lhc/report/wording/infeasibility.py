@@ -11,19 +11,6 @@ from lhc.support.number_formatting import counted
 if TYPE_CHECKING:
     from lhc.results import Evaluation, Infeasibility, Remedy
 
-__all__ = [
-    "explained_layers",
-    "helped",
-    "in_the_way",
-    "infeasibility_facts",
-    "infeasibility_lines",
-    "left_digital",
-    "nearest_budget",
-    "not_tried",
-    "what_brings_more",
-    "what_helps",
-]
-
 WHERE = "page budget-not-met of lhc's documentation"
 
 

@@ -13,20 +13,6 @@ from lhc.support.number_formatting import counted, level_text, share_text
 if TYPE_CHECKING:
     from lhc.results import Attribution, LayerAttribution
 
-__all__ = [
-    "EFFECTS",
-    "METRIC_NAMES",
-    "REASONS",
-    "attribution_notes",
-    "calibrations",
-    "digital_layers",
-    "effect_share",
-    "never_text",
-    "reasons",
-    "shown_damage",
-    "with_one_copy",
-]
-
 REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
@@ -68,6 +54,7 @@ def never_text(digital: Sequence[LayerPlan]) -> str:
 
 
 def layers_stay(number: int) -> str:
+    """``1 layer stays``, ``2 layers stay``."""
     return f"{counted(number, 'layer')} {'stays' if number == 1 else 'stay'}"
 
 

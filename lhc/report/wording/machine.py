@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:  # it loads scipy, which what only shows a file does without
     from lhc.costs import SystemFigures, Throughput
 
-__all__ = [
-    "all_digital",
-    "amounts",
-    "cells_text",
-    "converters_text",
-    "faults_text",
-    "system_lines",
-    "times_of_digital",
-]
-
 
 def all_digital(plan: Plan) -> str:
     """The network without tiles, by the number formats that its products are priced in."""

@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from lhc.pipeline.inputs.placement_source import NetworkPlacement
     from lhc.pipeline.steps.conformance_step import CheckedEmulation
 
-__all__ = [
-    "analysis_footer",
-    "compiled_text",
-    "doubts",
-    "emulation_text",
-    "inspection_footer",
-    "renaming_notes",
-    "stored_summary",
-]
-
 MOST_NAMED = 5
 
 

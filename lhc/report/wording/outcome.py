@@ -22,44 +22,6 @@ from lhc.support.number_formatting import (
 if TYPE_CHECKING:
     from lhc.results import Attribution, Evaluation, Robustness, SensitivityTable
 
-__all__ = [
-    "against_given",
-    "agreement_text",
-    "budget_for",
-    "budget_of_chips",
-    "budget_text",
-    "budget_word",
-    "capitalized",
-    "comparable",
-    "conformance_text",
-    "draws_word",
-    "engine_text",
-    "estimate_text",
-    "formats_alone",
-    "further_text",
-    "gain_text",
-    "healing_text",
-    "interval_text",
-    "intervals",
-    "network_against",
-    "nothing_lost",
-    "of_budget",
-    "other_chips",
-    "points",
-    "precision_clause",
-    "precision_text",
-    "samples_basis",
-    "samples_text",
-    "share_of_digital",
-    "shares_error",
-    "shown_kind",
-    "tested_text",
-    "tests_text",
-    "training_steps",
-    "unmet_because",
-    "within_budget",
-]
-
 CHIPS_COUNT = 0.1
 """Part of the square of a half-width below which chips hardly make it: without them it would be 5 % less."""
 

@@ -55,16 +55,6 @@ if TYPE_CHECKING:
     from lhc.report.document.report import Report
     from lhc.results import Robustness
 
-__all__ = [
-    "beside",
-    "decision",
-    "decision_of",
-    "partition_head",
-    "statements",
-    "verdict",
-    "verdict_sentence",
-]
-
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
 NO_ANALOG = "no layer is analog, so nothing is lost"
 NO_TILES = "no layer is on tiles, so all chips answer alike"

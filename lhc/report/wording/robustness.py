@@ -11,20 +11,6 @@ from lhc.support.number_formatting import drop_text, metric_value, scale_text, t
 if TYPE_CHECKING:
     from lhc.results import AtTime, Evaluation, Front, Robustness
 
-__all__ = [
-    "budget_of_margin",
-    "fails_text",
-    "held_at",
-    "held_word",
-    "lasting",
-    "margin_cause",
-    "margin_line",
-    "margin_text",
-    "other_samples",
-    "samples_of_front",
-    "unlike_decision",
-]
-
 
 def margin_text(found: "Robustness", budget: str) -> str:
     """Noise up to which a budget is shown to be met, or that it is so with none that was tried."""

@@ -9,8 +9,6 @@ from lhc.programmed_matrix import ProgrammedMatrix
 if TYPE_CHECKING:
     from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 
-__all__ = ["AihwkitEngine"]
-
 
 class AihwkitEngine:
     """aihwkit's arithmetic in PyTorch, with every effect of a machine."""

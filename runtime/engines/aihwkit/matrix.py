@@ -45,8 +45,6 @@ from lhc.runtime.tiles.circuit_effects import (
     widened,
 )
 
-__all__ = ["AihwkitMatrix"]
-
 _VALUES = {"cpu": 2**20, "cuda": 2**25}
 """Aimed number of values in a block: where the caches hold some such tensors, and a GPU's memory some dozens."""
 _POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)

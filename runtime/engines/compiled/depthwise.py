@@ -64,17 +64,6 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
 from lhc.runtime.engines.counter_rng import Words
 from lhc.runtime.engines.protocol import Digital
 
-__all__ = [
-    "QUEUE",
-    "DepthwiseMemory",
-    "DepthwisePlaces",
-    "convolve_channels",
-    "depthwise_memory",
-    "depthwise_places",
-    "takes_channels",
-]
-
-
 QUEUE = 2 * LANES
 """Vectors that have a place in a queue of repeated reads."""
 

@@ -9,8 +9,6 @@ from lhc.programmed_matrix import ProgrammedMatrix
 if TYPE_CHECKING:
     from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 
-__all__ = ["CompiledEngine"]
-
 
 class CompiledEngine:
     """The ordinary tile, compiled by numba."""

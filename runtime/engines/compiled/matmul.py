@@ -46,8 +46,6 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
 from lhc.runtime.engines.counter_rng import COUNTERS, Words
 from lhc.runtime.engines.protocol import Digital
 
-__all__ = ["BLOCK", "MatmulMemory", "matmul_memory", "multiply_rows"]
-
 BLOCK = 4 * LANES
 """Rows that meet a tile together: its weights come from far away once for all of them."""
 

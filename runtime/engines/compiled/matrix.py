@@ -40,8 +40,6 @@ from lhc.runtime.operators.im2col import padded
 from lhc.runtime.position_in_sample_stream import Position
 from lhc.support.memory import give_back, large_empty
 
-__all__ = ["CompiledMatrix"]
-
 INFINITE = np.float32(np.inf)
 ROUNDS = np.float32(1.5 * 2**23)
 """Added and taken away again in float32, this rounds half to even below 2^22, as the processor's rounding mode does."""

@@ -23,8 +23,6 @@ from lhc.errors import ModelError
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.operators.im2col import shared
 
-__all__ = ["ELEMENTWISE", "TORCH_DTYPES", "Function", "Operator", "UnsupportedOperatorError", "integers", "tensor_of"]
-
 
 class UnsupportedOperatorError(ModelError):
     """An operator, or a form of one, that has no differentiable torch function here."""

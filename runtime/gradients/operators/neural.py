@@ -15,8 +15,6 @@ from torch.nn import functional
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.gradients.operators.elementwise import Function, Operator, integers
 
-__all__ = ["LAYERS", "convolution", "fused_product"]
-
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _CONV_TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 _MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}

@@ -19,8 +19,6 @@ from torch.nn import functional
 from lhc.runtime.gradients.operators.elementwise import Function, Operator
 from lhc.runtime.gradients.operators.neural import fused_product
 
-__all__ = ["CONTRIB", "HEADS"]
-
 
 def _apart(x: Tensor, heads: int) -> Tensor:
     """``(sequences, tokens, heads * size)`` -> ``(sequences, heads, tokens, size)``."""

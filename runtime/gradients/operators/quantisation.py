@@ -12,8 +12,6 @@ from torch.nn import functional
 
 from lhc.runtime.gradients.operators.elementwise import TORCH_DTYPES, Function, Operator
 
-__all__ = ["QLINEAR", "QUANTISED"]
-
 
 def _along(op: Operator, parameter: Tensor, x: Tensor) -> Tensor:
     """A scale or zero point per tensor, per axis or in blocks, in a shape that goes with x."""

@@ -15,8 +15,6 @@ from lhc.onnx_io import stored_array
 from lhc.runtime.gradients.operators.elementwise import TORCH_DTYPES, Function, Operator, integers, tensor_of
 from lhc.runtime.torch_settings import made_here
 
-__all__ = ["SHAPES"]
-
 
 def _cast(op: Operator, x: Tensor) -> Tensor:
     """To int32, what carries a gradient keeps it, and stays a float: so do products of integers (`lhc.canonical`)."""

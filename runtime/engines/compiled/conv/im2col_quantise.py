@@ -40,20 +40,6 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
     unless_zero,
 )
 
-__all__ = [
-    "BlockSpans",
-    "ImageSpans",
-    "LineSpans",
-    "block_spans",
-    "convert",
-    "copy_line",
-    "drive",
-    "line_spans",
-    "pad",
-    "prepare",
-    "slot",
-]
-
 
 class LineSpans(NamedTuple):
     """Lines of a channel in memory, from `ChannelPlaces`."""

@@ -75,19 +75,6 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
 )
 from lhc.runtime.engines.protocol import Digital
 
-__all__ = [
-    "TileOutputs",
-    "Vectors",
-    "convolve",
-    "make_keys",
-    "managed",
-    "of_images",
-    "read",
-    "segment_keys",
-    "vectors_of",
-    "z_place",
-]
-
 
 class TileOutputs(NamedTuple):
     """Outputs of a group on one tile.

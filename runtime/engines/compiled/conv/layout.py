@@ -17,19 +17,6 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import LINE, RUNS
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, WIDE
 from lhc.runtime.engines.counter_rng import Words
 
-__all__ = [
-    "IN_EIGHTS",
-    "SIDE_BY_SIDE",
-    "TOGETHER",
-    "ChannelPlaces",
-    "ConvPlaces",
-    "ImageMemory",
-    "channel_places",
-    "image_cuts",
-    "image_memory",
-    "image_outputs",
-]
-
 Integers = npt.NDArray[np.int64]
 
 TOGETHER = 4 * LANES

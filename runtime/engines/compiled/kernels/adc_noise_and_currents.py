@@ -25,20 +25,6 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
 )
 from lhc.runtime.engines.counter_rng import Words
 
-__all__ = [
-    "ConverterCodes",
-    "PackedTiles",
-    "TileSpans",
-    "input_codes",
-    "noisy",
-    "opened",
-    "rounded",
-    "sample_keys",
-    "vector_noise",
-    "with_currents",
-]
-
-
 Integers = npt.NDArray[np.int64]
 
 

@@ -16,8 +16,6 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, loaded_run,
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, fused, lesser, numbered, spread, spread_word
 from lhc.runtime.engines.counter_rng import Words
 
-__all__ = ["PITCH", "add_noise_to_lines", "fill_deviates", "noise_gradients"]
-
 _BLOCK = 4 * LANES
 """Deviates of a counter in every lane."""
 

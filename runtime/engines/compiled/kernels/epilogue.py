@@ -9,8 +9,6 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import item, span
 from lhc.runtime.engines.compiled.numba_simd.vectors import chosen, greater, spread
 from lhc.runtime.engines.protocol import Digital
 
-__all__ = ["AfterSpans", "completed", "finished", "within"]
-
 _PAST = 2**20
 """Numbers of an output that is written past the caches: it would push out of them what the next operator reads first,
 and the processor would read every line before it is written. Shorter ones are still there when they are read."""

@@ -9,8 +9,6 @@ from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import item, loaded, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, WIDE, fused, spread, spread_word
 
-__all__ = ["ROWS", "Drawn", "draw_pair", "draw_words", "multiply", "multiply_drawing", "one_row"]
-
 ROWS = 8
 """Rows of a block of products: with `LANES` they fill half of the registers."""
 

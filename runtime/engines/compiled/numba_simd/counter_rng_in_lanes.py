@@ -9,8 +9,6 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import looked_up
 from lhc.runtime.engines.compiled.numba_simd.vectors import bits, floats, fused, mixed, signed, spread_word
 from lhc.runtime.engines.counter_rng import OCTAVES
 
-__all__ = ["deviates", "threefry_lanes"]
-
 
 @compiled(inner=True)
 def threefry_lanes(k0: Any, k1: Any, x: Any, y: Any) -> tuple[Any, Any]:

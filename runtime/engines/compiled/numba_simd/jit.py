@@ -25,8 +25,6 @@ from lhc.runtime.environment_fingerprint import code_digest
 from lhc.support.files import default_work_dir
 from lhc.support.version import VERSION
 
-__all__ = ["compiled", "compiled_folder"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

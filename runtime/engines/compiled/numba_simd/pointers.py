@@ -27,30 +27,6 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
     splat,
 )
 
-__all__ = [
-    "LINE",
-    "RUNS",
-    "fetched",
-    "gathered",
-    "item",
-    "joined",
-    "joined_runs",
-    "loaded",
-    "loaded_run",
-    "looked_up",
-    "number",
-    "place_in",
-    "put",
-    "seen_as",
-    "span",
-    "stored",
-    "stored_packed",
-    "stored_past",
-    "stored_run",
-    "unpacked",
-]
-
-
 _CHECKED = bool(config.BOUNDSCHECK)  # type: ignore[attr-defined]
 LINE = 16
 """Numbers of a line of the cache."""

@@ -20,41 +20,6 @@ from numba.core.registry import cpu_target
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-__all__ = [
-    "FLOAT",
-    "FLOATS",
-    "INT",
-    "INTS",
-    "LANES",
-    "LANES_TYPE",
-    "LONG",
-    "PERMUTES",
-    "WIDE",
-    "WORDS_TYPE",
-    "alike",
-    "beyond",
-    "bits",
-    "called",
-    "chosen",
-    "clipped",
-    "every_other",
-    "floats",
-    "fused",
-    "greater",
-    "lane_intrinsic",
-    "larger",
-    "lesser",
-    "magnitude",
-    "mixed",
-    "numbered",
-    "root",
-    "signed",
-    "splat",
-    "spread",
-    "spread_word",
-    "unless_zero",
-]
-
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]
 WIDE = "+avx512f" in _FEATURES
 """Whether the processor has 32 registers of 16 numbers; else there are 16, of 8."""
