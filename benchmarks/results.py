@@ -224,6 +224,7 @@ def page(records: Sequence[Record], published: Sequence[Record], measurements: S
     guides = [_guides_line(one) for one in measurements if "row" not in one]
     return _PAGE.format(
         headline=_headline(known),
+        glance=_glance(known),
         rows=by_row.render("markdown"),
         details=details.render("markdown"),
         courses=_courses(known),
@@ -267,6 +268,30 @@ def _headline(records: Sequence[Record]) -> str:
     return f"{told}\n{len(absent)} further rows were not run; `python benchmarks/results.py --list` names them."
 
 
+def _glance(records: Sequence[Record]) -> str:
+    """One row a network: what the first machine reaches at the middle budget, by the tiles that are allowed."""
+    table = []
+    for network, point in UNITS.items():
+        at_point = BUDGETS[0] * point
+        found = [one for one in records if one["network"] == network and one["machine"] == MACHINES[0]]
+        reached = {_allowed(one): one for one in found if abs(one["max_drop"] - at_point) < point / 100}
+        trained = [one for allowed, one in reached.items() if allowed not in UNTRAINED]
+        for_each = [[reached[name]] if name in reached else [] for name in UNTRAINED] + [trained]
+        if reached:
+            any_of = next(iter(reached.values()))
+            cells = ["; ".join(map(_reached, ones)) for ones in for_each]
+            table.append([network, TASKS[network], _digital(any_of), _amount(any_of, at_point), *cells])
+    headers = ["network", "task", "digital", "budget", *UNTRAINED, "with training"]
+    return Table(headers, table, right=(2, 3)).render("markdown")
+
+
+def _reached(one: Record) -> str:
+    """Share of MACs and drop in one cell."""
+    share = _share(one) if one["analog_layers"] else "all digital"
+    tiles = f"{one['tiles_allowed']}, " if one["retrain"] else ""
+    return f"{tiles}{share}: {_drop(one)}" + ("" if one["within_budget"] else " (not held)")
+
+
 _HEADERS = ["network", "task", "machine", "budget", "tiles allowed", "digital", "MACs analog", "mean drop", "energy",
             "held"]  # fmt: skip
 _DETAIL_HEADERS = ["network", "machine", "tiles allowed", "budget", "analog layers", "tiles", "chips", "samples",
@@ -276,6 +301,15 @@ _PAGE = """# Results
 
 What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), one row a run.
 {headline}
+
+## At a glance
+
+On `lionheart`, within one point or the like: share of MACs on tiles, then the mean drop with its interval. *As they
+come* is the default, the least energy. *Twice* is the most MACs on twice the tiles that one copy of all layers takes.
+
+{glance}
+
+## All rows
 
 - **Digital**: the metric of the network as it was given, on the samples that judged.
 - **Mean drop**: what the placed network loses, over chips, one day after programming; negative: it gains. Brackets hold
@@ -332,9 +366,9 @@ def _cells(one: Record) -> list[str]:
         one["machine"],
         _amount(one, one["max_drop"]),
         _allowed(one),
-        f"{100 * one['digital']:.1f} %" if _percent(one) else f"{one['digital']:.3f}",
+        _digital(one),
         _share(one),
-        f"{_amount(one, one['drop'])} [{', '.join(_amount(one, end) for end in one['chip_interval'])}]",
+        _drop(one),
         _times(one["energy_ratio"]),
         _held(one),
     ]
@@ -402,6 +436,14 @@ def _percent(one: Record) -> bool:
 
 def _amount(one: Record, value: float) -> str:
     return f"{100 * value:.2f}" if _percent(one) else f"{value:.3f}"
+
+
+def _digital(one: Record) -> str:
+    return f"{100 * one['digital']:.1f} %" if _percent(one) else f"{one['digital']:.3f}"
+
+
+def _drop(one: Record) -> str:
+    return f"{_amount(one, one['drop'])} [{', '.join(_amount(one, end) for end in one['chip_interval'])}]"
 
 
 def _share(one: Record) -> str:

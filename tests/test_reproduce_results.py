@@ -86,6 +86,20 @@ def test_a_page_shows_a_row_with_its_units() -> None:
     assert "| digits | lhc partition digits | 61 s | abc1234 | 2026-11-30 |" in text
 
 
+def test_a_page_shows_at_a_glance_what_one_machine_reaches_at_one_point() -> None:
+    other = [{**KNOWN, "machine": "hermes"}, {**KNOWN, "max_drop": 0.02, "analog_mac_fraction": 0.5}]
+    twice = {**KNOWN, "tiles_allowed": "twice", "within_budget": False}
+    trained = {**KNOWN, "tiles_allowed": "once", "retrain": True, "analog_layers": 0}
+
+    text = page([*other, trained, twice, KNOWN], [], [])
+
+    cells = (
+        "digits | written digits | 98.3 % | 1.00 | 96.8 %: 0.32 [0.10, 0.50] | 96.8 %: 0.32 [0.10, 0.50] (not held)"
+        " | once, all digital: 0.32 [0.10, 0.50]"
+    )
+    assert f"| {cells} |" in text
+
+
 def test_a_page_shows_the_course_of_a_training() -> None:
     trained = {**KNOWN, "retrain": True, "course": [[0, 0.045], [1500, 0.0062]]}
 
