@@ -66,7 +66,7 @@ def ambitions(runs: int, heavy: bool, base: float = 0.0) -> list[tuple[float, bo
 
 
 @pytest.mark.parametrize("heavy", [False, True], ids=["normal", "heavy tails"])
-def test_a_climb_rarely_ends_too_high_and_not_far_below(heavy: bool) -> None:
+def test_a_sequence_rarely_ends_too_high_and_not_far_below(heavy: bool) -> None:
     """Seven of eight layers, at 0.875 of the budget, are the most that can be shown."""
     found = ambitions(200, heavy)
     assert np.mean([wrong for _, wrong in found]) <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
@@ -105,7 +105,7 @@ class Misleading(FakeEvaluator):
 def test_all_steps_back_together_rarely_accept_a_wrong_placement(strategy: str) -> None:
     """Twelve layers, every placement but all digital exactly at the budget, and the search accepts them all.
 
-    A climb from the middle, and one from the bottom where its first step fails, each on chips of its own.
+    A sequence from the middle, and one from the bottom where its first step fails, each on chips of its own.
     """
     damages = {f"l{index}": 0.001 for index in range(12)}
     graph, plan = network(damages)
@@ -117,7 +117,7 @@ def test_all_steps_back_together_rarely_accept_a_wrong_placement(strategy: str) 
         wrong += bool(found.plan.analog)
         tests += len(found.failed)
         assert found.verdict.accepted, "all digital holds"
-    assert tests / runs > 1, "a second climb was tried"
+    assert tests / runs > 1, "a second sequence was tried"
     # 5 %, and three standard deviations of such a count.
     assert 0.01 < wrong / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
 
@@ -132,8 +132,8 @@ class Cliff(Chips):
         return BUDGET * (1.0 if len(placement) > 6 else 0.2)
 
 
-def test_a_second_climb_over_what_was_jumped_does_not_make_wrong_acceptances_more_frequent() -> None:
-    """From six layers the climb jumps to where nothing holds, and tries what lies between once more."""
+def test_a_second_sequence_over_what_was_jumped_does_not_make_wrong_acceptances_more_frequent() -> None:
+    """From six layers the sequence jumps to where nothing holds, and tries what lies between once more."""
     names = "abcdefghijkl"
     damages = dict.fromkeys(names, BUDGET / 12)
     graph, plan = network(damages)
@@ -144,7 +144,7 @@ def test_a_second_climb_over_what_was_jumped_does_not_make_wrong_acceptances_mor
         found = place(graph, plan, STRATEGIES["sensitivity"], PlacementJudge(select, Budget(BUDGET)), verify)
         wrong += len(found.plan.analog) > 6
         again += len(found.failed) > 1
-    assert again > runs / 4, "second climbs were tried"
+    assert again > runs / 4, "second sequences were tried"
     assert 0.01 < wrong / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
 
 

@@ -1,16 +1,17 @@
-"""Climb a path of placements, from a safe one to ever more ambitious ones, until one is not shown to hold.
+"""Fixed-sequence tests along a path of placements, from a safe one to ever more ambitious ones.
 
-This is fixed-sequence testing (Maurer, Hothorn and Lehmacher, 1995; learn-then-test: Angelopoulos, Bates, Candès,
+The method is fixed-sequence testing (Maurer, Hothorn and Lehmacher, 1995; learn-then-test: Angelopoulos, Bates, Candès,
 Jordan and Lei, 2021; where placements do not lie within each other, Pareto testing: Laufer-Goldshtein et al., 2023).
 Each placement is tested at the full level. The first one tested that does not hold is the only one that can be
-accepted in error, since a climb ends where one is not accepted. Every test has chips of its own, so which placement
+accepted in error, since a sequence ends where one is not accepted. Every test has chips of its own, so which placement
 comes next may depend on what the earlier ones showed: the boldest that is nearly sure to be accepted, else the next.
 Where the budget is to hold for other samples too, all tests share the samples, and only the search says what comes
 next.
 
-Nearly all of the chance of error is for one climb from about half of the budget. The rest is for a second one: over the
-steps that the first one jumped, where a jump failed, or from the bottom, where its first step was too high. Each climb
-accepts what does not hold with its own part of the chance at most, wherever it goes, since its tests have fresh chips.
+Nearly all of the chance of error is for one sequence from about half of the budget. The rest is for a second one: over
+the steps that the first one jumped, where a jump failed, or from the bottom, where its first step was too high. Each
+sequence accepts what does not hold with its own part of the chance at most, wherever it goes, since its tests have
+fresh chips.
 """
 
 from collections.abc import Sequence
@@ -25,12 +26,12 @@ from lhc.results import Verdict
 from lhc.stats import least_draws
 
 START = 0.5
-"""A climb starts at the boldest placement whose predicted drop is within this share of the budget; both without the
+"""A sequence starts at the boldest placement whose predicted drop is within this share of the budget; both without the
 drop that there is without damage."""
 SURE, WORTH = 0.98, 0.1
 """Chances of acceptance: with the first a step may be long, with less than the second none is taken."""
-SECOND_CLIMB = 0.1
-"""Part of the chance of error for a second climb."""
+SECOND_SEQUENCE = 0.1
+"""Part of the chance of error for a second sequence."""
 _FACTOR, _SUMS, _FAR = 0.7, 0.35, 0.3
 """Standard deviations: of the factor before anything is tested, as a share of it; of a drop around its prediction, as
 a share of what is predicted; and of a drop around it that lies far from the budget, as a share of the distance."""
@@ -190,7 +191,7 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class _Reached:
-    """How far a climb came.
+    """How far a sequence of tests came.
 
     Attributes:
         kept: the boldest placement that was shown to hold.
@@ -206,8 +207,8 @@ class _Reached:
 
 
 @dataclass
-class _Climb:
-    """The tests of a search.
+class _TestSequence:
+    """Tests along a path, in the order in which they are made.
 
     Attributes:
         share: of the chips, that is to hold the budget one by one; None: their mean alone.
@@ -225,8 +226,8 @@ class _Climb:
         self.tried.append(self.trial(placement, len(self.tried), error, begin))
         return self.tried[-1]
 
-    def ascend(self, start: int, high: int, forecast: Forecast, error: float) -> _Reached:
-        """Climb from a step as far as it goes, below another."""
+    def run(self, start: int, high: int, forecast: Forecast, error: float) -> _Reached:
+        """Test from a step as far as placements hold, below another."""
         kept, low = None, start - 1
         index: int | None = start if error > 0 else None  # without a chance of error nothing can be shown
         while index is not None:
@@ -242,18 +243,18 @@ class _Climb:
         return _Reached(kept, low, high, forecast)
 
     def over_the_jumped(self, first: _Reached, error: float) -> Verified | None:
-        """Climb from what was kept over the steps that a failed jump left out."""
+        """Test from what was kept over the steps that a failed jump left out."""
         failed = first.high < len(self.path.steps)
         index = self._next(first.low, first.high, first.forecast) if failed else None
-        return None if index is None else self.ascend(index, first.high, first.forecast, error).kept
+        return None if index is None else self.run(index, first.high, first.forecast, error).kept
 
     def reserve(self, start: int, error: float) -> float:
-        """Part of the chance of error for a second climb; 0 where there can be none, or no chips would do for it."""
-        if self.share is not None and least_draws(self.share, SECOND_CLIMB * error) > self.most:
+        """Part of the chance of error for a second sequence; 0 where there can be none, or no chips would do for it."""
+        if self.share is not None and least_draws(self.share, SECOND_SEQUENCE * error) > self.most:
             return 0.0
         below = start > 0 or (self.path.grounded and not self.path.ground_is_certain)
         jumps = self.path.adapts and start + 2 < len(self.path.steps)
-        return SECOND_CLIMB if below or jumps else 0.0
+        return SECOND_SEQUENCE if below or jumps else 0.0
 
     def start(self, high: int, forecast: Forecast) -> int:
         """The boldest step below another that is predicted to be safe, else the first one."""
@@ -279,7 +280,7 @@ class _Climb:
 def fixed_sequence_test(
     path: Path, trial: Trial, budget: float, most: int, error: float, share: float | None = None
 ) -> list[Verified]:
-    """Climb a path.
+    """Test placements along a path until one is not shown to hold.
 
     Args:
         error: chance that anything is accepted that does not hold.
@@ -288,23 +289,23 @@ def fixed_sequence_test(
     Returns:
         All that were tested. The last one is kept: the boldest that was shown to hold, else that with the least drop.
     """
-    climb, kept = _Climb(path, trial, budget, most, share), None
+    tests, kept = _TestSequence(path, trial, budget, most, share), None
     if not path.steps:
-        climb.test(path.ground, error, begin=True)
-        return climb.tried
+        tests.test(path.ground, error, begin=True)
+        return tests.tried
     forecast, high = Forecast.of(path, budget), len(path.steps)
-    start = climb.start(high, forecast)
-    second = climb.reserve(start, error) * error
-    first = climb.ascend(start, high, forecast, error - second)
+    start = tests.start(high, forecast)
+    second = tests.reserve(start, error) * error
+    first = tests.run(start, high, forecast, error - second)
     kept = first.kept
     if kept is not None:
-        kept = climb.over_the_jumped(first, second) or kept
+        kept = tests.over_the_jumped(first, second) or kept
     else:
         if path.grounded and (second > 0 or path.ground_is_certain):
-            kept = climb.test(path.ground, second or error, begin=True)
+            kept = tests.test(path.ground, second or error, begin=True)
         if start > 0 and (kept is None or kept.verdict.accepted):
-            higher = climb.ascend(climb.start(start, first.forecast), start, first.forecast, second).kept
+            higher = tests.run(tests.start(start, first.forecast), start, first.forecast, second).kept
             kept = higher or kept
     if kept is None or not kept.verdict.accepted:
-        kept = min(climb.tried, key=lambda one: one.verdict.evaluation.drop)
-    return [*(one for one in climb.tried if one is not kept), kept]
+        kept = min(tests.tried, key=lambda one: one.verdict.evaluation.drop)
+    return [*(one for one in tests.tried if one is not kept), kept]

@@ -1,4 +1,4 @@
-"""Climbing a path with tests whose outcome is given: what is tested next, at which level, and what is kept."""
+"""Fixed-sequence tests whose outcome is given: what is tested next, at which level, and what is kept."""
 
 from dataclasses import dataclass, field
 
@@ -46,7 +46,7 @@ def kept(tried: list[Verified]) -> int:
     return len(tried[-1].placement)
 
 
-def test_a_climb_begins_at_half_of_the_budget_and_ends_with_the_first_failure() -> None:
+def test_a_sequence_begins_at_half_of_the_budget_and_ends_with_the_first_failure() -> None:
     truth = Truth(0.1)
     assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == 9
     assert truth.asked[0] == 5
@@ -55,7 +55,7 @@ def test_a_climb_begins_at_half_of_the_budget_and_ends_with_the_first_failure() 
     assert truth.levels == [pytest.approx(0.045)] * len(truth.asked)
 
 
-def test_with_a_share_of_the_chips_steps_are_shorter_and_a_second_climb_needs_chips() -> None:
+def test_with_a_share_of_the_chips_steps_are_shorter_and_a_second_sequence_needs_chips() -> None:
     truth = Truth(0.1)
     assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05, 0.95)) == 9
     assert truth.asked[0] == 2
@@ -74,7 +74,7 @@ def test_what_the_search_made_too_much_of_is_reached_all_the_same() -> None:
     assert truth.asked[0] == 2
 
 
-def test_where_the_first_step_fails_a_second_climb_begins_below_it_with_what_was_kept_for_it() -> None:
+def test_where_the_first_step_fails_a_second_sequence_begins_below_it_with_what_was_kept_for_it() -> None:
     truth = Truth(0.3)
     assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == 3
     assert truth.asked[:2] == [5, 0]
@@ -83,7 +83,7 @@ def test_where_the_first_step_fails_a_second_climb_begins_below_it_with_what_was
 
 
 @pytest.mark.parametrize("cliff", [7, 8, 9])
-def test_where_a_jump_fails_a_second_climb_goes_over_what_was_jumped(cliff: int) -> None:
+def test_where_a_jump_fails_a_second_sequence_goes_over_what_was_jumped(cliff: int) -> None:
     truth = Truth(0.05, cliff=cliff)
     assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == cliff - 1
     failed = next(number for number, size in enumerate(truth.asked) if size >= cliff)
@@ -95,7 +95,7 @@ def test_where_a_jump_fails_a_second_climb_goes_over_what_was_jumped(cliff: int)
     assert after
 
 
-def test_without_a_jump_there_is_one_climb() -> None:
+def test_without_a_jump_there_is_one_sequence() -> None:
     truth = Truth(0.05, cliff=7)
     assert kept(fixed_sequence_test(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 6
     assert truth.asked == [5, 6, 7]
@@ -133,7 +133,7 @@ def test_a_ground_without_a_part_of_the_chance_is_not_tested() -> None:
 @pytest.mark.parametrize("ground", ["", "x"])
 @pytest.mark.parametrize("cliff", range(1, 11))
 def test_nothing_is_tested_without_a_chance_of_error(ground: str, cliff: int) -> None:
-    """All of it is spent by the first climb, where further chips could not show the share with a tenth."""
+    """All of it is spent by the first sequence, where further chips could not show the share with a tenth."""
     steps = [step.union(ground) for step in STEPS]
     truth = Truth(0.1, cliff=cliff)
     one = Path(frozenset(ground), steps, [float(n) for n in range(1, 11)], [(10.0, 1.0, 0.1)])
@@ -155,7 +155,7 @@ def test_when_the_time_is_over_what_was_shown_by_then_is_kept() -> None:
     assert truth.asked == [5, 0], "one test is begun, and what is digital anyway is looked at"
 
 
-def test_a_path_that_does_not_adapt_is_climbed_step_by_step() -> None:
+def test_a_path_that_does_not_adapt_is_tested_step_by_step() -> None:
     truth = Truth(0.1)
     assert kept(fixed_sequence_test(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 9
     assert truth.asked == [5, 6, 7, 8, 9, 10]

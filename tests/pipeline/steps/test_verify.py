@@ -50,8 +50,8 @@ def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
     assert re.fullmatch(saying, row.detail)
 
 
-def test_what_pays_beside_a_layer_that_a_climb_added_is_not_called_too_costly() -> None:
-    """Either of two products alone takes more energy on tiles than it saves; the climb adds one, and the other pays."""
+def test_what_pays_beside_a_layer_that_a_test_sequence_added_is_not_called_too_costly() -> None:
+    """Either of two products alone takes more energy on tiles than it saves; tests add one, and the other pays."""
     graph, plan = paired()
 
     class Nothing(Strategy):
@@ -72,7 +72,7 @@ def test_what_pays_beside_a_layer_that_a_climb_added_is_not_called_too_costly() 
 
 
 @pytest.mark.parametrize(("each", "kept", "beyond"), [(0.0001, 20, 0), (0.0012, 8, 10), (0.0033, 2, 3), (0.012, 0, 1)])
-def test_a_path_is_climbed_as_far_as_it_holds(each: float, kept: int, beyond: int) -> None:
+def test_a_path_is_tested_as_far_as_it_holds(each: float, kept: int, beyond: int) -> None:
     """A path of 20 layers down to none, of which the search saw nothing."""
     names = [f"l{index}" for index in range(20)]
     graph, plan = network(dict.fromkeys(names, each))
