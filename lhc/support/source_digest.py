@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from hashlib import sha256
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions
@@ -108,7 +108,7 @@ class _Found:
             self.sources[name] = read(spec.origin)
         except OSError:  # removed since it was imported
             return False
-        self._add_imported(_parsed(self.sources[name]), spec.parent or "", *_with_packages(name))
+        self._add_imported(self.sources[name], spec.parent or "", *_with_packages(name))
         return True
 
     def add_of_script(self, named: object) -> bool:
@@ -121,16 +121,16 @@ class _Found:
         if place in self.sources:
             return True
         self.sources[place] = source.encode()
-        tree = _parsed(dedent(source).encode())
-        self._add_imported(tree, "")
+        plain = dedent(source).encode()
+        self._add_imported(plain, "")
         values = vars(sys.modules[_SCRIPT])
-        for name in (_names(tree) | _names_of_code(getattr(named, "__code__", None))) & values.keys():
+        for name in (_names(_parsed(plain)) | _names_of_code(getattr(named, "__code__", None))) & values.keys():
             self._add_value(name, values[name])
         return True
 
-    def _add_imported(self, tree: ast.AST, package: str, *others: str) -> None:
+    def _add_imported(self, source: bytes, package: str, *others: str) -> None:
         """Add the modules that a source imports, and these others, but for those that are left out."""
-        for name in (*_imported(tree, package), *others):
+        for name in (*_imported(source, package), *others):
             if not _is_left_out(name):
                 self.add_module(name)
 
@@ -154,8 +154,15 @@ def _parsed(source: bytes) -> ast.Module:
         return ast.Module([], [])
 
 
-def _imported(tree: ast.AST, package: str) -> Iterator[str]:
+@lru_cache(maxsize=256)  # the metric is asked about with every result
+def _imported(source: bytes, package: str) -> tuple[str, ...]:
     """Names that may be modules: those imported, the packages around them, and what is imported from a module."""
+    return tuple(
+        dict.fromkeys(name for found in _written_imports(_parsed(source), package) for name in _with_packages(found))
+    )
+
+
+def _written_imports(tree: ast.AST, package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -170,8 +177,7 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
                 found = [name]
             case _:
                 continue
-        for name in found:
-            yield from _with_packages(name)
+        yield from found
 
 
 def _with_packages(name: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +30,11 @@ _OBJECT = re.compile(r"[\w.]+:\w+")
 """``module:name``."""
 _SHOWN = 5
 """Fields of an edited preset that are named."""
+
+
+@lru_cache(maxsize=32)  # PyYAML takes 8 ms for a machine; presets are read again and again
+def _document(text: str, where: str) -> object:
+    return read_yaml(text, where)
 
 
 class Hardware(Machine):
@@ -390,7 +397,7 @@ class Hardware(Machine):
         """
         if not text.strip():
             raise ConfigError(f"{where}: is empty; 'lhc … > FILE' empties FILE first, so lhc cannot read it as well")
-        data = read_yaml(text, where)
+        data = deepcopy(_document(text, where))
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a hardware description is a mapping of fields; see 'lhc hardware lionheart'")
         if {"hardware", "layers"} <= data.keys():
