@@ -7,6 +7,7 @@ where the environment names that folder, and is counted as skipped elsewhere. ``
 Blocks without a language are not run: output and formulas, installation, and commands of many minutes or hours.
 """
 
+import gc
 import os
 import re
 import shlex
@@ -48,6 +49,8 @@ _COMPILED = ROOT / "build" / "compiled"
 _COMPILED.mkdir(parents=True, exist_ok=True)
 with suppress(OSError):  # Windows wants rights for links
     (Path(_CACHE.name) / "compiled").symlink_to(_COMPILED, target_is_directory=True)
+
+gc.disable()  # until all is collected: what is imported stays, and to walk it again and again takes seconds
 
 PROGRAMS = {
     "lhc ": f"{sys.executable} -m lhc ",
@@ -157,6 +160,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     last = {item.path: item.example.start for item in slow if item in chosen}
     needed = {item for item in blocks if item.example.start < last.get(item.path, 0)}
     items[:] = [item for item in everything if item in chosen or item in needed]
+
+
+def pytest_collection_finish() -> None:
+    """Tests look for garbage, but not among what was imported and collected before them."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="module")
