@@ -1,7 +1,9 @@
 """A package from outside adds one of each: the package of two pages, docs/extending*.md, as it stands there."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -21,6 +23,19 @@ TEXT = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in PA
 FILES = dict(re.findall(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 CONSOLE = re.findall(r"^```console\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [line.removeprefix("$ ") for block in CONSOLE for line in block.splitlines()]
+SESSION = """
+import json, shlex, sys
+from typer.testing import CliRunner
+from lhc.cli.framework.app import app
+
+printed = {}
+for command in sys.argv[1:]:
+    done = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert done.exit_code == 0, f"{command}\\n{done.output}{done.exception!r}"
+    printed[command] = done.stdout
+json.dump(printed, sys.stdout)
+"""
+"""Commands in one process, which loads the libraries once; prints what each of them prints."""
 
 
 def install(files: dict[str, str], site: Path) -> None:
@@ -40,10 +55,15 @@ def install(files: dict[str, str], site: Path) -> None:
 
 
 def run(command: str, folder: Path, site: Path) -> "subprocess.CompletedProcess[str]":
-    """A line of shell, with lhc as the one of this checkout."""
-    line = re.sub(r"^lhc ", f"{sys.executable} -P -m lhc ", command)
+    """A command of lhc in a process of its own."""
+    return python(["-m", "lhc", *shlex.split(command)[1:]], folder, site)
+
+
+def python(arguments: list[str], folder: Path, site: Path) -> "subprocess.CompletedProcess[str]":
+    """A process that finds this checkout and the packages of a folder."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}"}
-    return subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    line = [sys.executable, "-P", *arguments]
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +102,9 @@ def outputs(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     """What the commands of the pages print, one after the other in an empty folder; each must succeed."""
     folder = tmp_path_factory.mktemp("work")
     write_nf4(folder)
-    printed = {}
-    for command in COMMANDS:
-        done = run(command, folder, site)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        printed[command] = done.stdout
-    return folder, printed
+    done = python(["-c", SESSION, *COMMANDS], folder, site)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
 
 
 def printed_by(outputs: tuple[Path, dict[str, str]], part: str) -> str:

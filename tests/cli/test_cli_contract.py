@@ -21,6 +21,8 @@ from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def run_json(*arguments: object) -> dict[str, object]:
     result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
@@ -134,22 +136,30 @@ def test_outputs_alone_without_labels(cli: Cli, model_file: Path, tmp_path: Path
     assert np.linalg.norm(analog - digital) / np.linalg.norm(digital) < 0.6
 
 
-def test_same_command_twice_gives_the_same_bytes(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_same_command_twice_gives_the_same_bytes(
+    cli: Cli, model_file: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the number of processes and threads, memory, the seed of hashes, the folder; nothing kept is shared."""
-    command = partition(model_file, data_file, max_drop=0.3, draws=3)
-    written = []
-    for name, threads, more in (("first", "1", ()), ("second", "2", ("--jobs", 2, "--memory", "50MB"))):
-        (folder := tmp_path / name).mkdir()
-        asked = (*command, "--json", "--work-dir", folder / "kept", "-o", folder / "out.onnx", *more)
-        process = subprocess.run(
-            [sys.executable, "-m", "lhc", *map(str, asked)],
-            capture_output=True,
-            check=True,
-            cwd=folder,
-            env=os.environ | {"PYTHONHASHSEED": threads, "OMP_NUM_THREADS": threads},
-        )
-        written.append((process.stdout, (folder / "out.onnx").read_bytes()))
-    assert written[0] == written[1]
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    def asked(folder: Path, *more: object) -> list[str]:
+        folder.mkdir()
+        command = partition(model_file, data_file, max_drop=0.3, draws=3)
+        return [*map(str, (*command, "--json", "--work-dir", folder / "kept", "-o", folder / "out.onnx", *more))]
+
+    command = asked(first)
+    monkeypatch.chdir(first)
+    here = cli(*command)
+    elsewhere = subprocess.run(
+        [sys.executable, "-m", "lhc", *asked(second, "--jobs", 2, "--memory", "50MB")],
+        capture_output=True,
+        check=True,
+        cwd=second,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2"},
+    )
+    assert here.exit_code == 0, here.stderr
+    assert here.stdout_bytes == elsewhere.stdout
+    assert (first / "out.onnx").read_bytes() == (second / "out.onnx").read_bytes()
 
 
 def test_annotated_model_is_the_same_network(

@@ -138,11 +138,18 @@ def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> N
     assert result.plan.command.startswith("lhc retrain digits-narrow ")
 
 
-def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_trained_network() -> None:
-    placed = lhc.partition("digits-narrow", draws=2, samples=100, max_drop="100%", method="fisher", objective="macs")
-    assert placed.plan.outcome is not None
-    unmet = placed.plan.outcome.model_copy(update={"within_budget": False})
-    placed = replace(placed, plan=placed.plan.model_copy(update={"outcome": unmet}))
+@pytest.fixture(scope="module")
+def by_macs() -> lhc.PartitionResult:
+    """Placed on 100 samples, with a budget that nothing breaks."""
+    return lhc.partition("digits-narrow", draws=2, samples=100, max_drop="100%", method="fisher", objective="macs")
+
+
+def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_trained_network(
+    by_macs: lhc.PartitionResult,
+) -> None:
+    assert by_macs.plan.outcome is not None
+    unmet = by_macs.plan.outcome.model_copy(update={"within_budget": False})
+    placed = replace(by_macs, plan=by_macs.plan.model_copy(update={"outcome": unmet}))
     assert placed.plan.outcome is not None
     asked = replace(ASKED, model=placed.model, data="digits-narrow", samples=400, all_analog=False)
     trained = lhc.retrain.of(asked)
@@ -178,15 +185,16 @@ def test_the_first_samples_train_and_judge_and_what_would_help_is_measured() -> 
     assert train + watch + judge == 200
 
 
-def test_reasons_of_a_placement_are_told_apart_from_those_of_the_judgement_after_training() -> None:
-    placed = lhc.partition("digits-narrow", draws=2, samples=100, max_drop="100%", method="fisher", objective="macs")
+def test_reasons_of_a_placement_are_told_apart_from_those_of_the_judgement_after_training(
+    by_macs: lhc.PartitionResult,
+) -> None:
     rows = [
         row.model_copy(update={"placement": "digital", "reason": "sensitivity", "detail": "too much damage"})
         if row.name == "linear"
         else row
-        for row in placed.plan.layers
+        for row in by_macs.plan.layers
     ]
-    plan = placed.plan.model_copy(update={"layers": tuple(rows)})
+    plan = by_macs.plan.model_copy(update={"layers": tuple(rows)})
     for accepted, reason in ((True, "budget"), (False, "placed")):
         anew = {row.name: row for row in judged_anew(plan, accepted).layers}
         assert anew["conv1"].reason == reason

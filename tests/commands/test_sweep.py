@@ -3,8 +3,9 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -12,15 +13,41 @@ import pytest
 import lhc
 from benchmarks.sweep_with_a_killed_worker import disturbed, small_sweep, timed
 from lhc.errors import ConfigError
+from lhc.measure.workers.whole_runs import RunWorkers
 from lhc.report.exports.sweep_files import save_sweep
+from lhc.runtime.environment_fingerprint import environment
 from lhc.store import ResultCache
 
 pytestmark = pytest.mark.analog
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class InThisProcess(RunWorkers):
+    """Does whole runs without processes, whose start takes longer than the runs here."""
+
+    count = 1
+
+    def environment(self) -> dict[str, str]:
+        return environment()
+
+    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[int, R]]:
+        return ((number, function(task)) for number, task in enumerate(tasks))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is kept, not of who computes it."""
+    monkeypatch.setattr("lhc.commands.sweep.run_workers", lambda options: InThisProcess())
+
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, lhc.SweepResult]:
-    """A sweep of 12 runs, the cache that it was done with, and what came out."""
+    """A sweep of 12 runs on two processes, the cache that it was done with, and what came out."""
     folder = tmp_path_factory.mktemp("sweep")
     path = small_sweep(folder, 12)
     return path, folder / "cache", timed(path, folder / "cache").result
@@ -65,19 +92,22 @@ def test_a_row_is_what_the_command_alone_gives(swept: tuple[Path, Path, lhc.Swee
     assert path.name == "sweep.toml"
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_finished_rows_are_kept_by_content(swept: tuple[Path, Path, lhc.SweepResult], tmp_path: Path) -> None:
     path, cache, result = swept
+    shutil.copytree(cache, tmp_path / "cache")  # rows of another sweep are not for the tests below
 
-    again = lhc.sweep(path, work_dir=cache)
+    again = lhc.sweep(path, work_dir=tmp_path / "cache")
     assert again.rows == result.rows  # seconds too: nothing was run
     assert again.earlier == 12
 
     text = path.read_text().replace("seed = [0,", "seed = [100,")
     (path.parent / "other.toml").write_text(text)
-    other = lhc.sweep(path.parent / "other.toml", work_dir=cache)
+    other = lhc.sweep(path.parent / "other.toml", work_dir=tmp_path / "cache")
     assert (other.earlier, len(other.rows), other.name) == (8, 12, "other")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_run_that_fails_is_a_row_that_is_tried_again(
     swept: tuple[Path, Path, lhc.SweepResult], tmp_path: Path
 ) -> None:
@@ -101,6 +131,7 @@ def test_a_run_that_fails_is_a_row_that_is_tried_again(
     assert second.rows[1].figures.samples <= 64
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_row_that_another_version_kept_is_measured_anew(
     swept: tuple[Path, Path, lhc.SweepResult], tmp_path: Path
 ) -> None:
@@ -117,6 +148,7 @@ def test_a_row_that_another_version_kept_is_measured_anew(
     assert [row.figures for row in again.rows] == [row.figures for row in result.rows]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_no_run_is_begun_once_the_time_is_over(swept: tuple[Path, Path, lhc.SweepResult], tmp_path: Path) -> None:
     result = lhc.sweep(one(swept[0].parent, seed=list(range(5))), work_dir=tmp_path, timeout=1e-6)
 

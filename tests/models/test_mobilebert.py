@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,20 +21,24 @@ pytest.importorskip("torch", reason="MobileBERT is a PyTorch definition")
 pytest.importorskip("transformers", reason="MobileBERT comes from transformers")
 
 import torch
-from transformers import MobileBertConfig, MobileBertForQuestionAnswering
+
+if TYPE_CHECKING:
+    from transformers import MobileBertForQuestionAnswering
 
 needs_data = pytest.mark.skipif("LHC_DATA" not in os.environ, reason="LHC_DATA names no folder of data sets")
 
 
-def _network(**sizes: Any) -> MobileBertForQuestionAnswering:  # noqa: ANN401  # fields of the configuration
+def _network(**sizes: Any) -> "MobileBertForQuestionAnswering":  # noqa: ANN401  # fields of the configuration
     """A network with random weights; without sizes the real architecture, whose sizes are the defaults."""
+    from transformers import MobileBertConfig, MobileBertForQuestionAnswering  # seconds, in each process that collects
+
     torch.manual_seed(0)
     network = MobileBertForQuestionAnswering(MobileBertConfig(**sizes))
     network.train(False)
     return network
 
 
-def _small() -> MobileBertForQuestionAnswering:
+def _small() -> "MobileBertForQuestionAnswering":
     return _network(
         vocab_size=30, num_hidden_layers=1, hidden_size=16, embedding_size=8, intermediate_size=12,
         num_attention_heads=2, true_hidden_size=8, intra_bottleneck_size=8, num_feedforward_networks=2,

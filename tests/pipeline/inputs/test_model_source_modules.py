@@ -1,15 +1,18 @@
 """PyTorch modules instead of files: what is exported, and the whole way from looking at one to running it."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 import lhc
 from lhc import HybridSession, LhcError
 from lhc.errors import ModelError, OutOfTimeError, UsageError
+from lhc.models.export import export_module
 from lhc.passes import Select
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.pipeline_state import StateT
@@ -194,7 +197,25 @@ def labelled(images: dict[str, Array]) -> Arrays:
     return {"image": rng.normal(size=(60, 1, 8, 8)).astype(np.float32), "kind": np.arange(60) % 3}
 
 
+@pytest.fixture(scope="module")
+def exported(cnn: Cnn, labelled: Arrays) -> onnx.ModelProto:
+    return export_module(cnn, {"image": labelled["image"]})
+
+
+@pytest.fixture
+def exported_once(cnn: Cnn, exported: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export takes a second: what comes after it is tested with one."""
+
+    def again(module: Module, arrays: Mapping[str, npt.NDArray[Any]]) -> onnx.ModelProto:
+        assert module is cnn
+        assert list(arrays) == ["image"]
+        return deepcopy(exported)
+
+    monkeypatch.setattr("lhc.pipeline.inputs.model_source.export_module", again)
+
+
 @pytest.mark.analog
+@pytest.mark.usefixtures("exported_once")
 def test_fronts_margins_and_causes_take_a_module(cnn: Cnn, labelled: Arrays) -> None:
     front = lhc.pareto(cnn, labelled, objective="macs", points=2, draws=2, label_key="kind", method="measure")
     found = lhc.robustness(
@@ -208,6 +229,7 @@ def test_fronts_margins_and_causes_take_a_module(cnn: Cnn, labelled: Arrays) -> 
 
 
 @pytest.mark.analog
+@pytest.mark.usefixtures("exported_once")
 def test_placing_with_retraining_takes_a_module_and_passes(
     cnn: Cnn, labelled: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +259,7 @@ def test_placing_with_retraining_takes_a_module_and_passes(
 
 
 @pytest.mark.analog
+@pytest.mark.usefixtures("exported_once")
 @pytest.mark.parametrize("hardware", ["lionheart", "static-range"])
 def test_a_module_is_compiled_and_looked_at_whatever_its_labels_are_called(
     cnn: Cnn, labelled: Arrays, hardware: str
