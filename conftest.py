@@ -50,8 +50,6 @@ _COMPILED.mkdir(parents=True, exist_ok=True)
 with suppress(OSError):  # Windows wants rights for links
     (Path(_CACHE.name) / "compiled").symlink_to(_COMPILED, target_is_directory=True)
 
-gc.disable()  # until all is collected: what is imported stays, and to walk it again and again takes seconds
-
 PROGRAMS = {
     "lhc ": f"{sys.executable} -m lhc ",
     "python benchmarks/": f"{sys.executable} {ROOT}/benchmarks/",
@@ -162,8 +160,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     items[:] = [item for item in everything if item in chosen or item in needed]
 
 
-def pytest_collection_finish() -> None:
-    """Tests look for garbage, but not among what was imported and collected before them."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """No garbage is looked for while tests are collected, nor later among what was: to walk it takes seconds."""
+    gc.disable()
+    yield
     gc.freeze()
     gc.enable()
 

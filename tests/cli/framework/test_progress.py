@@ -50,14 +50,14 @@ def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_a_command_looks_for_garbage_once_it_is_loaded() -> None:
     """Of what was loaded before nothing is walked; where Python goes on afterwards, nothing is set aside."""
-    before = gc.get_freeze_count()
+    gc.unfreeze()  # of what was set aside after collecting tests some is freed meanwhile
     with progress.reporter(quiet=True):
-        assert gc.get_freeze_count() == before
+        assert gc.get_freeze_count() == 0
     gc.disable()
     try:
         with progress.reporter(quiet=True):
             assert gc.isenabled()
-            assert gc.get_freeze_count() > before
+            assert gc.get_freeze_count() > 0
     finally:
         gc.enable()
         gc.unfreeze()
