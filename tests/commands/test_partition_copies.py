@@ -25,8 +25,15 @@ def _placed(**options: object) -> lhc.PartitionResult:
     return lhc.partition("digits-narrow", **asked)  # type: ignore[arg-type]
 
 
-def test_a_session_with_the_annotated_model_runs_the_chips_that_were_verified(tmp_path: Path) -> None:
-    result = _placed(max_tiles=40)
+@pytest.fixture(scope="module")
+def on_forty_tiles() -> lhc.PartitionResult:
+    return _placed(max_tiles=40)
+
+
+def test_a_session_with_the_annotated_model_runs_the_chips_that_were_verified(
+    on_forty_tiles: lhc.PartitionResult, tmp_path: Path
+) -> None:
+    result = on_forty_tiles
     plan, outcome = result.plan, result.plan.outcome
     assert outcome is not None
     assert 14 < plan.tiles(result.facts) <= 40  # one tile a layer without further copies
@@ -58,8 +65,8 @@ def test_a_plan_file_brings_its_copies(tmp_path: Path) -> None:
         lhc.partition("digits-narrow", plan=Plan.load(tmp_path / "plan.yaml"), copies=2)
 
 
-def test_the_same_seed_gives_the_same_plan_and_copies_can_be_left_out() -> None:
-    one, other, none = _placed(max_tiles=40), _placed(max_tiles=40), _placed(copies="off", max_tiles=40)
+def test_the_same_seed_gives_the_same_plan_and_copies_can_be_left_out(on_forty_tiles: lhc.PartitionResult) -> None:
+    one, other, none = on_forty_tiles, _placed(max_tiles=40), _placed(copies="off", max_tiles=40)
     assert one.plan == other.plan
     assert none.plan.copies == {}
     assert one.plan.outcome is not None
