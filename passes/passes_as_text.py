@@ -9,7 +9,7 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
@@ -21,7 +21,6 @@ from lhc.passes.strategies.registry import STRATEGIES, strategy_of
 from lhc.support.installed_packages import installed, installed_names
 from lhc.support.load_by_name import load_object
 
-P = TypeVar("P", bound=Pass)
 _GIVEN_BY_THE_SEARCH = frozenset(field.name for field in dataclasses.fields(Strategy))
 
 

@@ -18,18 +18,3 @@ class Position:
     def of(self, items: int) -> tuple[int, int]:
         """Samples of a call that holds so many items, and the first; one sample where they do not share them out."""
         return (self.samples, self.first) if items % self.samples == 0 else (1, self.first)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A fixed computing block, the same however samples are cut into calls.
-
-    Attributes:
-        number: of the block.
-        wanted: its vectors that are asked for; the others are padding, or were asked for in other calls.
-        use: which of the nodes that share the devices reads them: their reads have noise of their own.
-    """
-
-    number: int
-    wanted: range
-    use: int = 0

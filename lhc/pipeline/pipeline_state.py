@@ -5,7 +5,6 @@ qualified), `BudgetedNetwork` (with the budget that placements are judged by), `
 A step takes the state that has what it needs, and returns the one that has what it found.
 """
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -43,7 +42,6 @@ from lhc.support.number_formatting import counted
 StateT = TypeVar("StateT", bound="PreparedNetwork")
 BudgetedT = TypeVar("BudgetedT", bound="BudgetedNetwork")
 
-log = logging.getLogger("lhc")
 
 READ = frozenset({"graph", "plan", "samples"})
 """What is known at the start of every pipeline."""

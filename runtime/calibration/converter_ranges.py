@@ -12,9 +12,11 @@ reads again follows from it for any number of copies (`lhc.hardware.converters.r
 `calibrate_signs` finds layers with unsigned inputs (none below 0 on data), which some DACs drive in another code.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -25,14 +27,16 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Dac, Hardware
 from lhc.hardware.converters import totals_of
 from lhc.hardware.tile_geometry import split_sizes
+from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.onnx_model import OnnxModel
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
+from lhc.runtime.engines.protocol import Digital
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.operators.analog_layers import AnalogLayer
-from lhc.runtime.operators.fixed_size_batches import ProductsByUnit
-from lhc.runtime.position_in_sample_stream import Position, Unit
+from lhc.runtime.operators.im2col import padded, window_layout
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.torch_settings import isolated
 
 QUANTILES = 16
@@ -40,10 +44,14 @@ QUANTILES = 16
 LEAST_SHARE = 1 / 16
 """Range of a column's ADC as a share of the widest one's: amplifiers in front of ADCs have few steps."""
 KEPT = 2**15
-"""Values kept of each row split in each piece of products, drawn at random with a fixed seed."""
+"""Values kept of each row split in each piece of vectors, drawn at random with a fixed seed."""
+PIECE_VECTORS, PIECE_SAMPLES = 4096, 64
+"""Aimed number of vectors in a piece, and most samples."""
+GROUP_VALUES = 2**18
+"""Aimed number of unfolded inputs of the groups that are seen together, for 1024 vectors."""
 
 Ranges = tuple[float, ...]
-Recorder = TypeVar("Recorder", bound=ProductsByUnit)
+Recorder = TypeVar("Recorder", bound="VectorRecorder")
 
 
 class _Magnitudes:
@@ -76,31 +84,81 @@ class _Magnitudes:
         return found or self._greatest or 1.0
 
 
-class RangeRecorder(ProductsByUnit):
-    """Stands in for the tiles of one layer and remembers what they are driven with."""
+class VectorRecorder(ABC):
+    """Stands in for the tiles of one layer and looks at what they are driven with; its products are 0.
+
+    Vectors come in pieces of a size that depends on the shape of the layer alone, the last one filled up with zeros.
+    """
+
+    chips = 1
+    completes = completes_epilogue = False
+
+    def __init__(self, outputs: int) -> None:
+        """Record a matrix of so many outputs a group."""
+        self._outputs = outputs
+
+    @abstractmethod
+    def drive(self, vectors: Tensor, first_group: int) -> None:
+        """Look at vectors of consecutive groups, ``(groups, inputs, vectors)``; ``first_group`` numbers the first."""
+
+    def convolve(
+        self, x: Tensor, geometry: ConvGeometry, position: Position, use: int, digital: Digital | None = None
+    ) -> Tensor:
+        """See `Products`."""
+        out = geometry.output_sizes(tuple(x.shape[2:]))
+        channels = x.shape[1] // geometry.groups
+        inputs = channels * prod(geometry.kernel)
+        together = max(1, GROUP_VALUES // (1024 * inputs))
+        for images in _pieces(x, position, prod(out)):
+            for first in range(0, geometry.groups, together):
+                count = min(together, geometry.groups - first)
+                image = padded(images[:, first * channels : (first + count) * channels], geometry)
+                self.drive(image.as_strided(*window_layout(image, geometry)).reshape(count, inputs, -1), first)
+        return x.new_zeros((1, len(x), geometry.groups * self._outputs, *out))
+
+    def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
+        """See `Products`."""
+        for items in _pieces(rows, position, prod(rows.shape[1:-1])):
+            self.drive(items.reshape(-1, rows.shape[-1]).T[None], 0)
+        return rows.new_zeros((1, *rows.shape[:-1], self._outputs))
+
+
+def _pieces(x: Tensor, position: Position, vectors: int) -> Iterator[Tensor]:
+    """Cut the items of a call, which begins at the first sample, each of so many vectors, into pieces of one size."""
+    items = len(x) // position.of(len(x))[0]
+    samples = min(PIECE_SAMPLES, max(1, PIECE_VECTORS // max(items * vectors, 1)))
+    size = items << (samples.bit_length() - 1)
+    for start in range(0, len(x), size):
+        piece = x[start : start + size]
+        if len(piece) < size:
+            piece = torch.cat([piece, piece.new_zeros((size - len(piece), *x.shape[1:]))])
+        yield piece
+
+
+class RangeRecorder(VectorRecorder):
+    """Remembers the magnitudes of inputs."""
 
     def __init__(self, rows: int, outputs: int, tile_rows: int) -> None:
         """Record a matrix of ``rows`` inputs and ``outputs`` outputs a group, on tiles of ``tile_rows`` inputs."""
+        super().__init__(outputs)
         self._sizes = split_sizes(rows, tile_rows)
-        self._outputs = outputs
         generator = torch.Generator().manual_seed(0)
         self._seen = [_Magnitudes(generator) for _ in self._sizes]
 
-    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
-        """Remember the magnitudes of the inputs; the products are not of interest and 0."""
+    def drive(self, vectors: Tensor, first_group: int) -> None:
+        """Remember the magnitudes of the inputs."""
         x = vectors.transpose(0, 1).flatten(1)
         driven = x[:, (x != 0).any(dim=0)]
         for seen, part in zip(self._seen, torch.split(driven, self._sizes), strict=True):
             seen.add(part)
-        return x.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
     def ranges(self, quantile: float) -> Ranges:
         """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
         return tuple(seen.quantile(quantile) for seen in self._seen)
 
 
-class AdcRecorder(ProductsByUnit):
-    """Stands in for the tiles of one layer and remembers what they give to their ADCs."""
+class AdcRecorder(VectorRecorder):
+    """Remembers what the tiles give to their ADCs."""
 
     def __init__(self, matrix: ProgrammedMatrix, hardware: Hardware, ranges: Ranges | None) -> None:
         """Record a layer.
@@ -109,7 +167,8 @@ class AdcRecorder(ProductsByUnit):
             matrix: its weights on tiles, without errors.
             ranges: static input range of each row split, where the hardware has them.
         """
-        self._dac, self._outputs = hardware.dac, matrix.outputs
+        super().__init__(matrix.outputs)
+        self._dac = hardware.dac
         self.seen = _Magnitudes(torch.Generator().manual_seed(0))
         starts = list(dict.fromkeys(matrix.starts))
         self._rows = [
@@ -123,14 +182,13 @@ class AdcRecorder(ProductsByUnit):
             for start, row in zip(matrix.starts, matrix.tiles, strict=True)
         ]
 
-    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
-        """Remember the magnitudes of the outputs; the products are not of interest and 0."""
+    def drive(self, vectors: Tensor, first_group: int) -> None:
+        """Remember the magnitudes of the outputs."""
         for start, weights, input_range in self._rows:
             x = vectors[:, start : start + weights.shape[2]]
             groups = weights[first_group : first_group + len(vectors)]
             for driven in _driven(x, self._dac, input_range):
                 self.see((groups @ driven).transpose(1, 2), (x != 0).any(dim=1), first_group)
-        return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
     def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
         """Remember outputs of one row of tiles.
@@ -363,18 +421,14 @@ def recorded(
             yield layer.name, recorders.pop(layer.name)
 
 
-class _SignRecorder(ProductsByUnit):
-    """Stands in for the tiles of one layer and remembers if any of their inputs is negative."""
+class _SignRecorder(VectorRecorder):
+    """Remembers if any input is negative."""
 
-    def __init__(self, outputs: int) -> None:
-        """Record a matrix of ``outputs`` outputs a group."""
-        self._outputs = outputs
-        self.signed = False
+    signed = False
 
-    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
-        """Remember it; the products are not of interest and 0."""
+    def drive(self, vectors: Tensor, first_group: int) -> None:
+        """Remember it."""
         self.signed = self.signed or bool((vectors < 0).any())
-        return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
 
 def calibrate_signs(

@@ -7,7 +7,7 @@ import torch
 from lhc.hardware import Hardware
 from lhc.runtime.calibration.converter_ranges import RangeRecorder
 from lhc.runtime.engines.registry import matrix_on_chips
-from lhc.runtime.position_in_sample_stream import Position, Unit
+from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 
@@ -29,7 +29,7 @@ def mvm_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed:
         ranges = None
         if hardware.needs_calibration:
             recorder = RangeRecorder(matrix.shape[1], len(matrix), hardware.tiles.rows)
-            recorder.products(torch.from_numpy(np.ascontiguousarray(x.T))[None], 0, Unit(0, range(len(x))))
+            recorder.drive(torch.from_numpy(np.ascontiguousarray(x.T))[None], 0)
             ranges = recorder.ranges(hardware.dac.range_quantile)
         tiles = AnalogMatrix(np.ascontiguousarray(matrix), 1, hardware, devices, ranges)
         chip = matrix_on_chips("auto", [tiles.read(seed, 0, t_s)], [0], seed, hardware, convolves=False)

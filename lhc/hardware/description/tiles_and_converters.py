@@ -224,12 +224,6 @@ class Dac(Converter):
         return (*counted, -(2**bits) / (2**bits - 1)) if self.code == "twos-complement" else counted
 
     @property
-    def driven_at_once(self) -> "Dac":
-        """The same codes, all bits in one read."""
-        code = "unsigned" if self.code == "unsigned" else "sign-magnitude"
-        return self.model_copy(update={"slice_bits": None, "code": code})
-
-    @property
     def clip(self) -> float | None:
         """Greatest magnitude of a scaled input; None where none is clipped: scaled vectors and ranges end at 1."""
         return None if self.bound is None or (self.bound >= 1 and self.scaling != "none") else self.bound

@@ -9,8 +9,6 @@ from lhc.hardware.description.tiles_and_converters import Section
 
 LEAST_MAGNITUDE = 1e-7
 """aihwkit's own bound, of the greatest weight of a tile and of a relative conductance."""
-LEAST_READOUT = 1e-4
-"""aihwkit's own bound of a mean read-out."""
 Tensor = Any
 """Of torch, which is known to the runtime alone: these are given, and asked for others like them."""
 

@@ -24,7 +24,7 @@ from lhc.runtime.calibration.converter_ranges import (
     calibrate_ranges,
     calibrate_sums,
 )
-from lhc.runtime.position_in_sample_stream import Unit
+from lhc.runtime.position_in_sample_stream import Position
 from tests.networks import parsed
 from tests.runtime.models_on_tiles import linear
 
@@ -43,7 +43,7 @@ def test_splits_are_those_of_aihwkit(size: int, most: int) -> None:
 
 
 def _record(recorder: RangeRecorder, x: torch.Tensor) -> torch.Tensor:
-    return recorder.products(x.T[None], 0, Unit(0, range(len(x))))
+    return recorder.multiply(x, Position(0, 1), 0)
 
 
 def test_range_is_the_quantile_of_driven_magnitudes_per_row_split() -> None:
@@ -51,7 +51,7 @@ def test_range_is_the_quantile_of_driven_magnitudes_per_row_split() -> None:
     x = torch.from_numpy(np.hstack([rng.normal(0, 1, (500, 6)), rng.normal(0, 3, (500, 5))]).astype(np.float32))
     recorder = RangeRecorder(11, 4, 6)
     padded = torch.cat([x, torch.zeros(700, 11)])
-    assert _record(recorder, padded).shape == (1, 4, 1200)
+    assert _record(recorder, padded).shape == (1, 1200, 4)
     expected = [np.quantile(x[:, :6].abs().numpy(), 0.9), np.quantile(x[:, 6:].abs().numpy(), 0.9)]
     assert recorder.ranges(0.9) == pytest.approx(expected, rel=1e-6)
 

@@ -67,21 +67,6 @@ def span(typing: Any, array: Any) -> Any:
     return _Span(array.dtype)(array), lowered
 
 
-@lane_intrinsic
-def seen_as(typing: Any, numbers: Any, kind: Any) -> Any:
-    """A span's memory as numbers of another type, as ``ndarray.view``."""
-
-    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = context.get_value_type(types.CPointer(signature.return_type.dtype))
-        if not _CHECKED:
-            return builder.bitcast(values[0], pointer)
-        data, size = cgutils.unpack_tuple(builder, values[0])
-        old, new = (ir.Constant(LONG, one.dtype.bitwidth) for one in (numbers, signature.return_type))
-        return cgutils.pack_struct(builder, (builder.bitcast(data, pointer), builder.sdiv(builder.mul(size, old), new)))
-
-    return _Span(kind.instance_type)(numbers, kind), lowered
-
-
 def place_in(context: Any, builder: Any, span: Any, first: Any, values: int = 1) -> Any:
     """Pointer to a number of a span; that it and so many behind it lie in it is checked on request."""
     if not _CHECKED:

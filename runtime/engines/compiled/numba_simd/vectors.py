@@ -231,16 +231,6 @@ def every_other(typing: Any, a: Any, b: Any) -> Any:
 
 
 @lane_intrinsic
-def alike(typing: Any, a: Any, b: Any) -> Any:
-    """``a`` with the sign of ``b``."""
-
-    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        return called(builder, f"llvm.copysign.v{LANES}f32", FLOATS, values)
-
-    return LANES_TYPE(LANES_TYPE, LANES_TYPE), lowered
-
-
-@lane_intrinsic
 def greater(typing: Any, a: Any, b: Any) -> Any:
     """The greater of two numbers; ``b`` where one is none."""
 
