@@ -17,7 +17,7 @@ from torch import Tensor
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.plan import Conformance, LayerConformance
-from lhc.programmed_matrix import Correction, ProgrammedMatrix
+from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.protocol import Digital, Products
 from lhc.runtime.engines.registry import defining_matrix
 from lhc.runtime.executor import HybridExecutor
@@ -48,7 +48,6 @@ def check_conformance(
     draw: int,
     feeds: Mapping[str, Array],
     position: Position,
-    corrections: Mapping[str, Correction] | None = None,
 ) -> Conformance:
     """Compare both engines on every analog layer of a placed network, on one chip.
 
@@ -60,7 +59,6 @@ def check_conformance(
         draw: number of the chip.
         feeds: inputs of the network, some samples.
         position: of these in the stream.
-        corrections: of the chip's outputs, by layer.
     """
     programmed = executor.on_chips([state], hardware, seed, [draw])
     found: dict[str, LayerConformance] = {}
@@ -72,11 +70,7 @@ def check_conformance(
 
         return OnDemand({}, tuple(held), made)
 
-    layers = ProgrammedLayers(
-        tuple(watched(chip) for chip in programmed.chips),
-        watched(programmed.together),
-        () if corrections is None else (corrections,),
-    )
+    layers = ProgrammedLayers(tuple(watched(chip) for chip in programmed.chips), watched(programmed.together), ())
     for _ in executor.finish(executor.prefix(feeds), layers, position):
         pass
     return Conformance(layers=tuple(found[layer.name] for layer in executor.layers if layer.name in found))

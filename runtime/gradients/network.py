@@ -72,12 +72,8 @@ class DifferentiableModel(nn.Module):
         device: where it computes; the CPU at first.
     """
 
-    def __init__(self, model: OnnxModel, graph: LayerGraph, biases: bool = False) -> None:
-        """Prepare the graph; nothing is computed yet. Weights are the model's own memory: who trains them copies them.
-
-        Args:
-            biases: whether constant biases of products (their third operand) are parameters too.
-        """
+    def __init__(self, model: OnnxModel, graph: LayerGraph) -> None:
+        """Prepare the graph; nothing is computed yet. Weights are the model's own memory: training copies them."""
         super().__init__()
         self.device = CPU
         self.model = model
@@ -91,8 +87,8 @@ class DifferentiableModel(nn.Module):
         known = [(nodes[layer.name], layer) for layer in self._products.values() if obstacle(layer) is None]
         self._operands = {node.name: OperandShapes(Product.of_layer(node, layer), layer) for node, layer in known}
         constants = Constants(model.proto.graph)
-        names = [name for layer in self._products.values() for name in _trained(layer, biases) if name in constants]
-        for name in names:
+        weights = [layer.weight.name for layer in self._products.values() if layer.weight is not None]
+        for name in (name for name in weights if name in constants):
             # register_parameter refuses names with dots, which names of initializers usually have.
             self._parameters[name] = nn.Parameter(tensor_of(constants.value(name)))
         self._constants = dict(_tensors(t for t in proto.graph.initializer if t.name not in self._parameters))
@@ -270,11 +266,6 @@ def _write_defaults(node: onnx.NodeProto, opset: int) -> None:
 def _is_product(layer: Layer) -> bool:
     """Whether a candidate has a constant weight."""
     return layer.weight is not None and layer.weight.dtype.startswith("float")
-
-
-def _trained(layer: Layer, biases: bool) -> tuple[str, ...]:
-    assert layer.weight is not None
-    return (layer.weight.name, *(layer.inputs[2:3] if biases else ()))
 
 
 def _check(layer: Layer, inputs: Sequence[Tensor | None], operands: OperandShapes) -> None:

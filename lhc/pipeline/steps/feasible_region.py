@@ -69,7 +69,7 @@ class RegionSearch:
         None: no place is shown to; all are.
         """
         count, _ = self._known(line)
-        places = self._from_best(0)
+        places = self._from_best()
         return places[count - 1] if count else None, places[count] if count < len(places) else None
 
     @property
@@ -84,14 +84,14 @@ class RegionSearch:
             self.found[at] = self.measure(at)
         return self.found[at][0]
 
-    def _from_best(self, axis: int) -> list[int]:
-        """Places on an axis, the best first."""
-        places = range(self.shape[axis])
-        return list(reversed(places) if self.rising[axis] else places)
+    def _from_best(self) -> list[int]:
+        """Places on the first axis, the best first."""
+        places = range(self.shape[0])
+        return list(reversed(places) if self.rising[0] else places)
 
     def _known(self, line: int) -> tuple[int, int]:
         """Least and greatest number of places of a line that are shown to hold, as what was measured bounds it."""
-        places = self._from_best(0)
+        places = self._from_best()
         least, most = 0, len(places)
         for (i, j), (verdict, _) in self.found.items():
             rank = places.index(i)
@@ -102,7 +102,7 @@ class RegionSearch:
         return min(least, most), most
 
     def _bisect(self, line: int) -> None:
-        places = self._from_best(0)
+        places = self._from_best()
         least, most = self._known(line)
         while least < most:
             self._at((places[(least + most) // 2], line))

@@ -26,9 +26,9 @@ TOLERANCE = 1e-5
 """Relative to the greatest magnitude of a tensor."""
 
 
-def network(proto: onnx.ModelProto, biases: bool = False) -> DifferentiableModel:
+def network(proto: onnx.ModelProto) -> DifferentiableModel:
     model = load_model(proto)
-    return DifferentiableModel(model, read_graph(model, sizes=False), biases)
+    return DifferentiableModel(model, read_graph(model, sizes=False))
 
 
 def parsed(body: str, weights: Mapping[str, Array], opset: int = 21) -> onnx.ModelProto:
@@ -198,7 +198,6 @@ WEIGHTS = {"block.0.weight": normal(5, 4), "block.1.weight": normal(3, 4), "bloc
 def test_parameters_have_the_names_of_the_file() -> None:
     proto = parsed(TWO_LAYERS, WEIGHTS)
     assert dict(network(proto).named_parameters()).keys() == {"block.0.weight", "block.1.weight"}
-    assert dict(network(proto, biases=True).named_parameters()).keys() == WEIGHTS.keys()
 
 
 def test_a_weight_in_a_constant_node_that_two_products_share_is_one_parameter() -> None:
