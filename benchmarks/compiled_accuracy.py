@@ -22,7 +22,7 @@ from lhc.options.by_command import CompileOptions
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.inputs.placement_source import NetworkPlacement
 from lhc.runtime import HybridExecutor
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from lhc.samples.task import Task
 from lhc.support.tables import Table
 

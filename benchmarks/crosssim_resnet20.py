@@ -25,7 +25,7 @@ from lhc.models.cifar10 import load
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_ranges
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 
 Array = npt.NDArray[Any]
 CALIBRATION = 200

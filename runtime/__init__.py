@@ -12,7 +12,7 @@ _ROOMS = {
     "HybridExecutor": "lhc.runtime.executor",
     "HybridSession": "lhc.runtime.hybrid_session",
     "PARITY_TOLERANCE": "lhc.runtime.noise_free_parity",
-    "Position": "lhc.runtime.position_in_sample_stream",
+    "Position": "lhc.runtime.engines.protocol",
     "ProgrammedLayers": "lhc.runtime.programmed_layers",
     "Ranges": "lhc.runtime.executor",
     "observe_tensors": "lhc.runtime.onnxruntime.sessions",
@@ -23,6 +23,7 @@ _ROOMS = {
 __all__ = [*_ROOMS]
 
 if TYPE_CHECKING:
+    from lhc.runtime.engines.protocol import Position as Position
     from lhc.runtime.executor import HybridExecutor as HybridExecutor
     from lhc.runtime.executor import Ranges as Ranges
     from lhc.runtime.hybrid_session import HybridSession as HybridSession
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from lhc.runtime.noise_free_parity import parity_errors as parity_errors
     from lhc.runtime.noise_free_parity import parity_tolerance as parity_tolerance
     from lhc.runtime.onnxruntime.sessions import observe_tensors as observe_tensors
-    from lhc.runtime.position_in_sample_stream import Position as Position
     from lhc.runtime.programmed_layers import ProgrammedLayers as ProgrammedLayers
 
 __getattr__ = names_from(__name__, _ROOMS)

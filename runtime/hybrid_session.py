@@ -22,11 +22,11 @@ from lhc.options.declaration.value_parsing import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.programmed_matrix import Correction
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, calibration_count, call_samples
 from lhc.runtime.onnxruntime.sessions import Array, TensorInfo, must_run, tensor_infos
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.programmed_layers import ProgrammedLayers
 from lhc.samples.input_types import converted
 from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout, samples_first

@@ -15,13 +15,13 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.onnx_io import Constants
 from lhc.onnx_model import OnnxModel, captured
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lazy_programming import lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.segment_errors import answers_of
 from lhc.runtime.onnxruntime.sessions import Array, observe_tensors, relative_error
 from lhc.runtime.onnxruntime.tensor_types import tensor_types
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.segments import Segment, SegmentModels
 
 if TYPE_CHECKING:

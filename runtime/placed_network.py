@@ -11,11 +11,11 @@ from lhc.graph import LayerGraph
 from lhc.onnx_io import Constants
 from lhc.onnx_model import OnnxModel, Rewritten
 from lhc.programmed_matrix import Correction
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.onnxruntime.batched_calls import Call, Correcting
 from lhc.runtime.onnxruntime.segment_errors import run_failure
 from lhc.runtime.onnxruntime.sessions import Array, run_session
 from lhc.runtime.operators.epilogue import Following
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.programmed_layers import ProgrammedLayers
 from lhc.runtime.segments import NetworkStage, independent, read_by, release, steps, waiting_elements
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lhc.onnx_io import read_plan
-from lhc.report.viewer.local_server import make_server
-from lhc.report.viewer.netron_site import netron_site
-from lhc.report.viewer.viewed_model import open_for_viewing
+from lhc.report.viewer import make_server, netron_site, open_for_viewing
 from tests.report.chromium import chromium, open_browser
 
 WIDTH, HEIGHT = 1200, 880

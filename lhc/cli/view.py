@@ -7,9 +7,14 @@ from lhc.options.viewing import ViewOptions
 def view(asked: ViewOptions) -> None:
     """Show a model in Netron, its placement in two colours. Ends with Ctrl-C."""
     from lhc.onnx_io import read_plan
-    from lhc.report.viewer.local_server import make_server, serve
-    from lhc.report.viewer.netron_site import netron_site
-    from lhc.report.viewer.viewed_model import annotation_notes, has_weights_outside, open_for_viewing
+    from lhc.report.viewer import (
+        annotation_notes,
+        has_weights_outside,
+        make_server,
+        netron_site,
+        open_for_viewing,
+        serve,
+    )
     from lhc.report.wording.model_file import doubts, renaming_notes
 
     shown = open_for_viewing(str(asked.model))

@@ -7,12 +7,11 @@ from lhc.commands.partition import partition
 from lhc.commands.robustness import PlacementAgain, measured_again
 from lhc.errors import NotFiniteError, UsageError
 from lhc.hardware import Hardware
-from lhc.hardware.description.numeric_fields import overridden
 from lhc.options.by_command import PartitionOptions, RegionOptions
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.run_inputs import told_how
-from lhc.pipeline.inputs.varied_fields import varied_fields, with_values
+from lhc.pipeline.inputs.varied_fields import overridden, varied_fields, with_values
 from lhc.pipeline.steps.feasible_region import Measured, find_region
 from lhc.pipeline.steps.prepare import on_machine
 from lhc.report.tables.command_results import RegionResult

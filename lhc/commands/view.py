@@ -5,9 +5,7 @@ import logging
 from lhc.onnx_io import read_plan
 from lhc.options.declaration.python_signature import keywords
 from lhc.options.viewing import ViewOptions
-from lhc.report.viewer.local_server import make_server, serve
-from lhc.report.viewer.netron_site import netron_site
-from lhc.report.viewer.viewed_model import open_for_viewing
+from lhc.report.viewer import make_server, netron_site, open_for_viewing, serve
 
 log = logging.getLogger("lhc")
 

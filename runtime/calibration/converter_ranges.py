@@ -30,13 +30,12 @@ from lhc.hardware.tile_geometry import split_sizes
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.onnx_model import OnnxModel
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
-from lhc.runtime.engines.protocol import Digital
+from lhc.runtime.engines.protocol import Digital, Position
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 from lhc.runtime.operators.analog_layers import AnalogLayer
 from lhc.runtime.operators.im2col import padded, window_layout
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.torch_settings import isolated
 
 QUANTILES = 16

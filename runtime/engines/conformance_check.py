@@ -18,11 +18,10 @@ from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.plan import Conformance, LayerConformance
 from lhc.programmed_matrix import ProgrammedMatrix
-from lhc.runtime.engines.protocol import Digital, Products
+from lhc.runtime.engines.protocol import Digital, Position, Products
 from lhc.runtime.engines.registry import defining_matrix
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.onnxruntime.sessions import Array
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.programmed_layers import OnDemand, ProgrammedLayers
 from lhc.runtime.torch_settings import isolated
 

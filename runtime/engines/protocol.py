@@ -1,6 +1,7 @@
 """Protocol of an engine: products with one matrix as several chips hold it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -8,10 +9,26 @@ import numpy as np
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix
-from lhc.runtime.position_in_sample_stream import Position
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Position:
+    """Position of a call in the stream of samples of a draw, which alone fixes the noise.
+
+    Attributes:
+        first: index of the first sample.
+        samples: how many samples the call holds.
+    """
+
+    first: int
+    samples: int
+
+    def of(self, items: int) -> tuple[int, int]:
+        """Samples of a call that holds so many items, and the first; one sample where they do not share them out."""
+        return (self.samples, self.first) if items % self.samples == 0 else (1, self.first)
 
 
 class Digital(NamedTuple):

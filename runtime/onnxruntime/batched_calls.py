@@ -10,8 +10,8 @@ from lhc.costs.crossings import held_elements
 from lhc.graph import LayerGraph
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.programmed_matrix import Correction
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.onnxruntime.sessions import Array
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import count_samples, cut
 

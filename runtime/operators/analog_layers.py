@@ -15,12 +15,11 @@ from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.programmed_matrix import Correction, Floats
-from lhc.runtime.engines.protocol import Digital, Products
+from lhc.runtime.engines.protocol import Digital, Position, Products
 from lhc.runtime.operators.epilogue import Epilogue, Following
 from lhc.runtime.operators.im2col import turned, window_peaks
 from lhc.runtime.operators.operand_shapes import OperandShapes
 from lhc.runtime.operators.sample_axes import SamplePlace
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 

@@ -8,11 +8,11 @@ import numpy as np
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.onnx_model import OnnxModel
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor, Ranges
 from lhc.runtime.lazy_programming import lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
-from lhc.runtime.position_in_sample_stream import Position
 
 if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer

@@ -6,8 +6,8 @@ import torch
 
 from lhc.hardware import Hardware
 from lhc.runtime.calibration.converter_ranges import RangeRecorder
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.engines.registry import matrix_on_chips
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 

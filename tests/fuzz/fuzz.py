@@ -193,12 +193,12 @@ def prepared(small: list[Seed], models: list[Seed], folder: Path) -> None:
 
     import lhc.pipeline.inputs.model_source
     import lhc.runtime.onnxruntime.sandboxed_open
-    from lhc.report.viewer import local_server
+    from lhc.report import viewer
 
     torch.set_num_threads(1)
     for module in (lhc.pipeline.inputs.model_source, lhc.runtime.onnxruntime.sandboxed_open):
         setattr(module, "probe", lambda path: None)  # noqa: B010 - not its own name
-    setattr(local_server, "serve", lambda server, **how: server.server_close())  # noqa: B010 - it waits for ever
+    setattr(viewer, "serve", lambda server, **how: server.server_close())  # noqa: B010 - it waits for ever
     for seed in {seed.name: seed for seed in [*small, *models]}.values():
         own = folder / f"{seed.name} as it is"
         (own / "out").mkdir(parents=True)

@@ -16,7 +16,7 @@ from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.pipeline.inputs.placement_source import NetworkPlacement
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.programmed_layers import ProgrammedLayers
 
 Array = npt.NDArray[Any]

@@ -26,7 +26,7 @@ from lhc.report.document.builder import build_report
 from lhc.report.document.page_content import layer_table
 from lhc.report.exports.formats import netron_attachment, placement_data
 from lhc.report.exports.json_documents import analysis_document, placement_document
-from lhc.report.viewer.netron_site import COLOURS, css_rules
+from lhc.report.viewer import COLOURS, css_rules
 from lhc.report.wording.model_file import analysis_footer
 from lhc.report.wording.placement import decision
 from lhc.results import Infeasibility

@@ -21,7 +21,7 @@ from lhc.report.exports.bibtex import bibtex
 from lhc.report.exports.formats import KINDS
 from lhc.report.exports.json_documents import front_json
 from lhc.report.exports.model_card import model_card
-from lhc.report.viewer.netron_site import css_rules
+from lhc.report.viewer import css_rules
 from lhc.results import Front
 from lhc.support.documents import read_yaml
 from lhc.support.tables import FORMATS

@@ -14,9 +14,8 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.engines.protocol import Products
+from lhc.runtime.engines.protocol import Position, Products
 from lhc.runtime.engines.registry import choose_engine
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 

@@ -11,7 +11,7 @@ from lhc.hardware.ablations import without
 from lhc.hardware.converters import found_codes
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.torch_settings import isolated
 from tests.runtime.products import product, programmed
 

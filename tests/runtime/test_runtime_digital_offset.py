@@ -13,7 +13,7 @@ from lhc.hardware import Adc, Dac, Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.torch_settings import isolated
 from lhc.support.documents import write_yaml
 from tests.networks import parsed

@@ -20,9 +20,9 @@ from lhc.runtime.calibration.converter_ranges import calibrate_ranges
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, span, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.gradients.network import DifferentiableModel
-from lhc.runtime.position_in_sample_stream import Position
 from tests.conftest import older
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART, Array, by_onnxruntime, normal
 from tests.runtime.products import programmed

@@ -15,7 +15,7 @@ from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration.converter_ranges import calibrate_adcs, calibrate_signs
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.torch_settings import isolated
 from lhc.support.documents import write_yaml
 from tests.runtime.models_on_tiles import linear

@@ -9,7 +9,7 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Hardware
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.torch_settings import isolated
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Chip, Engine, multiplier, product, programmed

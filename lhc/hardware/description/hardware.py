@@ -419,7 +419,7 @@ class Hardware(Machine):
         """The machine with other numbers, by their paths (``adc.bits``), checked as a whole.
 
         Args:
-            numbers: of fields that it has, see `lhc.hardware.description.numeric_fields`.
+            numbers: of fields that it has, see `lhc.pipeline.inputs.varied_fields`.
 
         Raises:
             ConfigError: a number is out of its bounds, or the machine contradicts itself then.

@@ -106,8 +106,8 @@ def _conformance_on(block: Block, context: WorkContext, placement: frozenset[str
         t_s: time of inference, in seconds after the first read.
     """
     from lhc.runtime.engines.conformance_check import check_conformance
+    from lhc.runtime.engines.protocol import Position
     from lhc.runtime.lazy_programming import lazily_programmed_chip
-    from lhc.runtime.position_in_sample_stream import Position
 
     executor = context.executor(placement)
     where, feeds = next(block.calls(context.call_samples, context.batch is not None))

@@ -34,9 +34,8 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.counter_rng import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.noise import standard_deviates
-from lhc.runtime.engines.protocol import Digital
+from lhc.runtime.engines.protocol import Digital, Position
 from lhc.runtime.operators.im2col import padded, window_layout
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.circuit_effects import (
     driven_slice,
     ir_drop_loss,

@@ -35,9 +35,8 @@ from lhc.runtime.engines.compiled.kernels.products import ROWS
 from lhc.runtime.engines.compiled.matmul import matmul_memory, multiply_rows
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
 from lhc.runtime.engines.counter_rng import by_rows, counters_of, deviate_terms, noise_streams, row_address, segments_of
-from lhc.runtime.engines.protocol import Digital
+from lhc.runtime.engines.protocol import Digital, Position
 from lhc.runtime.operators.im2col import padded
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.support.memory import give_back, large_empty
 
 INFINITE = np.float32(np.inf)

@@ -4,9 +4,8 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.hardware.description.numeric_fields import numeric_fields, overridden
 from lhc.hardware.description.overrides import Override
-from lhc.pipeline.inputs.varied_fields import varied_fields, with_values
+from lhc.pipeline.inputs.varied_fields import numeric_fields, overridden, varied_fields, with_values
 
 MACHINE = Hardware.load("lionheart")
 

@@ -13,8 +13,7 @@ from lhc.plan import Plan
 from lhc.report.document.builder import build_report
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import netron_attachment
-from lhc.report.viewer.local_server import make_server
-from lhc.report.viewer.netron_site import netron_site
+from lhc.report.viewer import make_server, netron_site
 
 if TYPE_CHECKING:
     from tests.report.chromium import Browser

@@ -24,7 +24,7 @@ from lhc.runtime.calibration.converter_ranges import (
     calibrate_ranges,
     calibrate_sums,
 )
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from tests.networks import parsed
 from tests.runtime.models_on_tiles import linear
 

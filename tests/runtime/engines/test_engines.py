@@ -21,7 +21,7 @@ from lhc.programmed_matrix import Floats
 from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from tests.runtime.products import ENGINES, Chip, Engine, multiplier, product, programmed
 
 pytestmark = pytest.mark.analog

@@ -8,8 +8,8 @@ from onnx import numpy_helper
 from lhc.hardware import Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
 from lhc.programmed_matrix import Correction
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.position_in_sample_stream import Position
 
 pytestmark = pytest.mark.analog
 

@@ -13,9 +13,9 @@ from lhc.errors import DataError
 from lhc.hardware import Hardware, Tiles
 from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.runtime import HybridSession
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.operators.epilogue import Epilogue, epilogues
-from lhc.runtime.position_in_sample_stream import Position
 
 pytestmark = pytest.mark.analog
 

@@ -10,7 +10,7 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from lhc.hardware import Compensation, Hardware
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.torch_settings import isolated
 
 pytestmark = pytest.mark.analog

@@ -23,9 +23,8 @@ from lhc.runtime import HybridSession
 from lhc.runtime.engines.aihwkit.matrix import AihwkitMatrix
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.engines.counter_rng import deviate_table, deviate_terms, normal_levels, threefry
-from lhc.runtime.engines.protocol import Products
+from lhc.runtime.engines.protocol import Position, Products
 from lhc.runtime.engines.registry import ENGINES, choose_engine
-from lhc.runtime.position_in_sample_stream import Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 from lhc.runtime.torch_settings import isolated
 from tests.runtime.pretended_gpu import GPU, GpuTensor, pretended_gpu

@@ -11,8 +11,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
-from lhc.runtime.engines.protocol import Digital
-from lhc.runtime.position_in_sample_stream import Position
+from lhc.runtime.engines.protocol import Digital, Position
 from lhc.runtime.tiles.analog_matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog

@@ -20,8 +20,8 @@ from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.engines.compiled import matrix as compiled_matrix
 from lhc.runtime.engines.compiled.conv.layout import ImageCut, ImageMemory, image_memory
 from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import PackedTiles
+from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.position_in_sample_stream import Position
 
 pytestmark = pytest.mark.analog
 

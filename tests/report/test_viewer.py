@@ -19,8 +19,7 @@ from lhc.errors import MissingDependencyError, UsageError
 from lhc.onnx_io import load_model
 from lhc.onnx_model import OnnxModel
 from lhc.plan import Plan
-from lhc.report.viewer.local_server import SiteServer, make_server
-from lhc.report.viewer.netron_site import COLOURS, Site, css_escape, css_rules, netron_folder, netron_site
+from lhc.report.viewer import COLOURS, Site, SiteServer, css_escape, css_rules, make_server, netron_folder, netron_site
 
 Digits = tuple[onnx.ModelProto, Plan]
 
@@ -256,7 +255,7 @@ def test_busy_port(server: SiteServer, site: Site) -> None:
 
 
 def test_no_netron(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.report.viewer.netron_site.find_spec", lambda name: None)
+    monkeypatch.setattr("lhc.report.viewer.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="pip install 'netron"):
         netron_folder()
 
@@ -279,7 +278,7 @@ def test_paths_are_names_of_netrons_own_files(digits: Digits) -> None:
     ("modules", "heavy"),
     [
         (
-            ("exports.formats", "viewer.netron_site", "viewer.local_server", "viewer.viewed_model"),
+            ("exports.formats", "viewer"),
             {"torch", "aihwkit", "onnxruntime", "netron"},
         ),
         (

@@ -19,8 +19,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, put_own_keys_first
 from lhc.options.by_command import CompileOptions
 from lhc.plan import Plan
-from lhc.report.viewer.local_server import make_server
-from lhc.report.viewer.netron_site import Site, netron_folder, netron_site
+from lhc.report.viewer import Site, make_server, netron_folder, netron_site
 
 if TYPE_CHECKING:
     from tests.report.chromium import Browser

@@ -15,7 +15,7 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.plan import Plan
-from lhc.report.viewer.viewed_model import annotation_notes, open_for_viewing
+from lhc.report.viewer import annotation_notes, open_for_viewing
 from tests.conftest import Cli
 
 if TYPE_CHECKING:

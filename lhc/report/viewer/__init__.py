@@ -1,1 +1,0 @@
-"""Annotated models in Netron, in a browser."""
