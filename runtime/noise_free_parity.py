@@ -71,11 +71,11 @@ def parity_errors(
             (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
             errors[layer.name] = relative_error(output, tensors[layer.output])
         del tensors
-    of_forms = form_errors(model, graph, names, feeds)
+    of_forms = _form_errors(model, graph, names, feeds)
     return {name: float(np.maximum(error, of_forms.get(name, 0.0))) for name, error in errors.items()}
 
 
-def form_errors(
+def _form_errors(
     model: OnnxModel, graph: LayerGraph, names: Sequence[str], feeds: Mapping[str, Array]
 ) -> dict[str, float]:
     """Errors of the canonical form (`lhc.canonical`) of the operators that named layers are parts of, by layer.

@@ -195,7 +195,7 @@ def read_by(step: "NetworkStage | AnalogLayer") -> Sequence[str]:
     return (step.activation, *step.digital_inputs, *([] if addend is None else [addend]))
 
 
-def written_by(step: "NetworkStage | AnalogLayer") -> Sequence[str]:
+def _written_by(step: "NetworkStage | AnalogLayer") -> Sequence[str]:
     """Names of the tensors that a step writes."""
     if isinstance(step, NetworkStage):
         return step.segment.outputs if step.segment else ()
@@ -228,7 +228,7 @@ def waiting_elements(
     held: dict[str, int] = {}
     most = 0
     for step in later[:last]:
-        held |= {name: size(name) for name in written_by(step)}
+        held |= {name: size(name) for name in _written_by(step)}
         release(held, waiting, read_by(step))
         most = max(most, sum(held.values()))
     return sum(map(size, before)) + most

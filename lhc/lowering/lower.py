@@ -45,7 +45,7 @@ _CONVERTED = {"", "ai.onnx", "ai.onnx.ml"}
 """Domains whose operators onnx's converter leaves right."""
 
 
-def with_fitting_opset(proto: onnx.ModelProto, noise: Noise, label: str) -> onnx.ModelProto:
+def _with_fitting_opset(proto: onnx.ModelProto, noise: Noise, label: str) -> onnx.ModelProto:
     """The model in a version that its compiled form can have: itself, or a conversion.
 
     Raises:
@@ -139,7 +139,7 @@ def lower(
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
     """
     placed = placed_proto(model, graph, plan.analog) if plan.analog else model.as_file()
-    fitting = with_fitting_opset(placed, noise, model.label) if plan.analog else placed
+    fitting = _with_fitting_opset(placed, noise, model.label) if plan.analog else placed
     if fitting is not placed and written_branches(model, plan.analog):
         raise ModelError(
             f"{model.label}: its opset has to be another, and onnx's converter does not convert the branches that its"

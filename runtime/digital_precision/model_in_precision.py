@@ -68,7 +68,7 @@ def weight_codes(weight: npt.NDArray[np.floating], axis: int | None) -> Codes:
     return Codes(codes, scale.reshape(-1) if axis is not None else scale.reshape(()))
 
 
-def bias_codes(bias: npt.NDArray[np.floating], scale: Floats) -> Codes | None:
+def _bias_codes(bias: npt.NDArray[np.floating], scale: Floats) -> Codes | None:
     """32-bit codes of a bias in the unit of the sums of products; None where they do not fit.
 
     Args:
@@ -270,7 +270,7 @@ class _Rewriting:
         node.input[product.weight] = made[0].output[0]
         if len(node.input) > 2 and node.input[2] and node.input[2] in self._constants and product.weight == 1:
             bias = self._value(node.input[2])
-            sums = bias_codes(bias, activation_codes(low, high)[0] * codes.scale) if bias.ndim == 1 else None
+            sums = _bias_codes(bias, activation_codes(low, high)[0] * codes.scale) if bias.ndim == 1 else None
             if sums is not None:
                 stored = self._store(f"{product.output}/bias/int32", sums.values)
                 scale = self._store(f"{product.output}/bias/scale", sums.scale)

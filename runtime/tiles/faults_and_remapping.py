@@ -170,7 +170,7 @@ def on_chip(
     return ChipTile(chosen, target, chip.on(chosen), full)
 
 
-def own_tile(hardware: Hardware, number: int) -> int:
+def _own_tile(hardware: Hardware, number: int) -> int:
     """The tile of a chip that holds a tile of a layer.
 
     Raises:
@@ -190,7 +190,7 @@ def noise_factor(hardware: Hardware, number: int, seed: int, draw: int) -> float
     faults = hardware.faults
     if faults.tile_noise is None and faults.tile_spread == 0:
         return 1.0
-    tile = own_tile(hardware, number)
+    tile = _own_tile(hardware, number)
     if faults.tile_noise is not None:
         return faults.tile_noise[tile]
     drawn = np.random.default_rng(device_entropy(seed, "0", draw, "faults"))
@@ -212,7 +212,7 @@ def drawn(hardware: Hardware, entropy: np.random.SeedSequence, number: int = 0) 
     stuck[:, dead] = 0.0
     positive, negative = _by_side(stuck)
     if faults.map is not None:
-        cells = stuck_cells(faults.map[own_tile(hardware, number)], shape[0], pairs * shape[1])
+        cells = stuck_cells(faults.map[_own_tile(hardware, number)], shape[0], pairs * shape[1])
         positive, negative = np.where(cells[1::2], 1.0, np.where(cells[::2], 0.0, np.nan)).astype(np.float32)
     gain = 1 + faults.column_gain * generator.standard_normal(shape[0])
     offset = None

@@ -40,7 +40,7 @@ from lhc.support.number_formatting import counted
 Functions = Mapping[tuple[str, str], onnx.FunctionProto]
 
 
-def functions_with_products(model: OnnxModel) -> Functions:
+def _functions_with_products(model: OnnxModel) -> Functions:
     """The functions of a model that multiply, by domain and name; none of a compiled model, which is no network.
 
     Not those that have overloads, or are written for other versions of operators than the model.
@@ -73,7 +73,7 @@ def _multiplies(nodes: Iterable[onnx.NodeProto], functions: Functions, seen: set
     return False
 
 
-def operators_of(call: onnx.NodeProto, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
+def _operators_of(call: onnx.NodeProto, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
     """The operators of a function with the attributes of a call; tensors have the function's names."""
     given = {a.name: a for a in function.attribute_proto} | {a.name: a for a in call.attribute}
     nodes = []
@@ -131,7 +131,7 @@ def write_out(model: OnnxModel, control: Mapping[str, str]) -> Written:
     Args:
         control: what calls take, as in `lhc.plan.Plan.control`.
     """
-    functions = functions_with_products(model)
+    functions = _functions_with_products(model)
     held = [node for node in model.proto.graph.node if identity(node) in _HOLDERS]
     if not control and not functions and not any(map(holds_products, held)):
         return Written(list(model.proto.graph.node))
@@ -215,7 +215,7 @@ class _Writer:
         names |= {tensor: self._tensor(f"{node.name}/{tensor}", f"{node.name}/{tensor}") for tensor in own}
         caller = self._made.origins.get(node.name) or Origin(node.name, kind_of(node))
         made = []
-        for index, inner in enumerate(operators_of(node, function)):
+        for index, inner in enumerate(_operators_of(node, function)):
             path = f"{node.name}/{inner.name or f'{inner.op_type}_{index}'}"
             copy = self._copied(inner, names, path, path)
             self._made.origins[copy.name] = replace(caller, part=copy.name.removeprefix(f"{caller.node}/"))

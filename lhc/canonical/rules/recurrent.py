@@ -107,7 +107,7 @@ class RecurrentCell:
         return add("Add", add("Sub", new, add("Mul", z, new)), add("Mul", z, h))
 
 
-def cell_of(
+def _cell_of(
     site: RewriteContext, direction: int, suffix: str, w: Array, r: Array, driven: Callable[[str], str]
 ) -> tuple[RecurrentCell, Array, Array | None] | None:
     """A direction's cell, its input matrix ``(inputs, gates · hidden)`` and its bias; None for unusual ones.
@@ -182,7 +182,7 @@ def _written_out(site: RewriteContext, w: Array, r: Array, driven: Callable[[str
     held = [(w, 3), (r, 3), *([(site.value(3), 2)] if site.name(3) else [])]
     if any(array.ndim != axes or len(array) != len(suffixes) for array, axes in held):
         return False  # onnxruntime refuses them when it runs
-    cells = [cell_of(site, number, suffix, w[number], r[number], driven) for number, suffix in enumerate(suffixes)]
+    cells = [_cell_of(site, number, suffix, w[number], r[number], driven) for number, suffix in enumerate(suffixes)]
     if any(found is None for found in cells):
         return False
     x = site.name(0)

@@ -108,7 +108,7 @@ def _merged(base: Devices | None, partial: Partial) -> Partial:
     return base.model_dump() | partial
 
 
-def field_path(detail: ErrorDetails) -> str:
+def _field_path(detail: ErrorDetails) -> str:
     """Path of a field as the user wrote it: pydantic puts the model after ``devices`` and ``costs``."""
     loc: list[Any] = list(detail["loc"])
     path = [part for i, part in enumerate(loc) if i == 0 or part not in _KINDS.get(loc[i - 1], tuple)()]
@@ -124,7 +124,7 @@ def problems(error: ValidationError, model: type[BaseModel] = Machine) -> str:
         model: of the document, for the names of its fields.
     """
     schema, found = model.model_json_schema(), error.errors()
-    told = [f"{field_path(e):.200}: {problem(e, schema)}{_given(e)}" for e in found[:_SHOWN]]
+    told = [f"{_field_path(e):.200}: {problem(e, schema)}{_given(e)}" for e in found[:_SHOWN]]
     return "; ".join(told) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
 
 

@@ -58,7 +58,7 @@ def before_cut(mean: float, std: float) -> tuple[float, float]:
     return a * s, s
 
 
-def misfit(values: npt.NDArray[np.float64]) -> tuple[float, bool]:
+def _misfit(values: npt.NDArray[np.float64]) -> tuple[float, bool]:
     """Kolmogorov-Smirnov distance of values, ``(n,)``, from the normal that fits, and whether it is beyond chance.
 
     The normal is one that is cut off at 0 where no value lies below. The bound is Lilliefors's for a fitted mean and
@@ -378,7 +378,7 @@ def _fitted(
         correlation.append(tuple(_numbers(row, _CORRELATION_DIGITS) for row in possible))
         fitted = np.stack([mean[:, k], std[:, k]], 1)
         tables[:, :, k] = np.transpose([before_cut(*pair) for pair in fitted] if means[own].min() >= 0 else fitted)
-        distances += [misfit(column) for column in values.T if column.std() > 0]
+        distances += [_misfit(column) for column in values.T if column.std() > 0]
     devices = Measured(
         g_max_us=_numbers(targets)[-1],
         targets_us=_numbers(targets),

@@ -48,7 +48,7 @@ GEOMETRY = ("kernel_shape", "strides", "dilations", "pads")
 Same = Literal["SAME_UPPER", "SAME_LOWER"]
 
 
-def zero_padding(library: Library, axes: int) -> ir.Function:
+def _zero_padding(library: Library, axes: int) -> ir.Function:
     """``ZeroPadding``: ``(N, C, *sizes)`` with the zeros that ``pads`` asks for."""
 
     def body(op: OpBuilder, v: Values) -> Any:
@@ -59,7 +59,7 @@ def zero_padding(library: Library, axes: int) -> ir.Function:
     return library.function("ZeroPadding", axes, ("x",), body, doc, ("pads",))
 
 
-def same_padding(library: Library, how: Same) -> ir.Function:
+def _same_padding(library: Library, how: Same) -> ir.Function:
     """``SamePadding``: zeros so that the output has ceil(size / stride) positions (ONNX Conv, ``auto_pad``)."""
 
     def body(op: OpBuilder, v: Values) -> Any:
@@ -76,7 +76,7 @@ def same_padding(library: Library, how: Same) -> ir.Function:
     return library.function("SamePadding", how, ("x",), body, doc, ("kernel_shape", "strides", "dilations"))
 
 
-def window_index(library: Library, axes: int) -> ir.Function:
+def _window_index(library: Library, axes: int) -> ir.Function:
     """``WindowIndex``: where the inputs of every window lie in an image whose spatial axes are one.
 
     Two outputs: ``(positions, taps)``, and the sizes of the positions' axes.
@@ -179,7 +179,7 @@ def conv_function(library: Library, spec: Conv) -> ir.Function:
     def body(op: OpBuilder, v: Values) -> Any:
         x = v["x"] if spec.element == FLOAT else op.Cast(v["x"], to=FLOAT)
         if spec.same is not None:
-            pad = same_padding(library, spec.same)
+            pad = _same_padding(library, spec.same)
             x = call(op, pad, {"x": x}, value("padded_image"))
         y = build(op, library, spec, v, x)
         bias = op.Unsqueeze(v["bias"], list(range(1, 1 + spec.axes))) if spec.bias and not spec.affine else None
@@ -304,14 +304,14 @@ def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> An
 
 def _windows(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> Any:
     if spec.padded:
-        x = call(op, zero_padding(library, spec.axes), {"x": x}, value("padded_image"))
+        x = call(op, _zero_padding(library, spec.axes), {"x": x}, value("padded_image"))
     count = op.ReduceProd(sizes(op, x, 2), _outputs=["pixel_count"])
     flat = op.Reshape(x, op.Concat([0, 0], count, axis=0), _outputs=["flat_image"])
     pixels = op.Transpose(flat, perm=[0, 2, 1], _outputs=["pixels"])
     if spec.pointwise:
         index, positions = None, sizes(op, x, 2)
     else:
-        find = window_index(library, spec.axes)
+        find = _window_index(library, spec.axes)
         outputs = [value(name, ir.DataType.INT64) for name in ("index", "positions")]
         index, positions = call(op, find, {"x": x}, *outputs)
     if spec.held:

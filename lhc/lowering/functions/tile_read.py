@@ -88,7 +88,7 @@ def found_codes(op: OpBuilder, capacitors: int, levels: Any, z: Any) -> Any:
     return op.Where(op.IsNaN(z), z, signed, _outputs=["found"])  # what is no number stays
 
 
-def with_offsets(op: OpBuilder, v: Values, z: Any, driven: Any = None) -> Any:
+def _with_offsets(op: OpBuilder, v: Values, z: Any, driven: Any = None) -> Any:
     """Outputs, in units of a code, with what their ADCs add in every read.
 
     Args:
@@ -124,7 +124,7 @@ def sigma_of(op: OpBuilder, v: Values, driven: Any = None) -> Any:
     return sigma if driven is None else op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
 
 
-def sigma_of_codes(op: OpBuilder, v: Values, codes: Any, weights: Any) -> Any:
+def _sigma_of_codes(op: OpBuilder, v: Values, codes: Any, weights: Any) -> Any:
     """Standard deviation of a product's noise in units of output codes, where there is read noise of products.
 
     Of every vector, ``(..., 1)``, where it is constant; ``driven`` is ``(inputs, 1)``. Of every output, ``(...,
@@ -156,7 +156,7 @@ def with_mismatch(op: OpBuilder, v: Values, z: Any, sigma: Any) -> Any:
     return op.Mul(sigma, op.Sqrt(op.Add(part, 1.0)), _outputs=["sigma_with_mismatch"])
 
 
-def with_ir_drop(op: OpBuilder, v: Values, z: Any, codes: Any, weights: Any) -> Any:
+def _with_ir_drop(op: OpBuilder, v: Values, z: Any, codes: Any, weights: Any) -> Any:
     """Outputs less what is lost along wires; ``near``: of every input, by its place on the wire, ``(inputs,)``."""
     lost = op.MatMul(op.Mul(codes, v["near"], _outputs=["codes_by_place"]), weights, _outputs=["lost"])
     currents = op.MatMul(op.Abs(codes), op.Abs(weights), _outputs=["currents"])
@@ -354,17 +354,17 @@ def read_of(
     """
     z = op.MatMul(codes, weights, _outputs=["z"])
     if "ir_drop" in v:
-        z = with_ir_drop(op, v, z, codes, weights)
+        z = _with_ir_drop(op, v, z, codes, weights)
     sigma = None
     if "read_noise" in v or "current_noise" in v:
-        sigma = sigma_of_codes(op, v, codes, weights)
+        sigma = _sigma_of_codes(op, v, codes, weights)
         if driven is not None:
             sigma = op.Mul(sigma, _beside(op, spec, driven, "driven_beside"), _outputs=["sigma_of_driven"])
     elif driven is not None and spec.noise != "off":
         sigma = _beside(op, spec, sigma_of(op, v, driven), "sigma_beside")
     sigma = with_mismatch(op, v, z, sigma)
     if spec.offsets:
-        z = with_offsets(op, v, z, None if driven is None else _beside(op, spec, driven, "driven_beside"))
+        z = _with_offsets(op, v, z, None if driven is None else _beside(op, spec, driven, "driven_beside"))
     if spec.slices is not None:
         deviates = deviates_of_slices(op, v, z)
     return noisy(op, v, z, sigma, deviates)

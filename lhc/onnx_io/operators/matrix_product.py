@@ -188,8 +188,8 @@ class Product:
                     " this model"
                 )
             return cls(operand, activation, bias, True, False, False, window, rank=len(shape))
-        outputs_first = on_left != is_transposed(node, operand)
-        reads_columns = on_left != is_transposed(node, 1 - operand)
+        outputs_first = on_left != _is_transposed(node, operand)
+        reads_columns = on_left != _is_transposed(node, 1 - operand)
         if node.op_type != "Gemm":
             return cls(operand, activation, bias, outputs_first, reads_columns, on_left)
         given = _attributes(node)
@@ -231,7 +231,7 @@ class Product:
         return values
 
 
-def is_transposed(node: onnx.NodeProto, operand: int) -> bool:
+def _is_transposed(node: onnx.NodeProto, operand: int) -> bool:
     """Whether one of the first two inputs is transposed before it is multiplied (``transA``, ``transB``)."""
     return any(a.name == ("transA", "transB")[operand] and a.i != 0 for a in node.attribute)
 
@@ -275,9 +275,9 @@ def matrix_shape(
     if "Conv" in node.op_type:
         weight, rest = _sizes(second, (out[0], *out[2:]))
         return MatrixShape(math.prod(weight[1:]), weight[0] // group, group, math.prod(rest) // samples)
-    inner = first[0 if node.op_type == "Gemm" and is_transposed(node, 0) else -1]
+    inner = first[0 if node.op_type == "Gemm" and _is_transposed(node, 0) else -1]
     if node.op_type == "Gemm":
-        _check_fit(node, inner, second[1 if is_transposed(node, 1) else 0])
+        _check_fit(node, inner, second[1 if _is_transposed(node, 1) else 0])
     (rows,), sizes = _sizes((inner,), out)
     if operand == 0:
         cols = 1 if len(first) == 1 else sizes[-1 if len(second) == 1 else -2]

@@ -260,13 +260,13 @@ class CompareHealing:
             return state
         evaluator = replace(state, further=()).judging_evaluator(state.splits.verify)  # of the first output
         try:
-            healing = compared_healing(evaluator, placement, state.found.chips[:HEALING_DRAWS], state.budget.relative)
+            healing = _compared_healing(evaluator, placement, state.found.chips[:HEALING_DRAWS], state.budget.relative)
         except OutOfTimeError:
             return state.noted("--timeout: what copies and calibration brought was not measured")
         return state.with_outcome(healing=healing)
 
 
-def compared_healing(
+def _compared_healing(
     evaluator: PlacementEvaluator, placement: frozenset[str], chips: range, relative: bool = False
 ) -> Healing | None:
     """Mean drops of a placement without healing, with copies, with calibration, and with both.

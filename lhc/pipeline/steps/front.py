@@ -47,7 +47,7 @@ class MeasureFront:
         estimated = front(search_space(state.graph, state.plan, search_options(state)), MOST_POINTS)
         copies = state.copies
         candidates = [Candidate(p.placement, p.damage, copies.of(p.placement)) for p in estimated.points]
-        return with_front(state, candidates, self.points, self.confidence, estimated.complete)
+        return _with_front(state, candidates, self.points, self.confidence, estimated.complete)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Candidate:
     copies: Mapping[str, int]
 
 
-def with_front(
+def _with_front(
     state: PreparedNetwork,
     candidates: Sequence[Candidate],
     points: int,
@@ -173,7 +173,7 @@ class MeasureTiles(MeasureFront):
         state, bound = _bounded(state)
         candidates = _candidates(state, bound)
         complete = len(candidates) < MOST_POINTS
-        return with_front(state, candidates, self.points, self.confidence, complete, "tiles")
+        return _with_front(state, candidates, self.points, self.confidence, complete, "tiles")
 
 
 def _bounded(state: StateT) -> tuple[StateT, int]:

@@ -197,7 +197,7 @@ def _least(case: Case) -> Evaluation:
     return min(found, key=lambda one: one.drop, default=case.found)
 
 
-def fewest_blocking_layers(
+def _fewest_blocking_layers(
     judge: PlacementJudge, analog: frozenset[str], groups: Sequence[frozenset[str]]
 ) -> Sequence[frozenset[str]]:
     """The fewest first groups without which the rest holds, by bisection on the samples and chips of the search.
@@ -222,7 +222,7 @@ def fewest_blocking_layers(
 def _in_the_way(case: Case) -> tuple[tuple[str, ...], Evaluation | None]:
     """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
     ties = case.by_damage()
-    fewest = len(fewest_blocking_layers(case.judge, case.analog, list(map(frozenset, ties))))
+    fewest = len(_fewest_blocking_layers(case.judge, case.analog, list(map(frozenset, ties))))
     removed = tuple(name for tie in ties[:fewest] for name in tie)
     if not removed:
         return (), None

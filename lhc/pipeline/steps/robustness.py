@@ -46,7 +46,7 @@ def measure_robustness(
 
     def at_time(t_s: float) -> AtTime:
         found = evaluated(evaluator, f"after {time_text(t_s)}", evaluator.draws, t_s)
-        gains = compensation_gains(evaluator, placement, t_s, first)
+        gains = _compensation_gains(evaluator, placement, t_s, first)
         return AtTime(found, float(np.mean(gains)), (min(gains), max(gains))) if gains else AtTime(found, None, None)
 
     scales: dict[float, AtScale] = {}
@@ -137,7 +137,7 @@ def differences(found: Robustness, verified: Outcome, same_data: bool, engine: E
         yield f"a level of {level_text(here.confidence)} instead of {level_text(verified.confidence)}"
 
 
-def compensation_gains(
+def _compensation_gains(
     evaluator: PlacementEvaluator, placement: frozenset[str], t_s: float, first: int = 0
 ) -> list[float]:
     """Gains of drift compensation at a time, of all tiles of a placement on a few chips; none without compensation."""

@@ -26,7 +26,7 @@ class NamedOutput:
     max_drop: str | None = None
 
 
-def named_outputs(texts: Sequence[str], outputs: Sequence[str]) -> tuple[NamedOutput, ...]:
+def _named_outputs(texts: Sequence[str], outputs: Sequence[str]) -> tuple[NamedOutput, ...]:
     """Further outputs as the user names them.
 
     Args:
@@ -56,7 +56,7 @@ def with_further_outputs(state: BudgetedT) -> BudgetedT:
     Raises:
         UsageError: a metric that takes labels, a budget that has no meaning, or one of 0.
     """
-    named = named_outputs(state.options.further, state.graph.outputs)
+    named = _named_outputs(state.options.further, state.graph.outputs)
     if not named:
         return state
     if state.budget.max_drop == 0:

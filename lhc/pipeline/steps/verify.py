@@ -108,14 +108,14 @@ class Verifier:
 
     def test(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
         """See `lhc.pipeline.steps.fixed_sequence_test.Trial`."""
-        chips = verifying_chips(number, self.most, self.again)
+        chips = _verifying_chips(number, self.most, self.again)
         what = f"testing {counted(self.layers_in(placement), 'analog layer')}"
         first = self.sure if begin else None
         verdict = sequential_test(self.verify, placement, self.budget, chips, error, what, first)
         return Verified(placement, verdict, chips[: verdict.evaluation.draws])
 
 
-def verifying_chips(number: int, most: int, again: bool = False) -> range:
+def _verifying_chips(number: int, most: int, again: bool = False) -> range:
     """Numbers of the programmings of a test: each has its own.
 
     Args:

@@ -106,7 +106,7 @@ seconds = partial(amount, unit="s")
 joules = partial(amount, unit="J")
 
 
-def as_share(part: float, whole: float) -> Value:
+def _as_share(part: float, whole: float) -> Value:
     """A share with its bar."""
     share = part / whole if whole > 0 else 0.0
     return Value("share", share_text(share), share)
@@ -201,7 +201,7 @@ def reason_section(plan: Plan) -> PageSection:
         ("Runs", False, lambda layers: as_text(_runs(layers[0]))),
         ("Reason", False, lambda layers: as_text(f"{layers[0].reason}: {REASONS[layers[0].reason]}")),
         ("Layers", True, lambda layers: as_number(len(layers))),
-        ("Share of MACs", True, lambda layers: as_share(sum(layer.macs for layer in layers), plan.macs)),
+        ("Share of MACs", True, lambda layers: _as_share(sum(layer.macs for layer in layers), plan.macs)),
         ("For example", False, lambda layers: as_text(example(layers))),
     )
     return PageSection("reasons", "Reasons", tables=(table,))
@@ -249,9 +249,9 @@ def cost_table(costs: Costs, plan: Plan) -> PageTable:
         ("Part", False, lambda row: as_text(row[0])),
         ("Where", False, lambda row: as_text(row[1])),
         ("Latency", True, lambda row: as_number(row[2], seconds)),
-        ("of all latency", False, lambda row: as_share(row[2], costs.total.latency_s)),
+        ("of all latency", False, lambda row: _as_share(row[2], costs.total.latency_s)),
         ("Energy", True, lambda row: as_number(row[3], joules)),
-        ("of all energy", False, lambda row: as_share(row[3], costs.total.energy_j)),
+        ("of all energy", False, lambda row: _as_share(row[3], costs.total.energy_j)),
     )
 
 

@@ -33,7 +33,7 @@ class Comparison(tuple["PartitionResult", ...], Tabled):
 
     def as_table(self) -> Table:
         """One row a machine."""
-        return comparison_table(self)
+        return _comparison_table(self)
 
     @property
     def summary(self) -> str:
@@ -44,7 +44,7 @@ class Comparison(tuple["PartitionResult", ...], Tabled):
         return f"<Comparison: {'; '.join(f'{one.plan.hardware.name}: {one.summary}' for one in self)}>"
 
 
-def comparison_table(results: "Sequence[PartitionResult]") -> Table:
+def _comparison_table(results: "Sequence[PartitionResult]") -> Table:
     """Machines side by side, one row each."""
     outcome = results[0].plan.outcome
     unit = "" if outcome is None else drop_unit(outcome.percent, outcome.drop_type, outcome.metric)

@@ -114,7 +114,7 @@ class MachineDiff:
         for path, values in self.hardware.items():
             override = _OVERRIDE.match(path)
             place, field = (path, "") if override is None else (override[1], f"{path[override.end() :]} ")
-            found.setdefault(place, []).append(field + change_text(*values))
+            found.setdefault(place, []).append(field + _change_text(*values))
         return [one_line(f"hardware {place}: {', '.join(told)}") for place, told in found.items()]
 
     def rendered(self, before: str, after: str, width: float) -> list[str]:
@@ -208,11 +208,11 @@ class PlanDiff:
     def _of_outcome(self) -> Iterator[str]:
         """A line a field; intervals that read the same are one."""
         units = (*self.units, self.drop_word)
-        told = {name: change_text(one, two, name, units) for name, (one, two) in self.outcome.items()}
+        told = {name: _change_text(one, two, name, units) for name, (one, two) in self.outcome.items()}
         same = [name for name in _INTERVALS if "interval" in told and told.get(name) == told["interval"]]
         alike = len(same) == len(_INTERVALS)
         for name, text in told.items():
-            called = _NAMES.get(name, field_words(name)).replace("drop", self.drop_word)
+            called = _NAMES.get(name, _field_words(name)).replace("drop", self.drop_word)
             if name in same and len(same) > 1:
                 if alike == (name != "interval"):
                     continue
@@ -341,7 +341,9 @@ def _row(change: LayerChange) -> list[str]:
     if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
         apart = "same"
     names = ("placement", "reason", "sensitivity")
-    placement, reason, sensitivity = (change_text(getattr(one, name, None), getattr(two, name, None)) for name in names)
+    placement, reason, sensitivity = (
+        _change_text(getattr(one, name, None), getattr(two, name, None)) for name in names
+    )
     return [_title(one, two), placement, reason, _sizes(one, two), sensitivity, apart]
 
 
@@ -352,7 +354,7 @@ def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
     names = ("macs", "parameters", "tiles", "copies")
     before, after = _fields(one) or {}, _fields(two) or {}
     changed = [name for name in names if before[name] != after[name]]
-    return ", ".join(f"{name} {change_text(before[name], after[name])}" for name in changed) or "-"
+    return ", ".join(f"{name} {_change_text(before[name], after[name])}" for name in changed) or "-"
 
 
 def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
@@ -363,14 +365,14 @@ def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
     return "-" if layer is None else layer.title
 
 
-def field_words(name: str, units: Units = NO_UNITS, of: str = "") -> str:
+def _field_words(name: str, units: Units = NO_UNITS, of: str = "") -> str:
     """A field as people call it; ``of``: the field whose part it is."""
     if of == "healing" and name in _HEALED:
         return _HEALED[name]
     return name.replace("_", " ").replace("drop", units[2])
 
 
-def change_text(one: object, two: object, field: str = "", units: Units = NO_UNITS, part: bool = False) -> str:
+def _change_text(one: object, two: object, field: str = "", units: Units = NO_UNITS, part: bool = False) -> str:
     """Change of a value: both, with digits enough to tell them apart; of two records, what differs.
 
     Args:
@@ -381,7 +383,7 @@ def change_text(one: object, two: object, field: str = "", units: Units = NO_UNI
     if isinstance(one, dict) and isinstance(two, dict):
         changed = [name for name in {**one, **two} if one.get(name) != two.get(name)]
         return ", ".join(
-            f"{field_words(name, units, field)} {change_text(one.get(name), two.get(name), name, units, True)}"
+            f"{_field_words(name, units, field)} {_change_text(one.get(name), two.get(name), name, units, True)}"
             for name in changed
         )
     texts: tuple[str, ...] = ()
@@ -418,7 +420,7 @@ def _shown(value: object, digits: int, field: str, units: Units, longest: int) -
         return f"[{inside}] {unit}".strip()
     if isinstance(value, dict):
         return ", ".join(
-            f"{field_words(name, units, field)} {_shown(inner, digits, name, units, longest)}"
+            f"{_field_words(name, units, field)} {_shown(inner, digits, name, units, longest)}"
             for name, inner in value.items()
         )
     return str(value)[:_DIGEST] if _SHA_256.fullmatch(str(value)) else str(value)

@@ -22,8 +22,8 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
     if found.all_in_the_way:
         analog = list(layers_among(plan, found.analog))
         if len(analog) == 1:
-            return f"{analog[0]}, the only {explained_layers(found, plan, 1)}"
-        which = explained_layers(found, plan, len(analog))
+            return f"{analog[0]}, the only {_explained_layers(found, plan, 1)}"
+        which = _explained_layers(found, plan, len(analog))
         return (
             f"no small group of layers. The {len(analog)} {which} were made digital step by step, the most damaging"
             " first. The rest was never shown to hold the budget"
@@ -40,7 +40,7 @@ def in_the_way(found: "Infeasibility", outcome: Outcome, plan: Plan) -> str:
     return f"{none}; with {number} digital{order}, {drop}: {listed}"
 
 
-def explained_layers(found: "Infeasibility", plan: Plan, number: int) -> str:
+def _explained_layers(found: "Infeasibility", plan: Plan, number: int) -> str:
     """Name of the layers that are explained: analog ones, or those of a placement that was tested and not taken."""
     layers = "layer" if number == 1 else "layers"
     if frozenset(found.analog) == plan.analog:
@@ -95,7 +95,7 @@ def _for_the_budget(plan: Plan) -> int:
     return sum(row.placement == "digital" and row.reason == "sensitivity" for row in folded(plan).layers)
 
 
-def not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
+def _not_tried(found: "Infeasibility | None", plan: Plan) -> Iterator[str]:
     """Remedies that were not tried, of a budget that is not met.
 
     Args:
@@ -125,7 +125,7 @@ def what_helps(found: "Infeasibility | None", plan: Plan) -> str:
     outcome = plan.outcome
     if outcome is None or not plan.layers or outcome.within_budget:
         return ""
-    untried = "; ".join(not_tried(found, plan))
+    untried = "; ".join(_not_tried(found, plan))
     told = f" Not tried: {untried}." if untried else ""
     unknown = (
         " The file does not say which layers are in the way and what was measured to help. The command that made it"
@@ -144,7 +144,7 @@ def nearest_budget(found: "Infeasibility", outcome: Outcome, plan: Plan) -> tupl
     """Nearest budget that a placement holds: whose it is, and the option, or of several outputs the multiple of all."""
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
     number = len(layers_among(plan, found.analog))
-    layers = explained_layers(found, plan, number)
+    layers = _explained_layers(found, plan, number)
     of = f"nearest budget that the {number} {layers} {'holds' if number == 1 else 'hold'}"
     if outcome.further:
         return of, f"{found.nearest_budget / outcome.max_drop:.3g} times that of every output"
@@ -185,4 +185,4 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
         between = "" if interval is None else f" ({interval_text(outcome, interval)})"
         drop = f"{outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}"
         yield f"tried: {remedy.change}: {drop}, {budget_word(remedy.within)}{_told(helped(remedy))}"
-    yield from (f"not tried: {what}" for what in not_tried(found, plan))
+    yield from (f"not tried: {what}" for what in _not_tried(found, plan))

@@ -19,7 +19,7 @@ def margin_text(found: "Robustness", budget: str) -> str:
     return f"{budget} is {_unmet(found, found.scales[0].evaluation)} with any noise tried"
 
 
-def fails_text(found: "Robustness") -> str:
+def _fails_text(found: "Robustness") -> str:
     """Noise from which on a budget that has a margin is not met, or not shown to be; nothing where none was tried."""
     at = next((one for one in found.scales if one.scale == found.fails_at), None)
     return "" if at is None or not found.margin else f"; {_unmet(found, at.evaluation)} at {scale_text(at.scale)}"
@@ -28,7 +28,7 @@ def fails_text(found: "Robustness") -> str:
 def margin_line(found: "Robustness", budget: str) -> str:
     """The margin by its name: up to which noise, and from which on no more."""
     name = f"margin{'' if found.yield_share is None else ' of the mean'}"
-    return f"{name}: {'' if found.margin else 'none: '}{margin_text(found, budget)}{fails_text(found)}"
+    return f"{name}: {'' if found.margin else 'none: '}{margin_text(found, budget)}{_fails_text(found)}"
 
 
 def _unmet(found: "Robustness", tried: "Evaluation") -> str:
