@@ -83,6 +83,11 @@ class BlockGrid:
     lines: int
     font: float
 
+    @property
+    def has_bars(self) -> bool:
+        """Whether cells are high enough for their bars; the page asks."""
+        return any(cell.bar is not None for cell in self.cells)
+
 
 def block_grid(plan: Plan) -> BlockGrid:
     """The grid of all candidates of a plan."""
