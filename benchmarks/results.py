@@ -7,10 +7,10 @@
     python benchmarks/results.py --page                # docs/results.md from docs/results.json alone
 
 Every finished row is written at once, so a run that was stopped goes on. A row holds the command, the commit and the
-date that it is from; rows of other commits stay until ``--again`` makes them anew. Nothing is read from lhc's cache of
-results (``--fresh``), so that the time of the processor is that of the whole command. A row whose data or packages are
-missing is said and left out. ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``, others
-``pip install 'lhc[zoo]'``.
+date that it is from; rows of other commits stay until ``--again`` makes them anew. A ``note`` that somebody adds to a
+row stands on the page. Nothing is read from lhc's cache of results (``--fresh``), so that the time of the processor is
+that of the whole command. A row whose data or packages are missing is said and left out. ResNet20, ResNet-8, MiniLM,
+stories260k and SmolLM2 need ``LHC_DATA``, others ``pip install 'lhc[zoo]'``.
 
 Tiles: *as they come* is the default, the least energy with as many tiles as layers take; *once* gives
 ``--objective macs`` the tiles that one copy of all layers takes; *twice* gives it two times as many, so that copies may
@@ -282,7 +282,8 @@ def _glance(records: Sequence[Record]) -> str:
             cells = ["; ".join(map(_reached, ones)) for ones in for_each]
             table.append([network, TASKS[network], _digital(any_of), _amount(any_of, at_point), *cells])
     headers = ["network", "task", "digital", "budget", *UNTRAINED, "with training"]
-    return Table(headers, table, right=(2, 3)).render("markdown")
+    notes = [f"\n{one['network']}, {_allowed(one)}: {one['note']}" for one in records if "note" in one]
+    return "\n".join([Table(headers, table, right=(2, 3)).render("markdown"), *notes])
 
 
 def _reached(one: Record) -> str:

@@ -91,8 +91,9 @@ def test_a_page_shows_at_a_glance_what_one_machine_reaches_at_one_point() -> Non
     twice = {**KNOWN, "tiles_allowed": "twice", "within_budget": False}
     trained = {**KNOWN, "tiles_allowed": "once", "retrain": True, "analog_layers": 0}
 
-    text = page([*other, trained, twice, KNOWN], [], [])
+    text = page([*other, trained, twice, {**KNOWN, "note": "other chips lose more."}], [], [])
 
+    assert "\n\ndigits, as they come: other chips lose more.\n" in text
     cells = (
         "digits | written digits | 98.3 % | 1.00 | 96.8 %: 0.32 [0.10, 0.50] | 96.8 %: 0.32 [0.10, 0.50] (not held)"
         " | once, all digital: 0.32 [0.10, 0.50]"
