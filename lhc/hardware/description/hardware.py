@@ -34,6 +34,7 @@ _SHOWN = 5
 
 @lru_cache(maxsize=32)  # PyYAML takes 8 ms for a machine; presets are read again and again
 def _document(text: str, where: str) -> object:
+    """A description's YAML as plain values, which all callers share and must not change."""
     return read_yaml(text, where)
 
 

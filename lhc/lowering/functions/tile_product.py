@@ -6,11 +6,10 @@
     y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
 
 sigma is noise_sigma; what read noise and IR drop of products and mismatch of cells make of it and of z is in
-`lhc.lowering.functions.tile_read`. Where inputs are driven in slices, codes have an axis of reads, over which read
-codes are shifted and added (`lhc.lowering.functions.tile_read`); where devices hold an offset, it is subtracted from
-y, times the sum of the codes. Converters are Round and Clip, not QuantizeLinear: onnxruntime takes a model with that
-for a quantised one, and quantises the weights too. Where steps of an ADC differ, its code is found bit by bit
-(`lhc.lowering.functions.tile_read`).
+`lhc.lowering.functions.tile_read`, as are the next two cases. Where inputs are driven in slices, codes have an axis of
+reads, over which read codes are shifted and added. Where steps of an ADC differ, its code is found bit by bit. Where
+devices hold an offset, it is subtracted from y, times the sum of the codes. Converters are Round and Clip, not
+QuantizeLinear: onnxruntime takes a model with that for a quantised one, and quantises the weights too.
 
 Where a vector can saturate, a loop reads those that do again with s · 2, s · 4, … until none does; docs/emulation.md
 has the formulas. What is constant in them is computed once, when onnxruntime loads the model.
