@@ -27,6 +27,10 @@ from lhc.samples.metrics import Array
 __all__ = ["ProcessWorkers", "SerialWorkers", "end_processes", "packed", "scorer_of", "started_process"]
 
 
+_IDLE_ENDS_WITHIN = 5.0
+"""Seconds in which an idle process ends by itself, on a loaded machine too."""
+
+
 class SerialWorkers(Workers):
     """This process, one unit after the other."""
 
@@ -116,13 +120,19 @@ def started_process(folder: str = "") -> tuple[ProcessPoolExecutor, Future[dict[
 
 def end_processes(pools: Sequence[ProcessPoolExecutor]) -> None:
     """End the processes of some pools; what they are at is lost."""
-    # Processes that are still at work would hold up the end.
-    running = [process for pool in pools for process in (getattr(pool, "_processes", None) or {}).values()]
+    started = [
+        (process, bool(getattr(pool, "_pending_work_items", True)))
+        for pool in pools
+        for process in (getattr(pool, "_processes", None) or {}).values()
+    ]
     for pool in pools:
         pool.shutdown(wait=False, cancel_futures=True)
-    for process in running:
+    for process, at_work in started:
+        if at_work:  # it would hold up the end
+            process.terminate()
+    for process, _ in started:
+        process.join(_IDLE_ENDS_WITHIN)  # so an idle one gives back its semaphores
         process.terminate()
-    for process in running:
         process.join()
 
 

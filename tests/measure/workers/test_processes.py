@@ -55,6 +55,16 @@ if __name__ == "__main__":
     assert "torch" not in sys.modules
 """
 
+# As tqdm does below torch.export: it makes a lock and keeps it.
+WITH_A_LOCK = """
+from lhc.measure.workers.processes import end_processes, started_process
+
+if __name__ == "__main__":
+    pool, _ = started_process()
+    pool.submit(exec, "import multiprocessing, sys; sys.kept = multiprocessing.RLock()").result()
+    end_processes([pool])
+"""
+
 
 def make_evaluator(
     running: Running, told: Callable[[str, int, int], None] = lambda what, done, total: None
@@ -140,6 +150,13 @@ def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, o
 
 
 @pytest.mark.slow
+def test_an_idle_worker_gives_back_its_semaphores(tmp_path: Path) -> None:
+    """Python warns of those that nobody gave back."""
+    (tmp_path / "with_a_lock.py").write_text(WITH_A_LOCK)
+    ended = subprocess.run([sys.executable, "with_a_lock.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+
+
 def test_a_process_that_has_others_compute_loads_no_pytorch(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARTITION)
