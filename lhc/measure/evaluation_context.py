@@ -192,8 +192,19 @@ class WorkContext:
         fits = CHIPS_TOGETHER * self._network_bytes <= _READS.limit
         return _READS if fits and self.memory >= 2 * BANK_SHARE * _READS.limit else None
 
-    def executor(self, placement: frozenset[str], as_given: bool = False) -> HybridExecutor:
-        """The network with these layers analog, as units of work run it; ``as_given``: digital ones as in the file."""
+    def arithmetic(self, raised: frozenset[str] | None = None) -> DigitalArithmetic | None:
+        """Arithmetic of digital products, with exactly these in the high precision; None: those that it has."""
+        return self.digital if raised is None or self.digital is None else self.digital.with_raised(raised)
+
+    def executor(
+        self, placement: frozenset[str], as_given: bool = False, raised: frozenset[str] | None = None
+    ) -> HybridExecutor:
+        """The network with these layers analog, as units of work run it.
+
+        Args:
+            as_given: digital products compute as in the file.
+            raised: see `arithmetic`.
+        """
         copies = self.copies.of(placement)
         axes = self.layout.inputs
         return HybridExecutor(
@@ -205,7 +216,7 @@ class WorkContext:
             self.engine,
             self.kept_reads,
             axes,
-            None if as_given else self.digital,
+            None if as_given else self.arithmetic(raised),
         )
 
     def _weights(self, placement: frozenset[str]) -> int:

@@ -232,21 +232,13 @@ class PlacementEvaluator:
         Raises:
             OutOfTimeError: the time that the user gave is over.
         """
-        digital = self.digital_score
-        if self.shift and not isinstance(digital, float):
-            digital = digital + (self.shift if self.metric.higher_is_better else -self.shift)
+        if not placement:
+            return self._untiled(None, len(draws), "network without tiles")
+        digital = self._steadied_score
         job, documents = self.job(placement, draws, t_s), self.task.documents
         if isinstance(digital, float):
-            if not placement:
-                outputs = np.repeat(self._base[None], len(draws), axis=0)
-            else:
-                outputs = np.stack(self._gathered(job, what))
+            outputs = np.stack(self._gathered(job, what))
             return SetScores(self.metric, outputs, self._compared._compared_set, self._set_reference, documents)
-        if not placement:
-            own = self._base if self.base_differs else digital
-            return SampleScores(
-                self.metric, np.tile(own, (len(draws), 1)), digital, True, documents, rounded=self.base_differs
-            )
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
             assert isinstance(one, SampleScores)
@@ -255,11 +247,42 @@ class PlacementEvaluator:
         scores, exact = np.stack(self._gathered(job, what)), not self.hardware.is_stochastic
         return SampleScores(self.metric, scores, digital, exact, documents, rounded=exact)
 
+    def measure_precision(self, raised: frozenset[str], what: str) -> Measurement:
+        """Scores without analog layers, with exactly these products in the machine's high precision.
+
+        Raises:
+            OutOfTimeError: the time that the user gave is over.
+        """
+        return self._untiled(raised, 1, what)
+
+    def _untiled(self, raised: frozenset[str] | None, chips: int, what: str) -> Measurement:
+        """Scores of the network without analog layers, the same on all chips; ``raised``: see `Job`."""
+        digital, documents = self._steadied_score, self.task.documents
+        if isinstance(digital, float) or self.base_differs:
+            own = self._base if raised is None else self._gathered(self._base_job(raised), what)[0]
+        else:
+            own = digital
+        repeated = np.repeat(own[None], chips, axis=0)
+        if isinstance(digital, float):
+            return SetScores(self.metric, repeated, self._compared._compared_set, self._set_reference, documents)
+        return SampleScores(self.metric, repeated, digital, True, documents, rounded=self.base_differs)
+
+    @property
+    def _steadied_score(self) -> Scores | float:
+        """The digital score with the shift."""
+        digital = self.digital_score
+        if not self.shift or isinstance(digital, float):
+            return digital
+        return digital + (self.shift if self.metric.higher_is_better else -self.shift)
+
     @cached_property
     def _base(self) -> Array:
         """Scores of this network without analog layers; of a set metric its outputs, or what the summary keeps."""
+        return self._gathered(self._base_job(None), "network without tiles")[0]
+
+    def _base_job(self, raised: frozenset[str] | None) -> Job:
         outputs = self.scores_sets and self.metric.summary is None
-        return self._gathered(Job(frozenset(), (0,), 0.0, outputs), "network without tiles")[0]
+        return Job(frozenset(), (0,), 0.0, outputs, raised=raised)
 
     def expect(self, certain: Wanted, perhaps: Wanted = ()) -> None:
         """See `Evaluator`."""

@@ -113,3 +113,8 @@ class MultiOutputEvaluator(PlacementEvaluator):
         own = super().measure(placement, draws, what, t_s)
         parts = (own, *(other.measure(placement, draws, what, t_s) for other in self.others))
         return MultiOutputMeasurement(parts, (1.0, *self.scales), (self, *self.others))
+
+    def measure_precision(self, raised: frozenset[str], what: str) -> Measurement:
+        """See `PlacementEvaluator.measure_precision`."""
+        parts = (super().measure_precision(raised, what), *(o.measure_precision(raised, what) for o in self.others))
+        return MultiOutputMeasurement(parts, (1.0, *self.scales), (self, *self.others))

@@ -48,12 +48,17 @@ class ResultLookup:
 
     def _shared(self, job: Job) -> Facts:
         """Facts that results of a job share; of the network as given the machine's arithmetic is none."""
-        return {"as_given": True} if job.as_given else self.placed(job.placement)
+        return {"as_given": True} if job.as_given else self.placed(job.placement, job.raised)
 
-    def placed(self, placement: Collection[str]) -> Facts:
-        """Facts that results with these analog layers share."""
+    def placed(self, placement: Collection[str], raised: frozenset[str] | None = None) -> Facts:
+        """Facts that results with these analog layers share; ``raised``: see `Job`."""
         ranges: Facts = {name: list(r) for name, r in sorted(self.context.ranges.items()) if name in placement}
-        return {"placement": sorted(placement), "ranges": ranges, **self._healing(placement), **self._arithmetic}
+        return {
+            "placement": sorted(placement),
+            "ranges": ranges,
+            **self._healing(placement),
+            **self._arithmetic(raised),
+        }
 
     def _healing(self, placement: Collection[str]) -> Facts:
         """The copies of weights, and the samples that chips are calibrated on."""
@@ -104,13 +109,9 @@ class ResultLookup:
             "environment": environment(),
         }
 
-    @property
-    def _arithmetic(self) -> Facts:
-        """Arithmetic of digital products."""
-        digital = self.context.digital
-        if digital is None:
-            return {}
-        return {"digital": digital.model_dump(mode="json")}
+    def _arithmetic(self, raised: frozenset[str] | None) -> Facts:
+        digital = self.context.arithmetic(raised)
+        return {} if digital is None else {"digital": digital.model_dump(mode="json")}
 
     def _unit(self, job: Job, draw: int, where: slice) -> Facts:
         chip: Facts = {"draw": draw, "t_s": job.t_s} if job.placement else {}

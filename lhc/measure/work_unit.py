@@ -60,6 +60,8 @@ class Job:
         t_s: time of inference, in seconds.
         outputs: give the scored output itself instead of its scores.
         as_given: digital products compute as in the file, whatever the machine's arithmetic; of the digital network.
+        raised: exactly these products are in the high precision; None: those of the context's arithmetic. Of the
+            network without analog layers.
     """
 
     placement: frozenset[str]
@@ -67,11 +69,17 @@ class Job:
     t_s: float
     outputs: bool = False
     as_given: bool = False
+    raised: frozenset[str] | None = None
 
     @property
     def shared(self) -> tuple[Hashable, Hashable | None]:
         """See `BlockWork`."""
-        return (self.placement, self.as_given), self.draws if self.placement else None
+        return self.network, self.draws if self.placement else None
+
+    @property
+    def network(self) -> Hashable:
+        """Key of the network that computes it."""
+        return self.placement, self.as_given, self.raised
 
     def done(self, scorer: "Scorer", block: Block) -> list[Array]:
         """See `BlockWork`."""
@@ -146,7 +154,7 @@ class Scorer:
 
         Outputs have samples first, where the layout says where they are.
         """
-        digital, make = not job.placement, partial(self.context.executor, job.placement, job.as_given)
+        digital, make = not job.placement, partial(self.context.executor, job.placement, job.as_given, job.raised)
         if not digital and job not in self._chips:
             # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
             # digital network answered is kept where that fits.
@@ -154,7 +162,7 @@ class Scorer:
             self._chips.forget(1)
         # The digital network, which others are scored against call by call, takes nobody's place.
         known = self._networks if digital else self._executors
-        executor = known.get((job.placement, job.as_given), make)
+        executor = known.get(job.network, make)
         if not digital and self.context.calibrates:
             self._observe_digitally(executor)  # a session of the whole network, which goes before others are made
         executor.open()

@@ -314,6 +314,13 @@ class PreparedNetwork:
         """The output for a few of the samples, with classes last where it is known on which axis they lie."""
         return self.evaluator(samples.with_metric(METRICS["kl"])).example_output
 
+    def output_evaluators(self, samples: Task) -> tuple[PlacementEvaluator, ...]:
+        """Evaluators of all judged outputs by their error, as a share of an output's energy, on some samples."""
+        by_error = samples.with_metric(METRICS["nmse"])
+        tasks = [replace(one.task_of(by_error), metric=by_error.metric, class_axis=None) for one in self.further]
+        others = (self.of_output(one).evaluator(task) for one, task in zip(self.further, tasks, strict=True))
+        return self.evaluator(by_error), *others
+
     def gradient_evaluator(self, samples: Task) -> PlacementEvaluator:
         """An evaluator of few samples and chips on which damage is predicted by gradients."""
         few = samples.head(GRADIENT_SAMPLES)

@@ -97,8 +97,7 @@ def _chosen(
 
     def drop(raised: frozenset[str]) -> float:
         if raised not in found:
-            with_raised = [replace(one, digital=digital.with_raised(raised)) for one in evaluators]
-            drops = [float(one.measure(frozenset(), range(1), "digital precision").drops[0]) for one in with_raised]
+            drops = [float(one.measure_precision(raised, "digital precision").drops[0]) for one in evaluators]
             found[raised] = float(np.average(drops, weights=samples))
         return found[raised]
 
@@ -144,13 +143,14 @@ def _by_damage(state: BudgetedNetwork, digital: DigitalArithmetic) -> list[str]:
     """Products in the machine's formats, those first that lose most by the low one for the work that it saves."""
     names = [layer.name for layer in state.graph.layers if layer.multiplies and digital.of(layer.name) is not None]
     samples = state.splits.rank.head(_RANKING_SAMPLES)
-    evaluator = state.evaluator(samples.with_metric(state.ranking_metric(samples, None)))
-    evaluator = replace(evaluator, against="as given")
+    one_output = samples.with_metric(state.ranking_metric(samples, None))
+    ranking = state.output_evaluators(samples) if state.further else (state.evaluator(one_output),)
+    evaluators = [replace(one, against="as given") for one in ranking]
     work = _work(state.plan)
 
     def damage(name: str) -> float:
-        alone = replace(evaluator, digital=digital.with_raised(frozenset(names) - {name}))
-        return float(alone.measure(frozenset(), range(1), f"digital precision of {name}").drops[0])
+        others, what = frozenset(names) - {name}, f"digital precision of {name}"
+        return float(sum(one.measure_precision(others, what).drops[0] for one in evaluators))
 
     found = {name: damage(name) / max(work.get(name, 0), 1) for name in names}
     return sorted(names, key=lambda name: -found[name])

@@ -26,7 +26,6 @@ from lhc.pipeline.pipeline_state import BudgetedT, PreparedNetwork, RankedNetwor
 from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import SensitivityTable
-from lhc.samples.metrics import get_metric
 from lhc.stats import CONFIDENCE, rank_correlation
 
 CHECKED = 5
@@ -130,10 +129,8 @@ def ranked(state: PreparedNetwork, method: RankingMethod) -> SensitivityTable:
 
 def _of_outputs(state: PreparedNetwork, method: RankingMethod) -> SensitivityTable:
     """The sensitivities by all judged outputs: the sum of their errors, each as a share of its output's energy."""
-    samples = state.splits.rank.with_metric(get_metric("nmse"))
-    tasks = [replace(one.task_of(samples), metric=samples.metric, class_axis=None) for one in state.further]
-    others = (state.of_output(one).evaluator(task) for one, task in zip(state.further, tasks, strict=True))
-    tables = [sensitivities(evaluator, state.measurable, method) for evaluator in (state.evaluator(samples), *others)]
+    evaluators = state.output_evaluators(state.splits.rank)
+    tables = [sensitivities(evaluator, state.measurable, method) for evaluator in evaluators]
     which = ", ".join(map(repr, state.judged_outputs))
     state.opened.warn(f"layers are ranked by the sum of the nmse of {which}, since several outputs are judged")
     return joint_table(tables)

@@ -123,6 +123,23 @@ def test_the_fewest_products_are_raised() -> None:
     assert digital.raised in holding
 
 
+def test_of_several_outputs_no_more_is_raised_than_they_need() -> None:
+    """Int8 suits the first output; what it takes from the second is mended by two products of that one."""
+    proto, v = network(), np.random.default_rng(3).normal(size=(16, 4)).astype(np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(v, "v"))
+    proto.graph.node.append(onnx.helper.make_node("MatMul", ["b", "v"], ["z"], name="fourth"))
+    proto.graph.output.insert(0, onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["n", 4]))
+    hardware = machine(precision="int8", high_precision="fp32")
+    options: dict[str, Any] = {"draws": 2, "max_draws": 4, "strategy": "all-digital", "max_drop": 0.01}
+    samples = {"x": np.asarray(task().inputs["x"])}
+    plan = lhc.partition(proto, samples, hardware=hardware, output=["z", "y,nmse,0.01"], metric="nmse", **options).plan
+    assert plan.digital is not None
+    assert plan.digital.raised == ("second", "third")
+    assert plan.outcome is not None
+    assert plan.outcome.within_budget
+    assert all(one.within_budget for one in plan.outcome.further)
+
+
 BRANCHES = """
 <ir_version: 8, opset_import: ["" : 17]>
 branches (float[n, 256] x, float[n, 16] z) => (float[n, 256] y) {
@@ -220,10 +237,12 @@ def test_the_network_as_given_is_computed_once_for_all_number_formats(tmp_path: 
         digital=digital,
     )
     drops = [one.measure(frozenset(), range(1)).drops]
-    other = replace(one, digital=digital.with_raised(("first", "second", "third")))
-    drops.append(other.measure(frozenset(), range(1)).drops)
+    every = frozenset({"first", "second", "third"})
+    drops.append(one.measure_precision(every, "all in fp32").drops)
+    other = replace(one, digital=digital.with_raised(every))
+    assert other.measure(frozenset(), range(1)).drops == drops[1]
     assert computed.count("digital network") == 2, "its beginning and its end"
-    assert computed.count("network without tiles") == 4
+    assert computed.count("network without tiles") == computed.count("all in fp32") == 2, "so the other one did nothing"
     assert drops[0] != drops[1] == 0, "products in bf16 answer otherwise, those in fp32 do not"
 
 
