@@ -27,8 +27,10 @@ SHARE = 0.25
 """Of the budget, that the arithmetic of digital products may take by itself; the rest is for tiles."""
 SHARES = (1.0, SHARE, 0.0625)
 """Those that are offered to a search whose objective prices digital products."""
-_RANKING_SAMPLES = 64
-"""On which the damage of each product is measured."""
+_RANKING_SAMPLES, _FEWEST_RANKING_SAMPLES = 64, 2
+"""On which the damage of each product is measured: the former, as far as `_RANKING_MACS` allow it."""
+_RANKING_MACS = 2**44
+"""Multiplications of that ranking, which runs the network once for each product: a quarter of an hour of one core."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,12 @@ def _fewest(
 def _by_damage(state: BudgetedNetwork, digital: DigitalArithmetic) -> list[str]:
     """Products in the machine's formats, those first that lose most by the low one for the work that it saves."""
     names = [layer.name for layer in state.graph.layers if layer.multiplies and digital.of(layer.name) is not None]
-    samples = state.splits.rank.head(_RANKING_SAMPLES)
+    work = _work(state.plan)
+    afforded = _RANKING_MACS // max(len(names) * sum(work.values()), 1)
+    samples = state.splits.rank.head(min(_RANKING_SAMPLES, max(_FEWEST_RANKING_SAMPLES, afforded)))
     one_output = samples.with_metric(state.ranking_metric(samples, None))
     ranking = state.output_evaluators(samples) if state.further else (state.evaluator(one_output),)
     evaluators = [replace(one, against="as given") for one in ranking]
-    work = _work(state.plan)
 
     def damage(name: str) -> float:
         others, what = frozenset(names) - {name}, f"digital precision of {name}"

@@ -123,6 +123,13 @@ def test_the_fewest_products_are_raised() -> None:
     assert digital.raised in holding
 
 
+def test_two_samples_rank_the_products_of_a_network_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lhc.pipeline.steps.choose_precision._RANKING_MACS", 0)
+    plan = placed(machine(precision="int8", high_precision="fp32")).plan
+    assert plan.digital is not None
+    assert plan.digital.raised == ("second", "third")
+
+
 def test_of_several_outputs_no_more_is_raised_than_they_need() -> None:
     """Int8 suits the first output; what it takes from the second is mended by two products of that one."""
     proto, v = network(), np.random.default_rng(3).normal(size=(16, 4)).astype(np.float32)
