@@ -75,8 +75,10 @@ OPTIONS: Mapping[str, dict[str, object]] = {
 }  # fmt: skip
 """Options beside the defaults: on all of their samples the transformers would take many hours."""
 UNTRAINED: Sequence[Tiles] = ("as they come", "twice")
-RETRAINED: Mapping[str, Tiles] = {"resnet8": "twice", "resnet20": "once"}
-"""Networks that have a row with training, and on which tiles."""
+RETRAINED: Mapping[str, tuple[Tiles, dict[str, object]]] = {
+    "resnet8": ("twice", {"label-share": 0.5}), "resnet20": ("once", {}),
+}  # fmt: skip
+"""Networks that have a row with training: on which tiles, and its options beside the defaults."""
 QUICK = ("digits", "mtcnn-rnet")
 LARGE = ("minilm", "minilm-squad", "smollm2")
 """Networks of hours."""
@@ -110,7 +112,7 @@ class Row:
         found |= OPTIONS.get(self.network, {})
         if self.retrain:
             found |= {"retrain": True, "train-data": str(self.training_images), "augment": "crop-flip"}
-            found |= {"label-share": 0.5} if self.network == "resnet8" else {}
+            found |= RETRAINED[self.network][1]
         return found
 
     @property
@@ -131,7 +133,7 @@ def rows() -> list[Row]:
     found = [Row(network, tiles=tiles) for tiles in UNTRAINED for network in small]
     found += [Row(network, points=points) for points in BUDGETS[1:] for network in small]
     found += [Row(network, machine) for machine in MACHINES[1:] for network in small]
-    found += [Row(network, tiles=tiles, retrain=True) for network, tiles in RETRAINED.items()]
+    found += [Row(network, tiles=tiles, retrain=True) for network, (tiles, _) in RETRAINED.items()]
     every = [
         Row(network, machine, points, tiles)
         for networks in (small, LARGE)
