@@ -25,6 +25,7 @@ them with the pages.
 
 import argparse
 import json
+import math
 import re
 import subprocess
 import sys
@@ -438,7 +439,9 @@ def _percent(one: Record) -> bool:
 
 
 def _amount(one: Record, value: float) -> str:
-    return f"{100 * value:.2f}" if _percent(one) else f"{value:.3f}"
+    """In points with two decimals, or in the metric's unit with as many as show a hundredth of the like."""
+    decimals = math.floor(2 - math.log10(UNITS[one["network"]]))
+    return f"{100 * value:.2f}" if _percent(one) else f"{value:.{decimals}f}"
 
 
 def _digital(one: Record) -> str:
