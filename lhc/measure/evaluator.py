@@ -233,7 +233,7 @@ class PlacementEvaluator:
             OutOfTimeError: the time that the user gave is over.
         """
         if not placement:
-            return self._untiled(None, len(draws), "network without tiles")
+            return self._untiled(None, len(draws), what)
         digital = self._steadied_score
         job, documents = self.job(placement, draws, t_s), self.task.documents
         if isinstance(digital, float):

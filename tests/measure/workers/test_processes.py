@@ -149,7 +149,6 @@ def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, o
         assert found(make_evaluator(again)) == one_process
 
 
-@pytest.mark.slow
 def test_an_idle_worker_gives_back_its_semaphores(tmp_path: Path) -> None:
     """Python warns of those that nobody gave back."""
     (tmp_path / "with_a_lock.py").write_text(WITH_A_LOCK)
@@ -157,6 +156,7 @@ def test_an_idle_worker_gives_back_its_semaphores(tmp_path: Path) -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_process_that_has_others_compute_loads_no_pytorch(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARTITION)
