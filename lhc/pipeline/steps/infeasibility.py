@@ -21,7 +21,6 @@ from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.rank import joint_table, sensitivities
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Evaluation, Infeasibility, Remedy
-from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.stats import over_draws
 from lhc.support.number_formatting import counted, time_text
@@ -76,14 +75,14 @@ def _unexplained(state: VerifiedNetwork) -> tuple[Verified, ...]:
 
 def _rankers(state: VerifiedNetwork, failing: Verified) -> tuple[PlacementEvaluator, ...]:
     """Evaluators by the outputs that do not hold their budgets, where there are several: damage there counts."""
-    by_output = (state, *map(state.of_output, state.further))
+    if not state.further:
+        return ()
     budgets = (state.budget.max_drop, *(one.max_drop for one in state.further))
-    samples = state.splits.rank.with_metric(get_metric("nmse"))
-    tasks = (samples, *(replace(one.task_of(samples), metric=samples.metric) for one in state.further))
-    judged = zip(failing.verdict.evaluation.outputs, budgets, by_output, tasks, strict=state.further != ())
+    evaluators = state.output_evaluators(state.splits.rank.head(GRADIENT_SAMPLES))
+    judged = zip(failing.verdict.evaluation.outputs, budgets, evaluators, strict=True)
     return tuple(
-        replace(one.evaluator(task.head(GRADIENT_SAMPLES)), draws=min(state.options.draws, GRADIENT_CHIPS))
-        for found, most, one, task in judged
+        replace(evaluator, draws=min(state.options.draws, GRADIENT_CHIPS))
+        for found, most, evaluator in judged
         if (interval := state.budget.interval(found)) is None or interval[1] > most
     )
 
