@@ -94,7 +94,7 @@ class CompiledModel:
         return ir.from_proto(self.proto)
 
     def session(self, noise_seed: int | None = None) -> onnxruntime.InferenceSession:
-        """A session of onnxruntime on one thread.
+        """A session of onnxruntime on one thread; products of codes are exact, see docs/compiled-models.md.
 
         Args:
             noise_seed: of the noise that the model draws. onnxruntime has one generator a process for all sessions
@@ -102,7 +102,7 @@ class CompiledModel:
         """
         if noise_seed is not None:
             onnxruntime.set_seed(noise_seed)
-        return create_session(self.light, self.source.label)
+        return create_session(self.light, self.source.label, exact_integers=True)
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:

@@ -335,6 +335,17 @@ def test_compiled_files_have_the_precision_of_the_session(tmp_path: Path, analog
     assert np.abs(compiled - session).max() <= 1e-5 * np.abs(session).max()
 
 
+def test_compiled_products_of_codes_are_exact_on_every_processor(tmp_path: Path) -> None:
+    """Stock kernels of integers saturate where a processor has no instructions for them (VNNI)."""
+    hardware = machine(precision="int8", high_precision=None)
+    options: dict[str, Any] = {"strategy": "all-digital", "draws": 2, "max_draws": 2, "max_drop": 10}
+    path = lhc.partition(branches(), branch_task(), hardware=hardware, **options).save(tmp_path / "placed.lhc.onnx")
+    inputs = {name: np.asarray(values) for name, values in branch_task().inputs.items()}
+    (session,) = HybridSession(path).run(None, inputs)
+    (compiled,) = lhc.compile(path).run(None, inputs)
+    assert np.abs(compiled - session).max() <= 1e-5 * np.abs(session).max()
+
+
 def test_arithmetic_without_a_high_precision_raises_nothing() -> None:
     with pytest.raises(ValueError, match="raised: there is no high_precision"):
         DigitalArithmetic(precision="int8", raised=("a",))
