@@ -126,6 +126,7 @@ def test_a_dry_run_asks_each_strategy_how_much_it_judges(
     assert found == ([f"searching, at most {judged} placements"] if judged else [])
 
 
+@pytest.mark.slow
 def test_a_search_of_which_one_placement_is_kept_still_takes_its_time(
     model_file: Path, data_file: Path, tmp_path: Path
 ) -> None:

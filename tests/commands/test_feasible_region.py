@@ -54,6 +54,7 @@ def evaluations(found: lhc.RegionResult) -> list[Evaluation]:
     return [point.evaluation for point in found.points if point.evaluation is not None]
 
 
+@pytest.mark.slow
 def test_the_boundary_is_that_of_the_whole_grid(folder: Path, tmp_path: Path) -> None:
     options = asked(folder, *TWO, work_dir=tmp_path)
     found = lhc.feasible_region.of(options)

@@ -68,6 +68,7 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     assert all(one.calibrated_at_s == one.t_s for one in every)
 
 
+@pytest.mark.slow
 def test_what_differs_from_the_verification_is_said() -> None:
     placed = lhc.partition(
         "digits-narrow", samples=80, draws=3, strategy="all-analog", max_drop=0.9, include=FEW, seed=2, explain=False

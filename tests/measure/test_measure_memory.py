@@ -55,6 +55,7 @@ print(int(peak[1]) // 1024)
 """
 
 
+@pytest.mark.slow
 def test_digital_parts_between_analog_layers_share_their_memory(tmp_path: Path) -> None:
     told = []
 

@@ -52,6 +52,7 @@ def test_the_similarity_of_equal_sentences_is_1_and_padding_changes_nothing(smal
     np.testing.assert_allclose(session.run(["embeddings"], longer)[0], vectors, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_logits_behind_the_end_are_out_of_any_comparison(small: None, tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", allow_pickle=False, **_weights(span=True))
     session = HybridSession(zoo_entry("minilm-squad").model(tmp_path / "w.npz"))

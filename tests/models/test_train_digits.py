@@ -41,6 +41,7 @@ def test_training_is_repeatable_and_learns() -> None:
     assert (logits.argmax(1) == labels).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_the_script_writes_the_files_that_the_entry_reads(tmp_path: Path) -> None:
     write(tmp_path, {name: replace(recipe, epochs=1) for name, recipe in RECIPES.items()})
 

@@ -147,6 +147,7 @@ def test_peak_memory_stays_far_below_the_size_of_the_samples(form: Form, tmp_pat
     assert many - few < 0.15 * 8000 * BYTES
 
 
+@pytest.mark.slow
 def test_peak_memory_of_samples_that_are_held_is_their_size(tmp_path: Path) -> None:
     """The measure above would tell: it does for an .npz, which is held in memory."""
     few, many = peaks(tmp_path, IN_MEMORY, 1000, 9000, "evaluate")

@@ -499,6 +499,7 @@ def placed(own: ModuleType, cli: Cli, tmp_path_factory: pytest.TempPathFactory) 
     return out
 
 
+@pytest.mark.slow
 def test_workers_compute_the_same_chips(own: ModuleType) -> None:
     def scores(jobs: int) -> object:
         asked = {"placement": ["conv1", "linear"], "samples": 30, "draws": 2, "jobs": jobs}

@@ -102,6 +102,7 @@ def start_workers(start: Start, scheduler: str, count: int, *options: str) -> "l
     return started
 
 
+@pytest.mark.slow
 def test_same_bytes_and_a_killed_worker(start: Start, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lhc.measure.workers.dask_cluster.LOOK_SECONDS", 1)
     workers = start_workers(start, scheduler, 2)

@@ -129,6 +129,7 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_the_bytes_are_those_of_one_process_with_what_is_begun_before_it_is_asked_for(one_process: list[bytes]) -> None:
     with Running(Execution(jobs=3)) as shared:
         assert found(make_evaluator(shared)) == one_process
@@ -149,6 +150,7 @@ def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, o
         assert found(make_evaluator(again)) == one_process
 
 
+@pytest.mark.slow
 def test_an_idle_worker_gives_back_its_semaphores(tmp_path: Path) -> None:
     """Python warns of those that nobody gave back."""
     (tmp_path / "with_a_lock.py").write_text(WITH_A_LOCK)
@@ -195,6 +197,7 @@ def test_ctrl_c_leaves_nothing(begun: bool, tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 @on_linux
 def test_workers_and_their_folder_go_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"

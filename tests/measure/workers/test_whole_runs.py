@@ -60,6 +60,7 @@ def test_runs_are_done_once_and_asked_for_when_there_is_room() -> None:
     assert found == {number: 2 * number for number in range(6)}
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_dies_is_done_again_and_given_up_at_last(tmp_path: Path) -> None:
     once, always = tmp_path / "once", tmp_path / "always"
     once.mkdir()

@@ -228,6 +228,7 @@ def test_fronts_margins_and_causes_take_a_module(cnn: Cnn, labelled: Arrays) -> 
     assert list(causes.layers) == ["stem", "body", "head"]
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 @pytest.mark.usefixtures("exported_once")
 def test_placing_with_retraining_takes_a_module_and_passes(

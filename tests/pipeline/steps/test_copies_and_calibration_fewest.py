@@ -46,6 +46,7 @@ def test_a_budget_that_holds_anyway_leaves_tiles_unused_for_energy_and_fills_the
     assert tiles("macs") > 30
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_what_further_copies_cost_is_said_where_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # No drop is as small: all tiles stay filled.
