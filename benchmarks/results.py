@@ -266,10 +266,12 @@ def _headline(records: Sequence[Record]) -> str:
     placed = sum(one["analog_layers"] > 0 for one in held)
     lost = len(records) - len(held)
     missed = "none misses it" if not lost else f"{lost} {'misses' if lost == 1 else 'miss'} it"
-    told = f"**{placed} of {len(records)} runs put layers on tiles and hold their budget**; {missed}."
+    told = f"**{placed} of {len(records)} runs put layers on tiles and passed the test of their budget**; {missed}."
     apart = [one for one in records if one["held_out"]]
     unseen = sum(one["within_budget"] and one["analog_layers"] > 0 for one in apart)
     told += f"\nOf the {len(apart)} with samples that the search had not seen, {unseen} do."
+    alike = sum(one["network"] in QUICK for one in records)
+    told += f"\n{alike} rows are of {' and '.join(QUICK)}, so rows are not independent."
     absent = {row.title for row in rows()} - {one["title"] for one in records}
     return f"{told}\n{len(absent)} further rows were not run; `python benchmarks/results.py --list` names them."
 
@@ -316,6 +318,8 @@ What `lhc partition` reaches on the networks of [the zoo](models.md#the-zoo), on
 
 On `lionheart`, within one point or the like: share of MACs on tiles, then the mean drop with its interval. *As they
 come* is the default, the least energy. *Twice* is the most MACs on twice the tiles that one copy of all layers takes.
+Where no % stands, the metric is nats per token (stories260k, smollm2; less is better), MASE (fracast; less is better)
+or Spearman's correlation (minilm).
 
 {glance}
 
@@ -336,9 +340,9 @@ come* is the default, the least energy. *Twice* is the most MACs on twice the ti
 
 ## Details
 
-*Chips* and *samples* judged, and the search had not seen them; more chips where the test was close. *Other samples
-too* is the interval of the mean over all chips and all samples of this kind. *Digital layers* says their precision, and
-the drop that it takes alone, without tiles.
+*Chips* judged, and the search had not seen them; more where the test was close. *Samples* judged; where the search had
+seen them, the row says so. *Other samples too* is the interval of the mean over all chips and all samples of this kind.
+*Digital layers* says their precision, and the drop that it takes alone, without tiles.
 
 {details}
 

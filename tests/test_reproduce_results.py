@@ -89,14 +89,15 @@ def test_a_page_shows_a_row_with_its_units() -> None:
 def test_a_page_shows_at_a_glance_what_one_machine_reaches_at_one_point() -> None:
     other = [{**KNOWN, "machine": "hermes"}, {**KNOWN, "max_drop": 0.02, "analog_mac_fraction": 0.5}]
     twice = {**KNOWN, "tiles_allowed": "twice", "within_budget": False}
+    four = {**KNOWN, "tiles_allowed": "four times"}
     trained = {**KNOWN, "tiles_allowed": "once", "retrain": True, "analog_layers": 0}
 
-    text = page([*other, trained, twice, {**KNOWN, "note": "other chips lose more."}], [], [])
+    text = page([*other, trained, twice, four, {**KNOWN, "note": "other chips lose more."}], [], [])
 
     assert "\n\ndigits, as they come: other chips lose more.\n" in text
     cells = (
-        "digits | written digits | 98.3 % | 1.00 | 96.8 %: 0.32 [0.10, 0.50] | 96.8 %: 0.32 [0.10, 0.50] (not held)"
-        " | once, all digital: 0.32 [0.10, 0.50]"
+        "digits | written digits | 98.3 % | 1.00 | 96.8 %: 0.32 [0.10, 0.50] | 96.8 %: 0.32 [0.10, 0.50] (not held);"
+        " four times, 96.8 %: 0.32 [0.10, 0.50] | once, all digital: 0.32 [0.10, 0.50]"
     )
     assert f"| {cells} |" in text
 
@@ -112,22 +113,24 @@ def test_a_page_shows_the_course_of_a_training() -> None:
 
 def test_a_page_says_what_else_was_measured_for_guides() -> None:
     one = {"what": "speed", "pages": ["README", "healing"], "command": "lhc run x", "commit": "abc", "date": "today"}
-    quoted = {"what": "the row", "pages": ["README"], "row": KNOWN["title"]}
+    quoted = {"what": "quoted figures", "pages": ["README"], "row": KNOWN["title"]}
 
     text = page([KNOWN], [], [one, quoted])
 
     assert "| README, [healing](healing.md) | speed | `lhc run x` | abc | today |" in text
-    assert "the row" not in text
+    assert "quoted figures" not in text
 
 
 def test_a_page_begins_with_how_many_runs_hold() -> None:
     missed, digital = {**KNOWN, "within_budget": False}, {**KNOWN, "analog_layers": 0}
 
-    assert "**1 of 1 runs put layers on tiles and hold their budget**; none misses it." in page([KNOWN], [], [])
+    assert "**1 of 1 runs put layers on tiles and passed the test of their budget**; none misses it." in page(
+        [KNOWN], [], []
+    )
     assert "Of the 1 with samples that the search had not seen, 0 do." in page(
         [{**KNOWN, "held_out": False}, {**KNOWN, "held_out": True, "analog_layers": 0}], [], []
     )
-    assert "**1 of 3 runs put layers on tiles and hold their budget**; 1 misses it." in page(
+    assert "**1 of 3 runs put layers on tiles and passed the test of their budget**; 1 misses it." in page(
         [KNOWN, missed, digital], [], []
     )
 
