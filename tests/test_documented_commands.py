@@ -102,7 +102,7 @@ NOT_RUN = {
     "README.md": 1,  # behind an installation: tests/test_installation.py runs it
     "healing.md": 4,  # 22 minutes; the slow block of the page widens digits
     "language-models.md": 6,  # weights from a package of 93 MB, and minutes
-    "trainings.md": 6,  # half an hour of training ResNet-8, and of its chips; the slow block of retraining.md trains digits
+    "trainings.md": 6,  # hours of ResNet-8: its training, its chips; the slow block of retraining.md trains digits
     "resnet20.md": 5,  # 20 minutes; the slow block of the page runs them on a tenth of the images
 }
 
