@@ -29,7 +29,7 @@ def number_formats(
     """Function for the format of an operator that multiplies on the digital side.
 
     Operators that the machine computes as in the file (`DigitalArithmetic.as_file`) have the file's format: int8 where
-    the file is quantised, else that of their weights, float32 where these do not tell.
+    the file is quantised, else that of their weights, or of what they read; float32 where none of these is known.
 
     Args:
         raised: names of products in the machine's high precision.
@@ -42,7 +42,7 @@ def number_formats(
     def precision(layer: Layer) -> Precision:
         if quantised:
             return "int8"
-        dtype = "float32" if layer.weight is None else layer.weight.dtype
+        dtype = _dtype(graph, layer)
         kinds = {layer.op_type} if layer.origin is None else {layer.op_type, layer.origin.kind}
         kept = digital.precision == "as-file" or not kinds <= FORMATTED_OPS
         if kept or dtype != "float32":
@@ -56,3 +56,11 @@ def number_formats(
         return NumberFormat(digital.cycles.of(chosen), BYTES[chosen])
 
     return found
+
+
+def _dtype(graph: LayerGraph, layer: Layer) -> str:
+    """Element type of an operator's weights, or of the tensors that it reads where it has none."""
+    if layer.weight is not None:
+        return layer.weight.dtype
+    read = graph.networkx.in_edges(layer.name, data="dtype") if layer.name in graph else ()
+    return next((dtype for *_, dtype in read if dtype is not None), "float32")

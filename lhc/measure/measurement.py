@@ -209,7 +209,8 @@ class SetScores:
         """Student's interval with the bootstrap's standard error: draws and samples drawn again, with replacement.
 
         Percentiles of a few hundred resamples would not resolve the levels of single looks. The seed is fixed, and
-        documents are drawn whole (Davison and Hinkley, Bootstrap Methods, 1997, sections 3.8 and 5.2.1).
+        documents are drawn whole (Davison and Hinkley, Bootstrap Methods, 1997, sections 3.8 and 5.2.1). None where the
+        metric is no number on some of them, such as a correlation of equal labels: then nothing is known.
         """
         draws, samples = self.outputs.shape[:2]
         whole = None if self.documents is None else members(self.documents)
@@ -224,6 +225,8 @@ class SetScores:
             chips = self.outputs[rng.integers(0, draws, draws)]
             part = SetScores(self.metric, chips[:, chosen], self.digital[chosen], self.reference[chosen])
             means[index] = part.drops.mean()
+        if not np.isfinite(means).all():
+            return None
         drops = self.drops
         of_chips = float(drops.var(ddof=1)) / draws
         total = float(means.var(ddof=1)) + of_chips / draws  # resampled chips vary less, by one part of their number

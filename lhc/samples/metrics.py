@@ -34,6 +34,7 @@ axes that the network gives them, samples first, and the targets where the data 
 outputs.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -306,6 +307,8 @@ def _spearman(output: Array, targets: Array) -> float:
         )
     if np.ptp(values) == 0:
         return 0.0
+    if np.ptp(wanted) == 0:
+        return math.nan
     import scipy
 
     return float(scipy.stats.spearmanr(values, wanted).statistic)

@@ -1,6 +1,6 @@
 """Ranges of the tensors that digital products read and write, for their int8 codes, found on calibration samples."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -11,9 +11,10 @@ from lhc.graph import FORMATTED_OPS, QUANTISED_OPS, LayerGraph
 from lhc.hardware.description.digital import DigitalCores
 from lhc.onnx_io import Constants
 from lhc.onnx_io.operators.operator_names import identity
+from lhc.onnx_io.read.shapes import element_types
 from lhc.onnx_model import OnnxModel, opset_of
 from lhc.plan.digital_arithmetic import DigitalArithmetic
-from lhc.runtime.digital_precision.products import DigitalProduct, digital_products
+from lhc.runtime.digital_precision.products import DigitalProduct, codes_of, digital_products
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 
@@ -51,53 +52,65 @@ def digital_arithmetic(
             f"{model.label}: bf16 digital products need opset {_BF16_OPSET}, the file has {opset}; export it anew, or"
             " take --digital-precision fp16 or int8"
         )
-    products, as_file = _products(model, file, graph)
+    products = _products(model, file, graph)
     ranges: dict[str, Range] = {}
     samples = 1
     if digital.precision == "int8":
         samples = max(sum(count for count, _ in blocks), 1)
         ranges = _ranges(model, graph, products, blocks, digital.range_quantile)
+        products = [one for one in products if codes_of(one, ranges)]
     return DigitalArithmetic(
         precision=digital.precision,
         high_precision=digital.high_precision,
         per_channel=digital.per_channel,
         ranges=ranges,
         samples=samples,
-        as_file=as_file,
+        as_file=_as_file(model, graph, {one.name for one in products}),
     )
 
 
-def _products(
-    model: OnnxModel, file: onnx.ModelProto, graph: LayerGraph
-) -> tuple[list[DigitalProduct], dict[str, str]]:
-    """Products that can be in other formats than the file's, and what else multiplies, by name, with its kind.
+def _wholes(model: OnnxModel) -> dict[str, onnx.NodeProto]:
+    """Operators of the file that have another form in memory, by the names of their parts."""
+    return {name: one.node for one in (model.file.rewritten if model.file else ()) for name in one.made}
+
+
+def _products(model: OnnxModel, file: onnx.ModelProto, graph: LayerGraph) -> list[DigitalProduct]:
+    """Products that can be in other formats than the file's.
 
     An operator that has another form in memory computes as in the file where none of its parts is analog. So its parts
     are in formats only where it is a product itself: one whose columns or matrices are apart.
     """
-    wholes = {name: one.node for one in (model.file.rewritten if model.file else ()) for name in one.made}
+    wholes = _wholes(model)
     found: dict[str, DigitalProduct] = {}
     for proto in (model.proto, file):
         for one in _float32_products(proto, graph):
             if proto is file or one.name not in wholes or identity(wholes[one.name]) in _FORMATTED:
                 found.setdefault(one.output, one)
-    able = {one.name for one in found.values()}
-    as_file = {}
+    return list(found.values())
+
+
+def _as_file(model: OnnxModel, graph: LayerGraph, able: Collection[str]) -> dict[str, str]:
+    """What multiplies and is none of the products that can be in other formats, by name, with its kind."""
+    wholes, as_file = _wholes(model), {}
     for layer in (*graph.layers, *graph.nested):
         whole = wholes.get(layer.name)
-        if layer.multiplies and not {layer.name, layer.name if whole is None else whole.name} <= able:
+        if layer.multiplies and not {layer.name, layer.name if whole is None else whole.name} <= set(able):
             as_file[layer.name] = layer.op_type if whole is None else whole.op_type
             as_file |= {} if whole is None else {whole.name: whole.op_type}
-    return list(found.values()), as_file
+    return as_file
 
 
 def _float32_products(proto: onnx.ModelProto, graph: LayerGraph) -> Iterator[DigitalProduct]:
-    """Products of a form of the network whose weights are float32, and whose tensors are known in memory."""
+    """Products of a form of the network that compute in float32, and whose tensors are known in memory."""
     constants, known = Constants(proto.graph), graph.tensors | set(graph.outputs)
+    dtypes = {facts["tensor"]: facts["dtype"] for *_, facts in graph.networkx.edges(data=True)}
+    dtypes |= element_types(proto.graph)
     nodes = {node.output[0]: node for node in proto.graph.node if node.output}
     for one in digital_products(list(proto.graph.node), constants, graph.outputs):
         weight = None if one.weight is None else nodes[one.output].input[one.weight]
-        if (weight is None or constants.dtype(weight) == "float32") and {*one.read, one.written} <= known:
+        tensors = {*one.read, one.written}
+        floats = all(dtypes.get(tensor) in ("float32", None) for tensor in tensors)
+        if floats and (weight is None or constants.dtype(weight) == "float32") and tensors <= known:
             yield one
 
 
@@ -108,7 +121,7 @@ def _ranges(
     blocks: Iterable[tuple[int, Mapping[str, Array]]],
     quantile: float,
 ) -> dict[str, Range]:
-    """Least and greatest value by tensor, 0 among them; without tensors that are not float32."""
+    """Least and greatest value by tensor, 0 among them; without tensors that are not float32, or not finite."""
     found: dict[str, Range] = {}
     most = max((samples for samples, _ in islice(blocks, 1)), default=1)
     for some in in_groups(products, lambda one: (*one.read, one.written), graph, most):
@@ -122,7 +135,8 @@ def _ranges(
                 array = observed.value(name, values)
                 if array.dtype == np.float32 and array.size:
                     seen[name].append(_few(array, quantile, generator))
-        found |= {name: _range(np.concatenate(kept), quantile) for name, kept in seen.items() if kept}
+        together = {name: np.concatenate(kept) for name, kept in seen.items() if kept}
+        found |= {name: _range(values, quantile) for name, values in together.items() if np.isfinite(values).all()}
     return found
 
 

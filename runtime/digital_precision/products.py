@@ -1,7 +1,8 @@
 """Digital products of a network, and the tensors that they read and write as numbers of a format.
 
-A product is a Conv, Gemm or MatMul on float32. What merges into it is part of it: a bias that follows a MatMul as an
-Add, then a Relu or a Clip; the tensor behind these is what it writes.
+A product is a Conv, Gemm or MatMul on float32. What merges into it is part of it: a bias that follows a MatMul by
+weights as an Add, then a Relu or a Clip; the tensor behind these is what it writes. What is added to a product of two
+activations is no bias but often a mask, whose -1e9 or -inf would take the whole range of the codes.
 """
 
 from collections import Counter
@@ -59,7 +60,7 @@ def digital_products(
         if len(weights) == 2:
             continue
         tail, written = behind(node.output[0]), node.output[0]
-        if tail is not None and kind == "MatMul" and _adds_constant(tail, constants):
+        if tail is not None and kind == "MatMul" and weights and _adds_constant(tail, constants):
             written = tail.output[0]
             tail = behind(written)
         if tail is not None and _clips(tail, written, constants):

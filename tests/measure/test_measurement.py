@@ -179,3 +179,15 @@ def test_no_answer_changed_does_not_show_that_none_does(fields: dict[str, Any], 
     assert interval is not None
     assert interval == pytest.approx((-upper, upper))
     assert found.step == (0.01 if not fields else 0)
+
+
+@pytest.mark.parametrize("metric", ["spearman"])
+def test_no_interval_is_told_where_the_metric_is_no_number_on_some_samples(metric: str) -> None:
+    """All labels of a resample may be equal: an interval of no width would claim to know the mean for certain."""
+    labels = np.zeros(40)
+    labels[0] = 1.0
+    outputs = np.random.default_rng(0).normal(size=(3, 40, 1))
+    scores = SetScores(get_metric(metric), outputs, outputs[0], labels)
+
+    assert np.isfinite(scores.drops).all()
+    assert scores.sample_interval(0.9) is None

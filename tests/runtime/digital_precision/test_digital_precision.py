@@ -150,6 +150,44 @@ def test_products_of_activations_and_bias_behind_them_are_int8() -> None:
     assert 0 < np.abs(found - exact).max() < 0.2 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("hidden", [-np.inf, -3.4e38, -1e9])
+def test_a_mask_behind_a_product_of_activations_takes_no_codes(hidden: float) -> None:
+    """As torch exports causal attention: the scores have codes of their own, and the mask is added to them as it is."""
+    text = MATMULS.replace("p = Softmax (s)", "masked = Add (s, mask) p = Softmax (masked)")
+    mask = np.triu(np.full((6, 6), hidden, np.float32), 1)
+    proto = parsed(text, drawn(MATRICES) | {"mask": mask})
+    x = np.random.default_rng(2).normal(size=(8, 6, 8)).astype(np.float32)
+    arithmetic = _arithmetic(proto, x, precision="int8")
+    assert set(arithmetic.ranges) == {"x", "q", "biased", "turned", "s", "p", "y"}
+    exact, found = _run(proto, x), _run(_in(proto, arithmetic), x)
+    assert 0 < np.abs(found - exact).max() < 0.2 * np.abs(exact).max()
+
+
+def test_a_product_of_numbers_that_are_not_finite_is_computed_as_in_the_file() -> None:
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 4] x) => (float[n, 4] y) {'
+    text += " m = MatMul (x, w)  y = Add (m, b) }"
+    bias = np.array([0, -np.inf, 1, 2], np.float32)
+    proto = parsed(text, drawn({"w": (4, 4)}) | {"b": bias})
+    x = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
+    arithmetic = _arithmetic(proto, x, precision="int8")
+    assert set(arithmetic.as_file.values()) == {"MatMul"}
+    np.testing.assert_array_equal(_run(_in(proto, arithmetic), x), _run(proto, x))
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16", "fp16"])
+def test_products_of_half_precision_activations_are_computed_as_in_the_file(precision: Precision) -> None:
+    """No operand is a weight that would tell; the tensors do, within the network and as its inputs."""
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float16[n, 4, 4] x) => (float16[n, 4, 4] y) {'
+        " s = MatMul (x, x)  p = Softmax (s)  y = MatMul (p, p) }"
+    )
+    proto = parsed(text, {})
+    x = np.random.default_rng(1).normal(size=(4, 4, 4)).astype(np.float16)
+    arithmetic = _arithmetic(proto, x, precision=precision)
+    assert len(arithmetic.as_file) == 2
+    np.testing.assert_array_equal(_run(_in(proto, arithmetic), x), _run(proto, x))
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_formats_of_16_bits_round_operands_and_outputs(precision: Precision) -> None:
     kind = ml_dtypes.bfloat16 if precision == "bf16" else np.float16
