@@ -18,10 +18,10 @@ from lhc.lowering.chip_calibration import ChipCalibration
 from lhc.lowering.functions.tile_read import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.measure.evaluation_context import Block
-from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
+from lhc.onnx_io import check_output, compiled_from, copy_path, declared_shape, infer_shapes, save_model
 from lhc.onnx_io.read.external_data import InMemoryExternalData, whole
 from lhc.onnx_io.write import WeightFile
-from lhc.onnx_model import OnnxModel, all_nodes
+from lhc.onnx_model import OnnxModel, all_nodes, in_other_file
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
@@ -36,15 +36,23 @@ LARGE = 2**30
 Array = npt.NDArray[Any]
 
 
-def check_compiled_output(path: Path, model: OnnxModel, force: bool) -> None:
+def check_compiled_output(path: Path, model: OnnxModel, force: bool, beside: bool = False) -> None:
     """Refuse an output that would lose something: only this network compiled before is replaced.
 
+    Args:
+        beside: weights are written to a file beside it even where those of the model are in its own.
+
     Raises:
-        UsageError: it is the input, a folder, or any other file (unless ``force``).
+        UsageError: it is the input, a folder, or any other file, or weights would replace one (unless ``force``).
     """
     check_output(path, model, True, "copy")
-    if path.exists() and not force and compiled_from(path) != model.source:
+    if force or (path.exists() and compiled_from(path) == model.source):
+        return
+    if path.exists():
         raise UsageError(f"{path}: exists and is not this network compiled; --force replaces it, or use -o")
+    data = copy_path(path)
+    if (beside or model.external) and data.exists():
+        raise UsageError(f"{path}: its weights would replace {data}; --force replaces it, or use -o")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,7 +93,7 @@ class CompiledModel:
             UsageError: writing would lose something, or the place cannot be written.
         """
         where = Path(path)
-        check_compiled_output(where, self.source, force)
+        check_compiled_output(where, self.source, force, any(map(in_other_file, self.light.graph.initializer)))
         save_model(self.light, where, "copy")
         return where
 

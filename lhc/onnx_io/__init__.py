@@ -23,7 +23,15 @@ from lhc.onnx_io.annotate.third_party_annotations import (
     placements_in,
 )
 from lhc.onnx_io.read.constants import Constants, free_name, stored_array
-from lhc.onnx_io.read.external_data import ExternalData, beside_data, check_place, data_files, relative, whole
+from lhc.onnx_io.read.external_data import (
+    ExternalData,
+    beside_data,
+    check_place,
+    copy_path,
+    data_files,
+    relative,
+    whole,
+)
 from lhc.onnx_io.read.graph_reader import read_graph
 from lhc.onnx_io.read.model_files import inline_functions, load_model
 from lhc.onnx_io.read.shapes import (
@@ -54,6 +62,7 @@ __all__ = [
     "compiled_note",
     "configured_placements",
     "contradictions",
+    "copy_path",
     "data_files",
     "declared_shape",
     "example_shapes",

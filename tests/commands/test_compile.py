@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import lhc
 from lhc.cli.framework.app import app
+from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.lowering import Noise
 from lhc.onnx_io import load_model, read_plan
@@ -420,3 +421,50 @@ def test_weights_in_other_files_make_a_compiled_file_with_such(tmp_path: Path) -
     del compiled  # and with it what it kept in the cache
     assert (onnxruntime.InferenceSession(str(out)).run(None, x)[0] == one).all()
     lhc.compile(source, placement=["p"], noise="off").save(out)  # the same network compiled is replaced
+
+
+def test_weights_beside_a_compiled_file_replace_nothing_of_the_users(tmp_path: Path) -> None:
+    model = parsed(
+        '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 64] x) => (float[N, 48] y) { [p] y = MatMul (x, w) }',
+        drawn({"w": (64, 48)}),
+    )
+    source, beside = tmp_path / "m.onnx", tmp_path / "chip.onnx.data"
+    onnx.save_model(model, str(source), save_as_external_data=True, location="m.data", size_threshold=0)
+    beside.write_text("precious")
+    compiled = lhc.compile(source, placement="all-analog", noise="off")
+    with pytest.raises(UsageError, match=r"its weights would replace .*chip\.onnx\.data; --force"):
+        compiled.save(tmp_path / "chip.onnx")
+    assert beside.read_text() == "precious"
+    compiled.save(tmp_path / "chip.onnx", force=True)
+    assert beside.read_bytes() != b"precious"
+
+
+def _two_products(tmp_path: Path) -> tuple[Path, Path]:
+    """A network of two products, and samples of it."""
+    rng = np.random.default_rng(0)
+    model = parsed(
+        '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 16] x) => (float[N, 4] y)'
+        " { [p] h = MatMul (x, w)  r = Relu (h)  [d] y = MatMul (r, v) }",
+        drawn({"w": (16, 8), "v": (8, 4)}, rng),
+    )
+    source, data = tmp_path / "m.onnx", tmp_path / "m.npz"
+    onnx.save(model, source)
+    np.savez(data, x=rng.normal(size=(64, 16)).astype(np.float32), labels=rng.integers(0, 4, 64))
+    return source, data
+
+
+def test_digital_products_beside_a_named_placement_are_in_the_machines_format(tmp_path: Path) -> None:
+    source, data = _two_products(tmp_path)
+    kinds = [node.op_type for node in lhc.compile(source, data, placement=["p"], noise="off").proto.graph.node]
+    assert "QuantizeLinear" in kinds
+
+
+def test_without_samples_the_format_of_digital_products_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, _ = _two_products(tmp_path)
+    lhc.compile(source, placement=["p"], noise="off")
+    assert "digital products compute as in the file, not in int8 as on hardware 'lionheart'" in caplog.text
+    caplog.clear()
+    lhc.compile(source, placement="all-analog", noise="off")
+    assert "digital products" not in caplog.text

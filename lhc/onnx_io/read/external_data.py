@@ -258,11 +258,12 @@ def check_place(model: OnnxModel, path: Path, how: ExternalData, replace: bool) 
                 f"{path}: the model's weights are in {away[0]}, and an ONNX file can only refer to files in its own"
                 " folder; write it there, or copy them with --external-data copy"
             )
-    elif _copy_path(path) in files or (_copy_path(path).exists() and not replace):
-        raise UsageError(f"{path}: a copy of the weights would replace {_copy_path(path)}; choose another name with -o")
+    elif copy_path(path) in files or (copy_path(path).exists() and not replace):
+        raise UsageError(f"{path}: a copy of the weights would replace {copy_path(path)}; choose another name with -o")
 
 
-def _copy_path(path: Path) -> Path:
+def copy_path(path: Path) -> Path:
+    """File of the weights that are copied beside a model."""
     return path.absolute().with_name(f"{path.name}.data")
 
 
@@ -302,9 +303,9 @@ def place(proto: onnx.ModelProto, path: Path, how: ExternalData) -> onnx.ModelPr
     copy = deepcopy(proto)
     if how == "copy":
         tensors = list(filter(in_other_file, copy.graph.initializer))
-        write_file(_copy_path(path), lambda file: _copy(tensors, file))
+        write_file(copy_path(path), lambda file: _copy(tensors, file))
         for tensor in tensors:
-            _entry(tensor, "location").value = str(_copy_path(path))
+            _entry(tensor, "location").value = str(copy_path(path))
     return relative(copy, path.absolute().parent)
 
 
