@@ -4,7 +4,7 @@ Fused operators of onnxruntime round and order otherwise than what they are made
 what is digital in a placement is computed by the operator that the user would run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import onnx
 
@@ -86,28 +86,58 @@ def nested_again(model: OnnxModel, analog: frozenset[str], nodes: Iterable[Place
 
     Args:
         model: in its canonical form.
-        nodes: of its main graph in a placement's form, in order.
+        nodes: of its main graph in a placement's form, in order. Between them there may be others, of other names, that
+            were put before or behind them, such as those that round a tensor to a number format.
     """
     placed = list(nodes)
+    in_memory = {node.name: node for node in model.proto.graph.node}
+    known = in_memory.keys() | {node.name for node in _whole(model, analog).values()}
     for one in reversed(written_branches(model, analog)):  # those that hold others come last
-        where = [index for index, (name, _) in enumerate(placed) if name in one.made]
+        ends = {
+            name: node.output[0]
+            for name, node in in_memory.items()
+            if name in one.made and node.op_type == "Identity" and node.output[0] in one.node.output
+        }
+        where = _of_branch(one, placed, known, ends)
         body = [placed[index] for index in where]
         first = where[0]
         placed = [item for index, item in enumerate(placed) if index not in set(where)]
-        placed.insert(first, (body[0][0], _held(one, [node for _, node in body])))
+        placed.insert(first, (body[0][0], _held(one, body, ends)))
     return [node for _, node in placed]
 
 
-def _held(one: Rewritten, nodes: list[onnx.NodeProto]) -> onnx.NodeProto:
-    """The If with these operators in its branch."""
+def _of_branch(one: Rewritten, placed: list[Placed], known: Container[str], ends: Container[str]) -> list[int]:
+    """Where the operators of a branch are, and those between them that were put there and read nothing of its ends.
+
+    Args:
+        known: names of the operators that were not put there.
+        ends: names of those that write the outputs of the branch.
+    """
+    own = [index for index, (name, _) in enumerate(placed) if name in one.made]
+    where, behind = set(own), set[str]()
+    for index in range(own[0], own[-1] + 1):
+        name, node = placed[index]
+        if name in ends or not behind.isdisjoint(node.input):
+            behind |= set(node.output)
+        if index not in where and name not in known and behind.isdisjoint(node.input):
+            where.add(index)
+    return sorted(where)
+
+
+def _held(one: Rewritten, placed: list[Placed], ends: Mapping[str, str]) -> onnx.NodeProto:
+    """The If with these operators in its branch.
+
+    Args:
+        ends: output of the If that an operator stands for, by the operator's name; it may write it under another name.
+    """
     made = onnx.NodeProto()
     made.CopyFrom(one.node)
-    written = {
-        node.output[0]: node for node in nodes if node.op_type == "Identity" and node.output[0] in one.node.output
-    }
+    written = {ends[name]: node for name, node in placed if name in ends}
     body = next(attribute.g for attribute in made.attribute if attribute.name == one.branch)
     del body.node[:], body.initializer[:], body.value_info[:]
-    body.node.extend(node for node in nodes if node.output[0] not in written)
-    for output, value in zip(one.node.output, body.output, strict=True):
-        value.name = written[output].input[0] if output in written else value.name
+    body.node.extend(node for name, node in placed if name not in ends)
+    for number, (output, value) in enumerate(zip(one.node.output, body.output, strict=True)):
+        if output in written:
+            value.name = written[output].input[0]
+            made.output[number] = written[output].output[0]
     return made

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import lhc
 from lhc.cli.framework.app import app
 from lhc.errors import UsageError
-from lhc.hardware import Hardware
+from lhc.hardware import DigitalCores, Hardware
 from lhc.lowering import Noise
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Conformance
@@ -468,3 +468,44 @@ def test_without_samples_the_format_of_digital_products_is_told(
     caplog.clear()
     lhc.compile(source, placement="all-analog", noise="off")
     assert "digital products" not in caplog.text
+
+
+BRANCH = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 16] x) => (float[N, 4] y) <float low = {-1000.0}> {
+    [greatest] m = ReduceMax <keepdims = 0> (x)
+    [flag] flag = Greater (m, low)
+    [branch] h = If (flag) <
+        then_branch = taken () => (float[N, 16] t) {
+            [on_tiles] a = MatMul (x, w1)
+            [relu] r = Relu (a)
+            [inner] b = MatMul (r, w2)
+            t = Relu (b)
+        },
+        else_branch = other () => (float[N, 16] e) { e = Identity (x) }
+    >
+    [outer] y = MatMul (h, w3)
+}
+"""
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_branches_whose_products_are_in_formats_compute_as_a_session(precision: str, tmp_path: Path) -> None:
+    """What rounds their tensors goes into the branch with them, and what rounds the outputs of the If stays outside."""
+    rng = np.random.default_rng(0)
+    model = parsed(BRANCH, drawn({"w1": (16, 16), "w2": (16, 16), "w3": (16, 4)}, rng))
+    x = rng.normal(size=(64, 16)).astype(np.float32)
+    onnx.save(model, tmp_path / "m.onnx")
+    np.savez(tmp_path / "m.npz", x=x)
+    named = lhc.analyze(tmp_path / "m.onnx", tmp_path / "m.npz").plan.eligible
+    (on_tiles,) = (name for name in named if "on_tiles" in name)
+    hardware = Hardware.load("ideal").model_copy(update={"digital": DigitalCores(precision=precision)})
+
+    compiled = lhc.compile(
+        tmp_path / "m.onnx", tmp_path / "m.npz", placement=[on_tiles], hardware=hardware, noise="off"
+    )
+    exact = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    found = compiled.run(None, {"x": x})[0]
+    assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+    other = compiled.run(None, {"x": x - 2000})[0]
+    assert np.isfinite(other).all()

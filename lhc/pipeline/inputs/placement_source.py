@@ -146,7 +146,7 @@ def _named(opened: LoadedModel, options: PlacingFirst) -> NetworkPlacement:
         asked = replace(part(options, PlacedMeasuring), metric="nmse", hardware=machine, draws=1)
         with Running(asked) as running:
             state, analog, _ = read_placed(asked, running, None, opened=opened)
-        graph, plan = state.graph, state.plan
+        opened, graph, plan = state.opened, state.graph, state.plan
     else:
         task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
         opened = opened if task is None else opened.seen(task)
