@@ -17,6 +17,7 @@ import lhc
 from lhc.cli.framework.app import app
 from lhc.errors import UsageError
 from lhc.hardware import DigitalCores, Hardware
+from lhc.hardware.description.digital import Precision
 from lhc.lowering import Noise
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Conformance
@@ -490,7 +491,7 @@ net (float[N, 16] x) => (float[N, 4] y) <float low = {-1000.0}> {
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_branches_whose_products_are_in_formats_compute_as_a_session(precision: str, tmp_path: Path) -> None:
+def test_branches_whose_products_are_in_formats_compute_as_a_session(precision: Precision, tmp_path: Path) -> None:
     """What rounds their tensors goes into the branch with them, and what rounds the outputs of the If stays outside."""
     rng = np.random.default_rng(0)
     model = parsed(BRANCH, drawn({"w1": (16, 16), "w2": (16, 16), "w3": (16, 4)}, rng))
