@@ -111,6 +111,33 @@ print(*session.run(None, {"x": numpy.ones((1, 12), numpy.float32)})[0].ravel())
 """
 
 
+@pytest.mark.parametrize("grouped", [False, True], ids=["vectors", "convolution of two groups"])
+def test_further_reads_of_two_layers_and_of_two_rows_of_tiles_have_noise_of_their_own(grouped: bool) -> None:
+    """All sums are 12 of 8 codes, so that all vectors are read once more, in loops that onnxruntime seeds alike."""
+    product, shape = ("Conv <group = 2> (x, {w})", "[N, 48, 8, 8]") if grouped else ("MatMul (x, {w})", "[N, 24]")
+    text = (
+        f'<ir_version: 8, opset_import: ["" : 17]> two (float{shape} x) => (float y, float u) {{'
+        f" [layer] y = {product.format(w='w')}  [other] u = {product.format(w='v')} }}"
+    )
+    weights = np.ones((16, 24, 1, 1) if grouped else (24, 8), np.float32)
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend([numpy_helper.from_array(weights, "w"), numpy_helper.from_array(weights, "v")])
+    known = Hardware.load("lionheart")
+    adc = known.adc.model_copy(update={"noise": SIGMA, "bound": 8.0, "bits": 12})
+    hardware = known.model_copy(update={"adc": adc, "tiles": Tiles(rows=12, cols=20), "devices": None})
+    feeds = {"x": np.ones((100, 48, 8, 8) if grouped else (4000, 24), np.float32)}
+
+    def run(noise: Noise) -> list[Array]:
+        made = compile(model, placement=["layer", "other"], hardware=hardware, noise=noise)
+        return made.session(noise_seed=3).run(None, feeds)  # type: ignore[no-any-return]
+
+    noises = [noisy - still for noisy, still in zip(run("on"), run("off"), strict=True)]
+    values = noises[0].size
+    assert abs(np.corrcoef(*(one.ravel() for one in noises))[0, 1]) < 5 / values**0.5
+    # Read at half the size, so with twice the noise, on two rows of tiles; 5 standard errors, and rounding of the ADC.
+    assert all(abs(one.std() / (2 * 2**0.5 * SIGMA) - 1) < 5 / (2 * values) ** 0.5 + 0.005 for one in noises)
+
+
 def test_the_least_noise_does_not_end_the_process(tmp_path: Path) -> None:
     """RandomNormalLike(scale=0) aborts onnxruntime; here scale is 1 and the deviation is multiplied."""
     path = compiled("on", machine(1e-30)).save(tmp_path / "least.sim.onnx")

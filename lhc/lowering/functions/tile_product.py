@@ -108,6 +108,8 @@ def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: A
         outputs = op.Concat([-1], sizes(op, weights, 1, 2), axis=0)
         result = op.Reshape(first, outputs, _outputs=["flat"])
         pending = op.Reshape(pending, outputs if spec.straddles else [-1, 1], _outputs=["flat_pending"])
+    if spec.noise == "on":
+        inputs |= _signs(op, result)
     reductions = op.Constant(value_floats=list(spec.reductions[1:]))
 
     def one_round(op: OpBuilder, number: Any, _: Any, result: Any, pending: Any) -> Any:
@@ -126,6 +128,21 @@ def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: A
     any_saturated = _any(op, pending, "any_saturated")
     read, _ = op.Loop(len(spec.reductions) - 1, any_saturated, result, pending, body=body, _outputs=["read", "left"])
     return read if spec.grouped else op.Reshape(read, op.Shape(first), _outputs=["read_in_shape"])
+
+
+def _signs(op: OpBuilder, result: Any) -> dict[str, Any]:
+    """Signs, +1 or -1 at random, of every vector and of every output: the noise of further reads is multiplied by both.
+
+    onnxruntime seeds a node that draws by its number in its graph, and the bodies of all loops have the same numbers.
+    So all tiles would draw the same noise there. These signs are drawn outside of the loop; with them the noise of one
+    tile and that of another are uncorrelated, and each is normal as before.
+    """
+    shapes = {
+        "signs_of_vectors": op.Concat(sizes(op, result, 0, -1), [1], axis=0, _outputs=["shape_of_vectors"]),
+        "signs_of_outputs": sizes(op, result, -1),
+    }
+    drawn = {name: op.RandomNormalLike(op.ConstantOfShape(shape)) for name, shape in shapes.items()}
+    return {name: op.Sign(deviates, _outputs=[name]) for name, deviates in drawn.items()}
 
 
 def _scalar(name: str, type_: ir.DataType) -> ir.Value:
@@ -162,7 +179,11 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
     Outputs: codes in units of the first round's, and what is pending.
     """
     per_vector = spec.scaling != "none"
-    tensors = [*(["divisor"] if per_vector else []), *(name for name in spec.tensors if name != "input_range")]
+    tensors = [
+        *(["divisor"] * per_vector),
+        *(["signs"] * (spec.noise == "on")),
+        *(name for name in spec.tensors if name != "input_range"),
+    ]
 
     def body(op: OpBuilder, v: Values) -> Any:
         pending = _whole_tiles(op, spec, v, v["pending"])
@@ -196,7 +217,10 @@ def _round(op: OpBuilder, library: Library, spec: TileProduct, v: Values, inputs
         of_vectors = reduce_max(op, waiting, "pending_vectors")
         which = op.Reshape(op.NonZero(of_vectors), [-1], _outputs=["which"])
         picked = ["x", "result", "pending", *(["divisor"] if spec.scaling == "vector" else [])]
+        picked += ["signs_of_vectors"] * (spec.noise == "on")
         given |= {name: op.Gather(inputs[name], which, _outputs=[f"selected_{name}"]) for name in picked}
+    if spec.noise == "on":
+        given["signs"] = op.Mul(given["signs_of_vectors"], given["signs_of_outputs"], _outputs=["signs"])
     given["x"] = _in_range(op, spec, v, given["x"])
     if spec.noise == "input":
         own = deviates_of(op, v, op.Add(number, 1), like)

@@ -182,6 +182,7 @@ def noisy(op: OpBuilder, v: Values, z: Any, sigma: Any = None, deviates: Any = N
     if "deviates" not in v:
         # Scale 1 and a product: RandomNormalLike with scale 0 ends onnxruntime's process.
         deviates = op.RandomNormalLike(z, _outputs=["deviates"])
+        deviates = op.Mul(deviates, v["signs"], _outputs=["own_deviates"]) if "signs" in v else deviates
     elif deviates is None:
         deviates = deviates_of(op, v, 0, z)
     sigma = sigma_of(op, v) if sigma is None else sigma
