@@ -221,10 +221,12 @@ def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None, bia
     """``TileConv``: an image times what a row split holds."""
     product = spec.grid.product
     # Where outputs of all-zero windows are to be told from others, it matters which inputs the windows hold.
-    pieces = () if not spec.masked or spec.groups > 1 or held is None or len(held) == 1 else held
+    touched = None if held is None else touched_channels(held, spec.channels)
+    alone = held is None or (len(held) == 1 and held[0].channels == touched)
+    pieces = () if not spec.masked or spec.groups > 1 or held is None or alone else held
     runs: tuple[int, ...] = ()
-    if held is not None and spec.groups == 1:
-        first, last = touched_channels(held, spec.channels)
+    if touched is not None and spec.groups == 1:
+        first, last = touched
         runs = channel_runs(last - first)
         runs = runs if len(runs) > 1 else ()
     return library.function(

@@ -125,8 +125,11 @@ def _values(key: str, value: object, where: str) -> list[Value]:
     return [checked_value(option, one, f"{where}: {key}") for one in (inner if several else [value])]
 
 
-_MODULE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]\w*(?:\{.*\})?", re.DOTALL)
+_NAMED = r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]\w*"
+_MODULE = re.compile(_NAMED + r"(?:\{.*\})?", re.DOTALL)
 """``module:name``, with options in braces."""
+_DESCRIPTIONS = (".yaml", ".yml", ".json")
+"""Suffixes of files that describe hardware, and may name devices of the user's."""
 
 
 def run_facts(options: PartitionOptions) -> Facts:
@@ -162,10 +165,13 @@ def _content(value: object) -> JsonValue:
 
 
 def _file(path: Path) -> JsonValue:
-    """Digest of a file, and of those in which an ONNX file keeps weights."""
+    """Digest of a file, of those in which an ONNX file keeps weights, and of modules that a description names."""
     beside = _weights(path, *_state(path)) if path.suffix == ".onnx" else ()
     found: dict[str, JsonValue] = {"file": _digest(path, *_state(path))}
-    return found | ({"weights": [_digest(one, *_state(one)) for one in beside]} if beside else {})
+    found |= {"weights": [_digest(one, *_state(one)) for one in beside]} if beside else {}
+    named = sorted(set(re.findall(_NAMED, path.read_text("utf-8", "replace")))) if path.suffix in _DESCRIPTIONS else []
+    code = {name: digest for name in named if (digest := module_digest(name)) is not None}
+    return found | ({"code": code} if code else {})
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -304,7 +304,8 @@ def fixed_sequence_test(
         if path.grounded and (second > 0 or path.ground_is_certain):
             kept = tests.test(path.ground, second or error, begin=True)
         if start > 0 and (kept is None or kept.verdict.accepted):
-            higher = tests.run(tests.start(start, first.forecast), start, first.forecast, second).kept
+            known = first.forecast if path.adapts else forecast
+            higher = tests.run(tests.start(start, known), start, known, second).kept
             kept = higher or kept
     if kept is None or not kept.verdict.accepted:
         kept = min(tests.tried, key=lambda one: one.verdict.evaluation.drop)

@@ -41,6 +41,16 @@ def test_another_content_is_another_run(folder: Path, name: str) -> None:
     assert key() != before
 
 
+def test_devices_that_a_machine_names_count_by_their_code(folder: Path) -> None:
+    Path("machine.yaml").write_text("extends: lionheart\ndevices: {noise_model: 'mynoise:Mine'}\n")
+    Path("mynoise.py").write_text("class Mine:\n    scale = 1\n")
+    before = key()
+
+    Path("mynoise.py").write_text("class Mine:\n    scale = 2\n")
+
+    assert key() != before
+
+
 def test_where_files_lie_and_how_it_is_carried_out_does_not_count(folder: Path) -> None:
     before = key()
 
