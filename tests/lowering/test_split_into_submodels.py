@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.errors import ModelError
-from lhc.hardware import Faults, Hardware, Pcm, Tiles
+from lhc.hardware import DigitalCores, Faults, Hardware, Pcm, Tiles
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
@@ -251,6 +251,7 @@ IDEAL = SMALL.model_copy(
     update={
         "dac": SMALL.dac.model_copy(update={"bits": None, "bound": None}),
         "adc": SMALL.adc.model_copy(update={"bits": None, "bound": None, "noise": 0.0}),
+        "digital": DigitalCores(precision="as-file"),
     }
 )
 CALIBRATION = {"image": np.random.default_rng(4).normal(size=(40, 4, 6, 6)).astype(np.float32)}
