@@ -50,6 +50,8 @@ def word_piece_tokenizer(vocabulary: Path | None = None) -> "Tokenizer":
 def load_tokenizer(path: Path) -> "Tokenizer":
     """A tokenizer from a file of the library's own (``tokenizer.json``), a folder that holds one, or a GGUF file.
 
+    It cuts no text and fills none up, though the file may say so: lhc cuts windows itself, and fillings are no text.
+
     Raises:
         DataError: there is none, or it cannot be read.
         ModelError: a GGUF file that cannot be read.
@@ -62,9 +64,12 @@ def load_tokenizer(path: Path) -> "Tokenizer":
 
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
-        return Tokenizer.from_str(file.read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises plain ones
         raise DataError(f"{file}: not a tokenizer.json: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def edge_marks(tokenizer: "Tokenizer") -> tuple[int, int]:

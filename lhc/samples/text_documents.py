@@ -49,7 +49,7 @@ def read_documents(path: Path) -> list[str]:
         DataError: the text cannot be read, or is empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text in UTF-8: {error}") from error
     documents: list[list[str]] = [[]]

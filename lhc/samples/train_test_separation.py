@@ -1,14 +1,14 @@
 """Samples that train, and those that calibrate, kept apart from samples that judge."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 import numpy as np
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.splits import documents_in_order, stratified_order
-from lhc.samples.task import Samples, Task
+from lhc.samples.task import Array, Samples, Task, content
 from lhc.support.number_formatting import counted
 
 COMPARED_SAMPLES = 256
@@ -81,12 +81,24 @@ def _share_within(some: Task, others: Task) -> float:
 
     def rows(task: Task, samples: int) -> Iterator[bytes]:
         for _, feeds in task.head(samples).blocks(COMPARED_SAMPLES):
-            arrays = [np.asarray(feeds[name]) for name in names]
-            yield from (sha256(b"|".join(a[row].tobytes() for a in arrays)).digest() for row in range(len(arrays[0])))
+            arrays = {name: np.asarray(feeds[name]) for name in names}
+            for row in range(len(arrays[names[0]])):
+                pieces = _without_padding({name: np.asarray(array[row]) for name, array in arrays.items()})
+                yield sha256(b"|".join(bytes(content(piece)) for piece in pieces)).digest()
 
     looked = list(rows(some, COMPARED_SAMPLES))
     found = set(looked).intersection(rows(others, len(others)))
     return sum(row in found for row in looked) / len(looked)
+
+
+def _without_padding(sample: Mapping[str, Array]) -> list[Array]:
+    """Arrays of a sample; of a text without what fills it up, since another file may fill it up to another length."""
+    tokens = sample.get("input_ids")
+    if tokens is None or tokens.ndim != 1:
+        return list(sample.values())
+    counted = np.flatnonzero(sample.get("attention_mask", tokens))
+    length = int(counted[-1]) + 1 if counted.size else 0
+    return [array[:length] if array.shape == tokens.shape else array for array in sample.values()]
 
 
 def _size(array: Samples) -> float:

@@ -152,5 +152,5 @@ def _write(tensor: TensorProto, values: Array) -> None:
         tensor.double_data[:] = values.ravel().tolist()
     else:
         tensor.raw_data = numpy_helper.from_array(values).raw_data
-        tensor.ClearField("external_data")
-        tensor.ClearField("data_location")
+        for other in ("external_data", "data_location", "int32_data"):  # half precision is stored as 32-bit integers
+            tensor.ClearField(other)

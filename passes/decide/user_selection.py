@@ -25,7 +25,7 @@ def match_layers(
     """Names that a pattern matches.
 
     Args:
-        pattern: glob, or regular expression after ``re:``.
+        pattern: name, glob, or regular expression after ``re:``.
         paths: name -> dotted path of the layer; a glob that matches the beginning of one, up to a dot, matches it.
 
     Raises:
@@ -39,7 +39,8 @@ def match_layers(
             raise UsageError(f"{option} {pattern!r}: not a regular expression: {error}") from error
         found = frozenset(name for name, key in keys.items() if any(expression.search(k) for k in key))
     else:
-        found = frozenset(name for name, key in keys.items() if any(fnmatchcase(k, pattern) for k in key))
+        exact = frozenset(name for name, key in keys.items() if pattern in key)  # names may hold brackets
+        found = exact or frozenset(name for name, key in keys.items() if any(fnmatchcase(k, pattern) for k in key))
     if not found:
         known = list(dict.fromkeys(k for key in keys.values() for k in key))
         near = get_close_matches(pattern, known, n=3, cutoff=0.3) or known[:3]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lhc.errors import DataError, UsageError
+from lhc.models.tokens import load_tokenizer
 from lhc.samples.metrics import IGNORED
 from lhc.samples.text_documents import read_documents, text_task
 
@@ -35,12 +36,27 @@ def test_documents_are_blocks_between_empty_lines(tmp_path: Path) -> None:
     path.write_text("\n\nOne,\nstill one.  \n \t\nTwo.\n", encoding="utf-8")
 
     assert read_documents(path) == ["One,\nstill one.", "Two."]
+    path.write_text("One,\nstill one.\n\nTwo.", encoding="utf-8-sig")  # with a byte-order mark
+    assert read_documents(path) == ["One,\nstill one.", "Two."]
     path.write_text(" \n\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"a\.txt: holds no text"):
         read_documents(path)
     path.write_bytes(b"\xff")
     with pytest.raises(DataError, match=r"a\.txt: cannot be read as text in UTF-8"):
         read_documents(path)
+
+
+def test_a_tokenizer_that_cuts_and_fills_up_by_itself_does_neither_here(words: "Tokenizer", tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    made = Tokenizer.from_str(words.to_str())
+    made.enable_truncation(16)
+    made.enable_padding(length=16)
+    made.save(str(tmp_path / "tokenizer.json"))
+
+    tokenizer = load_tokenizer(tmp_path)
+
+    assert [len(tokenizer.encode(_text(0, count)).ids) for count in (3, 40)] == [3, 40]
 
 
 @pytest.mark.parametrize(("window", "stride"), [(4, None), (4, 1), (4, 3), (7, 2), (50, None)], ids=str)

@@ -66,3 +66,32 @@ def test_too_few_documents_are_dealt_by_their_windows_and_it_is_said(caplog: pyt
 
     assert (len(train), len(judge)) == (48, 12)
     assert "4 documents cannot be split into 5 parts" in caplog.text
+
+
+@pytest.mark.parametrize("masked", [True, False], ids=["with a mask", "without"])
+def test_a_text_that_is_filled_up_to_another_length_is_the_same_text(masked: bool) -> None:
+    """Windows of a file are filled up to the longest of that file."""
+    rng = np.random.default_rng(0)
+    tokens = [rng.integers(1, 90, rng.integers(3, 20)) for _ in range(30)]
+
+    def task(length: int) -> Task:
+        ids, mask = np.zeros((30, length), np.int64), np.zeros((30, length), np.int64)
+        for row, one in enumerate(tokens):
+            ids[row, : len(one)], mask[row, : len(one)] = one, 1
+        places = np.zeros_like(ids) + np.arange(length)
+        inputs = {"input_ids": ids, "position_ids": places} | ({"attention_mask": mask} if masked else {})
+        return Task(inputs, ids, get_metric("nll"))
+
+    with pytest.raises(UsageError, match="the same samples as those that train"):
+        check_separation(task(40), task(20))
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 1)], ids=str)
+def test_strings_are_compared_by_their_text(shape: tuple[int, ...]) -> None:
+    def task(first: int) -> Task:
+        words = np.array([f"word {n}" for n in range(first, first + 40)], object).reshape(shape)
+        return Task({"x": words}, np.zeros(40), get_metric("accuracy"))
+
+    check_calibration_separation(task(0), task(1000))
+    with pytest.raises(UsageError, match="most of the samples"):
+        check_calibration_separation(task(0), task(5))

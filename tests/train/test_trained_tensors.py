@@ -154,3 +154,18 @@ def test_sparse_weights_are_refused(build: Build) -> None:
     model.proto.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [2, 2]))
     with pytest.raises(ModelError, match="w: sparse weights cannot be retrained"):
         retrained(model)
+
+
+def test_half_precision_that_is_stored_in_32_bit_integers_can_be_read_again() -> None:
+    """As `onnx.helper.make_tensor` stores it; a tensor may have one field of values."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float16[N, 4] x) => (float16[N, 2] y) { y = MatMul (x, w) }'
+    )
+    values = normal(4, 2).astype(np.float16)
+    proto.graph.initializer.append(onnx.helper.make_tensor("w", TensorProto.FLOAT16, (4, 2), values.ravel()))
+    assert proto.graph.initializer[0].int32_data
+
+    made, weights, _ = retrained(load_model(proto))
+
+    (stored,) = load_model(made).proto.graph.initializer
+    np.testing.assert_array_equal(numpy_helper.to_array(stored), weights["w"].astype(np.float16))

@@ -84,6 +84,8 @@ def _write(site: RewriteContext, picking: onnx.NodeProto, swapped: bool, operand
     if operand == 0:
         x = site.add("Transpose", x, perm=_SWAPPED)
     at = site.add("Cast", site.add("Reshape", numbers, site.numbers([-1, 1, 1])), to=TensorProto.INT64)
+    many = site.numbers(len(stack))
+    at = site.add("Mod", site.add("Add", at, many), many)  # -1 is the last one
     parts = []
     for number, matrix in enumerate(stack):
         is_it = site.add("Equal", at, site.numbers(number))

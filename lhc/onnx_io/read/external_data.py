@@ -245,12 +245,14 @@ def check_place(model: OnnxModel, path: Path, how: ExternalData, replace: bool) 
     """Refuse an output from which the model's data files cannot be reached.
 
     Raises:
-        UsageError: it would lie in another folder than they, or a copy of them would replace something.
+        UsageError: it is one of them or would lie in another folder than they, or a copy would replace something.
     """
     if not model.external:
         return
     folder = path.absolute().parent
     files = {Path(external_entries(tensor)["location"]) for tensor in model.external}
+    if any(path.exists() and file.exists() and path.samefile(file) for file in files):
+        raise UsageError(f"{path}: the output holds weights of the model; choose another name with -o")
     if how == "keep":
         away = sorted(str(file) for file in files if folder not in file.parents)
         if away:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lhc.errors import DataError, UsageError
+from lhc.models import is_zoo_name
 from lhc.onnx_io import Shape, input_shapes
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import tensor_infos
@@ -270,10 +271,15 @@ def _fits(shape: tuple[int, ...], declared: Shape, samples: int) -> bool:
 
 
 def has_labels(source: DataSource, label_key: str) -> bool:
-    """Whether samples in an ``.npz``, in a folder of ``.npy`` or in memory come with targets."""
+    """Whether samples come with targets: those of text and of the zoo do; of functions that cannot be told."""
+    if isinstance(source, Task):
+        return source.targets is not None
+    if isinstance(source, str | Path) and (is_zoo_name(str(source)) or Path(source).suffix == ".txt"):
+        return True
     if isinstance(source, str | Path) and Path(source).is_file() and zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             return f"{label_key}.npy" in archive.namelist()
     if isinstance(source, str | Path) and Path(source).is_dir():
-        return (Path(source) / f"{label_key}.npy").is_file()
+        shard = next(iter(sorted(Path(source).glob("*.npz"))), None)
+        return has_labels(shard, label_key) if shard is not None else (Path(source) / f"{label_key}.npy").is_file()
     return isinstance(source, Mapping) and label_key in source

@@ -52,6 +52,7 @@ from lhc.results import Verdict
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
 from lhc.samples.train_test_separation import check_separation, split_off
+from lhc.samples.user_metric import UserScore
 from lhc.support.number_formatting import counted, drop_text, drop_word
 from lhc.support.version import VERSION
 
@@ -160,7 +161,9 @@ def retrained(state: StateT, setup: "TrainingSetup", weights: Mapping[str, Array
     ranges = setup.trained_ranges(weights)
     origins = {layer.name: layer.origin for layer in graph.layers}
     rows = tuple(row.retrained(origins.get(row.name), ranges.get(row.name)) for row in state.plan.layers)
-    plan = state.plan.model_copy(update={"source": model.source, "layers": rows, "agreement": None, "digital": None})
+    # Ranges of ADCs and signs are in units of input ranges and weights, which the training changes.
+    anew = {"hardware": state.plan.hardware.with_open_ranges, "agreement": None, "digital": None}
+    plan = state.plan.model_copy(update={"source": model.source, "layers": rows, **anew})
     after = replace(state, opened=opened, graph=graph, plan=plan, original=state)
     found = calibrated(after, sorted(plan.analog.union(state.measurable)))
     digital = found.plan.digital
@@ -203,8 +206,10 @@ def train_once(
         state.running.workers.forget()
         return found
 
-    checkpoint = setup.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
     steps, metric = setup.steps, state.task.metric
+    code = metric.score.code if isinstance(metric.score, UserScore) else None
+    judged = {"validation": validation.head(VALIDATION_SAMPLES).digest, "metric": [metric.name, code]}
+    checkpoint = setup.checkpoint(analog, **judged)
 
     def shown(value: float) -> str:
         return f"{drop_word(metric.higher_is_better)} {drop_text(value, metric.percent, 'absolute')}"

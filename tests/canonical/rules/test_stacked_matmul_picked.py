@@ -18,7 +18,7 @@ from lhc.runtime.onnxruntime.sessions import Array, create_session, must_run
 MATRICES, INPUTS, OUTPUTS, ROWS = 3, 8, 4, 6
 RNG = np.random.default_rng(5)
 STACK = RNG.normal(size=(MATRICES, OUTPUTS, INPUTS)).astype(np.float32)
-FEEDS = {"x": RNG.normal(size=(ROWS, INPUTS)).astype(np.float32), "at": np.array([2, 0, 0, 2, 1, 0])}
+FEEDS = {"x": RNG.normal(size=(ROWS, INPUTS)).astype(np.float32), "at": np.array([2, 0, -1, -3, 1, 0])}
 
 
 @dataclass(frozen=True)

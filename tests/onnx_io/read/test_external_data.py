@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 import lhc
 from lhc.errors import ModelError, UsageError
-from lhc.onnx_io import Constants, load_model, read_graph, read_plan
-from lhc.onnx_model import is_external
+from lhc.onnx_io import Constants, ExternalData, check_output, load_model, read_graph, read_plan
+from lhc.onnx_model import external_entries, is_external
 from lhc.runtime.onnxruntime.sessions import create_session, observe_tensors, run_session
 from tests.networks import parsed
 
@@ -150,6 +150,14 @@ def test_a_copy_replaces_no_file_of_the_user(tmp_path: Path) -> None:
     assert (tmp_path / "out.onnx.data").read_bytes() == b"precious"
     result.save(tmp_path / "out.onnx", external_data="copy", force=True)
     result.save(tmp_path / "out.onnx", external_data="copy")
+
+
+@pytest.mark.parametrize("how", ["keep", "copy"])
+def test_no_output_replaces_the_weights_of_the_model(tmp_path: Path, how: ExternalData) -> None:
+    model = load_model(save(tmp_path))
+    (weights,) = {Path(external_entries(tensor)["location"]) for tensor in model.external}
+    with pytest.raises(UsageError, match="the output holds weights of the model"):
+        check_output(weights, model, True, how)
 
 
 @dataclass(frozen=True)

@@ -283,3 +283,7 @@ def test_the_path_of_an_older_exports_module_is_found_in_the_plan() -> None:
     graph, plan = network({"/blocks.0/up/MatMul": "a", "/blocks.1/up/MatMul": "b"})
 
     assert Select(include=("blocks.1",)).run(graph, plan).plan.eligible == ("/blocks.1/up/MatMul",)
+
+
+def test_a_name_with_brackets_matches_itself_alone() -> None:
+    assert match_layers("block[0]", ("block[0]", "block0"), "--force-digital") == {"block[0]"}

@@ -425,3 +425,14 @@ def test_fewer_samples_than_were_asked_for_are_told_once(
     for _ in range(2):
         opened.chosen(SomeSamples(samples=samples, skip=skip))
     assert [record.getMessage() for record in caplog.records] == told
+
+
+def test_labels_are_found_in_every_form(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    np.savez(tmp_path / "shards" / "0.npz", x=np.zeros((4, 2)), labels=np.zeros(4))
+    np.savez(tmp_path / "shards" / "1.npz", x=np.zeros((4, 2)), labels=np.zeros(4))
+    assert has_labels(tmp_path / "shards", "labels")
+    assert not has_labels(tmp_path / "shards", "classes")
+    assert has_labels("digits", "labels")
+    assert has_labels(tmp_path / "a.txt", "labels")  # a text is its own target
+    assert not has_labels(Task({"x": np.zeros((4, 2))}, None, METRICS["kl"]), "labels")
