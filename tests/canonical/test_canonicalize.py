@@ -26,6 +26,7 @@ from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
 from lhc.train.training_setup import TrainingSetup
 from tests.canonical import made_models as made
+from tests.networks import drawn, parsed
 
 pytestmark = pytest.mark.analog
 
@@ -248,3 +249,12 @@ def test_annotations_are_on_the_operators_of_the_file(
     assert session.analog == plan.analog
     session.calibrate(feeds)
     assert np.isfinite(session.run(None, feeds)[0]).all()
+
+
+def test_an_einsum_that_repeats_an_axis_of_one_stays_as_it_is() -> None:
+    proto = parsed(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[2, 6] x) => (float[2, 4] y) {'
+        ' y = Einsum <equation = "bd,dh->bh"> (x, w) }',
+        drawn({"w": (1, 4)}),
+    )
+    assert [node.op_type for node in canonical(load_model(proto)).proto.graph.node] == ["Einsum"]
