@@ -112,6 +112,24 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     assert after.evaluator(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
 
 
+def test_ranges_of_adcs_are_found_anew_for_trained_input_ranges(digits: Task) -> None:
+    """They are in units of the input range: half of it makes sums greater, though what is beyond it is clipped."""
+    options = RunOptions("digits-narrow", digits.head(100), hardware="neurram", draws=2, all_analog=True)
+    state, analog, _ = read_placed(options, Running(), None)
+    setup = training_setup_of(state, digits, TEN)
+    name = sorted(analog)[0]
+    network = setup.network()
+    network.place([name])
+    weights = network.weights()
+    (key,) = set(weights) - set(setup.trained.values)
+    half = state.plan.ranges[name][0] / 2
+    after = retrained(state, setup, {**weights, key: np.array(half, np.float32)})
+    before, found = (one.plan.hardware.for_layer(name).adc.bound for one in (state, after))
+    assert before is not None
+    assert found is not None
+    assert found > 1.1 * before
+
+
 def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
     digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
