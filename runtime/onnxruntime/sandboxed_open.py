@@ -3,10 +3,10 @@
 A model from outside goes through native code (onnx's checker and shape inference, onnxruntime), which may crash, hang
 or ask for all memory on a file made for it. The child does with the file what lhc is about to do, and ends. Only its
 death counts, or that it had too little memory: other errors are found again, and told, by whoever reads the file next.
-A file is probed once per process; one that was opened, and refers to no other files, once for all of the user's
-processes with these versions of onnx and onnxruntime: a file in ``opened`` of lhc's cache folder says so, and whether
-onnx's checker had nothing against it. Run as a script (``python sandboxed_open.py MODEL``) this module is the child; it
-then imports onnx and onnxruntime only.
+A file is probed once per process and folder; a content that was opened, and refers to no other files, once for all of
+the user's processes with these versions of onnx and onnxruntime, wherever it lies: a file in ``opened`` of lhc's cache
+folder says so, and whether onnx's checker had nothing against it. Run as a script (``python sandboxed_open.py MODEL``)
+this module is the child; it then imports onnx and onnxruntime only.
 
 Limits: address space `MEMORY` + 8 · size and `SECONDS` + size / (16 MiB/s) of processor time, where size is that of the
 file and the data files it names. Where a platform has no such limits, time is limited from outside.
@@ -41,7 +41,8 @@ _COMPLAINT = 3
 """Status of a child whose onnxruntime opened what onnx's checker refuses."""
 _CHECKED = "checked"
 
-_probed: dict[str, bool] = {}
+_probed: dict[tuple[Path, str], bool] = {}
+"""By folder, in which files lie that it may refer to, and content."""
 
 
 def probe(path: Path) -> bool:
@@ -58,8 +59,9 @@ def probe(path: Path) -> bool:
     digest = _digest(path)
     if digest is None:
         return False
-    if digest in _probed:
-        return _probed[digest]
+    known = path.absolute().parent, digest
+    if known in _probed:
+        return _probed[known]
     opened = _folder() / digest
     if not opened.exists():
         status = _status(path)
@@ -73,10 +75,10 @@ def probe(path: Path) -> bool:
                 opened.parent.mkdir(parents=True, exist_ok=True)
                 opened.write_text(_CHECKED if status == 0 else "", "utf-8")
     try:
-        _probed[digest] = opened.read_text("utf-8") == _CHECKED
+        _probed[known] = opened.read_text("utf-8") == _CHECKED
     except (OSError, UnicodeDecodeError):
-        _probed[digest] = False
-    return _probed[digest]
+        _probed[known] = False
+    return _probed[known]
 
 
 def _folder() -> Path:
@@ -87,7 +89,7 @@ def _folder() -> Path:
 
 
 def _digest(path: Path) -> str | None:
-    state = sha256(str(path.absolute().parent).encode())
+    state = sha256()
     try:
         with path.open("rb") as file:
             while piece := file.read(_PIECE):

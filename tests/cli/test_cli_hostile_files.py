@@ -6,6 +6,7 @@ What is refused inside single readers is tested with them: `test_external`, `tes
 import os
 import pickle
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -257,13 +258,15 @@ def test_what_kills_a_process_is_an_error_with_a_message(tmp_path: Path, monkeyp
     onnx.save(_plain(), path)
     script.write_text("import os\nos.abort()\n", encoding="utf-8")
     monkeypatch.setattr(probing, "__file__", str(script))
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "cache"))  # in which such a file was not opened before
     with pytest.raises(ModelError, match=r"net\.onnx: opening it crashes onnx or onnxruntime \(SIGABRT\)"):
         probing.probe(path)
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["where it is", "moved"])
 @pytest.mark.parametrize(("external", "changed"), [(False, False), (False, True), (True, False)])
 def test_a_file_is_opened_first_by_one_process_alone_unless_others_belong_to_it(
-    external: bool, changed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    external: bool, changed: bool, moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, script = tmp_path / "net.onnx", tmp_path / "probe.py"
     onnx.save(_plain(), path, save_as_external_data=external, location="data", size_threshold=0)
@@ -274,6 +277,8 @@ def test_a_file_is_opened_first_by_one_process_alone_unless_others_belong_to_it(
     monkeypatch.setattr(probing, "_probed", {})
     if changed:
         path.write_bytes(path.read_bytes() + b"\x32\x00")  # an empty doc_string
+    if moved:
+        path = Path(shutil.copytree(tmp_path, tmp_path.with_name("elsewhere"), dirs_exist_ok=True)) / path.name
     with pytest.raises(ModelError, match="SIGABRT") if external or changed else nullcontext():
         probing.probe(path)
 
