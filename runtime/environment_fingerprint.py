@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from lhc import support
@@ -23,6 +24,13 @@ def environment() -> dict[str, str]:
         code = {"lhc": f"{VERSION} (code {code_digest(_COMPUTING)})"}
         learn(code | {name: version_of(name) for name in _LIBRARIES} | {"instructions": _instruction_set()})
     return dict(_KNOWN)
+
+
+@cache
+def program() -> str:
+    """Digest of all of lhc: what also decides and prices, which `environment` says nothing of."""
+    packages = [_ROOT, *(_ROOT / name for name in ("models", "passes", "runtime"))]  # in a checkout, these are links
+    return code_digest(sorted({path.parent for package in packages for path in package.rglob("*.py")}))
 
 
 def is_known() -> bool:

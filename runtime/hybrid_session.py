@@ -12,7 +12,7 @@ import onnx
 
 from lhc.canonical import canonical, dequantises, with_digital_columns
 from lhc.errors import DataError, UsageError
-from lhc.graph import FORMATTED_OPS, LayerGraph, WeightRef, obstacle
+from lhc.graph import LayerGraph, WeightRef, obstacle
 from lhc.hardware import Hardware
 from lhc.onnx_io import input_shapes, load_model, read_graph, read_plan, static_batch
 from lhc.onnx_io.operators.matrix_product import Product
@@ -22,6 +22,7 @@ from lhc.options.declaration.value_parsing import AskedEngine, Engine, engine_of
 from lhc.plan import Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.programmed_matrix import Correction
+from lhc.runtime.digital_precision.products import warn_of_the_files_format
 from lhc.runtime.engines.protocol import Position
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.lazy_programming import lazily_programmed_chip
@@ -132,19 +133,9 @@ class HybridSession:
         planned = self.plan is not None and (placement is None or isinstance(placement, Plan))
         if planned and self.plan is not None and self.plan.hardware.digital == self.hardware.digital:
             return self.plan.digital
-        precision = self.hardware.digital.precision
-        if (
-            analog
-            and precision != "as-file"
-            and any(layer.op_type in FORMATTED_OPS and layer.name not in analog for layer in self._graph.layers)
-        ):
-            log.warning(
-                "%s: digital products compute as in the file, not in %s as on hardware %r: their ranges are not known;"
-                " a plan that 'lhc partition' makes holds them",
-                self._model.label,
-                precision,
-                self.hardware.name,
-            )
+        if analog:
+            remedy = "a plan that 'lhc partition' makes holds them"
+            warn_of_the_files_format(self._model.label, self.hardware, self._graph, analog, remedy)
         return None
 
     def _sample_axes(self) -> dict[str, SampleAxis]:

@@ -7,13 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from lhc import support
 from lhc.commands.estimate import estimate
 from lhc.commands.partition import partition
 from lhc.errors import DataError, LhcError, WorkerError
@@ -26,8 +24,8 @@ from lhc.pipeline.analysis_and_partition_results import run_figures
 from lhc.pipeline.inputs.sweep_file import SweepRun, read_sweep, run_facts
 from lhc.report.tables.sweep_table import ForecastKind, SweepForecast, SweepResult, settings_text, varying
 from lhc.results import SweepRow
-from lhc.runtime.environment_fingerprint import code_digest, environment
-from lhc.store import Facts, ResultCache, fingerprint
+from lhc.runtime.environment_fingerprint import environment, program
+from lhc.store import ResultCache, fingerprint
 from lhc.support.files import default_work_dir
 from lhc.support.log_levels import NOTE
 
@@ -118,16 +116,13 @@ def _tasks(options: SweepOptions, runs: tuple[SweepRun, ...], workers: RunWorker
     cluster = options.scheduler is not None
     where = None if options.work_dir is None or cluster else str(Path(options.work_dir).absolute())
     shared = (str(Path.cwd()), where, cluster, options.fresh, options.memory, tuple(TRUSTED))
-    versions: Facts = {"environment": workers.environment(), "code": _code()}
-    return [_Task(run, fingerprint(versions, run_facts(run.options())), *shared) for run in runs]
+    known = workers.environment()
+    return [_Task(run, _key(known, run.options()), *shared) for run in runs]
 
 
-@cache
-def _code() -> str:
-    """Digest of all of lhc: a row holds costs and decisions, too, which `environment` says nothing of."""
-    root = Path(support.__path__[0]).parent
-    packages = [root, *(root / name for name in ("models", "passes", "runtime"))]  # in a checkout, these are links
-    return code_digest(sorted({path.parent for package in packages for path in package.rglob("*.py")}))
+def _key(known: Mapping[str, str], options: PartitionOptions) -> str:
+    """Fingerprint of all that a row depends on; ``known``: the environment that measures it."""
+    return fingerprint({"environment": dict(known), "program": program()}, run_facts(options))
 
 
 def _forecast(options: SweepOptions, tasks: list[_Task], pending: set[int], workers: RunWorkers) -> SweepForecast:
@@ -217,8 +212,7 @@ def _checked(task: _Task) -> PartitionOptions:
     """
     import_modules(task.modules, "--import")
     asked = task.options()
-    versions: Facts = {"environment": environment(), "code": _code()}
-    if fingerprint(versions, run_facts(asked)) != task.key:
+    if _key(environment(), asked) != task.key:
         raise DataError(
             f"a file that it names is another one than when the sweep began, or than on the machine that began it:"
             f" workers need the same files in {task.folder}"

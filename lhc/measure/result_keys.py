@@ -10,9 +10,8 @@ from lhc.runtime.environment_fingerprint import environment
 from lhc.samples.metrics import Array
 from lhc.samples.sample_axis import SampleLayout
 from lhc.samples.task import Task
-from lhc.samples.user_metric import UserScore
+from lhc.samples.user_metric import score_digest
 from lhc.store import Facts, JsonValue, ResultCache
-from lhc.support.source_digest import source_digest
 
 __all__ = ["ResultLookup"]
 
@@ -99,7 +98,7 @@ class ResultLookup:
                 "name": metric.name,
                 "higher_is_better": metric.higher_is_better,
                 "by_targets": context.by_targets,
-                "code": metric.score.code if isinstance(metric.score, UserScore) else source_digest(metric.score),
+                "code": score_digest(metric.score),
                 "class_axis": context.class_axis,
             },
             **({"device_code": code} if (code := context.hardware.user_code) else {}),

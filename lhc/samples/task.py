@@ -353,11 +353,11 @@ def _digest(array: Samples, start: int, stop: int) -> str:
     shape = (max(0, stop - start), *array.shape[1:]) if array.ndim else ()
     state = sha256(f"{array.dtype.str}|{shape}|".encode())
     for piece in _pieces(array, start, stop):
-        state.update(content(piece))
+        state.update(content_bytes(piece))
     return state.hexdigest()
 
 
-def content(piece: Array) -> bytes | memoryview:
+def content_bytes(piece: Array) -> bytes | memoryview:
     """Bytes in row order; Python objects (strings) by their text, since their bytes are addresses."""
     if piece.dtype.hasobject:
         texts = [str(value).encode() for value in piece.ravel()]

@@ -8,7 +8,7 @@ import numpy as np
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.splits import documents_in_order, stratified_order
-from lhc.samples.task import Array, Samples, Task, content
+from lhc.samples.task import Array, Samples, Task, content_bytes
 from lhc.support.number_formatting import counted
 
 COMPARED_SAMPLES = 256
@@ -84,7 +84,7 @@ def _share_within(some: Task, others: Task) -> float:
             arrays = {name: np.asarray(feeds[name]) for name in names}
             for row in range(len(arrays[names[0]])):
                 pieces = _without_padding({name: np.asarray(array[row]) for name, array in arrays.items()})
-                yield sha256(b"|".join(bytes(content(piece)) for piece in pieces)).digest()
+                yield sha256(b"|".join(bytes(content_bytes(piece)) for piece in pieces)).digest()
 
     spread = np.linspace(0, len(some) - 1, min(len(some), COMPARED_SAMPLES)).astype(np.int64)
     looked = list(rows(some.take(spread)))

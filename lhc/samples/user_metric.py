@@ -45,6 +45,11 @@ class UserScore:
         return checked_score(f"--metric {self.name}", self.__wrapped__, output, reference)
 
 
+def score_digest(score: Callable[[Array, Array], object]) -> str | None:
+    """Digest of the code of a metric's score, of the user's or of lhc's own."""
+    return score.code if isinstance(score, UserScore) else source_digest(score)
+
+
 def checked_score(
     name: str, score: Callable[[Array, Array], object], output: Array, reference: Array
 ) -> Scores | float:

@@ -1,6 +1,7 @@
 """Ranges of the tensors that digital products read and write, for their int8 codes, found on calibration samples."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 
 import numpy as np
@@ -89,12 +90,12 @@ def _products(model: OnnxModel, file: onnx.ModelProto, graph: LayerGraph) -> lis
     return list(found.values())
 
 
-def _as_file(model: OnnxModel, graph: LayerGraph, able: Collection[str]) -> dict[str, str]:
+def _as_file(model: OnnxModel, graph: LayerGraph, able: AbstractSet[str]) -> dict[str, str]:
     """What multiplies and is none of the products that can be in other formats, by name, with its kind."""
     wholes, as_file = _wholes(model), {}
     for layer in (*graph.layers, *graph.nested):
         whole = wholes.get(layer.name)
-        if layer.multiplies and not {layer.name, layer.name if whole is None else whole.name} <= set(able):
+        if layer.multiplies and not {layer.name, layer.name if whole is None else whole.name} <= able:
             as_file[layer.name] = layer.op_type if whole is None else whole.op_type
             as_file |= {} if whole is None else {whole.name: whole.op_type}
     return as_file

@@ -5,15 +5,19 @@ weights as an Add, then a Relu or a Clip; the tensor behind these is what it wri
 activations is no bias but often a mask, whose -1e9 or -inf would take the whole range of the codes.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
 
-from lhc.graph import FORMATTED_OPS
+from lhc.graph import FORMATTED_OPS, LayerGraph
+from lhc.hardware import Hardware
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_model import captured
+
+log = logging.getLogger("lhc")
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,28 @@ def _clips(node: onnx.NodeProto, tensor: str, constants: Container[str]) -> bool
     bounds = node.input[1:]
     fixed = all(name in constants for name in bounds if name)
     return identity(node) in (("", "Relu"), ("", "Clip")) and node.input[0] == tensor and fixed
+
+
+def warn_of_the_files_format(
+    label: str, hardware: Hardware, graph: LayerGraph, analog: Container[str], remedy: str
+) -> None:
+    """Tell that digital products compute as in the file, where the machine has another format for them.
+
+    Args:
+        label: of the model.
+        analog: names of the layers on tiles.
+        remedy: what gives the ranges of their tensors.
+    """
+    precision = hardware.digital.precision
+    products = (layer for layer in graph.layers if layer.op_type in FORMATTED_OPS and layer.name not in analog)
+    if precision != "as-file" and any(products):
+        log.warning(
+            "%s: digital products compute as in the file, not in %s as on hardware %r: their ranges are not known; %s",
+            label,
+            precision,
+            hardware.name,
+            remedy,
+        )
 
 
 def codes_of(product: DigitalProduct, known: Container[str]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ _COMPLAINT = 3
 _CHECKED = "checked"
 
 _probed: dict[tuple[Path, str], bool] = {}
-"""By folder, in which files lie that it may refer to, and content."""
+"""Whether onnx's checker had nothing against a file, by its folder (it may refer to others there) and its content."""
 
 
 def probe(path: Path) -> bool:

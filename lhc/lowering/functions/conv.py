@@ -222,7 +222,7 @@ def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None, bia
     product = spec.grid.product
     # Where outputs of all-zero windows are to be told from others, it matters which inputs the windows hold.
     touched = None if held is None else touched_channels(held, spec.channels)
-    alone = held is None or (len(held) == 1 and held[0].channels == touched)
+    alone = held is not None and len(held) == 1 and held[0].channels == touched
     pieces = () if not spec.masked or spec.groups > 1 or held is None or alone else held
     runs: tuple[int, ...] = ()
     if touched is not None and spec.groups == 1:

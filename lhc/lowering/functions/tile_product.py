@@ -180,8 +180,8 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
     """
     per_vector = spec.scaling != "none"
     tensors = [
-        *(["divisor"] * per_vector),
-        *(["signs"] * (spec.noise == "on")),
+        *(["divisor"] if per_vector else []),
+        *(["signs"] if spec.noise == "on" else []),
         *(name for name in spec.tensors if name != "input_range"),
     ]
 
@@ -217,7 +217,7 @@ def _round(op: OpBuilder, library: Library, spec: TileProduct, v: Values, inputs
         of_vectors = reduce_max(op, waiting, "pending_vectors")
         which = op.Reshape(op.NonZero(of_vectors), [-1], _outputs=["which"])
         picked = ["x", "result", "pending", *(["divisor"] if spec.scaling == "vector" else [])]
-        picked += ["signs_of_vectors"] * (spec.noise == "on")
+        picked += ["signs_of_vectors"] if spec.noise == "on" else []
         given |= {name: op.Gather(inputs[name], which, _outputs=[f"selected_{name}"]) for name in picked}
     if spec.noise == "on":
         given["signs"] = op.Mul(given["signs_of_vectors"], given["signs_of_outputs"], _outputs=["signs"])

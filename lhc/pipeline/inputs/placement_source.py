@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from lhc.errors import UsageError
-from lhc.graph import FORMATTED_OPS, LayerGraph
+from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.measure.evaluation_context import Block, calibration_block
@@ -18,6 +18,7 @@ from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.steps.prepare import analog_of, read_placed
 from lhc.plan import Decision, Plan
+from lhc.runtime.digital_precision.products import warn_of_the_files_format
 from lhc.runtime.onnxruntime.batched_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import calibrating_task
@@ -140,8 +141,8 @@ def _planned(opened: LoadedModel, plan: Plan, options: PlacingFirst) -> NetworkP
 def _named(opened: LoadedModel, options: PlacingFirst) -> NetworkPlacement:
     """The layers that the user names, or all."""
     machine = machine_of(options)
-    in_formats = machine.digital.precision != "as-file"
-    if machine.needs_calibration or machine.calibrates_adcs or (in_formats and options.data is not None):
+    formatted = options.data is not None and machine.digital.precision != "as-file"
+    if machine.needs_calibration or machine.calibrates_adcs or formatted:
         # The metric scores nothing here, and takes any output and targets.
         asked = replace(part(options, PlacedMeasuring), metric="nmse", hardware=machine, draws=1)
         with Running(asked) as running:
@@ -156,14 +157,7 @@ def _named(opened: LoadedModel, options: PlacingFirst) -> NetworkPlacement:
         warn_of_defaults(machine)
         plan = ChooseCopies().run(graph, qualified_plan(graph, machine, opened.model.source)).plan
         analog = analog_of(options, None, plan, opened.model.label)
-        if in_formats and any(one.op_type in FORMATTED_OPS and one.name not in analog for one in graph.layers):
-            log.warning(
-                "%s: digital products compute as in the file, not in %s as on hardware %r: their ranges are not known;"
-                " give samples with --data",
-                opened.model.label,
-                machine.digital.precision,
-                machine.name,
-            )
+        warn_of_the_files_format(opened.model.label, machine, graph, analog, "give samples with --data")
     decisions: dict[str, Decision] = {
         name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible
     }

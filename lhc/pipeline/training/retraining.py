@@ -52,7 +52,7 @@ from lhc.results import Verdict
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
 from lhc.samples.train_test_separation import check_separation, split_off
-from lhc.samples.user_metric import UserScore
+from lhc.samples.user_metric import score_digest
 from lhc.support.number_formatting import counted, drop_text, drop_word
 from lhc.support.version import VERSION
 
@@ -207,9 +207,8 @@ def train_once(
         return found
 
     steps, metric = setup.steps, state.task.metric
-    code = metric.score.code if isinstance(metric.score, UserScore) else None
-    judged = {"validation": validation.head(VALIDATION_SAMPLES).digest, "metric": [metric.name, code]}
-    checkpoint = setup.checkpoint(analog, **judged)
+    judged = {"name": metric.name, "code": score_digest(metric.score)}
+    checkpoint = setup.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest, metric=judged)
 
     def shown(value: float) -> str:
         return f"{drop_word(metric.higher_is_better)} {drop_text(value, metric.percent, 'absolute')}"
