@@ -150,13 +150,13 @@ class Elements:
     Attributes:
         read: of the largest tensor that it reads and the file does not store, of those whose shapes are known.
         written: of all tensors that it writes; None where one is not known.
-        constant: of the largest tensor that it reads and the file stores.
+        shapes: of each tensor that it reads; a size is None where it is symbolic, a shape where it is not known.
         exponent: of a Pow, where the file stores one number for it.
     """
 
     read: int
     written: int | None
-    constant: int = 0
+    shapes: tuple[tuple[int | None, ...] | None, ...] = ()
     exponent: float | None = None
 
 

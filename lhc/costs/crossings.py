@@ -72,8 +72,8 @@ def held_elements(graph: LayerGraph) -> int:
 def hyperedges(graph: LayerGraph) -> tuple[Hyperedge, ...]:
     """The tensors that may have to be converted.
 
-    An operator that is no product, and alone reads the only tensor that it reads, has its producer's format: no
-    other choice converts fewer elements.
+    An operator that is no product, alone reads the only tensor that it reads, and writes no more elements, has its
+    producer's format: no other choice converts fewer elements.
     """
     import networkx as nx
 
@@ -82,7 +82,9 @@ def hyperedges(graph: LayerGraph) -> tuple[Hyperedge, ...]:
     alike.add_nodes_from(graph.order())
     for layer in graph.layers:
         sources = [p for p in graph.producers(layer.name) if sizes[p]]
-        if not layer.multiplies and len(sources) == 1 and len(network.succ[sources[0]]) == 1:
+        if layer.multiplies or len(sources) != 1 or len(network.succ[sources[0]]) != 1:
+            continue
+        if sizes[layer.name] <= sizes[sources[0]]:
             alike.add_edge(sources[0], layer.name)
     place = {name: number for number, name in enumerate(graph.order())}
     first = {name: min(group, key=place.__getitem__) for group in nx.connected_components(alike) for name in group}

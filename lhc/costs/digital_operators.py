@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from lhc.costs.units import Cost, LayerCost, total
-from lhc.graph import Layer, LayerGraph
+from lhc.graph import Layer, LayerGraph, WeightRef
 
 # fmt: off
 VIEWS = frozenset({
@@ -154,21 +154,31 @@ def _first(graph: LayerGraph, layer: Layer, known: frozenset[str]) -> str:
 
 def _shifts_columns(graph: LayerGraph, layer: Layer, product: Layer, known: frozenset[str]) -> bool:
     """Whether an operator does nothing but scale or shift a product's columns by constants."""
-    assert product.matrix is not None
+    assert product.weight is not None
     computed = [i for i, tensor in enumerate(layer.inputs) if not _is_known(graph, (tensor,), known)]
     if layer.op_type not in _AFFINE or layer.elements is None or len(computed) != 1:
         return False
     divides = layer.op_type == "Div" and computed[0] == 1
     if divides:
         return False
-    known_sizes = [layer.elements.constant]
-    for maker in graph.producers(layer.name):
-        if maker in known:
-            made = graph[maker].elements
-            if made is None or made.written is None:
-                return False
-            known_sizes.append(made.written)
-    return max(known_sizes) <= product.matrix.cols * product.matrix.groups
+    columns = _axis_of_columns(product.op_type, product.weight)
+    shapes = layer.elements.shapes
+    if layer.op_type == "BatchNormalization":  # its constants are along axis 1
+        normalized = shapes[computed[0]]
+        return normalized is not None and 1 - len(normalized) == columns
+    return all(_varies_along(shape, columns) for i, shape in enumerate(shapes) if i not in computed)
+
+
+def _axis_of_columns(operator: str, weight: WeightRef) -> int:
+    """Axis of a product's output along which its columns are, counted from the last, which is -1."""
+    if operator in ("Conv", "ConvTranspose"):
+        return 1 - len(weight.shape)
+    return -2 if weight.operand == 0 else -1
+
+
+def _varies_along(shape: tuple[int | None, ...] | None, axis: int) -> bool:
+    """Whether a constant has one value for all places on the other axes."""
+    return shape is not None and all(size == 1 for place, size in enumerate(shape, -len(shape)) if place != axis)
 
 
 def _is_known(graph: LayerGraph, tensors: tuple[str, ...], known: frozenset[str] | set[str]) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lhc.costs import cost_of, cost_terms
 from lhc.costs.crossings import converted, elements, held_elements, hyperedges
-from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
+from lhc.graph import Elements, Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 
 LIONHEART = Hardware.load("lionheart")
@@ -19,8 +19,9 @@ def product(name: str, source: str, size: int) -> Layer:
     return Layer(name, "MatMul", (source, f"{name}.w"), (name,), weight, MatrixShape(4, size, 1, 1))
 
 
-def other(name: str, *sources: str, op: str = "Add") -> Layer:
-    return Layer(name, op, sources, (name,))
+def other(name: str, *sources: str, op: str = "Add", written: int | None = None) -> Layer:
+    told = None if written is None else Elements(0, written)
+    return Layer(name, op, sources, (name,), elements=told)
 
 
 def test_what_waits_for_a_reader_is_held() -> None:
@@ -56,7 +57,8 @@ def networks(draw: st.DrawFn) -> tuple[LayerGraph, frozenset[str]]:
         if draw(st.booleans()):
             layers.append(product(f"n{i}", sources[0], draw(st.integers(1, 9))))
         else:
-            layers.append(other(f"n{i}", *sources, op=draw(st.sampled_from(["Add", "Concat"]))))
+            written = draw(st.none() | st.integers(1, 20))
+            layers.append(other(f"n{i}", *sources, op=draw(st.sampled_from(["Add", "Concat"])), written=written))
     names = [layer.name for layer in layers if layer.is_candidate]
     analog = draw(st.sets(st.sampled_from(names)))
     return LayerGraph(layers, ["x"], [layers[-1].name]), frozenset(analog)
@@ -79,6 +81,7 @@ def test_a_follower_has_the_format_of_what_it_alone_reads(case: tuple[LayerGraph
     for name in graph.order():
         sources = graph.producers(name)
         follows = not graph[name].multiplies and len(sources) == 1 and readers[sources[0]] == [name]
+        follows = follows and sizes[name] <= sizes[sources[0]]
         leader[name] = leader[sources[0]] if follows else name
     members = {name: tuple(dict.fromkeys(leader[one] for one in (name, *used))) for name, used in readers.items()}
     assert [(edge.tensor, edge.members, edge.elements) for edge in hyperedges(graph)] == [
@@ -92,6 +95,12 @@ def test_a_chain_converts_the_smallest_tensor_between_two_products() -> None:
     crossings = cost_of(graph, frozenset("a"), LIONHEART).crossings
     # ReLU has a single reader and a single source: it has a's format, and its output is converted.
     assert {name: round(1e9 * cost.latency_s, 6) for name, cost in crossings.items()} == {"relu": 15.0}
+
+
+def test_what_enlarges_a_tensor_is_converted_before_it() -> None:
+    layers = [product("a", "x", 30), other("up", "a", op="Resize", written=120), product("b", "up", 5)]
+    graph = LayerGraph(layers, ["x"], ["b"])
+    assert set(cost_of(graph, frozenset("a"), LIONHEART).crossings) == {"a"}
 
 
 def test_a_tensor_is_converted_once_for_all_that_read_it() -> None:

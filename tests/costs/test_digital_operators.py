@@ -191,15 +191,60 @@ def test_what_moves_elements_costs_what_it_moves() -> None:
         ("Div (p, c)", (1,), None),
         ("Div (c, p)", (1,), 20 * 3 * 6),
         ("Add (p, c)", (3, 6), 3 * 6),
+        ("Add (p, c)", (3, 1), 3 * 6),
         ("Max (p, c)", (6,), 3 * 6),
     ],
-    ids=["bias", "scale", "division by one number", "division of one number", "another for each row", "not affine"],
+    ids=[
+        "bias",
+        "scale",
+        "division by one number",
+        "division of one number",
+        "another for each row",
+        "one a row",
+        "not affine",
+    ],
 )
 def test_one_constant_a_column_merges_into_the_product(
     operator: str, shape: tuple[int, ...], cycles: float | None
 ) -> None:
     text = "(float[N, 3, 4] x) => (float[N, 3, 6] y) { p = MatMul (x, w)  [it] y = " + operator + " }"
     assert costly(network(text, w=(4, 6), c=shape)) == ({} if cycles is None else {"it": pytest.approx(cycles)})
+
+
+@pytest.mark.parametrize(
+    ("product", "shape", "merges"),
+    [
+        ("Conv <kernel_shape = [1, 1]> (x, w)", (6, 1, 1), True),
+        ("Conv <kernel_shape = [1, 1]> (x, w)", (5,), False),
+        ("ConvTranspose <kernel_shape = [1, 1]> (x, v)", (1, 6, 1, 1), True),
+        ("ConvTranspose <kernel_shape = [1, 1]> (x, v)", (5, 1), False),
+    ],
+    ids=["channels", "one a place", "channels, transposed", "one a place, transposed"],
+)
+def test_the_columns_of_a_convolution_are_its_channels(product: str, shape: tuple[int, ...], merges: bool) -> None:
+    """Six channels of 5 x 5 places: a constant for each place is work, though it is smaller than the channels."""
+    text = "(float[N, 4, 5, 5] x) => (float[N, 6, 5, 5] y) { p = " + product + "  [it] y = Add (p, c) }"
+    assert costly(network(text, w=(6, 4, 1, 1), v=(4, 6, 1, 1), c=shape)) == (
+        {} if merges else {"it": pytest.approx(6 * 25)}
+    )
+
+
+@pytest.mark.parametrize("fixed_on", ["left", "right"])
+def test_the_columns_of_a_matrix_are_on_the_side_of_its_activations(fixed_on: str) -> None:
+    """``W @ x`` has its columns where ``x @ W`` has its rows."""
+    product, bias = ("MatMul (w, x)", (6, 1)) if fixed_on == "left" else ("MatMul (x, v)", (6,))
+    shape = "6, 3" if fixed_on == "left" else "4, 6"
+    text = "(float[4, 3] x) => (float[" + shape + "] y) { p = " + product + "  [it] y = Add (p, c) }"
+    assert costly(network(text, w=(6, 4), v=(3, 6), c=bias)) == {}
+
+
+def test_a_batch_norm_of_rows_is_work() -> None:
+    """It normalizes axis 1, which holds three rows here; the columns of the product are axis 2."""
+    norm = "[it] y = BatchNormalization (p, a, b, m, v)"
+    text = "(float[N, 3, 4] x) => (float[N, 3, 6] y) { p = MatMul (x, w)  " + norm + " }"
+    assert set(costly(network(text, w=(4, 6), a=(3,), b=(3,), m=(3,), v=(3,)))) == {"it"}
+    text = "(float[N, 4] x) => (float[N, 6] y) { p = MatMul (x, w)  " + norm + " }"
+    assert costly(network(text, w=(4, 6), a=(6,), b=(6,), m=(6,), v=(6,))) == {}
 
 
 def test_nothing_merges_past_another_reader() -> None:

@@ -256,9 +256,14 @@ class _Reader:
         read = [size for name in inputs if name not in stored and (size := self._size(name)) is not None]
         written = [self._size(name) for name in node.output if name]
         known = [size for size in written if size is not None]
-        constants = (math.prod(self._constants.shape(name)) for name in stored)
         whole = sum(known) if len(known) == len(written) else None
-        return Elements(max(read, default=0), whole, max(constants, default=0), self._exponent(node))
+        return Elements(max(read, default=0), whole, tuple(map(self._shape, inputs)), self._exponent(node))
+
+    def _shape(self, tensor: str) -> tuple[int | None, ...] | None:
+        """Shape of a constant or an activation; a size is None where it is symbolic."""
+        stored = self._constants.is_stored(tensor)
+        shape = self._constants.shape(tensor) if stored else self._known.get(tensor)
+        return None if shape is None else tuple(dim if isinstance(dim, int) else None for dim in shape)
 
     def _exponent(self, node: onnx.NodeProto) -> float | None:
         power = node.input[1] if node.op_type == "Pow" and len(node.input) > 1 else ""
