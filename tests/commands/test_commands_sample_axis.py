@@ -59,6 +59,8 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any], Any]] = {
     "a call by its input": (("5, 6", ADDED), ("5, 4", REMOVED), {"sample_axis": {"x": "call"}}, X),
 }
 """What the network takes and gives, what is said of it, and the samples."""
+EVERYDAY = ("output of a fixed batch of 1", "input and output", "a call, since several fail")
+"""Cases of the everyday tests that place a network; seconds each."""
 PLACING: dict[str, Any] = {"max_drop": 0.9, "draws": 2, "objective": "macs"}
 
 
@@ -102,7 +104,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, float]:
 
 
 @pytest.mark.analog
-@pytest.mark.parametrize(("given", "answer", "said", "x"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    ("given", "answer", "said", "x"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (name not in EVERYDAY), id=name) for name, case in CASES.items()],
+)
 def test_a_placement_keeps_the_axes_that_were_named(
     given: tuple[str, str],
     answer: tuple[str, str],

@@ -25,6 +25,7 @@ FEW = ("--samples", 200, "--draws", 2, "--batch-size", 64)
 SHORT = ("partition", "digits-narrow", *FEW, "--retrain", "--dry-run", "--json")
 
 
+@pytest.mark.slow
 def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> None:
     result = lhc.partition(
         "digits-narrow", digits.head(400), retrain=True, steps=20, batch_size=64, learning_rate=0.01, validations=1,

@@ -158,9 +158,8 @@ def test_a_network_that_the_gpu_cannot_run_is_trained_on_the_processor(
     assert "fails in torch on cuda:0: add: expected all tensors to be on the same device" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "more", [{}, pytest.param({"adapters": 2}, marks=pytest.mark.slow)], ids=["weights", "adapters"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"adapters": 2}], ids=["weights", "adapters"])
 def test_the_command_trains_on_a_gpu_and_says_so(
     more: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

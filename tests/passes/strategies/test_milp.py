@@ -205,12 +205,12 @@ def chain(count: int) -> tuple[LayerGraph, Plan]:
 @pytest.mark.parametrize(
     ("objective", "max_tiles", "share"),
     [
-        ("macs", None, 0.05),
         ("macs", 1500, 0.2),
-        ("latency", None, 0.2),
-        ("latency", 1500, 0.05),
         ("energy", None, 0.05),
-        ("energy", 1500, 0.2),
+        pytest.param("macs", None, 0.05, marks=pytest.mark.slow),
+        pytest.param("latency", None, 0.2, marks=pytest.mark.slow),
+        pytest.param("latency", 1500, 0.05, marks=pytest.mark.slow),
+        pytest.param("energy", 1500, 0.2, marks=pytest.mark.slow),
     ],
 )
 def test_five_hundred_layers_are_searched_in_seconds(objective: Objective, max_tiles: int | None, share: float) -> None:

@@ -39,7 +39,14 @@ class Blind(Chips):
         return BUDGET if self.split and placement else super().truth(placement)
 
 
-@pytest.mark.parametrize("share", [0.2, 1.0, 5.0], ids=["trained first", "alike", "given first"])
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(0.2, marks=pytest.mark.slow, id="trained first"),
+        pytest.param(1.0, id="alike"),
+        pytest.param(5.0, marks=pytest.mark.slow, id="given first"),
+    ],
+)
 def test_two_placements_together_rarely_accept_one_over_the_budget(share: float) -> None:
     """Damages that the search sees of trained weights as a share of those without decide what is tested first."""
     runs, wrong = 300, 0
