@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lhc.errors import ModelError
+from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.onnx_io import (
     configured_placements,
@@ -22,10 +23,15 @@ from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.plan import Plan
 from lhc.plan.layer_plan import Decision, Placement
+from lhc.support.number_formatting import counted
 
 _OTHER_TENSORS = (
     "ranges of int8 codes are of tensors that have other names here; digital products compute as in the file until"
     " 'lhc partition --plan' finds new ranges"
+)
+_EARLIER_FIGURES = (
+    "figures of the plan are those of the file that it was made for; 'lhc run' measures this one, whose weights are not"
+    " compared (--from ORIGINAL does)"
 )
 _NAMES_GONE = (
     "layers of the plan have other names, weights and outputs here; they are placed as the device configuration says,"
@@ -79,12 +85,41 @@ def reapply(
     notes = tuple(f.note for f in found if f.note is not None)
     placed = reapplied_plan(plan, found, opened.model)
     graph = read_graph(opened.model, sizes=False)
+    before = None if holder is opened else read_graph(holder.split_as(plan).model, sizes=False)
+    unlike = _unlike_measured(found, before, graph)
+    if unlike is not None:
+        placed, notes = (
+            placed.unmeasured,
+            (*notes, f"{unlike}; what was measured is left out, and 'lhc run' measures it"),
+        )
+    elif before is None and plan.outcome is not None and plan.source != opened.model.source:
+        notes += (_EARLIER_FIGURES,)
     if placed.digital is not None and not placed.digital.ranges.keys() <= graph.tensors:
         placed = placed.with_arithmetic(None)
         notes += (_OTHER_TENSORS,)
     if lost_configurations(opened.model, placed):
         notes += ("device configurations are gone from its nodes; --device-configurations writes them again",)
     return PartitionResult(placed, graph, opened.model, notes)
+
+
+def _unlike_measured(found: Sequence[Found], before: LayerGraph | None, now: LayerGraph) -> str | None:
+    """What makes a network another one than the plan's figures are of; None where nothing is known to.
+
+    Args:
+        before: the layers that were measured, where their file is there.
+    """
+    if any(one.name is None for one in found):
+        return "layers of the plan are gone"
+    if before is None:
+        return None
+    others = [one.layer.name for one in found if _tile_set(before, one.layer.name) != _tile_set(now, one.name or "")]
+    return f"weights of {counted(len(others), 'layer')} differ, e.g. of {others[0]!r}" if others else None
+
+
+def _tile_set(graph: LayerGraph, name: str) -> str | None:
+    """Digest of the weights that a layer has on tiles; None where it has none that are constant."""
+    weight = graph[name].weight if name in graph.networkx else None
+    return None if weight is None else weight.tile_set
 
 
 def _renamed(opened: LoadedModel, found: Sequence[Found]) -> bool:

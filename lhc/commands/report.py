@@ -47,15 +47,20 @@ def report(
             from there, and what is given here, or by a result, is kept there. None: nowhere.
 
     Raises:
-        UsageError: the model carries no placement, or the folder no report.
+        UsageError: the model carries no placement, or the folder no report; or parts are given for a saved report.
         ConfigError: a report that cannot be read.
         ModelError: the model cannot be read.
     """
-    if isinstance(source, str | Path) and Path(source).is_dir():
-        return newest_report(Path(source))[0]
-    if isinstance(source, str | Path) and str(source).lower().endswith(".json"):
-        return read_report(Path(source))
     evaluations = tuple(times)
+    if isinstance(source, str | Path) and (Path(source).is_dir() or str(source).lower().endswith(".json")):
+        parts: dict[str, object] = {"name": name, "times": evaluations, "front": front, "robustness": robustness}
+        parts |= {"region": region, "attribution": attribution, "infeasibility": infeasibility, "command": command}
+        if given := [part for part, value in parts.items() if value]:
+            raise UsageError(
+                f"{', '.join(given)}: {source} is a report that was saved, and nothing is added to it; give the model"
+                " that carries the placement"
+            )
+        return newest_report(Path(source))[0] if Path(source).is_dir() else read_report(Path(source))
     found: ReportParts = {
         "times": over_time(evaluations),
         "front": front,

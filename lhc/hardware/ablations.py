@@ -157,7 +157,8 @@ def _partial(
         return partial
     applied = override.apply(hardware)["devices"]
     assert isinstance(applied, DeviceModel)
-    fresh = hardware.devices is None or type(applied) is not type(hardware.devices)
+    base = hardware.devices
+    fresh = base is None or any(getattr(applied, key) != getattr(base, key, None) for key in applied.identity)
     named = tuple(field for field in fields if fresh or field in partial or "parameters" in partial)
     return partial | applied.scaled(named, value)
 

@@ -1,6 +1,6 @@
 """How the digital products of a plan compute: number formats, and the ranges that int8 codes stand for."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -48,6 +48,16 @@ class DigitalArithmetic(PlanRecord):
     def with_raised(self, names: Iterable[str]) -> "DigitalArithmetic":
         """The same with exactly these products in the high precision."""
         return self.model_copy(update={"raised": tuple(sorted(names))})
+
+    def with_names(self, names: Mapping[str, str], gone: Collection[str]) -> "DigitalArithmetic":
+        """The same for a network whose products have other names, some of which are gone.
+
+        Args:
+            names: the earlier name, and the present one; products that are not named here keep theirs.
+        """
+        raised = tuple(sorted(names.get(name, name) for name in self.raised if name not in gone))
+        as_file = {names.get(name, name): kind for name, kind in self.as_file.items() if name not in gone}
+        return self.model_copy(update={"raised": raised, "as_file": as_file})
 
     def of_tensors(self, names: Collection[str]) -> "DigitalArithmetic":
         """The same with the ranges of these tensors alone."""

@@ -434,6 +434,12 @@ class Plan(PlanRecord):
         )
         return plan.model_copy(update={"agreement": agreement})
 
+    @property
+    def unmeasured(self) -> "Plan":
+        """The same placement without sensitivities and verdict: those of another network are none of this one."""
+        plan = self._with({layer.name: {"sensitivity": None, "with_copies": None} for layer in self.layers})
+        return plan.model_copy(update={"agreement": None, "outcome": None, "conformance": None})
+
     def __repr__(self) -> str:
         candidates = sum(layer.may_be_analog for layer in self.layers)
         return f"<Plan: {len(self.analog)} of {candidates} products analog on {self.hardware.name}>"

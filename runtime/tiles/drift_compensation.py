@@ -51,13 +51,20 @@ class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
     def of_unit_vectors(
         cls, weight: Tensor, io_pars: IOParameters, currents: Currents | None, **fwd_pars: Any
     ) -> Tensor:
-        """The product of the unit matrix: the weights, as DAC, currents and ADC let them be seen."""
+        """The product of the unit matrix: the weights, as DAC, currents and ADC let them be seen.
+
+        Where bound management reads again, it is `matmul`, of which this is a faster form.
+        """
         code = _greatest_code(io_pars.inp_res, io_pars.inp_bound)
         # torch draws random numbers in the order of memory, and slowly where that is not the tensor's.
         output = weight.T.clone(memory_format=torch.contiguous_format).mul_(code)
         if currents is not None:
             output = _with_currents(output, weight, code * _unit(weight.shape[1]), currents)
-        found: Tensor = cls._finalize_output(out_values=output, io_pars=io_pars, **fwd_pars)[1]
+        within, found = cls._finalize_output(out_values=output, io_pars=io_pars, **fwd_pars)
+        if not within:
+            units = _unit(weight.shape[1])
+            again: Tensor = cls.matmul(weight, units, io_pars, is_test=True, currents=currents, **fwd_pars)
+            return again
         return found if io_pars.out_scale == 1.0 else found * io_pars.out_scale
 
     @classmethod

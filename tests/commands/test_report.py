@@ -48,3 +48,9 @@ def test_a_file_of_open_length_costs_what_was_placed(length: int, tmp_path: Path
     stored = read_plan(load_model(file))
     assert stored is not None
     assert stored.shapes == {"x": (1, length, 24)}, "of the other input nothing is open but how many samples there are"
+
+
+def test_nothing_is_added_to_a_report_that_was_saved(tmp_path: Path) -> None:
+    for saved in (tmp_path, tmp_path / "report.json"):
+        with pytest.raises(lhc.LhcError, match=r"name, command: .* is a report that was saved, and nothing is added"):
+            lhc.report(saved, name="mine", command="my script")

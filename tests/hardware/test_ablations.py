@@ -3,6 +3,7 @@
 import pytest
 
 from lhc.hardware import EFFECTS, Hardware, effects_of, preset_names, scaled_noise, without
+from lhc.hardware.devices.pcm_and_reram import Hermes
 
 BASE = Hardware.load("lionheart")
 OVERRIDDEN = Hardware.model_validate(
@@ -65,3 +66,17 @@ def test_noise_is_scaled_everywhere() -> None:
     assert machine.for_layer("b1").devices.programming_noise_scale == 6.0  # type: ignore[union-attr]
     assert machine.for_layer("c1").devices.noise_scale == 3.0  # type: ignore[union-attr]
     assert scaled_noise(OVERRIDDEN, 1.0).for_layer("b1") == OVERRIDDEN.for_layer("b1")
+
+
+def test_an_override_that_starts_from_other_defaults_loses_the_effect_too() -> None:
+    """One device a weight's side instead of two is another model, with defaults of its own."""
+    overrides = [{"layers": "a*", "devices": {"model": "hermes", "num_devices": 1}}]
+    machine = Hardware.model_validate({"name": "h", "devices": {"model": "hermes"}, "overrides": overrides})
+    still, loud = without(machine, ["programming", "drift", "read"]), scaled_noise(machine, 2.0)
+    for layer, number in (("a1", 1), ("b1", 2)):
+        quiet, doubled = still.for_layer(layer).devices, loud.for_layer(layer).devices
+        assert isinstance(quiet, Hermes)
+        assert isinstance(doubled, Hermes)
+        assert quiet.num_devices == doubled.num_devices == number
+        assert quiet.programming_noise_scale == quiet.drift_scale == quiet.read_noise_scale == 0
+        assert doubled.programming_noise_scale == doubled.read_noise_scale == 2

@@ -118,7 +118,7 @@ def test_another_chip_is_not_calibrated(engine: Engine) -> None:
 WHEN = {
     "readout": (AFFINE, DAY, [(DAY, True), (2 * DAY, False)]),
     "programming": (Compensation(samples=64, when="programming"), 0.0, [(DAY, True), (YEAR, True)]),
-    "age": (Compensation(samples=64, when="age", time_s=3600), DAY, [(YEAR, True), (60.0, False)]),
+    "age": (Compensation(samples=64, when="age", time_s=3600), DAY, [(YEAR, True), (3600.0, True)]),
     "period": (
         Compensation(samples=64, when="period", time_s=DAY),
         1.5 * DAY,

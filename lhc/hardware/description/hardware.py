@@ -1,7 +1,7 @@
 """`Hardware`: the whole description of a machine, from and to YAML and aihwkit."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
 from functools import lru_cache
 from glob import escape
@@ -135,6 +135,22 @@ class Hardware(Machine):
         given = tuple(Override(layers=escape(name), on_tiles=on, on_tiles_by=by) for name, on in tiles.items())
         return self.model_copy(update={"overrides": (*self.overrides, *given)})
 
+    def with_names(self, names: Mapping[str, str], gone: Collection[str]) -> "Hardware":
+        """The same machine for a network whose layers have other names, some of which are gone.
+
+        Args:
+            names: the earlier name of a layer, and the present one.
+            gone: earlier names; overrides of these alone are left out.
+        """
+        found: list[Override] = []
+        for one in self.overrides:
+            now = [name for before, name in names.items() if one.matches(before)]
+            if set(filter(one.matches, names.values())) != set(now):
+                found += (one.model_copy(update={"layers": escape(name)}) for name in now)
+            elif now or not any(map(one.matches, gone)):
+                found.append(one)
+        return self.model_copy(update={"overrides": tuple(found)})
+
     @property
     def with_tiles_alike(self) -> "Hardware":
         """The same machine with tiles that do not differ, and no stuck cells of a map."""
@@ -228,13 +244,23 @@ class Hardware(Machine):
         if not 0 <= t_s < float("inf"):
             raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_s}")
         for machine in self.variants():
-            problem = machine.devices and machine.devices.time_problem(t_s)
-            if problem:
+            if problem := machine.time_problem(t_s):
                 raise UsageError(f"hardware {self.name!r} after {time_text(t_s)}: {problem}")
+
+    def time_problem(self, t_s: float) -> str | None:
+        """Reason why devices or outputs of the machine without its overrides are not known at a time; None: they are.
+
+        Args:
+            t_s: seconds, counted as ``t_inference_s``.
+        """
+        first = self.compensation.time_s
+        if self.compensation.when == "age" and first is not None and t_s < first and self.corrects_outputs:
+            return f"outputs are calibrated once, after {time_text(first)} (compensation.when: age); name a later time"
+        return None if self.devices is None else self.devices.time_problem(t_s)
 
     def knows(self, t_s: float) -> bool:
         """Whether the devices of every layer are known at a time, in seconds counted as ``t_inference_s``."""
-        return not any(machine.devices and machine.devices.time_problem(t_s) for machine in self.variants())
+        return not any(machine.time_problem(t_s) for machine in self.variants())
 
     @property
     def copies_obstacle(self) -> str | None:

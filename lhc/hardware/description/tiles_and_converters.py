@@ -400,8 +400,8 @@ class Compensation(Section):
     """Reads that the calibration samples are spread over, each with read noise drawn anew."""
     when: Literal["readout", "programming", "age", "period"] = "readout"
     """When outputs are calibrated: at the time of inference, with the read-out of drift compensation (``readout``);
-    once, at the first read (``programming``); once, at ``time_s`` (``age``); at the first read and every ``time_s``
-    after it (``period``)."""
+    once, at the first read (``programming``); once, at ``time_s`` (``age``), before which no results are known; at the
+    first read and every ``time_s`` after it (``period``)."""
     time_s: float | None = Field(default=None, gt=0)
     """For ``age`` and ``period``, in seconds after the first read."""
 
@@ -412,7 +412,10 @@ class Compensation(Section):
         return self
 
     def calibrated_at(self, t_s: float) -> float:
-        """Time of the last calibration of outputs before a time of inference, in seconds after the first read."""
+        """Time of the last calibration of outputs before a time of inference, in seconds after the first read.
+
+        With ``age`` there is none before ``time_s``; `lhc.hardware.Hardware.check_time` refuses such times.
+        """
         if self.when == "readout":
             return t_s
         if self.time_s is None:

@@ -22,7 +22,9 @@ from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.support.number_formatting import time_text
 
 Floats = npt.NDArray[np.float64]
-Ascending = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=1024)]
+MOST_ENTRIES = 1024
+"""Of a table's axis."""
+Ascending = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=MOST_ENTRIES)]
 Correlation = tuple[tuple[tuple[float, ...], ...], ...]
 _LEAST_EIGENVALUE = -1e-6
 

@@ -28,7 +28,7 @@ from lhc.errors import DataError
 from lhc.hardware.aihwkit_config.fusion_csv_format import read_fusion
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.devices.device_base import DeviceModel
-from lhc.hardware.devices.measured import Floats, Measured
+from lhc.hardware.devices.measured import MOST_ENTRIES, Floats, Measured
 from lhc.hardware.devices.pcm_and_reram import StateIndependent
 from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.support.number_formatting import share_text
@@ -239,6 +239,10 @@ def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
     if few or centres[0] != 0:
         what = f"fewer than {LEAST_DEVICES} devices have target {few[0]:g} µS" if few else "no device has target 0"
         raise DataError(f"{path}: {what}; a spread needs some, and zero weights are cells with target 0")
+    if len(centres) < 2:
+        raise DataError(f"{path}: no device has a target above 0, so nothing tells what weights are held by")
+    if len(times) > MOST_ENTRIES:
+        raise DataError(f"{path}: {len(times):,} different times; keep at most {MOST_ENTRIES:,}, e.g. a few a decade")
     chips = np.unique([rows.names[int(name)][0] for name in devices[:, 1]], return_inverse=True)[1]
     return _fitted(centres, classes, devices[:, 0], chips, times, means, within, counts, path)
 

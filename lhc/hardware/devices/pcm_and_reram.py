@@ -6,6 +6,7 @@ Formulas, units and sources are in ``docs/hardware-fields.md``. ``x = g / g_max`
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import AihwkitDevices
@@ -15,6 +16,8 @@ from lhc.hardware.devices.noise_by_weight_magnitude import Regimes
 from lhc.hardware.devices.unit_cell import Pair, PairedDevices
 
 Coefficients = Annotated[tuple[float, ...], Field(min_length=1)]
+PARTNER_SHARE = 0.9
+"""Share of g_max at which drift of programmed devices counts where they balance stuck ones, which do not drift."""
 
 
 class _PcmLike(PairedDevices):
@@ -83,6 +86,10 @@ class PcmCustomDrift(_PcmLike):
             raise ValueError("drift_g_us must reach from 0 to g_max_us")
         return self
 
+    def lasting(self, t_s: float) -> float:
+        nu = np.interp(PARTNER_SHARE * self.g_max_us, self.drift_g_us, self.drift_nu_mean)
+        return drifted(t_s, self.t_0_s, float(nu) * self.drift_scale)
+
     def to_attributes(self) -> dict[str, Any]:
         table = {
             "g_lst": list(self.drift_g_us),
@@ -134,7 +141,8 @@ class Hermes(PairedDevices):
     }
 
     def lasting(self, t_s: float) -> float:
-        return drifted(t_s, self.t_0_s, 0.066 * self.drift_scale)
+        nu = 0.0736 - 0.0126 * PARTNER_SHARE - 0.0436 * PARTNER_SHARE**2  # mean by aihwkit's HermesNoiseModel
+        return drifted(t_s, self.t_0_s, nu * self.drift_scale)
 
     @model_validator(mode="before")
     @classmethod

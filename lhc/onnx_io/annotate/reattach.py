@@ -63,9 +63,10 @@ class Found:
 def find_layers(model: OnnxModel, plan: "Plan") -> tuple[Found, ...]:
     """Every layer of a plan in a rewritten model; no node stands for two layers."""
     left = dict(named_nodes(model.proto.graph))
+    unnamed = frozenset(name for before, name in model.renamed if not before)
     found = []
     for layer in plan.layers:
-        name, by = _match(layer, left)
+        name, by = _match(layer, left, unnamed)
         if name is None:
             found.append(Found(layer))
             continue
@@ -77,21 +78,29 @@ def find_layers(model: OnnxModel, plan: "Plan") -> tuple[Found, ...]:
     return tuple(found)
 
 
-def _match(layer: "LayerPlan", nodes: Mapping[str, onnx.NodeProto]) -> tuple[str | None, By | None]:
-    """Name of the node that is this layer, and by what."""
+def _match(
+    layer: "LayerPlan", nodes: Mapping[str, onnx.NodeProto], unnamed: frozenset[str]
+) -> tuple[str | None, By | None]:
+    """Name of the node that is this layer, and by what.
+
+    Args:
+        unnamed: nodes without a name in their file. What lhc calls them follows from their place among the others.
+    """
     readers = [name for name, node in nodes.items() if layer.weight is not None and layer.weight in node.input]
-    if len(readers) == 1:
+    multiplying = [name for name in readers if may_multiply(nodes[name])]
+    if len(readers) == len(multiplying) == 1:
         return readers[0], "weight"
-    among: Sequence[str] = readers or list(nodes)
-    by_name = next((name for name in among if name == layer.name), None) or next(
-        (name for name in among if name.startswith(f"{layer.name}/")), None
+    among = multiplying or [name for name, node in nodes.items() if may_multiply(node)]
+    named = [name for name in among if name not in unnamed]
+    by_name = next((name for name in named if name == layer.name), None) or next(
+        (name for name in named if name.startswith(f"{layer.name}/")), None
     )
-    if by_name is not None and (readers or may_multiply(nodes[by_name])):
+    if by_name is not None:
         return by_name, "name"
     by_output = next((name for name in among if layer.output in nodes[name].output), None)
-    if by_output is not None and (readers or may_multiply(nodes[by_output])):
+    if by_output is not None:
         return by_output, "output"
-    return None, None
+    return (readers[0], "weight") if len(readers) == 1 else (None, None)
 
 
 def _constant(node: onnx.NodeProto, graph: onnx.GraphProto) -> str | None:
@@ -102,6 +111,8 @@ def _constant(node: onnx.NodeProto, graph: onnx.GraphProto) -> str | None:
 
 def reapplied_plan(plan: "Plan", found: Sequence[Found], model: OnnxModel) -> "Plan":
     """The plan for the rewritten model: names, weights and outputs as they are now, without the layers that are gone.
+
+    The machine's overrides and the number formats of digital products follow the names.
 
     Raises:
         ModelError: none is left.
@@ -123,4 +134,8 @@ def reapplied_plan(plan: "Plan", found: Sequence[Found], model: OnnxModel) -> "P
     )
     if plan.layers and not layers:
         raise ModelError(f"{model.label}: none of the {len(plan.layers)} layers of the plan is in this model")
-    return plan.model_copy(update={"layers": layers, "source": model.source})
+    names = {f.layer.name: f.name for f in found if f.name is not None}
+    gone = {f.layer.name for f in found if f.name is None}
+    digital = None if plan.digital is None else plan.digital.with_names(names, gone)
+    machine = plan.hardware.with_names(names, gone)
+    return plan.model_copy(update={"layers": layers, "source": model.source, "hardware": machine, "digital": digital})

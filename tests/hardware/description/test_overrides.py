@@ -99,3 +99,16 @@ def test_overrides_must_be_resolved_before_a_configuration_is_made() -> None:
     with pytest.raises(ConfigError, match="for_layer"):
         LAYERED.to_rpu_config()
     assert LAYERED.for_layer("conv1").to_rpu_config().pre_post.input_range.enable
+
+
+def test_overrides_follow_layers_that_are_renamed_and_leave_out_those_that_are_gone() -> None:
+    """By name or by glob: every layer has the machine that it had, under its new name."""
+    bits = [("stem", 4), ("block*", 5), ("gone", 6), ("lost*", 7), ("other", 8)]
+    overrides = tuple(Override(layers=name, adc={"bits": number}) for name, number in bits)
+    machine = Hardware(name="m", overrides=overrides)
+    names = {"stem": "first", "block1": "block1", "block2": "second", "head": "block9", "wi[d]e": "wide"}
+    now = machine.with_names(names, {"gone", "lost1"})
+    assert {new: now.for_layer(new).adc.bits for new in names.values()} == {
+        names[old]: machine.for_layer(old).adc.bits for old in names
+    }
+    assert [one.layers for one in now.overrides] == ["first", "block1", "second", "other"]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from lhc.cli.hardware import hardware
-from lhc.errors import ModelError
+from lhc.errors import ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.hardware.ablations import without
-from lhc.hardware.description.tiles_and_converters import Adc, Dac, RareEffect
+from lhc.hardware.description.tiles_and_converters import Adc, Compensation, Dac, RareEffect
 from lhc.hardware.description.uniform_machine import Machine
 from lhc.lowering.compiled_model import compile_chips
 from lhc.options.viewing import HardwareOptions
@@ -79,3 +79,14 @@ def test_the_command_that_prints_a_description_says_what_noise_it_is_without(
     assert "mine is without output noise (adc.noise: 0)" in capsys.readouterr().err
     hardware(HardwareOptions("lionheart"))
     assert "is without" not in capsys.readouterr().err
+
+
+def test_what_is_calibrated_once_later_is_not_known_before() -> None:
+    """Chips that are calibrated at an age of an hour say nothing of chips that are younger."""
+    machine = Hardware(name="m", compensation=Compensation(when="age", time_s=3600.0))
+    machine.check_time(3600.0)
+    assert machine.knows(86400.0)
+    assert not machine.knows(60.0)
+    with pytest.raises(UsageError, match=r"after 1 minute: outputs are calibrated once, after 1 hour \(compensation"):
+        machine.check_time(60.0)
+    assert Hardware(name="m", compensation=Compensation(when="age", time_s=3600.0, outputs="none")).knows(60.0)

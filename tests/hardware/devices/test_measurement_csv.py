@@ -318,6 +318,9 @@ def test_both_engines_and_reads_use_the_tables(tmp_path: Path) -> None:
     assert 0 < np.abs(later - first).max() < 0.2
 
 
+HEAD = "target_us,time_s,conductance_us,device\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -336,6 +339,11 @@ def test_both_engines_and_reads_use_the_tables(tmp_path: Path) -> None:
         ("target_us,time_s,conductance_us,device\n1,1,1,a\n1,2,1,b\n1,1,1,b\n", "has no value at 2.0 s"),
         ("target_us,time_s,conductance_us,device\n0,1,1,a\n", "fewer than 10 devices have target 0"),
         ("target_us,time_s,conductance_us,device\n" + "".join(f"1,1,1,{n}\n" for n in range(10)), "no device has"),
+        (HEAD + "".join(f"0,1,1,{n}\n" for n in range(10)), "no device has a target above 0"),
+        (
+            HEAD + "".join(f"{t},{s},1,{t}{n}\n" for t in (0, 1) for n in range(10) for s in range(1, 1026)),
+            "1,025 different times; keep at most 1,024",
+        ),
         ("", "no column target.*; other units: target_nS, time_h$"),
     ],
 )

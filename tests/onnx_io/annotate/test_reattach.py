@@ -11,11 +11,13 @@ import onnxruntime
 import pytest
 
 import lhc
-from lhc.hardware import Hardware
+from lhc.hardware import Hardware, Override
+from lhc.hardware.description.digital import DigitalCores
 from lhc.onnx_io import (
     add_device_configurations,
     configured_placements,
     contradictions,
+    find_layers,
     load_model,
     read_graph,
     read_plan,
@@ -215,3 +217,111 @@ def test_another_network_altogether(annotated: onnx.ModelProto) -> None:
     )
     with pytest.raises(lhc.LhcError, match="none of the 6 layers of the plan is in this model"):
         lhc.reapply(other, annotated)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A placement with its verdict; the head's digital product is in bf16, and one layer has an ADC of its own."""
+    machine = Hardware.load("lionheart").model_copy(
+        update={"overrides": (Override(layers="st*", adc={"bits": 6}),), "digital": DigitalCores(high_precision="bf16")}
+    )
+    rng = np.random.default_rng(0)
+    data = {"image": rng.normal(size=(24, 2, 6, 6)).astype(np.float32)}
+    options: dict[str, Any] = {"metric": "nmse", "max_drop": 100.0, "draws": 2, "strategy": "all-analog"}
+    result = lhc.partition(network(), data, hardware=machine, exclude=["head"], high_precision=["head"], **options)
+    assert result.plan.outcome is not None
+    return result.save(tmp_path_factory.mktemp("measured") / "placed.onnx")
+
+
+def _stripped(path: Path) -> onnx.ModelProto:
+    """The network without what lhc wrote into it."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    return model
+
+
+@pytest.mark.analog
+def test_a_verdict_goes_with_the_weights_that_it_is_of(measured: Path) -> None:
+    same = _stripped(measured)
+    same.graph.node[0].name = "first"
+    kept = lhc.reapply(same, original=measured)
+    assert kept.plan.outcome is not None
+    assert kept.notes == ("layer 'stem' is now called 'first' (found by weight)",)
+    other = _stripped(measured)
+    for tensor in other.graph.initializer:
+        if tensor.name == "u":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(tensor), "u"))
+    found = lhc.reapply(other, original=measured)
+    assert found.plan.outcome is None
+    assert all(layer.sensitivity is None for layer in found.plan.layers)
+    assert found.plan.analog == kept.plan.analog - {"first"} | {"stem"}
+    assert any(
+        note.startswith("weights of 1 layer differ, e.g. of 'hidden'; what was measured") for note in found.notes
+    )
+
+
+@pytest.mark.analog
+def test_where_weights_cannot_be_compared_it_is_said(measured: Path) -> None:
+    model = onnx.load(measured)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    assert lhc.reapply(model).notes == ()
+    model.graph.node[0].name = "first"
+    found = lhc.reapply(model)
+    assert found.plan.outcome is not None
+    assert any("whose weights are not compared (--from ORIGINAL does)" in note for note in found.notes)
+
+
+@pytest.mark.analog
+def test_without_some_layers_there_is_no_verdict(measured: Path, tmp_path: Path) -> None:
+    onnx.utils.extract_model(str(measured), str(tmp_path / "part.onnx"), ["image"], ["t1"])
+    found = lhc.reapply(tmp_path / "part.onnx", original=measured)
+    assert found.plan.outcome is None
+    assert any(note.startswith("layers of the plan are gone; what was measured is left out") for note in found.notes)
+
+
+@pytest.mark.analog
+def test_machine_and_number_formats_follow_the_names(measured: Path) -> None:
+    model = _stripped(measured)
+    names = {"stem": "first", "head": "last"}
+    for node in model.graph.node:
+        node.name = names.get(node.name, node.name)
+    plan = lhc.reapply(model, original=measured).plan
+    assert plan.hardware.for_layer("first").adc.bits == 6
+    assert plan.digital is not None
+    assert plan.digital.of("last") == "bf16"
+    assert next(layer.precision for layer in plan.layers if layer.name == "last") == "bf16"
+
+
+def test_what_lhc_calls_unnamed_nodes_finds_no_layer() -> None:
+    """It follows from their places: behind a fusion the second product has what was the third's name."""
+    model = network()
+    for node in model.graph.node:
+        node.name = ""
+    loaded = load_model(model)
+    graph = read_graph(loaded)
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), loaded.source, "0")).plan
+    names = [layer.name for layer in plan.layers]
+    fewer = onnx.ModelProto()
+    fewer.CopyFrom(model)
+    del fewer.graph.node[1]  # Relu; all behind it move up
+    fewer.graph.node[1].input[0] = "c"
+    for index, tensor in enumerate(fewer.graph.initializer):
+        for node in fewer.graph.node:
+            node.input[:] = [f"renamed{index}" if name == tensor.name else name for name in node.input]
+        tensor.name = f"renamed{index}"
+    found = find_layers(load_model(fewer), plan)
+    assert [one.layer.name for one in found] == names
+    assert [(one.by, one.output) for one in found] == [("output", layer.output) for layer in plan.layers]
+
+
+def test_a_reader_of_the_weight_that_does_not_multiply_is_not_the_layer(annotated: onnx.ModelProto) -> None:
+    plan = read_plan(load_model(annotated))
+    assert plan is not None
+    node = next(node for node in annotated.graph.node if node.name == "head")
+    node.input[1] = "turned"
+    annotated.graph.node.insert(0, onnx.helper.make_node("Identity", ["o"], ["turned"], "turn"))
+    (head,) = (one for one in find_layers(load_model(annotated), plan) if one.layer.name == "head")
+    assert (head.name, head.by) == ("head", "name")
