@@ -27,7 +27,8 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
 
     opened = loaded_model(asked)
     hints(doubts(opened.model))
-    paths = _paths(shown.out or default_output(opened, ".sim.onnx"), shown.draws)
+    draws = range(asked.draw, asked.draw + shown.draws)
+    paths = _paths(shown.out or default_output(opened, ".sim.onnx"), draws)
     for path in paths:
         check_compiled_output(path, opened.model, shown.force)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
@@ -38,7 +39,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         notes(result.notes)
         hint(result.summary)
     files, written = [], []
-    for path, compiled in zip(paths, compile_draws(placed, range(shown.draws), asked), strict=True):
+    for path, compiled in zip(paths, compile_draws(placed, draws, asked), strict=True):
         compiled.save(path, force=shown.force)
         beside = any(map(in_other_file, compiled.light.graph.initializer))
         written.append(f"written: {path}{f' and {path.name}.data beside it, which it needs' if beside else ''}")
@@ -52,7 +53,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         found = conformance_document(emulation.conformance)
         emit_json({"files": files, "noise": asked.noise, **chips, **engine, "conformance": found})
     else:
-        chosen = (asked.noise, range(shown.draws), asked.seed, asked.data is not None)
+        chosen = (asked.noise, draws, asked.seed, asked.data is not None)
         say(compiled_text(placed, t_s, *chosen))
         if placed.plan.analog:
             say(emulation_text(emulation, searched=result is not None))
@@ -60,10 +61,10 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     end_by(None if result is None else result.plan.outcome, "files were")
 
 
-def _paths(path: Path, draws: int) -> list[Path]:
+def _paths(path: Path, draws: range) -> list[Path]:
     """One a chip: OUT.0.sim.onnx, OUT.1.sim.onnx, … where there are several."""
-    if draws == 1:
+    if len(draws) == 1:
         return [path]
     suffix = next(ending for ending in (".sim.onnx", ".onnx", "") if path.name.endswith(ending))
     stem = path.name.removesuffix(suffix)
-    return [path.with_name(f"{stem}.{draw}{suffix}") for draw in range(draws)]
+    return [path.with_name(f"{stem}.{draw}{suffix}") for draw in draws]

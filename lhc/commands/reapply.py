@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lhc.errors import ModelError
+from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.onnx_io import (
@@ -40,7 +40,7 @@ _NAMES_GONE = (
 
 
 def reapply(
-    model: ModelSource, original: ModelSource | Plan | None = None, hardware: Hardware | str | Path | None = "lionheart"
+    model: ModelSource, original: ModelSource | Plan | None = None, hardware: Hardware | str | Path | None = None
 ) -> PartitionResult:
     """A rewritten model with its placement on the nodes again; notes say what was renamed, fused or is gone.
 
@@ -51,10 +51,11 @@ def reapply(
         model: what an optimiser or converter made of an annotated model.
         original: the annotated model, or its plan, where the tool dropped the model's metadata too; or a file with
             onnx-mlir's ``nnpa_ops_config`` (.json) or onnxruntime's ``name_based_layer_assignment`` (.txt).
-        hardware: that layers are placed on where not a plan says it.
+        hardware: that layers are placed on where not a plan says it; lionheart by default.
 
     Raises:
         ModelError: there is no plan, or none of its layers is in the model.
+        UsageError: hardware is named, and a plan has its own.
         ConfigError: a file holds no such settings.
     """
     opened = open_model(model)
@@ -71,6 +72,11 @@ def reapply(
                 f"{holder.model.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
             )
         return _placed_as(opened, configured, machine)
+    if hardware is not None:
+        raise UsageError(
+            f"--hardware: the plan is for {plan.hardware.name}; leave it out ('lhc run --hardware' tries a placement on"
+            " another machine)"
+        )
     opened = opened.split_as(plan)
     found = find_layers(opened.model, plan)
     if _renamed(opened, found):

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
-from lhc.onnx_io import read_plan
+from lhc.onnx_io import compiled_note, read_plan
 from lhc.onnx_model import ModelSource
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, open_model
@@ -125,6 +125,8 @@ def _graph(opened: LoadedModel, plan: Plan) -> LayerGraph:
 
 def _warnings(opened: LoadedModel, plan: Plan, graph: LayerGraph) -> tuple[str, ...]:
     name = Path(opened.model.label).name
+    if (compiled := compiled_note(opened.model)) is not None:
+        return (f"{name}: {compiled}.",)
     if plan.source != opened.model.source:
         return (f"{name} has changed since lhc annotated it: the figures are those of the earlier network.",)
     planned = {layer.name for layer in plan.layers}

@@ -41,7 +41,7 @@ Form = Literal["table", "csv", "markdown", "latex", "json"]
 def model_out(ending: str, more: str = "", metavar: str = "OUT.onnx") -> Path | None:
     """The option that says where a model goes that is made of another."""
     text = f"By default <stem>{ending} beside MODEL{more}."
-    return option(text, default=None, short="-o", metavar=metavar, result="result.save(path)")
+    return option(text, default=None, short="-o", metavar=metavar, result="result.save(path)", writes=True)
 
 
 @options
@@ -154,6 +154,7 @@ class Reporting:
         default=None,
         metavar="OUT.html",
         result="lhc.report(result)",
+        writes=True,
     )
 
 
@@ -174,6 +175,7 @@ class AnalyzeOutput(Printing, Replacing):
         default=None,
         metavar="OUT.onnx",
         result="onnx.inliner",
+        writes=True,
     )
 
 
@@ -186,6 +188,7 @@ class CompareOutput(Watching, Replacing, Estimating):
         default=None,
         metavar="F.svg",
         result="lhc.report.charts.comparison.comparison_svg(results)",
+        writes=True,
     )
 
 
@@ -205,7 +208,7 @@ class ExportOptions(Replacing):
     """The options of ``lhc export``."""
 
     name: str = argument("A name that 'lhc models' lists.", kw_only=False, metavar="NAME", names="models")
-    out: Path = option("Where the model goes.", default=REQUIRED, short="-o", metavar="OUT.onnx")
+    out: Path = option("Where the model goes.", default=REQUIRED, short="-o", metavar="OUT.onnx", writes=True)
     weights: Path | None = option(
         "Trained weights: .npz or a PyTorch state dict; of smollm2 a .gguf file or a folder of Hugging Face.",
         default=None,
@@ -213,7 +216,11 @@ class ExportOptions(Replacing):
         result="zoo_entry(name).model(weights)",
     )
     data_out: Path | None = option(
-        "Also write the model's own samples.", default=None, metavar="F.npz", result="zoo_entry(name).task()"
+        "Also write the model's own samples.",
+        default=None,
+        metavar="F.npz",
+        result="zoo_entry(name).task()",
+        writes=True,
     )
 
 
@@ -232,10 +239,14 @@ class ParetoOutput(Watching, Replacing):
         "With --from: greatest mean drop that you allow.", default=None, metavar="X", result="front.points"
     )
     out: Path | None = option(
-        "Write the front.", default=None, short="-o", metavar="F.json", result="the front's fields"
+        "Write the front.", default=None, short="-o", metavar="F.json", result="the front's fields", writes=True
     )
     plot: Path | None = option(
-        "Draw the front.", default=None, metavar="F.svg", result="lhc.report.charts.report_charts.front_svg(front)"
+        "Draw the front.",
+        default=None,
+        metavar="F.svg",
+        result="lhc.report.charts.report_charts.front_svg(front)",
+        writes=True,
     )
 
 
@@ -248,6 +259,7 @@ class PartitionOutput(Watching, Reporting, Annotating, Carrying, Estimating):
         default=None,
         metavar="F.yaml",
         result="result.plan.to_yaml()",
+        writes=True,
     )
     show_pipeline: bool = option(
         "Print the steps that these options stand for, and do nothing.",
@@ -288,6 +300,7 @@ class RunOutput(Watching, Reporting, Replacing, Estimating):
         default=None,
         metavar="OUT.npz",
         result="lhc.analog_outputs(…)",
+        writes=True,
     )
 
 
@@ -308,6 +321,7 @@ class SweepOutput(Watching, Replacing, Estimating):
         short="-o",
         metavar="DIR",
         result="lhc.report.exports.sweep_files.save_sweep(result, folder)",
+        writes=True,
     )
 
 

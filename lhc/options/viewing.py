@@ -90,7 +90,7 @@ class HardwareOptions(Replacing):
         default=None,
         metavar="FILE.csv",
     )
-    out: Path | None = option("Write the description there.", default=None, short="-o", metavar="OUT.yaml")
+    out: Path | None = option("Write the description there.", default=None, short="-o", metavar="OUT.yaml", writes=True)
 
     def __post_init__(self) -> None:
         if self.out is not None and self.name is None and self.measured is None:
@@ -114,6 +114,7 @@ class InspectOptions(Printing, Replacing, Model):
         short="-o",
         metavar="OUT.graphml",
         result="lhc.layer_graph(model)",
+        writes=True,
     )
     layer_assignment: str | None = option(
         "Print the onnxruntime setting that sends analog layers to DEVICE (npu, …), by layer_ann or else by names.",
@@ -133,6 +134,7 @@ class InspectOptions(Printing, Replacing, Model):
         metavar="F.csv",
         result="lhc.onnx_io.annotate.plan_as_fusion_csv.fusion_csv(model, graph, plan)",
         rare=True,
+        writes=True,
     )
 
 

@@ -222,6 +222,38 @@ def test_foreign_output_is_kept_unless_forced(tmp_path: Path, model_file: Path, 
     assert onnx.load(foreign).graph.node[0].metadata_props
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("partition", "small.onnx", "--data", "d.npz", "--plan-out", "small.onnx"),
+        ("partition", "small.onnx", "--data", "d.npz", "-o", "d.npz"),
+        ("pareto", "small.onnx", "--data", "d.npz", "--plot", "d.npz"),
+        ("run", "small.onnx", "--data", "d.npz", "--outputs", "link.npz"),
+        ("hardware", "lionheart", "--fault-map", "d.npz", "-o", "d.npz"),
+    ],
+    ids=" ".join,
+)
+def test_no_output_is_an_input(
+    command: tuple[str, ...], tmp_path: Path, model_file: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_file.rename(tmp_path / "d.npz")
+    (tmp_path / "link.npz").symlink_to(tmp_path / "d.npz")
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code, _, err = lhc(*command, "--force")
+    assert code == 2
+    assert ": the output is the input; choose another name with " in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_two_outputs_are_two_files(tmp_path: Path, model_file: Path, data_file: Path) -> None:
+    there = tmp_path / "r.html"
+    code, _, err = lhc("partition", model_file, "--data", data_file, "--report", there, "--plan-out", there)
+    assert code == 2
+    assert "name the same file; give each one of its own" in err
+    assert not there.exists()
+
+
 @pytest.mark.slow
 def test_budget_that_cannot_be_met_writes_the_best_plan_and_exits_1(model_file: Path, data_file: Path) -> None:
     command = ("partition", model_file, "--data", data_file, "--metric", "kl", "--max-drop", 1e-9, "--draws", 2)

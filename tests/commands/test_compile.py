@@ -220,6 +220,16 @@ def test_draws_are_files_of_different_chips(model_file: Path, tmp_path: Path) ->
     np.testing.assert_array_equal(same, weights[2])
 
 
+def test_draw_is_the_first_chip_that_is_written(model_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.sim.onnx"
+    shared = ("compile", model_file, "--all-analog", "-o", out, "--json")
+    alone = json.loads(run(*shared, "--draw", 3)[1])["files"]
+    assert [(one["path"], one["draw"]) for one in alone] == [(str(out), 3)]
+    two = json.loads(run(*shared, "--draw", 3, "--draws", 2)[1])["files"]
+    assert [(Path(one["path"]).name, one["draw"]) for one in two] == [("o.3.sim.onnx", 3), ("o.4.sim.onnx", 4)]
+    assert out.read_bytes() == (tmp_path / "o.3.sim.onnx").read_bytes()
+
+
 def test_the_same_seed_gives_the_same_bytes(model_file: Path, tmp_path: Path) -> None:
     one, two, other = (
         lhc.compile(model_file, all_analog=True, seed=seed).save(tmp_path / f"{index}.sim.onnx").read_bytes()

@@ -145,3 +145,10 @@ def test_provenance_of_a_search_is_in_the_plan() -> None:
     assert outcome.estimate.predicted_drop == pytest.approx(outcome.estimate.factor * outcome.estimate.damage)
     for block in outcome.groups:
         assert set(block) <= result.plan.analog or result.plan.analog.isdisjoint(block)
+
+
+def test_nothing_is_said_of_the_budget_where_no_placement_was_tested_by_it() -> None:
+    """Without room for a tile everything is digital, and a larger budget changes nothing."""
+    result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop="50%", objective="macs", max_tiles=0)
+    assert result.plan.analog == frozenset()
+    assert not any(note.startswith("nothing is analog") for note in result.notes)

@@ -54,3 +54,10 @@ def test_nothing_is_added_to_a_report_that_was_saved(tmp_path: Path) -> None:
     for saved in (tmp_path, tmp_path / "report.json"):
         with pytest.raises(lhc.LhcError, match=r"name, command: .* is a report that was saved, and nothing is added"):
             lhc.report(saved, name="mine", command="my script")
+
+
+def test_a_compiled_model_is_called_one_and_not_changed(tmp_path: Path) -> None:
+    placed = lhc.partition("digits-narrow", samples=60, draws=2, max_drop="100%", strategy="first-last")
+    lhc.compile(placed.save(tmp_path / "placed.onnx")).save(tmp_path / "chip.onnx")
+    (warning,) = lhc.report(tmp_path / "chip.onnx").warnings
+    assert "chip.onnx: a compiled model (" in warning

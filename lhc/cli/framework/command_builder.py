@@ -2,9 +2,11 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ import typer
 
 from lhc.cli.framework.help import HELP_ALL, NAMES, Helped
 from lhc.cli.framework.output import say
-from lhc.errors import LhcError
+from lhc.errors import LhcError, UsageError
 from lhc.options.declaration.config_file import read_config
 from lhc.options.declaration.option_fields import Option, options_of
 
@@ -61,7 +63,9 @@ def terminal_command(name: str, run: Command, *classes: type) -> Callable[..., N
         _CONTEXT.set(context)
         if values.get("verbose"):
             logging.getLogger("lhc").setLevel(logging.INFO)
-        run(*(_made(kind, values) for kind in classes))
+        made = [_made(kind, values) for kind in classes]
+        _check_written(_COMMANDS[name].values(), values)
+        run(*made)
 
     rare = frozenset(one.name for one in _COMMANDS[name].values() if one.rare)
     called.__doc__, mark, examples = (inspect.getdoc(run) or "").partition("\n$ ")
@@ -81,6 +85,32 @@ def given(name: str) -> bool:
 def _made(kind: type, values: Mapping[str, Any]) -> object:
     """An options object of what was read."""
     return kind(**{one.name: values[one.name] for one in options_of(kind) if one.instead is None})
+
+
+def _check_written(declared: Iterable[Option], values: Mapping[str, Any]) -> None:
+    """Refuse to write two files in one place, or one over what the command reads.
+
+    Raises:
+        UsageError: so it would.
+    """
+    written: dict[Path, str] = {}
+    for one in declared:
+        if one.writes and values[one.name] is not None:
+            name, path = one.short or one.flag or one.name, Path(values[one.name])
+            if (other := written.setdefault(path.resolve(), name)) != name:
+                raise UsageError(f"{path}: {other} and {name} name the same file; give each one of its own")
+    read = chain.from_iterable(_files(values[one.name]) for one in declared if not one.writes)
+    for file in read:
+        if file in written:
+            raise UsageError(f"{file}: the output is the input; choose another name with {written[file]}")
+
+
+def _files(value: object) -> Iterator[Path]:
+    """The existing files that a value, or one of a list of values, names."""
+    for one in value if isinstance(value, list) else (value,):
+        with suppress(OSError, ValueError, RuntimeError):  # text that is no path
+            if isinstance(one, str | Path) and (path := Path(one).resolve()).is_file():
+                yield path
 
 
 def _parameter(one: Option) -> inspect.Parameter:

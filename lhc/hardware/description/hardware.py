@@ -429,8 +429,8 @@ class Hardware(Machine):
             raise ConfigError(f"{where}: a hardware description is a mapping of fields; see 'lhc hardware lionheart'")
         if {"hardware", "layers"} <= data.keys():
             raise ConfigError(
-                f"{where}: a plan, not a hardware description; give it with --plan or --placement ('lhc hardware NAME'"
-                " prints a description)"
+                f"{where}: a plan, not a hardware description; give it with --plan ('lhc hardware NAME' prints a"
+                " description)"
             )
         return cls._of(data, where)
 

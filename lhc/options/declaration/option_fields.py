@@ -69,6 +69,7 @@ class Option:
         instead: what stands for it on the command line, where it is an option of the Python function alone.
         result: what stands for it in Python, where it is an option of the command line alone.
         names: what a value may be by name, beside a file; shells complete them.
+        writes: whether its value is a file that the command writes.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Option:
     instead: str | None = None
     result: str | None = None
     names: Literal["models", "presets"] | None = None
+    writes: bool = False
 
     @property
     def key(self) -> str:
@@ -210,6 +212,7 @@ class Said(TypedDict, total=False):
     instead: str | None
     result: str | None
     names: Literal["models", "presets"] | None
+    writes: bool
 
 
 def option(help: str, *, default: T, kw_only: bool = True, **said: Unpack[Said]) -> T:

@@ -243,7 +243,7 @@ def _misfit(name: str, shape: tuple[int, ...], declared: Shape) -> str:
     for order in ((0, axes - 1, *range(1, axes - 1)), (0, *range(2, axes), 1)):
         if axes > 2 and _fits(tuple(shape[axis] for axis in order), declared, 0):
             return f"; np.transpose(array, {order}) fits: one of both has channels last, the other one second"
-    other = next((axis for axis in range(1, axes) if _may_count(declared, axis) and _fits(shape, declared, axis)), None)
+    other = next((axis for axis in range(1, axes) if _fits(shape, declared, axis) and _may_count(declared, axis)), None)
     if other is not None:
         return f"; if axis {other} counts samples, say --sample-axis {name}={other}"
     unlike = [

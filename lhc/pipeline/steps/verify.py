@@ -151,10 +151,10 @@ def verified(
         if not kept.verdict.accepted:
             final = final.decide({row.name: ("analog", "placed", NOT_SHOWN) for row in final.layers if _is_within(row)})
     notes = (*found.notes, *_beyond(plan, kept, failed, verifier))
-    if (judge.verdicts or failed) and plan.eligible and not kept.placement:
-        tried = (*judge.verdicts.values(), *(one.verdict for one in failed))
-        missed = any(one.evaluation.drop <= budget.max_drop for one in tried if not one.accepted)
-        notes += (f"{NOTHING_ANALOG}; {NARROWER if missed else LARGER}",)
+    tried = (*judge.verdicts.items(), *((one.placement, one.verdict) for one in failed))
+    missed = [verdict.evaluation.drop for placement, verdict in tried if placement and not verdict.accepted]
+    if missed and plan.eligible and not kept.placement:
+        notes += (f"{NOTHING_ANALOG}; {NARROWER if min(missed) <= budget.max_drop else LARGER}",)
     return Verification(final, kept.verdict, notes, dict(judge.verdicts), failed, (*others, kept), kept.chips)
 
 

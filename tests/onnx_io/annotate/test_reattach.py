@@ -325,3 +325,10 @@ def test_a_reader_of_the_weight_that_does_not_multiply_is_not_the_layer(annotate
     annotated.graph.node.insert(0, onnx.helper.make_node("Identity", ["o"], ["turned"], "turn"))
     (head,) = (one for one in find_layers(load_model(annotated), plan) if one.layer.name == "head")
     assert (head.name, head.by) == ("head", "name")
+
+
+def test_a_machine_beside_a_plan_that_has_one_is_refused(cli: Cli, annotated: onnx.ModelProto, tmp_path: Path) -> None:
+    onnx.save_model(annotated, str(tmp_path / "m.onnx"))
+    refused = cli("reapply", tmp_path / "m.onnx", "--hardware", "hermes")
+    assert refused.exit_code == 2
+    assert "--hardware: the plan is for lionheart; leave it out" in refused.stderr

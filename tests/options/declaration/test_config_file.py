@@ -5,8 +5,9 @@ import pytest
 
 from lhc.cli.framework.command_builder import options_by_key
 from lhc.errors import ConfigError, UsageError
+from lhc.options.by_command import CompareOptions
 from lhc.options.declaration.config_file import read_config
-from lhc.options.shared import BudgetOptions, Chips, Selection
+from lhc.options.shared import BudgetOptions, Chips, MachineOptions, Selection
 
 COMMANDS = {"partition": options_by_key(BudgetOptions, Chips, Selection), "run": options_by_key(Chips)}
 
@@ -20,6 +21,17 @@ def read(folder: Path, text: str, name: str = "lhc.toml") -> dict[str, dict[str,
 def test_what_stands_at_the_top_counts_for_every_command_that_has_it(tmp_path: Path) -> None:
     found = read(tmp_path, 'draws = 20\nmax-drop = "1%"\n[run]\ndraws = 5\n')
     assert found == {"partition": {"draws": "20", "max_drop": "1%"}, "run": {"draws": "5"}}
+
+
+def test_one_value_at_the_top_is_also_one_of_several(tmp_path: Path) -> None:
+    """``compare`` takes several machines, other commands one."""
+    commands = {"partition": options_by_key(MachineOptions), "compare": options_by_key(CompareOptions)}
+    (tmp_path / "lhc.toml").write_text('hardware = "hermes"\n')
+    one = read_config(tmp_path / "lhc.toml", commands)
+    assert one == {"partition": {"hardware": "hermes"}, "compare": {"hardware": ["hermes"]}}
+    (tmp_path / "lhc.toml").write_text('hardware = ["hermes", "lionheart"]\n')
+    several = read_config(tmp_path / "lhc.toml", commands)
+    assert several == {"partition": {}, "compare": {"hardware": ["hermes", "lionheart"]}}
 
 
 def test_a_pyproject_has_a_table_of_its_own(tmp_path: Path) -> None:

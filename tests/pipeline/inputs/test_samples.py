@@ -270,6 +270,7 @@ def test_data_that_does_not_fit_the_model_is_refused(case: Misfit, form: str, tm
         ("6, 1, 8", (6, 5, 8), "; if axis 1 counts samples, say --sample-axis x=1"),
         ("6, N, 8", (6, 5, 7), "first axis samples"),
         ("N, 4, 8", (5, 3, 7), "first axis samples"),
+        ("N, 16", (5, 4, 4, 1), "first axis samples"),
     ],
     ids=[
         "channels last",
@@ -279,6 +280,7 @@ def test_data_that_does_not_fit_the_model_is_refused(case: Misfit, form: str, tm
         "time first",
         "time and more",
         "two axes",
+        "more axes",
     ],
 )
 def test_what_may_be_wrong_with_axes_is_told(declared: str, shape: tuple[int, ...], told: str) -> None:
