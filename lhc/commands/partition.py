@@ -30,7 +30,7 @@ from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES, Li
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.hardware_choice import machine_of
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
-from lhc.pipeline.inputs.objective import budget_of, chips_of, goal_of, with_goal, with_yield
+from lhc.pipeline.inputs.objective import budget_as_placed, chips_of, goal_of, with_goal
 from lhc.pipeline.pipeline_state import READ, BudgetedNetwork, RecordedNetwork, SearchedNetwork, TrainableNetwork
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColumns
@@ -146,11 +146,11 @@ def placed_by(options: PartitionOptions, opened: LoadedModel | None = None) -> P
 
 def begin(options: PartitionOptions, running: Running, opened: LoadedModel) -> BudgetedNetwork:
     """State at the start of the pipeline: network, samples and machine read, budget and goal known."""
-    budget = with_yield(budget_of(options, options.confidence, opened), options)
     training = judging = None
     if options.retrain:
         training, judging = training_split(opened, options, options.train_data)
     follow, stored = _followed(options), plan_of_file(opened.model)
+    budget = budget_as_placed(options, options.confidence, opened, None if follow is None else follow.outcome)
     opened = opened.split_as(follow)
     machine = machine_of(options) if follow is None else follow.hardware
     state = read(options, running, options.t_s, opened=opened, task=judging, machine=machine)

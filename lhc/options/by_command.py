@@ -235,6 +235,10 @@ class PartitionOptions(
             raise UsageError(
                 "a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan"
             )
+        search = ("strategy", "method")
+        given = [str(one.flag) for one, value in values_of(self) if one.name in search and value != one.default]
+        if given:
+            raise UsageError(f"a plan says where every layer goes: {', '.join(given)} cannot go with --plan")
         if part(self, CopiesOptions) != CopiesOptions():
             raise UsageError("a plan says how many copies every layer has: --copies cannot go with --plan")
         if self.columns_share != 0:

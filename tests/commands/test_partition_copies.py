@@ -53,16 +53,20 @@ def test_a_session_with_the_annotated_model_runs_the_chips_that_were_verified(
 
 
 def test_a_plan_file_brings_its_copies(tmp_path: Path) -> None:
-    result = _placed(copies=2)
+    result = _placed(copies=2, max_drop=0.5)
     (tmp_path / "plan.yaml").write_text(result.plan.to_yaml(), encoding="utf-8")
     assert set(result.plan.copies.values()) == {2}
     assert result.plan.outcome is not None
     assert result.plan.outcome.copies == 2, "what was asked for"
     again = lhc.partition("digits-narrow", plan=tmp_path / "plan.yaml", **FEW)  # type: ignore[arg-type]
+    assert again.plan.outcome is not None
+    assert again.plan.outcome.max_drop == result.plan.outcome.max_drop, "the budget is the plan's"
     assert again.plan.copies == result.plan.copies
     assert again.plan.tiles(again.facts) == result.plan.tiles(result.facts)
     with pytest.raises(UsageError, match="`copies` cannot go with `plan`"):
         lhc.partition("digits-narrow", plan=Plan.load(tmp_path / "plan.yaml"), copies=2)
+    with pytest.raises(UsageError, match="`method`, `strategy` cannot go with `plan`"):
+        lhc.partition("digits-narrow", plan=Plan.load(tmp_path / "plan.yaml"), strategy="milp", method="measure")
 
 
 def test_the_same_seed_gives_the_same_plan_and_copies_can_be_left_out(on_forty_tiles: lhc.PartitionResult) -> None:

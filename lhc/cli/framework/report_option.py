@@ -41,7 +41,10 @@ def check_report(path: Path | None, force: bool, own: bool = True) -> None:
     check_kind(path)
     check_file(path, force)
     if not own:
-        raise UsageError("--report is about the placement, the hardware and the output that a model carries")
+        raise UsageError(
+            "--report is about the placement, the hardware and the output that a model carries. This run is of others,"
+            " or the model carries none: 'lhc partition' makes one"
+        )
 
 
 def report_measured(report_of: "Callable[..., Report]", work_dir: str | Path | None, path: Path | None) -> None:

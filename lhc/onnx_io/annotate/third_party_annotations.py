@@ -184,7 +184,8 @@ def placements_in(path: Path, model: OnnxModel) -> "dict[str, Placement] | None"
         return dict(devices(text, {name: node for name, node in named_nodes(graph) if node.name}))
     except (OSError, ValueError, TypeError, KeyError, re.error) as error:
         kind = "onnx-mlir's nnpa_ops_config" if path.suffix == ".json" else "onnxruntime's name_based_layer_assignment"
-        raise ConfigError(f"{path}: cannot be read as {kind}: {error!r}") from error
+        why = f"no key {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{path}: cannot be read as {kind}: {why}") from error
 
 
 def _by_rules(text: str, nodes: Mapping[str, onnx.NodeProto]) -> "Iterator[tuple[str, Placement]]":

@@ -175,7 +175,7 @@ def share_of(text: str | float, flag: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1:
-        raise UsageError(f"{flag} {text}: write a share from 0 to below 1, e.g. 0.05 or 5%")
+        raise UsageError(f"{flag} {text}: write a share from 0 to below 1; 0.95 and 95% are the same")
     return value
 
 

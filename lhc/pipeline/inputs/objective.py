@@ -5,7 +5,7 @@ from dataclasses import replace
 from lhc.errors import UsageError
 from lhc.measure.budget_test import Budget, parse_drop
 from lhc.measure.sensitivity.hilal_curvature import curvatures
-from lhc.options.by_command import AsVerified, RetrainOptions
+from lhc.options.by_command import AsVerified, PartitionOptions, RetrainOptions
 from lhc.options.shared import BudgetOptions, DropType, GoalOptions, YieldOptions
 from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
 from lhc.pipeline.inputs.model_source import LoadedModel
@@ -15,7 +15,7 @@ from lhc.samples.task import Task
 from lhc.stats import greatest_share, least_draws
 from lhc.support.number_formatting import share_text
 
-AskedAnew = RetrainOptions | AsVerified
+AskedAnew = RetrainOptions | AsVerified | PartitionOptions
 DEFAULT_MAX_DROP = 0.01
 YIELD_CHIPS = 3
 """Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
