@@ -31,7 +31,7 @@ _OTHER_TENSORS = (
 )
 _EARLIER_FIGURES = (
     "figures of the plan are those of the file that it was made for; 'lhc run' measures this one, whose weights are not"
-    " compared (--from ORIGINAL does)"
+    " compared (--from ORIGINAL compares them)"
 )
 _NAMES_GONE = (
     "layers of the plan have other names, weights and outputs here; they are placed as the device configuration says,"
@@ -94,10 +94,8 @@ def reapply(
     before = None if holder is opened else read_graph(holder.split_as(plan).model, sizes=False)
     unlike = _unlike_measured(found, before, graph)
     if unlike is not None:
-        placed, notes = (
-            placed.unmeasured,
-            (*notes, f"{unlike}; what was measured is left out, and 'lhc run' measures it"),
-        )
+        placed = placed.unmeasured
+        notes += (f"{unlike}; what was measured is left out, and 'lhc run' measures it",)
     elif before is None and plan.outcome is not None and plan.source != opened.model.source:
         notes += (_EARLIER_FIGURES,)
     if placed.digital is not None and not placed.digital.ranges.keys() <= graph.tensors:

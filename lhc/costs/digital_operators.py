@@ -155,6 +155,7 @@ def _first(graph: LayerGraph, layer: Layer, known: frozenset[str]) -> str:
 def _shifts_columns(graph: LayerGraph, layer: Layer, product: Layer, known: frozenset[str]) -> bool:
     """Whether an operator does nothing but scale or shift a product's columns by constants."""
     assert product.weight is not None
+    assert product.matrix is not None
     computed = [i for i, tensor in enumerate(layer.inputs) if not _is_known(graph, (tensor,), known)]
     if layer.op_type not in _AFFINE or layer.elements is None or len(computed) != 1:
         return False
@@ -166,7 +167,8 @@ def _shifts_columns(graph: LayerGraph, layer: Layer, product: Layer, known: froz
     if layer.op_type == "BatchNormalization":  # its constants are along axis 1
         normalized = shapes[computed[0]]
         return normalized is not None and 1 - len(normalized) == columns
-    return all(_varies_along(shape, columns) for i, shape in enumerate(shapes) if i not in computed)
+    width = product.matrix.cols * product.matrix.groups
+    return all(_varies_along(shape, columns, width) for i, shape in enumerate(shapes) if i not in computed)
 
 
 def _axis_of_columns(operator: str, weight: WeightRef) -> int:
@@ -176,9 +178,13 @@ def _axis_of_columns(operator: str, weight: WeightRef) -> int:
     return -2 if weight.operand == 0 else -1
 
 
-def _varies_along(shape: tuple[int | None, ...] | None, axis: int) -> bool:
-    """Whether a constant has one value for all places on the other axes."""
-    return shape is not None and all(size == 1 for place, size in enumerate(shape, -len(shape)) if place != axis)
+def _varies_along(shape: tuple[int | None, ...] | None, axis: int, most: int) -> bool:
+    """Whether a constant has one value for all places on the other axes, and at most so many along this one."""
+    if shape is None:
+        return False
+    sizes = dict(enumerate(shape, -len(shape)))
+    width = sizes.pop(axis, 1)
+    return width is not None and width <= most and all(size == 1 for size in sizes.values())
 
 
 def _is_known(graph: LayerGraph, tensors: tuple[str, ...], known: frozenset[str] | set[str]) -> bool:

@@ -13,8 +13,9 @@ from lhc.hardware.devices.device_base import DeviceModel
 
 Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults", "weights", "wires"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
-"""DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise;
-faults of chips; rounding of weights to what cells hold; IR drop. Read noise is that of devices and of products."""
+"""DAC quantising and clipping (not that by a static range, which inputs are scaled by); ADC quantising and
+saturation; programming noise; drift; read noise; output noise; faults of chips; rounding of weights to what cells hold;
+IR drop. Read noise is that of devices and of products."""
 
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}

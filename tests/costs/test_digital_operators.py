@@ -238,6 +238,11 @@ def test_the_columns_of_a_matrix_are_on_the_side_of_its_activations(fixed_on: st
     assert costly(network(text, w=(6, 4), v=(3, 6), c=bias)) == {}
 
 
+def test_a_constant_that_spreads_a_column_is_work() -> None:
+    text = "(float[N, 3, 4] x) => (float[N, 3, 6] y) { p = MatMul (x, w)  [it] y = Add (p, c) }"
+    assert set(costly(network(text, w=(4, 1), c=(6,)))) == {"it"}
+
+
 def test_a_batch_norm_of_rows_is_work() -> None:
     """It normalizes axis 1, which holds three rows here; the columns of the product are axis 2."""
     norm = "[it] y = BatchNormalization (p, a, b, m, v)"

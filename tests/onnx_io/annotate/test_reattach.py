@@ -271,7 +271,7 @@ def test_where_weights_cannot_be_compared_it_is_said(measured: Path) -> None:
     model.graph.node[0].name = "first"
     found = lhc.reapply(model)
     assert found.plan.outcome is not None
-    assert any("whose weights are not compared (--from ORIGINAL does)" in note for note in found.notes)
+    assert any("whose weights are not compared (--from ORIGINAL compares them)" in note for note in found.notes)
 
 
 @pytest.mark.analog
