@@ -212,7 +212,8 @@ class PlacedNetwork:
             if condition is not None and bool(condition.reshape(-1)[0]) != (placed.branch == "then_branch"):
                 raise DataError(
                     f"{self._model.label}: these samples do not take the {placed.branch} of If {placed.node.name!r},"
-                    " for which its layers are placed; give samples that do, or place it for these by themselves"
+                    " for which its layers are placed. Give samples that all do, or leave the branches digital:"
+                    " --exclude their layers"
                 )
 
     def run_layer(
