@@ -220,8 +220,10 @@ def read_fronts(folder: Path, source: str) -> list[StoredFront]:
     """The fronts of a network, the newest first; those that another version of lhc wrote otherwise are passed over.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or it is no folder.
     """
+    if folder.is_file():
+        raise UsageError(f"{folder}: is a file; fronts are read from the folder of results that --work-dir names")
     found = []
     with ResultCache(folder) as cache:
         for text in cache.documents(_FRONT, f"{source} "):

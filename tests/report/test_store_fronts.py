@@ -58,3 +58,9 @@ def test_a_front_is_of_a_machine_by_its_numbers_whatever_it_is_called(tmp_path: 
 
 def plan_on(machine: Hardware) -> Plan:
     return initial_plan(LayerGraph((), (), ()), machine, NETWORK, "")
+
+
+def test_a_file_is_no_folder_of_fronts(tmp_path: Path) -> None:
+    (tmp_path / "front.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"front.json: is a file; .* the folder of results that --work-dir names"):
+        read_fronts(tmp_path / "front.json", "a")
