@@ -42,11 +42,12 @@ def read_config(path: Path, commands: Commands) -> dict[str, dict[str, Any]]:
         if key not in known:
             raise ConfigError(f"{path}: no command has an option {key!r}{nearest(key, known | set(commands))}")
         taking = {command: options[key] for command, options in commands.items() if key in options}
-        single = any(not one.repeats for one in taking.values()) and not isinstance(value, list)
+        several = isinstance(value, list)
+        mixed = len({one.repeats for one in taking.values()}) > 1
         for command, one in taking.items():
-            if isinstance(value, list) and not one.repeats and any(other.repeats for other in taking.values()):
-                continue  # several values are for commands that take several
-            given = [value] if single and one.repeats else value
+            if mixed and several and not one.repeats:
+                continue  # several values are for the commands that take several
+            given = [value] if mixed and one.repeats and not several else value
             values[command][one.name] = checked_value(one, given, f"{path}: {key}")
     for command, table in found.items():
         if not isinstance(table, dict):
