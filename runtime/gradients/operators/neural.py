@@ -1,4 +1,6 @@
-"""ONNX operators that mix values: products, pooling, normalisation, softmax, resizing; as in `elementwise`.
+"""ONNX operators that mix values: products, pooling, normalisation, softmax, Fourier transform, resizing.
+
+Differentiable torch functions as in `elementwise`.
 
 Batch normalisation uses the stored statistics and dropout does nothing: the network is the one that is deployed.
 """
@@ -270,11 +272,25 @@ def _nearest(op: Operator, places: np.ndarray) -> np.ndarray:
     return np.ceil(places if kind == "ceil" else places - 0.5).astype(np.int64)
 
 
+def _dft(op: Operator, x: Tensor, length: Tensor | None = None, axis: Tensor | None = None) -> Tensor:
+    """Fourier transform of real or complex numbers, whose parts are the last axis, to complex ones."""
+    inverse, onesided = bool(op.get("inverse", 0)), bool(op.get("onesided", 0))
+    if inverse and onesided:
+        raise op.unsupported("it is one-sided and inverse")
+    default = op.get("axis", 1) if op.opset < 20 else -2
+    along = (default if axis is None else int(axis.item())) % x.ndim
+    values = torch.view_as_complex(x.contiguous()) if x.shape[-1] == 2 else x.squeeze(-1)
+    count = values.shape[along] if length is None else int(length.item())
+    found = (torch.fft.ifft if inverse else torch.fft.fft)(values, count, along)
+    return torch.view_as_real(found.narrow(along, 0, count // 2 + 1) if onesided else found)
+
+
 LAYERS: Mapping[str, Function] = {
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalization,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "DFT": _dft,
     "Einsum": lambda op, *inputs: torch.einsum(op.attributes["equation"], *inputs),
     "Gemm": _gemm,
     "GlobalAveragePool": lambda op, x: x.mean(_spatial(x), keepdim=True),

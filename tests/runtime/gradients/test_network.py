@@ -131,6 +131,11 @@ CASES = (
          {"s": np.array([1, 1, 1.7, 0.6], np.float32)}),
     Case("resized to sizes", 'y = Resize <mode="nearest", coordinate_transformation_mode="asymmetric",'
          ' nearest_mode="floor"> (x, , , s)', IMAGE, {"s": np.array([2, 4, 18, 33])}),
+    Case("Fourier transform, one-sided, opset 17", "y = DFT <axis=1, onesided=1> (x, n)", normal(2, 7, 1),
+         {"n": np.array(9)}, opset=17, rank=3),
+    Case("Fourier transform of complex numbers", "y = DFT (x)", normal(2, 3, 8, 2)),
+    Case("Fourier transform, inverse, along an axis", "y = DFT <inverse=1> (x, , a)", normal(2, 6, 5, 2),
+         {"a": np.array(1)}),
     Case("greatest of three", "a = Neg (x)\n y = Max (x, a, h)", ROWS, {"h": np.array(0.5, np.float32)}, rank=3),
     Case("integers divided towards zero", "i = Cast <to=7> (x)\n j = Div (i, k)\n y = Cast <to=1> (j)", 9 * ROWS,
          {"k": np.array(-2)}, rank=3),
@@ -307,6 +312,7 @@ def test_only_what_is_asked_for_has_to_be_differentiable() -> None:
         ("[lstm] y, h, c = LSTM <hidden_size = 2> (x, w, r)", "LSTM 'lstm' cannot be differentiated"),
         ("[big] y = Resize <mode = \"cubic\"> (x, , s)", "Resize 'big' cannot be differentiated: mode cubic"),
         ("[pool] y, i = MaxPool <kernel_shape = [2]> (x)", "MaxPool 'pool' cannot be differentiated: it gives indices"),
+        ("[dft] y = DFT <inverse = 1, onesided = 1> (x)", "DFT 'dft' cannot be differentiated: it is one-sided"),
     ],
 )  # fmt: skip
 def test_unsupported_operators_are_named(body: str, words: str) -> None:
