@@ -6,6 +6,7 @@ First those that several commands have, then by command.
 from pathlib import Path
 from typing import Literal
 
+from lhc.errors import UsageError
 from lhc.options.declaration.option_fields import REQUIRED, argument, option, options
 from lhc.options.shared import ExternalData, MachineOptions
 
@@ -302,6 +303,10 @@ class RunOutput(Watching, Reporting, Replacing, Estimating):
         result="lhc.analog_outputs(…)",
         writes=True,
     )
+
+    def __post_init__(self) -> None:
+        if self.outputs is not None and self.outputs.suffix.lower() != ".npz":
+            raise UsageError(f"--outputs {self.outputs}: outputs are arrays by name; give a file that ends in .npz")
 
 
 @options

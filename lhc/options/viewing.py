@@ -181,6 +181,9 @@ class ReportOptions(Replacing):
     def __post_init__(self) -> None:
         if self.form == "card" and self.outputs and not any(path.suffix.lower() == ".md" for path in self.outputs):
             raise UsageError("--format card is Markdown: give -o a name that ends in .md, or leave it out")
+        as_json = "--json" if self.json else "--format json" if self.form == "json" else None
+        if as_json and self.outputs and not any(path.suffix.lower() == ".json" for path in self.outputs):
+            raise UsageError(f"{as_json} prints; for a file give -o a name that ends in .json, and leave {as_json} out")
 
 
 @options

@@ -136,6 +136,15 @@ def test_outputs_alone_without_labels(cli: Cli, model_file: Path, tmp_path: Path
     assert np.linalg.norm(analog - digital) / np.linalg.norm(digital) < 0.6
 
 
+def test_outputs_are_written_as_what_their_file_is_called(cli: Cli, model_file: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "images.npz", tmp_path / "out.npy"
+    np.savez(data, image=np.zeros((2, 2, 6, 6), np.float32))
+    result = cli("run", model_file, "--all-analog", "--data", data, "--outputs", out)
+    assert result.exit_code == 2
+    assert "out.npy: outputs are arrays by name; give a file that ends in .npz" in result.stderr
+    assert not out.exists()
+
+
 def test_same_command_twice_gives_the_same_bytes(
     cli: Cli, model_file: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,8 @@ def test_a_changed_model_is_warned_of(placed: Path) -> None:
         (("MODEL", "-o", "nowhere/x.html"), "not a file name in an existing folder"),
         (("NO_REPORT",), "not a report of schema 1"),
         (("MODEL", "--format", "card", "-o", "x.html"), "--format card is Markdown"),
+        (("MODEL", "--format", "json", "-o", "x.md"), "--format json prints"),
+        (("MODEL", "--json", "-o", "x.html"), "--json prints"),
     ],
     ids=[
         "nothing",
@@ -144,6 +146,8 @@ def test_a_changed_model_is_warned_of(placed: Path) -> None:
         "no folder",
         "other json",
         "a card as a page",
+        "json as a page",
+        "json and a page",
     ],
 )
 def test_what_is_refused(arguments: tuple[str, ...], message: str, model_file: Path, tmp_path: Path) -> None:
