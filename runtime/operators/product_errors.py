@@ -1,6 +1,7 @@
 """Errors of the products of single layers on a machine, with the digital network's inputs."""
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,18 +48,17 @@ def product_errors(
     def tensors_of(layer: "AnalogLayer") -> tuple[str, ...]:
         return layer.activation, *layer.digital_inputs, layer.output
 
-    most = max((samples for samples, _ in blocks), default=1)
-    for some in in_groups(executor.layers, tensors_of, graph, most):
+    for some in in_groups(executor.layers, tensors_of, graph, sum(samples for samples, _ in blocks)):
         observed = Observed(model, graph, [tensor for layer in some for tensor in tensors_of(layer)])
-        for samples, feeds in blocks:
-            tensors = observed(feeds)
-            for chip in range(chips):
-                products = lazy_reads(executor, hardware, seed, chip, t_s, (0,))[0].chips[0]
-                for layer in some:
-                    (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
-                    right = tensors[layer.output].astype(np.float32, copy=False)
-                    errors[layer.name] += _square(output - right)
-                    squares[layer.name] += _square(right)
+        calls = [(samples, observed(feeds)) for samples, feeds in blocks]
+        for chip in range(chips):
+            products = lazy_reads(executor, hardware, seed, chip, t_s, (0,))[0].chips[0]
+            # A layer is programmed once for all calls.
+            for layer, (samples, tensors) in product(some, calls):
+                (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
+                right = tensors[layer.output].astype(np.float32, copy=False)
+                errors[layer.name] += _square(output - right)
+                squares[layer.name] += _square(right)
     return {name: errors[name] / squares[name] if squares[name] else 0.0 for name in copies}
 
 
