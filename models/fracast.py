@@ -5,10 +5,10 @@ are exported as they are. It sees the last 2,048 values, scaled to 0..1, and giv
 
 Series are those of data sets in ``statsmodels`` (BSD-3-Clause; the data are public domain): carbon dioxide, sunspots,
 the Nile, sea temperatures, the economy of the United States, sales of electrical equipment. The authors trained on
-public collections; that none of them holds these series is not known. A sample is the next 12 values of which at least
-64 are seen before, judged by the mean absolute error of the median over that of repeating the last season, one season
-ahead, in what is seen (MASE; Hyndman and Koehler, IJF 22, 2006). The digital network has 1.39, repeating the last
-season 2.08. The authors state no figure for them.
+public collections; that none of them holds these series is not known.
+A sample has at least 64 values that are seen. It is judged on the next 12, by the mean absolute error of the median
+over that of repeating the last season, one season ahead, in what is seen (MASE; Hyndman and Koehler, IJF 22, 2006).
+The digital network has 1.39, repeating the last season 2.08. The authors state no figure for these series.
 """
 
 import csv

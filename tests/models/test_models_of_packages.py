@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from lhc.models import zoo_entry
+from lhc.models import fracast, zoo_entry
 from lhc.models.fracast import mase
 from lhc.models.g2p_en import PHONEMES, SPOKEN, word_accuracy
 from lhc.models.magika import features
@@ -109,6 +109,19 @@ def test_mase_is_the_error_over_that_of_the_naive_forecast() -> None:
     targets = np.array([[0.75] * 12 + [0.125]])
 
     assert mase(quantiles, targets).tolist() == [2.0]
+
+
+def test_forecasts_do_not_overlap_and_enough_is_seen_before_each() -> None:
+    series = np.arange(120.0)
+    series[[50, 100]] = np.nan
+
+    windows = list(fracast._windows(series))
+
+    assert [(len(seen), next_[0], next_[-1]) for seen, next_ in windows] == [
+        (108, 108, 119),
+        (84, 84, 95),
+        (72, 72, 83),
+    ]
 
 
 def test_bytes_of_both_ends_are_taken_without_white_space(tmp_path_factory: pytest.TempPathFactory) -> None:
