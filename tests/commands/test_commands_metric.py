@@ -342,3 +342,9 @@ def two_outputs() -> onnx.ModelProto:
         { pos = MatMul(x, a)  vel = MatMul(x, b) }
     """
     return onnx.parser.parse_model(text)
+
+
+def test_a_direction_without_a_metric_is_refused(cli: Cli) -> None:
+    result = cli("sensitivity", "digits-narrow", "--lower-is-better")
+    assert result.exit_code == 2
+    assert "--lower-is-better is of a function that --metric names as module:function" in result.stderr

@@ -118,6 +118,9 @@ class LoadedModel(LoadedModelBase):
     def judging(self, options: Data, unless_chosen: Metric | None = None) -> Task:
         """The samples that options name, judged by their metric; ``unless_chosen``: where they name none."""
         name = options.metric
+        if name is None and options.higher_is_better is not None:
+            which = "--higher-is-better" if options.higher_is_better else "--lower-is-better"
+            raise UsageError(f"{which} is of a function that --metric names as module:function; name it, or drop it")
         metric = unless_chosen if name is None else get_metric(name, options.higher_is_better)
         return self.chosen(options, metric)
 
