@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import lhc
 from lhc.hardware import DigitalCores, Hardware
+from lhc.support.number_formatting import drop_text
 
 __all__ = ["main"]
 
@@ -32,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cost = graph.cost(frozenset())
             energy = "" if cost is None else f"{1e6 * cost.energy_j:.0f} µJ"
             print(
-                f"{name} {precision}: {result.metric} {result.baseline:.4f}, drop {100 * result.drop:.2f} %,"
-                f" {result.samples} samples, {energy}",
+                f"{name} {precision}: {result.metric} {result.baseline:.4f},"
+                f" drop {drop_text(result.drop, result.percent, 'absolute')}, {result.samples} samples, {energy}",
                 flush=True,
             )
 
