@@ -59,6 +59,7 @@ def product_errors(
                 right = tensors[layer.output].astype(np.float32, copy=False)
                 errors[layer.name] += _square(output - right)
                 squares[layer.name] += _square(right)
+        del calls  # not beside those of the next layers
     return {name: errors[name] / squares[name] if squares[name] else 0.0 for name in copies}
 
 
