@@ -1,9 +1,10 @@
 """Number formats of digital products: the machine's low one, but for products that it takes too much from.
 
 In the order of the damage that the low precision does to each alone, for the work that its high precision costs, as few
-products are raised as it takes for the network without analog layers to stay within a share of the budget. What it
-loses is no matter of chance on given samples, so all of them tell, as of a trained network (`lhc.measure.steadied`);
-those that test tell nothing where the budget is to hold for others too.
+products are raised as it takes for the network without analog layers to stay within a share of the budget. Products
+with the same weight are raised together: a machine holds it once, in one format. What low precision loses is no matter
+of chance on given samples, so all of them tell, as of a trained network (`lhc.measure.steadied`); those that test tell
+nothing where the budget is to hold for others too.
 
 More products raised cost more, and leave more of the budget to tiles. Where the objective prices digital products
 (latency, energy), several shares are offered, and the search takes the one whose placement is best.
@@ -30,7 +31,7 @@ SHARES = (1.0, SHARE, 0.0625)
 _RANKING_SAMPLES, _FEWEST_RANKING_SAMPLES = 64, 2
 """On which the damage of each product is measured: the former, as far as `_RANKING_MACS` allow it."""
 _RANKING_MACS = 2**44
-"""Multiplications of that ranking, which runs the network once for each product: a quarter of an hour of one core."""
+"""Multiplications of that ranking, which runs the network once for each weight: a quarter of an hour of one core."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def _chosen(
     shares = SHARES if state.goal.objective != "macs" else (SHARE,)
     if drop(named) <= min(shares) * budget:
         return replace(state, plan=_raised(state.plan, named))
-    order = [name for name in _by_damage(state, digital) if name not in named]
-    choices = {share: named.union(order[: _fewest(order, named, share * budget, drop)]) for share in shares}
+    order = [rest for tie in _by_damage(state, digital) if (rest := tie - named)]
+    choices = {share: named.union(*order[: _fewest(order, named, share * budget, drop)]) for share in shares}
     raised = choices[SHARE]
 
     def shown(value: float) -> str:
@@ -122,41 +123,41 @@ def _chosen(
     said = digital.with_raised(named).text if named else f"{digital.precision} alone"
     return state.noted(
         f"{said} takes {shown(drop(named))} on {counted(sum(samples), 'sample')}, so"
-        f" {counted(len(raised), 'digital product')} of {len(order) + len(named)} may be in {digital.high_precision}"
+        f" {counted(len(raised), 'digital product')} of {len(named.union(*order))} may be in {digital.high_precision}"
         f" ({shown(drop(raised))} then)"
     )
 
 
 def _fewest(
-    order: Sequence[str], named: frozenset[str], allowed: float, drop: Callable[[frozenset[str]], float]
+    order: Sequence[frozenset[str]], named: frozenset[str], allowed: float, drop: Callable[[frozenset[str]], float]
 ) -> int:
-    """Fewest first products of an order that are raised for a drop that is allowed; all where that takes them."""
+    """Fewest first ties of an order that are raised for a drop that is allowed; all where that takes them."""
     if drop(named) <= allowed:
         return 0
     fewest, most = 0, len(order)
     while most - fewest > 1:
         middle = (fewest + most) // 2
-        held = drop(named.union(order[:middle])) <= allowed
+        held = drop(named.union(*order[:middle])) <= allowed
         fewest, most = (fewest, middle) if held else (middle, most)
     return most
 
 
-def _by_damage(state: BudgetedNetwork, digital: DigitalArithmetic) -> list[str]:
-    """Products in the machine's formats, those first that lose most by the low one for the work that it saves."""
+def _by_damage(state: BudgetedNetwork, digital: DigitalArithmetic) -> list[frozenset[str]]:
+    """Products that share a weight, those first that lose most by the low format for the work that it saves."""
     names = [layer.name for layer in state.graph.layers if layer.multiplies and digital.of(layer.name) is not None]
-    work = _work(state.plan)
-    afforded = _RANKING_MACS // max(len(names) * sum(work.values()), 1)
+    ties, work = list(map(frozenset, state.graph.tied(names))), _work(state.plan)
+    afforded = _RANKING_MACS // max(len(ties) * sum(work.values()), 1)
     samples = state.splits.rank.head(min(_RANKING_SAMPLES, max(_FEWEST_RANKING_SAMPLES, afforded)))
     one_output = samples.with_metric(state.ranking_metric(samples, None))
     ranking = state.output_evaluators(samples) if state.further else (state.evaluator(one_output),)
     evaluators = [replace(one, against="as given") for one in ranking]
 
-    def damage(name: str) -> float:
-        others, what = frozenset(names) - {name}, f"digital precision of {name}"
+    def damage(tie: frozenset[str]) -> float:
+        others, what = frozenset(names) - tie, f"digital precision of {min(tie, key=names.index)}"
         return float(sum(one.measure_precision(others, what).drops[0] for one in evaluators))
 
-    found = {name: damage(name) / max(work.get(name, 0), 1) for name in names}
-    return sorted(names, key=lambda name: -found[name])
+    found = {tie: damage(tie) / max(sum(work.get(name, 0) for name in tie), 1) for tie in ties}
+    return sorted(ties, key=lambda tie: -found[tie])
 
 
 def _work(plan: Plan) -> dict[str, int]:

@@ -123,6 +123,40 @@ def test_the_fewest_products_are_raised() -> None:
     assert digital.raised in holding
 
 
+def test_products_with_one_weight_are_raised_together() -> None:
+    """Only the second of them reads the large channel, which it does not need."""
+    rng = np.random.default_rng(0)
+    w1, w2 = (rng.normal(size=shape).astype(np.float32) for shape in ((12, 12), (12, 4)))
+    w1[3], large = 0, np.ones(12, np.float32)
+    large[3] = 600
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    shared (float[n, 12] x) => (float[n, 4] y) {
+        a = MatMul (x, w1)
+        b = Mul (a, large)
+        c = MatMul (b, w1)
+        y = MatMul (c, w2)
+    }
+    """
+    proto = parsed(text, {"w1": w1, "w2": w2, "large": large})
+    for node, name in zip(proto.graph.node, ("first", "times", "second", "third"), strict=True):
+        node.name = name
+    x = rng.normal(size=(400, 12)).astype(np.float32)
+    (scores,) = HybridSession(proto).run(None, {"x": x})
+    samples = Task({"x": x}, scores.argmax(axis=1), METRICS["accuracy"])
+
+    def raised(*high: str) -> tuple[str, ...]:
+        found = lhc.partition(
+            proto, samples, hardware=machine(precision="int8", high_precision="fp32"), strategy="all-digital",
+            draws=2, max_draws=4, method="measure", max_drop="8%", high_precision=high,
+        ).plan.digital  # fmt: skip
+        assert found is not None
+        return found.raised
+
+    assert raised() == ("first", "second")
+    assert raised("second") == ("second",), "what the user names may be one of them"
+
+
 def test_two_samples_rank_the_products_of_a_network_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lhc.pipeline.steps.choose_precision._RANKING_MACS", 0)
     plan = placed(machine(precision="int8", high_precision="fp32")).plan
