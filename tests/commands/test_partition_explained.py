@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 import lhc
@@ -52,6 +53,17 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
     assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
 
 
+def test_remedies_are_compared_on_the_first_chips_of_a_long_test() -> None:
+    asked: dict[str, Any] = {"samples": 60, "metric": "kl", "strategy": "all-analog", "include": FEW, "copies": 1}
+    found = lhc.partition("digits-narrow", max_drop=1e-9, draws=12, max_draws=12, **asked).infeasibility
+    assert found is not None
+    assert found.least.draws == 12, "of the placement itself"
+    (sooner, *_) = found.remedies
+    assert sooner.evaluation.draws == 10
+    assert sooner.difference is not None
+    assert sum(sooner.difference) / 2 == pytest.approx(sooner.evaluation.drop - np.mean(found.least.drops[:10]))
+
+
 def test_no_earlier_time_is_tried_where_devices_do_not_change_with_time() -> None:
     still = StateIndependent(drift_scale=0.0, read_noise_scale=0.0)
     machine = Hardware.load("lionheart").model_copy(update={"devices": still})
@@ -61,6 +73,7 @@ def test_no_earlier_time_is_tried_where_devices_do_not_change_with_time() -> Non
     assert [remedy.change for remedy in found.remedies] == ["adc.bits 8 -> 10", "dac.bits 8 -> 10"]
 
 
+@pytest.mark.slow
 def test_a_rule_is_explained_by_damage_and_by_what_its_machine_lacks() -> None:
     """Nothing was ranked for it: the file has the layer with the coarse ADC last."""
     coarse = Override(layers="layer2.1.conv2", adc={"bits": 2})

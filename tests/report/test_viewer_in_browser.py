@@ -65,6 +65,7 @@ def seen(browser: "Browser", name: str) -> tuple[int, int, int]:
     return browser.pixel(*browser.node(name))
 
 
+@pytest.mark.slow
 def test_colours_and_panel(
     browser: "Browser", view: "Callable[..., Viewing]", digits_file: Path, digits: tuple[onnx.ModelProto, Plan]
 ) -> None:

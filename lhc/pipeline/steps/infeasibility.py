@@ -1,7 +1,8 @@
 """Infeasible budgets: the least drop, the layers in the way, and remedies, all measured.
 
 Every figure comes from the samples and chips of the verification, which the search has not looked at. What was verified
-is told as it was then; what is measured beside it is judged at the level of the placement that is explained.
+is told as it was then; what is measured beside it takes its first chips, `MOST_CHIPS` of them, and is judged at the
+level of the placement that is explained.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,9 @@ from lhc.support.number_formatting import counted, time_text
 
 SHORTER_TIMES_S = (3600.0, 0.0)
 MORE_BITS = 2
+MOST_CHIPS = 10
+"""Chips of a further measurement: a placement near its budget was tested on up to a hundred, but a remedy is compared
+with it chip by chip, which ten show."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,9 @@ class Case:
         if chosen == self.verify and placement in self.known:
             return self.known[placement]
         relative, level = self.budget.relative, self.budget.confidence
-        found = chosen.evaluate(placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips)
+        found = chosen.evaluate(
+            placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips[:MOST_CHIPS]
+        )
         if chosen == self.verify:
             self.known[placement] = found
         return found
@@ -159,10 +165,10 @@ class Case:
         return sorted(self.graph.tied(names), key=lambda tie: -damage_together([rows[name] for name in tie]))
 
     def paired(self, found: Evaluation) -> tuple[float, float] | None:
-        """Interval of a drop minus that of the placement, over the chips that both were measured on."""
+        """Interval of a drop minus that of the placement, over the chips that both were measured on, its first ones."""
         scale = 1 / abs(found.baseline) if self.budget.relative else 1.0
         step = scale / found.samples if found.percent else 0.0
-        return over_draws(np.subtract(found.drops, self.found.drops), self.budget.confidence, step)
+        return over_draws(np.subtract(found.drops, self.found.drops[: found.draws]), self.budget.confidence, step)
 
     def order(self, placement: frozenset[str]) -> tuple[str, ...]:
         """Its layers in the order of the plan; columns of a layer only where the rest of it is not among them."""

@@ -373,12 +373,13 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
     facts = () if outcome is None else tuple(infeasibility_facts(found, outcome, plan))
     table = page_table(
-        "What was tried, measured on the chips and samples of the verification.",
+        "What was tried, measured on chips and samples of the verification.",
         found.remedies,
         ("Tried", False, lambda r: as_text(r.change)),
         ("Analog layers", True, lambda r: as_number(len(r.analog))),
         (f"Mean {word}{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
         ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
+        ("Chips", True, lambda r: as_number(r.evaluation.draws)),
         ("Budget", False, lambda r: as_text(budget_word(r.within))),
         ("Against the placement", False, lambda r: as_text(helped(r))),
     )

@@ -59,8 +59,12 @@ def _at_most(outcome: Outcome, found: "Evaluation") -> str:
     interval = found.deciding(outcome.generalized)
     if interval is None:
         return points(outcome, found.drop)
-    bound = points(outcome, interval[1])
+    bound = f"{points(outcome, interval[1])} on {_chips(outcome, found)}"
     return f"{points(outcome, found.drop)}, at most {bound}, {budget_word(_holds(outcome, found))}"
+
+
+def _chips(outcome: Outcome, found: "Evaluation") -> str:
+    return counted(found.draws, draws_word(outcome))
 
 
 def left_digital(plan: Plan) -> str:
@@ -182,7 +186,8 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
     yield from map(": ".join, infeasibility_facts(found, outcome, plan))
     for remedy in found.remedies:
         interval = remedy.evaluation.deciding(outcome.generalized)
-        between = "" if interval is None else f" ({interval_text(outcome, interval)})"
+        chips = _chips(outcome, remedy.evaluation)
+        between = "" if interval is None else f" ({interval_text(outcome, interval)}, {chips})"
         drop = f"{outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}"
         yield f"tried: {remedy.change}: {drop}, {budget_word(remedy.within)}{_told(helped(remedy))}"
     yield from (f"not tried: {what}" for what in _not_tried(found, plan))

@@ -172,6 +172,7 @@ def texts_beyond_their_cell(browser: "Browser") -> int:
     return number
 
 
+@pytest.mark.slow
 def test_five_hundred_layers_are_seen_on_one_screen(
     browser: "Browser", show: Callable[[Report], None], large: Report
 ) -> None:

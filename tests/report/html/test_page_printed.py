@@ -79,6 +79,7 @@ def test_what_only_a_screen_can_do_is_left_out(browser: "Browser", show: Show, f
     assert browser.evaluate("[...document.querySelectorAll('th .printed')].every(e => e.offsetWidth > 0)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "full", "large"])
 def test_the_first_page_is_the_first_screen(pages: Pages, name: str, request: pytest.FixtureRequest) -> None:
     first, second, *_ = pages(request.getfixturevalue(name))
