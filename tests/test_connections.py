@@ -71,6 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return folder, traced([sys.executable, "-c", SESSION], folder)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_no_command_connects_to_another_machine(run: tuple[Path, list[str]]) -> None:
     if not tracing():

@@ -126,11 +126,13 @@ def test_the_pages_show_one_of_each() -> None:
     assert len(COMMANDS) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_metric(outputs: tuple[Path, dict[str, str]]) -> None:
     assert "margin" in printed_by(outputs, "--metric mylab")
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_pass(outputs: tuple[Path, dict[str, str]]) -> None:
     plan = read_plan(load_model(outputs[0] / "ends.lhc.onnx"))
@@ -144,6 +146,7 @@ def test_a_pass(outputs: tuple[Path, dict[str, str]]) -> None:
     }, "two fewer with the default"
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_placement_is_a_graph_for_networkx(outputs: tuple[Path, dict[str, str]]) -> None:
     graph = nx.read_graphml(outputs[0] / "ends.graphml")
@@ -152,6 +155,7 @@ def test_a_placement_is_a_graph_for_networkx(outputs: tuple[Path, dict[str, str]
     assert {graph.nodes[name]["placement"] for name in excluded} == {"digital"}
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_strategy(outputs: tuple[Path, dict[str, str]]) -> None:
     plan = read_plan(load_model(outputs[0] / "back-to-front.lhc.onnx"))
@@ -161,11 +165,13 @@ def test_a_strategy(outputs: tuple[Path, dict[str, str]]) -> None:
     assert any(layer.detail == "within the budget" for layer in plan.layers)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_device_model(outputs: tuple[Path, dict[str, str]]) -> None:
     assert "accuracy" in printed_by(outputs, "--all-analog --hardware lab-chip")
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_an_operator_rule(outputs: tuple[Path, dict[str, str]]) -> None:
     assert "2 of 2 layers can be analog" in printed_by(outputs, "analyze nf4.onnx")
@@ -188,12 +194,14 @@ def test_a_placed_model_whose_rule_is_missing_says_so(
     assert run(with_rule, site, tmp_path).returncode == 0, "site is the current folder: --import finds the module"
 
 
+@pytest.mark.slow
 def test_a_preset_with_a_cost_model(outputs: tuple[Path, dict[str, str]]) -> None:
     table = printed_by(outputs, "analyze digits-narrow --hardware lab-chip")
     assert "estimated cost, all digital in int8:" in table
     assert "0 J" in table
 
 
+@pytest.mark.slow
 def test_a_command(site: Path, tmp_path: Path) -> None:
     (command,) = (line for line in COMMANDS if line.startswith("lhc largest"))
     done = run(command, tmp_path, site)

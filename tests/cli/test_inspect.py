@@ -67,6 +67,7 @@ LOOPS = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[N, 2] x, int64 tur
 }}"""
 
 
+@pytest.mark.slow
 def test_bodies_may_name_their_tensors_alike(tmp_path: Path) -> None:
     model = load_model(onnx.parser.parse_model(LOOPS))
     graph = read_graph(model)

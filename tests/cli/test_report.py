@@ -215,6 +215,7 @@ def test_a_damaged_report_is_not_believed_and_kept_anew(placed: Path, data_file:
     assert len(json.loads(run("report", placed, "--work-dir", work, "--json").stdout)["times"]) == 1
 
 
+@pytest.mark.slow
 def test_the_budget_is_not_met_and_the_report_says_so(model_file: Path, data_file: Path) -> None:
     out = model_file.with_name("r.md")
     arguments = ("--data", data_file, "--max-drop", 0, "--draws", 2, "--strategy", "all-analog", "--report", out)
@@ -250,6 +251,7 @@ def test_diff_of_machines(placed: Path, tmp_path: Path) -> None:
     assert "as a machine's YAML is" in run("diff", placed, "lionheart", code=2).stderr
 
 
+@pytest.mark.slow
 def test_attribute_and_diff_call_layers_by_their_modules(model_file: Path, data_file: Path, work: Path) -> None:
     model = onnx.load(model_file)
     scopes = "['', 'stem', 'stem.conv', 'conv2d']"

@@ -123,6 +123,7 @@ def test_no_command_judges_on_calibration_samples(command: str, samples: int, sp
     assert not spy.faults(ranks=samples >= 400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", TRAINED)
 def test_no_training_is_verified_on_calibration_samples(command: str, spy: Spy) -> None:
     """What calibrates may watch the course of a training, and choose the layers in the way; others judge these."""
@@ -130,6 +131,7 @@ def test_no_training_is_verified_on_calibration_samples(command: str, spy: Spy) 
     assert not [fault for fault in spy.faults(ranks=True) if not fault[0].startswith(("validating", "in the way:"))]
 
 
+@pytest.mark.slow
 def test_a_placement_is_run_on_the_samples_that_verified_it_and_no_others(spy: Spy, tmp_path: Path) -> None:
     placed = partition(420, strategy="all-analog")
     outcome = placed.plan.outcome

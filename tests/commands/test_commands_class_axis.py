@@ -151,6 +151,7 @@ def test_labels_of_pixels_that_do_not_belong_to_the_answers_are_asked_about(
     assert "of the labels, no better than chance for 4 classes" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_miou_judges_and_training_reads_the_axis(labelled: dict[str, np.ndarray]) -> None:
     for loss in ("distillation", "cross-entropy"):

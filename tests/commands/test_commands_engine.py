@@ -49,6 +49,7 @@ def test_tables_name_it() -> None:
     assert (document["engine"], document["engine_reason"]) == ("aihwkit", "as asked for")
 
 
+@pytest.mark.slow
 def test_why_a_machine_needs_the_engine_aihwkit_is_written_down(tmp_path: Path) -> None:
     reason = (
         "since the machine has ADCs whose capacitors differ (adc.capacitor_mismatch), which the engine fast leaves out"
@@ -67,6 +68,7 @@ def test_why_a_machine_needs_the_engine_aihwkit_is_written_down(tmp_path: Path) 
     assert dict(statements(report))["Emulation"] == f"Emulation: aihwkit computed every product, {reason}."
 
 
+@pytest.mark.slow
 def test_the_engine_names_the_gpu_that_it_computes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

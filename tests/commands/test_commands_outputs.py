@@ -73,6 +73,7 @@ def test_several_outputs_hold_their_own_budgets() -> None:
     assert judged(strict)["box"] == (0.0, 1e-7, True)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_further_output_is_measured_as_it_would_be_by_itself() -> None:
     """On the same samples and other chips: what the plan says of it is what a partition by it alone says."""

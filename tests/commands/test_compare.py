@@ -59,6 +59,7 @@ def test_the_table_has_a_row_a_machine(cli: Cli, mine: Path) -> None:
     assert [row[-2] in ("", "-") for row in rows[1:]] == [False, True]
 
 
+@pytest.mark.slow
 def test_a_dry_run_adds_the_machines_up_and_counts_ages(cli: Cli, mine: Path, tmp_path: Path) -> None:
     machines = ("--hardware", "lionheart", "--hardware", str(mine))
     few = ("--samples", "60", "--draws", "2", "--max-draws", "2", "--strategy", "all-analog", "--objective", "macs")

@@ -146,6 +146,7 @@ def test_a_share_of_the_chips_is_counted_at_every_machine(folder: Path) -> None:
         lhc.feasible_region.of(asked(folder, "adc.bits=4,8", yield_share="70%", confidence=0.8, draws=6))
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_form_and_writes_a_report(folder: Path, cli: Cli, tmp_path: Path) -> None:
     common = ["robustness", folder / "placed.lhc.onnx", "--data", folder / "data.npz", "--max-drop", "0.02", "-q"]
     common += [word for text in TWO for word in ("--vary", text)] + ["--work-dir", tmp_path]

@@ -96,6 +96,7 @@ def test_the_result_without_training_is_kept_where_the_time_ends_before_training
     assert result.plan.outcome.retrained is None
 
 
+@pytest.mark.slow
 def test_partition_with_retraining_on_the_command_line(cli: Cli, digits: Task, tmp_path: Path) -> None:
     x, labels = digits.read(0, 300)
     np.savez(tmp_path / "all.npz", labels=labels, **x)  # type: ignore[arg-type]

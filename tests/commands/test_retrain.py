@@ -58,6 +58,7 @@ def without_values(proto: onnx.ModelProto) -> bytes:
     return bytes(copy.SerializeToString(deterministic=True))
 
 
+@pytest.mark.slow
 def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> None:
     outcome = result.plan.outcome
     assert outcome is not None
@@ -94,6 +95,7 @@ def test_what_holds_the_budget_goes_before_a_smaller_bound() -> None:
     assert better(Judged(state, unshown), Judged(state, held)).verdict is held
 
 
+@pytest.mark.slow
 def test_a_placement_that_was_shown_to_hold_keeps_its_verdict_where_its_weights_stay() -> None:
     """It is judged on 40 samples that show neither weights to hold; a training at no rate makes none better."""
     placed = lhc.partition("digits-narrow", draws=2, samples=400, max_drop="10%", strategy="first-last")
@@ -144,6 +146,7 @@ def by_macs() -> lhc.PartitionResult:
     return lhc.partition("digits-narrow", draws=2, samples=100, max_drop="100%", method="fisher", objective="macs")
 
 
+@pytest.mark.slow
 def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_trained_network(
     by_macs: lhc.PartitionResult,
 ) -> None:
@@ -168,6 +171,7 @@ def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_traine
     assert outcome.within_budget == (outcome.retrained is not None), "a budget of 100 points: only trained weights may"
 
 
+@pytest.mark.slow
 def test_the_first_samples_train_and_judge_and_what_would_help_is_measured() -> None:
     few = lhc.retrain.of(replace(ASKED, samples=200, steps=2, max_drop=0.0, explain=True))
     outcome, found = few.plan.outcome, few.infeasibility
@@ -345,6 +349,7 @@ def test_options_that_make_no_sense(cli: Cli, tmp_path: Path, options: list[str]
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_half_precision_is_trained_as_its_network_in_float32_is(result: lhc.PartitionResult, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(convert_float_to_float16(zoo_entry("digits-narrow").model(), keep_io_types=True), path)
@@ -361,6 +366,7 @@ def test_half_precision_is_trained_as_its_network_in_float32_is(result: lhc.Part
     assert [tensor.data_type for tensor in before] == [tensor.data_type for tensor in after]
 
 
+@pytest.mark.slow
 def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.PartitionResult, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(zoo_entry("digits-narrow").model(), path, save_as_external_data=True, size_threshold=0)
@@ -375,6 +381,7 @@ def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.Pa
     assert (beside.plan.outcome.retrained is None) == (result.plan.outcome.retrained is None)
 
 
+@pytest.mark.slow
 def test_what_a_placement_was_searched_for_stays_with_it_through_a_training(digits: Task, tmp_path: Path) -> None:
     placed = lhc.partition(
         "digits-narrow",
@@ -391,6 +398,7 @@ def test_what_a_placement_was_searched_for_stays_with_it_through_a_training(digi
     assert (outcome.objective, outcome.limits) == ("latency", {"tiles": 9})
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_a_training_does(cli: Cli, tmp_path: Path) -> None:
     options = ("--all-analog", "--samples", 200, "--draws", 2, "--steps", 10, "--batch-size", 64, "--validations", 1)
     for model, *more in (("digits-narrow",), ("digits", "--adapters", "50%")):
@@ -413,6 +421,7 @@ def test_a_dry_run_knows_what_was_judged_before(tmp_path: Path) -> None:
     assert after.seconds > 0
 
 
+@pytest.mark.slow
 def test_the_steps_that_a_time_allows_are_told(caplog: pytest.LogCaptureFixture) -> None:
     lhc.retrain.of(replace(ASKED, steps=None, time="0.5s"))
     (told,) = re.findall(r"--time: (\d+) steps? fit; --steps (\d+) repeats", caplog.text)

@@ -90,6 +90,7 @@ def test_what_differs_from_the_verification_is_said() -> None:
     assert differs(engine="aihwkit") == ("the engine aihwkit instead of fast",)
 
 
+@pytest.mark.slow
 def test_a_margin_of_trained_weights_says_that_the_budget_is_of_the_given_ones() -> None:
     placed = lhc.partition("digits-narrow", samples=60, draws=2, strategy="all-analog", max_drop=0.9, include=FEW)
     outcome = placed.plan.outcome
@@ -131,6 +132,7 @@ def test_without_an_analog_layer_it_is_said_that_nothing_can_change(caplog: pyte
     assert f"digits-narrow: {told}: it carries no placement ('lhc partition' makes one" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_given_is_absolute_whatever_the_annotated_one_is() -> None:
     placed = lhc.partition(
         "digits-narrow", samples=60, draws=2, strategy="all-analog", max_drop=0.1, drop_type="relative", include=FEW

@@ -106,6 +106,7 @@ def test_drops_are_against_the_network_that_is_given(digits: Task) -> None:
         lhc.evaluate(changed, data, against=wider, **asked)
 
 
+@pytest.mark.slow
 def test_samples_that_are_skipped_are_read_once(digits: Task) -> None:
     calls: list[int] = []
 

@@ -73,6 +73,7 @@ def test_a_killed_worker_changes_no_byte(swept: tuple[Path, Path, lhc.SweepResul
         assert (tmp_path / "plain" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_row_is_what_the_command_alone_gives(swept: tuple[Path, Path, lhc.SweepResult]) -> None:
     path, _, result = swept
     row = result.rows[-1]

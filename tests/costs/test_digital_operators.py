@@ -112,6 +112,7 @@ def microseconds(model: onnx.ModelProto) -> Mapping[str, float]:
     return {one.operator: 1e6 * one.cost.latency_s for one in by_operator(costs.others)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_two_exporters_of_a_transformer_agree(approximate: str) -> None:
     """Within 3 %: one writes the cube in GELU's tanh form as a power, the other as two products."""
@@ -123,6 +124,7 @@ def test_two_exporters_of_a_transformer_agree(approximate: str) -> None:
     assert costs[0] > 50
 
 
+@pytest.mark.slow
 def test_activations_in_parts_and_in_one_operator_agree_within_a_third() -> None:
     module, example = Encoder("none"), torch.randn(2, 16, 64)
     parts, whole = (microseconds(exported(module, example, True, opset)) for opset in (18, 20))

@@ -119,6 +119,7 @@ def _perplexities(damage: np.ndarray, documents: np.ndarray | None) -> SetScores
     return SetScores(get_metric("perplexity"), analog, digital, np.zeros((damage.shape[1], 0)), documents)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_draws_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     """It covers at about its level; windows drawn one by one do not."""
     monkeypatch.setattr(module, "BOOTSTRAP", 100)

@@ -95,6 +95,7 @@ class Held:
         monkeypatch.setattr(CompiledMatrix, "__init__", counted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [ONE_LAYER, LESS], ids=["one layer fits", "none fits"])
 def test_answers_are_those_of_a_chip_that_fits(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert SIZE * SIZE >= LARGE_MATRIX

@@ -38,6 +38,7 @@ def _ids(*shape: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(0).integers(1, 40, shape)
 
 
+@pytest.mark.slow
 def test_the_similarity_of_equal_sentences_is_1_and_padding_changes_nothing(small: None, tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", allow_pickle=False, **_weights(span=False))
     session = HybridSession(zoo_entry("minilm").model(tmp_path / "w.npz"))
@@ -66,6 +67,7 @@ def test_logits_behind_the_end_are_out_of_any_comparison(small: None, tmp_path: 
     assert (np.abs(spans[..., :5]) < 100).all()
 
 
+@pytest.mark.slow
 def test_word_embeddings_that_a_file_lacks_come_from_the_encoder_beside_it(small: None, tmp_path: Path) -> None:
     whole = _weights(span=True)
     np.savez(tmp_path / "whole.npz", allow_pickle=False, **whole)

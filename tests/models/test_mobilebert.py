@@ -71,6 +71,7 @@ def test_the_real_architecture_has_362_projections() -> None:
     assert len(inside) == 169
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_a_folder_gives_the_network_that_was_saved(folder: Path) -> None:
     model = zoo_entry("mobilebert").model(folder)
 

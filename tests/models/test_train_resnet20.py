@@ -51,6 +51,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_the_file_is_resnet20_as_the_zoo_has_it(cifar: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.onnx"
     assert main(["--cifar", str(cifar), "--epochs", "1", "--limit", "64", "-o", str(out), "--device", "cpu"]) == 0

@@ -101,6 +101,7 @@ class Misleading(FakeEvaluator):
         return SampleScores(self.metric, scores, np.full(self.samples, self.baseline), exact=not placement)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["sensitivity", "lionheart"])
 def test_all_steps_back_together_rarely_accept_a_wrong_placement(strategy: str) -> None:
     """Twelve layers, every placement but all digital exactly at the budget, and the search accepts them all.
@@ -132,6 +133,7 @@ class Cliff(Chips):
         return BUDGET * (1.0 if len(placement) > 6 else 0.2)
 
 
+@pytest.mark.slow
 def test_a_second_sequence_over_what_was_jumped_does_not_make_wrong_acceptances_more_frequent() -> None:
     """From six layers the sequence jumps to where nothing holds, and tries what lies between once more."""
     names = "abcdefghijkl"

@@ -263,6 +263,7 @@ def test_documented_errors_of_a_product_are_those_measured(name: str) -> None:
             assert _error(name, t_s) == pytest.approx(float(cell), abs=0.3), t_s
 
 
+@pytest.mark.slow
 def test_documented_error_without_a_reference_column_is_that_measured() -> None:
     """All devices relax alike; inputs of one sign add that up, those of both signs cancel it."""
     (told,) = re.findall(r"without one, the error is ([\d.]+) % after a day", DOCS.read_text("utf-8"))

@@ -141,6 +141,7 @@ def peaks(folder: Path, form: Form, few: int, many: int, action: str) -> tuple[i
     return found[0], found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", BLOCK_BY_BLOCK, ids=lambda form: form.id)
 def test_peak_memory_stays_far_below_the_size_of_the_samples(form: Form, tmp_path: Path) -> None:
     few, many = peaks(tmp_path, form, 1000, 9000, "evaluate")

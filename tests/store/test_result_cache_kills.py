@@ -61,6 +61,7 @@ def told(writer: subprocess.Popen[str], count: int | None = None) -> list[int]:
     return [int(line) for line in islice(writer.stdout, count)]
 
 
+@pytest.mark.slow
 def test_twenty_kills_lose_nothing(
     tmp_path: Path, unit: Unit, start_writer: StartWriter, query: Query, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,6 +38,7 @@ def test_without_noise_it_is_the_operator(build: Build, case: str) -> None:
     np.testing.assert_allclose(noisy(feeds, "y").detach().numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "sensing"), [*((case, "current") for case in CASES), ("grouped conv", "voltage"), ("gemm", "voltage")]
 )
@@ -63,6 +64,7 @@ def test_output_noise_is_as_large_as_a_tile_makes_it(build: Build, case: str, se
     assert abs(float(ratio.mean()) - 1) < 0.015
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "kind"), [*((case, "current") for case in CASES), ("grouped conv", "constant"), ("gemm", "constant")]
 )

@@ -71,6 +71,7 @@ def test_what_is_no_crash_keeps_its_code(body: str, code: int, tmp_path: Path) -
     assert list(tmp_path.glob("lhc-crash-*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_worker_that_dies_is_a_crash(tmp_path: Path, model_file: Path, data_file: Path) -> None:
     (tmp_path / "deadly.py").write_text(

@@ -508,6 +508,7 @@ def test_workers_compute_the_same_chips(own: ModuleType) -> None:
     assert repr(scores(2)) == repr(scores(1))
 
 
+@pytest.mark.slow
 def test_an_annotated_model_runs_where_the_user_names_the_module(own: ModuleType, placed: Path) -> None:
     plan = lhc.HybridSession(placed).plan
     assert plan is not None
@@ -520,6 +521,7 @@ def test_an_annotated_model_runs_where_the_user_names_the_module(own: ModuleType
     assert np.asarray(first).tobytes() == np.asarray(other).tobytes()
 
 
+@pytest.mark.slow
 def test_an_annotated_model_is_not_reason_enough_to_import_anything(
     placed: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_run_whose_worker_dies_is_done_again_and_given_up_at_last(tmp_path: Pa
     assert len(list(always.iterdir())) == MOST_DEATHS
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_between_runs_is_replaced() -> None:
     with LocalRuns(1) as workers:
         ((_, victim),) = workers.run(dies_at_first, [(Path(os.devnull).parent, 0)])

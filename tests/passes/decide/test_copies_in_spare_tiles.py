@@ -92,6 +92,7 @@ def test_a_search_estimates_every_placement_with_its_copies() -> None:
     assert fewer.placement == {"many"}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.integers(0, 24)), min_size=1, max_size=5), st.integers(1, 20), st.data()

@@ -52,6 +52,7 @@ def test_the_robust_cluster_goes_analog_as_far_as_there_are_tiles() -> None:
     assert one.plan.layers[1].reason == "tiles"
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), min_size=2, max_size=12), st.integers(0, 3))
 def test_no_robust_layer_is_worse_than_the_mean_of_the_others(values: list[tuple[float, float]], seed: int) -> None:
     curvatures = {str(i): Curvature(eli, ratio) for i, (eli, ratio) in enumerate(values)}

@@ -111,6 +111,7 @@ def test_samples_of_another_float_type_are_converted_and_labels_are_no_input(
     assert evaluation.baseline == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_transformer_goes_the_whole_way() -> None:
     torch.manual_seed(1)
@@ -214,6 +215,7 @@ def exported_once(cnn: Cnn, exported: onnx.ModelProto, monkeypatch: pytest.Monke
     monkeypatch.setattr("lhc.pipeline.inputs.model_source.export_module", again)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 @pytest.mark.usefixtures("exported_once")
 def test_fronts_margins_and_causes_take_a_module(cnn: Cnn, labelled: Arrays) -> None:

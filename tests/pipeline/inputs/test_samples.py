@@ -206,6 +206,7 @@ def test_numbers_that_the_model_has_no_room_for_are_refused(case: Beyond, form: 
         assert len(load_task(data, small, samples=17)) == 17, "what lies behind is not looked at"
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_sensitivities_are_the_same_bytes_in_every_form(tmp_path: Path) -> None:
     task = zoo_entry("digits").task().head(150)
@@ -356,6 +357,7 @@ def test_a_single_array_file_is_refused_with_what_to_give_instead(tmp_path: Path
 DOCS = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_both_forms_of_the_documented_samples_print_the_same_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -161,6 +161,7 @@ def _exported(path: Path, words: int, dynamo: bool) -> None:
             )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
 def test_caches_are_empty(cli: Cli, tiny_gguf: Path, text: Path, tmp_path: Path, dynamo: bool) -> None:
     pytest.importorskip("aihwkit", reason="layers are analog")

@@ -17,6 +17,7 @@ def machine(base: Hardware, **faults: object) -> Hardware:
     return Hardware.model_validate(base.model_dump() | {"tiles": {"count": 9}, "faults": faults})
 
 
+@pytest.mark.slow
 def test_the_most_sensitive_layers_get_the_best_tiles(few: dict[str, Any], tmp_path: Path) -> None:
     noise = (1.0, 3.0, 0.5, 1.5, 2.5, 0.7, 2.0, 1.2, 1.8)
     few = few | {"hardware": machine(few["hardware"], tile_noise=noise, remap=True)}

@@ -28,6 +28,7 @@ def test_nothing_is_asked_where_there_are_no_further_copies() -> None:
     assert fewest_tiles(10, 10, lambda tiles: pytest.fail(f"asked about {tiles}")) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_budget_that_holds_anyway_leaves_tiles_unused_for_energy_and_fills_them_for_macs() -> None:
     preset = Hardware.load("lionheart")

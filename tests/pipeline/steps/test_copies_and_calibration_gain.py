@@ -31,6 +31,7 @@ def healed(digits: Task) -> lhc.PartitionResult:
     return _placed(digits)
 
 
+@pytest.mark.slow
 def test_both_are_the_verification_and_neither_is_the_machine_without_them(
     healed: lhc.PartitionResult, digits: Task
 ) -> None:
@@ -53,6 +54,7 @@ def test_nothing_is_said_where_there_is_no_healing(digits: Task) -> None:
     assert outcome.healing is None
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_the_network_breaks_without_it(
     digits: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -81,6 +83,7 @@ def test_what_is_alone_is_said_alone(digits: Task) -> None:
     assert outcome.healing.calibration == pytest.approx(outcome.drop)
 
 
+@pytest.mark.slow
 def test_a_placement_that_was_trained_for_has_it_too(digits: Task) -> None:
     outcome = _placed(digits, retrain=True, steps=5, batch_size=64, strategy="first-last").plan.outcome
     assert outcome is not None

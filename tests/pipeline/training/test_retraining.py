@@ -31,6 +31,7 @@ from lhc.plan import Retrained
 pytestmark = pytest.mark.analog
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "kept"), [("macs", "more"), ("energy", "less")])
 def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept: str) -> None:
     """A placement with more MACs on tiles may cost more energy: on digits, whose layers fill no tile, it does."""
@@ -45,6 +46,7 @@ def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept
     assert better.plan.analog == results[kept].plan.analog
 
 
+@pytest.mark.slow
 def test_a_training_with_samples_of_its_own_leaves_all_others_to_decide() -> None:
     options = PartitionOptions("digits-narrow", strategy="all-analog", max_drop=0.9, draws=2, samples=40)
     state = pipeline(options).apply(begin(options, Running(), open_model("digits-narrow")))
@@ -138,6 +140,7 @@ class _Stopped(Exception):  # noqa: N818 - no error: the test has seen enough
     """A training that was to begin, with the copies that it was to hold."""
 
 
+@pytest.mark.slow
 def test_it_is_trained_with_the_copies_on_further_tiles_that_the_search_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     options = PartitionOptions(
         "digits-narrow", retrain=True, max_drop=0.02, draws=2, samples=100, objective="macs", max_tiles=60
