@@ -400,7 +400,9 @@ def open_model(
         return LoadedModel(canonical(exported, dequantize), None, dequantize=dequantize)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
-        return LoadedModel(load_model(entry.network(), label=source), entry)
+        return LoadedModel(
+            canonical(load_model(entry.network(), label=source), dequantize), entry, dequantize=dequantize
+        )
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
     opened = LoadedModel(

@@ -12,7 +12,7 @@ from lhc.commands.partition import pipeline
 from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions, RunOptions
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.copies_and_calibration import with_useful_calibration
+from lhc.pipeline.steps.copies_and_calibration import compared_evaluators, with_useful_calibration
 from lhc.pipeline.steps.prepare import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
@@ -65,6 +65,23 @@ def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptu
     evaluator = found.evaluator(state.splits.judged)
     worse = replace(evaluator, hardware=state.plan.hardware, calibration=state.calibration)
     assert evaluator.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()
+
+
+def test_errors_are_against_the_network_as_given() -> None:
+    """Its digital products in int8 lose more than tiles do, which takes nothing off the errors of chips.
+
+    Half of the samples are a thousand times as large: int8 has one range for all, tiles scale every vector.
+    """
+    model, task = tokens()
+    x = np.asarray(task.inputs["x"]).copy()
+    x[::2] *= 1000
+    task = replace(task, inputs={"x": x}).with_metric(get_metric("kl"))
+    state, analog = opened(model, task, digital_precision="int8", hardware="lionheart")
+    assert state.plan.digital is not None
+
+    for one in compared_evaluators(state):
+        int8, tiles = (one.measure(placement, range(2), "x").drops.mean() for placement in (frozenset(), analog))
+        assert int8 > tiles > 0
 
 
 def test_masks_that_leave_open_what_is_padding_are_told(caplog: pytest.LogCaptureFixture) -> None:
