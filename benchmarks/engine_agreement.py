@@ -12,7 +12,7 @@ import lhc
 
 NETWORKS = (
     *("digits", "digits-narrow", "resnet8", "resnet20", "minilm", "minilm-squad", "stories260k"),
-    *("magika", "g2p-en", "mtcnn-rnet", "swift-f0", "fracast", "ppocr-cls", "ppocr-det"),
+    *("magika", "g2p-en", "mtcnn-rnet", "swift-f0", "fracast", "ppocr-cls", "ppocr-det", "langid", "g2pm"),
 )
 
 

