@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError
+from lhc.models.pickled_arrays import unpickled
 from lhc.models.zoo_entry import DATA_VARIABLE, data_folder
 
 MEAN = (0.485, 0.456, 0.406)
@@ -102,8 +103,7 @@ def _read(folder: Path, split: Split, reader: Reader) -> tuple[npt.NDArray[np.fl
 def _read_batches(folder: Path, split: Split) -> tuple[Pixels, npt.NDArray[np.generic]]:
     images, labels = [], []
     for name in _BATCHES[split]:
-        with (folder / "cifar-10-batches-py" / name).open("rb") as file:
-            batch = _ArrayUnpickler(file, encoding="latin1").load()
+        batch = unpickled((folder / "cifar-10-batches-py" / name).read_bytes(), encoding="latin1")
         images.append(np.asarray(batch["data"]).reshape(-1, 3, 32, 32))
         labels.append(np.asarray(batch["labels"]))
     return np.concatenate(images), np.concatenate(labels)
@@ -127,27 +127,3 @@ def _decode(path: Path) -> Pixels:
     planes = np.cumsum(np.cumsum(planes, 2, dtype=np.uint8), 3, dtype=np.uint8)
     green, red, blue = planes
     return np.stack([red + green, green, blue + green], axis=-1)
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """The one use of ``_codecs.encode`` in a pickle of protocol 2: bytes written as text."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"refused encoding {encoding!r}")
-    return text.encode("latin1")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads dictionaries, lists, texts, numbers and arrays; refuses every other class or function."""
-
-    def find_class(self, module: str, name: str) -> object:
-        """The few things that a pickled array is made of."""
-        known: dict[tuple[str, str], object] = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-            ("numpy._core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-            ("_codecs", "encode"): _latin1,
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"refused {module}.{name}: not part of a file of images")
-        return known[module, name]

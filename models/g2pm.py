@@ -1,12 +1,12 @@
 """g2pM: how a Chinese character is read that has several readings (K. Park, S. Lee, Interspeech 2020; Apache-2.0).
 
-An LSTM of 32 units in each direction reads the characters; two dense layers tell the reading of one of them. 402,668
+An LSTM of 32 units in each direction reads the characters; two dense layers tell the reading of one of them. 401,548
 weights in the Python package ``g2pM``, most of them embeddings, which its code computes in numpy, a sentence at a time.
 
-Samples are phrases of 4 to 12 characters of the dictionary in the package ``pypinyin`` (MIT), each with one character
-of several readings. **Their labels are the dictionary's readings**. A reading is a syllable with its tone; 85 % are
-told right. The authors trained on sentences of Wikipedia and state 97.31 % on others of these. Phrases of a dictionary
-are shorter, and many are idioms.
+Samples are phrases of 4 to 12 characters of the dictionary in the package ``pypinyin`` (MIT). Of each, one character
+that has several readings is asked for. **Their labels are the dictionary's readings**, syllables with their tones. 84 %
+are told right. The authors trained on sentences of Wikipedia and state 97.31 % on others of these. Phrases of a
+dictionary are shorter, and many are idioms.
 """
 
 import json
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lhc.models.installed_files import InstalledFile, PackageEntry, plain_pickle
+from lhc.models.installed_files import InstalledFile, PackageEntry
+from lhc.models.pickled_arrays import unpickled
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -62,12 +63,12 @@ class G2pM(PackageEntry):
 
     def built(self, path: Path) -> "onnx.ModelProto":
         """The network from ``characters``, ``(batch, 14)``, and ``place``, ``(batch,)``, to scores of 876 readings."""
-        return _network(plain_pickle(path.read_bytes()))
+        return _network(unpickled(path.read_bytes()))
 
     def task(self) -> Task:
         """2,000 phrases, evenly over the dictionary, judged by accuracy."""
         numbers, syllables, readings = (
-            plain_pickle(file.find(self.name).read_bytes()) for file in (CHARACTERS, SYLLABLES, READINGS)
+            unpickled(file.find(self.name).read_bytes()) for file in (CHARACTERS, SYLLABLES, READINGS)
         )
         phrases = json.loads(PHRASES.find(self.name).read_text(encoding="utf-8"))
         questions = list(_questions(phrases, readings, syllables))

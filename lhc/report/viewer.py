@@ -39,7 +39,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import uses_external_data
 
 from lhc.errors import MissingDependencyError, UsageError
-from lhc.models import is_zoo_name
+from lhc.models import is_zoo_name, zoo_entry
 from lhc.onnx_io import contradictions, load_model, put_own_keys_first
 from lhc.onnx_io.annotate.annotations import keys_of_nodes
 from lhc.onnx_io.read.model_files import sort_nodes
@@ -66,9 +66,7 @@ def _opened(source: str) -> OnnxModel:
 
     path = Path(source)
     if is_zoo_name(source) and not path.is_file():
-        from lhc.pipeline.inputs.model_source import open_model
-
-        return open_model(source).model
+        return load_model(zoo_entry(source).network(), label=source)  # as the file that lhc export writes
     if path.exists() and not path.is_file():
         return load_model(path)  # which refuses it; a pipe is not waited for
     try:

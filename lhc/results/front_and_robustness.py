@@ -292,7 +292,7 @@ class Infeasibility:
         nearest_budget: the least ``--max-drop`` that this placement is shown to hold.
         in_the_way: layers of it without which the rest held on chips of the search, the most damaging first.
         without: evaluation of the rest, which shows whether it does; None where no layers are in the way.
-        remedies: changes of the machine, measured.
+        remedies: changes of the machine, measured on the first ten chips of the test at most.
     """
 
     analog: tuple[str, ...]

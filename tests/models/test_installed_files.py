@@ -1,8 +1,5 @@
 """Files of other packages: found without importing them, and known by their digest."""
 
-import array
-import os
-import pickle
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +12,7 @@ from onnx.parser import parse_model
 
 from lhc.errors import DataError, MissingDependencyError, UsageError
 from lhc.models import zoo_entry
-from lhc.models.installed_files import InstalledFile, folded, plain_pickle
+from lhc.models.installed_files import InstalledFile, folded
 from tests.conftest import Cli
 
 CONTENT = b"weights"
@@ -91,23 +88,3 @@ def test_batch_norms_are_folded_and_shapes_are_fixed(tmp_path: Path) -> None:
     assert [d.dim_param or d.dim_value for d in dims] == ["batch", 1, 4, 5]
     (given,) = onnxruntime.InferenceSession(made.SerializeToString()).run(None, {"x": x})
     np.testing.assert_allclose(given, wanted, rtol=1e-5, atol=1e-6)  # float32, another order of sums
-
-
-def test_a_pickle_of_arrays_is_read() -> None:
-    held = {"a": np.arange(6.0, dtype=np.float32).reshape(2, 3), "b": [1, "two"], "c": array.array("H", [3, 4])}
-
-    found = plain_pickle(pickle.dumps(held, protocol=3))
-
-    np.testing.assert_array_equal(found["a"], held["a"])
-    assert found["b"] == held["b"]
-    assert found["c"] == held["c"]
-
-
-@pytest.mark.parametrize("harm", [os.getcwd, eval, np.load], ids=["os", "eval", "numpy"])
-def test_a_pickle_that_could_run_code_is_not_read(harm: object) -> None:
-    class Harm:
-        def __reduce__(self) -> tuple[object, tuple[str, ...]]:
-            return harm, ("1",)
-
-    with pytest.raises(pickle.UnpicklingError, match="arrays, numbers and text alone are read"):
-        plain_pickle(pickle.dumps(Harm()))

@@ -31,7 +31,7 @@ SHARES = (1.0, SHARE, 0.0625)
 _RANKING_SAMPLES, _FEWEST_RANKING_SAMPLES = 64, 2
 """On which the damage of each product is measured: the former, as far as `_RANKING_MACS` allow it."""
 _RANKING_MACS = 2**44
-"""Multiplications of that ranking, which runs the network once for each weight: a quarter of an hour of one core."""
+"""Multiplications of that ranking, which runs the network once for each group: a quarter of an hour of one core."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class ChoosePrecision:
                 f" {machine.digital.precision} alone; its section digital may have a high_precision"
             )
         paths = {layer.name: layer.path for layer in state.plan.layers if digital.of(layer.name) is not None}
-        return frozenset().union(*(match_layers(one, paths, "--high-precision", paths) for one in self.high))
+        asked = frozenset().union(*(match_layers(one, paths, "--high-precision", paths) for one in self.high))
+        groups = state.graph.tied(layer.name for layer in state.graph.layers if layer.name in paths)
+        return asked.union(*(group for group in groups if not asked.isdisjoint(group)))
 
 
 def _raised(plan: Plan, names: frozenset[str]) -> Plan:
@@ -107,7 +109,7 @@ def _chosen(
     shares = SHARES if state.goal.objective != "macs" else (SHARE,)
     if drop(named) <= min(shares) * budget:
         return replace(state, plan=_raised(state.plan, named))
-    order = [rest for tie in _by_damage(state, digital) if (rest := tie - named)]
+    order = [group for group in _by_damage(state, digital) if named.isdisjoint(group)]
     choices = {share: named.union(*order[: _fewest(order, named, share * budget, drop)]) for share in shares}
     raised = choices[SHARE]
 
@@ -131,7 +133,7 @@ def _chosen(
 def _fewest(
     order: Sequence[frozenset[str]], named: frozenset[str], allowed: float, drop: Callable[[frozenset[str]], float]
 ) -> int:
-    """Fewest first ties of an order that are raised for a drop that is allowed; all where that takes them."""
+    """How many groups, from the first, are raised for a drop that is allowed; all where fewer do not do."""
     if drop(named) <= allowed:
         return 0
     fewest, most = 0, len(order)
@@ -143,21 +145,24 @@ def _fewest(
 
 
 def _by_damage(state: BudgetedNetwork, digital: DigitalArithmetic) -> list[frozenset[str]]:
-    """Products that share a weight, those first that lose most by the low format for the work that it saves."""
+    """Groups of products with one weight, those first that lose most by the low format for the work that it saves.
+
+    A product of two activations is a group by itself.
+    """
     names = [layer.name for layer in state.graph.layers if layer.multiplies and digital.of(layer.name) is not None]
-    ties, work = list(map(frozenset, state.graph.tied(names))), _work(state.plan)
-    afforded = _RANKING_MACS // max(len(ties) * sum(work.values()), 1)
+    groups, work = list(map(frozenset, state.graph.tied(names))), _work(state.plan)
+    afforded = _RANKING_MACS // max(len(groups) * sum(work.values()), 1)
     samples = state.splits.rank.head(min(_RANKING_SAMPLES, max(_FEWEST_RANKING_SAMPLES, afforded)))
     one_output = samples.with_metric(state.ranking_metric(samples, None))
     ranking = state.output_evaluators(samples) if state.further else (state.evaluator(one_output),)
     evaluators = [replace(one, against="as given") for one in ranking]
 
-    def damage(tie: frozenset[str]) -> float:
-        others, what = frozenset(names) - tie, f"digital precision of {min(tie, key=names.index)}"
+    def damage(group: frozenset[str]) -> float:
+        others, what = frozenset(names) - group, f"digital precision of {min(group, key=names.index)}"
         return float(sum(one.measure_precision(others, what).drops[0] for one in evaluators))
 
-    found = {tie: damage(tie) / max(sum(work.get(name, 0) for name in tie), 1) for tie in ties}
-    return sorted(ties, key=lambda tie: -found[tie])
+    found = {group: damage(group) / max(sum(work.get(name, 0) for name in group), 1) for group in groups}
+    return sorted(groups, key=lambda group: -found[group])
 
 
 def _work(plan: Plan) -> dict[str, int]:

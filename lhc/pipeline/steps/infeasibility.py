@@ -1,8 +1,8 @@
 """Infeasible budgets: the least drop, the layers in the way, and remedies, all measured.
 
 Every figure comes from the samples and chips of the verification, which the search has not looked at. What was verified
-is told as it was then; what is measured beside it takes its first chips, `MOST_CHIPS` of them, and is judged at the
-level of the placement that is explained.
+is told as it was then. What is measured beside it is judged at the level of the placement that is explained. Remedies
+take the first chips of its test, at most `MOST_CHIPS`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,8 +29,7 @@ from lhc.support.number_formatting import counted, time_text
 SHORTER_TIMES_S = (3600.0, 0.0)
 MORE_BITS = 2
 MOST_CHIPS = 10
-"""Chips of a further measurement: a placement near its budget was tested on up to a hundred, but a remedy is compared
-with it chip by chip, which ten show."""
+"""Chips of a remedy. It is compared with the placement on the same chips; ten are enough to see a difference."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,24 @@ class Case:
         self._chips = verified[0].chips
         self.known = {one.placement: one.verdict.evaluation for one in verified}
 
-    def evaluate(self, placement: frozenset[str], what: str, evaluator: PlacementEvaluator | None = None) -> Evaluation:
-        """Evaluation of a placement: of its verification where it was verified, else measured now."""
+    def evaluate(
+        self,
+        placement: frozenset[str],
+        what: str,
+        evaluator: PlacementEvaluator | None = None,
+        most_chips: int | None = None,
+    ) -> Evaluation:
+        """Evaluation of a placement: of its verification where it was verified, else measured now.
+
+        Args:
+            most_chips: the first so many of the placement that is explained; all by default.
+        """
         chosen = evaluator or self.verify
         if chosen == self.verify and placement in self.known:
             return self.known[placement]
         relative, level = self.budget.relative, self.budget.confidence
         found = chosen.evaluate(
-            placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips[:MOST_CHIPS]
+            placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips[:most_chips]
         )
         if chosen == self.verify:
             self.known[placement] = found
@@ -239,7 +248,7 @@ def _remedies(case: Case) -> Iterator[Remedy]:
     """Changes of the machine, each measured; as many as there is time for."""
     for change, placement, evaluator in (*_times(case), *_bits(case), *_remapped(case), *_tiles(case)):
         try:
-            found = case.evaluate(placement, change, evaluator)
+            found = case.evaluate(placement, change, evaluator, MOST_CHIPS)
         except OutOfTimeError:
             return
         within = case.budget.status(found) == "accepted"

@@ -40,6 +40,7 @@ from lhc.report.wording.outcome import (
     budget_of_chips,
     budget_word,
     capitalized,
+    draws_word,
     gain_text,
     samples_basis,
     training_steps,
@@ -372,6 +373,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
     facts = () if outcome is None else tuple(infeasibility_facts(found, outcome, plan))
+    chip = "chip" if outcome is None else draws_word(outcome)
     table = page_table(
         "What was tried, measured on chips and samples of the verification.",
         found.remedies,
@@ -379,7 +381,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         ("Analog layers", True, lambda r: as_number(len(r.analog))),
         (f"Mean {word}{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
         ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
-        ("Chips", True, lambda r: as_number(r.evaluation.draws)),
+        (f"{chip.capitalize()}s", True, lambda r: as_number(r.evaluation.draws)),
         ("Budget", False, lambda r: as_text(budget_word(r.within))),
         ("Against the placement", False, lambda r: as_text(helped(r))),
     )

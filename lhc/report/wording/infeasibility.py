@@ -159,14 +159,15 @@ def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) ->
     """Measured facts of a budget that is not met, by name: least drop, nearest budget, layers in the way."""
     bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
     where = "within the limits" if bounded else "without further tiles"
-    yield f"least {outcome.drop_word} of the placements that were measured, {where}", points(outcome, found.least.drop)
+    least = f"{points(outcome, found.least.drop)} on {_chips(outcome, found.least)}"
+    yield f"least {outcome.drop_word} of the placements that were measured, {where}", least
     yield nearest_budget(found, outcome, plan)
     if ways := in_the_way(found, outcome, plan):
         yield "in the way", ways
 
 
 def helped(remedy: "Remedy") -> str:
-    """Whether a change helped, on the chips that the placement was measured on; empty where nothing was compared."""
+    """Whether a change helped, on the first chips of the placement's test; empty where nothing was compared."""
     if remedy.difference is None:
         return ""
     if remedy.none_shown:

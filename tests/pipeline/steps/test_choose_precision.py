@@ -154,7 +154,7 @@ def test_products_with_one_weight_are_raised_together() -> None:
         return found.raised
 
     assert raised() == ("first", "second")
-    assert raised("second") == ("second",), "what the user names may be one of them"
+    assert raised("second") == ("first", "second"), "whichever of them the user names"
 
 
 def test_two_samples_rank_the_products_of_a_network_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
