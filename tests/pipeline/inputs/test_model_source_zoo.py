@@ -1,4 +1,4 @@
-"""Networks that are opened by a name of the zoo."""
+"""Networks that are opened by a name of the zoo, to be placed or to be looked at."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lhc.models import ZooEntry
 from lhc.pipeline.inputs import model_source
 from lhc.pipeline.inputs.model_source import open_model
+from lhc.report import viewer
 from lhc.samples.task import Task
 
 
@@ -53,3 +54,10 @@ def test_a_network_of_the_zoo_is_in_its_canonical_form_as_its_file_is(
         node.name for node in by_file.model.proto.graph.node
     ]
     assert "MatMul" in {node.op_type for node in by_name.model.proto.graph.node}
+
+
+def test_a_network_of_the_zoo_is_shown_as_its_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(viewer, "is_zoo_name", lambda name: name == "recurrent")
+    monkeypatch.setattr(viewer, "zoo_entry", lambda _: Recurrent())
+
+    assert [node.op_type for node in viewer.open_for_viewing("recurrent").proto.graph.node] == ["LSTM"]
