@@ -5,7 +5,8 @@
     python 07_fresh_chips.py g2p-en placed.onnx   # a file that ``lhc partition g2p-en -o placed.onnx`` wrote
 
 Every chip is programmed from a seed of its own, calibrated on the first quarter of the samples as those that were
-judged, and scored on the rest. The budget is of the mean over chips.
+judged, and scored on the rest. The budget is of the mean over chips. Chips alone are fresh: most of these samples were
+in the test of the placement, and some chose it.
 """
 
 import argparse
@@ -50,9 +51,11 @@ def main() -> None:
             if session.hardware.corrects_outputs:
                 session.calibrate(task.take(slice(quarter)))
             drops.append(float(task.metric.damage(digital, score(session, judged))))
-    error = np.std(drops, ddof=1) / np.sqrt(len(drops))
+    scale, unit = (100, " points") if task.metric.percent else (1, "")
+    drop, error = scale * np.mean(drops), scale * np.std(drops, ddof=1) / np.sqrt(len(drops))
     print(f"{options.network}: {task.metric.name} {digital:.4f} digital, on {len(judged)} samples")
-    print(f"mean drop {np.mean(drops):.4f} ± {error:.4f} on {len(drops)} fresh chips; {entry.max_drop:g} allowed")
+    allowed = f"{scale * entry.max_drop:g}{unit} allowed"
+    print(f"mean drop {drop:.4f}{unit} ± {error:.4f} on {len(drops)} fresh chips; {allowed}")
 
 
 if __name__ == "__main__":

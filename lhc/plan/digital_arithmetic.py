@@ -70,3 +70,9 @@ class DigitalArithmetic(PlanRecord):
             return self.precision
         many = f"{len(self.raised)} product{'s' if len(self.raised) > 1 else ''}"
         return f"{self.precision}, {many} in {self.high_precision}"
+
+    @property
+    def as_file_text(self) -> str:
+        """Kinds of operators that compute in the format of the file, in brackets behind `text`; empty without any."""
+        kinds = ", ".join(dict.fromkeys(self.as_file.values()))
+        return f" ({kinds} as in the file)" if kinds else ""

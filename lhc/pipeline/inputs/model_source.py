@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,8 @@ class LoadedModel(LoadedModelBase):
         self.caution(measured=True)
         if data is None:
             if self.entry is None:
-                raise UsageError(f"{self.model.label}: samples are needed; give them with --data FILE.npz")
+                way = "give them with --data FILE.npz, or a name that lhc models lists"
+                raise UsageError(f"{self.model.label}: samples are needed; {way}")
             data = self.entry.task()
         elif isinstance(data, str | Path) and is_zoo_name(str(data)) and not Path(data).exists():
             data = zoo_entry(str(data)).task()
@@ -404,7 +406,9 @@ def open_model(
             canonical(load_model(entry.network(), label=source), dequantize), entry, dequantize=dequantize
         )
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
-        raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
+        near = get_close_matches(source, zoo_names(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())}){hint}")
     opened = LoadedModel(
         canonical(load_model(source, probe=probe, runs=must_run), dequantize), None, dequantize=dequantize
     )

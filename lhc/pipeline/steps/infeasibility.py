@@ -146,7 +146,7 @@ class Case:
             return self.known[placement]
         relative, level = self.budget.relative, self.budget.confidence
         found = chosen.evaluate(
-            placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips[:most_chips]
+            placement, relative, f"explaining: {what}", confidence=level, chips=self._chips[:most_chips]
         )
         if chosen == self.verify:
             self.known[placement] = found

@@ -59,12 +59,8 @@ def _at_most(outcome: Outcome, found: "Evaluation") -> str:
     interval = found.deciding(outcome.generalized)
     if interval is None:
         return points(outcome, found.drop)
-    bound = f"{points(outcome, interval[1])} on {_chips(outcome, found)}"
+    bound = points(outcome, interval[1])
     return f"{points(outcome, found.drop)}, at most {bound}, {budget_word(_holds(outcome, found))}"
-
-
-def _chips(outcome: Outcome, found: "Evaluation") -> str:
-    return counted(found.draws, draws_word(outcome))
 
 
 def left_digital(plan: Plan) -> str:
@@ -159,8 +155,7 @@ def infeasibility_facts(found: "Infeasibility", outcome: Outcome, plan: Plan) ->
     """Measured facts of a budget that is not met, by name: least drop, nearest budget, layers in the way."""
     bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
     where = "within the limits" if bounded else "without further tiles"
-    least = f"{points(outcome, found.least.drop)} on {_chips(outcome, found.least)}"
-    yield f"least {outcome.drop_word} of the placements that were measured, {where}", least
+    yield f"least {outcome.drop_word} of the placements that were measured, {where}", points(outcome, found.least.drop)
     yield nearest_budget(found, outcome, plan)
     if ways := in_the_way(found, outcome, plan):
         yield "in the way", ways
@@ -187,7 +182,7 @@ def infeasibility_lines(found: "Infeasibility | None", plan: Plan) -> Iterator[s
     yield from map(": ".join, infeasibility_facts(found, outcome, plan))
     for remedy in found.remedies:
         interval = remedy.evaluation.deciding(outcome.generalized)
-        chips = _chips(outcome, remedy.evaluation)
+        chips = counted(remedy.evaluation.draws, draws_word(outcome))
         between = "" if interval is None else f" ({interval_text(outcome, interval)}, {chips})"
         drop = f"{outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}"
         yield f"tried: {remedy.change}: {drop}, {budget_word(remedy.within)}{_told(helped(remedy))}"

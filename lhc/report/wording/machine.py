@@ -22,7 +22,7 @@ def all_digital(plan: Plan) -> str:
     precision = plan.hardware.digital.precision
     if precision == "as-file":
         return "all digital in the file's format"
-    return f"all digital in {precision if plan.digital is None else plan.digital.text}"
+    return f"all digital in {precision if plan.digital is None else plan.digital.text + plan.digital.as_file_text}"
 
 
 def cells_text(machine: Hardware) -> str:

@@ -215,10 +215,7 @@ def precision_text(plan: Plan) -> str | None:
     outcome, digital = plan.outcome, plan.digital
     if digital is None:
         return None
-    said = f"digital products in {digital.text}"
-    if digital.as_file:
-        kinds = ", ".join(dict.fromkeys(digital.as_file.values()))
-        said += f" ({kinds} as in the file)"
+    said = f"digital products in {digital.text}{digital.as_file_text}"
     if outcome is None or outcome.digital_drop is None:
         return said
     alone = points(outcome, outcome.digital_drop)

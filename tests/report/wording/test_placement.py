@@ -137,7 +137,7 @@ def test_layers_are_in_the_way_where_the_rest_is_shown_to_hold_the_budget(
     told = replace(found, without=without)
     (line,) = (line for line in infeasibility_lines(told, full.plan) if line.startswith("in the way: "))
     first, second = (full.plan.titles[name] for name in found.in_the_way)
-    drop = f"the mean drop is 1.00 points, at most {100 * bounds[1]:.2f} points on {without.draws} chips, "
+    drop = f"the mean drop is 1.00 points, at most {100 * bounds[1]:.2f} points, "
     order = "2 layers, the most damaging first"
     none = "no set of layers was found whose digital execution is shown to bring the rest within the budget"
     said = {
