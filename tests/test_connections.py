@@ -79,6 +79,7 @@ def test_no_command_connects_to_another_machine(run: tuple[Path, list[str]]) -> 
     assert leaving(run[1]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_nothing_is_kept_to_be_sent_later(run: tuple[Path, list[str]]) -> None:
     folder, _ = run

@@ -182,6 +182,7 @@ def test_an_operator_rule(outputs: tuple[Path, dict[str, str]]) -> None:
     assert [node.op_type for node in placed.proto.graph.node] == ["MatMulBnb4", "Relu", "Gemm"]
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_placed_model_whose_rule_is_missing_says_so(
     outputs: tuple[Path, dict[str, str]], site: Path, tmp_path: Path

@@ -93,6 +93,7 @@ def test_a_row_is_what_the_command_alone_gives(swept: tuple[Path, Path, lhc.Swee
     assert path.name == "sweep.toml"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_finished_rows_are_kept_by_content(swept: tuple[Path, Path, lhc.SweepResult], tmp_path: Path) -> None:
     path, cache, result = swept
