@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from lhc.errors import ModelError
 from lhc.models import ZooEntry
 from lhc.pipeline.inputs import model_source
 from lhc.pipeline.inputs.model_source import open_model
@@ -61,3 +62,8 @@ def test_a_network_of_the_zoo_is_shown_as_its_file_is(monkeypatch: pytest.Monkey
     monkeypatch.setattr(viewer, "zoo_entry", lambda _: Recurrent())
 
     assert [node.op_type for node in viewer.open_for_viewing("recurrent").proto.graph.node] == ["LSTM"]
+
+
+def test_a_name_near_one_of_the_zoo_is_answered_with_it() -> None:
+    with pytest.raises(ModelError, match=r"digit: no such file.*did you mean 'digits'\?"):
+        open_model("digit")

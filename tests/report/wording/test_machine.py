@@ -1,7 +1,11 @@
 """A machine in words: what is unlike one pair of devices a weight and one ideal ADC for all layers."""
 
+import pytest
+
 from lhc.hardware import Hardware
-from lhc.report.wording.machine import cells_text, converters_text
+from lhc.plan.digital_arithmetic import DigitalArithmetic
+from lhc.report.document.report import Report
+from lhc.report.wording.machine import all_digital, cells_text, converters_text
 
 
 def test_an_ordinary_machine_has_its_resolutions_alone() -> None:
@@ -25,3 +29,14 @@ def test_cells_and_converters_of_a_chip_are_named() -> None:
     assert converters_text(sram) == found
     known = sram.with_signs({"a": False}).for_layer("a")
     assert converters_text(known) == f"{driven} without signs, ADC 8 bit from 0, zeros are read"
+
+
+@pytest.mark.parametrize(
+    ("as_file", "said"),
+    [({}, "all digital in int8"), ({"a": "LSTM", "b": "LSTM"}, "all digital in int8 (LSTM as in the file)")],
+)
+def test_what_tiles_are_compared_with_names_what_is_not_in_its_format(
+    full: Report, as_file: dict[str, str], said: str
+) -> None:
+    digital = DigitalArithmetic(precision="int8", as_file=as_file)
+    assert all_digital(full.plan.model_copy(update={"digital": digital})) == said
