@@ -3,8 +3,8 @@
 In the order of the damage that the low precision does to each alone, for the work that its high precision costs, as few
 products are raised as it takes for the network without analog layers to stay within a share of the budget. Products
 with the same weight are raised together: a machine holds it once, in one format. What low precision loses is no matter
-of chance on given samples, so all of them tell, as of a trained network (`lhc.measure.steadied`). Those that test, which
-decide, are to hold by themselves too. They tell nothing where the budget is to hold for others.
+of chance on given samples, so all of them tell, as of a trained network (`lhc.measure.steadied`). Those that test
+decide, so they are to hold by themselves too. They tell nothing where the budget is to hold for others.
 
 More products raised cost more, and leave more of the budget to tiles. Where the objective prices digital products
 (latency, energy), several shares are offered, and the search takes the one whose placement is best.
