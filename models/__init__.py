@@ -10,7 +10,7 @@ from lhc.errors import UsageError
 from lhc.models.zoo_entry import ZooEntry
 from lhc.support.lazy_names import make_callable
 
-__all__ = ["ZooEntry", "is_zoo_name", "zoo_entry", "zoo_names"]
+__all__ = ["ZooEntry", "is_zoo_name", "nearest_zoo_name", "zoo_entry", "zoo_names"]
 
 make_callable(__name__, "lhc.commands.models:models")
 
@@ -46,6 +46,11 @@ def is_zoo_name(name: str) -> bool:
     return name in _ENTRIES
 
 
+def nearest_zoo_name(name: str) -> str | None:
+    """The name of an entry that is most like a wrong one; None where none is like it."""
+    return next(iter(get_close_matches(name, _ENTRIES, n=1)), None)
+
+
 def zoo_entry(name: str) -> ZooEntry:
     """The entry of that name.
 
@@ -53,8 +58,8 @@ def zoo_entry(name: str) -> ZooEntry:
         UsageError: there is none; the message names the nearest.
     """
     if name not in _ENTRIES:
-        near = get_close_matches(name, _ENTRIES, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest_zoo_name(name)
+        hint = "" if near is None else f"did you mean {near!r}? "
         raise UsageError(f"the zoo has no model {name!r}; {hint}it has {', '.join(_ENTRIES)}")
     module, _, class_name = _ENTRIES[name].partition(":")
     entry = getattr(import_module(module), class_name)()

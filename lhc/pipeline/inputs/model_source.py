@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import numpy as np
 from lhc.canonical import canonical, unresolved_control_flow, with_digital_columns
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
-from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
+from lhc.models import ZooEntry, is_zoo_name, nearest_zoo_name, zoo_entry, zoo_names
 from lhc.models.export import export_module, is_module
 from lhc.onnx_io import (
     Constants,
@@ -402,12 +401,11 @@ def open_model(
         return LoadedModel(canonical(exported, dequantize), None, dequantize=dequantize)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
-        return LoadedModel(
-            canonical(load_model(entry.network(), label=source), dequantize), entry, dequantize=dequantize
-        )
+        network = load_model(entry.network(), label=source)
+        return LoadedModel(canonical(network, dequantize), entry, dequantize=dequantize)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
-        near = get_close_matches(source, zoo_names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = nearest_zoo_name(source)
+        hint = "" if near is None else f"; did you mean {near!r}?"
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())}){hint}")
     opened = LoadedModel(
         canonical(load_model(source, probe=probe, runs=must_run), dequantize), None, dequantize=dequantize
