@@ -15,6 +15,7 @@ from lhc.plan import Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime import HybridExecutor, LruCache, Ranges
+from lhc.runtime.digital_precision.model_in_precision import computes_as_file
 from lhc.runtime.onnxruntime.batched_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.sample_axis import SampleLayout
@@ -99,6 +100,11 @@ class WorkContext:
     def base_differs(self) -> bool:
         """Whether the all-digital network of this machine is another one than outputs are compared with."""
         return self.digital is not None
+
+    @cached_property
+    def base_may_answer_otherwise(self) -> bool:
+        """Whether it may answer any sample otherwise: not where all its products are in the format of the file."""
+        return self.digital is not None and not computes_as_file(self.model, self.digital)
 
     @property
     def calibrates(self) -> bool:

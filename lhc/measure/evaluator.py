@@ -265,7 +265,9 @@ class PlacementEvaluator:
         repeated = np.repeat(own[None], chips, axis=0)
         if isinstance(digital, float):
             return SetScores(self.metric, repeated, self._compared._compared_set, self._set_reference, documents)
-        return SampleScores(self.metric, repeated, digital, True, documents, rounded=self.base_differs)
+        of_another = self._compared is not self or raised is not None
+        may_differ = of_another or self.context.base_may_answer_otherwise
+        return SampleScores(self.metric, repeated, digital, True, documents, rounded=may_differ)
 
     @property
     def _steadied_score(self) -> Scores | float:

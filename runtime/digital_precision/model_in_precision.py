@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from lhc.hardware.description.digital import Precision
 from lhc.onnx_io import Constants
 from lhc.onnx_io.operators.operator_names import identity
-from lhc.onnx_model import captured, opset_of, with_nodes
+from lhc.onnx_model import OnnxModel, captured, opset_of, with_nodes
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime.digital_precision.products import DigitalProduct, codes_of, digital_products
 
@@ -29,6 +29,8 @@ _GREATEST_WEIGHT = 127
 """Magnitude of a weight's code; -128 is not used, so that codes are symmetric."""
 _GREATEST_ACTIVATION = 255
 _INT32 = 2**31 - 1
+_OF_THE_FILE: frozenset[Precision | None] = frozenset({None, "fp32"})
+"""Formats in which a product of a file in float32 is left as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,17 @@ def model_in_precision(
     return _Rewriting(proto, arithmetic, coded, analog).model()
 
 
+def computes_as_file(model: OnnxModel, arithmetic: DigitalArithmetic) -> bool:
+    """Whether a network without layers on tiles computes in this arithmetic as it does in its file.
+
+    So it does where every product of a file in float32 is in fp32, or can only compute as in the file.
+    """
+    proto = model.as_file()
+    outputs = {value.name for value in proto.graph.output}
+    coded = int8_tensors(proto.graph.node, Constants(proto.graph), outputs, arithmetic)
+    return not _Rewriting(proto, arithmetic, coded, ()).changes
+
+
 class PlacedArithmetic:
     """Arithmetic of the digital segments of a placed network."""
 
@@ -166,11 +179,16 @@ class _Rewriting:
         self._domain = "" if opset_of(proto) >= _PER_CHANNEL_OPSET else _OWN_DOMAIN
         self._stored: dict[str, onnx.TensorProto] = {}
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is rewritten."""
+        tensors = (name for node in self._proto.graph.node for name in (*node.input, *node.output))
+        formats = {self._arithmetic.of(product.name) for product in self._products.values()}
+        return not formats <= _OF_THE_FILE or not self._coded.isdisjoint(tensors)
+
     def model(self) -> onnx.ModelProto:
         """The rewritten model."""
-        if not self._products and self._coded.isdisjoint(
-            name for node in self._proto.graph.node for name in (*node.input, *node.output)
-        ):
+        if not self.changes:
             return self._proto
         nodes = list(self._rewritten())
         read = {name for node in nodes for name in (*node.input, *captured(node))}
@@ -233,7 +251,7 @@ class _Rewriting:
         precision = self._arithmetic.of(product.name)
         if precision == "int8":
             return (self._int8(node, product) if codes_of(product, self._arithmetic.ranges) else []), []
-        if precision is None or precision == "fp32":
+        if precision is None or precision == "fp32":  # `_OF_THE_FILE`, as a type checker reads it
             return [], []
         before: list[onnx.NodeProto] = []
         for number in range(2):

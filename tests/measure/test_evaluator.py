@@ -31,6 +31,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_model import OnnxModel
 from lhc.options.shared import Execution, silent
 from lhc.pipeline.inputs.samples import load_task
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime import HybridExecutor
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.onnxruntime.sessions import create_session
@@ -41,6 +42,9 @@ from tests.networks import parsed
 pytestmark = pytest.mark.analog
 
 LIONHEART = Hardware.load("lionheart")
+LAYERS = ("layer0", "layer1", "layer2", "layer3")
+TENSORS = ("x", "m0", "m1", "m2", "m3")
+"""Of `chain`."""
 
 
 def chain(batch: str = "N", fragile: int | None = None, layers: int = 4) -> OnnxModel:
@@ -94,6 +98,21 @@ def test_digital_placement_costs_nothing() -> None:
     evaluation = make_evaluator(chain(), task(metric="agreement")).evaluate(frozenset())
     assert (evaluation.baseline, evaluation.mean, evaluation.drop) == (1.0, 1.0, 0.0)
     assert evaluation.drop_interval == (0.0, 0.0)
+
+
+def test_other_samples_lose_nothing_where_all_products_compute_as_in_the_file() -> None:
+    """In int8 none of a hundred answers changes either, but others of their kind may."""
+    samples = task(metric="agreement")
+    low = DigitalArithmetic(precision="int8", high_precision="fp32", ranges=dict.fromkeys(TENSORS, (-9.0, 9.0)))
+    intervals = {
+        len(raised): replace(make_evaluator(chain(), samples), digital=low.with_raised(raised))
+        .evaluate(frozenset())
+        .sample_interval
+        for raised in ((), LAYERS)
+    }
+    assert intervals[len(LAYERS)] == (0.0, 0.0)
+    assert intervals[0] is not None
+    assert intervals[0][1] > 0.01
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "miou"])

@@ -24,6 +24,7 @@ from lhc.runtime import HybridExecutor
 from lhc.runtime.digital_precision.activation_ranges import digital_arithmetic
 from lhc.runtime.digital_precision.model_in_precision import (
     activation_codes,
+    computes_as_file,
     int8_tensors,
     model_in_precision,
     rounded,
@@ -222,6 +223,19 @@ def test_raised_products_are_in_the_high_precision(high: str) -> None:
     whole = error([])
     assert error(products) <= {"fp32": 0.0, "fp16": 0.1 * whole, "bf16": whole}[high]
     assert all(0 < error([one]) < 2 * whole for one in products)
+
+
+@pytest.mark.parametrize("high", ["fp32", "fp16"])
+@given(raised=st.sets(st.sampled_from(["c1", "c2", "y"])))
+def test_a_network_computes_as_its_file_where_no_product_is_in_another_format(high: str, raised: set[str]) -> None:
+    """Its model is then the one of the file, whatever samples answer."""
+    model = load_model(parsed(CHAIN, drawn(SHAPES)))
+    names = {node.output[0]: node.name for node in model.proto.graph.node}
+    x = np.random.default_rng(1).normal(size=(4, 3, 8, 8)).astype(np.float32)
+    arithmetic = _arithmetic(model.proto, x, precision="int8", high_precision=high)
+    arithmetic = arithmetic.with_raised(names[output] for output in raised)
+    assert computes_as_file(model, arithmetic) == (high == "fp32" and len(raised) == 3)
+    assert computes_as_file(model, arithmetic) == (_in(model.proto, arithmetic) == model.proto)
 
 
 def test_what_stays_as_in_the_file_is_named() -> None:
