@@ -77,10 +77,10 @@ class LoadedModel(LoadedModelBase):
     ) -> Task:
         """The samples: the user's (or a zoo entry's, by name), else the model's own; the first ``samples`` of them.
 
-        ``reading`` says how a file is read; its ``data`` is not looked at.
+        ``reading`` says how a file is read; its ``data`` is not read.
 
         Raises:
-            UsageError: no data.
+            UsageError: no data; an option of a text, and none.
             ModelError: an input that data files cannot hold; a network that is random; or a compiled model.
             DataError: data that does not fit the model.
         """
@@ -100,10 +100,12 @@ class LoadedModel(LoadedModelBase):
                     " lhc feeds tensors only"
                 )
         how = SampleSource() if reading is None else reading
-        from lhc.pipeline.inputs.text_samples import is_text
+        from lhc.pipeline.inputs.text_samples import is_text, refuse_options_of_text
 
         if is_text(data):
             data = self._text(Path(str(data)), how, samples)
+        else:
+            refuse_options_of_text(how)
         axes = input_axes(self.model, how.sample_axes)
         return load_task(data, self.model, metric, how.label_key, samples, self.warn, axes).head(samples)
 

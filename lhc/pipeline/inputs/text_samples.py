@@ -30,6 +30,21 @@ def is_text(data: object) -> bool:
     return isinstance(data, str | Path) and Path(data).suffix == ".txt"
 
 
+def refuse_options_of_text(how: SampleSource) -> None:
+    """Refuse options of a text where no samples that they are for are one.
+
+    Raises:
+        UsageError: there is such an option.
+    """
+    if any(is_text(getattr(how, name, None)) for name in ("data", "train_data", "calibrate")):
+        return
+    default = SampleSource()
+    named = [f"--{name}" for name in ("tokenizer", "window", "stride") if getattr(how, name) != getattr(default, name)]
+    if named:
+        verb = "is" if len(named) == 1 else "are"
+        raise UsageError(f"{', '.join(named)}: {verb} for samples from a text; name one (--data FILE.txt), or drop it")
+
+
 def text_samples(
     path: Path, how: SampleSource, inputs: Mapping[str, Shape | None], entry: ZooEntry | None, samples: int | None
 ) -> TextTask:

@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -11,6 +12,7 @@ import pytest
 from lhc.errors import DataError, UsageError
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
+from lhc.options.by_command import RunOptions
 from lhc.options.shared import SampleSource
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.inputs.text_samples import text_samples
@@ -88,6 +90,19 @@ def test_a_text_needs_a_tokenizer(decoder: Path, text: Path) -> None:
         open_model(decoder).task(text, None, None, SampleSource(tokenizer="digits"))
     with pytest.raises(DataError, match=r"nothing/here: not a tokenizer\.json"):
         open_model(decoder).task(text, None, None, SampleSource(tokenizer="nothing/here"))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"tokenizer": "smollm2"}, "--tokenizer: is"), ({"window": 4, "stride": 2}, "--window, --stride: are")],
+)
+def test_options_of_a_text_without_one_are_refused(decoder: Path, options: dict[str, Any], named: str) -> None:
+    """Unless they are for another of the samples: here those that calibrate."""
+    arrays = {"input_ids": np.zeros((4, 8), np.int64)}
+    with pytest.raises(UsageError, match=rf"{named} for samples from a text; name one \(--data FILE\.txt\)"):
+        open_model(decoder).task(arrays, None, None, SampleSource(**options))
+    calibrating = RunOptions(model=decoder, calibrate=Path("text.txt"), **options)
+    assert len(open_model(decoder).task(arrays, None, None, calibrating)) == 4
 
 
 def test_tokenizers_come_as_json_and_in_folders(decoder: Path, tiny_gguf: Path, text: Path, tmp_path: Path) -> None:
