@@ -267,11 +267,14 @@ def _headline(records: Sequence[Record]) -> str:
     held = [one for one in records if one["within_budget"]]
     placed = sum(one["analog_layers"] > 0 for one in held)
     lost = len(records) - len(held)
-    missed = "none misses it" if not lost else f"{lost} {'misses' if lost == 1 else 'miss'} it"
-    told = f"**{placed} of {len(records)} runs put layers on tiles and passed the test of their budget**; {missed}."
+    digital = sum(one["analog_layers"] == 0 for one in held)
+    missed = "none misses its budget" if not lost else f"{lost} {'misses its' if lost == 1 else 'miss their'} budget"
+    told = f"**{placed} of {len(records)} runs put layers on tiles and passed the test of their budget**;"
+    told += f"\n{digital} stay all digital, and {missed}."
     apart = [one for one in records if one["held_out"]]
     unseen = sum(one["within_budget"] and one["analog_layers"] > 0 for one in apart)
-    told += f"\nOf the {len(apart)} with samples that the search had not seen, {unseen} do."
+    told += f"\nOf all runs, {len(apart)} were tested on samples that the search had not seen;"
+    told += f" {unseen} of these put layers on tiles and passed."
     alike = sum(one["network"] in QUICK for one in records)
     told += f"\n{alike} rows are of {' and '.join(QUICK)}, so rows are not independent."
     absent = {row.title for row in rows()} - {one["title"] for one in records}
@@ -328,10 +331,13 @@ or Spearman's correlation (minilm).
 ## All rows
 
 - **Digital**: the metric of the network as it was given, on the samples that judged.
-- **Mean drop**: what the placed network loses, over chips, one day after programming; negative: it gains. Brackets hold
-  the [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Its
+- **Mean drop**: what the placed network loses, over chips, one day after programming; negative: it gains. Where the
+  machine corrects outputs, as these three do, every chip was calibrated at that time, on at most 256 samples that judge
+  nothing. A chip that was calibrated at programming alone loses [more](healing.md). Brackets hold the
+  [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Its
   level is that of the last look, 90 % or more. Both are in points, or in the metric's own unit.
-- **Energy**: against the same machine without tiles, by the [cost model](costs.md). No chip was measured.
+- **Energy**: against the same machine without tiles, by the [cost model](costs.md). No chip was measured. Products that
+  *digital layers* below has in fp32 are in fp32 in both; against int8 throughout, tiles would save less.
 - **Tiles allowed**: `as they come` looks for the least energy, the default. `once` and `twice` look for the most MACs.
   `once` has the tiles of one copy of all layers. `twice` and `four times` have so many times as many, so that
   [copies](healing.md) lower the noise; they pay in energy.

@@ -124,15 +124,15 @@ def test_a_page_says_what_else_was_measured_for_guides() -> None:
 def test_a_page_begins_with_how_many_runs_hold() -> None:
     missed, digital = {**KNOWN, "within_budget": False}, {**KNOWN, "analog_layers": 0}
 
-    assert "**1 of 1 runs put layers on tiles and passed the test of their budget**; none misses it." in page(
-        [KNOWN], [], []
-    )
-    assert "Of the 1 with samples that the search had not seen, 0 do." in page(
-        [{**KNOWN, "held_out": False}, {**KNOWN, "held_out": True, "analog_layers": 0}], [], []
-    )
-    assert "**1 of 3 runs put layers on tiles and passed the test of their budget**; 1 misses it." in page(
-        [KNOWN, missed, digital], [], []
-    )
+    def head(*rows: dict[str, Any]) -> str:
+        return page(list(rows), [], []).partition("## ")[0]
+
+    passed = "runs put layers on tiles and passed the test of their budget**;"
+    assert f"**1 of 1 {passed}\n0 stay all digital, and none misses its budget." in head(KNOWN)
+    assert f"**1 of 3 {passed}\n1 stay all digital, and 1 misses its budget." in head(KNOWN, missed, digital)
+    seen, apart = {**KNOWN, "held_out": False}, {**KNOWN, "held_out": True}
+    told = "were tested on samples that the search had not seen; 1 of these put layers on tiles and passed."
+    assert f"Of all runs, 2 {told}" in head(seen, apart, {**apart, "analog_layers": 0})
 
 
 def test_a_finished_row_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
