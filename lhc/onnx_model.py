@@ -230,10 +230,17 @@ def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> No
 def with_nodes(
     proto: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], tensors: Iterable[onnx.TensorProto]
 ) -> onnx.ModelProto:
-    """A copy of a model with these operators and initializers in place of its own."""
+    """A copy of a model with these operators and initializers in place of its own.
+
+    Up to IR version 3 initializers are inputs too, and later ones may be: those that are gone are no input either.
+    """
     copy = without_weights(proto)
     replace_nodes(copy.graph, nodes)
     copy.graph.initializer.extend(tensors)
+    gone = {tensor.name for tensor in proto.graph.initializer} - {tensor.name for tensor in copy.graph.initializer}
+    for index in reversed(range(len(copy.graph.input))):
+        if copy.graph.input[index].name in gone:
+            del copy.graph.input[index]
     return copy
 
 

@@ -31,7 +31,7 @@ from lhc.runtime.onnxruntime.sessions import Array, TensorInfo, must_run, tensor
 from lhc.runtime.programmed_layers import ProgrammedLayers
 from lhc.samples.input_types import converted
 from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout, samples_first
-from lhc.samples.task import Samples, Task, count_samples
+from lhc.samples.task import Samples, Task, check_finite, count_samples
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -123,6 +123,7 @@ class HybridSession:
         self._corrected_at = 0.0
         self._corrections: Mapping[str, Correction] | None = None
         self._told = not (analog and self.hardware.corrects_outputs)
+        self._told_not_finite = not analog
         self.hardware.check_time(t_s)
         self._take_chip(seed, 0, t_s)
 
@@ -228,7 +229,7 @@ class HybridSession:
 
         Raises:
             UsageError: the hardware corrects no outputs.
-            DataError: missing or unknown inputs, no samples, or data that does not fit.
+            DataError: missing or unknown inputs, no samples, NaN or infinite ones, or data that does not fit.
         """
         if not self.hardware.corrects_outputs:
             raise UsageError(
@@ -256,6 +257,8 @@ class HybridSession:
             stacked = {name: 0 if axis == CALL else axis for name, axis in self._axes.items()}
             arrays = {name: samples_first(np.asarray(a), stacked.get(name, 0)) for name, a in samples.items()}
         self._check_names(arrays)
+        for name, array in arrays.items():
+            check_finite(name, array)
         if not any(array.ndim and len(array) for array in arrays.values()):
             raise DataError("there are no samples to calibrate the chip on")
         batch = 1 if layout.one_a_call else static_batch(self._model, layout.inputs)
@@ -287,6 +290,20 @@ class HybridSession:
                 self.hardware.name,
             )
         self._told = True
+
+    def _tell_not_finite(self, arrays: Mapping[str, Any]) -> None:
+        """Say once that a tile has no NaN: its converters give numbers for it, where onnxruntime gives NaN."""
+        if self._told_not_finite:
+            return
+        floats = {n: a for n, a in arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
+        named = next((name for name, array in floats.items() if not np.isfinite(array).all()), None)
+        if named is not None:
+            log.warning(
+                "%s: input %r holds NaN or infinite values; tiles give finite numbers for them, which mean nothing",
+                self._model.label,
+                named,
+            )
+            self._told_not_finite = True
 
     def _restart(self) -> None:
         """Take what the tiles hold now, and the noise from the start of the stream."""
@@ -344,6 +361,7 @@ class HybridSession:
         arrays = self._as_taken(arrays)
         self._check_ranks(arrays)
         self._tell_uncalibrated()
+        self._tell_not_finite(arrays)
         given = ((self._axes.get(name, 0), arrays[name]) for name in self._graph.inputs)
         samples = next((count for axis, a in given if (count := _samples_in(a, axis)) is not None), 1)
         prefix = self._executor.prefix(arrays)

@@ -1,11 +1,13 @@
 """Operators of a file as a graph: what a tensor comes from, against following it by hand."""
 
+import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.onnx_model import operator_graph, producers_of, upstream_of
+from lhc.onnx_model import operator_graph, producers_of, upstream_of, with_nodes
 
 Wiring = list[list[int]]
 
@@ -52,6 +54,19 @@ def test_what_a_body_reads_is_read_by_its_operator() -> None:
     )
     assert producers_of(model.graph, ["y"]) == {"first", "choose"}
     assert list(operator_graph(model.graph).edges(keys=True)) == [(0, 2, "p")]
+
+
+def test_an_initializer_that_is_gone_is_no_input_either() -> None:
+    """Up to IR version 3 all initializers are inputs: a session would ask for one without a value."""
+    proto = onnx.parser.parse_model("""<ir_version: 3, opset_import: ["" : 8]>
+    g (float[1] x, float[1] w, float[1] v) => (float[1] y) <float[1] w = {1.0}, float[1] v = {2.0}> {
+        a = Mul (x, w)
+        y = Mul (a, v)
+    }""")
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name == "v"]
+    made = with_nodes(proto, [onnx.helper.make_node("Mul", ["x", "v"], ["y"])], kept)
+    assert [value.name for value in made.graph.input] == ["x", "v"]
+    assert ort.InferenceSession(made.SerializeToString()).run(None, {"x": np.ones(1, np.float32)})[0] == 2
 
 
 @pytest.mark.parametrize("tensors", [[], [""], ["x"], ["nowhere"]])

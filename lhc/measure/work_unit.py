@@ -145,7 +145,7 @@ class Scorer:
             if self.context.class_axis is not None and output.dtype.kind in "iu":
                 output = output.astype(np.float32)  # scores, whatever their type, are no answers
             if not job.outputs:
-                output = self._scored(output, block, where)
+                output = _undefined_where_nan(self._scored(output, block, where), output)
             results[chip].append(output)
         return [_joined(parts, self.context.output) for parts in results]
 
@@ -290,6 +290,17 @@ class Scorer:
             return self.scores(digital, part)[0]
 
         return self._references.get((block.digest, where.start), made)
+
+
+def _undefined_where_nan(scores: Array, output: Array) -> Array:
+    """Scores of samples, which are NaN where the answer holds one: the greatest class is none then."""
+    if output.dtype.kind != "f" or scores.ndim == 0:
+        return scores
+    without = np.isnan(output.reshape(len(output), -1)).any(axis=1)
+    if without.any():
+        scores = scores.copy()
+        scores[without] = np.nan
+    return scores
 
 
 class _CallTensors:

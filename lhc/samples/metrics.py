@@ -203,6 +203,8 @@ def _miou(output: Array, targets: Array) -> float:
 
 
 def _of_overlaps(overlaps: Array) -> float:
+    if np.isnan(overlaps).any():  # answers that are no numbers
+        return math.nan
     both, either = overlaps.sum(axis=0).reshape(2, -1)
     if not either.any():
         raise DataError(f"miou: there is no label other than {IGNORED}")

@@ -182,7 +182,7 @@ class Task:
             )
         if not finite:
             for name, array in self._arrays():
-                _check_finite(name or "labels", array)
+                check_finite(name or "labels", array)
         if self.documents is not None and (
             self.documents.dtype.kind not in "iu" or self.documents.shape != (len(self),)
         ):
@@ -340,7 +340,12 @@ def _pieces(array: Samples, start: int, stop: int) -> Iterator[Array]:
         yield np.asarray(array[first : min(first + rows, stop)])
 
 
-def _check_finite(name: str, array: Samples) -> None:
+def check_finite(name: str, array: Samples) -> None:
+    """Refuse samples that are no numbers; types that are no floats pass.
+
+    Raises:
+        DataError: some are NaN or infinite.
+    """
     if array.dtype.kind != "f":
         return
     for piece in _pieces(array, 0, len(array) if array.ndim else 1):

@@ -14,7 +14,7 @@ from lhc.support.text_escaping import csv_cell, html_text, latex_text, markdown_
 
 def terminal_width() -> float:
     """Characters that a line of stdout has room for: as many as it likes where that is no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else math.inf
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,9 @@ def test_draw_is_the_first_chip_that_is_written(model_file: Path, tmp_path: Path
     alone = json.loads(run(*shared, "--draw", 3)[1])["files"]
     assert [(one["path"], one["draw"]) for one in alone] == [(str(out), 3)]
     two = json.loads(run(*shared, "--draw", 3, "--draws", 2)[1])["files"]
+    for draws, chips in ((1, "chip 3"), (2, "chips 3 to 4")):
+        told = run(*shared[:-1], "--draw", 3, "--draws", draws, "--force")[1]
+        assert told.splitlines()[1] == f"{chips} of seed 0"
     assert [(Path(one["path"]).name, one["draw"]) for one in two] == [("o.3.sim.onnx", 3), ("o.4.sim.onnx", 4)]
     assert out.read_bytes() == (tmp_path / "o.3.sim.onnx").read_bytes()
 

@@ -284,6 +284,22 @@ def test_mapped_network_that_gives_nan_is_refused_for_metrics_of_both_kinds() ->
             evaluation(measured, evaluator, relative=False)
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "miou"])
+def test_an_answer_that_is_nan_is_none(metric: str) -> None:
+    """The greatest class of an answer that holds NaN is that NaN: it may be the right one."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 16] x) => (float[N, 2] y) {
+        [layer0] m = MatMul (x, w)
+        r = Sqrt (m)
+        y = Concat <axis = 1> (r, m)
+    }"""
+    model = load_model(parsed(text, {"w": np.eye(16, 1, dtype=np.float32)}))
+    x = np.ones((100, 16), np.float32)
+    x[:, 0] = 1e-3  # noise of the tile makes the product negative here and there
+    samples = Task({"x": x}, np.zeros(100, np.int64), get_metric(metric))
+    with pytest.raises(DataError, match="the mapped network gives NaN"):
+        make_evaluator(model, samples).evaluate(frozenset({"layer0"}))
+
+
 def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     original = HybridExecutor.prefix

@@ -180,6 +180,21 @@ def test_a_chip_that_is_not_calibrated_is_said_once(caplog: pytest.LogCaptureFix
     assert not _warnings(caplog), "nothing is asked for, or nothing is analog"
 
 
+def test_inputs_that_are_no_numbers_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A tile has no NaN; without one onnxruntime's answer is NaN, of which nothing need be said."""
+    given = samples(7)
+    given["x"][0] = np.nan
+    one = session(PLAIN)
+    for _ in range(2):
+        one.run(None, given)
+    assert [record.getMessage() for record in caplog.records] == [
+        "model: input 'x' holds NaN or infinite values; tiles give finite numbers for them, which mean nothing"
+    ]
+    caplog.clear()
+    assert np.isnan(HybridSession(network(), PLAIN, []).run(None, given)[0]).any()
+    assert not caplog.records
+
+
 REFUSED: dict[str, tuple[Hardware, Callable[[], dict[str, Array]], type[Exception], str]] = {
     "hardware": (
         PLAIN,
@@ -189,6 +204,7 @@ REFUSED: dict[str, tuple[Hardware, Callable[[], dict[str, Array]], type[Exceptio
     ),
     "names": (EXACT, lambda: {"z": samples(9)["x"]}, DataError, "the inputs are"),
     "nothing": (EXACT, lambda: samples(9, 0), DataError, "no samples"),
+    "no number": (EXACT, lambda: {"x": np.where(samples(9)["x"] > 1, np.nan, samples(9)["x"])}, DataError, "holds NaN"),
 }
 
 

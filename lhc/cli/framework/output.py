@@ -45,6 +45,10 @@ def flush() -> None:
 
 
 def _to_stdout(text: str, end: str = "\n") -> None:
+    if sys.stdout is None:  # closed by whoever started the command
+        if not text:
+            return
+        raise UsageError("standard output is closed; send it to another place")
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:

@@ -50,7 +50,7 @@ def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         gc.enable()
     if quiet:
         yield lambda what, done, total: None
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():
         with _bar() as report:
             yield report
     else:

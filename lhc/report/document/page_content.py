@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from lhc.hardware import UNLIMITED, Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
-from lhc.plan.sensitivity_wording import ranking_basis, sensitivities_of, sensitivity_columns
+from lhc.plan.sensitivity_wording import WITH_COPIES, ranking_basis, sensitivities_of, sensitivity_columns
 from lhc.report.charts.axes import Chart, RegionChart
 from lhc.report.charts.report_charts import is_measured
 from lhc.report.document.report import CostItem, Costs, Report
@@ -123,7 +123,7 @@ def layer_table(report: Report) -> PageTable:
         ("Runs", False, lambda layer: Value("placement", _runs(layer))),
     ]
     columns += [
-        (title.capitalize(), True, partial(_sensitivity, texts=texts))
+        (title.capitalize(), True, partial(_sensitivity, texts=texts, copied=title == WITH_COPIES))
         for title, texts in sensitivity_columns(plan.layers).items()
     ]
     columns += [
@@ -177,9 +177,9 @@ def _and_more(macs: int) -> str:
     return f"{count(macs)} + ?"
 
 
-def _sensitivity(layer: LayerPlan, texts: Mapping[str, str]) -> Value:
-    """A cell; both figures of a layer are sorted alike."""
-    found = layer.sensitivity
+def _sensitivity(layer: LayerPlan, texts: Mapping[str, str], copied: bool) -> Value:
+    """A cell; ``copied``: of the sensitivity with copies."""
+    found = layer.with_copies if copied else layer.sensitivity
     if found is None or layer.name not in texts:
         return as_number(None)
     return Value("number", texts[layer.name], found.mean)

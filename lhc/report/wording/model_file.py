@@ -160,7 +160,7 @@ def compiled_text(
     """
     time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
     layers = f"{layers_text(placed.plan, '/')}{others_text(placed.plan)}"
-    named = "chip 0" if len(chips) == 1 else f"chips 0 to {chips[-1]}"
+    named = f"chip {chips[0]}" if len(chips) == 1 else f"chips {chips[0]} to {chips[-1]}"
     lines = [f"analog {layers}, {time}, output noise {_NOISE[noise]}", f"{named} of seed {seed}"]
     return "\n".join([*lines, _calibration(placed, data)] if placed.plan.analog else lines)
 

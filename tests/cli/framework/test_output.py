@@ -56,6 +56,17 @@ def closed_pipe() -> int:
     return writer
 
 
+@pytest.mark.parametrize(("command", "code"), [("models", 2), ("document", 2), ("verdict", 2), ("warning", 0)])
+def test_a_closed_standard_output_is_told(command: str, code: int) -> None:
+    """As of a service, or behind ``>&-``: Python has no stream for it then."""
+    script = f"exec {sys.executable} -c 'import sys; exec(sys.argv.pop(1))' \"$1\" {command} >&-"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    line = ["sh", "-c", script, "sh", COMMANDS]
+    done = subprocess.run(line, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("error: standard output is closed; send it to another place" in done.stderr) == (code == 2)
+
+
 WRITING = {
     "models": 0,
     "models --json": 0,

@@ -46,3 +46,16 @@ def test_numbers_of_layers_are_numbers(full: Report) -> None:
         assert int(row["MACs"]) == layer.macs
         assert float(row["of all (%)"]) == pytest.approx(100 * layer.macs / full.plan.macs, abs=0.06)
         assert row["Layer"].lstrip("'") == layer.title
+
+
+def test_sensitivities_with_copies_are_their_own(full: Report) -> None:
+    first = next(layer for layer in full.plan.layers if layer.sensitivity is not None)
+    assert first.sensitivity is not None
+    better = first.sensitivity.model_copy(update={"mean": first.sensitivity.mean / 4, "copies": 4})
+    layers = tuple(
+        layer.model_copy(update={"with_copies": better}) if layer is first else layer for layer in full.plan.layers
+    )
+    report = full.model_copy(update={"plan": full.plan.model_copy(update={"layers": layers})})
+    row = next(row for row in csv.DictReader(io.StringIO(layers_csv(report))) if row["Layer"] == first.title)
+    figures = [float(row[f"Sensitivity ({better.metric})"]), float(row["With its copies"])]
+    assert figures == pytest.approx([first.sensitivity.mean, better.mean])
