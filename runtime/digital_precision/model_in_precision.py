@@ -29,8 +29,6 @@ _GREATEST_WEIGHT = 127
 """Magnitude of a weight's code; -128 is not used, so that codes are symmetric."""
 _GREATEST_ACTIVATION = 255
 _INT32 = 2**31 - 1
-_OF_THE_FILE: frozenset[Precision | None] = frozenset({None, "fp32"})
-"""Formats in which a product of a file in float32 is left as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +170,10 @@ class _Rewriting:
         self._constants = Constants(proto.graph)
         nodes = list(proto.graph.node)
         outputs = {value.name for value in proto.graph.output}
-        products = (one for one in digital_products(nodes, self._constants, outputs) if one.name not in analog)
-        self._products = {one.output: one for one in products}
+        found = (one for one in digital_products(nodes, self._constants, outputs) if one.name not in analog)
+        formats = ((one, arithmetic.of(one.name)) for one in found)
+        # In fp32, as in the file's own format, a product in float32 stays as it is.
+        self._products = {one.output: (one, to) for one, to in formats if to is not None and to != "fp32"}
         self._coded = frozenset(coded)
         self._analog = frozenset(analog)
         self._domain = "" if opset_of(proto) >= _PER_CHANNEL_OPSET else _OWN_DOMAIN
@@ -183,8 +183,7 @@ class _Rewriting:
     def changes(self) -> bool:
         """Whether anything is rewritten."""
         tensors = (name for node in self._proto.graph.node for name in (*node.input, *node.output))
-        formats = {self._arithmetic.of(product.name) for product in self._products.values()}
-        return not formats <= _OF_THE_FILE or not self._coded.isdisjoint(tensors)
+        return bool(self._products) or not self._coded.isdisjoint(tensors)
 
     def model(self) -> onnx.ModelProto:
         """The rewritten model."""
@@ -224,7 +223,7 @@ class _Rewriting:
                     copy.output[number] = f"{name}/exact"
                     codes += self._in_codes(f"{name}/exact", name, name)
             product = self._products.get(node.output[0]) if node.output else None
-            before, after = ([], []) if product is None else self._product(copy, product)
+            before, after = ([], []) if product is None else self._product(copy, *product)
             yield from (*before, copy, *after, *codes)
 
     def _in_codes(self, tensor: str, name: str, ranged: str = "") -> list[onnx.NodeProto]:
@@ -245,14 +244,11 @@ class _Rewriting:
         ]
 
     def _product(
-        self, node: onnx.NodeProto, product: DigitalProduct
+        self, node: onnx.NodeProto, product: DigitalProduct, precision: Precision
     ) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
         """Operators before and behind a product, whose inputs and output are changed in place."""
-        precision = self._arithmetic.of(product.name)
         if precision == "int8":
             return (self._int8(node, product) if codes_of(product, self._arithmetic.ranges) else []), []
-        if precision is None or precision == "fp32":  # `_OF_THE_FILE`, as a type checker reads it
-            return [], []
         before: list[onnx.NodeProto] = []
         for number in range(2):
             name = node.input[number]

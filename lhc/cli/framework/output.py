@@ -23,7 +23,9 @@ SCHEMA_VERSION = 1
 
 
 def hint(text: str) -> None:
-    """A line for the user on stderr; it is dropped where stderr cannot be written."""
+    """A line for the user on stderr; it is dropped where stderr is closed or cannot be written."""
+    if sys.stderr is None:  # print would take stdout then
+        return
     try:
         print(plain(text), file=sys.stderr, flush=True)
     except OSError:
@@ -34,7 +36,7 @@ def say(text: str, end: str = "\n") -> None:
     """Text on stdout; it is dropped where nobody reads it any more, as behind ``| head -1``.
 
     Raises:
-        UsageError: stdout cannot be written, since its disk is full.
+        UsageError: stdout is closed, or cannot be written since its disk is full.
     """
     _to_stdout(plain(text), end)
 

@@ -67,6 +67,13 @@ def test_a_closed_standard_output_is_told(command: str, code: int) -> None:
     assert ("error: standard output is closed; send it to another place" in done.stderr) == (code == 2)
 
 
+def test_what_is_for_a_closed_standard_error_is_not_in_the_result() -> None:
+    script = f"exec {sys.executable} -c 'import sys; exec(sys.argv.pop(1))' \"$1\" verdict 2>&-"
+    line, environment = ["sh", "-c", script, "sh", COMMANDS], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "a table\n")
+
+
 WRITING = {
     "models": 0,
     "models --json": 0,
