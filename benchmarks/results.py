@@ -2,15 +2,18 @@
 
     python benchmarks/results.py                       # rows that docs/results.json lacks, the quick ones first
     python benchmarks/results.py --only 'digits .*lionheart' --again
+    python benchmarks/results.py --work-dir build/measured    # rows share what they measure
     python benchmarks/results.py --list
     python benchmarks/results.py --quick               # two rows anew, compared with the table; nothing is written
     python benchmarks/results.py --page                # docs/results.md from docs/results.json alone
 
 Every finished row is written at once, so a run that was stopped goes on. A row holds the command, the commit and the
 date that it is from; rows of other commits stay until ``--again`` makes them anew. A ``note`` that somebody adds to a
-row stands on the page. Nothing is read from lhc's cache of results (``--fresh``), so that the time of the processor is
-that of the whole command. A row whose data or packages are missing is said and left out. ResNet20, ResNet-8, MiniLM,
-stories260k and SmolLM2 need ``LHC_DATA``, others ``pip install 'lhc[zoo]'``.
+row stands on the page. Nothing is read from a cache of results, so that the time of the processor is that of the whole
+command. With ``--work-dir``, rows of a network and a machine share what they measure, e.g. the sensitivity of its
+layers. A row that reused results gives the time of the rest, and says so. A row whose data or packages are missing is
+said and left out. ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``, others ``pip install
+'lhc[zoo]'``.
 
 Tiles: *as they come* is the default, the least energy with as many tiles as layers take; *once* gives
 ``--objective macs`` the tiles that one copy of all layers takes; *twice* and *four times* give it two and four times as
@@ -151,16 +154,18 @@ def rows() -> list[Row]:
     return list(dict.fromkeys([*found, *every]))
 
 
-def record(row: Row) -> Record:
-    """Run a row.
+def record(row: Row, work_dir: Path | None = None) -> Record:
+    """Run a row; ``work_dir``: of caches that it shares with other rows of its network and machine, None for none.
 
     Raises:
         RuntimeError: lhc refuses; the message is its own.
     """
     if row.retrain and not row.training_images.is_file():
         _write_training_images(row)
+    cache = None if work_dir is None else work_dir / f"{row.network}-{row.machine}"
+    reused = cache is not None and cache.is_dir()
     before, started = getrusage(RUSAGE_CHILDREN), time.monotonic()
-    (found,) = lhc.sweep({"runs": [row.settings()]}).rows
+    (found,) = lhc.sweep({"runs": [row.settings()]}, work_dir=cache).rows
     after = getrusage(RUSAGE_CHILDREN)  # of the process that did the run, loading libraries included
     figures = found.figures
     if figures is None:
@@ -183,6 +188,7 @@ def record(row: Row) -> Record:
         "course": [list(point) for point in figures.course],
         "cpu_s": round(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, 1),
         "wall_s": round(time.monotonic() - started, 1),
+        "reused": reused,
         "command": f"lhc {' '.join(row.command())}",
         "commit": _git("rev-parse", "--short", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!docs")),
@@ -226,7 +232,7 @@ def page(records: Sequence[Record], published: Sequence[Record], measurements: S
     others = Table(_PUBLISHED_HEADERS, [_published_cells(one) for one in published], right=(3, 4, 5))
     commands = Table(
         ["network", "command", "processor", "commit", "date"],
-        [[one["network"], one["command"], f"{one['cpu_s']:,.0f} s", _commit(one), one["date"]] for one in known],
+        [[one["network"], one["command"], _processor(one), _commit(one), one["date"]] for one in known],
         right=(2,),
     )
     guides = [_guides_line(one) for one in measurements if "row" not in one]
@@ -365,7 +371,8 @@ compared digit by digit: the last column says what differs.
 
 `python benchmarks/results.py` makes this page, row by row, and `docs/results.json`, which has every figure in full.
 `make results-quick` makes two rows anew and compares them. Time of the processor is that of the whole command, one
-core. A `+` behind a commit: the tree had changes.
+core. `more`: the row reused what an earlier row had measured, e.g. the sensitivity of layers (`--work-dir`), and its
+time is that of the rest. A `+` behind a commit: the tree had changes.
 
 {commands}
 
@@ -493,6 +500,11 @@ def _held(one: Record) -> str:
     return "yes" if one["analog_layers"] else "all digital"
 
 
+def _processor(one: Record) -> str:
+    """Time of the processor, of the whole command or of what no earlier row had measured."""
+    return f"{one['cpu_s']:,.0f} s" + (" more" if one.get("reused") else "")
+
+
 def _commit(one: Record) -> str:
     return str(one["commit"]) + ("+" if one["changed"] else "")
 
@@ -577,6 +589,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="PATTERN", help="rows whose title holds this regular expression")
     parser.add_argument("--again", action="store_true", help="make rows anew that the table has")
+    parser.add_argument(
+        "--work-dir", type=Path, metavar="FOLDER", help="reuse what earlier rows measured, and keep results, here"
+    )
     parser.add_argument("--list", action="store_true", help="titles of the rows that would be made")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
     parser.add_argument("--quick", action="store_true", help="make two rows anew and compare; write nothing")
@@ -597,7 +612,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             break
         _say(f"{row.title} …")
         try:
-            found = record(row)
+            found = record(row, options.work_dir)
         except RuntimeError as error:
             _say(f"{row.title}: left out: {error}")
             continue

@@ -86,6 +86,20 @@ def test_a_page_shows_a_row_with_its_units() -> None:
     assert "| digits | lhc partition digits | 61 s | abc1234 | 2026-11-30 |" in text
 
 
+def test_a_row_that_reused_results_says_that_its_time_is_of_the_rest() -> None:
+    assert "| digits | lhc partition digits | 61 s more | abc" in page([{**KNOWN, "reused": True}], [], [])
+
+
+@pytest.mark.slow
+def test_rows_of_a_network_and_a_machine_share_what_they_measure(tmp_path: Path) -> None:
+    rows = [Row("digits"), Row("digits", points=2), Row("digits", "hermes")]
+
+    first, second, other = (results.record(row, tmp_path) for row in rows)
+
+    assert [one["reused"] for one in (first, second, other)] == [False, True, False]
+    assert second["cpu_s"] < first["cpu_s"] / 2
+
+
 def test_a_page_shows_at_a_glance_what_one_machine_reaches_at_one_point() -> None:
     other = [{**KNOWN, "machine": "hermes"}, {**KNOWN, "max_drop": 0.02, "analog_mac_fraction": 0.5}]
     twice = {**KNOWN, "tiles_allowed": "twice", "within_budget": False}
@@ -138,7 +152,7 @@ def test_a_page_begins_with_how_many_runs_hold() -> None:
 def test_a_finished_row_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made: list[str] = []
 
-    def record(row: Row) -> dict[str, Any]:
+    def record(row: Row, work_dir: Path | None) -> dict[str, Any]:
         made.append(row.title)
         if row.points == 2:
             raise RuntimeError("error: no data")
@@ -181,7 +195,7 @@ def test_quick_rows_are_compared_with_the_table(
     (tmp_path / "results.json").write_text(json.dumps({"rows": table, "measurements": []}))
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
 
-    def record(row: Row) -> dict[str, Any]:
+    def record(row: Row, work_dir: Path | None = None) -> dict[str, Any]:
         if isinstance(found, RuntimeError):
             raise found
         return {**KNOWN, **found}
