@@ -97,6 +97,7 @@ def reapply(
         placed = placed.unmeasured
         notes += (f"{unlike}; what was measured is left out, and 'lhc run' measures it",)
     elif before is None and plan.outcome is not None and plan.source != opened.model.source:
+        placed = placed.model_copy(update={"source": plan.source})  # so that every command says it has changed
         notes += (_EARLIER_FIGURES,)
     if placed.digital is not None and not placed.digital.ranges.keys() <= graph.tensors:
         placed = placed.with_arithmetic(None)

@@ -34,6 +34,7 @@ from lhc.onnx_io.read.external_data import (
 )
 from lhc.onnx_io.read.graph_reader import read_graph
 from lhc.onnx_io.read.model_files import inline_functions, load_model
+from lhc.onnx_io.read.random_operators import random_operators
 from lhc.onnx_io.read.shapes import (
     Shape,
     declared_shape,
@@ -81,6 +82,7 @@ __all__ = [
     "node_keys",
     "placements_in",
     "put_own_keys_first",
+    "random_operators",
     "read_graph",
     "read_plan",
     "reapplied_plan",

@@ -17,6 +17,7 @@ from lhc.graph import LayerGraph
 from lhc.options.shared import Selection
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import Placement, Plan, Reason
+from lhc.support.number_formatting import counted
 
 
 def match_layers(
@@ -152,7 +153,18 @@ class FollowPlan(Pass):
         followed = plan.decide(decisions).with_copies(graph, self._copies(graph, plan))
         if plan.hardware.digital == self.other.hardware.digital and self.other.digital is not None:
             followed = followed.with_arithmetic(self.other.digital)
-        return PassResult(followed)
+        return PassResult(followed, self._notes(followed))
+
+    def _notes(self, followed: Plan) -> tuple[str, ...]:
+        """What the plan brings that was found on other samples, perhaps for another network."""
+        notes = []
+        if self.other.source != followed.source:
+            notes.append("--plan was made for other weights or another graph; only what layers are called is compared")
+        digital = followed.digital
+        if digital is not None and digital.ranges:
+            found = counted(digital.samples, "sample")
+            notes.append(f"int8 ranges of digital products are those of --plan, of {found} of its own data")
+        return tuple(notes)
 
     def _copies(self, graph: LayerGraph, plan: Plan) -> dict[str, int]:
         free = frozenset(plan.eligible)

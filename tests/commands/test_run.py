@@ -147,3 +147,14 @@ def test_outputs_of_a_network_that_an_own_metric_judged(
     assert "written: o.npz: all 60 samples, on chip 0" in run.stderr
     assert ("the placement was judged by a function, which --metric own:right names" in run.stderr) != names_it
     assert ("own:right" in run.stdout) == names_it
+
+
+def test_a_plan_of_another_network_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    plan = lhc.partition("digits-narrow", samples=100, strategy="all-analog", max_drop="100%", draws=2).plan
+    told = "the placement was made for other weights or another graph"
+    caplog.clear()
+
+    lhc.evaluate("digits-narrow", samples=20, draws=2, placement=plan)
+    assert told not in caplog.text
+    lhc.evaluate("digits-narrow", samples=20, draws=2, placement=plan.model_copy(update={"source": "0" * 64}))
+    assert told in caplog.text

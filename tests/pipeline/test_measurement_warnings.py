@@ -134,6 +134,25 @@ def test_an_active_dropout_is_refused_where_something_is_measured(caplog: pytest
 
 
 @pytest.mark.analog
+@pytest.mark.parametrize("inside", [False, True], ids=["graph", "body"])
+def test_a_network_that_draws_random_numbers_is_told_once(inside: bool, caplog: pytest.LogCaptureFixture) -> None:
+    drawn = "[z] r = RandomNormalLike(h)  s = Add(h, r)"
+    body = f"s = If (yes) <then_branch = t () => (s) {{ {drawn} }}, else_branch = e () => (s) {{ s = Identity(h) }}>"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        net (float[N, 6] x) => (float[N, 3] y) <bool yes = {{1}}> {{
+          h = Relu(x)  {body if inside else drawn}  [fc] y = MatMul(s, w)
+        }}"""
+    )
+    weight = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+
+    lhc.evaluate(model, DATA, draws=2)
+
+    assert caplog.text.count("RandomNormalLike, e.g. 'z', draws random numbers in every call") == 1
+
+
+@pytest.mark.analog
 def test_a_normalisation_in_training_mode_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     lhc.evaluate(network(norm=TRAINING), DATA, draws=2)
     assert caplog.text.count("BatchNormalization 'norm' is in training mode") == 1

@@ -20,6 +20,7 @@ from lhc.onnx_io import (
     infer_shapes,
     input_shapes,
     load_model,
+    random_operators,
     read_graph,
     refuse_compiled,
     shape_option,
@@ -137,7 +138,7 @@ class LoadedModel(LoadedModelBase):
         return task
 
     def caution(self, measured: bool) -> None:
-        """Warn, once, of a network that still trains, and of a fixed batch of 1 where it is measured.
+        """Warn, once, of a network that still trains or draws, and of a fixed batch of 1 where it is measured.
 
         Raises:
             ModelError: it is to be measured, and it is random.
@@ -155,6 +156,13 @@ class LoadedModel(LoadedModelBase):
             self.warn(
                 f"{_operators(found.batched, 'BatchNormalization')} in training mode, so the answer to a sample"
                 f" depends on the samples beside it; {_EVAL}"
+            )
+        drawing = random_operators(self.model)
+        if drawing:
+            kinds = ", ".join(sorted({node.op_type for node in drawing}))
+            self.warn(
+                f"{kinds}, e.g. {drawing[0].name!r}, draws random numbers in every call, so two calls answer"
+                " differently; what is measured holds that beside the noise of tiles"
             )
         if measured and static_batch(self.model) == 1:
             self.warn(

@@ -360,6 +360,11 @@ def read_placed(
     """
     opened = loaded_model(options) if opened is None else opened
     stored = stored_plan(options, opened)
+    if isinstance(options.placement, Plan) and options.placement.source != opened.model.source:
+        opened.warn(
+            "the placement was made for other weights or another graph; its copies, input ranges and int8 ranges are"
+            " taken all the same"
+        )
     opened = opened if stored is None else opened.with_control(stored.control)
     opened = opened if options.names_layers else opened.split_as(stored)
     outcome = None if stored is None else stored.outcome

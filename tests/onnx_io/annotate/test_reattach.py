@@ -263,7 +263,7 @@ def test_a_verdict_goes_with_the_weights_that_it_is_of(measured: Path) -> None:
 
 
 @pytest.mark.analog
-def test_where_weights_cannot_be_compared_it_is_said(measured: Path) -> None:
+def test_where_weights_cannot_be_compared_it_is_said(measured: Path, cli: Cli, tmp_path: Path) -> None:
     model = onnx.load(measured)
     for node in model.graph.node:
         del node.metadata_props[:]
@@ -272,6 +272,10 @@ def test_where_weights_cannot_be_compared_it_is_said(measured: Path) -> None:
     found = lhc.reapply(model)
     assert found.plan.outcome is not None
     assert any("whose weights are not compared (--from ORIGINAL compares them)" in note for note in found.notes)
+    written = found.save(tmp_path / "again.onnx")
+    assert "has changed since lhc annotated it" in cli("inspect", written).stderr
+    assert json.loads(cli("inspect", written, "--json").stdout)["stale"]
+    assert "the figures are those of the earlier network" in cli("report", written).stdout
 
 
 @pytest.mark.analog

@@ -15,6 +15,7 @@ from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.passes import ChooseCopies, Copies, FollowPlan, Qualify, initial_plan
 from lhc.passes.decide.copies import CopyLevel, TileSet, allocated
 from lhc.plan import Plan
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from tests.passes.costly_networks import product
 
 MACHINE = Hardware(name="small", tiles=Tiles(rows=64, cols=64), compensation=Compensation(copies=True))
@@ -114,6 +115,21 @@ def test_a_plan_that_is_followed_brings_its_copies() -> None:
     followed = FollowPlan(other).run(graph, plan).plan
     assert followed.copies == {"full": 3}
     assert followed.tiles(graph) == 3
+
+
+def test_a_plan_that_is_followed_tells_what_it_brings_from_elsewhere() -> None:
+    graph, plan = network()
+    found = DigitalArithmetic(precision="int8", ranges={"x": (-1.0, 2.0)}, samples=64)
+    other = plan.decide({"full": ("analog", "budget", "")}).with_arithmetic(found)
+
+    assert FollowPlan(plan).run(graph, plan).notes == ()
+    ranges = "int8 ranges of digital products are those of --plan, of 64 samples of its own data"
+    assert FollowPlan(other).run(graph, plan).notes == (ranges,)
+    elsewhere = other.model_copy(update={"source": "0" * 64})
+    assert FollowPlan(elsewhere).run(graph, plan).notes == (
+        "--plan was made for other weights or another graph; only what layers are called is compared",
+        ranges,
+    )
 
 
 def test_a_plan_that_is_followed_has_as_many_copies_on_shared_tiles_and_only_where_there_are_any() -> None:
