@@ -170,7 +170,9 @@ class ColumnsOptions:
     )
 
     def __post_init__(self) -> None:
-        _ = self.columns_share
+        share = self.columns_share
+        if share == 0 and self.columns_by != "macs":
+            raise UsageError(f"--columns-by {self.columns_by} says of what --digital-columns is a share; give that too")
 
     @property
     def columns_share(self) -> float | None:

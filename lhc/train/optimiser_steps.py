@@ -95,6 +95,13 @@ class Trainer:
                 f"output {self.output!r} has no gradient with respect to any weight; it cannot be retrained"
             )
 
+    def diverged(self, step: int, why: str) -> ModelError:
+        """The error that ends a training whose weights have become useless."""
+        return ModelError(
+            f"training diverged at step {step}: {why}; take a lower learning rate (--lr),"
+            f" {self.settings.rate / 3:.1g} for example"
+        )
+
     def train_step(self, strength: float) -> float:
         """Take one step.
 
@@ -120,10 +127,7 @@ class Trainer:
         value = float(loss.detach())
         norm = self._gradient_norm()
         if not math.isfinite(value) or not math.isfinite(norm):
-            raise ModelError(
-                f"training diverged at step {self.step + 1}: the loss is {value:g}; take a lower learning rate (--lr),"
-                f" {self.settings.rate / 3:.1g} for example"
-            )
+            raise self.diverged(self.step + 1, f"the loss is {value:g}")
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._share()
         self._optimizer.step()

@@ -6,6 +6,7 @@ LionHeart's walks train in rounds, for one placement after the other (`Rounds`).
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from lhc.errors import DataError
 from lhc.options.training import TrainingOptions
 from lhc.passes.strategies.lionheart_retraining import Slot
 from lhc.plan import CurvePoint
@@ -90,7 +91,13 @@ def fit(
 
     def watch() -> None:
         weights = trainer.network.weights()
-        progress.add(trainer.step, validate(weights), weights, settings.patience is not None)
+        try:
+            drop = validate(weights)
+        except DataError as error:
+            if trainer.step == 0:  # the samples are at fault, not the training
+                raise
+            raise trainer.diverged(trainer.step, str(error)) from error
+        progress.add(trainer.step, drop, weights, settings.patience is not None)
 
     marks = {round(steps * (index + 1) / settings.validations) for index in range(settings.validations)}
     if not progress.curve:

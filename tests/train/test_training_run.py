@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -208,6 +209,21 @@ def test_divergence_says_what_to_do(model: OnnxModel) -> None:
     settings = TrainingOptions(batch_size=32, optimizer="sgd", learning_rate=1e14)
     with pytest.raises(ModelError, match="--lr"):
         fit(trainer(model, settings), analog(model), settings, STEPS, length)
+
+
+def test_a_network_that_answers_nan_after_a_step_has_diverged(model: OnnxModel) -> None:
+    def validate(weights: Mapping[str, Array]) -> float:
+        raise DataError("the digital network gives NaN")
+
+    def later(weights: Mapping[str, Array]) -> float:
+        return validate(weights) if one.step else 0.0
+
+    settings = TrainingOptions(batch_size=32, validations=STEPS)
+    one = trainer(model, settings)
+    with pytest.raises(DataError, match="gives NaN"):  # of the weights as given: the samples are at fault
+        fit(trainer(model, settings), analog(model), settings, STEPS, validate)
+    with pytest.raises(ModelError, match=r"diverged at step 1: the digital network gives NaN; .* \(--lr\), 0\.001"):
+        fit(one, analog(model), settings, STEPS, later)
 
 
 def test_a_loss_that_needs_targets_says_so(model: OnnxModel) -> None:

@@ -1,5 +1,6 @@
 """Workers of this machine: this process, or others, each of which computes on one thread."""
 
+import logging
 import os
 import pickle
 import shutil
@@ -24,11 +25,32 @@ from lhc.runtime.environment_fingerprint import environment, learn
 from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
 
-__all__ = ["ProcessWorkers", "SerialWorkers", "end_processes", "packed", "scorer_of", "started_process"]
+__all__ = [
+    "ProcessWorkers",
+    "SerialWorkers",
+    "end_processes",
+    "packed",
+    "scorer_of",
+    "started_process",
+    "warn_of_few_cores",
+]
 
+log = logging.getLogger("lhc")
 
 _IDLE_ENDS_WITHIN = 5.0
 """Seconds in which an idle process ends by itself, on a loaded machine too."""
+
+
+def warn_of_few_cores(processes: int) -> None:
+    """Warn of more processes than cores that this one may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or processes
+    if processes > cores:
+        log.warning(
+            "--jobs %d: %d core%s can be used here; more processes take more memory, and no less time",
+            processes,
+            cores,
+            "s" if cores > 1 else "",
+        )
 
 
 class SerialWorkers(Workers):
@@ -59,6 +81,7 @@ class ProcessWorkers(Scheduler[int]):
     def __init__(self, count: int) -> None:
         """``count``: how many processes; they start at once, and load libraries while this one reads a model."""
         super().__init__()
+        warn_of_few_cores(count)
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
         self._spooled: WeakKeyDictionary[WorkContext, Path] = WeakKeyDictionary()
         self._held: dict[int, Hashable] = {}

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
 from lhc.errors import WorkerError
-from lhc.measure.workers.processes import end_processes, started_process
+from lhc.measure.workers.processes import end_processes, started_process, warn_of_few_cores
 from lhc.options.shared import Execution
 from lhc.runtime.environment_fingerprint import environment, is_known, learn
 
@@ -76,6 +76,7 @@ class LocalRuns(RunWorkers):
 
     def __init__(self, count: int) -> None:
         """``count``: how many at most; each starts when there is a run for it."""
+        warn_of_few_cores(count)
         self._count = count
         self._pools: dict[int, ProcessPoolExecutor] = {}
 

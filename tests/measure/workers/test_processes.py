@@ -19,7 +19,7 @@ from lhc.measure.budget_test import sequential_test
 from lhc.measure.evaluation_context import calibration_block
 from lhc.measure.preflight_checks import tile_errors
 from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
-from lhc.measure.workers.processes import ProcessWorkers
+from lhc.measure.workers.processes import ProcessWorkers, warn_of_few_cores
 from lhc.onnx_io import read_graph
 from lhc.options.shared import Execution
 from lhc.runtime.environment_fingerprint import environment
@@ -218,3 +218,14 @@ def test_workers_and_their_folder_go_with_a_killed_parent(tmp_path: Path) -> Non
     parent.stdout.close()
     gone = lambda: not any(map(alive, children)) and not list(temporary.glob("lhc-*"))  # noqa: E731
     wait_until(gone, "workers outlive their parent")
+
+
+@pytest.mark.parametrize(("processes", "told"), [(2, False), (3, True)])
+def test_more_processes_than_cores_are_warned_of(
+    processes: int, told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+
+    warn_of_few_cores(processes)
+
+    assert ("--jobs 3: 2 cores can be used here; more processes take more memory" in caplog.text) == told
