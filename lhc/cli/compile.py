@@ -19,6 +19,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     """
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
+    from lhc.onnx_io import compiled_in
     from lhc.onnx_model import in_other_file
     from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.pipeline.steps.conformance_step import checked_emulation
@@ -40,9 +41,13 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         hint(result.summary)
     files, written = [], []
     for path, compiled in zip(paths, compile_draws(placed, draws, asked), strict=True):
+        before = compiled_in(path)
         compiled.save(path, force=shown.force)
+        replaced = "" if before in (None, compiled_in(path)) else f"; replaced: {before}"
         beside = any(map(in_other_file, compiled.light.graph.initializer))
-        written.append(f"written: {path}{f' and {path.name}.data beside it, which it needs' if beside else ''}")
+        written.append(
+            f"written: {path}{f' and {path.name}.data beside it, which it needs' if beside else ''}{replaced}"
+        )
         files.append({"path": str(path), "draw": compiled.chip.draw, "bytes": path.stat().st_size})
     t_s = compiled.chip.t_s
     if shown.json:

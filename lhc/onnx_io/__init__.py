@@ -3,6 +3,7 @@
 from lhc.onnx_io.annotate.annotations import (
     annotate,
     compiled_from,
+    compiled_in,
     compiled_note,
     contradictions,
     has_annotations,
@@ -60,6 +61,7 @@ __all__ = [
     "check_output",
     "check_place",
     "compiled_from",
+    "compiled_in",
     "compiled_note",
     "configured_placements",
     "contradictions",

@@ -250,9 +250,9 @@ def check_output(path: Path, model: OnnxModel, force: bool, external_data: Exter
         raise UsageError(f"{path}: is a folder; give a file name with -o")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
+    check_writable(path)  # before it is read: a pipe has no end
     if path.exists() and not force and written_for(path) != model.source and not _same_network(path, model):
         raise UsageError(f"{path}: exists and holds something else; --force replaces it, or use -o")
-    check_writable(path)
     check_place(model, path, external_data, force or path.exists())
 
 

@@ -25,6 +25,7 @@ from lhc.passes.strategies.base import Goal, Objective, Strategy
 from lhc.passes.strategies.exhaustive import Exhaustive
 from lhc.passes.strategies.fixed_rules import AllAnalog, AllDigital, FirstLast
 from lhc.passes.strategies.hilal import Hilal
+from lhc.passes.strategies.lionheart_retraining import RETRAINING_STRATEGIES
 from lhc.passes.strategies.lionheart_walk import LionHeart, Random
 from lhc.passes.strategies.milp import Milp
 from lhc.passes.strategies.sensitivity_order import SensitivityOrder
@@ -43,6 +44,8 @@ def strategy_of(strategy: str | type[Strategy]) -> type[Strategy]:
     """
     if not isinstance(strategy, str):
         return strategy
+    if strategy in RETRAINING_STRATEGIES and strategy not in STRATEGIES:
+        raise UsageError(f"strategy {strategy!r} trains while it searches; give --retrain too")
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
     return STRATEGIES[strategy]

@@ -1,5 +1,6 @@
 """``lhc reapply`` names its output as the other commands do."""
 
+import os
 from pathlib import Path
 
 import onnx
@@ -32,3 +33,14 @@ def test_an_output_that_would_be_the_input_is_refused(placed: onnx.ModelProto, t
     assert (result.exit_code, result.stdout) == (2, "")
     assert "placed.lhc.onnx: the output is the input; choose another name with -o" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["placed.lhc.onnx"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_an_output_that_is_a_pipe_is_refused_before_it_is_read(
+    placed: onnx.ModelProto, tmp_path: Path, cli: Cli
+) -> None:
+    onnx.save_model(placed, str(tmp_path / "placed.onnx"))
+    os.mkfifo(tmp_path / "pipe")
+    result = cli("reapply", tmp_path / "placed.onnx", "-o", tmp_path / "pipe")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "pipe: is no file, and would be replaced by one; choose another name" in result.stderr

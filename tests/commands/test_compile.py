@@ -131,7 +131,11 @@ def test_samples_say_what_calibrates_a_given_placement(model_file: Path, data_fi
 
 def test_an_annotated_model_needs_no_data(placed: Path, tmp_path: Path) -> None:
     assert run("compile", placed, "-o", tmp_path / "x.sim.onnx")[0] == 0
-    assert run("compile", placed, "--t-inference", 0, "--seed", 4)[0] == 0
+    code, _, told = run("compile", placed, "--t-inference", 0, "--seed", 4)
+    assert (code, "replaced" in told) == (0, False)
+    assert "replaced" not in run("compile", placed, "--t-inference", 0, "--seed", 4)[2]
+    told = run("compile", placed, "-o", tmp_path / "x.sim.onnx", "--t-inference", 0, "--seed", 4)[2]
+    assert "; replaced: a compiled model (noise on, seed 0, draw 0, t_s 86400.0) of the network" in told
     code, _, told = run("compile", placed, "--samples", 5, "-o", tmp_path / "y.sim.onnx")
     assert code == 2
     assert "--samples: without samples it means nothing; give these with --data FILE.npz" in told

@@ -117,7 +117,7 @@ def test_partition_with_retraining_on_the_command_line(cli: Cli, digits: Task, t
     assert "--steps, --train-data: options of training need --retrain" in refused.stderr
     refused = cli("partition", str(model), "--data", str(tmp_path / "all.npz"), "--strategy", "lionheart-original")
     assert refused.exit_code == 2
-    assert "unknown strategy 'lionheart-original'" in refused.stderr
+    assert "strategy 'lionheart-original' trains while it searches; give --retrain too" in refused.stderr
 
 
 def test_patience_of_placing_reaches_the_training(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

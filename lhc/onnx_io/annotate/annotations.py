@@ -318,10 +318,22 @@ def compiled_note(model: OnnxModel) -> str | None:
     if COMPILED_KEY not in keys:
         return None
     try:
-        about = dict(json.loads(keys[COMPILED_KEY]))
+        return _chip_text(keys)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{model.label}: its key {COMPILED_KEY} cannot be read: {error}; compile it again") from error
-    what = ", ".join(f"{key} {value}" for key, value in about.items())
+
+
+def compiled_in(path: Path) -> str | None:
+    """The same of a file; None where there is none, or nothing that can be read."""
+    keys = metadata_of_file(path)
+    try:
+        return _chip_text(keys) if COMPILED_KEY in keys else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _chip_text(keys: Mapping[str, str]) -> str:
+    what = ", ".join(f"{key} {value}" for key, value in dict(json.loads(keys[COMPILED_KEY])).items())
     return f"a compiled model ({what}) of the network {str(keys.get('lhc.source'))[:12]}"
 
 
