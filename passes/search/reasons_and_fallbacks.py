@@ -18,7 +18,7 @@ from lhc.support.number_formatting import amount
 MOST_STEPS = 32
 """Fallbacks that are worked out where that takes time: the first ones, then evenly down to what is analog anyway."""
 NOTHING_PAYS = (
-    "no layer pays on this machine: by the cost model each takes more {objective} on tiles than on a digital core."
+    "no {layer} pays on this machine: by the cost model each takes more {objective} on tiles than on a digital core."
     " So all that were free are digital; --objective macs puts the most multiplications on tiles all the same"
 )
 _UNITS = {"latency": "s", "energy": "J"}
@@ -39,7 +39,7 @@ def placed(
         bolder: what to go on to.
     """
     if space.objective in _UNITS and space.groups and space.ideal.placement == space.fixed:
-        notes += (NOTHING_PAYS.format(objective=space.objective),)
+        notes += (NOTHING_PAYS.format(layer="other layer" if space.fixed else "layer", objective=space.objective),)
     fallbacks = _safer(space, analog) if safer is None else safer
     return PassResult(explained(plan, space, analog), notes, tuple(fallbacks), tuple(bolder))
 

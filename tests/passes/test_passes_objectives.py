@@ -168,6 +168,15 @@ def test_where_nothing_pays_nothing_is_analog_and_it_is_said(strategy: str) -> N
     assert {row.reason for row in result.plan.layers} == {"cost"}
 
 
+def test_where_a_layer_is_forced_it_is_said_of_the_others() -> None:
+    layers = [product("a", "x", 64, 64, 50, "a"), product("b", "a", 64, 1, 50, "b")]
+    graph, plan = planned(layers, {"a": 0.0, "b": 0.0})
+    plan = plan.decide({"a": ("analog", "forced", "")})
+    result = STRATEGIES["sensitivity"](judged(plan, 1.0), options("energy")).run(graph, plan)
+    (note,) = result.notes
+    assert note.startswith("no other layer pays on this machine")
+
+
 @pytest.mark.parametrize("strategy", ["sensitivity", "milp", "exhaustive"])
 def test_forced_layers_stay_though_they_do_not_pay(strategy: str) -> None:
     graph, plan = mobile(2)
