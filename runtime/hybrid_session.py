@@ -92,6 +92,11 @@ class HybridSession:
         )
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         if self.plan is not None and (placement is None or placement is self.plan):
+            if self.plan.source != self._model.source:
+                log.warning(
+                    "%s has changed since lhc placed it: copies and ranges are those of the earlier network",
+                    self._model.label,
+                )
             self._model = with_digital_columns(self._model, self.plan.digital_columns)
         elif placement is None:
             log.warning(

@@ -251,6 +251,33 @@ def test_annotations_are_on_the_operators_of_the_file(
     assert np.isfinite(session.run(None, feeds)[0]).all()
 
 
+@pytest.mark.parametrize(
+    ("equation", "weight", "products"),
+    [
+        ("...d,dk->...k", (6, 4), 1),
+        ("...d,kd->k...", (4, 6), 1),
+        ("b...d,dhk->bh...k", (6, 2, 4), 1),
+        ("bsd,...dk->...bsk", (5, 6, 4), 1),  # five matrices beside each other
+        ("...sd,...dk->...sk", (3, 6, 4), 0),  # a matrix for every b
+    ],
+)
+def test_an_einsum_with_an_ellipsis_is_a_product_where_one_operand_alone_has_the_axes(
+    equation: str, weight: tuple[int, ...], products: int
+) -> None:
+    w = drawn({"w": weight})["w"]
+    x = np.random.default_rng(2).normal(size=(3, 2, 6)).astype(np.float32)
+    expected = np.einsum(equation, x, w)
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[3, 2, 6] x) => (float{list(expected.shape)} y) {{ y = Einsum <equation = "{equation}"> (x, w) }}"""
+    proto = parsed(text, {"w": w})
+
+    form = canonical(load_model(proto)).proto
+
+    assert sum(node.op_type == "MatMul" for node in form.graph.node) == products
+    for one in (proto, form):
+        np.testing.assert_allclose(create_session(one, "einsum").run(None, {"x": x})[0], expected, atol=1e-5)
+
+
 def test_an_einsum_that_repeats_an_axis_of_one_stays_as_it_is() -> None:
     proto = parsed(
         '<ir_version: 8, opset_import: ["" : 17]> g (float[2, 6] x) => (float[2, 4] y) {'

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+import lhc
 from lhc import HybridSession
 from lhc.errors import DataError, ModelError
 from lhc.models import zoo_entry
@@ -84,6 +85,17 @@ def test_a_network_without_a_placement_is_said_to_run_digital(caplog: pytest.Log
     caplog.clear()
     HybridSession(proto, placement=())
     assert not caplog.records
+
+
+def test_a_network_that_changed_since_it_was_placed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    plan = lhc.analyze(onnx.parser.parse_model(PRODUCT)).plan
+    HybridSession(onnx.parser.parse_model(PRODUCT), placement=plan)
+    assert not caplog.records
+
+    HybridSession(onnx.parser.parse_model(PRODUCT.replace("4.0", "5.0")), placement=plan)
+
+    (record,) = caplog.records
+    assert "has changed since lhc placed it: copies and ranges are those of the earlier" in record.getMessage()
 
 
 def test_sizes_that_do_not_fit_are_named() -> None:

@@ -3,10 +3,13 @@
     Einsum<bsd,dhk->bshk>(x, w) = Reshape(MatMul(x, Reshape(w)))
 
 What is summed over is moved behind in the activation, and in front in the weight; the rest of the output's axes follow.
-A label that both operands and the output have, or one that an operand has twice, leaves the operator as it is.
+A label that both operands and the output have, or one that an operand has twice, leaves the operator as it is. An
+ellipsis of the activation stands for as many labels as it has axes; where nobody knows how many, or the weight has such
+axes, the operator stays.
 """
 
 import math
+from string import ascii_letters
 
 import numpy as np
 
@@ -16,12 +19,15 @@ from lhc.canonical.rule_registry import rule
 
 @rule("Einsum")
 def rewrite(site: RewriteContext) -> bool:
-    """Rewrite where one of two operands is constant and every label is a letter that stands for one axis."""
+    """Rewrite where one of two operands is constant and every label stands for one axis."""
     terms = site.text("equation").replace(" ", "").replace("->", ",").split(",")
-    if len(site.node.input) != 2 or len(terms) != 3 or "." in "".join(terms):
+    if len(site.node.input) != 2 or len(terms) != 3:
         return False
     held = next((index for index in (1, 0) if site.is_constant(index)), None)
-    if held is None or site.is_constant(1 - held) or any(len({*term}) < len(term) for term in terms):
+    if held is None or site.is_constant(1 - held):
+        return False
+    terms = _without_ellipsis(terms, [site.rank(0), site.rank(1)])
+    if "." in "".join(terms) or any(len({*term}) < len(term) for term in terms):
         return False
     weight, activation, output = terms[held], terms[1 - held], terms[2]
     summed = [label for label in activation if label in weight and label not in output]
@@ -39,6 +45,20 @@ def rewrite(site: RewriteContext) -> bool:
     matrix = turned.reshape(math.prod(sizes[label] for label in summed), -1)
     _write(site, site.name(1 - held), activation, (rows, summed, cols), output, sizes, matrix, held)
     return True
+
+
+def _without_ellipsis(terms: list[str], ranks: list[int | None]) -> list[str]:
+    """Terms of two operands and the output with letters for ``...``, where one operand alone has axes there."""
+    dotted = list(zip(terms[:2], ranks, strict=True))
+    if any("..." in term and rank is None for term, rank in dotted):
+        return terms
+    hidden = [(rank or 0) - len(term.replace("...", "")) if "..." in term else 0 for term, rank in dotted]
+    if min(hidden) != 0:
+        return terms
+    free = [letter for letter in ascii_letters if letter not in "".join(terms)]
+    axes = "".join(free[: max(hidden)])
+    inputs = [term.replace("...", axes if count else "") for term, count in zip(terms[:2], hidden, strict=True)]
+    return [*inputs, terms[2].replace("...", axes)]
 
 
 def _write(
