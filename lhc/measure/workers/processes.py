@@ -26,9 +26,11 @@ from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
 
 __all__ = [
+    "ENDED_BEFORE_WORK",
     "ProcessWorkers",
     "SerialWorkers",
     "end_processes",
+    "ended_before_work",
     "packed",
     "scorer_of",
     "started_process",
@@ -37,6 +39,10 @@ __all__ = [
 
 log = logging.getLogger("lhc")
 
+ENDED_BEFORE_WORK = (
+    "a worker process ended before its work began. It loads the script that calls lhc: put the script's own calls under"
+    " if __name__ == '__main__':, in a file"
+)
 _IDLE_ENDS_WITHIN = 5.0
 """Seconds in which an idle process ends by itself, on a loaded machine too."""
 
@@ -86,7 +92,9 @@ class ProcessWorkers(Scheduler[int]):
         self._spooled: WeakKeyDictionary[WorkContext, Path] = WeakKeyDictionary()
         self._held: dict[int, Hashable] = {}
         # Each has a pool of its own, so that units go to whom they are meant for.
-        self._pools = [started_process(self._folder.name)[0] for _ in range(count)]
+        started = [started_process(self._folder.name) for _ in range(count)]
+        self._pools = [pool for pool, _ in started]
+        self._loaded = [loaded for _, loaded in started]
 
     @property
     def count(self) -> int:
@@ -99,6 +107,8 @@ class ProcessWorkers(Scheduler[int]):
         try:
             yield from super().run(context, units)
         except BrokenProcessPool as error:
+            if any(map(ended_before_work, self._loaded)):
+                raise WorkerError(ENDED_BEFORE_WORK) from error
             raise WorkerError(
                 "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
                 " finished is kept. Run the same command again, perhaps with a lower --jobs, and report it if that ends"
@@ -139,6 +149,11 @@ def started_process(folder: str = "") -> tuple[ProcessPoolExecutor, Future[dict[
         loaded = pool.submit(_load)
         loaded.add_done_callback(_learn)
     return pool, loaded
+
+
+def ended_before_work(loaded: Future[dict[str, str]]) -> bool:
+    """Whether a process ended while it loaded libraries; ``loaded``: as `started_process` gives it."""
+    return loaded.done() and isinstance(loaded.exception(), BrokenProcessPool)
 
 
 def end_processes(pools: Sequence[ProcessPoolExecutor]) -> None:

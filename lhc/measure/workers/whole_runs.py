@@ -15,7 +15,13 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
 from lhc.errors import WorkerError
-from lhc.measure.workers.processes import end_processes, started_process, warn_of_few_cores
+from lhc.measure.workers.processes import (
+    ENDED_BEFORE_WORK,
+    end_processes,
+    ended_before_work,
+    started_process,
+    warn_of_few_cores,
+)
 from lhc.options.shared import Execution
 from lhc.runtime.environment_fingerprint import environment, is_known, learn
 
@@ -79,6 +85,7 @@ class LocalRuns(RunWorkers):
         warn_of_few_cores(count)
         self._count = count
         self._pools: dict[int, ProcessPoolExecutor] = {}
+        self._loaded: dict[int, Future[dict[str, str]]] = {}
 
     @property
     def count(self) -> int:
@@ -87,6 +94,7 @@ class LocalRuns(RunWorkers):
     def environment(self) -> dict[str, str]:
         if not is_known():
             self._pools[0], loaded = started_process()
+            self._loaded[0] = loaded
             with suppress(BrokenProcessPool):  # then this process finds it out
                 learn(loaded.result())
         return environment()
@@ -111,8 +119,11 @@ class LocalRuns(RunWorkers):
                 lost = deaths[number] == MOST_DEATHS
                 if died and not lost:
                     again.append((number, task))
+                loaded = self._loaded[worker]
                 give(worker)  # before anybody looks at the result, so that the worker does not wait for that
-                if lost:
+                if lost and ended_before_work(loaded):
+                    yield number, WorkerError(ENDED_BEFORE_WORK)
+                elif lost:
                     yield number, WorkerError(_lost(f"{MOST_DEATHS} worker processes ended at it"))
                 elif not died:
                     yield number, future.result()
@@ -123,7 +134,7 @@ class LocalRuns(RunWorkers):
                 return self._pools[worker].submit(function, task)
             except BrokenProcessPool:
                 self._pools[worker].shutdown(wait=False)
-        self._pools[worker], _ = started_process()
+        self._pools[worker], self._loaded[worker] = started_process()
         return self._pools[worker].submit(function, task)
 
     def close(self) -> None:

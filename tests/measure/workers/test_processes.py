@@ -55,6 +55,16 @@ if __name__ == "__main__":
     assert "torch" not in sys.modules
 """
 
+# Without a guard: the worker processes load it, and would do the same.
+UNGUARDED = """
+import lhc
+
+try:
+    CALL
+except lhc.LhcError as error:
+    print(error)
+"""
+
 # As tqdm does below torch.export: it makes a lock and keeps it.
 WITH_A_LOCK = """
 from lhc.measure.workers.processes import end_processes, started_process
@@ -229,3 +239,22 @@ def test_more_processes_than_cores_are_warned_of(
     warn_of_few_cores(processes)
 
     assert ("--jobs 3: 2 cores can be used here; more processes take more memory" in caplog.text) == told
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'lhc.evaluate("digits-narrow", samples=4, draws=2, all_analog=True, jobs=2)',
+        'print(lhc.sweep({"model": "digits-narrow"}).rows[0].error)',
+    ],
+    ids=["units", "runs"],
+)
+def test_a_script_that_its_workers_cannot_load_is_told_to_guard_its_calls(call: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED.replace("CALL", call))
+
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=10 * SECONDS
+    )
+
+    assert "put the script's own calls under if __name__ == '__main__':" in done.stdout
