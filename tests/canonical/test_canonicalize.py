@@ -196,6 +196,7 @@ def test_it_is_differentiated(case: Case, model: OnnxModel, graph: LayerGraph, f
     assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients.values())
 
 
+@pytest.mark.slow
 def test_it_is_retrained_and_written_in_its_canonical_form(
     model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]
 ) -> None:
@@ -225,6 +226,7 @@ def test_adapters_stand_beside_products(
     assert_same(case, after, before)
 
 
+@pytest.mark.slow
 def test_annotations_are_on_the_operators_of_the_file(
     case: Case, file: onnx.ModelProto, feeds: dict[str, Array], tmp_path: Path
 ) -> None:

@@ -237,6 +237,7 @@ def test_few_samples_cannot_show_a_small_budget(cli: Cli, model_file: Path, tmp_
     assert result.stdout.strip().splitlines()[-1].startswith("analog 0/3 layers")
 
 
+@pytest.mark.slow
 def test_other_samples_are_never_surer_than_these(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     for draws in (2, 3, 5):
         out = tmp_path / f"{draws}.onnx"
@@ -274,6 +275,7 @@ def test_plan_is_written_edited_and_fed_back(cli: Cli, model_file: Path, data_fi
     assert "exists" in result.stderr
 
 
+@pytest.mark.slow
 def test_forged_annotations_are_noticed(cli: Cli, annotated: bytes, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     out.write_bytes(annotated)

@@ -163,6 +163,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ODD, ids=lambda case: case.id)
 def test_weights_that_no_tile_holds_stay_digital(case: Odd, tmp_path: Path) -> None:
     path = tmp_path / "odd.onnx"
@@ -263,6 +264,7 @@ def test_what_kills_a_process_is_an_error_with_a_message(tmp_path: Path, monkeyp
         probing.probe(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", [False, True], ids=["where it is", "moved"])
 @pytest.mark.parametrize(("external", "changed"), [(False, False), (False, True), (True, False)])
 def test_a_file_is_opened_first_by_one_process_alone_unless_others_belong_to_it(
@@ -283,6 +285,7 @@ def test_a_file_is_opened_first_by_one_process_alone_unless_others_belong_to_it(
         probing.probe(path)
 
 
+@pytest.mark.slow
 def test_what_the_checker_has_nothing_against_is_not_checked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +317,7 @@ def test_how_a_process_died_is_told(status: int, words: str | None) -> None:
     assert found is None if words is None else words in (found or "")
 
 
+@pytest.mark.slow
 def test_the_probing_process_imports_nothing_from_the_current_folder(tmp_path: Path) -> None:
     onnx.save(_plain(), tmp_path / "net.onnx")
     (tmp_path / "onnx.py").write_text("raise SystemExit(200)\n", encoding="utf-8")

@@ -31,6 +31,7 @@ def test_looking_works(command: str, model_file: Path) -> None:
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["partition", "sensitivity"])
 def test_emulation_says_what_is_missing(command: str, model_file: Path, data_file: Path) -> None:
     process = lhc_without_torch(command, model_file, "--data", data_file)
@@ -39,6 +40,7 @@ def test_emulation_says_what_is_missing(command: str, model_file: Path, data_fil
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_digital_networks_run(model_file: Path, data_file: Path) -> None:
     process = lhc_without_torch("run", model_file, "--data", data_file)
     assert process.returncode == 0, process.stderr

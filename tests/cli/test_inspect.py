@@ -44,6 +44,7 @@ def loaded(heavy: Iterable[str], *arguments: str) -> tuple[str, str]:
     return done.stdout, done.stderr.strip()
 
 
+@pytest.mark.slow
 def test_what_is_only_read_loads_nothing_that_computes(model_file: Path) -> None:
     model = load_model(model_file)
     graph = read_graph(model)

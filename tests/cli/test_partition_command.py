@@ -14,6 +14,7 @@ from tests.conftest import Cli
 pytestmark = pytest.mark.analog
 
 
+@pytest.mark.slow
 def test_a_plan_names_its_command_and_is_the_same_from_every_folder(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

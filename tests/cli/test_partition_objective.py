@@ -86,6 +86,7 @@ def test_least_energy_is_the_default_and_what_is_gained_is_said(
     assert by_macs["cost"]["energy_j"] > cost["energy_j"]
 
 
+@pytest.mark.slow
 def test_macs_are_the_default_without_costs_and_of_published_walks(
     cli: Callable[..., Result], wide_file: Path, wide_data: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_limits_are_kept_to_by_the_default_strategy(
     assert few["tiles"] == 1
 
 
+@pytest.mark.slow
 def test_a_front_goes_for_energy_and_answers_budgets_for_what_it_was_measured(
     cli: Callable[..., Result], wide_file: Path, wide_data: Path, tmp_path: Path
 ) -> None:

@@ -269,6 +269,7 @@ def test_attribute_and_diff_call_layers_by_their_modules(model_file: Path, data_
     assert "stem.conv (stem) " in run("diff", *placed).stdout
 
 
+@pytest.mark.slow
 def test_diff_of_unrelated_networks_says_so_first(placed: Path, data_file: Path) -> None:
     model = onnx.load(placed.with_name("small.onnx"))
     for node in model.graph.node:
@@ -314,6 +315,7 @@ def test_a_model_whose_sizes_are_open(placed: Path, work: Path) -> None:
     assert "Latency and energy are not known" in run("report", placed, "--work-dir", work.with_name("other")).stdout
 
 
+@pytest.mark.slow
 def test_what_explores_adds_to_the_report(placed: Path, model_file: Path, data_file: Path, work: Path) -> None:
     options = ("--data", data_file, "--draws", 2, "--work-dir", work, "--quiet")
     run("pareto", model_file, *options, "--points", 2)
@@ -338,6 +340,7 @@ def test_robustness_needs_a_placement(model_file: Path, data_file: Path) -> None
     assert "carries no placement; 'lhc partition' makes one, --all-analog takes every layer" in refused.stderr
 
 
+@pytest.mark.slow
 def test_attribute_takes_the_machine_of_the_annotations(model_file: Path, data_file: Path, work: Path) -> None:
     options = ("--data", data_file, "--draws", 2, "--work-dir", work, "--quiet")
     run("partition", model_file, *options, "--hardware", "ideal")
@@ -348,6 +351,7 @@ def test_attribute_takes_the_machine_of_the_annotations(model_file: Path, data_f
     assert all("programming" in layer["effects"] for layer in layers.values())
 
 
+@pytest.mark.slow
 def test_a_front_of_a_machine_of_ones_own_is_in_its_report(
     model_file: Path, data_file: Path, work: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def test_one_table_and_plots(cli: Cli, sweep: Path) -> None:
     assert len(rows) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_failed_run_gives_code_3(cli: Cli, sweep: Path) -> None:
     sweep.write_text('model = "perceptron.onnx"\ndata = "nowhere.npz"\n')

@@ -25,6 +25,7 @@ LIONHEART = Hardware.load("lionheart")
 CAUTION = "the engine aihwkit computes products, as asked for, on the processor"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["auto", "aihwkit"])
 def test_the_engine_is_said_beside_its_numbers(asked: str, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     with caplog.at_level(logging.WARNING, "lhc"):
@@ -81,6 +82,7 @@ def test_the_engine_names_the_gpu_that_it_computes_on(
     assert found.values == fast.values
 
 
+@pytest.mark.slow
 def test_kept_results_of_one_engine_are_not_those_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed = {"fast": 0, "aihwkit": 0}
     for name, engine in ENGINES.items():

@@ -84,6 +84,7 @@ def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(capl
     assert lhc.attribute(network(), {"x": X}, draws=2).metric == "nmse"
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 @pytest.mark.parametrize(
     ("beyond", "class_axis", "ranked_by"), [(99, None, "nmse"), (99, 1, "kl"), (0, None, "kl")], ids=str
@@ -248,6 +249,7 @@ def test_a_function_that_a_file_names_is_not_imported(tmp_path: Path, monkeypatc
     assert found.metric == name
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_outputs_are_written_whatever_judged_the_placement(cli: Cli, placed: onnx.ModelProto, tmp_path: Path) -> None:
     onnx.save_model(placed, str(tmp_path / "m.onnx"))
@@ -264,6 +266,7 @@ def test_outputs_are_written_whatever_judged_the_placement(cli: Cli, placed: onn
         assert outputs["z"].shape == (2, 24, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_only_outputs_are_written_where_the_stored_metric_needs_labels(cli: Cli, tmp_path: Path) -> None:
     data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}

@@ -88,6 +88,7 @@ def test_a_further_output_is_measured_as_it_would_be_by_itself() -> None:
     assert further.drop == pytest.approx(alone.plan.outcome.drop, rel=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_budgets_of_several_outputs_that_are_not_met_are_explained() -> None:
     """Remedies change the machine for every output, and what is in the way is what the strict output depends on."""

@@ -145,6 +145,7 @@ def test_training_takes_samples_wherever_they_are() -> None:
     assert found.plan.outcome.drop == pytest.approx(wanted.plan.outcome.drop)
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 @pytest.mark.parametrize("case", ["input and output", "a call"])
 def test_a_session_counts_and_calibrates_by_the_axes_that_were_named(case: str) -> None:

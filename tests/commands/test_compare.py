@@ -85,6 +85,7 @@ def test_the_function_gives_the_table_too(mine: Path) -> None:
     assert (first.plan.hardware.name, second.plan.hardware.name) == ("ideal", "mine")
 
 
+@pytest.mark.slow
 def test_ages_with_one_calibration_and_a_picture(cli: Cli, mine: Path, tmp_path: Path) -> None:
     plot = tmp_path / "machines.svg"
     machine = Hardware.load(mine)

@@ -181,6 +181,7 @@ def test_a_machine_that_needs_the_engine_aihwkit_is_not_compared_with_it(model_f
     assert (document["engine"], document["engine_reason"], document["conformance"]) == ("aihwkit", why, None)
 
 
+@pytest.mark.slow
 def test_a_plan_that_carries_the_check_of_its_emulation_is_not_checked_again(
     model_file: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +420,7 @@ def test_stock_onnxruntime_runs_it_without_lhc(network: onnx.ModelProto, tmp_pat
         assert np.isfinite(logits).all()
 
 
+@pytest.mark.slow
 def test_weights_in_other_files_make_a_compiled_file_with_such(tmp_path: Path) -> None:
     """It runs in stock onnxruntime from another folder, and gives what one file gives."""
     rng = np.random.default_rng(0)

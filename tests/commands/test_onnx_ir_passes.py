@@ -141,6 +141,7 @@ def test_layer_annotations_are_opt_in_and_keep_what_others_wrote(network: onnx.M
     assert annotations(again.model) == {"stem": "theirs"}, "its own are taken away with its other keys"
 
 
+@pytest.mark.slow
 def test_onnxruntime_takes_the_settings(cli: Cli, network: onnx.ModelProto, tmp_path: Path) -> None:
     path = lhc.partition(network, DATA, max_drop="100%", draws=2, objective="macs").save(
         tmp_path / "m.onnx", layer_ann=True

@@ -69,6 +69,7 @@ def test_a_plan_file_brings_its_copies(tmp_path: Path) -> None:
         lhc.partition("digits-narrow", plan=Plan.load(tmp_path / "plan.yaml"), strategy="milp", method="measure")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_plan_and_copies_can_be_left_out(on_forty_tiles: lhc.PartitionResult) -> None:
     one, other, none = on_forty_tiles, _placed(max_tiles=40), _placed(copies="off", max_tiles=40)
     assert one.plan == other.plan
@@ -78,6 +79,7 @@ def test_the_same_seed_gives_the_same_plan_and_copies_can_be_left_out(on_forty_t
     assert one.plan.outcome.drop < none.plan.outcome.drop
 
 
+@pytest.mark.slow
 def test_where_the_budget_is_not_met_twice_the_tiles_for_copies_are_tried() -> None:
     result = _placed(max_tiles=16, max_drop=0.0, metric="kl", explain=True)
     assert result.infeasibility is not None

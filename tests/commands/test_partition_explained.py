@@ -53,6 +53,7 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
     assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_remedies_are_compared_on_the_first_chips_of_a_long_test() -> None:
     asked: dict[str, Any] = {"samples": 60, "metric": "kl", "strategy": "all-analog", "include": FEW, "copies": 1}
     found = lhc.partition("digits-narrow", max_drop=1e-9, draws=12, max_draws=12, **asked).infeasibility
@@ -64,6 +65,7 @@ def test_remedies_are_compared_on_the_first_chips_of_a_long_test() -> None:
     assert sum(sooner.difference) / 2 == pytest.approx(sooner.evaluation.drop - np.mean(found.least.drops[:10]))
 
 
+@pytest.mark.slow
 def test_no_earlier_time_is_tried_where_devices_do_not_change_with_time() -> None:
     still = StateIndependent(drift_scale=0.0, read_noise_scale=0.0)
     machine = Hardware.load("lionheart").model_copy(update={"devices": still})
@@ -92,6 +94,7 @@ def test_a_rule_is_explained_by_damage_and_by_what_its_machine_lacks() -> None:
     assert remapped.evaluation.drop < result.plan.outcome.drop  # type: ignore[union-attr]  # it has one
 
 
+@pytest.mark.slow
 def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() -> None:
     @dataclass(frozen=True)
     class Bold(Strategy):
@@ -160,6 +163,7 @@ def test_provenance_of_a_search_is_in_the_plan() -> None:
         assert set(block) <= result.plan.analog or result.plan.analog.isdisjoint(block)
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_the_budget_where_no_placement_was_tested_by_it() -> None:
     """Without room for a tile everything is digital, and a larger budget changes nothing."""
     result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop="50%", objective="macs", max_tiles=0)

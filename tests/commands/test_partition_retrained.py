@@ -155,6 +155,7 @@ def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(cli:
     assert "--objective 'speed': choose energy, latency, macs" in said, "an objective is taken"
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_the_training(cli: Cli, tmp_path: Path) -> None:
     """Ranking, search and verification before it and after it, its steps, and its five validations on three chips."""
     told = cli(*SHORT, "--objective", "macs", "--steps", 30, "--work-dir", tmp_path)
@@ -168,6 +169,7 @@ def test_a_dry_run_counts_the_training(cli: Cli, tmp_path: Path) -> None:
     assert steps["after training: verifying"]["units"] == steps["before training: verifying"]["units"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "more", "rounds"),
     [

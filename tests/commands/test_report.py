@@ -31,6 +31,7 @@ def _open_length() -> onnx.ModelProto:
     return parsed(TEXT, drawn({"v": (24, 40), "w": (40, 8)}) | {"axis": np.array([1])})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [3, 17])
 def test_a_file_of_open_length_costs_what_was_placed(length: int, tmp_path: Path) -> None:
     """Operators that are no products too, whose elements follow the length that the samples have."""
@@ -56,6 +57,7 @@ def test_nothing_is_added_to_a_report_that_was_saved(tmp_path: Path) -> None:
             lhc.report(saved, name="mine", command="my script")
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_called_one_and_not_changed(tmp_path: Path) -> None:
     placed = lhc.partition("digits-narrow", samples=60, draws=2, max_drop="100%", strategy="first-last")
     lhc.compile(placed.save(tmp_path / "placed.onnx")).save(tmp_path / "chip.onnx")

@@ -118,6 +118,7 @@ def test_a_placement_that_was_shown_to_hold_keeps_its_verdict_where_its_weights_
     assert (stricter.within_budget, stricter.samples) == (False, 40), "that was not shown before"
 
 
+@pytest.mark.slow
 def test_the_kept_network_carries_its_own_check_of_the_emulation(result: lhc.PartitionResult) -> None:
     found = result.plan.conformance
     assert found is not None
@@ -189,6 +190,7 @@ def test_the_first_samples_train_and_judge_and_what_would_help_is_measured() -> 
     assert train + watch + judge == 200
 
 
+@pytest.mark.slow
 def test_reasons_of_a_placement_are_told_apart_from_those_of_the_judgement_after_training(
     by_macs: lhc.PartitionResult,
 ) -> None:
@@ -273,6 +275,7 @@ def on_further_tiles() -> lhc.PartitionResult:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "kept"),
     [("training", True), ("dac", False)],
@@ -412,6 +415,7 @@ def test_a_dry_run_counts_what_a_training_does(cli: Cli, tmp_path: Path) -> None
         assert not list(tmp_path.glob("*.onnx"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_knows_what_was_judged_before(tmp_path: Path) -> None:
     asked = replace(ASKED, work_dir=tmp_path, steps=1)
     lhc.retrain.of(asked)

@@ -128,6 +128,7 @@ def right(output, targets):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names_it", [False, True])
 def test_outputs_of_a_network_that_an_own_metric_judged(
     cli: Cli, digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_it: bool

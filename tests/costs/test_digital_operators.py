@@ -133,6 +133,7 @@ def test_activations_in_parts_and_in_one_operator_agree_within_a_third() -> None
     assert sum(whole.values()) <= sum(parts.values()) <= 4 / 3 * sum(whole.values())
 
 
+@pytest.mark.slow
 def test_batch_norms_cost_nothing_folded_or_not() -> None:
     module, example = Pictures(), torch.randn(2, 3, 16, 16)
     new, traced = (exported(module, example, dynamo) for dynamo in (True, False))

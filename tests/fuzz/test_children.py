@@ -112,6 +112,7 @@ def _takes_memory_and_says_so(command: Command) -> Result:
     return REFUSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "death"),
     [(_spins, "signal"), (_takes_memory_and_says_so, "memory"), (_takes_memory, "exception")],

@@ -126,6 +126,7 @@ def forged(folder: Path, where: tuple[str, str, object]) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FORGED)
 def test_forged_values_are_refused_by_name_by_every_command_that_reads_them(case: str, tmp_path: Path) -> None:
     where, field = FORGED[case]

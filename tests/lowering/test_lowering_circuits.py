@@ -154,6 +154,7 @@ NOISY: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["MatMul", "Conv"])
 @pytest.mark.parametrize("circuit", NOISY)
 def test_noise_of_circuits_is_the_engine_s(circuit: str, kind: str) -> None:

@@ -107,6 +107,7 @@ def test_parts_of_a_split_are_exported_quietly(caplog: pytest.LogCaptureFixture)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.slow
 def test_the_same_module_gives_the_same_bytes() -> None:
     module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten()).eval()
 

@@ -33,6 +33,7 @@ def test_a_name_like_nothing_is_answered_with_the_list() -> None:
         zoo_entry("zzz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "heavy"),
     [

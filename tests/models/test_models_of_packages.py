@@ -176,6 +176,7 @@ def test_faces_are_told_from_other_windows() -> None:
     assert answers("mtcnn-rnet")[0] == 1.0
 
 
+@pytest.mark.slow
 @needs_zoo
 def test_notes_have_the_pitch_that_the_package_finds() -> None:
     from swift_f0 import SwiftF0

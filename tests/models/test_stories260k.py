@@ -72,6 +72,7 @@ def _reference(ids: list[int], weights: Weights, heads: int, key_heads: int, lay
     return logits
 
 
+@pytest.mark.slow
 def test_the_exported_decoder_equals_plain_numpy(tmp_path: Path) -> None:
     path = _write_weights(tmp_path / "small.bin")
     ids = [1, 7, 19, 3, 3, 12]

@@ -30,6 +30,7 @@ def test_the_split_depends_on_its_seed_alone() -> None:
     assert not np.array_equal(first[0][1], other[0][1])
 
 
+@pytest.mark.slow
 def test_training_is_repeatable_and_learns() -> None:
     (images, labels), _ = digits_split()
 

@@ -17,6 +17,7 @@ QUANTILE = 2.576
 """Of 99 %, two-sided: each of three layers is wrong in one of a hundred seeds; this seed is none of them."""
 
 
+@pytest.mark.slow
 def test_damage_falls_as_one_over_the_copies_and_not_more_slowly() -> None:
     preset = Hardware.load("lionheart")
     on = preset.compensation.model_copy(update={"copies": True, "outputs": "none"})

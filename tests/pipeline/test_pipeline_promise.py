@@ -65,6 +65,7 @@ def ambitions(runs: int, heavy: bool, base: float = 0.0) -> list[tuple[float, bo
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heavy", [False, True], ids=["normal", "heavy tails"])
 def test_a_sequence_rarely_ends_too_high_and_not_far_below(heavy: bool) -> None:
     """Seven of eight layers, at 0.875 of the budget, are the most that can be shown."""
@@ -74,6 +75,7 @@ def test_a_sequence_rarely_ends_too_high_and_not_far_below(heavy: bool) -> None:
     assert min(share for share, _ in found) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["sensitivity", "lionheart"])
 def test_searching_does_not_make_wrong_acceptances_more_frequent(strategy: str) -> None:
     """Five layers, each alone exactly at the budget: no placement but all digital may be accepted."""
@@ -157,6 +159,7 @@ def test_most_of_what_fits_goes_analog() -> None:
     assert sum(analog == frozenset("bcde") and accepted for accepted, analog in placements) >= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["kl", "agreement"], ids=["lower is better", "higher is better"])
 def test_planted_sensitive_layer_ranks_first(name: str) -> None:
     damages = {f"l{i}": 0.004 for i in range(9)} | {"planted": 0.012}

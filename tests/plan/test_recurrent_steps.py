@@ -164,6 +164,7 @@ def gru() -> onnx.ModelProto:
     return parsed(GRU, drawn({"w": (1, 15, 6), "r": (1, 15, 5), "b": (1, 30)}, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_steps_of_a_retrained_network_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("lhc.commands.retrain"), "better", lambda before, after: after)

@@ -274,6 +274,7 @@ def test_paths_are_names_of_netrons_own_files(digits: Digits) -> None:
     assert all(path == f"/{file.name}" and file.parent == folder for path, file in site.files.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modules", "heavy"),
     [

@@ -70,12 +70,14 @@ def test_a_signal_ends_it(view: "Callable[..., Viewing]", digits_file: Path, num
         socket.create_connection(("127.0.0.1", viewing.port))
 
 
+@pytest.mark.slow
 def test_it_ends_while_a_browser_stays_connected(view: "Callable[..., Viewing]", digits_file: Path) -> None:
     viewing = view(digits_file, "--no-browser")
     with socket.create_connection(("127.0.0.1", viewing.port)):
         assert viewing.end() == (0, "", "")
 
 
+@pytest.mark.slow
 def test_it_ends_though_signals_repeat(view: "Callable[..., Viewing]", digits_file: Path) -> None:
     viewing = view(digits_file, "--no-browser")
     for _ in range(5):
@@ -83,6 +85,7 @@ def test_it_ends_though_signals_repeat(view: "Callable[..., Viewing]", digits_fi
     assert viewing.end() == (0, "", "")
 
 
+@pytest.mark.slow
 def test_the_port_of_ones_choice(view: "Callable[..., Viewing]", digits_file: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -94,6 +97,7 @@ def test_the_port_of_ones_choice(view: "Callable[..., Viewing]", digits_file: Pa
         assert viewing.end() == (0, "", "")
 
 
+@pytest.mark.slow
 def test_a_browser_that_leaves_early_is_no_error(view: "Callable[..., Viewing]", digits_file: Path) -> None:
     viewing = view(digits_file, "--no-browser")
     for _ in range(5):
@@ -121,6 +125,7 @@ def test_the_browser_is_opened(view: "Callable[..., Viewing]", digits_file: Path
     assert viewing.end() == (0, "", "")
 
 
+@pytest.mark.slow
 def test_no_browser_to_open(view: "Callable[..., Viewing]", digits_file: Path) -> None:
     viewing = view(digits_file, env={"BROWSER": "false"})
     get(viewing.url)
@@ -146,12 +151,14 @@ def test_a_plain_model_is_shown_under_the_names_of_lhc(view: "Callable[..., View
     ]
 
 
+@pytest.mark.slow
 def test_a_model_of_the_zoo(view: "Callable[..., Viewing]") -> None:
     viewing = view("digits-narrow", "--no-browser")
     assert len(onnx.load_model_from_string(get(f"{viewing.url}data/model.onnx")).graph.node) > 20
     assert viewing.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_weights_in_other_files_are_not_needed(
     view: "Callable[..., Viewing]",
     placed: Placed,
@@ -181,6 +188,7 @@ def test_unnamed_nodes_with_weights_in_other_files(tmp_path: Path) -> None:
     assert [list(tensor.dims) for tensor in model.proto.graph.initializer] == [[3, 4], [4, 2]]
 
 
+@pytest.mark.slow
 def test_stale_annotations_are_warned_of(view: "Callable[..., Viewing]", digits_file: Path) -> None:
     proto = onnx.load_model(str(digits_file))
     weight = numpy_helper.to_array(proto.graph.initializer[0])
@@ -237,6 +245,7 @@ def test_bad_models(cli: Cli, tmp_path: Path, content: bytes | None, message: st
     assert message in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "value"), [("lhc.plan", "[{]"), ("lhc.schema", "99"), ("lhc.hardware", "{}")])
 def test_bad_annotations(cli: Cli, digits_file: Path, key: str, value: str) -> None:
     proto = onnx.load_model(str(digits_file))

@@ -108,6 +108,7 @@ def test_programming_leaves_no_weights_of_a_file_in_memory(tmp_path: Path) -> No
     np.testing.assert_array_equal(matrix.read(0, 0, 0.0).weights(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["nll", "kl", "perplexity"])
 def test_scores_of_a_vocabulary_are_worked_out_a_few_tokens_at_a_time(metric: str) -> None:
     rng = np.random.default_rng(2)
@@ -208,6 +209,7 @@ def test_what_a_session_copies_while_it_is_made_goes_back_to_the_system() -> Non
     assert _held() - before < count * size * size * 4 / 2
 
 
+@pytest.mark.slow
 def test_a_large_matrix_that_is_laid_out_leaves_nothing_of_its_tiles_behind() -> None:
     from lhc.runtime.engines.compiled.matrix import CompiledMatrix
     from lhc.runtime.tiles.analog_matrix import AnalogMatrix

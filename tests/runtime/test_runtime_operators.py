@@ -198,6 +198,7 @@ def test_any_matmul_equals_onnxruntime(drawn: Drawn) -> None:
     _check_parity(drawn)
 
 
+@pytest.mark.slow
 @settings(SETTINGS, max_examples=50)
 @given(convolutions())
 def test_noisy_conv_does_not_depend_on_batching(drawn: Drawn) -> None:
@@ -210,6 +211,7 @@ def test_noisy_gemm_does_not_depend_on_batching(drawn: Drawn) -> None:
     _check_batching(drawn)
 
 
+@pytest.mark.slow
 @settings(SETTINGS, max_examples=50)
 @given(matmuls())
 def test_noisy_matmul_does_not_depend_on_batching(drawn: Drawn) -> None:

@@ -274,6 +274,7 @@ def test_documented_error_without_a_reference_column_is_that_measured() -> None:
     assert _error_of(single, DAY, np.abs(_inputs())) == pytest.approx(float(told), abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["lionheart", "standard-pcm-torch"])
 def test_published_error_of_a_product_is_reproduced(name: str, engine: Engine) -> None:

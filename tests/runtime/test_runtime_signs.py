@@ -138,6 +138,7 @@ def test_convolutions_have_them_too() -> None:
     np.testing.assert_allclose(found, 0.3 * np.linalg.norm(scales, axis=0), rtol=0.06)  # 1,600 values: known to 1.8 %
 
 
+@pytest.mark.slow
 def test_signs_are_found_on_data_and_go_with_the_plan(tmp_path: Path) -> None:
     hardware = Hardware.load("sram-asim")
     plan = lhc.analyze(linear(MATRIX.T), hardware=hardware).plan.decide({"a": ("analog", "forced", "")})

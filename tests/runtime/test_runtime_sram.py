@@ -105,6 +105,7 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("x", "noise", "kernel"),
     [
@@ -177,6 +178,7 @@ def test_predictions_and_training_count_it_as_in_a_sum_of_0() -> None:
     assert machine(1.0).output_variance == pytest.approx(plain.output_variance + steps)
 
 
+@pytest.mark.slow
 def test_noise_of_the_preset_changes_as_many_conversions_as_its_tails_say() -> None:
     """Half a step is at most 3.92 deviations. Of 50,000 products of 64 conversions each 350 change, known to 5.4 %."""
     reads, hardware, matrix = 10_000, machine(0.1275), MATRIX[:3]

@@ -272,6 +272,7 @@ with ResultCache(sys.argv[1]) as cache:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_make_the_database_at_the_same_time_all_keep_their_results(tmp_path: Path) -> None:
     for attempt in range(3):
         folder = tmp_path / str(attempt)

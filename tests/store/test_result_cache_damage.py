@@ -100,6 +100,7 @@ def test_a_changed_document_is_not_believed(column: str, tmp_path: Path, query: 
         assert cache.documents("report", "one") == [b"new"]
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_is_believed(sound: bytes, unit: Unit, caplog: pytest.LogCaptureFixture) -> None:
     rng, lost, anew = np.random.default_rng(3), 0, 0
     for place in rng.integers(0, len(sound), 200):

@@ -235,6 +235,7 @@ def test_input_scales_are_held_constant(build: Build) -> None:
     torch.testing.assert_close(x[0].grad, x[1].grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "least"), [("sign-magnitude", -0.5), ("unsigned", 0.0)])
 def test_static_ranges_clip_inputs_and_scale_the_noise(build: Build, code: str, least: float) -> None:
     base = without_devices(bits=None, noise=0.05)

@@ -114,6 +114,7 @@ def test_what_draws_no_noise_otherwise_is_trained_as_on_the_processor(
         np.testing.assert_array_equal(there[key], value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_seed_gives_the_same_weights_on_a_gpu(name: str, model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
     with pretended_gpu(monkeypatch):
@@ -122,6 +123,7 @@ def test_a_seed_gives_the_same_weights_on_a_gpu(name: str, model: OnnxModel, mon
         np.testing.assert_array_equal(first[key], again[key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_training_that_was_cut_off_on_a_gpu_goes_on(
     optimizer: str, model: OnnxModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -99,6 +99,7 @@ def test_the_loss_under_noise_falls(model: OnnxModel) -> None:
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_seed_decides_the_result(model: OnnxModel, optimizer: str) -> None:
     def run(seed: int) -> TrainingResult:
@@ -148,6 +149,7 @@ def test_what_is_distilled_is_the_network_before_training(model: OnnxModel) -> N
     assert torch.equal(one.network.digital(feeds, "y"), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("cut", [1, 9, 26])
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(

@@ -123,6 +123,7 @@ def test_without_noise_tiles_compute_what_the_file_does(file: onnx.ModelProto, p
     assert max(parity(DifferentiableModel(model, graph), {"x": X}).values()) <= 1e-4
 
 
+@pytest.mark.slow
 def test_compiled_it_computes_the_same_and_nothing_for_other_lengths(file: onnx.ModelProto, placed: Path) -> None:
     compiled = lhc.compile(placed, noise="off")
     assert_same(outputs(compiled.proto), outputs(file))

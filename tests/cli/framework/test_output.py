@@ -85,6 +85,7 @@ WRITING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "code"), [*WRITING.items(), ("verdict", 1)])
 def test_a_result_that_nobody_reads_keeps_its_exit_code(command: str, code: int, closed_pipe: int) -> None:
     done = run(command, closed_pipe)
@@ -110,6 +111,7 @@ def test_a_message_that_nobody_reads_changes_no_exit_code(command: str, code: in
     assert run(command, closed_pipe, closed_pipe).returncode == code
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="no device that is always full on this system")
 @pytest.mark.parametrize("command", [*WRITING, "verdict"])
 def test_a_full_disk_behind_stdout_is_told(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,7 @@ HEALED = {
 """With the least factor by which the damage of some layer falls."""
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 @pytest.mark.parametrize(("compensation", "factor"), HEALED.values(), ids=HEALED)
 def test_what_copies_and_calibration_leave_is_predicted(compensation: Compensation, factor: float) -> None:

@@ -46,6 +46,7 @@ def _on_engine(here: PlacementEvaluator, engine: Engine) -> PlacementEvaluator:
     return replace(here, engine=engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "metric"), [*((name, "kl") for name in MACHINES), ("lionheart", "nmse")])
 def test_on_a_gpu_predictions_are_those_of_the_processor(
     name: str, metric: str, monkeypatch: pytest.MonkeyPatch

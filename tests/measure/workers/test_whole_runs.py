@@ -40,6 +40,7 @@ def refused(number: int) -> int:
     raise LhcError(f"run {number}")
 
 
+@pytest.mark.slow
 def test_runs_are_done_once_and_asked_for_when_there_is_room() -> None:
     asked: list[int] = []
 

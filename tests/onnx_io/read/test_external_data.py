@@ -122,6 +122,7 @@ def test_an_annotated_model_refers_to_the_files_of_its_source(tmp_path: Path) ->
     assert result.model.graph.initializer == proto.graph.initializer
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_elsewhere_it_needs_a_copy_of_them(tmp_path: Path) -> None:
     path = save(tmp_path / "a", one_file=False)
@@ -141,6 +142,7 @@ def test_elsewhere_it_needs_a_copy_of_them(tmp_path: Path) -> None:
         result.save(out, external_data="move")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 def test_a_copy_replaces_no_file_of_the_user(tmp_path: Path) -> None:
     result = partitioned(save(tmp_path))

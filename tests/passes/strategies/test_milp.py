@@ -228,6 +228,7 @@ def test_five_hundred_layers_are_searched_in_seconds(objective: Objective, max_t
     assert result.plan.analog
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", [Goal("latency"), Goal("energy", max_tiles=2000)], ids=["latency", "energy and tiles"])
 def test_the_optimum_of_five_hundred_layers_with_crossings_takes_less_than_two_seconds(goal: Goal) -> None:
     graph, plan = chain(500)

@@ -99,6 +99,7 @@ def test_layers_are_named_by_the_modules_they_come_from(cnn: Cnn, images: dict[s
     assert [layer.macs for layer in analysis.plan.layers] == [4 * 9 * 64, 6 * 36 * 9, 18]
 
 
+@pytest.mark.slow
 def test_samples_of_another_float_type_are_converted_and_labels_are_no_input(
     cnn: Cnn, images: dict[str, Array]
 ) -> None:
@@ -261,6 +262,7 @@ def test_placing_with_retraining_takes_a_module_and_passes(
     assert {layer.name: layer.reason for layer in result.plan.layers}["stem"] == "excluded"
 
 
+@pytest.mark.slow
 @pytest.mark.analog
 @pytest.mark.usefixtures("exported_once")
 @pytest.mark.parametrize("hardware", ["lionheart", "static-range"])

@@ -144,6 +144,7 @@ def searched(few: dict[str, Any]) -> PartitionResult:
     return lhc.partition("digits-narrow", digital_columns="auto", force_digital=["linear"], **few)
 
 
+@pytest.mark.slow
 def test_only_what_a_placement_parts_is_split(searched: PartitionResult) -> None:
     plan = searched.plan
     assert plan.outcome is not None

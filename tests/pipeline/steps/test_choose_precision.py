@@ -375,6 +375,7 @@ def test_annotated_files_keep_the_answers_of_the_network_and_carry_the_precision
     assert found.tobytes() != given.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("analog", ["first", "second", "third"])
 def test_compiled_files_have_the_precision_of_the_session(tmp_path: Path, analog: str) -> None:
     """The activation behind an analog layer is computed with it, and digital products read it as codes."""
@@ -391,6 +392,7 @@ def test_compiled_files_have_the_precision_of_the_session(tmp_path: Path, analog
     assert np.abs(compiled - session).max() <= 1e-5 * np.abs(session).max()
 
 
+@pytest.mark.slow
 def test_compiled_products_of_codes_are_exact_on_every_processor(tmp_path: Path) -> None:
     """Stock kernels of integers saturate where a processor has no instructions for them (VNNI)."""
     hardware = machine(precision="int8", high_precision=None)

@@ -33,6 +33,7 @@ def test_a_placement_carries_the_evidence_of_its_emulation(tmp_path: Path) -> No
     assert f"emulation checked against aihwkit: {counts}, " in partition_head(result)
 
 
+@pytest.mark.slow
 def test_where_aihwkit_computed_all_it_is_said() -> None:
     result = lhc.partition("digits-narrow", engine="aihwkit", **ASKED)  # type: ignore[arg-type]
     assert result.plan.conformance is None

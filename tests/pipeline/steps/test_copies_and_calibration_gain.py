@@ -74,6 +74,7 @@ def test_nothing_is_said_where_the_network_breaks_without_it(
     assert "what healing brings is not reported" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_is_alone_is_said_alone(digits: Task) -> None:
     compensation = LIONHEART.compensation.model_copy(update={"copies": False})
     outcome = _placed(digits, LIONHEART.model_copy(update={"compensation": compensation})).plan.outcome

@@ -82,6 +82,7 @@ def test_a_hundred_layers_show_name_and_figure(
     assert len(set(heads.values())) == 1, "layers of one role stand below each other"
 
 
+@pytest.mark.slow
 def test_five_hundred_layers_end_on_the_first_screen(large: Report) -> None:
     grid = block_grid(large.plan)
     assert len(grid.cells) > 500

@@ -305,6 +305,7 @@ def test_samples_that_only_calibrated_are_not_among_those_that_served_every_purp
     assert dict(data_facts(plan))["samples"] == every
 
 
+@pytest.mark.slow
 def test_five_hundred_layers_take_seconds_and_three_megabytes(large: Report, tmp_path: Path) -> None:
     """From the file of a report with every section to the page."""
     saved = tmp_path / "large.json"
@@ -318,6 +319,7 @@ def test_five_hundred_layers_take_seconds_and_three_megabytes(large: Report, tmp
     assert len(page.encode()) < 3e6
 
 
+@pytest.mark.slow
 def test_five_hundred_layers_of_a_model_file_take_seconds(
     make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]],
     make_transformer: Callable[..., onnx.ModelProto],

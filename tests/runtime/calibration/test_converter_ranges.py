@@ -267,6 +267,7 @@ def test_layers_that_share_tiles_share_the_wider_range_of_adcs() -> None:
     assert found["a"] == found["b"] > 3 * alone["a"]
 
 
+@pytest.mark.slow
 def test_calibrated_ranges_of_adcs_go_with_the_plan(tmp_path: Path) -> None:
     machine = Hardware.load("static-range")
     machine = machine.model_copy(update={"adc": machine.adc.model_copy(update={"range": "layer"})})

@@ -105,6 +105,7 @@ def test_what_has_no_range_for_a_column_refuses(tmp_path: Path) -> None:
             Hardware.parse(f"name: x\n{text}\n", "x")
 
 
+@pytest.mark.slow
 def test_ranges_of_columns_go_with_the_plan(tmp_path: Path) -> None:
     machine = QUIET.model_copy(update={"adc": QUIET.adc.model_copy(update={"range": "column"})})
     few: dict[str, Any] = {

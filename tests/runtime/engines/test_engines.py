@@ -193,6 +193,7 @@ def _noisy(preset: str) -> tuple[Chip, torch.Tensor]:
     return programmed(weight, _with_tiles(machine, 17, 20), 86400.0, ranges=ranges), torch.from_numpy(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", NOISY)
 def test_engines_are_equal_in_distribution(preset: str) -> None:
     matrix, x = _noisy(preset)

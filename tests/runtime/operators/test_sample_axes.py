@@ -89,6 +89,7 @@ def answers(model: onnx.ModelProto, x: Array, engine: str, ends: Sequence[int], 
     return np.concatenate(parts, axis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["fast", "aihwkit"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_calls_may_be_cut_anywhere(name: str, engine: str) -> None:

@@ -188,6 +188,7 @@ def test_deviates_of_the_table_are_the_levels_of_the_distribution() -> None:
     assert np.abs(np.sort(found) - 2 * np.sort(normal_levels(1.0))).max() < 2 * 4e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MACHINES)
 def test_on_a_gpu_no_tensor_meets_one_of_the_processor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tensors lie is tested, and what they become, by the processor's arithmetic: this machine has no GPU."""

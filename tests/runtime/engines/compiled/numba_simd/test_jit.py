@@ -69,6 +69,7 @@ def test_without_a_folder_that_can_be_written_code_stays_in_memory(tmp_path: Pat
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["*.nbc", "*.nbi"])
 def test_damaged_code_is_compiled_again(pattern: str, filled: Path, tmp_path: Path) -> None:
     shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
