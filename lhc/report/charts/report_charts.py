@@ -21,6 +21,7 @@ from lhc.report.document.report import Report
 from lhc.report.wording.outcome import interval_text, intervals, of_budget, other_chips, points
 from lhc.results import Evaluation, FeasibleRegion, Front, FrontPoint, RegionPoint, Robustness
 from lhc.support.number_formatting import (
+    counted,
     drop_text,
     drop_unit,
     field_text,
@@ -168,7 +169,7 @@ def _points(front: Front) -> Iterator[DataPoint]:
         y = found.drop if found is not None else point.predicted_drop if front.verified else point.damage
         if x is None or y is None:
             continue
-        size = f"{len(point.analog)} layers, {share_text(point.analog_mac_fraction)} of MACs analog"
+        size = f"{counted(len(point.analog), 'layer')}, {share_text(point.analog_mac_fraction)} of MACs analog"
         if found is not None:
             drop = drop_text(y, found.percent, "absolute")
             yield DataPoint(x, y, found.drop_interval, "verified", f"{size}: {found.drop_word} {drop} (verified)")
@@ -203,7 +204,7 @@ def _own(front: Front, report: Report) -> Iterator[DataPoint]:
     if own is None or x is None:
         return
     y, interval = own_drop(outcome) if front.verified and outcome is not None else (own.damage, None)
-    yield DataPoint(x, y, interval, "chosen", f"this placement: {len(own.analog)} layers")
+    yield DataPoint(x, y, interval, "chosen", f"this placement: {counted(len(own.analog), 'layer')}")
 
 
 def _on_axis(point: FrontPoint, front: Front) -> float | None:

@@ -214,7 +214,7 @@ def _metric(report: Report) -> str:
 def _grid_description(report: Report) -> str:
     plan = report.plan
     return (
-        f"One row a block, one cell a layer: {len(plan.analog)} layers are analog (letter A, round corners),"
+        f"One row a block, one cell a layer: {counted(len(plan.analog), 'layer')} analog (letter A, round corners),"
         f" {len(plan.layers) - len(plan.analog)} digital (letter D, square corners; striped where no tile can take"
         " them). The table of layers says the same in words."
     )

@@ -362,7 +362,7 @@ def _training(outcome: Outcome, trained: Retrained) -> PageSection:
         ),
     )
     text = (
-        f"{training_steps(trained)}, {len(trained.layers)} layers analog in training."
+        f"{training_steps(trained)}, {counted(len(trained.layers), 'layer')} analog in training."
         f" {capitalized(against_given(outcome))}, on samples that train nothing."
     )
     return PageSection("training", "Learning curve", (text,), training_chart(trained, outcome), text, (table,))

@@ -9,7 +9,7 @@ from itertools import product
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.documents import fields_by_path
-from lhc.support.number_formatting import share_text, time_text
+from lhc.support.number_formatting import counted, share_text, time_text
 from lhc.support.tables import Table
 from lhc.support.text_escaping import one_line
 
@@ -202,7 +202,7 @@ class PlanDiff:
         one, two = map(share_text, self.shares)
         total = f"analog MACs {one} -> {two}"
         if not self.unrelated:
-            total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; {total}"
+            total = f"{counted(len(self.moved), 'layer')} placed otherwise, {len(self.layers)} differ; {total}"
         return [*map(one_line, lines), "no difference" if self.empty else total]
 
     def _of_outcome(self) -> Iterator[str]:
