@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from lhc.cli.framework.output import default_output, emit, hint
+from lhc.cli.framework.output import default_output, emit, hint, hints
 from lhc.cli.framework.progress import reporter
 from lhc.options.by_command import SmoothOptions
 from lhc.options.output_options import SmoothOutput
@@ -20,6 +20,7 @@ def smooth(asked: SmoothOptions, shown: SmoothOutput) -> None:
     from lhc.onnx_io import check_output
     from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.exports.json_documents import smoothing_document
+    from lhc.report.wording.model_file import placement_left_out
 
     opened = loaded_model(asked)
     where = shown.out or default_output(opened, ".smooth.onnx")
@@ -28,4 +29,5 @@ def smooth(asked: SmoothOptions, shown: SmoothOutput) -> None:
         result = run.of(replace(asked, model=opened, progress=progress))
     result.save(where, force=shown.force)
     emit(smoothing_document(result), result.as_table(), f"{result.legend}\n{result.summary}", shown.chosen)
+    hints(placement_left_out(opened.model))
     hint(f"written: {where}")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from lhc.cli.framework.output import default_output, emit, hint
+from lhc.cli.framework.output import default_output, emit, hint, hints
 from lhc.options.by_command import WidenOptions
 from lhc.options.output_options import WidenOutput
 
@@ -19,6 +19,7 @@ def widen(asked: WidenOptions, shown: WidenOutput) -> None:
     from lhc.onnx_io import check_output
     from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.report.exports.json_documents import widening_document
+    from lhc.report.wording.model_file import placement_left_out
 
     opened = loaded_model(asked)
     where = shown.out or default_output(opened, ".wide.onnx")
@@ -26,4 +27,5 @@ def widen(asked: WidenOptions, shown: WidenOutput) -> None:
     result = run.of(replace(asked, model=opened))
     result.save(where, force=shown.force)
     emit(widening_document(result), result.as_table(), result.summary, shown.chosen)
+    hints(placement_left_out(opened.model))
     hint(f"written: {where}")

@@ -10,6 +10,7 @@ from onnx import helper
 import lhc
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
+from lhc.onnx_io import annotate, load_model, read_graph
 from lhc.pipeline.rewrites.choose_column_copies import WidenedModel
 from tests.conftest import Cli
 from tests.onnx_io.built_models import model_of, numbers
@@ -59,6 +60,17 @@ def test_layers_are_chosen_by_patterns() -> None:
         lhc.widen(narrow(), include=["z"])
     with pytest.raises(UsageError, match="`most` must be at least 2"):
         lhc.widen(narrow(), most=1)
+
+
+def test_a_placement_that_is_left_out_is_told(cli: Cli, tmp_path: Path) -> None:
+    onnx.save(narrow(), str(tmp_path / "m.onnx"))
+    assert "left out" not in cli("widen", tmp_path / "m.onnx", "--most", "3").stderr
+    network = load_model(tmp_path / "m.onnx")
+    graph = read_graph(network, sizes=False)
+    annotated = annotate(network, lhc.analyze(tmp_path / "m.onnx", shapes={"x": (8, 200)}).plan, graph)
+    onnx.save(annotated, str(tmp_path / "placed.onnx"))
+    told = "note: the placement in placed.onnx is of other weights, and is left out; 'lhc partition' makes one"
+    assert told in cli("widen", tmp_path / "placed.onnx", "--most", "3").stderr
 
 
 def test_the_command_writes_a_network_for_the_others(

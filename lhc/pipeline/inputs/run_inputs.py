@@ -80,7 +80,11 @@ def against(source: ModelSource, state: StateT) -> StateT | None:
     names, own = (sorted(info.name for info in tensor_infos(model)) for model in (opened.model, state.model))
     if names != own:
         raise UsageError(f"--against {label}: it takes {', '.join(names)}, and {placed} {', '.join(own)}")
-    graph = opened.graph(None, state.task)
+    try:
+        graph = opened.graph(None, state.task)
+    except UsageError as error:  # names the option for shapes, which nobody gave
+        taken = ", ".join(f"{info.name} {info.shape}" for info in tensor_infos(opened.model))
+        raise UsageError(f"--against {label}: it does not take these samples; its inputs are {taken}") from error
     machine = state.plan.hardware.with_drift_compensation_alone()
     other = replace(state, opened=opened, graph=graph, plan=qualified_plan(graph, machine, opened.model.source))
     shape, wanted = (one.evaluator(state.task).example_output.shape[1:] for one in (other, state))

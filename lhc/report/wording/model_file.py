@@ -135,6 +135,12 @@ def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:
         yield f"warning: and {len(found) - MOST_NAMED} more contradictions; lhc.plan is what counts"
 
 
+def placement_left_out(model: OnnxModel) -> Iterator[str]:
+    """Note that a placement is not carried over to a network that is made of this one."""
+    if stored_summary(model):
+        yield f"note: the placement in {model.label} is of other weights, and is left out; 'lhc partition' makes one"
+
+
 def renaming_notes(renamed: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Nodes that were given a name: the first few, and the number of the others."""
     for old, new in renamed[:MOST_NAMED]:
