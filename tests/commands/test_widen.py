@@ -69,7 +69,7 @@ def test_a_placement_that_is_left_out_is_told(cli: Cli, tmp_path: Path) -> None:
     graph = read_graph(network, sizes=False)
     annotated = annotate(network, lhc.analyze(tmp_path / "m.onnx", shapes={"x": (8, 200)}).plan, graph)
     onnx.save(annotated, str(tmp_path / "placed.onnx"))
-    told = "note: the placement in placed.onnx is of other weights, and is left out; 'lhc partition' makes one"
+    told = "placed.onnx is of other weights, and is left out; 'lhc partition' makes one"
     assert told in cli("widen", tmp_path / "placed.onnx", "--most", "3").stderr
 
 
