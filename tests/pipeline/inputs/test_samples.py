@@ -343,6 +343,18 @@ def test_another_key_of_the_targets(tmp_path: Path, model: OnnxModel) -> None:
         load_task(folder, model)
 
 
+def test_an_input_that_is_called_as_labels_are_needs_another_key_of_these() -> None:
+    text = MODEL.replace("image", "labels")
+    renamed = load_model(onnx.parser.parse_model(text))
+    given = arrays()
+    given["classes"], given["labels"] = given.pop("labels"), given.pop("image")
+    with pytest.raises(DataError, match="'labels' is an input of the model, and the key of labels; --label-key says"):
+        load_task(given, renamed)
+    task = load_task(given, renamed, label_key="classes")
+    assert set(task.inputs) == {"labels", "tokens", "rate"}
+    assert task.targets is not None
+
+
 def test_what_is_no_data_is_refused(model: OnnxModel) -> None:
     with pytest.raises(UsageError, match="data is a int; give a path"):
         load_task(3, model)  # type: ignore[arg-type]
