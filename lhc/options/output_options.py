@@ -65,6 +65,10 @@ class Printing:
     )
     json: bool = option("The same as --format json.", default=False, result="the result's own fields")
 
+    def __post_init__(self) -> None:
+        if self.json and self.form not in ("table", "json"):
+            raise UsageError(f"--json and --format {self.form} ask for two forms; give one of them")
+
     @property
     def chosen(self) -> Form:
         """The form that both options ask for."""

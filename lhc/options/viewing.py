@@ -137,6 +137,17 @@ class InspectOptions(Printing, Replacing, Model):
         writes=True,
     )
 
+    def __post_init__(self) -> None:
+        asked = {
+            "--out": self.out is not None,
+            "--layer-assignment": self.layer_assignment is not None,
+            "--nnpa-config": self.nnpa_config,
+            "--fusion": self.fusion is not None,
+        }
+        given = [flag for flag, is_given in asked.items() if is_given]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)}: one at a time")
+
 
 @options
 class ReportOptions(Replacing):
@@ -179,6 +190,10 @@ class ReportOptions(Replacing):
     )
 
     def __post_init__(self) -> None:
+        if self.schema and (self.source is not None or self.outputs):
+            raise UsageError("--schema prints the schema of every report; leave out what a report is of, and -o")
+        if self.json and self.form == "card":
+            raise UsageError("--json and --format card ask for two forms; give one of them")
         if self.form == "card" and self.outputs and not any(path.suffix.lower() == ".md" for path in self.outputs):
             raise UsageError("--format card is Markdown: give -o a name that ends in .md, or leave it out")
         as_json = "--json" if self.json else "--format json" if self.form == "json" else None

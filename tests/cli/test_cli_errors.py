@@ -135,6 +135,7 @@ class BadUse:
 BAD_USE = [
     BadUse("unknown metric", ("--metric", "acuracy"), "unknown metric 'acuracy'"),
     BadUse("unknown hardware", ("--hardware", "lionhart"), "unknown hardware 'lionhart'"),
+    BadUse("two forms", ("--json", "--format", "csv"), "--json and --format csv ask for two forms; give one of them"),
     BadUse("unknown strategy", ("--strategy", "magic"), "unknown strategy 'magic'"),
     BadUse("unknown drop type", ("--drop-type", "weird"), "--drop-type 'weird': choose absolute, relative"),
     BadUse("pattern without a match", ("--exclude", "stm"), "nearest: stem"),

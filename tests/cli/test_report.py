@@ -136,6 +136,8 @@ def test_a_changed_model_is_warned_of(placed: Path) -> None:
         (("MODEL", "--format", "card", "-o", "x.html"), "--format card is Markdown"),
         (("MODEL", "--format", "json", "-o", "x.md"), "--format json prints"),
         (("MODEL", "--json", "-o", "x.html"), "--json prints"),
+        (("MODEL", "--json", "--format", "card"), "--json and --format card ask for two forms"),
+        (("MODEL", "--schema"), "--schema prints the schema of every report"),
     ],
     ids=[
         "nothing",
@@ -148,6 +150,8 @@ def test_a_changed_model_is_warned_of(placed: Path) -> None:
         "a card as a page",
         "json as a page",
         "json and a page",
+        "two forms",
+        "a schema of a model",
     ],
 )
 def test_what_is_refused(arguments: tuple[str, ...], message: str, model_file: Path, tmp_path: Path) -> None:
