@@ -9,11 +9,11 @@
 
 Every finished row is written at once, so a run that was stopped goes on. A row holds the command, the commit and the
 date that it is from; rows of other commits stay until ``--again`` makes them anew. A ``note`` that somebody adds to a
-row stands on the page. Nothing is read from a cache of results, so that the time of the processor is that of the whole
-command. With ``--work-dir``, rows of a network and a machine share what they measure, e.g. the sensitivity of its
-layers. A row that reused results gives the time of the rest, and says so. A row whose data or packages are missing is
-said and left out. ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``, others ``pip install
-'lhc[zoo]'``.
+row stands on the page. Without ``--work-dir`` nothing is read from a cache of results, so that the time of the
+processor is that of the whole command. With ``--work-dir``, rows of a network and a machine share what they measure,
+e.g. the sensitivity of its layers. A row that reused results gives the time of the rest, and says so. A row whose data
+or packages are missing is said and left out. ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``,
+others ``pip install 'lhc[zoo]'``.
 
 Tiles: *as they come* is the default, the least energy with as many tiles as layers take; *once* gives
 ``--objective macs`` the tiles that one copy of all layers takes; *twice* and *four times* give it two and four times as

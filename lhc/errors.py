@@ -55,7 +55,7 @@ class DataError(LhcError):
 
 
 class NotFiniteError(DataError):
-    """A mapped network that gives NaN or infinite values on samples."""
+    """A network that gives NaN or infinite values on samples."""
 
 
 class MissingDependencyError(LhcError):

@@ -94,7 +94,8 @@ class HybridSession:
         if self.plan is not None and (placement is None or placement is self.plan):
             if self.plan.source != self._model.source:
                 log.warning(
-                    "%s has changed since lhc placed it: copies and ranges are those of the earlier network",
+                    "%s: the placement was made for other weights or another graph; the copies and ranges that it"
+                    " brings were found there",
                     self._model.label,
                 )
             self._model = with_digital_columns(self._model, self.plan.digital_columns)

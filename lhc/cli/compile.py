@@ -41,9 +41,9 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         hint(result.summary)
     files, written = [], []
     for path, compiled in zip(paths, compile_draws(placed, draws, asked), strict=True):
-        before = compiled_in(path)
+        before = compiled_in(path) if path.exists() else None
         compiled.save(path, force=shown.force)
-        replaced = "" if before in (None, compiled_in(path)) else f"; replaced: {before}"
+        replaced = "" if before is None or before == compiled_in(path) else f"; replaced: {before}"
         beside = any(map(in_other_file, compiled.light.graph.initializer))
         written.append(
             f"written: {path}{f' and {path.name}.data beside it, which it needs' if beside else ''}{replaced}"

@@ -90,8 +90,8 @@ def _end(result: "PartitionResult") -> None:
     if outcome is None:
         return
     if not outcome.limits_kept:
-        named = " and ".join(f"--max-{measure}" for measure in outcome.limits)
-        hint(f"no placement keeps to {named}; the plan was written all the same")
+        named = ", ".join(f"--max-{measure}" for measure in outcome.limits)
+        hint(f"no placement keeps to all limits ({named}); the plan was written all the same")
     if not outcome.within_budget:
         hint(not_met("plan was"))
     hints(infeasibility_lines(result.infeasibility, result.plan))

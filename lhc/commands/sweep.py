@@ -16,6 +16,7 @@ from lhc.commands.estimate import estimate
 from lhc.commands.partition import partition
 from lhc.errors import DataError, LhcError, WorkerError
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import TRUSTED, import_modules
+from lhc.measure.workers.processes import warn_of_few_cores
 from lhc.measure.workers.whole_runs import RunWorkers, run_workers
 from lhc.options.by_command import PartitionOptions, SweepOptions
 from lhc.options.declaration.command_text import made_by
@@ -86,6 +87,8 @@ def sweep(options: SweepOptions) -> SweepResult:
         tasks = _tasks(options, runs, workers)
         rows = {number: row for number, task in enumerate(tasks) if (row := kept.row(task)) is not None}
         earlier, pending = len(rows), [number for number in range(len(tasks)) if number not in rows]
+        if options.scheduler is None:
+            warn_of_few_cores(min(options.jobs, len(pending)))
         if len(pending) > 1:
             log.log(NOTE, "forecast: %s", _forecast(options, tasks, set(pending), workers).summary)
         begun = (tasks[number] for number in pending if end is None or time.monotonic() < end)

@@ -25,7 +25,7 @@ from google.protobuf.message import EncodeError, Message
 from onnx import numpy_helper
 
 from lhc.errors import LhcError, ModelError, UsageError
-from lhc.onnx_io.annotate.annotations import metadata_of_file, read_plan, written_for
+from lhc.onnx_io.annotate.annotations import metadata_of_file, read_plan
 from lhc.onnx_io.read.external_data import SMALL, ExternalData, check_place, place
 from lhc.onnx_io.read.model_files import load_model
 from lhc.onnx_model import OnnxModel, in_other_file, is_held, mapped_bytes, shallow, store_elsewhere
@@ -251,7 +251,7 @@ def check_output(path: Path, model: OnnxModel, force: bool, external_data: Exter
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
     check_writable(path)  # before it is read: a pipe has no end
-    if path.exists() and not force and written_for(path) != model.source and not _same_network(path, model):
+    if path.exists() and not force and not _same_network(path, model):
         raise UsageError(f"{path}: exists and holds something else; --force replaces it, or use -o")
     check_place(model, path, external_data, force or path.exists())
 

@@ -170,9 +170,7 @@ class ColumnsOptions:
     )
 
     def __post_init__(self) -> None:
-        share = self.columns_share
-        if share == 0 and self.columns_by != "macs":
-            raise UsageError(f"--columns-by {self.columns_by} says of what --digital-columns is a share; give that too")
+        _ = self.columns_share
 
     @property
     def columns_share(self) -> float | None:

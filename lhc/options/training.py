@@ -21,8 +21,6 @@ ADAPTER_RANK = 8
 """Where a share of the weights is named (docs/retraining.md)."""
 RATES: Mapping[str, float] = {"adam": 3e-3, "sgd": 1e-3}
 """Learning rates at the start, by optimiser (docs/retraining.md)."""
-MOMENTUM = 0.9
-"""Of sgd, where nobody names one."""
 GREATER_RATE = 0.01
 """Of Adam, for adapters and for convolutions that are trained for long: it pays in the end, not in the first steps."""
 
@@ -71,7 +69,7 @@ class TrainingOptions(Seeded):
         above=0,
         rare=True,
     )
-    momentum: float = option("Momentum of sgd.", default=MOMENTUM, metavar="X", rare=True)
+    momentum: float = option("Momentum of sgd.", default=0.9, metavar="X", rare=True)
     loss: str = option("distillation, cross-entropy, mse or module:function.", default="distillation", metavar="L")
     label_share: float = option(
         "Share of cross-entropy with class labels in the loss, beside distillation. 0.5 helped ResNet-8 much, and"
@@ -125,8 +123,6 @@ class TrainingOptions(Seeded):
             raise UsageError(f"--adapters must be above 0, got {self.adapters}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum must be at least 0 and below 1, got {self.momentum}")
-        if self.momentum != MOMENTUM and self.optimizer != "sgd":
-            raise UsageError(f"--momentum is of sgd; --optimizer {self.optimizer} has none, so leave it out")
         if self.loss not in LOSSES and ":" not in self.loss:
             raise UsageError(f"unknown loss {self.loss!r}; choose {', '.join(LOSSES)} or module:function")
         if self.label_share and self.loss != "distillation":

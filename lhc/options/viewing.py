@@ -146,7 +146,7 @@ class InspectOptions(Printing, Replacing, Model):
         }
         given = [flag for flag, is_given in asked.items() if is_given]
         if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)}: one at a time")
+            raise UsageError(f"{' and '.join(given)} ask for two forms; give one of them")
 
 
 @options

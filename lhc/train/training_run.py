@@ -6,7 +6,7 @@ LionHeart's walks train in rounds, for one placement after the other (`Rounds`).
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lhc.errors import DataError
+from lhc.errors import NotFiniteError
 from lhc.options.training import TrainingOptions
 from lhc.passes.strategies.lionheart_retraining import Slot
 from lhc.plan import CurvePoint
@@ -93,7 +93,7 @@ def fit(
         weights = trainer.network.weights()
         try:
             drop = validate(weights)
-        except DataError as error:
+        except NotFiniteError as error:
             if trainer.step == 0:  # the samples are at fault, not the training
                 raise
             raise trainer.diverged(trainer.step, str(error)) from error

@@ -159,11 +159,11 @@ class FollowPlan(Pass):
         """What the plan brings that was found on other samples, perhaps for another network."""
         notes = []
         if self.other.source != followed.source:
-            notes.append("--plan was made for other weights or another graph; only what layers are called is compared")
+            notes.append("--plan was made for other weights or another graph; lhc compares only names of layers")
         digital = followed.digital
         if digital is not None and digital.ranges:
             found = counted(digital.samples, "sample")
-            notes.append(f"int8 ranges of digital products are those of --plan, of {found} of its own data")
+            notes.append(f"int8 ranges of digital products come from --plan ({found})")
         return tuple(notes)
 
     def _copies(self, graph: LayerGraph, plan: Plan) -> dict[str, int]:

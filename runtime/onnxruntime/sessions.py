@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from lhc.errors import DataError, ModelError
+from lhc.errors import DataError, ModelError, NotFiniteError
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
 from lhc.onnx_model import OnnxModel, all_nodes, is_held, opset_of, producers_of, replace_nodes, subgraphs
 from lhc.support.memory import give_back, large_pieces_apart
@@ -288,10 +288,10 @@ def check_digital(output: Array, name: str) -> None:
     """Refuse values of the digital network that are no numbers; types that are no floats pass.
 
     Raises:
-        DataError: they are NaN or infinite.
+        NotFiniteError: they are NaN or infinite.
     """
     if output.dtype.kind == "f" and not np.isfinite(output).all():
-        raise DataError(f"the digital network gives NaN or infinite values in {name!r} on these samples")
+        raise NotFiniteError(f"the digital network gives NaN or infinite values in {name!r} on these samples")
 
 
 def relative_error(found: Array, expected: Array) -> float:

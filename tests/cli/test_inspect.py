@@ -123,7 +123,7 @@ def test_a_model_without_a_placement_is_written_with_its_facts(cli: Cli, model_f
 def test_one_form_of_a_placement_is_written_at_a_time(cli: Cli, placed_file: Path) -> None:
     refused = cli("inspect", placed_file, "--nnpa-config", "--layer-assignment", "npu")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "--layer-assignment and --nnpa-config: one at a time" in refused.stderr
+    assert "--layer-assignment and --nnpa-config ask for two forms; give one of them" in refused.stderr
 
 
 def test_a_graph_replaces_no_file_unless_told_to(cli: Cli, placed_file: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 import lhc
-from lhc.errors import DataError, ModelError
+from lhc.errors import DataError, ModelError, NotFiniteError
 from lhc.hardware import Hardware
 from lhc.models import zoo_entry
 from lhc.onnx_io import read_graph
@@ -215,14 +215,14 @@ def test_divergence_says_what_to_do(model: OnnxModel) -> None:
 
 def test_a_network_that_answers_nan_after_a_step_has_diverged(model: OnnxModel) -> None:
     def validate(weights: Mapping[str, Array]) -> float:
-        raise DataError("the digital network gives NaN")
+        raise NotFiniteError("the digital network gives NaN")
 
     def later(weights: Mapping[str, Array]) -> float:
         return validate(weights) if one.step else 0.0
 
     settings = TrainingOptions(batch_size=32, validations=STEPS)
     one = trainer(model, settings)
-    with pytest.raises(DataError, match="gives NaN"):  # of the weights as given: the samples are at fault
+    with pytest.raises(NotFiniteError, match="gives NaN"):  # of the weights as given: the samples are at fault
         fit(trainer(model, settings), analog(model), settings, STEPS, validate)
     with pytest.raises(ModelError, match=r"diverged at step 1: the digital network gives NaN; .* \(--lr\), 0\.001"):
         fit(one, analog(model), settings, STEPS, later)

@@ -4,8 +4,7 @@
 
 What is summed over is moved behind in the activation, and in front in the weight; the rest of the output's axes follow.
 A label that both operands and the output have, or one that an operand has twice, leaves the operator as it is. An
-ellipsis of the activation stands for as many labels as it has axes; where nobody knows how many, or the weight has such
-axes, the operator stays.
+ellipsis stands for axes of one operand. Where both have such axes, or nobody knows how many, the operator stays.
 """
 
 import math

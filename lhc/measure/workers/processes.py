@@ -26,7 +26,7 @@ from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
 
 __all__ = [
-    "ENDED_BEFORE_WORK",
+    "GUARD_HINT",
     "ProcessWorkers",
     "SerialWorkers",
     "end_processes",
@@ -39,20 +39,25 @@ __all__ = [
 
 log = logging.getLogger("lhc")
 
-ENDED_BEFORE_WORK = (
-    "a worker process ended before its work began. It loads the script that calls lhc: put the script's own calls under"
-    " if __name__ == '__main__':, in a file"
+GUARD_HINT = (
+    ". It ended before its work began: a worker loads the script that calls lhc, so a script makes its calls under"
+    " if __name__ == '__main__':"
 )
+"""Where a process ended while it loaded libraries."""
 _IDLE_ENDS_WITHIN = 5.0
 """Seconds in which an idle process ends by itself, on a loaded machine too."""
 
 
 def warn_of_few_cores(processes: int) -> None:
-    """Warn of more processes than cores that this one may use."""
+    """Warn where there are more processes than cores that this process may use.
+
+    Args:
+        processes: that are about to be started.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or processes
     if processes > cores:
         log.warning(
-            "--jobs %d: %d core%s can be used here; more processes take more memory, and no less time",
+            "--jobs %d: lhc can use %d core%s here; more processes take more memory and save no time",
             processes,
             cores,
             "s" if cores > 1 else "",
@@ -107,12 +112,11 @@ class ProcessWorkers(Scheduler[int]):
         try:
             yield from super().run(context, units)
         except BrokenProcessPool as error:
-            if any(map(ended_before_work, self._loaded)):
-                raise WorkerError(ENDED_BEFORE_WORK) from error
+            hint = GUARD_HINT if any(map(ended_before_work, self._loaded)) else ""
             raise WorkerError(
                 "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
                 " finished is kept. Run the same command again, perhaps with a lower --jobs, and report it if that ends"
-                " so too"
+                f" so too{hint}"
             ) from error
 
     def _name(self, context: WorkContext) -> Path:

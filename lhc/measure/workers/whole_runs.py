@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 
 from lhc.errors import WorkerError
 from lhc.measure.workers.processes import (
-    ENDED_BEFORE_WORK,
+    GUARD_HINT,
     end_processes,
     ended_before_work,
     started_process,
-    warn_of_few_cores,
 )
 from lhc.options.shared import Execution
 from lhc.runtime.environment_fingerprint import environment, is_known, learn
@@ -82,7 +81,6 @@ class LocalRuns(RunWorkers):
 
     def __init__(self, count: int) -> None:
         """``count``: how many at most; each starts when there is a run for it."""
-        warn_of_few_cores(count)
         self._count = count
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._loaded: dict[int, Future[dict[str, str]]] = {}
@@ -121,10 +119,9 @@ class LocalRuns(RunWorkers):
                     again.append((number, task))
                 loaded = self._loaded[worker]
                 give(worker)  # before anybody looks at the result, so that the worker does not wait for that
-                if lost and ended_before_work(loaded):
-                    yield number, WorkerError(ENDED_BEFORE_WORK)
-                elif lost:
-                    yield number, WorkerError(_lost(f"{MOST_DEATHS} worker processes ended at it"))
+                if lost:
+                    hint = GUARD_HINT if ended_before_work(loaded) else ""
+                    yield number, WorkerError(_lost(f"{MOST_DEATHS} worker processes ended at it") + hint)
                 elif not died:
                     yield number, future.result()
 

@@ -324,7 +324,7 @@ def compiled_note(model: OnnxModel) -> str | None:
 
 
 def compiled_in(path: Path) -> str | None:
-    """The same of a file; None where there is none, or nothing that can be read."""
+    """Sentence on the chip that a compiled file is; None where there is no such file, or none that can be read."""
     keys = metadata_of_file(path)
     try:
         return _chip_text(keys) if COMPILED_KEY in keys else None

@@ -159,11 +159,10 @@ class LoadedModel(LoadedModelBase):
             )
         drawing = random_operators(self.model)
         if drawing:
-            kinds = ", ".join(sorted({node.op_type for node in drawing}))
-            self.warn(
-                f"{kinds}, e.g. {drawing[0].name!r}, draws random numbers in every call, so two calls answer"
-                " differently; what is measured holds that beside the noise of tiles"
-            )
+            which = f"{drawing[0].op_type} {drawing[0].name!r}".removesuffix(" ''")
+            more = f" (and {len(drawing) - 1} more)" if len(drawing) > 1 else ""
+            counts = ". Measured figures hold this noise too, beside that of tiles" if measured else ""
+            self.warn(f"{which}{more} draws random numbers in every call, so two calls answer differently{counts}")
         if measured and static_batch(self.model) == 1:
             self.warn(
                 "the file fixes a batch of 1, so every sample is a call of its own, several times slower"

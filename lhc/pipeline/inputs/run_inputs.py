@@ -76,6 +76,7 @@ def against(source: ModelSource, state: StateT) -> StateT | None:
     opened = open_model(source)
     if opened.model.source == state.model.source:
         return None
+    opened.caution(measured=True)
     label, placed = opened.model.label, state.model.label
     names, own = (sorted(info.name for info in tensor_infos(model)) for model in (opened.model, state.model))
     if names != own:
@@ -83,8 +84,8 @@ def against(source: ModelSource, state: StateT) -> StateT | None:
     try:
         graph = opened.graph(None, state.task)
     except UsageError as error:  # names the option for shapes, which nobody gave
-        taken = ", ".join(f"{info.name} {info.shape}" for info in tensor_infos(opened.model))
-        raise UsageError(f"--against {label}: it does not take these samples; its inputs are {taken}") from error
+        taken = "; ".join(f"{info.name}: {', '.join(map(str, info.shape))}" for info in tensor_infos(opened.model))
+        raise UsageError(f"--against {label}: it does not take these samples; it takes {taken}") from error
     machine = state.plan.hardware.with_drift_compensation_alone()
     other = replace(state, opened=opened, graph=graph, plan=qualified_plan(graph, machine, opened.model.source))
     shape, wanted = (one.evaluator(state.task).example_output.shape[1:] for one in (other, state))

@@ -70,10 +70,11 @@ def load_task(
         made = _task(inputs, task.targets, task.metric, samples, where, task.documents)
         return made.with_class_axis(task.class_axis).with_layout(layout)
     arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
-    if label_key in arrays and any(info.name == label_key for info in tensor_infos(model)):
+    names = {info.name for info in tensor_infos(model)}
+    if label_key in names & arrays.keys() and len(arrays) == len(names):  # none is left to be the labels
         raise DataError(
-            f"{where}: {label_key!r} is an input of the model, and the key of labels; --label-key says how labels are"
-            " called here, if there are any"
+            f"{where}: {label_key!r} is an input of the model, and the key of labels; name another key of labels with"
+            " --label-key, any unused one where there are none"
         )
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
     named = _named(arrays, model, label_key, targets is None, where)

@@ -362,8 +362,8 @@ def read_placed(
     stored = stored_plan(options, opened)
     if isinstance(options.placement, Plan) and options.placement.source != opened.model.source:
         opened.warn(
-            "the placement was made for other weights or another graph; its copies, input ranges and int8 ranges are"
-            " taken all the same"
+            "the placement was made for other weights or another graph; the copies and ranges that it brings were found"
+            " there"
         )
     opened = opened if stored is None else opened.with_control(stored.control)
     opened = opened if options.names_layers else opened.split_as(stored)

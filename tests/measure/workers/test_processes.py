@@ -234,11 +234,11 @@ def test_workers_and_their_folder_go_with_a_killed_parent(tmp_path: Path) -> Non
 def test_more_processes_than_cores_are_warned_of(
     processes: int, told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
 
     warn_of_few_cores(processes)
 
-    assert ("--jobs 3: 2 cores can be used here; more processes take more memory" in caplog.text) == told
+    assert ("--jobs 3: lhc can use 2 cores here; more processes take more memory" in caplog.text) == told
 
 
 @pytest.mark.parametrize(
@@ -257,4 +257,4 @@ def test_a_script_that_its_workers_cannot_load_is_told_to_guard_its_calls(call: 
         [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=10 * SECONDS
     )
 
-    assert "put the script's own calls under if __name__ == '__main__':" in done.stdout
+    assert "a script makes its calls under if __name__ == '__main__':" in done.stdout

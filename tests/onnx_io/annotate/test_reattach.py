@@ -336,3 +336,20 @@ def test_a_machine_beside_a_plan_that_has_one_is_refused(cli: Cli, annotated: on
     refused = cli("reapply", tmp_path / "m.onnx", "--hardware", "hermes")
     assert refused.exit_code == 2
     assert "--hardware: the plan is for lionheart; leave it out" in refused.stderr
+
+
+@pytest.mark.analog
+def test_a_reapplied_file_with_other_weights_is_not_replaced_without_being_told(measured: Path, tmp_path: Path) -> None:
+    tuned = onnx.load(measured)
+    for tensor in tuned.graph.initializer:
+        if tensor.name == "u":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(tensor), "u"))
+    onnx.save(tuned, tmp_path / "tuned.onnx")
+    written = lhc.reapply(tmp_path / "tuned.onnx").save(tmp_path / "final.onnx")
+    before = written.read_bytes()
+
+    with pytest.raises(lhc.LhcError, match="exists and holds something else"):
+        lhc.reapply(measured).save(written)
+
+    assert written.read_bytes() == before
+    lhc.reapply(tmp_path / "tuned.onnx").save(written)  # its own may be replaced

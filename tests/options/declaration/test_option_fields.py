@@ -15,7 +15,6 @@ from lhc.options.declaration.option_fields import argument, option, options, opt
 from lhc.options.declaration.python_signature import keywords
 from lhc.options.declaration.value_parsing import engine_of
 from lhc.options.shared import (
-    ColumnsOptions,
     Data,
     Execution,
     GivenPlacement,
@@ -104,11 +103,6 @@ def test_the_command_shows_objects_that_are_no_text() -> None:
         (lambda: TrainingOptions(loss="hinge"), "unknown loss 'hinge'; choose distillation, cross-entropy"),
         (lambda: TrainingOptions(loss="mse", label_share=0.5), "--loss mse takes labels alone"),
         (lambda: TrainingOptions(ramp=1.5), "--ramp must be at most 1, got 1.5"),
-        (lambda: TrainingOptions(momentum=0.5), "--momentum is of sgd; --optimizer adam has none"),
-        (
-            lambda: ColumnsOptions(columns_by="weights"),
-            "--columns-by weights says of what",
-        ),
         (lambda: Execution(jobs=0), "--jobs must be at least 1"),
         (lambda: Execution(jobs=1025), "--jobs must be at most 1,024, got 1025"),
         (lambda: Execution(timeout=0), "--timeout must be above 0 s, got 0"),

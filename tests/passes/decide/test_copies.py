@@ -123,11 +123,11 @@ def test_a_plan_that_is_followed_tells_what_it_brings_from_elsewhere() -> None:
     other = plan.decide({"full": ("analog", "budget", "")}).with_arithmetic(found)
 
     assert FollowPlan(plan).run(graph, plan).notes == ()
-    ranges = "int8 ranges of digital products are those of --plan, of 64 samples of its own data"
+    ranges = "int8 ranges of digital products come from --plan (64 samples)"
     assert FollowPlan(other).run(graph, plan).notes == (ranges,)
     elsewhere = other.model_copy(update={"source": "0" * 64})
     assert FollowPlan(elsewhere).run(graph, plan).notes == (
-        "--plan was made for other weights or another graph; only what layers are called is compared",
+        "--plan was made for other weights or another graph; lhc compares only names of layers",
         ranges,
     )
 

@@ -348,8 +348,10 @@ def test_an_input_that_is_called_as_labels_are_needs_another_key_of_these() -> N
     renamed = load_model(onnx.parser.parse_model(text))
     given = arrays()
     given["classes"], given["labels"] = given.pop("labels"), given.pop("image")
-    with pytest.raises(DataError, match="'labels' is an input of the model, and the key of labels; --label-key says"):
-        load_task(given, renamed)
+    unlabelled = {name: array for name, array in given.items() if name != "classes"}
+    with pytest.raises(DataError, match="'labels' is an input of the model, and the key of labels; name another key"):
+        load_task(unlabelled, renamed)
+    assert load_task(unlabelled, renamed, label_key="none").targets is None
     task = load_task(given, renamed, label_key="classes")
     assert set(task.inputs) == {"labels", "tokens", "rate"}
     assert task.targets is not None
