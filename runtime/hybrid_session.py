@@ -19,7 +19,7 @@ from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.shapes import sample_axes
 from lhc.onnx_model import OnnxModel
 from lhc.options.declaration.value_parsing import AskedEngine, Engine, engine_of
-from lhc.plan import Plan
+from lhc.plan import OF_ANOTHER_NETWORK, Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.programmed_matrix import Correction
 from lhc.runtime.digital_precision.products import warn_of_the_files_format
@@ -93,11 +93,7 @@ class HybridSession:
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         if self.plan is not None and (placement is None or placement is self.plan):
             if self.plan.source != self._model.source:
-                log.warning(
-                    "%s: the placement was made for other weights or another graph; the copies and ranges that it"
-                    " brings were found there",
-                    self._model.label,
-                )
+                log.warning("%s: %s", self._model.label, OF_ANOTHER_NETWORK)
             self._model = with_digital_columns(self._model, self.plan.digital_columns)
         elif placement is None:
             log.warning(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lhc.cli.framework.output import default_output, emit_json, end_by, hint, hints, notes, say
+from lhc.cli.framework.output import default_output, emit_json, end_by, hint, hints, notes, replaced_text, say
 from lhc.cli.framework.progress import watched
 from lhc.options.by_command import CompileOptions
 from lhc.options.output_options import CompileOutput
@@ -41,9 +41,9 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         hint(result.summary)
     files, written = [], []
     for path, compiled in zip(paths, compile_draws(placed, draws, asked), strict=True):
-        before = compiled_in(path) if path.exists() else None
+        before = compiled_in(path)
         compiled.save(path, force=shown.force)
-        replaced = "" if before is None or before == compiled_in(path) else f"; replaced: {before}"
+        replaced = "" if before is None else replaced_text(before, compiled_in(path))
         beside = any(map(in_other_file, compiled.light.graph.initializer))
         written.append(
             f"written: {path}{f' and {path.name}.data beside it, which it needs' if beside else ''}{replaced}"

@@ -12,7 +12,6 @@ from lhc.onnx_io.annotate.annotations import (
     put_own_keys_first,
     read_plan,
     refuse_compiled,
-    written_for,
 )
 from lhc.onnx_io.annotate.reattach import find_layers, reapplied_plan
 from lhc.onnx_io.annotate.third_party_annotations import (
@@ -99,5 +98,4 @@ __all__ = [
     "training_mode",
     "whole",
     "with_adapters",
-    "written_for",
 ]

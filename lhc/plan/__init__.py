@@ -3,6 +3,7 @@
 from lhc.plan.conformance_result import Conformance, LayerConformance
 from lhc.plan.layer_plan import Agreement, Basis, Decision, LayerPlan, Method, Placement, Reason, Sensitivity
 from lhc.plan.schema import (
+    OF_ANOTHER_NETWORK,
     SCHEMA_VERSION,
     CurvePoint,
     Estimate,
@@ -16,6 +17,7 @@ from lhc.plan.schema import (
 )
 
 __all__ = [
+    "OF_ANOTHER_NETWORK",
     "SCHEMA_VERSION",
     "Agreement",
     "Basis",

@@ -321,6 +321,12 @@ class Outcome(PlanRecord):
         return drop_word(self.higher_is_better)
 
 
+OF_ANOTHER_NETWORK = (
+    "the placement was made for other weights or another graph; the copies and ranges that it brings were found there"
+)
+"""Warning where a plan that is used names another network as its source."""
+
+
 class Plan(PlanRecord):
     """Decisions about every operator of a model that multiplies, in the order of the file."""
 

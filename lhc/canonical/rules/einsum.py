@@ -8,27 +8,35 @@ ellipsis stands for axes of one operand. Where both have such axes, or nobody kn
 """
 
 import math
-from string import ascii_letters
+from collections.abc import Sequence
 
 import numpy as np
 
 from lhc.canonical.rewrite_context import RewriteContext
 from lhc.canonical.rule_registry import rule
+from lhc.onnx_io.operators.mac_counting import einsum_labels
+from lhc.onnx_io.operators.matrix_product import Unsized
 
 
 @rule("Einsum")
 def rewrite(site: RewriteContext) -> bool:
     """Rewrite where one of two operands is constant and every label stands for one axis."""
-    terms = site.text("equation").replace(" ", "").replace("->", ",").split(",")
-    if len(site.node.input) != 2 or len(terms) != 3:
+    equation = site.text("equation").replace(" ", "")
+    texts = equation.replace("->", ",").split(",")
+    if len(site.node.input) != 2 or len(texts) != 3:
         return False
     held = next((index for index in (1, 0) if site.is_constant(index)), None)
     if held is None or site.is_constant(1 - held):
         return False
-    terms = _without_ellipsis(terms, [site.rank(0), site.rank(1)])
-    if "." in "".join(terms) or any(len({*term}) < len(term) for term in terms):
+    ranks = [len(text) if "." not in text else site.rank(index) for index, text in enumerate(texts[:2])]
+    known = [rank for rank in ranks if rank is not None]  # where one is missing, the equation is of more operands
+    try:
+        operands, output = einsum_labels(equation, known)
+    except Unsized:
         return False
-    weight, activation, output = terms[held], terms[1 - held], terms[2]
+    if any(len({*term}) < len(term) for term in (*operands, output)):
+        return False
+    weight, activation = operands[held], operands[1 - held]
     summed = [label for label in activation if label in weight and label not in output]
     rows = [label for label in activation if label not in summed]
     cols = [label for label in weight if label not in summed]
@@ -46,26 +54,12 @@ def rewrite(site: RewriteContext) -> bool:
     return True
 
 
-def _without_ellipsis(terms: list[str], ranks: list[int | None]) -> list[str]:
-    """Terms of two operands and the output with letters for ``...``, where one operand alone has axes there."""
-    dotted = list(zip(terms[:2], ranks, strict=True))
-    if any("..." in term and rank is None for term, rank in dotted):
-        return terms
-    hidden = [(rank or 0) - len(term.replace("...", "")) if "..." in term else 0 for term, rank in dotted]
-    if min(hidden) != 0:
-        return terms
-    free = [letter for letter in ascii_letters if letter not in "".join(terms)]
-    axes = "".join(free[: max(hidden)])
-    inputs = [term.replace("...", axes if count else "") for term, count in zip(terms[:2], hidden, strict=True)]
-    return [*inputs, terms[2].replace("...", axes)]
-
-
 def _write(
     site: RewriteContext,
     x: str,
-    activation: str,
+    activation: Sequence[str],
     labels: tuple[list[str], list[str], list[str]],
-    output: str,
+    output: Sequence[str],
     sizes: dict[str, int],
     matrix: np.ndarray,
     held: int,

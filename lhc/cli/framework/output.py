@@ -94,8 +94,12 @@ def told_written(path: Path, before: str | None, now: str) -> None:
         before: what the file held, as `lhc.onnx_io.held_in` tells; None where there was none.
         now: the same of what it holds.
     """
-    replaced = "" if before in (None, now) else f"; replaced: {one_line(before or 'a file without a placement')}"
-    hint(f"written: {path}{replaced}")
+    hint(f"written: {path}{replaced_text(before, now)}")
+
+
+def replaced_text(before: str | None, now: str | None) -> str:
+    """End of the message that a file was written: what it replaced, on one line; empty where that is the same."""
+    return "" if before in (None, now) else f"; replaced: {one_line(before or 'a file without a placement')}"
 
 
 def default_output(opened: "LoadedModel", ending: str) -> Path:

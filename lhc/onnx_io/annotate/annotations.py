@@ -273,11 +273,6 @@ def _as_written(expected: dict[str, str], keys: Mapping[str, str]) -> dict[str, 
     return {key: value for key, value in expected.items() if key != "lhc.activation_macs"} | {"lhc.macs": apart}
 
 
-def written_for(path: Path) -> str | None:
-    """The ``lhc.source`` of a file that lhc annotated; None for any other file."""
-    return metadata_of_file(path).get("lhc.source")
-
-
 def metadata_of_file(path: Path) -> dict[str, str]:
     """lhc's keys on the model in a file; none where there is no such file or no model in it."""
     try:

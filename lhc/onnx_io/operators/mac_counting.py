@@ -223,7 +223,8 @@ def sparse(o: Operands) -> Iterator[Part]:
 
 def einsum(o: Operands) -> Iterator[Part]:
     """MACs of Einsum, operand by operand from the left; a pair that sums over nothing is no product."""
-    terms, kept = _equation(o)
+    ranks = [len(o.shape(index)) for index in range(len(o.node.input))]
+    terms, kept = einsum_labels(o.text("equation"), ranks)
     sizes: dict[str, int] = {}
     for index, term in enumerate(terms):
         for label, size in zip(term, o.shape(index), strict=True):
@@ -259,13 +260,20 @@ def _summed(
     return Part(rows, count(set(weight) - both), count(set(other) - both), stored, count(both), parameters)
 
 
-def _equation(o: Operands) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    """Labels of every operand and of the output; an ellipsis is given labels of its own."""
-    left, arrow, right = o.text("equation").replace(" ", "").partition("->")
+def einsum_labels(equation: str, ranks: Sequence[int]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    """Labels of every operand of an Einsum and of its output; an ellipsis is given labels of its own.
+
+    Args:
+        ranks: axes of every operand.
+
+    Raises:
+        Unsized: the equation is of other operands.
+    """
+    left, arrow, right = equation.replace(" ", "").partition("->")
     texts = left.split(",")
-    if len(texts) != len(o.node.input):
+    if len(texts) != len(ranks):
         raise Unsized(())
-    terms = [_labels(text, len(o.shape(index))) for index, text in enumerate(texts)]
+    terms = [_labels(text, rank) for text, rank in zip(texts, ranks, strict=True)]
     hidden = max(([label for label in term if len(label) > 1] for term in terms), key=len)
     if arrow:
         before, dots, after = right.partition("...")

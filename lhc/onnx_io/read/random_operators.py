@@ -1,11 +1,12 @@
 """Operators that draw random numbers whenever the network is called."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import onnx
 
 from lhc.graph import RANDOM_OPS
-from lhc.onnx_model import OnnxModel, all_nodes, captured
+from lhc.onnx_model import OnnxModel, all_nodes, captured, subgraphs
 
 _KINDS = RANDOM_OPS - {"Dropout"}
 
@@ -15,12 +16,19 @@ def random_operators(model: OnnxModel) -> tuple[onnx.NodeProto, ...]:
 
     An active Dropout is none of them: `training_mode` names it.
     """
-    graph = model.proto.graph
-    living = list(_living(graph.node, {value.name for value in graph.output}))
-    called = {(node.domain, node.op_type) for node in all_nodes(onnx.GraphProto(node=living))}
-    functions = [one for one in model.proto.functions if (one.domain, one.name) in called]
-    every = onnx.GraphProto(node=[*living, *(node for one in functions for node in one.node)])
-    return tuple(node for node in all_nodes(every) if node.op_type in _KINDS and node.domain in ("", "ai.onnx"))
+    graph, functions = model.proto.graph, model.proto.functions
+    living = list(_with_bodies(_living(graph.node, {value.name for value in graph.output})))
+    inner = {(one.domain, one.name): list(_with_bodies(one.node)) for one in functions}
+    called = {(node.domain, node.op_type) for nodes in (living, *inner.values()) for node in nodes}
+    every = chain(living, *(nodes for name, nodes in inner.items() if name in called))
+    return tuple(node for node in every if node.op_type in _KINDS and node.domain in ("", "ai.onnx"))
+
+
+def _with_bodies(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for _, body in subgraphs(node):
+            yield from all_nodes(body)
 
 
 def _living(nodes: Iterable[onnx.NodeProto], wanted: set[str]) -> Iterator[onnx.NodeProto]:

@@ -22,7 +22,7 @@ from lhc.pipeline.inputs.scored_output import probabilities_of_answers
 from lhc.pipeline.measurement_warnings import beyond_memory, on_engine
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
 from lhc.pipeline.steps.range_calibration import calibrated
-from lhc.plan import Outcome, Plan
+from lhc.plan import OF_ANOTHER_NETWORK, Outcome, Plan
 from lhc.runtime import parity_tolerance
 from lhc.runtime.onnxruntime.batched_calls import parity_samples
 from lhc.runtime.onnxruntime.sessions import tensor_infos
@@ -361,10 +361,7 @@ def read_placed(
     opened = loaded_model(options) if opened is None else opened
     stored = stored_plan(options, opened)
     if isinstance(options.placement, Plan) and options.placement.source != opened.model.source:
-        opened.warn(
-            "the placement was made for other weights or another graph; the copies and ranges that it brings were found"
-            " there"
-        )
+        opened.warn(OF_ANOTHER_NETWORK)
     opened = opened if stored is None else opened.with_control(stored.control)
     opened = opened if options.names_layers else opened.split_as(stored)
     outcome = None if stored is None else stored.outcome

@@ -23,8 +23,8 @@ from lhc.onnx_io import (
     read_graph,
     read_plan,
     save_model,
-    written_for,
 )
+from lhc.onnx_io.annotate.annotations import metadata_of_file
 from lhc.onnx_model import OnnxModel, without_annotations
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import Agreement, LayerPlan, Outcome, Plan, Sensitivity
@@ -255,15 +255,15 @@ def test_onnxruntime_gives_the_same_bits() -> None:
     assert outputs[0].tobytes() == outputs[1].tobytes()
 
 
-def test_written_for_knows_files_of_lhc(tmp_path: Path) -> None:
+def test_metadata_of_a_file_knows_files_of_lhc(tmp_path: Path) -> None:
     model, graph, plan = opened()
     ours, plain, text = tmp_path / "ours.onnx", tmp_path / "plain.onnx", tmp_path / "notes.onnx"
     save_model(annotate(model, plan, graph), ours)
     save_model(model.proto, plain)
     text.write_text("These are notes.", encoding="utf-8")
-    assert written_for(ours) == model.source
+    assert metadata_of_file(ours)["lhc.source"] == model.source
     for other in (plain, text, tmp_path, tmp_path / "missing.onnx"):
-        assert written_for(other) is None
+        assert metadata_of_file(other) == {}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import pytest
 from onnx import numpy_helper, parser
 
 from lhc.errors import ModelError, UsageError
-from lhc.onnx_io import Constants, load_model, save_model, written_for
+from lhc.onnx_io import Constants, load_model, save_model
+from lhc.onnx_io.annotate.annotations import metadata_of_file
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -86,7 +87,7 @@ def test_files_that_are_no_models_are_refused_whatever_they_are_called(tmp_path:
         path.write_text(content, encoding="utf-8")
         with pytest.raises(ModelError, match=rf"net\.{ending}: not an ONNX model"):
             load_model(path)
-        assert written_for(path) is None
+        assert metadata_of_file(path) == {}
 
 
 def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
