@@ -48,7 +48,14 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         written.append(
             f"written: {path}{f' and {path.name}.data beside it, which it needs' if beside else ''}{replaced}"
         )
-        files.append({"path": str(path), "draw": compiled.chip.draw, "bytes": path.stat().st_size})
+        files.append(
+            {
+                "path": str(path),
+                "draw": compiled.chip.draw,
+                "bytes": path.stat().st_size,
+                "replaced": before if replaced else None,
+            }
+        )
     t_s = compiled.chip.t_s
     if shown.json:
         analog = len(placed.plan.analog)

@@ -143,6 +143,7 @@ class InspectOptions(Printing, Replacing, Model):
             "--layer-assignment": self.layer_assignment is not None,
             "--nnpa-config": self.nnpa_config,
             "--fusion": self.fusion is not None,
+            "--json" if self.json else f"--format {self.form}": self.json or self.form != "table",
         }
         given = [flag for flag, is_given in asked.items() if is_given]
         if len(given) > 1:

@@ -20,7 +20,7 @@ from lhc.plan.recurrent_steps import folded_rows
 from lhc.plan.summary import share_of, summary, tiles_text
 from lhc.results import Evaluation, Infeasibility, RunFigures, SensitivityTable
 from lhc.support.notebook import Tabled, data_frame
-from lhc.support.number_formatting import millionths, share_text
+from lhc.support.number_formatting import counted, millionths, share_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Analysis(Tabled):
         short = f" (the machine has {count:,})" if count is not None and self.tiles > count else ""
         beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
         return (
-            f"{eligible} of {len(self.rows)} layers can be analog: {share_text(self.eligible_mac_fraction)}"
+            f"{eligible} of {counted(len(self.rows), 'layer')} can be analog: {share_text(self.eligible_mac_fraction)}"
             f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside};"
             f" {tiles_text(self.tiles, plan.hardware)}{short}"
         )

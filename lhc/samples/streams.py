@@ -119,7 +119,7 @@ def _append(path: Path, rows: Array) -> None:
 
 def _arrays(block: object, where: str) -> dict[str, Array]:
     if not isinstance(block, Mapping):
-        raise DataError(f"{where} is a {type(block).__name__}; it must be a dict of input name -> array")
+        raise DataError(f"{where} is of type {type(block).__name__}; it must be a dict of input name -> array")
     arrays = {str(key): np.asarray(value) for key, value in block.items()}
     lengths = {key: len(array) for key, array in arrays.items() if array.ndim}
     if not lengths:

@@ -19,7 +19,7 @@ def repro(lhc_data: Path) -> Path:
 def test_a_norm_of_onnxruntime_in_the_domain_of_onnx(repro: Path, cli: Cli, caplog: pytest.LogCaptureFixture) -> None:
     found = cli("analyze", repro / "simplified_layer_norm.onnx")
     assert found.exit_code == 0
-    assert "1 of 1 layers can be analog: 100.0 % of MACs" in found.stdout
+    assert "1 of 1 layer can be analog: 100.0 % of MACs" in found.stdout
     assert caplog.text.count("onnx.checker refuses it, and onnxruntime runs it") == 1
 
 

@@ -120,10 +120,21 @@ def test_a_model_without_a_placement_is_written_with_its_facts(cli: Cli, model_f
     assert not any("placement" in node for _, node in graph.nodes(data=True))
 
 
-def test_one_form_of_a_placement_is_written_at_a_time(cli: Cli, placed_file: Path) -> None:
-    refused = cli("inspect", placed_file, "--nnpa-config", "--layer-assignment", "npu")
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--nnpa-config", "--layer-assignment", "npu"), "--layer-assignment and --nnpa-config"),
+        (("--nnpa-config", "--json"), "--nnpa-config and --json"),
+        (("--layer-assignment", "npu", "--format", "csv"), "--layer-assignment and --format csv"),
+    ],
+    ids=["two settings", "JSON", "CSV"],
+)
+def test_one_form_of_a_placement_is_written_at_a_time(
+    cli: Cli, placed_file: Path, words: tuple[str, ...], named: str
+) -> None:
+    refused = cli("inspect", placed_file, *words)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "--layer-assignment and --nnpa-config ask for two forms; give one of them" in refused.stderr
+    assert f"{named} ask for two forms; give one of them" in refused.stderr
 
 
 def test_a_graph_replaces_no_file_unless_told_to(cli: Cli, placed_file: Path, tmp_path: Path) -> None:

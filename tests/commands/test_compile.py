@@ -136,6 +136,10 @@ def test_an_annotated_model_needs_no_data(placed: Path, tmp_path: Path) -> None:
     assert "replaced" not in run("compile", placed, "--t-inference", 0, "--seed", 4)[2]
     told = run("compile", placed, "-o", tmp_path / "x.sim.onnx", "--t-inference", 0, "--seed", 4)[2]
     assert "; replaced: a compiled model (noise on, seed 0, draw 0, t_s 86400.0) of the network" in told
+    again = json.loads(run("compile", placed, "-o", tmp_path / "x.sim.onnx", "--json")[1])["files"][0]["replaced"]
+    assert again.startswith("a compiled model (noise on, seed 4, draw 0, t_s 0.0) of the network")
+    new = json.loads(run("compile", placed, "-o", tmp_path / "z.sim.onnx", "--json")[1])["files"][0]
+    assert new["replaced"] is None
     code, _, told = run("compile", placed, "--samples", 5, "-o", tmp_path / "y.sim.onnx")
     assert code == 2
     assert "--samples: without samples it means nothing; give these with --data FILE.npz" in told

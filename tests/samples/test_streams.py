@@ -182,7 +182,7 @@ BAD_FUNCTIONS = [
     BadFunction("a path", lambda: "data.npz", "gives a str; it must yield blocks"),
     BadFunction("an array", lambda: X, "gives a ndarray; it must yield blocks"),
     BadFunction("no blocks", list, "own:blocks: yields no blocks"),
-    BadFunction("tuples", lambda: [(X, LABELS)], "block 1 is a tuple; it must be a dict of input name -> array"),
+    BadFunction("tuples", lambda: [(X, LABELS)], "block 1 is of type tuple; it must be a dict of input name -> array"),
     BadFunction("empty dicts", lambda: [{}], "block 1 holds no array with an axis"),
     BadFunction("scalars only", lambda: [{"x": 3.0}], "block 1 holds no array with an axis"),
     BadFunction(

@@ -167,7 +167,7 @@ def load_model(
         proto, path = deepcopy(source), None
     elif not isinstance(source, str | Path):
         raise UsageError(
-            f"the model is a {type(source).__name__}; give a path or an onnx.ModelProto; a PyTorch module goes to"
+            f"the model is of type {type(source).__name__}; give a path or an onnx.ModelProto; a PyTorch module goes to"
             " lhc.partition, with samples"
         )
     else:

@@ -147,8 +147,8 @@ def _found(source: DataSource, where: str, samples: int | None) -> Task | Mappin
         return from_function(source, where, samples)
     if not isinstance(source, str | Path):
         raise UsageError(
-            f"data is a {type(source).__name__}; give a path, arrays by input name, a function that yields such, or an"
-            " lhc.Task"
+            f"the data is of type {type(source).__name__}; give a path, arrays by input name, a function that yields"
+            " such, or an lhc.Task"
         )
     path = Path(source)
     try:

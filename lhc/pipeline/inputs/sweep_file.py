@@ -69,11 +69,16 @@ def read_sweep(source: str | Path | Mapping[str, object]) -> tuple[SweepRun, ...
         source: a file, or what it would hold.
 
     Raises:
-        UsageError: no such file.
+        UsageError: no such file, or neither a path nor a mapping.
         ConfigError: not TOML, an unknown key, a value that makes no sense, or no runs at all.
     """
     if isinstance(source, Mapping):
         where, document = "sweep", dict(source)
+    elif not isinstance(source, str | Path):
+        raise UsageError(
+            f"the sweep is of type {type(source).__name__}; give the path of a TOML file, or a dict of what it would"
+            " hold"
+        )
     else:
         where, path = str(source), Path(source)
         if not path.is_file():

@@ -8,6 +8,7 @@ from lhc.hardware import UNLIMITED, Hardware
 from lhc.onnx_io.rewrites.column_copies import copyable_columns, with_copied_columns
 from lhc.onnx_model import OnnxModel, without_annotations
 from lhc.pipeline.rewrites.rewritten_network import RewrittenModel, data_file, store_in
+from lhc.support.number_formatting import counted
 from lhc.support.tables import Table
 
 
@@ -39,9 +40,8 @@ class WidenedModel(RewrittenModel):
         """Number of products that were widened."""
         copied = [one.copies for one in self.layers if one.copies > 1]
         most = f", up to {max(copied)} times" if copied else ""
-        return (
-            f"columns of {len(copied)} of {len(self.layers)} layers copied{most}; no tile more on {self.hardware.name}"
-        )
+        layers = counted(len(self.layers), "layer")
+        return f"columns of {len(copied)} of {layers} copied{most}; no tile more on {self.hardware.name}"
 
     def as_table(self) -> Table:
         """One row a product."""

@@ -27,6 +27,7 @@ from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import SensitivityTable
 from lhc.stats import CONFIDENCE, rank_correlation
+from lhc.support.number_formatting import counted
 
 CHECKED = 5
 """Layers that are measured to check a prediction; with fewer than three times as many, all are measured."""
@@ -122,8 +123,8 @@ def ranked(state: PreparedNetwork, method: RankingMethod) -> SensitivityTable:
         metric = state.told_ranking_metric(samples, state.task.metric)
         table = sensitivities(state.evaluator(samples.with_metric(metric)), state.measurable, method)
     if len(table.layers) < len(state.measurable):
-        done = f"{state.layers_in(table.layers)} of {state.layers_in(state.measurable)}"
-        raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
+        done = f"{state.layers_in(table.layers)} of {counted(state.layers_in(state.measurable), 'layer')}"
+        raise OutOfTimeError(f"--timeout: {done} ranked, so none is analog; run again to go on")
     return table
 
 

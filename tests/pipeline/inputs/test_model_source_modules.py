@@ -188,7 +188,7 @@ def test_a_module_for_one_batch_size_is_refused() -> None:
 
 
 def test_a_session_says_that_a_module_has_to_be_exported_first(cnn: Cnn) -> None:
-    with pytest.raises(LhcError, match=r"the model is a Cnn.*lhc\.partition"):
+    with pytest.raises(LhcError, match=r"the model is of type Cnn.*lhc\.partition"):
         HybridSession(cnn)  # type: ignore[arg-type]
 
 

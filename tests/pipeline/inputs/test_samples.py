@@ -358,7 +358,7 @@ def test_an_input_that_is_called_as_labels_are_needs_another_key_of_these() -> N
 
 
 def test_what_is_no_data_is_refused(model: OnnxModel) -> None:
-    with pytest.raises(UsageError, match="data is a int; give a path"):
+    with pytest.raises(UsageError, match="data is of type int; give a path"):
         load_task(3, model)  # type: ignore[arg-type]
 
 

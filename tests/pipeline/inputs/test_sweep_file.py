@@ -92,3 +92,8 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, told: str) 
 def test_no_file_is_told() -> None:
     with pytest.raises(UsageError, match=r"nowhere\.toml: no such file; a sweep is a TOML file"):
         read_sweep("nowhere.toml")
+
+
+def test_what_is_neither_a_file_nor_a_table_is_told() -> None:
+    with pytest.raises(UsageError, match="the sweep is of type list; give the path of a TOML file, or a dict"):
+        read_sweep([{"model": "digits"}])  # type: ignore[arg-type]
