@@ -8,7 +8,7 @@ import numpy as np
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.splits import documents_in_order, stratified_order
-from lhc.samples.task import Array, Samples, Task, content_bytes
+from lhc.samples.task import Array, Indices, Samples, Task, content_bytes
 from lhc.support.number_formatting import counted
 
 COMPARED_SAMPLES = 256
@@ -109,7 +109,17 @@ def _size(array: Samples) -> float:
 
 
 def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
-    """Samples for training, and the others, by a fixed permutation that is stratified by label.
+    """Samples for training, and the others, as `places_apart` deals them.
+
+    Raises:
+        DataError: there are too few samples to split.
+    """
+    train, judge = places_apart(task, training, parts)
+    return task.take(train), task.take(judge)
+
+
+def places_apart(task: Task, training: int, parts: int) -> tuple[Indices, Indices]:
+    """Places of samples for training, and of the others, by a fixed permutation that is stratified by label.
 
     Documents stay whole where there are as many as parts; else their samples are dealt, and a warning says so.
 
@@ -129,7 +139,7 @@ def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
     if documents is not None and documents >= parts:
         shares = [(number % parts < training, one) for number, one in enumerate(documents_in_order(task))]
         kinds = (np.sort(np.concatenate([one for trains, one in shares if trains is kind])) for kind in (True, False))
-        train, judge = (task.take(samples) for samples in kinds)
+        train, judge = kinds
         return train, judge
     if documents is not None:
         log.warning(
@@ -140,4 +150,4 @@ def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
         )
     order = stratified_order(task)
     trains = np.arange(len(order)) % parts < training
-    return task.take(np.sort(order[trains])), task.take(np.sort(order[~trains]))
+    return np.sort(order[trains]), np.sort(order[~trains])

@@ -45,6 +45,21 @@ ASKED = RetrainOptions(
 )
 
 
+def test_ranges_that_a_file_lacks_are_of_the_samples_that_watch_not_of_those_that_judge(digits: Task) -> None:
+    samples = digits.head(300)
+    asked = RetrainOptions("digits-narrow", samples, all_analog=True, hardware="static-range", draws=2)
+    found = read_training_inputs(asked, Running())
+    judged = {one.tobytes() for one in np.asarray(found.verification.inputs["x"][:])}
+    watching = {one.tobytes() for one in np.asarray(found.validation.inputs["x"][:])}
+    assert judged.isdisjoint(watching)
+    louder = np.asarray(samples.inputs["x"][:]).copy()
+    louder[[one.tobytes() in judged for one in louder]] *= 10
+    told = replace(asked, data=replace(samples, inputs={"x": louder}))
+    again = read_training_inputs(told, Running())
+    assert again.state.plan.ranges == found.state.plan.ranges
+    assert again.state.plan.digital == found.state.plan.digital
+
+
 @pytest.fixture(scope="module")
 def result() -> lhc.PartitionResult:
     return lhc.retrain.of(ASKED)

@@ -13,7 +13,7 @@ from lhc.pipeline.training.trained_placement import placed
 from lhc.plan import Plan
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Task
-from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_separation, split_off
+from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_separation, places_apart, split_off
 from lhc.support.number_formatting import counted
 
 TRAINING_PARTS, PARTS = 4, 5
@@ -27,7 +27,7 @@ class TrainingInputs:
     """A placed network, and the samples that its training takes.
 
     Attributes:
-        state: with the placement, and chips calibrated on the samples that watch.
+        state: with the placement; the samples that watch calibrate chips, and give converters their ranges.
         stored: the placement as it was read; None where the file carries none, or another network's.
         validation: watches the training.
         verification: judges, before and after.
@@ -56,7 +56,11 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
     budget = budget_as_placed(options, options.confidence, opened, outcome)
     training, judging = _samples(as_judged(options, outcome), opened)
     times = None if options.t_s is None else [options.t_s]
-    state, analog, _ = read_placed(options, running, times, opened=opened, task=judging, least_draws=2)
+    _check_enough(judging)
+    watch, judge = places_apart(judging, 1, JUDGING_PARTS)
+    state, analog, _ = read_placed(
+        options, running, times, opened=opened, task=judging, least_draws=2, calibrating=watch
+    )
     if options.max_drop is None and outcome is not None:
         budget_of_plan(outcome, state.task.metric.name, None, options.confidence)
     if not analog:
@@ -65,16 +69,19 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
             " layers, and with --retrain trains as well"
         )
     state = replace(state, plan=placed(state.plan, analog, stored))
+    validation, verification = state.task.take(watch), state.task.take(judge)
+    return TrainingInputs(state, analog, stored, budget, training, validation, verification)
+
+
+def _check_enough(judging: Task) -> None:
+    """Refuse samples that are too few to watch a training and to judge it."""
     least = LEAST_OF_PARTS * JUDGING_PARTS
-    if len(state.task) < least:
+    if len(judging) < least:
         raise DataError(
-            f"{counted(len(state.task), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
+            f"{counted(len(judging), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
             f" least {least} as --data beside --train-data, or {PARTS * least} as --data alone, a fifth of which"
             " watches and judges"
         )
-    validation, verification = split_off(state.task, 1, JUDGING_PARTS)
-    state = replace(state, calibrating=validation)
-    return TrainingInputs(state, analog, stored, budget, training, validation, verification)
 
 
 def _samples(options: RetrainOptions, opened: LoadedModel) -> tuple[Task, Task]:

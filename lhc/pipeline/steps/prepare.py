@@ -37,7 +37,7 @@ from lhc.samples.targets import (
     repeat_each_other,
     with_positions,
 )
-from lhc.samples.task import Task
+from lhc.samples.task import Indices, Task
 from lhc.support.number_formatting import counted
 from lhc.support.version import VERSION
 
@@ -350,6 +350,7 @@ def read_placed(
     opened: LoadedModel | None = None,
     task: Task | None = None,
     least_draws: int = 1,
+    calibrating: Indices | None = None,
 ) -> tuple[PreparedNetwork, frozenset[str], list[float]]:
     """Read and check everything for running a placement: also its analog layers, and the times.
 
@@ -357,6 +358,8 @@ def read_placed(
         times: seconds after the first read; the hardware's own by default.
         task: the samples that judge, where they were read before.
         least_draws: programmings that figures take.
+        calibrating: places of the samples that calibrate chips and give converters their ranges; None leaves it to
+            `PreparedNetwork.splits`.
     """
     opened = loaded_model(options) if opened is None else opened
     stored = stored_plan(options, opened)
@@ -374,6 +377,8 @@ def read_placed(
     if outcome is not None and options.metric is None:
         _check_metric(state, outcome)
     _tell_unlooked_at(state, outcome)
+    if calibrating is not None:
+        state = replace(state, calibrating=state.task.take(calibrating))
     keeps_copies = stored is not None and stored.hardware.infers_as(machine)
     return *_placed(state, options, stored, keeps_copies), at
 

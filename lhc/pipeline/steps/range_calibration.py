@@ -119,10 +119,13 @@ class DigitalBlocks:
 
 
 class RankingBlocks:
-    """The first ranking samples, and how many each block has; they are read anew whenever they are gone through."""
+    """The first samples that find ranges, and how many each block has; they are read anew at every pass.
+
+    Those that rank, or those that calibrate where they are apart from the ones that judge.
+    """
 
     def __init__(self, state: PreparedNetwork, count: int) -> None:
-        samples = state.splits.rank.head(count)
+        samples = (state.splits.rank if state.calibrating is None else state.calibrating).head(count)
         self.evaluator = replace(state.uncalibrated, fills=False).evaluator(samples)  # no chip is programmed
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
