@@ -105,7 +105,9 @@ class HybridSession:
         self._graph = read_graph(self._model, sizes=False)
         self._types = {info.name: info.type for info in self.get_inputs() if info.type.startswith("tensor(")}
         self._axes = self._sample_axes()
-        analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
+        analog = self._analog(placement)
+        takes_ranges = self.plan is not None and self.hardware.takes_ranges_of(self.plan.hardware)
+        ranges = self.plan.ranges if self.plan is not None and takes_ranges else None
         copies = self._copies(placement, analog)
         self.engine: Engine = _computing(asked, self.hardware, analog)
         self._executor = HybridExecutor(
@@ -163,7 +165,7 @@ class HybridSession:
     def _copies(self, placement: Plan | Iterable[str] | str | None, analog: frozenset[str]) -> dict[str, int]:
         """Copies of a plan for this machine, else those that fit in tiles that layers take anyway."""
         planned = placement is None or isinstance(placement, Plan)
-        if planned and self.plan is not None and self.plan.hardware == self.hardware:
+        if planned and self.plan is not None and self.plan.hardware.infers_as(self.hardware):
             return self.plan.copies
         return {
             name: self.hardware.free_copies(name, self._rows(node, weight))

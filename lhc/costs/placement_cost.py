@@ -1,19 +1,23 @@
 """Costs of a placement, and their additive terms for a solver."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from lhc.costs.assumptions import Assumption, assumptions
 from lhc.costs.crossings import Hyperedge, converted, elements, hyperedges
 from lhc.costs.digital_operators import handling
 from lhc.costs.models.registry import Formulas, formulas, work_of
-from lhc.costs.number_formats import number_formats
+from lhc.costs.number_formats import NumberFormats, number_formats
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.support.documentation_links import page
+
+if TYPE_CHECKING:
+    from lhc.plan.digital_arithmetic import DigitalArithmetic
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def cost_terms(
     hardware: Hardware,
     copies: Mapping[str, int] = MappingProxyType({}),
     sums: Sums = MappingProxyType({}),
-    raised: Collection[str] = (),
+    arithmetic: "DigitalArithmetic | None" = None,
 ) -> CostTerms:
     """The terms of which the cost of every placement consists.
 
@@ -88,14 +92,14 @@ def cost_terms(
         copies: layer -> copies of its weights on tiles; one where it is missing.
         sums: layer -> how great sums in its columns are (`lhc.hardware.converters.repeated_reads`), where
             measured.
-        raised: digital products in the machine's high precision.
+        arithmetic: of the digital products, once it is known.
 
     Raises:
         ConfigError: the hardware describes no costs.
         ModelError: the size of a product is not known.
     """
-    model = _formulas(graph, hardware)
-    handled, numbers = handling(graph, elements(graph)), number_formats(graph, hardware, raised)
+    numbers = number_formats(graph, hardware, arithmetic)
+    model, handled = _formulas(graph, hardware, numbers), handling(graph, elements(graph))
     analog: dict[str, LayerCost] = {}
     digital: dict[str, LayerCost] = {}
     others: dict[str, LayerCost] = {}
@@ -122,7 +126,7 @@ def costs_on_tiles(graph: LayerGraph, hardware: Hardware, sums: Sums = MappingPr
     Raises:
         ConfigError: the hardware describes no costs.
     """
-    model = _formulas(graph, hardware)
+    model = _formulas(graph, hardware, number_formats(graph, hardware))
 
     def cost(name: str, copies: int) -> LayerCost:
         matrix = graph[name].matrix
@@ -138,7 +142,7 @@ def cost_of(
     hardware: Hardware,
     copies: Mapping[str, int] = MappingProxyType({}),
     sums: Sums = MappingProxyType({}),
-    raised: Collection[str] = (),
+    arithmetic: "DigitalArithmetic | None" = None,
 ) -> SystemCost:
     """Latency and energy of one sample with exactly these layers analog; other arguments: see `cost_terms`.
 
@@ -147,7 +151,7 @@ def cost_of(
         ModelError: the size of a product is not known.
         UsageError: a name that cannot be analog.
     """
-    terms = cost_terms(graph, hardware, copies, sums, raised)
+    terms = cost_terms(graph, hardware, copies, sums, arithmetic)
     wrong = sorted(placement - terms.analog.keys())
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: no product with a constant matrix, so it has no cost on tiles")
@@ -157,7 +161,7 @@ def cost_of(
     return SystemCost(layers, terms.others, crossings, assumptions(hardware))
 
 
-def _formulas(graph: LayerGraph, hardware: Hardware) -> Formulas:
+def _formulas(graph: LayerGraph, hardware: Hardware, numbers: NumberFormats) -> Formulas:
     if hardware.costs is None:
         raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' ({page('costs')})")
-    return formulas(hardware.costs, hardware, graph)
+    return formulas(hardware.costs, hardware, graph, numbers)

@@ -15,13 +15,13 @@ def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
     return (
         None
         if plan.hardware.costs is None
-        else cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums, plan.raised)
+        else cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums, plan.digital)
     )
 
 
 def digital_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
     """Cost of the all-digital network on the plan's machine; None and errors as `plan_cost`."""
-    return None if plan.hardware.costs is None else cost_of(graph, frozenset(), plan.hardware, raised=plan.raised)
+    return None if plan.hardware.costs is None else cost_of(graph, frozenset(), plan.hardware, arithmetic=plan.digital)
 
 
 def plan_figures(plan: Plan, graph: LayerGraph, cost: SystemCost) -> SystemFigures:

@@ -106,13 +106,15 @@ class Analysis(Tabled):
     def costs(self) -> CostTerms | None:
         """Latency and energy of every layer, analog and digital; None where the hardware describes no costs."""
         plan, machine = self.plan, self.plan.hardware
-        return None if machine.costs is None else cost_terms(self.facts, machine, plan.copies, plan.sums, plan.raised)
+        return None if machine.costs is None else cost_terms(self.facts, machine, plan.copies, plan.sums, plan.digital)
 
     def cost(self, analog: frozenset[str]) -> SystemCost | None:
         """Cost of a placement, per sample; None where the hardware describes no costs."""
         plan, machine = self.plan, self.plan.hardware
         return (
-            None if machine.costs is None else cost_of(self.facts, analog, machine, plan.copies, plan.sums, plan.raised)
+            None
+            if machine.costs is None
+            else cost_of(self.facts, analog, machine, plan.copies, plan.sums, plan.digital)
         )
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:

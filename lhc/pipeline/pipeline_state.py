@@ -250,9 +250,7 @@ class PreparedNetwork:
     @property
     def uncalibrated(self) -> Self:
         """The state with a machine that corrects no outputs, so that no sample is set aside for it."""
-        hardware = self.plan.hardware
-        compensation = hardware.compensation.model_copy(update={"outputs": "none"})
-        machine = hardware.model_copy(update={"compensation": compensation})
+        machine = self.plan.hardware.without_output_correction
         return replace(self, plan=self.plan.model_copy(update={"hardware": machine}))
 
     @property

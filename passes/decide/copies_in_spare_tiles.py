@@ -42,7 +42,7 @@ def extra_copies(graph: LayerGraph, plan: Plan, goal: Goal) -> Copies:
     ties = graph.tied(layer.name for layer in plan.layers if layer.may_be_analog)
     most = dict.fromkeys(ties, MOST_FURTHER)
     if goal.objective != "macs":
-        digital = cost_terms(graph, plan.hardware, raised=plan.raised).digital
+        digital = cost_terms(graph, plan.hardware, arithmetic=plan.digital).digital
         on_tiles = costs_on_tiles(graph, plan.hardware, plan.sums)
         most = {tie: _paying(tie, goal.objective, digital, on_tiles) for tie in ties}
     sets = tuple(TileSet(tie, _levels(graph, plan, [rows[name] for name in tie], most[tie])) for tie in ties)

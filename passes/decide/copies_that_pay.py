@@ -47,7 +47,7 @@ def halved(copies: int) -> list[int]:
 def _fewer(graph: LayerGraph, plan: Plan, objective: Objective) -> tuple[dict[str, int], int]:
     """The copies of layers that are to have fewer, those on the same tiles alike, and how many of them may pay."""
     digital, on_tiles = (
-        cost_terms(graph, plan.hardware, raised=plan.raised).digital,
+        cost_terms(graph, plan.hardware, arithmetic=plan.digital).digital,
         costs_on_tiles(graph, plan.hardware, plan.sums),
     )
     of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if objective == "latency" else (lambda c: c.energy_j)

@@ -64,7 +64,7 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         high=np.ones(len(groups)),
     )
     if goal.needs_costs:
-        space = _with_costs(space, plan, cost_terms(graph, plan.hardware, plan.copies, plan.sums, plan.raised))
+        space = _with_costs(space, plan, cost_terms(graph, plan.hardware, plan.copies, plan.sums, plan.digital))
     return space if large else _with_further_copies(space, options.copies)
 
 

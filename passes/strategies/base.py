@@ -179,7 +179,7 @@ def kept_limits(graph: LayerGraph, plan: Plan, goal: Goal) -> bool:
     """Whether a plan's placement keeps to the bounds of a goal."""
     found: dict[Measure, float] = {"tiles": plan.tiles(graph)}
     if goal.limits.keys() - {"tiles"}:
-        cost = cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums, plan.raised)
+        cost = cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums, plan.digital)
         found |= {"latency": cost.latency_s, "energy": cost.energy_j}
     return all(found[measure] <= bound * (1 + _ROUNDING) for measure, bound in goal.limits.items())
 
@@ -188,7 +188,7 @@ def objective_value(graph: LayerGraph, plan: Plan, objective: Objective, placeme
     """Value of a placement by the objective, smaller is better: digital MACs, latency in s, or energy in J."""
     if objective == "macs":
         return plan.macs - sum(layer.macs for layer in plan.layers if layer.name in placement)
-    cost = cost_of(graph, placement, plan.hardware, plan.copies, plan.sums, plan.raised)
+    cost = cost_of(graph, placement, plan.hardware, plan.copies, plan.sums, plan.digital)
     return cost.latency_s if objective == "latency" else cost.energy_j
 
 

@@ -77,3 +77,13 @@ def test_uncalibrated_chips_have_no_figures_of_it() -> None:
     assert one.frozen is None
     assert found.calibrated == 0
     assert attribution_table(found).headers[-1] == "without all"
+
+
+def test_chips_that_agree_on_a_few_answers_leave_doubt() -> None:
+    samples = 20
+    found = lhc.attribute("digits-narrow", samples=samples, draws=2, include=["layer2.0.conv1"], metric="accuracy")
+    (one,) = found.layers.values()
+    assert one.rest.std == 0, "this case is of chips that agree"
+    assert one.rest.interval is not None
+    low, high = one.rest.interval
+    assert high - low > 1 / found.samples, "no spread of less than half an answer can be seen"

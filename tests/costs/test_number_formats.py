@@ -1,10 +1,12 @@
 """Formats of digital products, as costs know them: the machine's where operands are float32, else the file's."""
 
+import numpy as np
 import pytest
 
 from lhc.costs.number_formats import number_formats
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
+from lhc.runtime.digital_precision.activation_ranges import digital_arithmetic
 from tests.networks import parsed
 
 
@@ -15,3 +17,22 @@ def test_a_product_of_two_activations_has_the_format_of_what_it_reads(dtype: str
     graph = read_graph(model, {"x": (2, 4, 4)})
     (layer,) = (one for one in graph.layers if one.op_type == "MatMul")
     assert number_formats(graph, Hardware.load("lionheart"))(layer).bytes == size
+
+
+def test_what_is_computed_as_in_the_file_is_priced_so() -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4] x, bool c) => (float[1, 4] z) {'
+        " y = If (c) <then_branch = t () => (float[1, 4] a) { a = MatMul (x, w) },"
+        " else_branch = e () => (float[1, 4] b) { b = MatMul (x, w) }>  l = Log (y)  z = MatMul (l, w) }"
+    )
+    model = load_model(parsed(text, {"w": np.ones((4, 4), np.float32)}))
+    graph, machine = read_graph(model), Hardware.load("lionheart")
+    negative = -np.ones((1, 4), np.float32)
+    feeds = {"x": negative, "c": np.array(True)}
+    arithmetic = digital_arithmetic(model, graph, machine.digital, [(1, feeds)])
+    assert arithmetic is not None
+    assert len(arithmetic.as_file) == 3, "two in bodies, and one that reads what is no number"
+    numbers = number_formats(graph, machine, arithmetic)
+    assert {numbers(layer).bytes for layer in graph.multiplying} == {4}
+    known = {layer.op_type: number_formats(graph, machine)(layer).bytes for layer in graph.layers if layer.multiplies}
+    assert known == {"MatMul": 1}, "before anything is run"

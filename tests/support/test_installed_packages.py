@@ -42,7 +42,7 @@ class Flat:
 
 
 @formulas.register
-def _(costs: FlatCosts, hardware: Hardware, graph: LayerGraph) -> Flat:
+def _(costs: FlatCosts, hardware: Hardware, graph: LayerGraph, numbers) -> Flat:
     return Flat(costs)
 
 

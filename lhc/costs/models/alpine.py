@@ -15,12 +15,12 @@ outputs, all at once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lhc.costs.digital_operators import Handling
 from lhc.costs.models.registry import Power, formulas, power_of, schedule_of, work_of
-from lhc.costs.number_formats import NumberFormat, number_formats
+from lhc.costs.number_formats import NumberFormat, NumberFormats
 from lhc.costs.units import Cost, LayerCost, Unit
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
@@ -37,11 +37,13 @@ class Alpine:
     Attributes:
         hardware: the machine.
         costs: its numbers.
+        holders: number of products that have the weights of each, itself included: the steps of a recurrent operator.
         resident: whether the weights of all products fit in the cache together.
     """
 
     hardware: Hardware
     costs: AlpineCosts
+    holders: Mapping[str, int]
     resident: bool
 
     def analog(self, layer: Layer, matrix: MatrixShape, copies: int, sums: Sequence[float] | None) -> LayerCost:
@@ -86,7 +88,7 @@ class Alpine:
 
     def _repeated(self, machine: Hardware, matrix: MatrixShape, copies: int, sums: Sequence[float] | None) -> float:
         """Products that bound management repeats, as a share of all."""
-        if machine.adc.bound_management == "none":
+        if not machine.adc.reads_again:
             return 0.0
         added = copies * machine.tile_rows(matrix.rows, 1) / machine.tile_rows(matrix.rows, copies)
         if sums is not None:
@@ -95,13 +97,13 @@ class Alpine:
         return max(self.costs.tile.reread_share, math.log2(added) - 1)
 
     def digital(self, layer: Layer, work: Work, numbers: NumberFormat) -> LayerCost:
-        """The products of an operator on the core; its weights are fetched once a sample."""
+        """The products of an operator on the core; weights are fetched once a sample, for all that share them."""
         cycles = numbers.cycles * (work.macs + work.activation_macs) / self.costs.core.macs_per_cycle
         parts = {"product": self._work(cycles)}
         busy: dict[Unit, float] = {}
         if work.parameters and not self.resident:
             memory = self.costs.memory
-            fetched = work.parameters * numbers.bytes
+            fetched = work.parameters * numbers.bytes / self.holders.get(layer.name, 1)
             seconds = fetched / memory.dram_gb_per_s * 1e-9
             parts["weights"] = Cost(seconds, self._waiting(seconds) + fetched * memory.dram_pj_per_byte * 1e-12)
             busy["memory"] = seconds
@@ -169,10 +171,13 @@ class Alpine:
 
 
 @formulas.register
-def _(costs: AlpineCosts, hardware: Hardware, graph: LayerGraph) -> Alpine:
-    numbers = number_formats(graph, hardware)
-    weights = sum(work_of(layer).parameters * numbers(layer).bytes for layer in graph.multiplying)
-    return Alpine(hardware, costs, weights <= costs.memory.cache_bytes)
+def _(costs: AlpineCosts, hardware: Hardware, graph: LayerGraph, numbers: NumberFormats) -> Alpine:
+    tied = graph.tied(layer.name for layer in graph.layers if layer.multiplies)
+    holders = {name: len(group) for group in tied for name in group}
+    weights = sum(
+        work_of(layer).parameters * numbers(layer).bytes / holders.get(layer.name, 1) for layer in graph.multiplying
+    )
+    return Alpine(hardware, costs, holders, weights <= costs.memory.cache_bytes)
 
 
 @schedule_of.register

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from lhc.costs.digital_operators import Handling
 from lhc.costs.models.registry import Power, formulas, power_of
-from lhc.costs.number_formats import NumberFormat
+from lhc.costs.number_formats import NumberFormat, NumberFormats
 from lhc.costs.units import NOTHING, Cost, LayerCost, total
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import DianaCosts, Hardware
@@ -87,7 +87,7 @@ class Diana:
 
 
 @formulas.register
-def _(costs: DianaCosts, hardware: Hardware, graph: LayerGraph) -> Diana:
+def _(costs: DianaCosts, hardware: Hardware, graph: LayerGraph, numbers: NumberFormats) -> Diana:
     return Diana(costs)
 
 

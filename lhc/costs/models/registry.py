@@ -6,7 +6,7 @@ from functools import singledispatch
 from typing import Protocol
 
 from lhc.costs.digital_operators import Handling
-from lhc.costs.number_formats import NumberFormat
+from lhc.costs.number_formats import NumberFormat, NumberFormats
 from lhc.costs.units import Cost, LayerCost
 from lhc.errors import ConfigError, ModelError
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
@@ -74,13 +74,14 @@ def schedule_of(costs: CostSection) -> tuple[int, bool]:
 
 
 @singledispatch
-def formulas(costs: CostSection, hardware: Hardware, graph: LayerGraph) -> Formulas:
+def formulas(costs: CostSection, hardware: Hardware, graph: LayerGraph, numbers: NumberFormats) -> Formulas:
     """The formulas of a cost model.
 
     A model registers its own with `formulas.register`, beside its section (see `lhc.hardware.description.costs`).
 
     Args:
         costs: the section of the hardware description; its class decides.
+        numbers: function for the number format of an operator that multiplies, where it is digital.
 
     Raises:
         ConfigError: nothing is registered for the section.

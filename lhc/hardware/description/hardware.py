@@ -196,6 +196,11 @@ class Hardware(Machine):
         return self._compensated(copies=False, outputs="none")
 
     @property
+    def without_output_correction(self) -> "Hardware":
+        """The same machine whose chips correct no outputs, for all layers."""
+        return self._compensated(outputs="none")
+
+    @property
     def calibrated_once(self) -> "Hardware":
         """The same machine whose outputs are calibrated at the first read alone, for all layers."""
         return self._compensated(when="programming", time_s=None)
@@ -292,6 +297,14 @@ class Hardware(Machine):
             return frozenset((one.tiles, one.mapping, one.copies_obstacle) for one in machine.variants())
 
         return holding(self) == holding(other)
+
+    def takes_ranges_of(self, other: "Hardware") -> bool:
+        """Whether static ranges of inputs that were found for another machine can stay: its DACs are the same."""
+
+        def driving(machine: Hardware) -> frozenset[tuple[object, ...]]:
+            return frozenset((one.tiles, one.mapping, one.dac) for one in machine.with_open_ranges.variants())
+
+        return driving(self) == driving(other)
 
     def free_copies(self, name: str, rows: int) -> int:
         """Most copies of a layer's weights in the tiles that it takes anyway; one where it may have no others.

@@ -16,6 +16,8 @@ from lhc.support.documents import field_problem, unknown_key
 
 _DEVICES: TypeAdapter[Devices] = TypeAdapter(Devices)
 Partial = dict[str, object]
+_OF_CHIPS = frozenset({"when", "time_s", "samples", "reads"})
+"""Fields of the section ``compensation`` that say when chips are calibrated, and on what."""
 _LONGEST = 1000
 _SHOWN = 20
 """Most problems that a message lists."""
@@ -42,7 +44,7 @@ class Override(Section):
     devices: Partial | None = Field(default_factory=dict)
     """Fields of this section to replace; another ``model`` starts from its defaults; null: perfect devices."""
     compensation: Partial = Field(default_factory=dict)
-    """Fields of this section to replace."""
+    """Fields of this section to replace, but for those of the calibration of a whole chip."""
     on_tiles: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Tiles of a chip whose tiles differ (``faults``) that hold the layer, from 0, in the order of its own tiles."""
     on_tiles_by: Literal["user", "file", "sensitivity"] = "user"
@@ -65,6 +67,13 @@ class Override(Section):
         if len(pattern) > _LONGEST:
             raise ValueError(f"a glob of more than {_LONGEST} characters")
         return pattern
+
+    @field_validator("compensation")
+    @classmethod
+    def _calibrates_whole_chips(cls, fields: Partial) -> Partial:
+        if of_chips := sorted(_OF_CHIPS & fields.keys()):
+            raise ValueError(f"a chip is calibrated as a whole: {', '.join(of_chips)} cannot differ between layers")
+        return fields
 
     def matches(self, layer: str) -> bool:
         """Whether a layer of that name is meant."""

@@ -278,6 +278,11 @@ class Adc(Converter):
         """See `Converter`."""
         return self.polarity == "unipolar"
 
+    @property
+    def reads_again(self) -> bool:
+        """Whether vectors that saturate it are read again, with smaller inputs."""
+        return self.bound_management == "iterative" and self.bound is not None
+
     @model_validator(mode="after")
     def _kind_has_its_numbers(self) -> "Adc":
         if self.polarity == "unipolar" and self.kind != "ideal":

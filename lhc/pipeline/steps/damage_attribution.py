@@ -13,13 +13,14 @@ other measurement does: it says how optimistic an emulation is that freezes read
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from lhc.errors import OutOfTimeError
 from lhc.hardware import EFFECTS, Effect, effects_of, fixed_devices, without
 from lhc.measure.evaluator import PlacementEvaluator
-from lhc.measure.measurement import finite
+from lhc.measure.measurement import Measurement, finite
 from lhc.plan import Sensitivity
 from lhc.results import Attribution, LayerAttribution
 from lhc.samples.metrics import Scores
@@ -42,10 +43,7 @@ def measure_attribution(
     effects = effects_of(evaluator.hardware)
     if fixed := fixed_devices(evaluator.hardware):
         log.warning("effects of %s cannot be switched off: what they do is in the rest", ", ".join(fixed))
-    evaluators: dict[Effect | None, PlacementEvaluator] = {
-        effect: _evaluator(evaluator, [effect]) for effect in effects
-    }
-    evaluators[None] = evaluator
+    evaluators = {effect: _evaluator(evaluator, [effect]) for effect in effects}
     perfect = _evaluator(evaluator, EFFECTS)
     healing = _calibrations(evaluator)
     groups, least = evaluator.graph.tied(names), evaluator.metric.least_damage(evaluator.baseline)
@@ -53,10 +51,11 @@ def measure_attribution(
     for number, group in enumerate(groups):
         placement, what = frozenset(group), f"attribution {number + 1}/{len(groups)} {group[0]}"
         try:
-            drops = {effect: _drops(one, placement, f"{what} {effect or ''}") for effect, one in evaluators.items()}
-            rest = _drops(perfect, placement, f"{what} rest")
+            whole = _measured(evaluator, placement, what)
+            drops = {one: _measured(evaluators[one], placement, f"{what} {one}").drops for one in effects}
+            rest = _measured(perfect, placement, f"{what} rest").drops
             healed = {
-                name: sign * (_drops(one, placement, f"{what} {name}") - drops[None])
+                name: sign * (_measured(one, placement, f"{what} {name}").drops - whole.drops)
                 for name, (one, sign) in healing.items()
             }
         except OutOfTimeError:
@@ -64,11 +63,12 @@ def measure_attribution(
                 raise
             log.warning("--timeout: %d of %d layers were attributed; run again to go on", len(layers), len(names))
             break
+        figure = partial(_figure, evaluator.metric.name, confidence, whole.step)
         found = LayerAttribution(
-            damage=_figure(evaluator, drops[None], confidence, least),
-            effects={effect: _figure(evaluator, drops[None] - drops[effect], confidence) for effect in effects},
-            rest=_figure(evaluator, rest, confidence, least),
-            **{name: _figure(evaluator, values, confidence) for name, values in healed.items()},
+            damage=figure(whole.drops, least),
+            effects={effect: figure(whole.drops - drops[effect]) for effect in effects},
+            rest=figure(rest, least),
+            **{name: figure(values) for name, values in healed.items()},
         )
         layers.update(dict.fromkeys(group, found))
     return Attribution(
@@ -100,14 +100,16 @@ def _evaluator(evaluator: PlacementEvaluator, off: Iterable[Effect]) -> Placemen
     return replace(evaluator, hardware=without(evaluator.hardware, off))
 
 
-def _drops(evaluator: PlacementEvaluator, placement: frozenset[str], what: str) -> Scores:
-    return finite(evaluator.measure(placement, range(evaluator.draws), what)).drops
+def _measured(evaluator: PlacementEvaluator, placement: frozenset[str], what: str) -> Measurement:
+    return finite(evaluator.measure(placement, range(evaluator.draws), what))
 
 
-def _figure(evaluator: PlacementEvaluator, values: Scores, confidence: float, least: float = -np.inf) -> Sensitivity:
-    """Sensitivity from damages, none below ``least``, or from their differences."""
-    found = summarize(np.asarray(values), confidence)
+def _figure(metric: str, confidence: float, step: float, values: Scores, least: float = -np.inf) -> Sensitivity:
+    """Sensitivity from damages, none below ``least``, or from their differences.
+
+    Args:
+        step: least change of a value, as in `over_draws`.
+    """
+    found = summarize(values, confidence, step)
     interval = clipped(found.interval, min(least, found.mean), np.inf)
-    return Sensitivity(
-        metric=evaluator.metric.name, mean=found.mean, std=found.std, interval=interval, draws=found.draws
-    )
+    return Sensitivity(metric=metric, mean=found.mean, std=found.std, interval=interval, draws=found.draws)

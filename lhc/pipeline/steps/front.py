@@ -135,7 +135,7 @@ def _point(
     cost = (
         None
         if plan.hardware.costs is None
-        else cost_of(graph, one.placement, plan.hardware, copies, plan.sums, plan.raised)
+        else cost_of(graph, one.placement, plan.hardware, copies, plan.sums, plan.digital)
     )
     return FrontPoint(
         analog=tuple(layer.name for layer in plan.layers if layer.name in one.placement),
@@ -172,8 +172,8 @@ class MeasureTiles(MeasureFront):
         """
         state, bound = _bounded(state)
         candidates = _candidates(state, bound)
-        complete = len(candidates) < MOST_POINTS
-        return _with_front(state, candidates, self.points, self.confidence, complete, "tiles")
+        every_count = bound - state.plan.tiles_of(state.graph, frozenset(state.measurable)) < MOST_POINTS
+        return _with_front(state, candidates, self.points, self.confidence, every_count, "tiles")
 
 
 def _bounded(state: StateT) -> tuple[StateT, int]:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lhc.errors import OutOfTimeError
+from lhc.errors import NotFiniteError, OutOfTimeError
 from lhc.graph import columns_of
 from lhc.hardware.description.tiles_and_converters import Converter
 from lhc.measure.budget_test import PlacementJudge
@@ -60,6 +60,8 @@ def explained(case: "Case") -> tuple[Infeasibility | None, tuple[str, ...]]:
         return _explained(case), ()
     except OutOfTimeError:
         return None, ("--timeout: what stands in the way of the budget was not measured; run again to go on",)
+    except NotFiniteError as error:  # of a placement or a machine that is tried: the verdict stands without it
+        return None, (f"what stands in the way of the budget is not explained: {error}",)
 
 
 def _unexplained(state: VerifiedNetwork) -> tuple[Verified, ...]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from lhc.hardware import Hardware
 from lhc.measure.evaluation_context import calibration_block
 from lhc.measure.preflight_checks import MeasureSums
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
@@ -87,17 +86,12 @@ def _with_sums(state: StateT) -> StateT:
     """The state with how great sums are of the layers with copies whose saturating vectors are read again."""
     plan, machine, copies, known = state.plan, state.plan.hardware, state.plan.copies, state.plan.sums
     names = [one for one in state.measurable if one in copies and one not in known]
-    names = [name for name in names if _reads_again(machine, name)]
+    names = [name for name in names if machine.for_layer(name).adc.reads_again]
     if not names:
         return state
     found = RankingBlocks(state, SUM_SAMPLES).evaluator.checked(MeasureSums(tuple(names), state.t_s), SUM_SAMPLES)
     sums = {name: tuple(row) for name, row in zip(names, found.tolist(), strict=True)}
     return replace(state, plan=plan.with_sums(sums))
-
-
-def _reads_again(machine: Hardware, name: str) -> bool:
-    adc = machine.for_layer(name).adc
-    return adc.bound_management == "iterative" and adc.bound is not None
 
 
 class DigitalBlocks:

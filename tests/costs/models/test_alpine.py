@@ -6,13 +6,19 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from lhc.costs import SystemCost, assumptions, cost_of, costs_on_tiles
+from lhc.canonical import canonical
+from lhc.costs import Cost, SystemCost, assumptions, cost_of, cost_terms, costs_on_tiles
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
 from lhc.hardware import Adc, AlpineCosts, Hardware, Mapping, Pcm
 from lhc.hardware.description.tiles_and_converters import Compensation, Section
+from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_model import OnnxModel
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 
 LIONHEART = Hardware.load("lionheart")  # 256x255 tiles, dynamic scaling, 8-bit converters
 One = Callable[..., LayerGraph]
@@ -100,6 +106,11 @@ def test_where_sums_are_not_known_every_doubling_beyond_two_copies_counts_as_one
         return parts["re-reads"] / sum(parts[name] for name in ("quantise", "input", "product", "output", "rescale"))
 
     assert [again(copies) for copies in (1, 2, 4, 16)] == pytest.approx([0, 0, 1, 3])
+
+
+def test_an_adc_without_a_bound_is_read_once(one: One) -> None:
+    open_adc = LIONHEART.model_copy(update={"adc": Adc(bits=None, bound=None)})
+    assert nanoseconds(cost_of(one(10, 10), ALL, open_adc, {"product": 16}))["re-reads"] == 0
 
 
 def test_copies_on_further_tiles_take_products_outputs_and_additions(one: One) -> None:
@@ -195,6 +206,39 @@ def test_weights_beyond_the_cache_come_from_memory_for_each_sample(one: One) -> 
     assert part.latency_s == pytest.approx(size / 5.332e9)
     assert part.energy_j == pytest.approx(size * 15e-12 + size / 5.332e9 * 2e9 * 100e-12)
     assert "weights" not in cost_of(one(1024, 1024), frozenset(), LIONHEART).layers["product"].parts
+
+
+def test_weights_in_the_high_precision_take_more_of_the_cache_and_of_the_memory(one: One) -> None:
+    graph = one(1024, 512)  # half a MiB of int8, 2 MiB of fp32
+    raised = DigitalArithmetic(precision="int8", high_precision="fp32", raised=("product",))
+    low = cost_of(graph, frozenset(), LIONHEART).layers["product"]
+    high = cost_of(graph, frozenset(), LIONHEART, arithmetic=raised).layers["product"]
+    assert "weights" not in low.parts
+    assert high.parts["weights"].latency_s == pytest.approx(4 * 1024 * 512 / 5.332e9)
+    assert high.parts["product"].latency_s == pytest.approx(4 * low.parts["product"].latency_s)
+
+
+def lstm(hidden: int, steps: int) -> OnnxModel:
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(rng.standard_normal((1, 4 * hidden, hidden)).astype(np.float32), name) for name in "wr"
+    ]
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["y"], name="lstm", hidden_size=hidden)
+    shapes = {"x": [steps, 1, hidden], "y": [steps, 1, 1, hidden]}
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    graph = helper.make_graph([node], "g", [x], [y], weights)
+    return load_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+
+
+@pytest.mark.parametrize("hidden", [64, 512], ids=["in the cache", "from memory"])
+def test_a_written_out_recurrent_operator_has_its_weights_once(hidden: int) -> None:
+    as_in_the_file = lstm(hidden, steps=5)
+    graphs = [read_graph(model) for model in (as_in_the_file, canonical(as_in_the_file))]
+    whole, steps = (cost_terms(graph, LIONHEART).digital for graph in graphs)
+    assert (len(whole), len(steps) > 4) == (1, True)
+    fetched = [sum(cost.parts.get("weights", Cost()).energy_j for cost in one.values()) for one in (whole, steps)]
+    assert fetched[0] == pytest.approx(fetched[1])
+    assert (fetched[0] > 0) == (hidden == 512)
 
 
 def test_positions_repeat_everything_but_the_read_outs(one: One) -> None:

@@ -112,3 +112,23 @@ def test_overrides_follow_layers_that_are_renamed_and_leave_out_those_that_are_g
         names[old]: machine.for_layer(old).adc.bits for old in names
     }
     assert [one.layers for one in now.overrides] == ["first", "block1", "second", "other"]
+
+
+@pytest.mark.parametrize("field", ["when", "time_s", "samples", "reads"])
+def test_what_a_chip_is_calibrated_by_is_not_that_of_a_layer(field: str) -> None:
+    with pytest.raises(ValidationError, match=f"calibrated as a whole: {field} cannot differ between layers"):
+        Override(layers="a", compensation={field: 3})
+
+
+def test_a_machine_without_corrections_has_none_in_any_layer() -> None:
+    machine = Hardware(name="a", overrides=(Override(layers="a", compensation={"outputs": "offset"}),))
+    assert machine.corrects_outputs
+    assert not machine.without_output_correction.corrects_outputs
+
+
+def test_ranges_stay_where_inputs_are_driven_likewise() -> None:
+    machine = Hardware.load("static-range")
+    assert machine.model_copy(update={"devices": Hermes()}).takes_ranges_of(machine)
+    wider = machine.model_copy(update={"dac": machine.dac.model_copy(update={"range_quantile": 1.0})})
+    assert not wider.takes_ranges_of(machine)
+    assert not Hardware.load("lionheart").takes_ranges_of(machine)
