@@ -36,7 +36,7 @@ GIVEN: Mapping[str, Mapping[str, str]] = {
     "README": {"versions of Python": "3.11 3.13"},
     "budget-not-met": {"share of cells that are stuck, and of weights in adapters": "1 %"},
     "compare": {"how finely the margin is searched": "10 %"},
-    "costs": {"energy of a cell, from the description": "0.828"},
+    "costs": {"energy of a cell, and MACs a cycle, from the description": "0.828 2.8"},
     "data": {"accuracy that raises a warning": "100 %"},
     "device-requirements": {"an example of --yield": "99.9 %"},
     "emulation": {
@@ -45,7 +45,7 @@ GIVEN: Mapping[str, Mapping[str, str]] = {
         "bound of an 8-bit DAC": "31.75",
     },
     "first-hour": {"level of the intervals": "90 %"},
-    "hardware": {"version of YAML": "1.2", "arXiv": "2505.09663 2411.11022", "published errors": "13 % 15 %"},
+    "hardware": {"version of YAML": "1.2", "arXiv": "2505.09663 2411.11022", "a wire, in Ohm": "0.35"},
     "healing": {"level of the intervals": "90 %"},
     "language-models": {"millions of weights": "134.5 22.7 24.6", "the budget": "0.1"},
     "models": {"millions of weights": "1.2", "published accuracy": "91.7 %"},

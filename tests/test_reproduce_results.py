@@ -103,15 +103,16 @@ def test_rows_of_a_network_and_a_machine_share_what_they_measure(tmp_path: Path)
 def test_a_page_shows_at_a_glance_what_one_machine_reaches_at_one_point() -> None:
     other = [{**KNOWN, "machine": "hermes"}, {**KNOWN, "max_drop": 0.02, "analog_mac_fraction": 0.5}]
     twice = {**KNOWN, "tiles_allowed": "twice", "within_budget": False}
-    four = {**KNOWN, "tiles_allowed": "four times"}
+    four = {**KNOWN, "tiles_allowed": "four times", "energy_ratio": 1 / 1.5}
     trained = {**KNOWN, "tiles_allowed": "once", "retrain": True, "analog_layers": 0}
 
     text = page([*other, trained, twice, four, {**KNOWN, "note": "other chips lose more."}], [], [])
 
     assert "\n\ndigits, as they come: other chips lose more.\n" in text
     cells = (
-        "digits | written digits | 98.3 % | 1.00 | 96.8 %: 0.32 [0.10, 0.50] | 96.8 %: 0.32 [0.10, 0.50] (not held);"
-        " four times, 96.8 %: 0.32 [0.10, 0.50] | once, all digital: 0.32 [0.10, 0.50]"
+        "digits | written digits | 98.3 % | 1.00 | 96.8 %: 0.32 [0.10, 0.50], 4.4x less energy |"
+        " 96.8 %: 0.32 [0.10, 0.50], 4.4x less energy (not held); four times, 96.8 %: 0.32 [0.10, 0.50], 1.5x more"
+        " energy | once, all digital: 0.32 [0.10, 0.50]"
     )
     assert f"| {cells} |" in text
 
@@ -141,12 +142,14 @@ def test_a_page_begins_with_how_many_runs_hold() -> None:
     def head(*rows: dict[str, Any]) -> str:
         return page(list(rows), [], []).partition("## ")[0]
 
-    passed = "runs put layers on tiles and passed the test of their budget**;"
-    assert f"**1 of 1 {passed}\n0 stay all digital, and none misses its budget." in head(KNOWN)
-    assert f"**1 of 3 {passed}\n1 stay all digital, and 1 misses its budget." in head(KNOWN, missed, digital)
-    seen, apart = {**KNOWN, "held_out": False}, {**KNOWN, "held_out": True}
-    told = "were tested on samples that the search had not seen; 1 of these put layers on tiles and passed."
-    assert f"Of all runs, 2 {told}" in head(seen, apart, {**apart, "analog_layers": 0})
+    passed = "runs put layers on tiles and passed the test of their budget, on the\nsamples at hand**;"
+    assert f"**1 of 1 {passed} 0 stay all digital, and none misses its budget." in head(KNOWN)
+    assert f"**1 of 3 {passed} 1 stay all digital, and 1 misses its budget." in head(KNOWN, missed, digital)
+    seen, dear = {**KNOWN, "held_out": False}, {**KNOWN, "held_out": True, "energy_ratio": 0.5}
+    narrow = {**KNOWN, "held_out": True, "sample_interval": [0.0, 0.009]}
+    told = " ".join(head(seen, seen, dear, narrow, {**dear, "analog_layers": 0}).split())
+    assert "Of the 4, 2 were tested on samples that the search had not seen, 1 hold their budget for other" in told
+    assert "samples too, and 1 take more energy than all digital." in told
 
 
 def test_a_finished_row_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
