@@ -438,6 +438,14 @@ class LayerGraph:
             groups.setdefault(name if weight is None else weight.tile_set, []).append(name)
         return tuple(tuple(group) for group in groups.values())
 
+    def least_of_tied(self, values: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
+        """For layers on one tile set, the least value that one of them has; none where none of them has one."""
+        found: dict[str, int] = {}
+        for tie in self.tied(names):
+            known = [values[name] for name in tie if name in values]
+            found |= dict.fromkeys(tie, min(known)) if known else {}
+        return found
+
 
 def cycle_in(graph: "nx.MultiDiGraph[str]") -> str | None:
     """A cycle, if there is one: ``'a' -> 'b' -> 'a'``, where each operator reads what the one before it writes."""

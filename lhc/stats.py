@@ -11,7 +11,7 @@ intervals of the mean drop follow:
   Variance Components, 1992, chapter 4). Of shares few samples change, and the part of the samples is at least what an
   exact bound of their count leaves (`changed_answer_margins`).
 
-A level that is spent over several tests is divided between them (`split_level`, Bonferroni), so that the chance of any
+A level that is spent over several tests is divided evenly between them (Bonferroni), so that the chance of any
 wrong acceptance stays below the whole.
 
 Samples of one document are alike (`by_document`). What is drawn are documents, of unequal size. The mean over all
@@ -301,18 +301,6 @@ def clipped(interval: Interval | None, low: float, high: float) -> Interval | No
 def _interval(mean: float, variance: float, freedom: float, confidence: float) -> Interval:
     half = float(scipy.special.stdtrit(freedom, (1 + confidence) / 2)) * variance**0.5
     return mean - half, mean + half
-
-
-def split_level(error: float, parts: int, first: float | None = None) -> tuple[float, ...]:
-    """Divide a chance of error over looks or tests.
-
-    Args:
-        first: share of the first one; the others have equal shares of the rest. Equal shares if None.
-    """
-    if parts == 1:
-        return (error,)
-    share = 1 / parts if first is None else first
-    return (error * share, *[error * (1 - share) / (parts - 1)] * (parts - 1))
 
 
 def chance_of_difference(share: float, samples: int, other: float, others: int) -> float:

@@ -60,7 +60,7 @@ class HybridSession:
         placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
         seed: int = 0,
         t_inference: float | None = None,
-        engine: Literal["auto", "fast", "aihwkit", "reference", "torch"] = "auto",
+        engine: Literal["auto", "fast", "aihwkit"] = "auto",
         dequantize: bool = False,
     ) -> None:
         """Cut the network, program the tiles and let them drift.
@@ -71,7 +71,7 @@ class HybridSession:
             placement: by default the model's annotations (all digital, with a warning, where there are none); else
                 ``"all-analog"``, names of layers, or a plan.
             t_inference: seconds after the first read; the hardware's own by default.
-            engine: how products are computed; ``aihwkit`` (also ``reference``, ``torch``) is aihwkit's arithmetic in
+            engine: how products are computed; ``aihwkit`` is aihwkit's arithmetic in
                 PyTorch, on a GPU if it has one, ``fast`` the same in compiled loops for ordinary tiles, with the same
                 noise; ``auto`` takes that where the machine allows it.
             dequantize: operators on integers can be analog too, by their dequantised weights; plans that were made so

@@ -25,7 +25,7 @@ from lhc.runtime.onnxruntime.tensor_types import tensor_types
 from lhc.runtime.segments import Segment, SegmentModels
 
 if TYPE_CHECKING:
-    from lhc.runtime.operators.analog_layers import AnalogLayer
+    pass
 
 PARITY_TOLERANCE = 1e-4
 """Greatest allowed error, relative to the greatest magnitude of the operator's output, in float32 and float64."""
@@ -61,12 +61,9 @@ def parity_errors(
     machine = hardware.geometry
     products = lazy_reads(executor, machine, 0, 0, 0.0, (0,))[0].chips[0]
 
-    def tensors_of(layer: "AnalogLayer") -> tuple[str, ...]:
-        return layer.activation, *layer.digital_inputs, layer.output
-
     errors = {}
-    for some in in_groups(executor.layers, tensors_of, graph, samples):
-        tensors = Observed(model, graph, [t for layer in some for t in tensors_of(layer)], packs=False)(feeds)
+    for some in in_groups(executor.layers, lambda layer: layer.tensors(), graph, samples):
+        tensors = Observed(model, graph, [t for layer in some for t in layer.tensors()], packs=False)(feeds)
         for layer in some:
             (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
             errors[layer.name] = relative_error(output, tensors[layer.output])

@@ -19,7 +19,6 @@ from lhc.stats import (
     over_draws,
     over_draws_and_samples,
     samples_needed,
-    split_level,
     summarize,
     two_sided,
 )
@@ -117,14 +116,6 @@ def test_unknown_spreads_have_no_interval() -> None:
     assert over_draws_and_samples(np.ones((1, 5))) is None
     assert over_draws_and_samples(np.ones((5, 1))) is None
     assert over_draws_and_samples(np.full((3, 4), 0.25)) == (0.25, 0.25)
-
-
-@given(st.floats(1e-4, 0.5), st.integers(1, 6), st.one_of(st.none(), st.floats(0.1, 0.9)))
-def test_levels_divide_the_chance_of_error(error: float, parts: int, first: float | None) -> None:
-    shares = split_level(error, parts, first)
-    assert len(shares) == parts
-    assert sum(shares) == pytest.approx(error)
-    assert min(shares) > 0
 
 
 def test_samples_needed_resolve_the_budget() -> None:

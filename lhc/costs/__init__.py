@@ -12,7 +12,7 @@ from lhc.costs.models import diana as diana
 from lhc.costs.models.registry import Formulas, Power, formulas, power_of, schedule_of
 from lhc.costs.placement_cost import CostTerms, SystemCost, cost_of, cost_terms, costs_on_tiles
 from lhc.costs.replicas_and_throughput import Throughput
-from lhc.costs.units import Cost, LayerCost, compared, gains
+from lhc.costs.units import Cost, LayerCost, compared, gains, spent
 
 __all__ = [
     "Area",
@@ -35,5 +35,6 @@ __all__ = [
     "gains",
     "power_of",
     "schedule_of",
+    "spent",
     "system_figures",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from lhc.support.number_formatting import ratio
 
@@ -78,6 +78,20 @@ class LayerCost:
     def energy_j(self) -> float:
         """Joules."""
         return self.total.energy_j
+
+
+class TimeAndEnergy(Protocol):
+    """Costs of an operator or of a placement."""
+
+    @property
+    def latency_s(self) -> float: ...
+    @property
+    def energy_j(self) -> float: ...
+
+
+def spent(cost: TimeAndEnergy, objective: str) -> float:
+    """What an objective goes by: seconds for latency, else joules."""
+    return cost.latency_s if objective == "latency" else cost.energy_j
 
 
 _TIMES = 1.1

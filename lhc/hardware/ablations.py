@@ -33,7 +33,7 @@ _DEVICE_FIELDS: dict[Effect, tuple[str, ...]] = {
     "drift": ("drift_scale",),
     "read": ("read_noise_scale",),
 }
-_NOISE = ("programming_noise_scale", "noise_scale", "read_noise_scale")
+_NOISE = (*_DEVICE_FIELDS["programming"], *_DEVICE_FIELDS["read"])
 
 
 def effects_of(hardware: Hardware) -> tuple[Effect, ...]:
@@ -93,7 +93,7 @@ def _with_currents(hardware: Hardware, fields: tuple[str, ...], factor: float) -
 
 def scaled_programming(hardware: Hardware, factor: float) -> Hardware:
     """The machine of one layer with the deviation of its devices' programming noise multiplied by a factor."""
-    return _changed(hardware, {}, {}, ("programming_noise_scale", "noise_scale"), lambda value: factor * value)
+    return _changed(hardware, {}, {}, _DEVICE_FIELDS["programming"], lambda value: factor * value)
 
 
 def fixed_devices(hardware: Hardware) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ over a few chips (`PlacementJudge`), which shows nothing and spends nothing. doc
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,16 @@ from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_interval
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
-from lhc.stats import CONFIDENCE, Prospect, failures_allowed, look_errors, look_schedule, over_draws, two_sided
+from lhc.stats import (
+    CONFIDENCE,
+    Prospect,
+    failures_allowed,
+    look_errors,
+    look_schedule,
+    one_sided,
+    over_draws,
+    two_sided,
+)
 from lhc.support.number_formatting import GREATEST, SMALLEST, counted, drop_word, in_range
 
 __all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "parse_drop", "sequential_test"]
@@ -95,6 +104,12 @@ class Budget:
     def failing(self, drops: Iterable[float]) -> int:
         """Chips that do not hold the budget by themselves."""
         return sum(not drop <= self.max_drop for drop in drops)
+
+    def shows_share(self, drops: Sequence[float]) -> bool:
+        """Whether the chips of a single look show that the share of all chips holds the budget."""
+        assert self.share is not None
+        (allowed,) = failures_allowed((len(drops),), self.share, one_sided(self.confidence))
+        return self.failing(drops) <= allowed
 
     def check(self, evaluator: Evaluator) -> None:
         """Refuse a budget that has no meaning for these samples.

@@ -442,15 +442,15 @@ def _no_samples() -> Block:
 def steadied(evaluator: PlacementEvaluator, more: PlacementEvaluator) -> PlacementEvaluator:
     """An evaluator for searching with retrained weights, that knows their own drop from more samples.
 
-    Retrained, a network answers differently without any analog layer. How many of a few hundred answers that makes
-    worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean of that
-    part is taken from the samples of both (a control variate); what analog layers add stays as it is on these.
+    Retrained, or in int8, a network answers differently without any analog layer. How many of a few hundred answers
+    that makes worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean
+    of that part is taken from the samples of both (a control variate); what analog layers add stays as it is on these.
 
     Args:
         more: other samples, which take no part in the verification.
 
     Returns:
-        The evaluator as it is where its network is not retrained, or its metric is one of whole sets.
+        The evaluator as it is where the network without tiles is the one as given, or the metric one of whole sets.
     """
     if not evaluator.base_differs or more.task.digest == evaluator.task.digest:
         return evaluator

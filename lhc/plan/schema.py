@@ -11,13 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.description.overrides import problem
-from lhc.options.declaration.value_parsing import ENGINE_ALIASES
 from lhc.plan.conformance_result import Conformance
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.plan.field_types import (
@@ -44,11 +43,6 @@ from lhc.support.documents import read_yaml, write_yaml
 from lhc.support.number_formatting import MOST_COPIES, counted, drop_word, number_text
 
 SCHEMA_VERSION = 1
-
-
-def _engine(name: object) -> object:
-    """The name that an engine has now."""
-    return ENGINE_ALIASES.get(name, name) if isinstance(name, str) else name
 
 
 class CurvePoint(PlanRecord):
@@ -262,7 +256,7 @@ class Outcome(PlanRecord):
     """Number of its first programming; None in plans of earlier versions, and where nothing was searched."""
     seed: Seed
     t_s: Seconds
-    engine: Annotated[Literal["fast", "aihwkit", "fast16"], BeforeValidator(_engine)] = "fast"
+    engine: Literal["fast", "aihwkit", "fast16"] = "fast"
     """How products on tiles were computed; fast16, of earlier versions, rounded programmed weights to 16 bits."""
     engine_reason: str | None = None
     """Why that engine, as a clause; None where it is the default one, and in plans of earlier versions."""

@@ -8,7 +8,7 @@ as leave it cheaper on tiles than digital.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lhc.costs import LayerCost, cost_terms, costs_on_tiles
+from lhc.costs import LayerCost, cost_terms, costs_on_tiles, spent
 from lhc.graph import LayerGraph
 from lhc.hardware.tile_geometry import copies_on
 from lhc.passes.decide.copies import Copies, CopyLevel, TileSet
@@ -81,10 +81,9 @@ def _paying(
     on_tiles: Callable[[str, int], LayerCost],
 ) -> int:
     """Most copies with which layers cost less on tiles than digital; conversions aside."""
-    of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if objective == "latency" else (lambda c: c.energy_j)
-    bound = sum(of(digital[name]) for name in tie)
+    bound = sum(spent(digital[name], objective) for name in tie)
 
     def pays(copies: int) -> bool:
-        return sum(of(on_tiles(name, copies)) for name in tie) < bound
+        return sum(spent(on_tiles(name, copies), objective) for name in tie) < bound
 
     return next((copies for copies in range(MOST_FURTHER, 0, -1) if pays(copies)), 0)

@@ -5,11 +5,10 @@ half of what one copy saves; one copy where that saves nothing either, as such a
 pay for it. Layers that the user forces onto tiles keep theirs then.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lhc.costs import LayerCost, cost_terms, costs_on_tiles
+from lhc.costs import cost_terms, costs_on_tiles, spent
 from lhc.graph import LayerGraph
 from lhc.passes.base import Pass, PassResult
 from lhc.passes.strategies.base import Objective
@@ -50,10 +49,9 @@ def _fewer(graph: LayerGraph, plan: Plan, objective: Objective) -> tuple[dict[st
         cost_terms(graph, plan.hardware, arithmetic=plan.digital).digital,
         costs_on_tiles(graph, plan.hardware, plan.sums),
     )
-    of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if objective == "latency" else (lambda c: c.energy_j)
 
     def saves(name: str, copies: int) -> float:
-        return of(digital[name]) - of(on_tiles(name, copies))
+        return spent(digital[name], objective) - spent(on_tiles(name, copies), objective)
 
     found: dict[str, int] = {}
     free, paying = frozenset(plan.eligible), 0
@@ -62,8 +60,4 @@ def _fewer(graph: LayerGraph, plan: Plan, objective: Objective) -> tuple[dict[st
         if saves(name, count) < 0 and (one > 0 or name in free):
             paying += one > 0
             found[name] = next(k for k in halved(count) if k == 1 or saves(name, k) >= one / 2 > 0)
-    shared: dict[str, int] = {}
-    for tie in graph.tied(layer.name for layer in plan.layers if layer.may_be_analog):
-        wanted = [found[name] for name in tie if name in found]
-        shared |= dict.fromkeys(tie, min(wanted)) if wanted else {}
-    return shared, paying
+    return graph.least_of_tied(found, (layer.name for layer in plan.layers if layer.may_be_analog)), paying

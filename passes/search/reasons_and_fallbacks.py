@@ -4,11 +4,11 @@ For latency and energy no placement is returned in which a layer costs more than
 a limit or the user wants it so: what gives up a layer gives up those that paid only together with it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from lhc.costs import LayerCost
+from lhc.costs import spent
 from lhc.passes.base import PassResult
 from lhc.passes.search.placement_program import Point, SearchSpace
 from lhc.passes.strategies.base import NOT_MET, decide
@@ -111,8 +111,9 @@ def _costs_more(titles: Mapping[str, str], space: SearchSpace, g: int, change: f
     """``dearer on tiles than digital: 12.3 µJ, minus 2 µJ of conversions, against 0.14 µJ``, of a sample."""
     assert space.costs is not None  # there is an objective that takes them
     group, unit = space.groups[g], _UNITS[space.objective]
-    of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if unit == "s" else (lambda c: c.energy_j)
-    analog, digital = (sum(of(cost[name]) for name in group) for cost in (space.costs.analog, space.costs.digital))
+    analog, digital = (
+        sum(spent(cost[name], space.objective) for name in group) for cost in (space.costs.analog, space.costs.digital)
+    )
     conversions = change - (analog - digital)
     text = f"dearer on tiles than digital: {amount(analog, unit)}"
     if abs(conversions) > space.resolution(space.objective):

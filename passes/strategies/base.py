@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Literal, get_args
 
-from lhc.costs import cost_of
+from lhc.costs import cost_of, spent
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph, columns_of
 from lhc.passes.base import Judge, Pass, PassResult
@@ -189,7 +189,7 @@ def objective_value(graph: LayerGraph, plan: Plan, objective: Objective, placeme
     if objective == "macs":
         return plan.macs - sum(layer.macs for layer in plan.layers if layer.name in placement)
     cost = cost_of(graph, placement, plan.hardware, plan.copies, plan.sums, plan.digital)
-    return cost.latency_s if objective == "latency" else cost.energy_j
+    return spent(cost, objective)
 
 
 def damage_of(

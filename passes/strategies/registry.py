@@ -11,7 +11,7 @@
   (`lhc.passes.strategies.fixed_rules`).
 
 Each is a file of its own. What all share is in `lhc.passes.strategies.base`; what those that go by estimates share is
-in the files ``search_*``. Only eligible layers are decided; what the user forced stays. Layers that share weights move
+in `lhc.passes.search`. Only eligible layers are decided; what the user forced stays. Layers that share weights move
 together, and so do those that the user wants together.
 """
 

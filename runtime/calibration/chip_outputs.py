@@ -155,7 +155,7 @@ def calibrated(
     prefixes: Callable[[Call], Mapping[str, Array]] | None = None,
     room: int | None = None,
 ) -> dict[str, Correction]:
-    """Corrections of one chip, by layer, on the fast engine.
+    """Corrections of one chip, by layer.
 
     Args:
         digital: see `digital_moments`; of these calls.

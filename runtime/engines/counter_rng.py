@@ -38,11 +38,11 @@ OCTAVES, _TERMS = 16, 5
 
 
 @lru_cache(maxsize=64)
-def normal_levels(std: float, count: int = LEVELS) -> Floats:
-    """The levels of a standard deviation, ``(count,)``."""
-    quantiles = scipy.special.ndtri(np.linspace(0, 1, count + 1))
+def normal_levels(std: float) -> Floats:
+    """The levels of a standard deviation, ``(LEVELS,)``."""
+    quantiles = scipy.special.ndtri(np.linspace(0, 1, LEVELS + 1))
     # The mean between two quantiles is the difference of the densities there over the share between them.
-    means = -np.diff(np.exp(-(quantiles**2) / 2)) * count / np.sqrt(2 * np.pi)
+    means = -np.diff(np.exp(-(quantiles**2) / 2)) * LEVELS / np.sqrt(2 * np.pi)
     return np.asarray(means * (std / np.sqrt(np.mean(means**2))), np.float32)
 
 

@@ -197,7 +197,7 @@ class LayerEffects:
             size = len(tensors[_SCORED])
             with torch.no_grad():
                 return {
-                    group[0].product.layer.name: self._effects(group, tensors, gradients, size, samples)
+                    group[0].product.layer.name: self._effects(group, tensors, gradients, size)
                     for group in self._groups
                 }
 
@@ -285,7 +285,6 @@ class LayerEffects:
         tensors: Mapping[str, Tensor],
         gradients: Sequence[Mapping[str, Tensor]],
         size: int,
-        samples: int,
     ) -> Effects:
         draws = group[0].draws
         moved: Tensor | None = None

@@ -63,6 +63,10 @@ class AnalogLayer(ABC):
         self._matrix = form.matrix(weight)
         self._operands = OperandShapes(form, layer)
 
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that it reads, and of the one that the operator writes."""
+        return self.activation, *self.digital_inputs, self.output
+
     @property
     def written(self) -> str:
         """The tensor that a placed network has from it."""

@@ -16,7 +16,7 @@ from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
 
 if TYPE_CHECKING:
-    from lhc.runtime.operators.analog_layers import AnalogLayer
+    pass
 
 
 def product_errors(
@@ -45,11 +45,8 @@ def product_errors(
     executor = HybridExecutor(model, graph, copies, ranges, copies)
     errors, squares = dict.fromkeys(copies, 0.0), dict.fromkeys(copies, 0.0)
 
-    def tensors_of(layer: "AnalogLayer") -> tuple[str, ...]:
-        return layer.activation, *layer.digital_inputs, layer.output
-
-    for some in in_groups(executor.layers, tensors_of, graph, sum(samples for samples, _ in blocks)):
-        observed = Observed(model, graph, [tensor for layer in some for tensor in tensors_of(layer)])
+    for some in in_groups(executor.layers, lambda layer: layer.tensors(), graph, sum(samples for samples, _ in blocks)):
+        observed = Observed(model, graph, [tensor for layer in some for tensor in layer.tensors()])
         calls = [(samples, observed(feeds)) for samples, feeds in blocks]
         for chip in range(chips):
             products = lazy_reads(executor, hardware, seed, chip, t_s, (0,))[0].chips[0]

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from lhc.hardware.description.costs import cost_models
@@ -49,15 +49,6 @@ class Override(Section):
     """Tiles of a chip whose tiles differ (``faults``) that hold the layer, from 0, in the order of its own tiles."""
     on_tiles_by: Literal["user", "file", "sensitivity"] = "user"
     """Who chose them: the order of the file and sensitivities are lhc's, and chosen anew where that is asked for."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _reads_older_descriptions(cls, data: object) -> object:
-        if isinstance(data, dict) and "drift_compensation" in data and "compensation" not in data:
-            rest = {key: value for key, value in data.items() if key != "drift_compensation"}
-            drift = data["drift_compensation"]
-            return rest if drift is None else rest | {"compensation": {"drift": drift}}
-        return data
 
     @field_validator("layers")
     @classmethod

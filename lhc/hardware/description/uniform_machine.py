@@ -117,16 +117,6 @@ class Machine(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _reads_older_descriptions(cls, data: object) -> object:
-        """``drift_compensation`` stood alone before there were other compensations, which are then off."""
-        if isinstance(data, dict) and "drift_compensation" in data and "compensation" not in data:
-            rest = {key: value for key, value in data.items() if key != "drift_compensation"}
-            drift = data["drift_compensation"]
-            return rest | {"compensation": {"drift": drift, "copies": False, "outputs": "none"}}
-        return data
-
-    @model_validator(mode="before")
-    @classmethod
     def _unpriced_cores_are_not_described(cls, data: object) -> object:
         """A description without costs says nothing of digital cores, unless it has a section on them."""
         if isinstance(data, dict) and "costs" in data and data["costs"] is None and "digital" not in data:

@@ -14,7 +14,7 @@ from lhc.plan import Sensitivity
 from lhc.results import Evaluation, SensitivityTable
 from lhc.samples.metrics import Array, Metric, get_metric, shows_classes
 from lhc.samples.targets import are_answers
-from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
+from lhc.stats import CONFIDENCE, one_sided, summarize, two_sided
 
 __all__ = ["measure_sensitivity", "ranking_metric"]
 
@@ -120,9 +120,9 @@ def _measured(
     if half_width is None:
         return evaluation(evaluator.measure(placement, range(evaluator.draws), what), evaluator, False, confidence)
     looks = _looks(evaluator.draws)
-    errors = split_level(one_sided(confidence), len(looks))
-    for measured, error in zip(looked_at(evaluator, placement, looks, what), errors, strict=True):
-        found = evaluation(measured, evaluator, False, two_sided(error))
+    level = two_sided(one_sided(confidence) / len(looks))
+    for measured in looked_at(evaluator, placement, looks, what):
+        found = evaluation(measured, evaluator, False, level)
         if _narrow(found.drop_interval, found.drop, half_width):
             break
     return found

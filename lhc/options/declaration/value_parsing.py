@@ -10,7 +10,6 @@ from lhc.errors import UsageError
 from lhc.support.number_formatting import MOST_COPIES
 
 __all__ = [
-    "ENGINE_ALIASES",
     "AskedEngine",
     "Engine",
     "bytes_of",
@@ -31,7 +30,6 @@ Engine = Literal["fast", "aihwkit"]
 """What computes products on tiles, see `lhc.options.shared.Emulating`."""
 AskedEngine = Literal["auto", "fast", "aihwkit"]
 """What a user may ask for: ``auto`` leaves the choice to the machine."""
-ENGINE_ALIASES: Mapping[str, Engine] = {"reference": "aihwkit", "torch": "aihwkit"}
 """Names of earlier versions."""
 
 _SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
@@ -86,13 +84,12 @@ def machines_of(given: Iterable[object]) -> tuple[object, ...]:
 
 
 def engine_of(name: object) -> AskedEngine:
-    """The name of an engine, of its name or of one that earlier versions had for it.
+    """The name of an engine, checked.
 
     Raises:
         UsageError: there is no such engine.
     """
     known: dict[object, AskedEngine] = {"auto": "auto", "fast": "fast", "aihwkit": "aihwkit"}
-    known.update(ENGINE_ALIASES)
     if name not in known:
         raise UsageError(f"{name!r}: choose {', '.join(get_args(AskedEngine))}")
     return known[name]

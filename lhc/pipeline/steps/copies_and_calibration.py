@@ -19,13 +19,13 @@ within three quarters of the budget are kept, so that a test has room.
 
 import logging
 import math
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from lhc.costs import spent
 from lhc.costs.plan_costs import plan_cost
 from lhc.errors import OutOfTimeError
 from lhc.measure import PlacementEvaluator
@@ -168,12 +168,8 @@ def _errors(state: PreparedNetwork, copies: Mapping[str, int]) -> dict[str, dict
 
 def _with(state: StateT, copies: Mapping[str, int]) -> StateT:
     """Layers on the same tiles have the fewest that one of them is to have."""
-    shared: dict[str, int] = {}
-    for tie in state.graph.tied(state.measurable):
-        wanted = [copies[name] for name in tie if name in copies]
-        if wanted:
-            shared |= dict.fromkeys(tie, min(wanted))
-    return replace(state, plan=state.plan.with_copies(state.graph, shared))
+    fewest = state.graph.least_of_tied(copies, state.measurable)
+    return replace(state, plan=state.plan.with_copies(state.graph, fewest))
 
 
 BISECTION_STEPS = 8
@@ -216,8 +212,7 @@ def _note(state: SearchedNetwork, tiles: int) -> str:
     plan = state.searched.result.plan
     filled = plan.with_copies(state.graph, state.copies.of(plan.analog))
     costs = [plan_cost(one, state.graph) for one in (plan, filled)]
-    of = operator.attrgetter("latency_s" if state.goal.objective == "latency" else "energy_j")
-    without, with_ = map(of, costs)
+    without, with_ = (spent(cost, state.goal.objective) for cost in costs if cost is not None)
     return (
         f"further copies of weights fill {counted(tiles, 'tile')} and add {100 * (with_ / without - 1):.1f} % to the"
         f" {state.goal.objective} of this placement; fewer layers without them may take less: --copies off"
@@ -225,7 +220,7 @@ def _note(state: SearchedNetwork, tiles: int) -> str:
 
 
 def fewest_tiles(least: int, most: int, holds: Callable[[int], bool]) -> int:
-    """The fewest tiles of eight steps that hold, if more tiles hold where fewer do; the most are known to.
+    """The fewest tiles of eight steps that hold, if more tiles hold where fewer do; the most where no fewer do.
 
     Args:
         holds: whether a number of tiles does.

@@ -13,7 +13,6 @@ from itertools import product
 from lhc.errors import NotFiniteError, OutOfTimeError
 from lhc.measure.budget_test import Budget
 from lhc.results import Evaluation, FeasibleRegion, PointVerdict, RegionLine, RegionPoint, VariedField
-from lhc.stats import failures_allowed, one_sided
 
 Index = tuple[int, int]
 """Places on the first and on the second axis."""
@@ -138,8 +137,7 @@ def point_verdict(found: Evaluation | None, budget: Budget) -> PointVerdict:
         return "broken"
     status = budget.status(found)
     if status == "accepted" and budget.share is not None:
-        (allowed,) = failures_allowed((found.draws,), budget.share, one_sided(budget.confidence))
-        status = "accepted" if budget.failing(found.drops) <= allowed else "undecided"
+        status = "accepted" if budget.shows_share(found.drops) else "undecided"
     verdicts: dict[str, PointVerdict] = {"accepted": "shown", "rejected": "broken", "undecided": "not shown"}
     return verdicts[status]
 

@@ -22,7 +22,7 @@ from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
 from lhc.pipeline.pipeline_state import NetworkWithFront, PreparedNetwork, StateT
 from lhc.plan import Plan
 from lhc.results import Calibration, Evaluation, Front, FrontObjective, FrontPoint
-from lhc.stats import one_sided, split_level, two_sided
+from lhc.stats import one_sided, two_sided
 
 MOST_POINTS = 100
 """Of the front by estimate."""
@@ -105,7 +105,7 @@ def _measured(
 ) -> dict[int, Evaluation]:
     """Evaluations of some candidates, by their place."""
     chosen = _spread(len(candidates), points)
-    level = two_sided(split_level(one_sided(confidence), max(len(chosen), 1))[0])
+    level = two_sided(one_sided(confidence) / max(len(chosen), 1))
     chips = range(verify.draws, 2 * verify.draws)
     found: dict[int, Evaluation] = {}
     for number, place in enumerate(chosen):

@@ -12,7 +12,6 @@ from lhc.options.declaration.value_parsing import Engine
 from lhc.plan import Outcome
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
 from lhc.runtime.lazy_programming import lazily_programmed_chip
-from lhc.stats import failures_allowed, one_sided
 from lhc.support.number_formatting import level_text, scale_text, time_text
 
 TIMES_S = (0.0, 60.0, 3600.0, 86400.0, 2592000.0, 31536000.0, 315360000.0)
@@ -60,10 +59,8 @@ def measure_robustness(
 
     over_time = tuple(at_time(t) for t in sorted(times))
     spread = evaluated(evaluator, f"{chips} chips", chips)
-    share, shown = budget.share, None
-    if share is not None:
-        (allowed,) = failures_allowed((chips,), share, one_sided(budget.confidence))
-        shown = budget.failing(spread.drops) <= allowed
+    share = budget.share
+    shown = None if share is None else budget.shows_share(spread.drops)
     margin, fails_at = _margin(holds)
     return Robustness(
         max_drop=budget.max_drop,

@@ -36,7 +36,7 @@ class Search:
             other = replace(state, plan=state.plan.model_copy(update={"digital": digital}))
             try:
                 tried = _searched(other, self.strategy)
-                if _promise(other, tried) < _promise(best, found):
+                if _rank(other, tried) < _rank(best, found):
                     best, found = other, tried
             except OutOfTimeError:
                 break
@@ -49,7 +49,7 @@ def _searched(state: BudgetedNetwork, strategy: type[Strategy]) -> SearchResult:
     return search(state.graph, state.plan, strategy, judge_of_search(state), search_options(state, curved))
 
 
-def _promise(state: BudgetedNetwork, found: SearchResult) -> tuple[bool, float, int]:
+def _rank(state: BudgetedNetwork, found: SearchResult) -> tuple[bool, float, int]:
     """What is less is better: within the budget on the samples of the search, the objective, fewer products raised."""
     plan = found.result.plan
     accepted = found.judge.within(plan.analog).accepted

@@ -72,8 +72,8 @@ def value_of(state: PreparedNetwork, placement: frozenset[str]) -> float:
     return objective_value(state.graph, state.plan, state.goal.objective, placement)
 
 
-def promise(searched: SearchedNetwork) -> float:
-    """The value of what is predicted to hold."""
+def value_to_hold(searched: SearchedNetwork) -> float:
+    """Value by the objective of what is predicted to hold; smaller is better."""
     return value_of(searched, reached(searched))
 
 
@@ -138,7 +138,7 @@ def falls_short(searched: SearchedNetwork, target: frozenset[str]) -> bool:
     """
     ground, wanted = searched.plan.analog, value_of(searched, target)
     whole = value_of(searched, ground) - wanted
-    return bool(reached(searched) - ground) and promise(searched) - wanted > FALLS_SHORT * whole > 0
+    return bool(reached(searched) - ground) and value_to_hold(searched) - wanted > FALLS_SHORT * whole > 0
 
 
 def misplaced(searched: SearchedNetwork, target: frozenset[str], copies: Mapping[str, int]) -> bool:

@@ -39,11 +39,11 @@ from lhc.pipeline.training.placement_to_train_for import (
     falls_short,
     fits_as_given,
     misplaced,
-    promise,
     reached,
     set_apart,
     training_target,
     value_of,
+    value_to_hold,
 )
 from lhc.pipeline.training.testing_order import FIRST, prospect, trained_first, worth_testing
 from lhc.plan import Retrained
@@ -365,7 +365,7 @@ class Train:
         target = training_target(given, expected_left(self.settings, len(state.training)))
         copies = given.copies.of(target)
         first, record = self._once(state, target, copies)
-        settled = min(first, given, key=promise)
+        settled = min(first, given, key=value_to_hold)
         if falls_short(settled, target):
             wanted, source = reached(settled), settled
             note = _TWICE.format(len(target), len(reached(first)), len(wanted))
@@ -374,7 +374,7 @@ class Train:
         else:
             return first, record
         second, again = self._once(state, wanted, source.copies.of(wanted))
-        if promise(second) < promise(first):
+        if value_to_hold(second) < value_to_hold(first):
             return second.noted(note), again
         return first, record
 

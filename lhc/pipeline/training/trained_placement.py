@@ -17,7 +17,7 @@ from lhc.pipeline.steps.verify import FIRST_CHIP_OF_A_TRAINING
 from lhc.plan import Decision, Outcome, Plan, Reason, Retrained
 from lhc.results import Infeasibility, Verdict
 from lhc.samples.task import Task
-from lhc.stats import one_sided, split_level
+from lhc.stats import one_sided
 from lhc.support.number_formatting import counted_samples, drop_text
 
 JUDGED = ("budget", "sensitivity", "strategy")
@@ -74,7 +74,7 @@ def judging_chips(draws: int, budget: Budget) -> range:
 
 def _error(budget: Budget) -> float:
     """Error of each of the two tests, before and after the training."""
-    return split_level(one_sided(budget.confidence), 2)[0]
+    return one_sided(budget.confidence) / 2
 
 
 def judged(state: PreparedNetwork, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:

@@ -85,7 +85,7 @@ class BlockGrid:
 
     @property
     def has_bars(self) -> bool:
-        """Whether cells are high enough for their bars; the page asks."""
+        """Whether cells are high enough for their bars; the template of the page asks."""
         return any(cell.bar is not None for cell in self.cells)
 
 
