@@ -249,9 +249,10 @@ def test_inputs_without_signs_and_sums_from_zero_are_compiled(kind: str, managem
     hardware = Hardware.load("lionheart").with_fields({**fields, **bare})
     check(drawn, hardware, 0)
     model = load_model(drawn.model)
-    plan = plan_of(model, read_graph(model, sizes=False), hardware, (1.0,) * {"MatMul": 2, "Conv": 3}.get(kind, 2))
+    ranges = (1.0,) * {"MatMul": 2, "Conv": 3}.get(kind, 2)
     signed = hardware.with_fields({"adc": adc | {"polarity": "bipolar"}, "dac": {"bits": bits, "scaling": "static"}})
-    found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": drawn.x})[0] for one in (hardware, signed))
+    plans = (plan_of(model, read_graph(model, sizes=False), one, ranges) for one in (hardware, signed))
+    found, other = (HybridSession(model, placement=plan, seed=0).run(None, {"x": drawn.x})[0] for plan in plans)
     assert np.abs(found - other).max() > 0.1
 
 

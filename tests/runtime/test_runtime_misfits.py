@@ -137,7 +137,7 @@ def differentiated(case: Case) -> object:
 ENGINES = {
     "fast": on_tiles(LIONHEART),
     "fast, ideal": on_tiles(IDEAL),
-    "reference": on_tiles(LIONHEART, "reference"),
+    "aihwkit": on_tiles(LIONHEART, "aihwkit"),
     "static ranges": with_static_ranges,
     "gradients": differentiated,
 }
