@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -158,3 +160,27 @@ def test_options_that_make_no_sense(
     assert result.exit_code == 2
     assert words in result.stderr
     assert result.stdout == ""
+
+
+IN_A_CALLBACK = """
+import signal, sys, time, weakref
+from lhc.cli.framework import app
+
+def waiting():
+    thing = type("Thing", (), {})()
+    seen = weakref.ref(thing, lambda _: (signal.raise_signal(signal.SIGINT), len("a step in which it is raised")))
+    del thing
+    time.sleep(60)
+
+app.main = waiting
+from lhc.cli import main
+main()
+"""
+
+
+def test_ctrl_c_while_python_runs_a_callback_is_not_lost() -> None:
+    """Python ignores what is raised there, so a run would have gone on to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
