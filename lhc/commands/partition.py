@@ -37,8 +37,11 @@ from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColum
 from lhc.pipeline.steps.assign_tiles_by_sensitivity import ArrangeTiles
 from lhc.pipeline.steps.choose_precision import ChoosePrecision
 from lhc.pipeline.steps.conformance_step import CheckEmulation
-from lhc.pipeline.steps.copies_and_calibration import CheckCalibration, CheckCopies, CompareHealing, FewerCopies
 from lhc.pipeline.steps.earlier_budget_tests import failed_test, plan_of_file
+from lhc.pipeline.steps.fewest_copies import FewerCopies
+from lhc.pipeline.steps.harmful_calibration import CheckCalibration
+from lhc.pipeline.steps.harmful_copies import CheckCopies
+from lhc.pipeline.steps.healing_gain import CompareHealing
 from lhc.pipeline.steps.infeasibility import Explain
 from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.range_calibration import CalibrateRanges
