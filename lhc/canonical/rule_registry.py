@@ -18,7 +18,7 @@ import lhc.canonical.rules as own_modules
 from lhc.canonical.rewrite_context import RewriteContext, Rule
 from lhc.errors import ModelError, UsageError
 from lhc.onnx_io.operators.operator_names import WEIGHTLESS, kind_of
-from lhc.onnx_io.operators.operator_table import RULES as COUNTED
+from lhc.onnx_io.operators.operator_table import COUNTED
 from lhc.support.installed_packages import installed, package_of
 from lhc.support.load_by_name import load_function
 from lhc.support.source_digest import source_digest

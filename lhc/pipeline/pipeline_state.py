@@ -248,7 +248,7 @@ class PreparedNetwork:
         self.opened.warn(f"chips are {how}; the hardware asks for {wanted}, and {less}. {why}")
 
     @property
-    def uncalibrated(self) -> Self:
+    def without_output_correction(self) -> Self:
         """The state with a machine that corrects no outputs, so that no sample is set aside for it."""
         machine = self.plan.hardware.without_output_correction
         return replace(self, plan=self.plan.model_copy(update={"hardware": machine}))

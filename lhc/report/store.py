@@ -181,7 +181,7 @@ class StoredFront:
             return False
         left_out = plan.outcome is not None and plan.outcome.harmful_calibration is not None
         same = {"compensation.outputs": "none"} if left_out else {}
-        return self.machine.uncalibrated.numbers | same == plan.hardware.uncalibrated.numbers | same
+        return self.machine.as_described.numbers | same == plan.hardware.as_described.numbers | same
 
 
 @dataclass(frozen=True)

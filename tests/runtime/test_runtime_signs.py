@@ -157,7 +157,7 @@ def test_signs_are_found_on_data_and_go_with_the_plan(tmp_path: Path) -> None:
     assert {placed.hardware.for_layer(name).dac.signs for name in placed.analog} == {"calibrated"}
     assert list(codes.values()).count("twos-complement") < len(codes) / 2, "most layers follow a Relu"
     assert set(codes.values()) <= {"twos-complement", "unsigned"}
-    assert placed.hardware.uncalibrated == hardware
+    assert placed.hardware.as_described == hardware
 
 
 def test_ranges_of_adcs_are_those_of_the_slices_that_are_driven() -> None:

@@ -109,8 +109,8 @@ class Hardware(Machine):
         return self.model_copy(update={"overrides": (*self.overrides, *found)})
 
     @property
-    def uncalibrated(self) -> "Hardware":
-        """The same machine as it was before anything was calibrated for layers, and tiles were given to them."""
+    def as_described(self) -> "Hardware":
+        """The same machine as its user described it: without ranges, signs and tiles that were found for layers."""
         return self.with_open_ranges.unarranged
 
     @property

@@ -28,8 +28,8 @@ NO_SIZES = "its MACs depend on sizes that are not known and count nothing"
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Rule by which an operator is counted.
+class Counting:
+    """How the products of an operator are counted.
 
     Attributes:
         count: its products.
@@ -66,124 +66,124 @@ def _tokens(o: Operands) -> list[Part]:
     return list(c.dense(2)(o)) if o.has(2) else []
 
 
-_MATMUL = Rule(c.product(0, 1), (0, 1))
-_RECURRENT = Rule(c.recurrent, (1, 2), "counted at the full length of its sequences")
-_STEPS = Rule(c.depthwise, (1,))
-_RUN_TIME = Rule(
+_MATMUL = Counting(c.product(0, 1), (0, 1))
+_RECURRENT = Counting(c.recurrent, (1, 2), "counted at the full length of its sequences")
+_STEPS = Counting(c.depthwise, (1,))
+_RUN_TIME = Counting(
     _nothing, note="how many products its cache asks for is only known when it runs; counted as none", open=True
 )
-_CLASSICAL = Rule(c.classical, (ATTRIBUTES,))
+_CLASSICAL = Counting(c.classical, (ATTRIBUTES,))
 STEPWISE = frozenset({("", "GRU"), ("", "LSTM"), ("", "RNN")})
 """Recurrent operators that are written out as products, one for every step."""
 _GPU = "onnxruntime has no kernel for it on CPUs, on which lhc runs networks"
 _LONG = "counted as if every token attended globally"
 
-_ONNX: Mapping[str, Rule] = {
-    "Attention": Rule(attention.standard),
+_ONNX: Mapping[str, Counting] = {
+    "Attention": Counting(attention.standard),
     "CausalConvWithState": _STEPS,
-    "Conv": Rule(c.convolution(1), (1,)),
-    "ConvInteger": Rule(c.convolution(1), (1,)),
-    "ConvTranspose": Rule(c.transposed(1), (1,)),
-    "DeformConv": Rule(c.convolution(1), (1,), "sampling at the offsets counts nothing"),
-    "Einsum": Rule(c.einsum, tuple(range(16))),
+    "Conv": Counting(c.convolution(1), (1,)),
+    "ConvInteger": Counting(c.convolution(1), (1,)),
+    "ConvTranspose": Counting(c.transposed(1), (1,)),
+    "DeformConv": Counting(c.convolution(1), (1,), "sampling at the offsets counts nothing"),
+    "Einsum": Counting(c.einsum, tuple(range(16))),
     "GRU": _RECURRENT,
     "Gemm": _MATMUL,
     "LSTM": _RECURRENT,
-    "LinearAttention": Rule(attention.linear),
+    "LinearAttention": Counting(attention.linear),
     "MatMul": _MATMUL,
     "MatMulInteger": _MATMUL,
-    "QLinearConv": Rule(c.convolution(3), (3,)),
-    "QLinearMatMul": Rule(c.product(0, 3), (0, 3)),
+    "QLinearConv": Counting(c.convolution(3), (3,)),
+    "QLinearMatMul": Counting(c.product(0, 3), (0, 3)),
     "RNN": _RECURRENT,
 }
-_ML: Mapping[str, Rule] = dict.fromkeys(
+_ML: Mapping[str, Counting] = dict.fromkeys(
     ("LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor"), _CLASSICAL
 )
-_MICROSOFT: Mapping[str, Rule] = {
-    "Attention": Rule(attention.projected(1, past=4), (1,)),
-    "AttnLSTM": Rule(c.recurrent, (1, 2, 8, 9, 10, 13), _RECURRENT.note),
-    "CDist": Rule(c.distances, (0, 1)),
+_MICROSOFT: Mapping[str, Counting] = {
+    "Attention": Counting(attention.projected(1, past=4), (1,)),
+    "AttnLSTM": Counting(c.recurrent, (1, 2, 8, 9, 10, 13), _RECURRENT.note),
+    "CDist": Counting(c.distances, (0, 1)),
     "CausalConvWithState": _STEPS,
-    "ConvTransposeWithDynamicPads": Rule(c.transposed(1), (1,)),
-    "DecoderAttention": Rule(attention.decoder, (2, 3)),
-    "DecoderMaskedMultiHeadAttention": Rule(attention.multi_head),
-    "DecoderMaskedSelfAttention": Rule(attention.projected(1, past=4), (1,), _GPU),
+    "ConvTransposeWithDynamicPads": Counting(c.transposed(1), (1,)),
+    "DecoderAttention": Counting(attention.decoder, (2, 3)),
+    "DecoderMaskedMultiHeadAttention": Counting(attention.multi_head),
+    "DecoderMaskedSelfAttention": Counting(attention.projected(1, past=4), (1,), _GPU),
     "DynamicQuantizeLSTM": _RECURRENT,
     "DynamicQuantizeMatMul": _MATMUL,
     "DynamicSparseAttention": _RUN_TIME,
-    "EngramGate": Rule(attention.gate),
-    "FusedConv": Rule(c.convolution(1), (1,)),
+    "EngramGate": Counting(attention.gate),
+    "FusedConv": Counting(c.convolution(1), (1,)),
     "FusedGemm": _MATMUL,
     "FusedMatMul": _MATMUL,
     "FusedMatMulActivation": _MATMUL,
-    "GatedAdd": Rule(c.gated_add, (3,)),
-    "GatedDeltaNet": Rule(attention.linear),
+    "GatedAdd": Counting(c.gated_add, (3,)),
+    "GatedDeltaNet": Counting(attention.linear),
     "GatedDeltaNetStateReplay": _RUN_TIME,
-    "GatedRelativePositionBias": Rule(c.relative_bias, (3,)),
-    "GemmFastGelu": Rule(c.product(0, 1), (0, 1), _GPU),
+    "GatedRelativePositionBias": Counting(c.relative_bias, (3,)),
+    "GemmFastGelu": Counting(c.product(0, 1), (0, 1), _GPU),
     "GemmFloat8": _MATMUL,
-    "GroupQueryAttention": Rule(attention.grouped),
-    "HyperConnectionLowRankMix": Rule(c.low_rank_mix, (2, 3, 4)),
-    "HyperConnectionPostMix": Rule(attention.mixed_streams, (3,)),
-    "LinearAttention": Rule(attention.linear),
-    "LongformerAttention": Rule(attention.longformer(1, 4), (1, 4), _LONG),
-    "Mamba2Verify": Rule(_mamba, (3,), "its recurrence of activations counts nothing"),
-    "MatMulBlockQuantizedFp4Weight": Rule(c.packed_rows(1), (1,)),
-    "MatMulBlockQuantizedFp8Weight": Rule(c.dense(1), (1,)),
-    "MatMulBnb4": Rule(c.fixed((1, "N")), (1,)),
-    "MatMulFpQ4": Rule(c.fixed((1, ""), columns=2), (1,)),
+    "GroupQueryAttention": Counting(attention.grouped),
+    "HyperConnectionLowRankMix": Counting(c.low_rank_mix, (2, 3, 4)),
+    "HyperConnectionPostMix": Counting(attention.mixed_streams, (3,)),
+    "LinearAttention": Counting(attention.linear),
+    "LongformerAttention": Counting(attention.longformer(1, 4), (1, 4), _LONG),
+    "Mamba2Verify": Counting(_mamba, (3,), "its recurrence of activations counts nothing"),
+    "MatMulBlockQuantizedFp4Weight": Counting(c.packed_rows(1), (1,)),
+    "MatMulBlockQuantizedFp8Weight": Counting(c.dense(1), (1,)),
+    "MatMulBnb4": Counting(c.fixed((1, "N")), (1,)),
+    "MatMulFpQ4": Counting(c.fixed((1, ""), columns=2), (1,)),
     "MatMulInteger16": _MATMUL,
     "MatMulIntegerToFloat": _MATMUL,
-    "MatMulNBits": Rule(c.fixed((1, "N")), (1,)),
-    "MatMulNBitsMlp": Rule(c.fixed((3, "N"), (6, "N")), (3, 6)),
-    "MatMulNBitsQLoRA": Rule(c.fixed((1, "N")), (1, 3, 5)),
-    "MatMulNBitsQkv": Rule(c.fixed((3, "Nq"), (6, "Nkv"), (9, "Nkv")), (3, 6, 9)),
-    "MatMulPacked": Rule(c.fixed((1, "N")), (1,)),
-    "MoE": Rule(c.experts, (2, 4, 6), _routed(2)),
-    "MoEGroupRouter": Rule(_tokens, (2,)),
-    "MoEPacked": Rule(c.packed_experts, (2, 3, 4), _routed(2)),
-    "MultiHeadAttention": Rule(attention.multi_head),
-    "NhwcConv": Rule(c.channels_last(1), (1,)),
-    "NhwcFusedConv": Rule(c.channels_last(1), (1,)),
-    "PackedAttention": Rule(attention.projected(1, batch=3), (1,)),
-    "PackedMultiHeadAttention": Rule(attention.packed),
+    "MatMulNBits": Counting(c.fixed((1, "N")), (1,)),
+    "MatMulNBitsMlp": Counting(c.fixed((3, "N"), (6, "N")), (3, 6)),
+    "MatMulNBitsQLoRA": Counting(c.fixed((1, "N")), (1, 3, 5)),
+    "MatMulNBitsQkv": Counting(c.fixed((3, "Nq"), (6, "Nkv"), (9, "Nkv")), (3, 6, 9)),
+    "MatMulPacked": Counting(c.fixed((1, "N")), (1,)),
+    "MoE": Counting(c.experts, (2, 4, 6), _routed(2)),
+    "MoEGroupRouter": Counting(_tokens, (2,)),
+    "MoEPacked": Counting(c.packed_experts, (2, 3, 4), _routed(2)),
+    "MultiHeadAttention": Counting(attention.multi_head),
+    "NhwcConv": Counting(c.channels_last(1), (1,)),
+    "NhwcFusedConv": Counting(c.channels_last(1), (1,)),
+    "PackedAttention": Counting(attention.projected(1, batch=3), (1,)),
+    "PackedMultiHeadAttention": Counting(attention.packed),
     "PackedSparseAttentionIndexer": _RUN_TIME,
     "PagedAttention": _RUN_TIME,
-    "QAttention": Rule(attention.projected(1, past=8), (1,)),
-    "QGemm": Rule(c.product(0, 3), (0, 3)),
-    "QLinearConv": Rule(c.convolution(3), (3,)),
-    "QMoE": Rule(c.experts, (2, 5, 8), _routed(2)),
-    "QOrderedAttention": Rule(attention.projected(5, 6, 7, past=18), (5, 6, 7)),
-    "QOrderedLongformerAttention": Rule(attention.longformer(2, 8), (2, 8), _LONG),
-    "QOrderedMatMul": Rule(c.dense(2), (2,)),
+    "QAttention": Counting(attention.projected(1, past=8), (1,)),
+    "QGemm": Counting(c.product(0, 3), (0, 3)),
+    "QLinearConv": Counting(c.convolution(3), (3,)),
+    "QMoE": Counting(c.experts, (2, 5, 8), _routed(2)),
+    "QOrderedAttention": Counting(attention.projected(5, 6, 7, past=18), (5, 6, 7)),
+    "QOrderedLongformerAttention": Counting(attention.longformer(2, 8), (2, 8), _LONG),
+    "QOrderedMatMul": Counting(c.dense(2), (2,)),
     "RouterGateUpProj": _MATMUL,
     "SparseAttention": _RUN_TIME,
     "SparseAttentionIndexer": _RUN_TIME,
     "SparsePagedAttention": _RUN_TIME,
-    "SparseToDenseMatMul": Rule(c.sparse, (0, 1)),
+    "SparseToDenseMatMul": Counting(c.sparse, (0, 1)),
     "TransposeMatMul": _MATMUL,
     "VarlenCausalConvWithState": _STEPS,
-    "WordConvEmbedding": Rule(c.words, (1,)),
+    "WordConvEmbedding": Counting(c.words, (1,)),
 }
-_INTERNAL: Mapping[str, Rule] = {
-    "Conv": Rule(c.channels_last(1), (1,)),
-    "ConvTranspose": Rule(c.transposed(1, last=True), (1,)),
-    "QLinearConv": Rule(c.channels_last(3), (3,)),
-    "QLinearConvTranspose": Rule(c.transposed(3, last=True), (3,)),
+_INTERNAL: Mapping[str, Counting] = {
+    "Conv": Counting(c.channels_last(1), (1,)),
+    "ConvTranspose": Counting(c.transposed(1, last=True), (1,)),
+    "QLinearConv": Counting(c.channels_last(3), (3,)),
+    "QLinearConvTranspose": Counting(c.transposed(3, last=True), (3,)),
 }
 _NCHWC = "com.microsoft.nchwc"
 _BLOCKED = "; its weights are in blocks for one kind of CPU: save the model at the level below, ORT_ENABLE_EXTENDED"
-RULES: Mapping[tuple[str, str], Rule] = {
-    (domain, name): rule
-    for domain, rules in {
+COUNTED: Mapping[tuple[str, str], Counting] = {
+    (domain, name): counting
+    for domain, countings in {
         "": _ONNX,
         "ai.onnx.ml": _ML,
-        "ai.onnx.preview": {"FlexAttention": Rule(attention.standard)},
+        "ai.onnx.preview": {"FlexAttention": Counting(attention.standard)},
         "com.microsoft": _MICROSOFT,
-        _NCHWC: {"Conv": Rule(c.convolution(1), (1,))},
+        _NCHWC: {"Conv": Counting(c.convolution(1), (1,))},
         "com.ms.internal.nhwc": _INTERNAL,
     }.items()
-    for name, rule in rules.items()
+    for name, counting in countings.items()
 }
 """By domain (empty for ONNX's own) and name."""
 _DEQUANTISED = frozenset(
@@ -222,19 +222,19 @@ def found_in(
     Raises:
         Unsized: strictly, a size that it depends on is a symbol.
     """
-    operands, rule = Operands(node, constants, known), RULES.get(identity(node))
-    if rule is None:
+    operands, counting = Operands(node, constants, known), COUNTED.get(identity(node))
+    if counting is None:
         return None if identity(node) in WEIGHTLESS else _unknown(operands)
-    weights = tuple(dict.fromkeys(node.input[i] for i in rule.weights if i != ATTRIBUTES and operands.is_stored(i)))
+    weights = tuple(dict.fromkeys(node.input[i] for i in counting.weights if i != ATTRIBUTES and operands.is_stored(i)))
     kind = kind_of(node)
-    if not weights and ATTRIBUTES not in rule.weights:
+    if not weights and ATTRIBUTES not in counting.weights:
         why = Obstacle("no-static-weight", f"{kind} multiplies what is computed at run time; tiles hold constants")
     else:
         more = f"; {DEQUANTIZE}" if identity(node) in _DEQUANTISED else _BLOCKED if node.domain == _NCHWC else ""
         why = Obstacle("unsupported", f"{_why_not(operands, kind)}{more}")
     try:
-        parts = list(rule.count(operands))
-        note = rule.note if isinstance(rule.note, str) else rule.note(operands)
+        parts = list(counting.count(operands))
+        note = counting.note if isinstance(counting.note, str) else counting.note(operands)
         work = _counted(parts, operands, weights, samples)
     except (IndexError, ValueError, ZeroDivisionError, Unsized) as error:
         if strict and isinstance(error, Unsized) and error.args[0]:
@@ -243,7 +243,7 @@ def found_in(
         return Work(parameters=held, weights=weights, missing="sizes"), Obstacle(
             why.reason, f"{why.detail}; {NO_SIZES}"
         )
-    if not parts and not rule.open:
+    if not parts and not counting.open:
         return None
     return work, Obstacle(why.reason, "; ".join(filter(None, (why.detail, note))))
 

@@ -36,7 +36,7 @@ def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:
     if options.hardware is None and stored is not None:
         return _with_precision(stored.hardware, options)
     machine = _with_precision(Hardware.load("lionheart" if options.hardware is None else options.hardware), options)
-    if stored is not None and machine == stored.hardware.uncalibrated:
+    if stored is not None and machine == stored.hardware.as_described:
         return stored.hardware
     published = getattr(options, "strategy", None) == LionHeartOriginal.name
     return machine.with_drift_compensation_alone() if published else machine

@@ -127,7 +127,7 @@ _OF_SAMPLES = frozenset(vars(SomeSamples()))
 
 def _planned(opened: LoadedModel, plan: Plan, options: PlacingFirst) -> NetworkPlacement:
     given = plan.hardware if options.hardware is None else Hardware.load(options.hardware)
-    if given not in (plan.hardware, plan.hardware.uncalibrated):
+    if given not in (plan.hardware, plan.hardware.as_described):
         raise UsageError(
             f"{opened.model.label}: placed for hardware {plan.hardware.name!r}; for another one partition it again"
         )

@@ -28,13 +28,13 @@ def read_run(
     state, analog, at = read_placed(options, running, options.times_s)
     warn_of_nothing_analog(state.opened, analog, stored_plan(options, state.opened))
     if options.calibrate is None:
-        return state if analog else state.uncalibrated, analog, at
+        return state if analog else state.without_output_correction, analog, at
     if not state.calibrates:
         machine = state.plan.hardware.name
         raise UsageError(f"--calibrate: hardware {machine!r} corrects no outputs (compensation.outputs); leave it out")
     samples = state.opened.task(options.calibrate, UNCHOSEN, None, options)
     check_calibration_separation(samples.head(state.calibration_samples), state.task)
-    return replace(state, calibrating=samples) if analog else state.uncalibrated, analog, at
+    return replace(state, calibrating=samples) if analog else state.without_output_correction, analog, at
 
 
 def usefully_calibrated(options: RunOptions | OutputsOptions, state: StateT, analog: frozenset[str]) -> StateT:

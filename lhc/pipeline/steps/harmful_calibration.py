@@ -62,7 +62,7 @@ def with_useful_calibration(state: StateT, analog: frozenset[str]) -> StateT:
         return state
     harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=evaluators[0].samples)
     state.opened.warn(f"{harmful.text}. {REMEDY}")
-    return replace(state.uncalibrated, harmful=harmful)
+    return replace(state.without_output_correction, harmful=harmful)
 
 
 def compared_evaluators(state: PreparedNetwork) -> tuple[PlacementEvaluator, ...]:

@@ -278,7 +278,7 @@ def _with_class_axis(state: StateT) -> StateT:
 
 def _looking(state: PreparedNetwork) -> PlacementEvaluator:
     """To look at a few answers, before it is known what calibrates."""
-    return state.uncalibrated.evaluator(state.task.head(_EXAMPLES))
+    return state.without_output_correction.evaluator(state.task.head(_EXAMPLES))
 
 
 def _class_axis(state: PreparedNetwork, output: Array, name: str) -> int | None:

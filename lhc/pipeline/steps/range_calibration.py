@@ -120,7 +120,8 @@ class RankingBlocks:
 
     def __init__(self, state: PreparedNetwork, count: int) -> None:
         samples = (state.splits.rank if state.calibrating is None else state.calibrating).head(count)
-        self.evaluator = replace(state.uncalibrated, fills=False).evaluator(samples)  # no chip is programmed
+        # No chip is programmed for it.
+        self.evaluator = replace(state.without_output_correction, fills=False).evaluator(samples)
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
         return ((self.evaluator.context.taken(where), feeds) for where, feeds in self.evaluator.blocks())

@@ -513,7 +513,7 @@ def test_an_annotated_model_runs_where_the_user_names_the_module(own: ModuleType
     plan = lhc.HybridSession(placed).plan
     assert plan is not None
     assert isinstance(plan.hardware.devices, AihwkitDevices)
-    assert plan.hardware.uncalibrated == Hardware.load(own.machine())
+    assert plan.hardware.as_described == Hardware.load(own.machine())
     given = lhc.HybridSession(placed, hardware=own.machine())
     (taken,) = given.get_inputs()
     inputs = {taken.name: np.ones((2, *map(int, taken.shape[1:])), np.float32)}  # type: ignore[arg-type]

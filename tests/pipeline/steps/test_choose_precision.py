@@ -244,7 +244,7 @@ BUDGETS = [
 @cache
 def of_least_energy(max_drop: float) -> lhc.PartitionResult:
     """Of tile, int8 and fp32 for every layer, within a budget."""
-    hardware = machine(precision="int8", high_precision="fp32").uncalibrated
+    hardware = machine(precision="int8", high_precision="fp32").as_described
     options: dict[str, Any] = {"draws": 4, "max_draws": 10, "method": "measure", "copies": 1}
     return lhc.partition(branches(), branch_task(), hardware=hardware, objective="energy", max_drop=max_drop, **options)
 

@@ -282,7 +282,7 @@ def test_calibrated_ranges_of_adcs_go_with_the_plan(tmp_path: Path) -> None:
     bounds = {name: plan.hardware.for_layer(name).adc.bound for name in plan.analog}
     assert {plan.hardware.for_layer(name).adc.range for name in plan.analog} == {"calibrated"}
     assert len(set(bounds.values())) == len(bounds) > 10
-    assert plan.hardware.uncalibrated == machine
+    assert plan.hardware.as_described == machine
     # What was found is kept where the machine is named again, as where none is named.
     for hardware in (machine, None):
         assert machine_of(RunOptions(path, hardware=hardware), plan) == plan.hardware
