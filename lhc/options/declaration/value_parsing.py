@@ -30,7 +30,6 @@ Engine = Literal["fast", "aihwkit"]
 """What computes products on tiles, see `lhc.options.shared.Emulating`."""
 AskedEngine = Literal["auto", "fast", "aihwkit"]
 """What a user may ask for: ``auto`` leaves the choice to the machine."""
-"""Names of earlier versions."""
 
 _SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _SECONDS |= {"d": 86400, "day": 86400, "y": 31536000, "year": 31536000}
