@@ -24,7 +24,7 @@ from lhc.measure import Budget, PlacementJudge, SampleScores
 from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES, Qualify, SearchOptions, damage_of, initial_plan
 from lhc.pipeline.steps.search import search
-from lhc.pipeline.steps.verify import Verifier, path_of, verified
+from lhc.pipeline.steps.verify.verify import Verifier, path_of, verified
 from lhc.plan import Plan, Sensitivity
 from lhc.samples.metrics import METRICS, Metric
 

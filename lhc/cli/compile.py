@@ -22,7 +22,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.onnx_io import compiled_in
     from lhc.onnx_model import in_other_file
     from lhc.pipeline.inputs.model_source import loaded_model
-    from lhc.pipeline.steps.conformance_step import checked_emulation
+    from lhc.pipeline.steps.verify.conformance_step import checked_emulation
     from lhc.report.exports.json_documents import conformance_document
     from lhc.report.wording.model_file import compiled_text, doubts, emulation_text
 

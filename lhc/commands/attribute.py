@@ -9,7 +9,7 @@ from lhc.options.by_command import AttributeOptions
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.hardware_choice import machine_of
 from lhc.pipeline.inputs.model_source import loaded_model
-from lhc.pipeline.steps.damage_attribution import measure_attribution
+from lhc.pipeline.steps.explain.damage_attribution import measure_attribution
 from lhc.pipeline.steps.prepare import read
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.report.tables.command_results import AttributionResult

@@ -12,7 +12,7 @@ from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.placement_source import NetworkPlacement, calibration_samples, given_placement
-from lhc.pipeline.steps.conformance_step import checked_emulation
+from lhc.pipeline.steps.verify.conformance_step import checked_emulation
 
 
 @keywords(CompileOptions)

@@ -39,9 +39,9 @@ from lhc.pipeline.inputs.run_inputs import read_run
 from lhc.pipeline.inputs.training_inputs import TrainingInputs, read_training_inputs
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, TrainableNetwork
 from lhc.pipeline.rewrites.choose_adapters import adapted
-from lhc.pipeline.steps.fewest_copies import MOST_JUDGEMENTS
-from lhc.pipeline.steps.harmful_calibration import CHECKING, CHIPS, compared_evaluators
-from lhc.pipeline.steps.healing_gain import HEALING_DRAWS
+from lhc.pipeline.steps.heal.fewest_copies import MOST_JUDGEMENTS
+from lhc.pipeline.steps.heal.harmful_calibration import CHECKING, CHIPS, compared_evaluators
+from lhc.pipeline.steps.heal.healing_gain import HEALING_DRAWS
 from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.training.retraining import training_setup_of, validation_evaluator
 from lhc.pipeline.training.testing_order import FIRST

@@ -12,7 +12,7 @@ from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.inputs.run_inputs import told_how
 from lhc.pipeline.inputs.varied_fields import overridden, varied_fields, with_values
-from lhc.pipeline.steps.feasible_region import Measured, find_region
+from lhc.pipeline.steps.explain.feasible_region import Measured, find_region
 from lhc.pipeline.steps.prepare import on_machine
 from lhc.report.tables.command_results import RegionResult
 from lhc.results import Evaluation

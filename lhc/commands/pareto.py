@@ -14,7 +14,7 @@ from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.inputs.objective import with_goal
 from lhc.pipeline.pipeline_state import READ, NetworkWithFront, PreparedNetwork
 from lhc.pipeline.steps.front import MeasureFront, MeasureTiles
-from lhc.pipeline.steps.harmful_calibration import CheckCalibration
+from lhc.pipeline.steps.heal.harmful_calibration import CheckCalibration
 from lhc.pipeline.steps.prepare import read
 from lhc.pipeline.steps.rank import RankAll
 from lhc.report.store import Answer, answer, read_fronts

@@ -36,19 +36,19 @@ from lhc.pipeline.plan_record import Record
 from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColumns
 from lhc.pipeline.steps.assign_tiles_by_sensitivity import ArrangeTiles
 from lhc.pipeline.steps.choose_precision import ChoosePrecision
-from lhc.pipeline.steps.conformance_step import CheckEmulation
-from lhc.pipeline.steps.earlier_budget_tests import failed_test, plan_of_file
-from lhc.pipeline.steps.fewest_copies import FewerCopies
-from lhc.pipeline.steps.harmful_calibration import CheckCalibration
-from lhc.pipeline.steps.harmful_copies import CheckCopies
-from lhc.pipeline.steps.healing_gain import CompareHealing
-from lhc.pipeline.steps.infeasibility import Explain
+from lhc.pipeline.steps.explain.infeasibility import Explain
+from lhc.pipeline.steps.heal.fewest_copies import FewerCopies
+from lhc.pipeline.steps.heal.harmful_calibration import CheckCalibration
+from lhc.pipeline.steps.heal.harmful_copies import CheckCopies
+from lhc.pipeline.steps.heal.healing_gain import CompareHealing
 from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import Rank
 from lhc.pipeline.steps.search import CheckBudget, Search
-from lhc.pipeline.steps.several_outputs import with_further_outputs
-from lhc.pipeline.steps.verify import Verify
+from lhc.pipeline.steps.verify.conformance_step import CheckEmulation
+from lhc.pipeline.steps.verify.earlier_budget_tests import failed_test, plan_of_file
+from lhc.pipeline.steps.verify.several_outputs import with_further_outputs
+from lhc.pipeline.steps.verify.verify import Verify
 from lhc.pipeline.training.retraining import Train, training_split
 from lhc.pipeline.training.testing_order import FIRST
 from lhc.plan import Plan

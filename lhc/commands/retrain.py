@@ -10,9 +10,9 @@ from lhc.options.declaration.python_signature import keywords
 from lhc.options.training import TrainingOptions
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.training_inputs import read_training_inputs
-from lhc.pipeline.steps.conformance_step import CheckEmulation
-from lhc.pipeline.steps.earlier_budget_tests import as_tested, failed_test, passed_test
-from lhc.pipeline.steps.harmful_calibration import with_useful_calibration
+from lhc.pipeline.steps.heal.harmful_calibration import with_useful_calibration
+from lhc.pipeline.steps.verify.conformance_step import CheckEmulation
+from lhc.pipeline.steps.verify.earlier_budget_tests import as_tested, failed_test, passed_test
 from lhc.pipeline.training.retraining import VALIDATION_SAMPLES, check_training, trained_for
 from lhc.pipeline.training.trained_placement import Judged, better, judged, result_of, samples_note, with_remedies
 

@@ -15,8 +15,8 @@ from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan, chip
 from lhc.pipeline.inputs.run_inputs import told_how
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_nothing_analog
 from lhc.pipeline.pipeline_state import PreparedNetwork
+from lhc.pipeline.steps.explain.robustness import TIMES_S, differences, measure_robustness
 from lhc.pipeline.steps.prepare import read_placed, stored_plan
-from lhc.pipeline.steps.robustness import TIMES_S, differences, measure_robustness
 from lhc.plan import Outcome
 from lhc.report.tables.command_results import RobustnessResult
 from lhc.results import Evaluation

@@ -17,9 +17,9 @@ from lhc.pipeline.inputs.run_inputs import (
     usefully_calibrated,
 )
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels, warn_of_other_digital
-from lhc.pipeline.steps.conformance_step import placement_conformance
 from lhc.pipeline.steps.emulated_outputs import emulated_outputs
 from lhc.pipeline.steps.prepare import stored_plan
+from lhc.pipeline.steps.verify.conformance_step import placement_conformance
 from lhc.report.tables.command_results import Evaluations
 from lhc.support.number_formatting import time_text
 

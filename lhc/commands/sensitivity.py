@@ -7,8 +7,8 @@ from lhc.options.declaration.python_signature import keywords
 from lhc.options.shared import LayerSelection
 from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.pipeline.pipeline_state import READ, PreparedNetwork, RankedNetwork
-from lhc.pipeline.steps.harmful_calibration import CheckCalibration
-from lhc.pipeline.steps.harmful_copies import CheckCopies
+from lhc.pipeline.steps.heal.harmful_calibration import CheckCalibration
+from lhc.pipeline.steps.heal.harmful_copies import CheckCopies
 from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, read
 from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import MeasureLayers

@@ -53,7 +53,7 @@ class PlacementEvaluator:
         copies: of weights on tiles, of every placement.
         calibration: inputs of samples that chips are calibrated on, apart from those that are scored.
         frozen: chips are calibrated on the very read noise of inference, which no machine can do: to see what that
-            would make of it (`lhc.pipeline.steps.damage_attribution`).
+            would make of it (`lhc.pipeline.steps.explain.damage_attribution`).
         progress: called after every unit of work.
         running: workers and the result cache.
         against: the network that drops are against. ``as given``: this one, as its file computes it. ``all

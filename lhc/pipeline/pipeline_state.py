@@ -28,7 +28,7 @@ from lhc.passes import (
     fills_tiles,
 )
 from lhc.pipeline.inputs.model_source import LoadedModel
-from lhc.pipeline.steps.fixed_sequence_test import Verified
+from lhc.pipeline.steps.verify.fixed_sequence_test import Verified
 from lhc.plan import HarmfulCalibration, LayerPlan, Outcome, Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.plan.recurrent_steps import layers_among

@@ -8,8 +8,8 @@ from lhc.options.declaration.option_fields import part
 from lhc.options.shared import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
 from lhc.pipeline.pipeline_state import BudgetedNetwork, PreparedNetwork, RecordedNetwork, Verification, VerifiedNetwork
-from lhc.pipeline.steps.earlier_budget_tests import with_earlier
-from lhc.pipeline.steps.fixed_sequence_test import Verified
+from lhc.pipeline.steps.verify.earlier_budget_tests import with_earlier
+from lhc.pipeline.steps.verify.fixed_sequence_test import Verified
 from lhc.plan import Estimate, Outcome, OutputOutcome, TestedPlacement
 from lhc.results import Calibration, Evaluation, Verdict
 from lhc.samples.sample_axis import network_axis

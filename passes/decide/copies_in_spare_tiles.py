@@ -55,7 +55,7 @@ def _levels(graph: LayerGraph, plan: Plan, tie: Sequence[LayerPlan], most: int) 
     first = CopyLevel(tie[0].copies, tie[0].tiles, damage_together(tie))
     levels, matrix = [first], graph[name].matrix
     # Where free cells are left empty, more copies were found to do harm
-    # (`lhc.pipeline.steps.harmful_copies`).
+    # (`lhc.pipeline.steps.heal.harmful_copies`).
     if matrix is None or first.damage <= 0 or first.copies < plan.hardware.free_copies(name, matrix.rows):
         return (first,)
     for copies in _numbers(graph, plan, name, most):

@@ -62,7 +62,7 @@ _ROUNDING = 1e-6
 DEFAULT_GOAL = Goal()
 """Most MACs on tiles, within the machine's tiles."""
 NOT_MET = "with this layer on tiles too, the budget is not met"
-"""Why a search left a layer digital, before it is known what was tested with it (`lhc.pipeline.steps.verify`)."""
+"""Why a search left a layer digital, before it is known what was tested (`lhc.pipeline.steps.verify.verify`)."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def test_a_plan_that_carries_the_check_of_its_emulation_is_not_checked_again(
     assert code == 0
     assert out.splitlines()[-1].startswith("when it was placed: emulation checked against aihwkit: 2 layers, ")
     assert _stored_conformance(tmp_path / "chip.sim.onnx") == carried
-    monkeypatch.setattr("lhc.pipeline.steps.conformance_step.VERSION", "0.0.1")
+    monkeypatch.setattr("lhc.pipeline.steps.verify.conformance_step.VERSION", "0.0.1")
     code, out, _ = run("compile", placed, "-o", tmp_path / "chip.sim.onnx", "--force")
     assert out.splitlines()[-1] == "emulation not compared with aihwkit: no samples are given (--data)", "of other code"
     assert _stored_conformance(tmp_path / "chip.sim.onnx") is None

@@ -17,7 +17,7 @@ from lhc.hardware.description.overrides import Override
 from lhc.measure import Budget, PlacementEvaluator
 from lhc.options.by_command import RegionOptions
 from lhc.pipeline.inputs.varied_fields import with_values
-from lhc.pipeline.steps.feasible_region import point_verdict
+from lhc.pipeline.steps.explain.feasible_region import point_verdict
 from lhc.plan import Outcome
 from lhc.report.exports.formats import read_report
 from lhc.results import Evaluation

@@ -11,7 +11,7 @@ from lhc.measure.measurement import Wanted
 from lhc.passes import STRATEGIES, Qualify, SearchOptions, Strategy, initial_plan
 from lhc.pipeline.pipeline_state import Verification
 from lhc.pipeline.steps.search import search
-from lhc.pipeline.steps.verify import Verifier, verified
+from lhc.pipeline.steps.verify.verify import Verifier, verified
 from lhc.plan import Plan
 from lhc.samples.metrics import Metric
 

@@ -11,7 +11,7 @@ from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.pipeline.inputs.samples import has_labels
 from lhc.pipeline.measurement_warnings import warn_of_nothing_analog
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
-from lhc.pipeline.steps.harmful_calibration import with_useful_calibration
+from lhc.pipeline.steps.heal.harmful_calibration import with_useful_calibration
 from lhc.pipeline.steps.prepare import read_placed, stored_plan
 from lhc.plan import Outcome, Plan
 from lhc.results import Evaluation

@@ -20,8 +20,8 @@ from lhc.options.by_command import PartitionOptions
 from lhc.options.training import TrainingOptions
 from lhc.passes import by_worth, damage_of, objective_value, search_space
 from lhc.pipeline.pipeline_state import PreparedNetwork, RecordedNetwork, SearchedNetwork
-from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path
-from lhc.pipeline.steps.verify import base_drop, path_of
+from lhc.pipeline.steps.verify.fixed_sequence_test import Forecast, Path
+from lhc.pipeline.steps.verify.verify import base_drop, path_of
 from lhc.samples.task import Task
 
 LEFT = 0.45

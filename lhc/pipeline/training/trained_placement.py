@@ -10,10 +10,10 @@ from lhc.pipeline.inputs.objective import ample_chips
 from lhc.pipeline.measurement_warnings import warn_of_doubtful_labels
 from lhc.pipeline.pipeline_state import KEPT, PreparedNetwork
 from lhc.pipeline.plan_record import outcome_of
-from lhc.pipeline.steps.earlier_budget_tests import with_earlier
-from lhc.pipeline.steps.fixed_sequence_test import Verified
-from lhc.pipeline.steps.infeasibility import Case, explained
-from lhc.pipeline.steps.verify import FIRST_CHIP_OF_A_TRAINING
+from lhc.pipeline.steps.explain.infeasibility import Case, explained
+from lhc.pipeline.steps.verify.earlier_budget_tests import with_earlier
+from lhc.pipeline.steps.verify.fixed_sequence_test import Verified
+from lhc.pipeline.steps.verify.verify import FIRST_CHIP_OF_A_TRAINING
 from lhc.plan import Decision, Outcome, Plan, Reason, Retrained
 from lhc.results import Infeasibility, Verdict
 from lhc.samples.task import Task

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lhc.costs import Cost, SystemCost
     from lhc.pipeline.analysis_and_partition_results import Analysis
     from lhc.pipeline.inputs.placement_source import NetworkPlacement
-    from lhc.pipeline.steps.conformance_step import CheckedEmulation
+    from lhc.pipeline.steps.verify.conformance_step import CheckedEmulation
 
 MOST_NAMED = 5
 

@@ -12,7 +12,7 @@ from lhc.measure import Budget, PlacementJudge
 from lhc.passes import STRATEGIES, SearchOptions
 from lhc.pipeline.pipeline_state import SearchResult
 from lhc.pipeline.steps.search import search
-from lhc.pipeline.steps.verify import Verifier, path_of, verified
+from lhc.pipeline.steps.verify.verify import Verifier, path_of, verified
 from lhc.pipeline.training.placement_to_train_for import predicted_to_hold
 from lhc.pipeline.training.testing_order import FIRST, HOPED, PlacementProspect, trained_first, worth_testing
 from lhc.plan import Plan, Sensitivity

@@ -23,7 +23,7 @@ from lhc.pipeline.pipeline_state import (
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.steps.rank import Rank
 from lhc.pipeline.steps.search import CheckBudget, Search
-from lhc.pipeline.steps.verify import Verify
+from lhc.pipeline.steps.verify.verify import Verify
 from lhc.pipeline.training.placement_to_train_for import proposed, set_apart, training_target
 from lhc.pipeline.training.retraining import Train, _better
 from lhc.plan import Retrained

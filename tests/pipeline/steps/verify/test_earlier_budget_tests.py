@@ -8,7 +8,7 @@ import pytest
 
 from lhc.measure import Budget
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.earlier_budget_tests import as_tested, failed_test, passed_test, with_earlier
+from lhc.pipeline.steps.verify.earlier_budget_tests import as_tested, failed_test, passed_test, with_earlier
 from lhc.plan import Outcome, Plan
 from lhc.report.wording.outcome import tests_text as told
 from lhc.report.wording.outcome import unmet_because

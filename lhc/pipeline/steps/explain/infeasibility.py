@@ -18,8 +18,8 @@ from lhc.measure.budget_test import PlacementJudge
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.passes import SearchOptions, damage_together, extra_copies, search_space
 from lhc.pipeline.pipeline_state import GRADIENT_CHIPS, GRADIENT_SAMPLES, PreparedNetwork, VerifiedNetwork
-from lhc.pipeline.steps.fixed_sequence_test import Verified
 from lhc.pipeline.steps.rank import joint_table, sensitivities
+from lhc.pipeline.steps.verify.fixed_sequence_test import Verified
 from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Evaluation, Infeasibility, Remedy
 from lhc.samples.task import Task

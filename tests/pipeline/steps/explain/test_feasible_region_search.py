@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhc.errors import OutOfTimeError
-from lhc.pipeline.steps.feasible_region import Index, RegionSearch
+from lhc.pipeline.steps.explain.feasible_region import Index, RegionSearch
 
 
 class Staircase:

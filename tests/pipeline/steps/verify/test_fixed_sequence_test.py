@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lhc.errors import OutOfTimeError
-from lhc.pipeline.steps.fixed_sequence_test import Forecast, Path, Verified, fixed_sequence_test
+from lhc.pipeline.steps.verify.fixed_sequence_test import Forecast, Path, Verified, fixed_sequence_test
 from lhc.results import Evaluation, Verdict
 
 STEPS = tuple(frozenset("abcdefghij"[:n]) for n in range(1, 11))

@@ -13,7 +13,7 @@ from lhc.passes import NOT_MET, damage_of, groups_of, kept_limits, objective_val
 from lhc.passes.search.reasons_and_fallbacks import too_costly
 from lhc.pipeline.measurement_warnings import warn_of_other_samples, warn_of_wrong_direction
 from lhc.pipeline.pipeline_state import KEPT, SearchedNetwork, SearchResult, Verification, VerifiedNetwork
-from lhc.pipeline.steps.fixed_sequence_test import Path, Verified, fixed_sequence_test
+from lhc.pipeline.steps.verify.fixed_sequence_test import Path, Verified, fixed_sequence_test
 from lhc.plan import Decision, LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import Verdict
@@ -107,7 +107,7 @@ class Verifier:
     layers_in: Callable[[frozenset[str]], int] = len
 
     def test(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
-        """See `lhc.pipeline.steps.fixed_sequence_test.Trial`."""
+        """See `lhc.pipeline.steps.verify.fixed_sequence_test.Trial`."""
         chips = _verifying_chips(number, self.most, self.again)
         what = f"testing {counted(self.layers_in(placement), 'analog layer')}"
         first = self.sure if begin else None

@@ -23,9 +23,9 @@ from lhc.passes import (
 )
 from lhc.passes.search.reasons_and_fallbacks import explained
 from lhc.passes.strategies.lionheart_retraining import already_walked
-from lhc.pipeline.steps.fixed_sequence_test import Path
 from lhc.pipeline.steps.search import search
-from lhc.pipeline.steps.verify import Verifier, path_of, verified
+from lhc.pipeline.steps.verify.fixed_sequence_test import Path
+from lhc.pipeline.steps.verify.verify import Verifier, path_of, verified
 from lhc.plan import Plan
 from lhc.samples.metrics import METRICS
 from tests.passes.costly_networks import paired

@@ -7,7 +7,7 @@ import pytest
 import lhc
 from lhc.costs.plan_costs import plan_cost
 from lhc.hardware import Hardware
-from lhc.pipeline.steps.fewest_copies import MOST_JUDGEMENTS, fewest_tiles
+from lhc.pipeline.steps.heal.fewest_copies import MOST_JUDGEMENTS, fewest_tiles
 
 
 @pytest.mark.parametrize("needed", range(10, 51))
@@ -51,7 +51,7 @@ def test_a_budget_that_holds_anyway_leaves_tiles_unused_for_energy_and_fills_the
 @pytest.mark.analog
 def test_what_further_copies_cost_is_said_where_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # No drop is as small: all tiles stay filled.
-    monkeypatch.setattr("lhc.pipeline.steps.fewest_copies.ROOM_IN_BUDGET", -1.0)
+    monkeypatch.setattr("lhc.pipeline.steps.heal.fewest_copies.ROOM_IN_BUDGET", -1.0)
     found = lhc.partition(
         "digits", objective="energy", max_tiles=40, max_drop="100%", samples=60, draws=2,
         include=["layer3.*.expand"], method="measure", digital_precision="as-file",  # int8 hides what copies bring

@@ -12,7 +12,7 @@ from lhc.commands.partition import pipeline
 from lhc.measure import Running
 from lhc.options.by_command import PartitionOptions, RunOptions
 from lhc.pipeline.pipeline_state import PreparedNetwork
-from lhc.pipeline.steps.harmful_calibration import compared_evaluators, with_useful_calibration
+from lhc.pipeline.steps.heal.harmful_calibration import compared_evaluators, with_useful_calibration
 from lhc.pipeline.steps.prepare import read_placed
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task

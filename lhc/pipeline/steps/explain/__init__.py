@@ -1,0 +1,1 @@
+"""Explanations by measuring: why a budget is not met, what does the damage, and how far a placement holds."""
