@@ -440,14 +440,14 @@ def _no_samples() -> Block:
 
 
 def steadied(evaluator: PlacementEvaluator, more: PlacementEvaluator) -> PlacementEvaluator:
-    """An evaluator for searching with retrained weights, that knows their own drop from more samples.
+    """An evaluator for searching that knows from more samples what retrained weights or int8 alone take.
 
     Retrained, or in int8, a network answers differently without any analog layer. How many of a few hundred answers
     that makes worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean
     of that part is taken from the samples of both (a control variate); what analog layers add stays as it is on these.
 
     Args:
-        more: other samples, which take no part in the verification.
+        more: other samples; of them only the network without tiles is looked at.
 
     Returns:
         The evaluator as it is where the network without tiles is the one as given, or the metric one of whole sets.

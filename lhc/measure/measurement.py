@@ -1,5 +1,6 @@
 """Measurement of one placement: scores per draw, and per sample where the metric has them."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -7,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import scipy
 
-from lhc.errors import NotFiniteError
+from lhc.errors import DataError, NotFiniteError
 from lhc.results import Evaluation
 from lhc.samples.metrics import METRICS, Array, Metric, Scores
 from lhc.samples.task import Indices
@@ -210,7 +211,7 @@ class SetScores:
 
         Percentiles of a few hundred resamples would not resolve the levels of single looks. The seed is fixed, and
         documents are drawn whole (Davison and Hinkley, Bootstrap Methods, 1997, sections 3.8 and 5.2.1). None where the
-        metric is no number on some of them, such as a correlation of equal labels: then nothing is known.
+        metric is no number on some of them, such as a correlation of equal labels, or fails: then nothing is known.
         """
         draws, samples = self.outputs.shape[:2]
         whole = None if self.documents is None else members(self.documents)
@@ -224,7 +225,10 @@ class SetScores:
             chosen = drawn if whole is None else np.concatenate([whole[one] for one in drawn])
             chips = self.outputs[rng.integers(0, draws, draws)]
             part = SetScores(self.metric, chips[:, chosen], self.digital[chosen], self.reference[chosen])
-            means[index] = part.drops.mean()
+            try:
+                means[index] = part.drops.mean()
+            except DataError:
+                return None
         if not np.isfinite(means).all():
             return None
         drops = self.drops
@@ -299,10 +303,13 @@ def evaluation(
     step = measured.step
     value = summarize(measured.values, confidence, step)
     drop = summarize(measured.drops * scale, confidence, step * scale)
-    # No drop is beyond these: what an interval of a few chips says of others is no finding.
+    # No drop is beyond these: what an interval of a few chips says of others is no finding. Of several outputs the drop
+    # is the greatest, which no single metric bounds.
     metric = evaluator.metric
     here, anywhere = (
-        (min(scale * metric.least_damage(b), drop.mean), max(scale * metric.most_damage(b), drop.mean))
+        (-math.inf, math.inf)
+        if isinstance(measured, MeasuresOutputs)
+        else (min(scale * metric.least_damage(b), drop.mean), max(scale * metric.most_damage(b), drop.mean))
         for b in (evaluator.baseline, None)
     )
     return Evaluation(

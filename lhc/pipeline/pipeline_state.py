@@ -333,7 +333,8 @@ class PreparedNetwork:
         """
         task = task.with_layout(self.task.layout).labelled_like(self.task)
         judges = task.metric.name == self.task.metric.name
-        before = self.original.evaluator(task, limited) if self.original is not None and judges else None
+        # What the network answered before it was trained is always known: a verdict rests on it.
+        before = self.original.evaluator(task, limited=False) if self.original is not None and judges else None
         if before is not None and not before.context.by_targets:
             metric = replace(task.metric, needs_targets=True)
             task = replace(task, targets=before.digital_output, metric=metric, finite=True)
@@ -410,7 +411,8 @@ class BudgetedNetwork(PreparedNetwork):
             return super().judging_evaluator(task, limited)
         evaluator = self.evaluator(task, limited)
         others = tuple(self.of_output(one).evaluator(one.task_of(task), limited) for one in self.further)
-        allowed = self.budget.max_drop * (abs(evaluator.baseline) if self.budget.relative else 1.0)
+        baseline = self.evaluator(task, limited=False).baseline if self.budget.relative else 1.0
+        allowed = self.budget.max_drop * abs(baseline)
         own = {one.name: getattr(evaluator, one.name) for one in fields(PlacementEvaluator)}
         return MultiOutputEvaluator(**own, others=others, scales=tuple(allowed / one.max_drop for one in self.further))
 

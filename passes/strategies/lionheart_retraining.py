@@ -11,6 +11,7 @@ weights to the next one; after a rejected one the last accepted weights are rest
   every round, and rounds are bounded. The best of many noisy means is never what decides.
 """
 
+import math
 from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass, replace
@@ -116,8 +117,8 @@ class LionHeartOriginal(_Walk):
 
     def _accepts(self, candidate: frozenset[str]) -> bool:
         self.trainee.begin(candidate)
-        best = 0.0
-        recent = deque([0.0] * self.patience, maxlen=self.patience)
+        best = -math.inf  # scores are negative where lower is better
+        recent = deque([best] * self.patience, maxlen=self.patience)
         rounds = 0
         while self.max_rounds is None or rounds < self.max_rounds:
             self.trainee.train()
@@ -129,7 +130,7 @@ class LionHeartOriginal(_Walk):
             if score > best:
                 best = score
                 self.trainee.save("candidate")
-        return best > 0 and best >= self.judge.baseline - self.threshold
+        return best >= self.judge.baseline - self.threshold
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lhc.errors import DataError
 from lhc.measure import SampleScores, SetScores
 from lhc.measure import measurement as module
 from lhc.measure.measurement import evaluation
-from lhc.samples.metrics import get_metric
+from lhc.measure.multi_output_evaluator import MultiOutputMeasurement
+from lhc.samples.metrics import Metric, get_metric
 from lhc.stats import CONFIDENCE, over_draws, over_draws_and_samples
 
 COUNT, WINDOWS = 30, 6
@@ -189,6 +191,42 @@ def test_no_interval_is_told_where_the_metric_is_no_number_on_some_samples(metri
     labels[0] = 1.0
     outputs = np.random.default_rng(0).normal(size=(3, 40, 1))
     scores = SetScores(get_metric(metric), outputs, outputs[0], labels)
+
+    assert np.isfinite(scores.drops).all()
+    assert scores.sample_interval(0.9) is None
+
+
+def test_the_first_output_bounds_no_interval_of_the_greatest_drop() -> None:
+    """Accuracy of 50 % cannot drop by more; what another output loses counts in its unit, and is not bounded by it."""
+    rng = np.random.default_rng(0)
+    right, error = np.repeat([1.0, 0.0], 20), np.abs(rng.normal(1.0, 0.3, (5, 40)))
+    first = SampleScores(get_metric("accuracy"), np.repeat(right[None], 5, 0), right)
+    second = SampleScores(get_metric("nmse"), error, np.zeros(40))
+    evaluators = tuple(
+        SimpleNamespace(metric=get_metric(name), baseline=baseline, samples=40, seed=0, t_s=0.0)
+        for name, baseline in (("accuracy", 0.5), ("nmse", 0.0))
+    )
+    measured = MultiOutputMeasurement((first, second), (1.0, 0.5), evaluators)  # type: ignore[arg-type]
+
+    found = evaluation(measured, evaluators[0], relative=False)
+
+    alone = over_draws(measured.drops, step=measured.step)
+    assert alone is not None
+    assert alone[1] > 0.5
+    assert found.drop_interval == pytest.approx(alone)
+    assert found.sample_interval is not None
+    assert found.sample_interval[1] >= alone[1]
+
+
+def test_a_metric_that_fails_on_a_resample_leaves_the_interval_unknown() -> None:
+    def score(outputs: np.ndarray, targets: np.ndarray) -> float:
+        if len(np.unique(targets)) < 2:
+            raise DataError("only one class")
+        return float(outputs[targets == 1].mean() - outputs[targets == 0].mean())
+
+    metric = Metric("gap", higher_is_better=True, needs_targets=True, score=score)
+    labels, outputs = np.arange(40) == 0, np.random.default_rng(0).normal(size=(3, 40))
+    scores = SetScores(metric, outputs, outputs[0], labels)
 
     assert np.isfinite(scores.drops).all()
     assert scores.sample_interval(0.9) is None

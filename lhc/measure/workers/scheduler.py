@@ -164,7 +164,7 @@ class Scheduler(Workers, Generic[Worker]):
         try:
             for number, unit in enumerate(units):
                 item = self._expected.pop((name, unit.work, unit.samples), None) or self._item(context, unit)
-                item.certain, numbers[item] = True, number
+                item.unit, item.certain, numbers[item] = unit, True, number  # an expected one knows no limit of time
             finished = [item for item in numbers if item.future is not None and item.future not in self._submitted]
             while numbers:
                 self._hand_out()

@@ -72,7 +72,7 @@ def judge_of_search(state: BudgetedNetwork) -> PlacementJudge:
     too: on these samples it is no matter of chance.
     """
     evaluator = state.judging_evaluator(state.splits.rank)
-    if not state.budget.generalize:
+    if not (state.budget.generalize or state.further):
         evaluator = steadied(evaluator, state.judging_evaluator(state.splits.verify))
     return PlacementJudge(evaluator, state.budget, "searching:", layers_in=state.layers_in)
 

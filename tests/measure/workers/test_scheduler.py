@@ -157,6 +157,18 @@ def test_a_run_that_ends_early_leaves_nothing_waiting() -> None:
     assert [told(slip.unit) for slip in office.given[before:]] == [("c", 0, 0)]
 
 
+def test_a_limit_of_time_holds_for_what_was_expected_too() -> None:
+    def late() -> None:
+        raise TimeoutError
+
+    office = Office(["x", "y"])
+    wanted = [unit("a", chip, 0) for chip in range(3)]
+    office.expect(SETTING, wanted, [])
+    with pytest.raises(TimeoutError):
+        list(office.run(SETTING, [one._replace(check=late) for one in wanted]))
+    assert office.given == []
+
+
 def test_workers_may_come_and_go() -> None:
     office = Office(["x", "y"])
 

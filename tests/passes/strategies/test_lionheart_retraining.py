@@ -124,12 +124,12 @@ def test_rounds_can_be_bounded_where_scores_stay_equal() -> None:
     assert retrainer.events.count("train") == 5
 
 
-def test_a_candidate_that_never_scores_has_no_weights_to_accept() -> None:
-    retrainer = FakeRetrainer({"a": [0, 0, 0]}, baseline=0)
+@pytest.mark.parametrize(("score", "analog"), [(-0.1, "a"), (-0.2, "")])
+def test_scores_are_negative_where_lower_is_better(score: float, analog: str) -> None:
+    retrainer = FakeRetrainer({"a": [score] * 3}, baseline=-0.1)
     graph, plan = network({"a": 1})
-    assert (
-        LionHeartOriginal(retrainer, retrainer, threshold=2, max_rounds=3).run(graph, plan).plan.analog == frozenset()
-    )
+    walk = LionHeartOriginal(retrainer, retrainer, threshold=0.05, max_rounds=3)
+    assert walk.run(graph, plan).plan.analog == frozenset(analog)
 
 
 def test_mended_walk_trains_only_what_needs_it() -> None:

@@ -5,6 +5,7 @@ tells so, they decide the correction of all others. So what calibrated chips ans
 answer uncalibrated, before anything rests on it.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -57,9 +58,17 @@ def with_useful_calibration(state: StateT, analog: frozenset[str]) -> StateT:
     try:
         with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in evaluators)
     except OutOfTimeError:
+        for one in evaluators:
+            one.expect([])
         return state  # what comes next keeps what there is
-    if with_it <= CALIBRATION_CHANCE * without:
-        return state
+    if with_it <= CALIBRATION_CHANCE * without or not math.isfinite(without):
+        return state  # with all layers analog, which a placement need not have
+    if not math.isfinite(with_it):
+        state.opened.warn(
+            "calibrated chips give NaN or infinite values, and the same chips uncalibrated do not. So the machine"
+            f" corrects no outputs here. {REMEDY}"
+        )
+        return state.without_output_correction
     harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=evaluators[0].samples)
     state.opened.warn(f"{harmful.text}. {REMEDY}")
     return replace(state.without_output_correction, harmful=harmful)

@@ -14,6 +14,7 @@ sequence accepts what does not hold with its own part of the chance at most, whe
 fresh chips.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -21,10 +22,11 @@ from typing import Protocol
 import numpy as np
 import scipy
 
-from lhc.errors import OutOfTimeError
+from lhc.errors import NotFiniteError, OutOfTimeError
 from lhc.results import Verdict
 from lhc.stats import least_draws
 
+log = logging.getLogger("lhc")
 START = 0.5
 """A sequence starts at the boldest placement whose predicted drop is within this share of the budget; both without the
 drop that there is without damage."""
@@ -235,6 +237,11 @@ class _TestSequence:
                 one = self.test(self.path.steps[index], error, begin=not self.tried)
             except OutOfTimeError:
                 break
+            except NotFiniteError as problem:
+                if not self.tried:
+                    raise
+                log.warning("a bolder placement was not kept: %s", problem)
+                return _Reached(kept, low, index, forecast)
             seen = forecast.seen(self.path.damages[index], one.verdict, self.budget)
             if not one.verdict.accepted:
                 return _Reached(kept, low, index, forecast.below(seen))

@@ -1,6 +1,7 @@
 """Calibration that does harm is left out, told, and not missed by the commands."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lhc
 from lhc.commands.partition import pipeline
-from lhc.measure import Running
+from lhc.measure import PlacementEvaluator, Running
 from lhc.options.by_command import PartitionOptions, RunOptions
 from lhc.pipeline.pipeline_state import PreparedNetwork
 from lhc.pipeline.steps.heal.harmful_calibration import compared_evaluators, with_useful_calibration
@@ -104,6 +105,27 @@ def test_masks_that_leave_open_what_is_padding_are_told(caplog: pytest.LogCaptur
 def test_calibration_that_helps_stays() -> None:
     state, analog = opened("digits-narrow", samples=200)
     assert with_useful_calibration(state, analog) is state
+
+
+@pytest.mark.parametrize(("calibrated", "uncalibrated", "left_out"), [("nan", "1", True), ("1", "nan", False)])
+def test_answers_that_are_no_numbers_are_told_and_end_nothing(
+    calibrated: str,
+    uncalibrated: str,
+    left_out: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state, analog = opened("digits-narrow", samples=200)
+
+    def measure(evaluator: PlacementEvaluator, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            drops=np.array([1.0, float(uncalibrated if evaluator.calibration is None else calibrated)])
+        )
+
+    monkeypatch.setattr(PlacementEvaluator, "measure", measure)
+    found = with_useful_calibration(state, analog)
+    assert found.calibrates is not left_out
+    assert ("calibrated chips give NaN or infinite values" in caplog.text) is left_out
 
 
 def test_nothing_is_compared_where_nothing_is_calibrated() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lhc.errors import OutOfTimeError
+from lhc.errors import NotFiniteError, OutOfTimeError
 from lhc.pipeline.steps.verify.fixed_sequence_test import Forecast, Path, Verified, fixed_sequence_test
 from lhc.results import Evaluation, Verdict
 
@@ -153,6 +153,21 @@ def test_when_the_time_is_over_what_was_shown_by_then_is_kept() -> None:
     truth = Truth(0.3, time=0)
     assert kept(fixed_sequence_test(path(0.1), truth, 1.0, 100, 0.05)) == 0
     assert truth.asked == [5, 0], "one test is begun, and what is digital anyway is looked at"
+
+
+def test_a_bolder_placement_that_gives_no_numbers_ends_the_sequence_and_what_was_shown_is_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class NoNumbers(Truth):
+        def __call__(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
+            if len(placement) >= self.cliff:
+                raise NotFiniteError("NaN")
+            return super().__call__(placement, number, error, begin)
+
+    assert kept(fixed_sequence_test(path(0.1), NoNumbers(0.1, cliff=7), 1.0, 100, 0.05)) == 6
+    assert "a bolder placement was not kept: NaN" in caplog.text
+    with pytest.raises(NotFiniteError):
+        fixed_sequence_test(path(0.1), NoNumbers(0.1, cliff=5), 1.0, 100, 0.05)
 
 
 def test_a_path_that_does_not_adapt_is_tested_step_by_step() -> None:
