@@ -9,6 +9,7 @@ import pytest
 import lhc
 from lhc.errors import UsageError
 from lhc.report.wording.infeasibility import nearest_budget
+from lhc.samples.metrics import get_metric
 from tests.networks import drawn, parsed
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
@@ -109,6 +110,16 @@ def test_layers_that_were_not_ranked_in_time_say_so() -> None:
     """No rule of a strategy placed them: the user asked for the default one."""
     result = lhc.partition(two_heads(), {"x": X}, timeout=1e-9, **OPTIONS)
     assert reasons(result) == {"body": "time", "class": "time", "corner": "not-judged", "box": "not-judged"}
+    assert result.plan.analog == frozenset()
+
+
+@pytest.mark.analog
+def test_relative_budgets_of_several_outputs_need_no_time_that_is_over() -> None:
+    """Their common unit is the first output's baseline, which is known whatever the time."""
+    labels = np.arange(len(X)) % 4
+    task = lhc.Task({"x": X}, labels, get_metric("accuracy"))
+    wanted = {**OPTIONS, "drop_type": "relative", "max_drop": 0.5}
+    result = lhc.partition(two_heads(), task, output=["prob", "box,nmse,0.5"], timeout=1e-9, **wanted)
     assert result.plan.analog == frozenset()
 
 
