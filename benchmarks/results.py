@@ -340,7 +340,7 @@ or Spearman's correlation (minilm).
 ## All rows
 
 - **Digital**: the metric of the network as it was given, on the samples that judged.
-- **Mean drop**: what the placed network loses, over chips, one day after programming; negative: it gains. Where the
+- **Mean drop**: what the placed network loses, over chips, one day after the first read; negative: it gains. Where the
   machine corrects outputs, as these three do, every chip was calibrated at that time, on at most 256 samples that judge
   nothing. A chip that was calibrated at programming alone loses [more](healing.md). Brackets hold the
   [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Its

@@ -61,7 +61,7 @@ def _on_gpu(device: torch.device) -> Iterator[None]:
 
 
 def made_here(tensor: Tensor) -> Tensor:
-    """A tensor of the CPU, where new ones are made."""
+    """The tensor on the device where new tensors are made."""
     return tensor.to(torch.get_default_device())
 
 

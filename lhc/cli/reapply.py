@@ -7,7 +7,7 @@ from lhc.options.output_options import ReapplyOptions
 
 
 def reapply(asked: ReapplyOptions) -> None:
-    """Put a plan back that an optimiser or converter dropped. Name layers that were fused or are gone."""
+    """Put a plan back that an optimiser or converter dropped. It tells which layers were fused or are gone."""
     from lhc.commands.reapply import reapply as run
     from lhc.onnx_io import check_output
     from lhc.pipeline.inputs.model_source import open_model

@@ -13,7 +13,7 @@ from lhc.options.output_options import MeasuredOutput
 
 
 def robustness(asked: RobustnessOptions, varied: Varying, shown: MeasuredOutput) -> None:
-    """Run a placed model over time, chips and scaled noise. One margin says when it fails.
+    """Run a placed model over time, chips and scaled noise. Its margin: the noise up to which the budget is held.
 
     $ lhc robustness model.lhc.onnx --data samples.npz --report report.html
         over time, chips and scaled noise, in a report

@@ -9,9 +9,9 @@ from lhc.options.output_options import SmoothOutput
 
 
 def smooth(asked: SmoothOptions, shown: SmoothOutput) -> None:
-    """Move outliers of activations into weights, where the hardware's tiles gain by it. The network computes the same.
+    """Move outliers of activations into weights, where the hardware's tiles gain by it.
 
-    What is written is an ordinary network, for every other command.
+    The network computes the same but for rounding. What is written is an ordinary network, for every other command.
 
     $ lhc smooth model.onnx --data samples.npz --hardware lionheart
         a transformer whose activations have outliers; then 'lhc partition model.smooth.onnx --data samples.npz'

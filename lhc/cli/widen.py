@@ -8,9 +8,10 @@ from lhc.options.output_options import WidenOutput
 
 
 def widen(asked: WidenOptions, shown: WidenOutput) -> None:
-    """Write columns of products several times, in free columns of their tiles. The mean of the copies counts.
+    """Copy columns of weights into free columns of their tiles.
 
-    The network computes the same; what is written is an ordinary network, for every other command.
+    The mean of the copies counts, so the network computes the same but for rounding. A layer that stays digital then
+    multiplies once for every copy: --exclude it. What is written is an ordinary network, for every other command.
 
     $ lhc widen model.onnx --exclude head --most 4
         a convolutional network of few channels; then 'lhc partition model.wide.onnx --data samples.npz'

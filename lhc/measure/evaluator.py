@@ -440,7 +440,7 @@ def _no_samples() -> Block:
 
 
 def steadied(evaluator: PlacementEvaluator, more: PlacementEvaluator) -> PlacementEvaluator:
-    """An evaluator for searching that knows from more samples what retrained weights or int8 alone take.
+    """Evaluator of a search whose drop without analog layers is estimated from more samples (a control variate).
 
     Retrained, or in int8, a network answers differently without any analog layer. How many of a few hundred answers
     that makes worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean

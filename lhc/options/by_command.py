@@ -149,8 +149,8 @@ class PartitionOptions(
         metavar="N",
     )
     high_precision: Sequence[str] = option(
-        "These layers are in the machine's high precision wherever they are digital; others only where its low one"
-        " takes too much.",
+        "Compute these layers in the machine's high precision wherever they are digital; others only where the low"
+        " precision takes too much of the budget.",
         default=(),
         metavar="P",
         reads=list[str],
@@ -260,8 +260,9 @@ class CompareOptions(PartitionOptions):
         names="presets",
     )
     ages: Sequence[float | str] | float | str | None = option(
-        "Times after the first read at which placements are looked at too: seconds, or 1h, 1d, 1y, separated by commas;"
-        " calibrated at that read alone: how long until they are to be calibrated again.",
+        "Judge placements at these ages too, with one calibration at the first read: it shows how long that lasts."
+        " Seconds after that read, or 1h, 1d, 1y, separated by commas; a machine skips those its devices are not known"
+        " at.",
         default=None,
         metavar="1h,1d",
         unit="s",
@@ -332,7 +333,7 @@ class Calibrating:
     PANEL = "Data"
 
     calibrate: "DataSource | None" = option(
-        "Samples that chips are calibrated on; some of --data, which are not judged then, by default.",
+        "Samples that chips are calibrated on; by default some of --data, which then take no part in judging.",
         default=None,
         metavar="DATA",
         reads=Path | None,
@@ -346,8 +347,8 @@ class RunOptions(Calibrating, ReadTimes, PlacedMeasuring):
     PANEL = "Data"
 
     against: "ModelSource | None" = option(
-        "The network that drops are against: that of MODEL itself by default; after retraining, the one that was"
-        " given, to compare with the budget.",
+        "The network that drops are against; by default MODEL's own. For trained weights name the network before"
+        " training, which their budget is against.",
         default=None,
         metavar="MODEL",
         names="models",
@@ -406,8 +407,8 @@ class Varying:
     PANEL = "Machine"
 
     vary: Sequence[str] = option(
-        "Measure up to where the budget is held as a number of the hardware changes: its path, and its values as"
-        " adc.bits=4..8 or adc.bits=4,6,8. Once or twice.",
+        "Vary a number of the hardware, and measure up to which value the budget is held. Write its path and values,"
+        " as adc.bits=4..8 or adc.bits=4,6,8; for two numbers, give the option twice.",
         default=(),
         metavar="FIELD=A..B",
         reads=list[str],
@@ -454,6 +455,10 @@ class SmoothOptions(Progressing, ReadTime, MachineOptions, Seeded, SomeSamples, 
 class WidenOptions(LayerSelection, MachineOptions, ModelForm):
     """The options of ``lhc widen``."""
 
+    include: Sequence[str] = option(
+        "Copy columns of these layers only (glob, or re:…).", default=(), metavar="P", reads=list[str]
+    )
+    exclude: Sequence[str] = option("Copy no columns of these layers.", default=(), metavar="P", reads=list[str])
     most: int = option(
         "At most this many copies of a column; fewer where free columns hold no more.", default=4, metavar="K", least=2
     )

@@ -81,7 +81,7 @@ class Watching(Printing):
 
     quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
     verbose: bool = option(
-        "Say how long each step took, which changed nothing, and the details of a verdict.",
+        "Say how long each step took and which steps changed nothing; and give the details of a verdict.",
         default=False,
         short="-v",
         result="logging",
@@ -95,7 +95,7 @@ class Estimating:
     PANEL = "Execution"
 
     dry_run: bool = option(
-        "Say how much work it is and how long it will take, by timing a small piece.",
+        "Say how much work it is, and estimate from a timed small piece how long it takes; then end.",
         default=False,
         result="lhc.estimate(…)",
     )
@@ -215,7 +215,9 @@ class ExportOptions(Replacing):
     name: str = argument("A name that 'lhc models' lists.", kw_only=False, metavar="NAME", names="models")
     out: Path = option("Where the model goes.", default=REQUIRED, short="-o", metavar="OUT.onnx", writes=True)
     weights: Path | None = option(
-        "Trained weights: .npz or a PyTorch state dict; of smollm2 a .gguf file or a folder of Hugging Face.",
+        "Trained weights, where the entry has none of its own: .npz (resnet8: that alone) or a PyTorch state dict."
+        " stories260k: a .bin of llama2.c; mobilebert: a folder with a checkpoint; smollm2: a .gguf file or a folder"
+        " of Hugging Face.",
         default=None,
         metavar="FILE",
         result="zoo_entry(name).model(weights)",

@@ -156,8 +156,8 @@ class ColumnsOptions:
     PANEL = "Goal"
 
     digital_columns: float | str = option(
-        "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the search"
-        " decides for every layer whether its worst fifth is digital.",
+        "Compute the worst columns of layers digitally, at most this share (0.05 or 5%) of the MACs of the layers that"
+        " may be analog. auto: the search decides for every layer whether its worst fifth is digital.",
         default="0%",
         metavar="SHARE",
         reads=str,
@@ -448,7 +448,7 @@ class Emulating:
 
 @options
 class Execution(Progressing):
-    """Options of the execution: processes, memory, cache. Results do not depend on them."""
+    """Options of the execution: processes, memory, cache, time. Only a --timeout that ends work changes results."""
 
     jobs: int = option("Processes, one thread each.", default=1, short="-j", metavar="N", least=1, most=1024)
     scheduler: str | None = option(
@@ -461,7 +461,7 @@ class Execution(Progressing):
         reads=Path | None,
         rare=True,
     )
-    fresh: bool = option("Do not use evaluations that are kept there already.", default=False, rare=True)
+    fresh: bool = option("Measure anew: do not use evaluations that --work-dir keeps.", default=False, rare=True)
     memory: str | int = option(
         "Memory of each process for programmed tiles and outputs, such as 2GiB or 500MB.",
         default="2GiB",

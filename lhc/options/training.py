@@ -84,8 +84,8 @@ class TrainingOptions(Seeded):
         "Weight errors: devices (the hardware's own) or preset (its section training).", default="devices", metavar="N"
     )
     adapters: int | str | None = option(
-        "Train adapters of this rank (8) beside the analog layers, and no weights; they are computed digitally. Or of"
-        " this share of the weights (1%), where they are predicted to pay most.",
+        "Train low-rank adapters beside the analog layers instead of weights; they are computed digitally. A number is"
+        " their rank (8); a share is their most weights, of all others (1%), put where they are predicted to pay most.",
         default=None,
         metavar="R",
         reads=str,
@@ -107,7 +107,7 @@ class TrainingOptions(Seeded):
     )
     validations: int = option("Validations during the training.", default=4, metavar="N", above=0, rare=True)
     patience: int | None = option(
-        "Stop after so many validations (of a walk: rounds) without a better one.",
+        "Stop after so many validations without a better one; a lionheart strategy: so many rounds for a layer.",
         default=None,
         metavar="N",
         above=0,

@@ -171,7 +171,7 @@ class ReportOptions(Replacing):
         result="lhc.report.exports.formats.save_report(report, path)",
     )
     work_dir: Path | None = option(
-        "Where finished evaluations are kept: by default in your cache by a command, nowhere by a Python call.",
+        "Folder of results that holds what was measured of this placement: by default your cache; in Python none.",
         default=None,
         metavar="DIR",
     )

@@ -251,7 +251,11 @@ class ResultCache(AbstractContextManager["ResultCache"]):
             if self._path is None and not make:
                 return None
             if self._path is None and any(self.folder.glob("*.lhclog")):
-                log.warning("%s: results of an older lhc are not used; delete *.lhclog, reports, fronts", self.folder)
+                log.warning(
+                    "%s: an older lhc left *.lhclog and the folders reports and fronts, which are not used; they may be"
+                    " deleted",
+                    self.folder,
+                )
             self._path = self._path or self.folder / _NAME.format(1)
         if self._connection is None:
             self._connection = _connect(self._path)

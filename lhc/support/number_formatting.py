@@ -20,7 +20,7 @@ def check_confidence(confidence: float) -> None:
 
 
 def time_text(t_s: float) -> str:
-    """A time after programming, not rounded: in the largest unit that takes at most one decimal, else in seconds.
+    """A time, not rounded: in the largest unit that takes at most one decimal, else in seconds.
 
     Where these are more than a day, what they are in days stands beside.
 

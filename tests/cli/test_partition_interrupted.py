@@ -166,6 +166,8 @@ IN_A_CALLBACK = """
 import signal, sys, time, weakref
 from lhc.cli.framework import app
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+
 def waiting():
     thing = type("Thing", (), {})()
     seen = weakref.ref(thing, lambda _: (signal.raise_signal(signal.SIGINT), len("a step in which it is raised")))

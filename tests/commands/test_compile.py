@@ -97,7 +97,7 @@ def test_a_plain_model_with_data_is_partitioned_first(model_file: Path, data_fil
     code, out, _ = run(*command, "--objective", "macs", "--force")
     assert code == 0
     layers, chip, calibrated, emulation = out.splitlines()
-    assert layers == "analog 2/2 layers, 1 day after programming, output noise left out"
+    assert layers == "analog 2/2 layers, 1 day after the first read, output noise left out"
     assert chip == "chip 0 of seed 0"
     assert calibrated.startswith("calibrated on ")
     assert emulation.startswith("emulation checked against aihwkit: 2 layers, ")

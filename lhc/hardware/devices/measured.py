@@ -78,7 +78,7 @@ class Measured(PairedDevices):
         if not np.allclose(matrices, matrices.transpose(0, 2, 1)) or not np.allclose(np.einsum("kii->ki", matrices), 1):
             raise ValueError("correlation must be symmetric, with 1 on its diagonals")
         if np.linalg.eigvalsh(matrices).min() < _LEAST_EIGENVALUE:
-            raise ValueError("correlation is that of no errors: it has a negative eigenvalue")
+            raise ValueError("correlation is no correlation matrix: it has a negative eigenvalue")
         return self
 
     def time_problem(self, t_s: float) -> str | None:

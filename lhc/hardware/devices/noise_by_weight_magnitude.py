@@ -1,4 +1,4 @@
-"""Devices of which no more is said than how far a programmed weight is off, by its magnitude.
+"""Device model with programming noise alone: its deviation is given by the weight's magnitude.
 
 In a unit in which the greatest weight of a tile is ``full_scale``, a weight w becomes w + s(|w|) N, N standard normal
 and the deviation s a polynomial of the magnitude in each regime; below the dead zone it becomes 0. Nothing drifts.

@@ -197,7 +197,7 @@ class ReramCmo(PairedDevices):
     @model_validator(mode="after")
     def _possible(self) -> "ReramCmo":
         if self.acceptance_range_percent not in (0.2, 2.0):
-            raise ValueError("acceptance_range_percent: 0.2 and 2 were measured")
+            raise ValueError("acceptance_range_percent: write 0.2 or 2, the ranges that were measured")
         return self
 
     def time_problem(self, t_s: float) -> str | None:

@@ -33,7 +33,7 @@ Worker = TypeVar("Worker", bound=Hashable)
 
 
 def always() -> None:
-    """Whatever the time."""
+    """Check of the time that never ends work: there is no limit."""
 
 
 class WorkUnit(NamedTuple):

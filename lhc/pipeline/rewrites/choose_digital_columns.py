@@ -176,7 +176,7 @@ def _note(before: PreparedNetwork, after: PreparedNetwork, damages: dict[str, Fl
     """How many columns are digital, what they cost, and what they are predicted to bring."""
     chosen = after.plan.digital_columns
     if not chosen:
-        return "--digital-columns: no column is digital: none can be computed apart within that share of the weights"
+        return "--digital-columns: no column is digital: none can be computed apart within the given share"
     apart = {columns_of(name) for name in chosen}
     rows = [row for row in after.plan.layers if row.name in apart]
     may = [row for row in before.plan.layers if row.name in before.measurable]

@@ -88,7 +88,7 @@ def time_chart(found: Sequence[Evaluation], worst: float | None) -> Chart:
     return Chart(
         tuple(DataPoint(math.log10(e.t_s + _FIRST_READ_S), e.mean, e.interval, "verified", title(e)) for e in found),
         tuple(levels),
-        "time after programming",
+        "time after the first read",
         f"{metric}{' (%)' if percent else ''}",
         percent=percent,
         from_zero=False,

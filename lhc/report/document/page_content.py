@@ -287,7 +287,7 @@ def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
     return (
         ("chips", f"{counted(outcome.draws, 'programming')} that the search had not seen"),
         ("seed", str(outcome.seed)),
-        ("time", f"{time_text(outcome.t_s)} after programming, counted from the first read ({outcome.t_s:.15g} s)"),
+        ("time", f"{time_text(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
         *((f"{other_chips(outcome)}, {what}", interval_text(outcome, interval)) for what, interval, _ in found),
         ("confidence", f"{level_text(outcome.confidence)}, two-sided{deciding if len(found) > 1 else ''}"),
     )

@@ -64,7 +64,7 @@ def _verified(report: Report, outcome: Outcome) -> Iterator[dict[str, object]]:
     yield _metric(outcome.metric, outcome.baseline, "digital")
     if nothing_lost(report.plan):
         return
-    chips = f"mean of {counted(outcome.draws, draws_word(outcome))}, {time_text(outcome.t_s)} after programming"
+    chips = f"mean of {counted(outcome.draws, draws_word(outcome))}, {time_text(outcome.t_s)} after the first read"
     yield _metric(outcome.metric, outcome.value, f"on tiles, {chips}")
     for one in outcome.further:
         yield _metric(one.metric, one.baseline, f"output {one.output}, digital")
@@ -73,7 +73,7 @@ def _verified(report: Report, outcome: Outcome) -> Iterator[dict[str, object]]:
 
 def _aged(point: "AtTime") -> dict[str, object]:
     found = point.evaluation
-    chips = f"mean of {counted(found.draws, 'chip')}, {time_text(found.t_s)} after programming"
+    chips = f"mean of {counted(found.draws, 'chip')}, {time_text(found.t_s)} after the first read"
     return _metric(found.metric, found.mean, f"on tiles, {chips}")
 
 

@@ -215,7 +215,7 @@ def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> 
 
     unit = drop_unit(first.percent, drop_type, first.metric)
     columns: list[Column[AtTime]] = [
-        ("Time after programming", True, lambda p: as_number(p.evaluation.t_s, time_text)),
+        ("Time after the first read", True, lambda p: as_number(p.evaluation.t_s, time_text)),
         (first.metric.capitalize(), True, lambda p: as_number(p.evaluation.mean, value)),
         (
             f"{level_text(first.confidence)} interval over chips",
@@ -325,7 +325,7 @@ def _attribution(found: Attribution, plan: Plan) -> PageSection:
         return title, True, lambda row: _damage(getattr(row[1], name))
 
     table = page_table(
-        f"{counted(found.draws, 'chip')}, {samples_basis(found)}, {time_text(found.t_s)} after programming.",
+        f"{counted(found.draws, 'chip')}, {samples_basis(found)}, {time_text(found.t_s)} after the first read.",
         found.layers.items(),
         ("Layer", False, lambda row: as_text(plan.titles.get(row[0], row[0]))),
         (f"Damage ({found.metric})", True, lambda row: as_number(row[1].damage.mean, "{:.3g}".format)),

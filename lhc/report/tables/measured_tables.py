@@ -68,7 +68,7 @@ from lhc.support.tables import Table
 
 def basis_text(found: SensitivityTable | Attribution) -> str:
     """Basis of the figures: the line under the table of ``lhc sensitivity``."""
-    after = f"{time_text(found.t_s)} after programming"
+    after = f"{time_text(found.t_s)} after the first read"
     samples = samples_basis(found)
     said = f"{counted(found.draws, 'draw')}, {samples}, {after}, seed {found.seed}"
     if not isinstance(found, SensitivityTable):
@@ -244,7 +244,7 @@ def robustness_footer(found: Robustness) -> str:
         return drop_text(drop, chips.percent, found.drop_type)
 
     spread = drop_interval((min(chips.drops), max(chips.drops)), chips.percent, found.drop_type)
-    after = f"{time_text(chips.t_s)} after programming, {chips.drop_word}s from {spread}"
+    after = f"{time_text(chips.t_s)} after the first read, {chips.drop_word}s from {spread}"
     digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
         f"{digital}; {samples_basis(chips)}, seed {chips.seed}",

@@ -164,7 +164,7 @@ def compiled_text(
         chips: their numbers.
         data: samples were given.
     """
-    time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
+    time = "as programmed" if t_s is None else f"{time_text(t_s)} after the first read"
     layers = f"{layers_text(placed.plan, '/')}{others_text(placed.plan)}"
     named = f"chip {chips[0]}" if len(chips) == 1 else f"chips {chips[0]} to {chips[-1]}"
     lines = [f"analog {layers}, {time}, output noise {_NOISE[noise]}", f"{named} of seed {seed}"]

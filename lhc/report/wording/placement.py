@@ -110,7 +110,7 @@ def beside(plan: Plan) -> str:
     """Products of two activations, which no tile can do; nothing where no layer is analog."""
     if not (plan.activation_macs and plan.analog):
         return ""
-    return f" {plan.activation_macs:,} more are of two activations."
+    return f" {plan.activation_macs:,} more multiplications are of two activations, and stay digital."
 
 
 def verdict_sentence(plan: Plan, tiles: int) -> str:
@@ -207,7 +207,7 @@ def _basis_lines(outcome: Outcome, precision: str) -> Iterator[str]:
     yield f"mean {outcome.drop_word} on {other_chips(outcome)}: {', '.join(told)}; {level}{not_judged}"
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
     on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
-    after = f"{time_text(outcome.t_s)} after programming{engine_text(outcome)}"
+    after = f"{time_text(outcome.t_s)} after the first read{engine_text(outcome)}"
     yield f"digital {outcome.metric} {baseline}{precision}, mapped {value} {on}, {after}"
     yield from map(further_text, outcome.further)
     yield budget_of_chips(outcome)
@@ -303,7 +303,7 @@ def _quality(plan: Plan, outcome: Outcome) -> str:
     digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
     share = share_of_digital(outcome)
     allowed = f"{points(outcome, outcome.max_drop)}{f' ({share})' if share else ''}"
-    how = f"with the analog layers {time_text(outcome.t_s)} after programming"
+    how = f"with the analog layers {time_text(outcome.t_s)} after the first read"
     if formats_alone(plan) and plan.digital is not None:
         how = f"in {plan.digital.text}"
     return (

@@ -24,7 +24,7 @@ def test_the_model_index_has_the_metric_of_every_measurement(full: Report) -> No
     assert entry["name"] == "full.lhc.onnx"
     verified, aged = entry["results"]
     assert [(one["type"], one["value"]) for one in verified["metrics"]] == [("accuracy", 0.9), ("accuracy", 0.888)]
-    assert verified["metrics"][1]["name"] == "accuracy, on tiles, mean of 10 chips, 1 day after programming"
+    assert verified["metrics"][1]["name"] == "accuracy, on tiles, mean of 10 chips, 1 day after the first read"
     assert [one["value"] for one in aged["metrics"]] == [0.89, 0.886, 0.882, 0.878]
     for result in (verified, aged):
         assert result["task"]["type"] == result["dataset"]["type"] == "other", "lhc does not know them"

@@ -172,11 +172,11 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         "17 of 26 layers run on 17 analog tiles of 256x255, with 61.8 % of the multiplications by weights."
         " 1,152 more are of two activations."
     )
-    assert "1 day after programming, counted from the first read (86400 s)" in markdown(full)
+    assert "1 day after the first read (86400 s)" in markdown(full)
     said = dict(statements(full))
     assert said["Accuracy"] == (
-        "90.00 % digital, 88.80 % with the analog layers 1 day after programming: a mean drop of 1.20 points, where a"
-        " drop of 3.00 points is allowed."
+        "90.00 % digital, 88.80 % with the analog layers 1 day after the first read: a mean drop of 1.20 points, where"
+        " a drop of 3.00 points is allowed."
     )
     assert said["Certainty"].startswith(
         "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence interval). The budget is"

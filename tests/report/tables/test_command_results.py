@@ -82,7 +82,7 @@ def test_times_are_drawn_with_their_intervals_beside_the_digital_network(results
     assert levels["digital 90.00 %"] == pytest.approx(90.0)
     assert levels["budget 87.00 %"] == pytest.approx(87.0), "a budget of 3 points"
     assert [label.get_text() for label in axes.get_xticklabels()][:2] == ["0 s", "1 hour"]
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("accuracy (%)", "time after programming")
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("accuracy (%)", "time after the first read")
 
 
 def test_points_of_a_front_are_drawn_over_its_objective(results: dict[str, Tabled]) -> None:

@@ -189,7 +189,7 @@ def test_figures_at_several_times_say_that_chips_are_calibrated_at_each() -> Non
 
 
 def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
-    after = "1 day after programming, drops from 0.70 to 1.30 points"
+    after = "1 day after the first read, drops from 0.70 to 1.30 points"
     assert robustness_footer(robust()).splitlines() == [
         "digital accuracy 90.00 %; 100 samples, seed 0",
         f"the budget is for the mean over chips; 1 of the 2 chips measured holds it alone {after}",
@@ -265,7 +265,7 @@ def test_effects_are_shares_of_the_damage(whole: float, cells: list[str]) -> Non
     footer = attribution_footer(attributed(whole))
     assert "in brackets where the 95 % interval holds 0" in footer
     assert "shares need not add up to 100 %" in footer
-    assert footer.endswith("4 draws, 100 samples, 1 hour after programming, seed 0")
+    assert footer.endswith("4 draws, 100 samples, 1 hour after the first read, seed 0")
 
 
 def test_documents_are_counted_beside_their_windows() -> None:

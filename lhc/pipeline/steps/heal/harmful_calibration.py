@@ -23,8 +23,8 @@ CHIPS = 2
 CALIBRATION_CHANCE = 1.1
 """Ratio of two errors that chance makes with so few chips; harm is several times as much."""
 REMEDY = (
-    "This is one decision for the whole network. Layers that are kept digital (--force-digital, --exclude) have no part"
-    " in it: 'lhc partition' with some of them takes it anew. A plan that is followed (--plan) keeps its own"
+    "This is one decision for the whole network. To decide again without some layers, keep these digital: 'lhc"
+    " partition' with --force-digital or --exclude. With --plan, the plan's own decision stands"
 )
 CHECKING = "checking the calibration"
 LEAST_SAMPLES = 32

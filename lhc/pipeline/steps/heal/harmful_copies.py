@@ -51,8 +51,8 @@ class CheckCopies(CopiesOptions):
         if not harm:
             return state
         told = ", ".join(
-            f"{titles[name]} {ratio(errors[name][copies[name]] / errors[name][best[name]])} times with {copies[name]}"
-            f" against {best[name]}"
+            f"{titles[name]} {ratio(errors[name][copies[name]] / errors[name][best[name]])} times as large with"
+            f" {copies[name]} as with {best[name]}"
             for name in harm[:LISTED]
         )
         told = (
@@ -63,7 +63,7 @@ class CheckCopies(CopiesOptions):
         if self.copies != "auto":
             state.opened.warn(f"--copies {self.copies}: {told}; leave the option out, and such layers get fewer")
             return state
-        return _with(state, {name: best[name] for name in harm}).noted(f"{told}; they get the fewer")
+        return _with(state, {name: best[name] for name in harm}).noted(f"{told}; they get fewer copies")
 
 
 def _errors(state: PreparedNetwork, copies: Mapping[str, int]) -> dict[str, dict[int, float]]:
