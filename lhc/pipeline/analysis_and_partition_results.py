@@ -82,7 +82,7 @@ class Analysis(Tabled):
         plan, eligible = self.plan, sum(row.reason == "eligible" for row in self.rows)
         count = plan.hardware.tiles.count
         short = f" (the machine has {count:,})" if count is not None and self.tiles > count else ""
-        beside = f", {plan.activation_macs:,} MACs of two activations stay digital" if plan.activation_macs else ""
+        beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
         return (
             f"{eligible} of {counted(len(self.rows), 'layer')} can be analog: {share_text(self.eligible_mac_fraction)}"
             f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside};"

@@ -82,7 +82,7 @@ def summary(plan: Plan, graph: LayerGraph) -> str:
     parts = [
         f"analog {layers_text(plan, '/')}{others_text(plan)}",
         f"{share_text(plan.analog_mac_fraction)} of {share_of(plan)}",
-        *([f"{plan.activation_macs:,} MACs of two activations stay digital"] if plan.activation_macs else []),
+        *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
         tiles_text(plan.tiles(graph), plan.hardware),
     ]
     gain = _gain(plan, graph)

@@ -219,7 +219,7 @@ MISTAKES = [
     Mistake(
         "range never measured",
         "name: a\ndevices: {model: reram_cmo, acceptance_range_percent: 1}",
-        r"devices: .*0\.2 and 2 were measured",
+        r"devices: .*write 0\.2 or 2, the ranges that were measured",
     ),
     Mistake(
         "drift table too short",

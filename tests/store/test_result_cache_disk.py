@@ -289,7 +289,7 @@ def test_what_an_older_lhc_left_is_not_used_and_that_is_said_once(
             assert cache.get(unit(number)[1]) is None
             cache.put(*unit(number))
     (record,) = caplog.records
-    assert "results of an older lhc are not used; delete *.lhclog" in record.getMessage()
+    assert "an older lhc left *.lhclog and the folders" in record.getMessage()
 
 
 def test_what_a_newer_lhc_keeps_elsewhere_is_left_alone(tmp_path: Path, unit: Unit) -> None:

@@ -110,7 +110,7 @@ def beside(plan: Plan) -> str:
     """Products of two activations, which no tile can do; nothing where no layer is analog."""
     if not (plan.activation_macs and plan.analog):
         return ""
-    return f" {plan.activation_macs:,} more multiplications are of two activations, and stay digital."
+    return f" {plan.activation_macs:,} more are of two activations."
 
 
 def verdict_sentence(plan: Plan, tiles: int) -> str:

@@ -64,7 +64,7 @@ def test_copies_that_do_harm_are_left_out_and_told(caplog: pytest.LogCaptureFixt
     kept = state.plan.copies["a"]
     assert 1 < kept < FREE
     (told,) = [note for note in state.notes if "do harm to 1 layer" in note]
-    assert f"with {FREE} against {kept}" in told
+    assert f"with {FREE} as with {kept}" in told
     best, most = damage(coarse, kept), damage(coarse, FREE)
     assert best < 0.5 * most
     assert best < 0.5 * damage(coarse, 1)
