@@ -201,11 +201,7 @@ def sequential_test(
     allowed = [None] * len(looks) if share is None else list(failures_allowed(looks, share, error))
     first = begin or evaluator  # it also knows the digital network, for which there may be no time left
     first.expect([(placement, chips[: looks[0]])], [(placement, chips[looks[0] :])])
-    try:
-        measured = first.measure(placement, chips[: looks[0]], _of_chips(what, 0, looks[0]))
-    except OutOfTimeError:
-        first.expect([])
-        raise
+    measured = first.measure(placement, chips[: looks[0]], _of_chips(what, 0, looks[0]))
     for look, level, failing, following in zip(looks, errors, allowed, (*looks[1:], None), strict=True):
         last = errors[-1], allowed[-1]
         if following is None or _decided(measured, first, budget, looks, look, (level, failing), last):

@@ -444,7 +444,7 @@ def steadied(evaluator: PlacementEvaluator, more: PlacementEvaluator) -> Placeme
 
     Retrained, or in int8, a network answers differently without any analog layer. How many of a few hundred answers
     that makes worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean
-    of that part is taken from the samples of both (a control variate); what analog layers add stays as it is on these.
+    of that part is taken from the samples of both; what analog layers add stays as it is on these.
 
     Args:
         more: other samples; of them only the network without tiles is looked at.

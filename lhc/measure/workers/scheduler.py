@@ -173,6 +173,10 @@ class Scheduler(Workers, Generic[Worker]):
                         assert item.future is not None
                         yield numbers.pop(item), self._result(item.future)
                 finished = []
+        except Exception:  # such as the end of the time: what was to follow is not asked for any more
+            while self._expected:
+                self._drop(self._expected.popitem()[1])
+            raise
         finally:
             for item in numbers:
                 self._drop(item)

@@ -169,6 +169,19 @@ def test_a_limit_of_time_holds_for_what_was_expected_too() -> None:
     assert office.given == []
 
 
+def test_nothing_that_was_expected_is_begun_after_an_error() -> None:
+    def late() -> None:
+        raise TimeoutError
+
+    office = Office(["x", "y"])
+    office.expect(SETTING, [unit("b", chip, 0) for chip in range(3)], [])
+    with pytest.raises(TimeoutError):
+        list(office.run(SETTING, [unit("a", 0, 0)._replace(check=late)]))
+    before = len(office.given)
+    list(office.run(SETTING, [unit("c", 0, 0)]))
+    assert [told(slip.unit) for slip in office.given[before:]] == [("c", 0, 0)]
+
+
 def test_workers_may_come_and_go() -> None:
     office = Office(["x", "y"])
 

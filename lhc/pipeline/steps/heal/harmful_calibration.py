@@ -19,7 +19,7 @@ from lhc.plan import HarmfulCalibration
 from lhc.samples.metrics import get_metric
 
 CHIPS = 2
-"""Chips that are compared, the first of the search, with every layer analog that may be."""
+"""Chips that are compared, the first of the search; for the calibration with every layer analog that may be."""
 CALIBRATION_CHANCE = 1.1
 """Ratio of two errors that chance makes with so few chips; harm is several times as much."""
 REMEDY = (
@@ -58,8 +58,6 @@ def with_useful_calibration(state: StateT, analog: frozenset[str]) -> StateT:
     try:
         with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in evaluators)
     except OutOfTimeError:
-        for one in evaluators:
-            one.expect([])
         return state  # what comes next keeps what there is
     if with_it <= CALIBRATION_CHANCE * without or not math.isfinite(without):
         return state  # with all layers analog, which a placement need not have

@@ -14,12 +14,11 @@ from lhc.options.shared import CopiesOptions
 from lhc.passes import ProfitableCopies
 from lhc.passes.decide.copies_that_pay import halved
 from lhc.pipeline.pipeline_state import PreparedNetwork, StateT
+from lhc.pipeline.steps.heal.harmful_calibration import CHIPS
 from lhc.pipeline.steps.prepare import Decide
 from lhc.pipeline.steps.range_calibration import SUM_SAMPLES, RankingBlocks
 from lhc.support.number_formatting import counted, ratio
 
-CHIPS = 2
-"""Chips that are compared, the first of the search."""
 COPIES_CHANCE = 1.5
 """Ratio of two errors that few chips and samples make; harm is several times as much."""
 LISTED = 4
