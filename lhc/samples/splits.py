@@ -2,8 +2,11 @@
 
 The permutation is fixed (it does not depend on the run's seed) and stratified by label where targets are class
 indices. Under 400 samples nothing is split, and results are marked as not held out. Chips are calibrated on samples
-that test nothing: on some of those that order, where there are enough to split, else on a quarter at most. Where
+that test nothing: on the first of those that order, where there are enough to split, else on a quarter at most. Where
 nothing is tested, as in ``lhc compile``, a quarter that is too little does not bound them.
+
+Samples keep the order of the data, unless that is sorted by class: the first of them would hold few classes, so they
+are dealt by the permutation.
 
 Samples of one document (`Task.documents`) stay together: a quarter of the documents orders, in a fixed permutation
 without regard to labels, and none that calibrates is judged. Under 8 documents, or 400 tokens that are predicted,
@@ -11,6 +14,7 @@ nothing is split. A single document is dealt by its samples, so that chips can b
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +31,8 @@ SPLIT_PARTS = 4
 MOST_RANKING = 1000
 """Samples that do so: an order takes no more, and every other one narrows what is tested."""
 _PERMUTATION_SEED = 20250317
+_SORTED = 0.5
+"""Neighbours of different classes, as a share of those in a random order, under which data counts as sorted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +65,7 @@ def split_task(task: Task, calibrating: int = 0) -> Splits:
         ranking, kept = _whole_documents(documents_in_order(task), calibrating)
     else:
         order = stratified_order(task)
-        ranking = np.sort(_spread(order, min(-(-len(order) // SPLIT_PARTS), MOST_RANKING)))
+        ranking = mixed_places(task, _spread(order, min(-(-len(order) // SPLIT_PARTS), MOST_RANKING)))
         kept = ranking[: calibrating if len(task) > 1 else 0]
     judged = task.take(np.setdiff1d(every, kept)) if len(kept) else task
     # Of documents that calibrate more samples may have been set aside than are asked for.
@@ -79,7 +85,37 @@ def calibrating_task(task: Task, count: int) -> Task | None:
     wanted = min(count, len(task))
     if kept is None or len(kept) >= wanted:
         return kept
-    return task.take(np.sort(_spread(stratified_order(task), wanted)))
+    return task.take(mixed_places(task, _spread(stratified_order(task), wanted)))
+
+
+def mixed_by_class(task: Task) -> Task:
+    """The same samples, in a fixed permutation where they are sorted by class."""
+    return task.take(mixed_places(task, np.arange(len(task)))) if is_sorted_by_class(task.targets) else task
+
+
+def mixed_places(task: Task, places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Places in the order of the data; in a fixed permutation where the data is sorted by class."""
+    places = np.sort(places)
+    if not is_sorted_by_class(task.targets):
+        return places
+    return np.random.default_rng(_PERMUTATION_SEED).permutation(places)
+
+
+def is_sorted_by_class(targets: npt.NDArray[Any] | None) -> bool:
+    """Whether class indices ``(samples,)`` come in blocks of one class; False for other targets.
+
+    In a random order, two neighbours have different classes with probability
+    ``1 - sum(n_c (n_c - 1)) / (n (n - 1))``, where ``n_c`` of ``n`` samples are of class ``c``.
+    """
+    if not _are_classes(targets):
+        return False
+    counts, samples = np.unique(targets, return_counts=True)[1].astype(np.float64), len(targets)
+    in_random_order = samples - 1 - float((counts * (counts - 1)).sum()) / samples
+    return int(np.count_nonzero(np.diff(targets))) < _SORTED * in_random_order
+
+
+def _are_classes(targets: npt.NDArray[Any] | None) -> TypeGuard[npt.NDArray[np.integer[Any]]]:
+    return targets is not None and targets.ndim == 1 and targets.dtype.kind in "iu"
 
 
 def _answers(task: Task) -> int:
@@ -116,7 +152,4 @@ def _spread(order: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
 def stratified_order(task: Task) -> npt.NDArray[np.intp]:
     """A permutation in which every class lies together, so that dealing it out in turn splits every class evenly."""
     order = np.random.default_rng(_PERMUTATION_SEED).permutation(len(task))
-    targets = task.targets
-    if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu":
-        return order
-    return order[np.argsort(targets[order], kind="stable")]
+    return order[np.argsort(task.targets[order], kind="stable")] if _are_classes(task.targets) else order

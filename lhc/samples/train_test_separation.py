@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.splits import documents_in_order, stratified_order
+from lhc.samples.splits import documents_in_order, mixed_places, stratified_order
 from lhc.samples.task import Array, Indices, Samples, Task, content_bytes
 from lhc.support.number_formatting import counted
 
@@ -150,4 +150,4 @@ def places_apart(task: Task, training: int, parts: int) -> tuple[Indices, Indice
         )
     order = stratified_order(task)
     trains = np.arange(len(order)) % parts < training
-    return np.sort(order[trains]), np.sort(order[~trains])
+    return mixed_places(task, order[trains]), mixed_places(task, order[~trains])

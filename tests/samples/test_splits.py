@@ -2,9 +2,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lhc.samples.metrics import IGNORED, get_metric
-from lhc.samples.splits import calibrating_task, split_task
+from lhc.samples.splits import calibrating_task, is_sorted_by_class, split_task
 from lhc.samples.task import Task
 
 
@@ -157,3 +159,52 @@ def test_few_documents_are_not_split_but_calibrate() -> None:
 def test_a_single_document_is_dealt_by_its_windows() -> None:
     splits = split_task(_text([8]), 16)
     assert (len(_places(splits.calibrate)), len(splits.judged)) == (2, 6)
+
+
+def _sorted_by_class(samples: int, classes: int = 10) -> Task:
+    x = np.arange(samples, dtype=np.float32)[:, None]
+    return Task({"x": x}, np.arange(samples) * classes // samples, get_metric("accuracy"))
+
+
+@pytest.mark.parametrize("samples", [1000, 10000])
+def test_of_samples_sorted_by_class_the_first_that_calibrate_or_rank_hold_every_class(samples: int) -> None:
+    splits = split_task(_sorted_by_class(samples), 256)
+    assert splits.calibrate is not None
+    assert splits.calibrate.targets is not None
+    assert splits.rank.targets is not None
+    halves = splits.calibrate.targets[:128], splits.calibrate.targets[128:], splits.rank.targets[:128]
+    assert all(set(targets.tolist()) == set(range(10)) for targets in halves)
+    every = [np.asarray(part.inputs["x"]).ravel() for part in (splits.calibrate, splits.judged)]
+    assert np.array_equal(np.sort(np.concatenate(every)), np.arange(samples))
+
+
+def test_samples_that_are_not_sorted_by_class_keep_their_order() -> None:
+    splits = split_task(_task(1000), 256)
+    for part in (splits.calibrate, splits.rank, splits.verify):
+        assert part is not None
+        assert np.all(np.diff(np.asarray(part.inputs["x"]).ravel()) > 0)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (None, False),
+        ([0.0, 0.0, 1.0, 1.0], False),
+        ([[0, 0], [1, 1]], False),
+        ([7], False),
+        ([7] * 20, False),
+        ([0, 1] * 50, False),
+        ([3] * 50 + [1] * 50, True),
+        (list(range(10)) * 10, False),
+        (list(range(100)), False),
+        (sorted(list(range(10)) * 10), True),
+    ],
+)
+def test_blocks_of_one_class_count_as_sorted(targets: object, expected: bool) -> None:
+    assert is_sorted_by_class(None if targets is None else np.asarray(targets)) is expected
+
+
+@given(st.integers(2, 20), st.integers(100, 1000), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, derandomize=True)
+def test_a_random_order_does_not_count_as_sorted(classes: int, samples: int, seed: int) -> None:
+    assert not is_sorted_by_class(np.random.default_rng(seed).integers(0, classes, samples))

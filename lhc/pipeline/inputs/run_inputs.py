@@ -17,6 +17,7 @@ from lhc.plan import Outcome, Plan
 from lhc.results import Evaluation
 from lhc.runtime.onnxruntime.sessions import tensor_infos
 from lhc.samples.metrics import METRICS, UNCHOSEN
+from lhc.samples.splits import mixed_by_class
 from lhc.samples.task import Task
 from lhc.samples.train_test_separation import check_calibration_separation
 
@@ -32,7 +33,7 @@ def read_run(
     if not state.calibrates:
         machine = state.plan.hardware.name
         raise UsageError(f"--calibrate: hardware {machine!r} corrects no outputs (compensation.outputs); leave it out")
-    samples = state.opened.task(options.calibrate, UNCHOSEN, None, options)
+    samples = mixed_by_class(state.opened.task(options.calibrate, UNCHOSEN, None, options))
     check_calibration_separation(samples.head(state.calibration_samples), state.task)
     return replace(state, calibrating=samples) if analog else state.without_output_correction, analog, at
 

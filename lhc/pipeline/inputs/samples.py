@@ -23,9 +23,11 @@ from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.npy_files import read_npz
 from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout
 from lhc.samples.sample_folder import read_folder
+from lhc.samples.splits import is_sorted_by_class
 from lhc.samples.streams import from_function
 from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
 from lhc.support.load_by_name import load_function
+from lhc.support.number_formatting import counted
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -65,6 +67,7 @@ def load_task(
         named_axes = _with_calls(task.inputs, model, axes or task.layout.inputs, where, tell)
         layout = SampleLayout(named_axes) if axes else replace(task.layout, inputs=named_axes)
         inputs = _fitted(task.inputs, model, where, layout.inputs)
+        _tell_classes_left_out(task.targets, samples, where, tell)
         if all(inputs.get(name) is array for name, array in task.inputs.items()):
             return task.head(samples).with_layout(layout)
         made = _task(inputs, task.targets, task.metric, samples, where, task.documents)
@@ -86,7 +89,20 @@ def load_task(
         if array != name:
             tell(f"array {array!r} of {where} is taken for the only input, {name!r}")
     judge = metric or replace(get_metric(_default_metric(targets, where)), chosen=False)
+    _tell_classes_left_out(targets, samples, where, tell)
     return _task(inputs, targets, judge, samples, where).with_layout(layout)
+
+
+def _tell_classes_left_out(targets: Array | None, samples: int | None, where: str, tell: Callable[[str], None]) -> None:
+    """Say that the first samples of data that is sorted by class hold few of its classes."""
+    if targets is None or samples is None or samples >= len(targets) or not is_sorted_by_class(targets):
+        return
+    first, every = len(np.unique(targets[:samples])), len(np.unique(targets))
+    if first < every:
+        tell(
+            f"the first {counted(samples, 'sample')} of {where} hold {first} of its {every} classes, as it is sorted"
+            " by class; shuffle it, or leave out --samples"
+        )
 
 
 def _with_calls(

@@ -454,3 +454,22 @@ def test_labels_are_found_in_every_form(tmp_path: Path) -> None:
     assert has_labels("digits", "labels")
     assert has_labels(tmp_path / "a.txt", "labels")  # a text is its own target
     assert not has_labels(Task({"x": np.zeros((4, 2))}, None, METRICS["kl"]), "labels")
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.endswith("arrays") or "npz" in form or "task" in form])
+def test_few_samples_of_data_that_is_sorted_by_class_are_told(form: str, tmp_path: Path, model: OnnxModel) -> None:
+    given = arrays()
+    given["labels"] = np.sort(np.arange(23) % 4)
+    source, told = FORMS[form](tmp_path, given), list[str]()
+    load_task(source, model, samples=12, tell=told.append)
+    assert [text.replace(text[text.index(" of ") : text.index(" hold")], "") for text in told] == [
+        "the first 12 samples hold 2 of its 4 classes, as it is sorted by class; shuffle it, or leave out --samples"
+    ]
+
+
+@pytest.mark.parametrize(("order", "samples"), [("sorted", None), ("sorted", 20), ("mixed", 2)])
+def test_classes_of_other_samples_are_not_told(order: str, samples: int | None, model: OnnxModel) -> None:
+    labels, told = np.arange(23) % 4, list[str]()
+    given = arrays() | {"labels": np.sort(labels) if order == "sorted" else labels}
+    load_task(given, model, samples=samples, tell=told.append)
+    assert not told
