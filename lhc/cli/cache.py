@@ -1,4 +1,4 @@
-"""``lhc cache``: what the result cache holds, caches of other machines merged into it, its end."""
+"""``lhc cache``: show the result cache, merge caches of other machines into it, or remove it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,6 +1,5 @@
 """``lhc reapply``: put a plan back."""
 
-from lhc.cli.framework.command_builder import given
 from lhc.cli.framework.output import default_output, emit, hint, notes
 from lhc.options.declaration.option_fields import taken_by
 from lhc.options.output_options import ReapplyOptions
@@ -16,7 +15,7 @@ def reapply(asked: ReapplyOptions) -> None:
     opened = open_model(asked.model)
     where = asked.out or default_output(opened, ".lhc.onnx")
     check_output(where, opened.model, asked.force)
-    result = run(opened, asked.original, asked.hardware if given("hardware") else None)
+    result = run(opened, asked.original, asked.hardware)
     notes(result.notes)
     result.save(where, **taken_by(result.save, asked))
     document = placement_document(result) | {"notes": list(result.notes)}

@@ -1,4 +1,4 @@
-"""A model in Netron, its placement in two colours."""
+"""``lhc.view``: show a model in Netron, with its placement in two colours."""
 
 import logging
 

@@ -4,7 +4,7 @@ from lhc.options.by_command import WidenOptions
 from lhc.options.declaration.option_fields import part
 from lhc.options.declaration.python_signature import keywords
 from lhc.passes import Select, qualified_plan
-from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of
+from lhc.pipeline.inputs.hardware_choice import check_machine, named_hardware
 from lhc.pipeline.inputs.model_source import loaded_model
 from lhc.pipeline.rewrites.choose_column_copies import WidenedModel, widened_model
 
@@ -21,7 +21,7 @@ def widen(options: WidenOptions) -> WidenedModel:
         UsageError: a pattern that no layer matches.
     """
     opened = loaded_model(options)
-    graph, machine = opened.example_graph(), machine_of(options)
+    graph, machine = opened.example_graph(), named_hardware(options)
     check_machine(machine, graph)
     plan = qualified_plan(graph, machine, opened.model.source)
     chosen = [row.name for row in part(options, Select).run(graph, plan).plan.layers if row.may_be_analog]

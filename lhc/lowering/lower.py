@@ -142,8 +142,8 @@ def lower(
     fitting = _with_fitting_opset(placed, noise, model.label) if plan.analog else placed
     if fitting is not placed and written_branches(model, plan.analog):
         raise ModelError(
-            f"{model.label}: its opset has to be another, and onnx's converter does not convert the branches that its"
-            " placed calls do not take; export it for opset 13 to 21, or compile with --noise off where it is newer"
+            f"{model.label}: it must be converted to another opset, and onnx's converter cannot convert branches that"
+            " no sample takes. Export it for opset 13 to 21. A newer model compiles with --noise off as well"
         )
     proto = _in_precision(fitting, model, graph, plan)
     proto = deepcopy(fitting) if proto is fitting else proto

@@ -113,8 +113,8 @@ def split(
         raise ModelError("columns that are sensed as voltages (adc.sensing) have no form in the files of split")
     if plan.hardware.faults.remap and plan.hardware.faults.any:
         raise ModelError(
-            "the files of split do not tell the lines of a tile that weights are on, so weights mapped around faults"
-            " (faults.remap) have no form in them; 'remap: false' writes the chip as it is without"
+            "the files of split do not say which lines of a tile hold which weights, so they cannot hold weights that"
+            " are mapped around faults (faults.remap). Set 'remap: false' to write the chip without that"
         )
     try:
         with TemporaryDirectory(prefix=f".{folder.name[:100]}.", dir=folder.absolute().parent) as temporary:

@@ -17,6 +17,7 @@ from lhc.options.shared import (
     Execution,
     GivenPlacement,
     GoalOptions,
+    HardwareChoice,
     LayerSelection,
     MachineOptions,
     ModelForm,
@@ -312,7 +313,7 @@ class RetrainOptions(
         reads=Path | None,
     )
     verify_data: "DataSource | None" = option(
-        "Old name: the samples that --data names train then, and these judge. Write --train-data and --data.",
+        "Old option: with it, --data trains and these samples judge. Write --train-data and --data instead.",
         default=None,
         metavar="DATA",
         reads=Path | None,
@@ -452,7 +453,7 @@ class SmoothOptions(Progressing, ReadTime, MachineOptions, Seeded, SomeSamples, 
 
 
 @options
-class WidenOptions(LayerSelection, MachineOptions, ModelForm):
+class WidenOptions(LayerSelection, HardwareChoice, ModelForm):
     """The options of ``lhc widen``."""
 
     include: Sequence[str] = option(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.options.declaration.option_fields import REQUIRED, argument, option, options
-from lhc.options.shared import ExternalData, MachineOptions
+from lhc.options.shared import ExternalData, PlacedHardware
 
 __all__ = [
     "AnalyzeOutput",
@@ -277,7 +277,7 @@ class PartitionOutput(Watching, Reporting, Annotating, Carrying, Estimating):
 
 
 @options
-class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):
+class ReapplyOptions(Printing, Carrying, Replacing, PlacedHardware):
     """The options of ``lhc reapply``."""
 
     model: str = argument("What another tool made of an annotated model.", kw_only=False, metavar="MODEL")

@@ -44,11 +44,13 @@ __all__ = [
     "ExternalData",
     "GivenPlacement",
     "GoalOptions",
+    "HardwareChoice",
     "LayerSelection",
     "MachineOptions",
     "Model",
     "ModelForm",
     "Objective",
+    "PlacedHardware",
     "PlacedMachine",
     "Progress",
     "Progressing",
@@ -214,8 +216,8 @@ class Chips(Seeded):
 
 
 @options
-class MachineOptions:
-    """The hardware, where a model is to be placed on it."""
+class HardwareChoice:
+    """The hardware."""
 
     PANEL = "Machine"
 
@@ -227,6 +229,12 @@ class MachineOptions:
         convert=hardware_of,
         names="presets",
     )
+
+
+@options
+class MachineOptions(HardwareChoice):
+    """The hardware, where a model is to be placed on it."""
+
     digital_precision: Literal["int8", "bf16", "fp16", "fp32", "as-file"] | None = option(
         "Number format of the digital products, for all of them; by default that of the hardware.",
         default=None,
@@ -235,7 +243,7 @@ class MachineOptions:
 
 
 @options
-class PlacedMachine(MachineOptions):
+class PlacedHardware(HardwareChoice):
     """The hardware, where a model may carry its own."""
 
     hardware: "Hardware | str | Path | None" = option(
@@ -247,6 +255,11 @@ class PlacedMachine(MachineOptions):
         reads=str | None,
         convert=hardware_of,
     )
+
+
+@options
+class PlacedMachine(PlacedHardware, MachineOptions):
+    """The hardware, where a model may carry its own, and its digital products."""
 
 
 @options

@@ -41,8 +41,8 @@ class TrainingOptions(Seeded):
         "Passes over the training samples, instead of --steps.", default=None, metavar="E", above=0, rare=True
     )
     time: float | str | None = option(
-        "Train for about this time (seconds, or 30min, 2h), instead of --steps: a few steps are timed, and the number"
-        " that fits is told. It differs from machine to machine.",
+        "Train for about this time (seconds, or 30min, 2h), instead of --steps. lhc times a few steps and says how many"
+        " fit, which differs between machines.",
         default=None,
         metavar="T",
         unit="s",

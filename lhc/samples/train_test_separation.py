@@ -33,8 +33,8 @@ def check_separation(training: Task, judging: Task) -> None:
     shared = _share_within(judging, training)
     if shared > MOST_SHARED:
         raise UsageError(
-            "most of the samples that judge are the same samples as those that train, so the network would look better"
-            " than it is; give others to one of both, or only one file, which lhc splits"
+            "most of the samples that judge are among those that train, so the network would look better than it is."
+            " Give different samples to each, or only one file, which lhc splits"
         )
     if shared > FEW_SHARED:
         log.warning(

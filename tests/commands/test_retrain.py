@@ -238,7 +238,7 @@ def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult
 
 
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
-    with pytest.raises(UsageError, match="the same samples"):
+    with pytest.raises(UsageError, match="are among those that train"):
         lhc.retrain.of(replace(ASKED, data=digits, train_data=digits))
 
 

@@ -91,6 +91,8 @@ def _cell(
     plane = _PLANES.get((line.get("side") or "", line.get("stuck") or ""))
     if plane is None or None in line:
         given = f"side {line.get('side')!r}, stuck {line.get('stuck')!r}"
-        raise DataError(f"{where}: {given}: positive or negative, low or high are wanted, and nothing behind them")
+        raise DataError(
+            f"{where}: {given}: side must be positive or negative, stuck must be low or high, and nothing follows them"
+        )
     tile, row, column, pair = numbers
     return tile, plane, column, pair * shape[1] + row

@@ -192,8 +192,8 @@ class Dac(Converter):
             raise ValueError("code: twos-complement needs slice_bits: its sign is a slice")
         if (self.code == "unsigned" or self.signs != "fixed") and self.scaling != "static":
             raise ValueError(
-                "code: unsigned and signs need scaling: static: ranges of single vectors do not tell what is never"
-                " negative"
+                "code: unsigned and signs need scaling: static, since the range of one vector does not say whether"
+                " others are negative"
             )
         if self.code == "unsigned" and self.to_calibrate:
             raise ValueError("signs: layer finds the layers that are unsigned; code is that of the others")

@@ -46,7 +46,7 @@ class PairedDevices(DeviceModel):
 
     @property
     def plain(self) -> bool:
-        """Whether a weight stands on one pair whose device that holds nothing of it has no conductance."""
+        """Whether a weight is on one pair of devices, of which the unused one has zero conductance."""
         return self.g_min_us == 0 and self.pair == "one-sided" and self.pairs_per_weight == 1
 
     @property

@@ -77,7 +77,9 @@ def store_constant(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
 
 
 def free_name(graph: onnx.GraphProto, name: str) -> bool:
-    """Have no node write a tensor any more: a Split writes it under another name, until it has no other part.
+    """Stop every node from writing a tensor.
+
+    A Split writes it under another name instead, and is removed once nothing reads any of its parts.
 
     Returns:
         Whether there was one.

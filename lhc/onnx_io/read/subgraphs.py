@@ -23,8 +23,8 @@ from lhc.onnx_io.read.shapes import Shape, declared_shape
 from lhc.onnx_model import OnnxModel, subgraphs
 
 _TURNS = (
-    "it can be placed where the file or samples (--data) tell the number of turns, at most 64, and nothing else ends"
-    " them"
+    "it can be placed where the file or samples (--data) tell the number of iterations, at most 64, and nothing else"
+    " ends them"
 )
 _HINTS = {
     "If": "samples (--data) tell which branch calls take, and what lies in that can be placed",

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.options.shared import MachineOptions
+from lhc.options.shared import HardwareChoice, MachineOptions
 from lhc.passes.strategies.lionheart_retraining import LionHeartOriginal
 from lhc.plan import Plan
 
@@ -28,6 +28,11 @@ _DESCRIBED: Mapping[str, tuple[str, ...]] = {
 """Sections and fields of a machine that its figures rest on, and for which there are defaults that are not off."""
 
 
+def named_hardware(options: HardwareChoice) -> Hardware:
+    """The hardware that the user names, else ``lionheart``."""
+    return Hardware.load("lionheart" if options.hardware is None else options.hardware)
+
+
 def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:
     """The hardware that the user names, else that of the annotations, else ``lionheart``.
 
@@ -35,7 +40,7 @@ def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:
     """
     if options.hardware is None and stored is not None:
         return _with_precision(stored.hardware, options)
-    machine = _with_precision(Hardware.load("lionheart" if options.hardware is None else options.hardware), options)
+    machine = _with_precision(named_hardware(options), options)
     if stored is not None and machine == stored.hardware.as_described:
         return stored.hardware
     published = getattr(options, "strategy", None) == LionHeartOriginal.name

@@ -201,7 +201,7 @@ class LoadedModel(LoadedModelBase):
                 found = observe_tensors(opened.model, sorted(tensors), feeds) | feeds
                 told = {name: question.answer(found[question.tensor]) for name, question in asked.items()}
             except DataError as error:
-                self.warn(f"which branches its samples take, or how many turns or steps, cannot be told: {error}")
+                self.warn(f"which branches its samples take, or how many iterations or steps, cannot be told: {error}")
                 break
             known, opened = opened.control, opened.with_control(told)
             if opened.control == known:
@@ -351,10 +351,10 @@ class LoadedModel(LoadedModelBase):
 
 
 def _way_taken(name: str, taken: str, is_stepwise: bool) -> str:
-    """A branch of an If, turns of a Loop, or steps of what goes along an axis: a recurrent operator or a Scan."""
+    """A branch of an If, iterations of a Loop, or steps along an axis of a recurrent operator or a Scan."""
     if not taken.isdigit():
         return f"the {taken} of {name!r}"
-    return f"{taken} {'steps' if is_stepwise else 'turns'} of {name!r}"
+    return f"{taken} {'steps' if is_stepwise else 'iterations'} of {name!r}"
 
 
 def _operators(names: Sequence[str], kind: str) -> str:

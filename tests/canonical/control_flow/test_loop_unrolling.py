@@ -95,7 +95,7 @@ def test_calls_are_said_to_take_turns_of_a_loop_and_steps_of_a_recurrent_operato
     case: Case, file: onnx.ModelProto, caplog: pytest.LogCaptureFixture
 ) -> None:
     LoadedModel(load_model(file), None).seen(Task({"x": X}, None, METRICS["nmse"]))
-    said = {"Loop": "calls that take 7 turns of", "LSTM of open length": "calls that take 7 steps of", "Scan": ""}
+    said = {"Loop": "calls that take 7 iterations of", "LSTM of open length": "calls that take 7 steps of", "Scan": ""}
     assert said[case.id] in caplog.text
 
 

@@ -62,7 +62,7 @@ def test_power_and_area_are_said_where_known_and_what_is_not() -> None:
     known = SystemFigures(paced, 0.7431, Area(12.3456, 24, 12.0, 5.0, ("cores", "rest")))
     assert list(system_lines(known, TITLES))[1:] == [
         "estimated peak power at most 743 mW, idle parts left out",
-        "estimated area 12.3 mm², 24 tiles (42 % of these converters); not known: cores and rest",
+        "estimated area 12.3 mm², 24 tiles (42 % for converters); not known: cores and rest",
     ]
     whole = SystemFigures(paced, None, Area(20.0, 1, 12.0, None, ()))
     assert list(system_lines(whole, TITLES))[1:] == ["estimated area 20 mm², 1 tile"]
