@@ -111,7 +111,7 @@ def test_partition_with_retraining_on_the_command_line(cli: Cli, digits: Task, t
         assert json.loads(found.stdout)["training_note"].startswith("trained weights ")
     refused = cli(*command, *training, "--train-data", str(tmp_path / "all.npz"))
     assert refused.exit_code == 2
-    assert "the same samples" in refused.stderr
+    assert "are among those that train" in refused.stderr
     refused = cli(*command, "--steps", "10", "--train-data", str(tmp_path / "all.npz"))
     assert refused.exit_code == 2
     assert "--steps, --train-data: options of training need --retrain" in refused.stderr
