@@ -14,11 +14,11 @@ nothing is split. A single document is dealt by its samples, so that chips can b
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
+from lhc.samples.class_order import PERMUTATION_SEED, mixed_places, stratified_order
 from lhc.samples.metrics import IGNORED
 from lhc.samples.task import Task
 from lhc.stats import members
@@ -30,9 +30,6 @@ SPLIT_PARTS = 4
 """One of them ranks layers and guides the search."""
 MOST_RANKING = 1000
 """Samples that do so: an order takes no more, and every other one narrows what is tested."""
-_PERMUTATION_SEED = 20250317
-_SORTED = 0.5
-"""Neighbours of different classes, as a share of those in a random order, under which data counts as sorted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,36 +85,6 @@ def calibrating_task(task: Task, count: int) -> Task | None:
     return task.take(mixed_places(task, _spread(stratified_order(task), wanted)))
 
 
-def mixed_by_class(task: Task) -> Task:
-    """The same samples, in a fixed permutation where they are sorted by class."""
-    return task.take(mixed_places(task, np.arange(len(task)))) if is_sorted_by_class(task.targets) else task
-
-
-def mixed_places(task: Task, places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Places in the order of the data; in a fixed permutation where the data is sorted by class."""
-    places = np.sort(places)
-    if not is_sorted_by_class(task.targets):
-        return places
-    return np.random.default_rng(_PERMUTATION_SEED).permutation(places)
-
-
-def is_sorted_by_class(targets: npt.NDArray[Any] | None) -> bool:
-    """Whether class indices ``(samples,)`` come in blocks of one class; False for other targets.
-
-    In a random order, two neighbours have different classes with probability
-    ``1 - sum(n_c (n_c - 1)) / (n (n - 1))``, where ``n_c`` of ``n`` samples are of class ``c``.
-    """
-    if not _are_classes(targets):
-        return False
-    counts, samples = np.unique(targets, return_counts=True)[1].astype(np.float64), len(targets)
-    in_random_order = samples - 1 - float((counts * (counts - 1)).sum()) / samples
-    return int(np.count_nonzero(np.diff(targets))) < _SORTED * in_random_order
-
-
-def _are_classes(targets: npt.NDArray[Any] | None) -> TypeGuard[npt.NDArray[np.integer[Any]]]:
-    return targets is not None and targets.ndim == 1 and targets.dtype.kind in "iu"
-
-
 def _answers(task: Task) -> int:
     """Answers that can be right or wrong: samples, or all questions of a document."""
     if task.documents is None or task.targets is None:
@@ -129,7 +96,7 @@ def documents_in_order(task: Task) -> list[npt.NDArray[np.intp]]:
     """Samples of every document, documents in a fixed permutation."""
     assert task.documents is not None
     found = members(task.documents)
-    return [found[one] for one in np.random.default_rng(_PERMUTATION_SEED).permutation(len(found))]
+    return [found[one] for one in np.random.default_rng(PERMUTATION_SEED).permutation(len(found))]
 
 
 def _whole_documents(
@@ -147,9 +114,3 @@ def _whole_documents(
 def _spread(order: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
     """So many of them, evenly spread."""
     return order[np.arange(count) * len(order) // count]
-
-
-def stratified_order(task: Task) -> npt.NDArray[np.intp]:
-    """A permutation in which every class lies together, so that dealing it out in turn splits every class evenly."""
-    order = np.random.default_rng(_PERMUTATION_SEED).permutation(len(task))
-    return order[np.argsort(task.targets[order], kind="stable")] if _are_classes(task.targets) else order

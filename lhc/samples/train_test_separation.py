@@ -7,7 +7,8 @@ from hashlib import sha256
 import numpy as np
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.splits import documents_in_order, mixed_places, stratified_order
+from lhc.samples.class_order import mixed_places, stratified_order
+from lhc.samples.splits import documents_in_order
 from lhc.samples.task import Array, Indices, Samples, Task, content_bytes
 from lhc.support.number_formatting import counted
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lhc.samples.class_order import is_sorted_by_class
 from lhc.samples.metrics import IGNORED, get_metric
-from lhc.samples.splits import calibrating_task, is_sorted_by_class, split_task
+from lhc.samples.splits import calibrating_task, split_task
 from lhc.samples.task import Task
 
 

@@ -16,8 +16,8 @@ from lhc.pipeline.steps.prepare import read_placed, stored_plan
 from lhc.plan import Outcome, Plan
 from lhc.results import Evaluation
 from lhc.runtime.onnxruntime.sessions import tensor_infos
+from lhc.samples.class_order import mixed_by_class
 from lhc.samples.metrics import METRICS, UNCHOSEN
-from lhc.samples.splits import mixed_by_class
 from lhc.samples.task import Task
 from lhc.samples.train_test_separation import check_calibration_separation
 

@@ -18,12 +18,12 @@ from lhc.models import is_zoo_name
 from lhc.onnx_io import Shape, input_shapes
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.onnxruntime.sessions import tensor_infos
+from lhc.samples.class_order import is_sorted_by_class
 from lhc.samples.input_types import Converted, converted
 from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.npy_files import read_npz
 from lhc.samples.sample_axis import CALL, SampleAxis, SampleLayout
 from lhc.samples.sample_folder import read_folder
-from lhc.samples.splits import is_sorted_by_class
 from lhc.samples.streams import from_function
 from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
 from lhc.support.load_by_name import load_function
