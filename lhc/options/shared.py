@@ -217,7 +217,7 @@ class Chips(Seeded):
 
 @options
 class HardwareChoice:
-    """The hardware."""
+    """The hardware, by its name or description."""
 
     PANEL = "Machine"
 

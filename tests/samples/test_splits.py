@@ -2,10 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from lhc.samples.class_order import is_sorted_by_class
 from lhc.samples.metrics import IGNORED, get_metric
 from lhc.samples.splits import calibrating_task, split_task
 from lhc.samples.task import Task
@@ -184,28 +181,3 @@ def test_samples_that_are_not_sorted_by_class_keep_their_order() -> None:
     for part in (splits.calibrate, splits.rank, splits.verify):
         assert part is not None
         assert np.all(np.diff(np.asarray(part.inputs["x"]).ravel()) > 0)
-
-
-@pytest.mark.parametrize(
-    ("targets", "expected"),
-    [
-        (None, False),
-        ([0.0, 0.0, 1.0, 1.0], False),
-        ([[0, 0], [1, 1]], False),
-        ([7], False),
-        ([7] * 20, False),
-        ([0, 1] * 50, False),
-        ([3] * 50 + [1] * 50, True),
-        (list(range(10)) * 10, False),
-        (list(range(100)), False),
-        (sorted(list(range(10)) * 10), True),
-    ],
-)
-def test_blocks_of_one_class_count_as_sorted(targets: object, expected: bool) -> None:
-    assert is_sorted_by_class(None if targets is None else np.asarray(targets)) is expected
-
-
-@given(st.integers(2, 20), st.integers(100, 1000), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, derandomize=True)
-def test_a_random_order_does_not_count_as_sorted(classes: int, samples: int, seed: int) -> None:
-    assert not is_sorted_by_class(np.random.default_rng(seed).integers(0, classes, samples))

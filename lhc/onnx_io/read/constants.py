@@ -79,10 +79,10 @@ def store_constant(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
 def free_name(graph: onnx.GraphProto, name: str) -> bool:
     """Stop every node from writing a tensor.
 
-    A Split writes it under another name instead, and is removed once nothing reads any of its parts.
+    A Split writes it under another name instead, and is removed once all of its parts are.
 
     Returns:
-        Whether there was one.
+        Whether a node wrote it.
     """
     for node in graph.node:
         if name in node.output:

@@ -94,8 +94,11 @@ def load_task(
 
 
 def _tell_classes_left_out(targets: Array | None, samples: int | None, where: str, tell: Callable[[str], None]) -> None:
-    """Say that the first samples of data that is sorted by class hold few of its classes."""
-    if targets is None or samples is None or samples >= len(targets) or not is_sorted_by_class(targets):
+    """Say that the first samples of data that is sorted by class hold few of its classes.
+
+    A single sample is read for its shapes alone, as by ``lhc analyze``.
+    """
+    if targets is None or samples is None or not 1 < samples < len(targets) or not is_sorted_by_class(targets):
         return
     first, every = len(np.unique(targets[:samples])), len(np.unique(targets))
     if first < every:

@@ -467,7 +467,7 @@ def test_few_samples_of_data_that_is_sorted_by_class_are_told(form: str, tmp_pat
     ]
 
 
-@pytest.mark.parametrize(("order", "samples"), [("sorted", None), ("sorted", 20), ("mixed", 2)])
+@pytest.mark.parametrize(("order", "samples"), [("sorted", None), ("sorted", 1), ("sorted", 20), ("mixed", 2)])
 def test_classes_of_other_samples_are_not_told(order: str, samples: int | None, model: OnnxModel) -> None:
     labels, told = np.arange(23) % 4, list[str]()
     given = arrays() | {"labels": np.sort(labels) if order == "sorted" else labels}
