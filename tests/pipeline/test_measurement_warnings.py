@@ -13,11 +13,12 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import ModelError
 from lhc.hardware import AlpineCosts, Hardware
+from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.tiles_and_converters import LeftOut
 from lhc.measure import PlacementEvaluator
 from lhc.measure.budget_test import Budget
 from lhc.onnx_io import load_model, read_graph
-from lhc.pipeline.inputs.hardware_choice import warn_of_defaults
+from lhc.pipeline.inputs.hardware_choice import warn_of_defaults, warn_of_left_out
 from lhc.pipeline.measurement_warnings import (
     beyond_memory,
     doubts,
@@ -194,13 +195,35 @@ def test_no_more_than_all_answers_are_said_to_change(caplog: pytest.LogCaptureFi
 
 @pytest.mark.analog
 def test_what_a_machine_leaves_out_is_told_once_where_figures_rest_on_it(caplog: pytest.LogCaptureFixture) -> None:
-    model, effects = network(), tuple(LeftOut(name=name, size="1 %", text="a long story") for name in "ab")
+    names = ("noise of neurons", "IR drop")
+    model, effects = network(), tuple(LeftOut(name=name, size="1 %", text="a long story") for name in names)
     machine = Hardware.load("lionheart").model_copy(update={"left_out": effects})
     lhc.analyze(model, hardware=machine)
     assert not caplog.text
     lhc.evaluate(model, DATA, all_analog=True, hardware=machine, draws=2)
     told = [record.getMessage() for record in caplog.records if "leaves out" in record.getMessage()]
-    assert told == ["hardware lionheart leaves out a (1 %), b (1 %); its description says what that does"]
+    assert told == [
+        "hardware lionheart leaves out noise of neurons (1 %), IR drop (1 %); its description says what that does"
+    ]
+
+
+@pytest.mark.analog
+def test_wires_without_loss_are_told_where_devices_conduct(caplog: pytest.LogCaptureFixture) -> None:
+    preset = Hardware.load("lionheart")
+    lossy = preset.model_copy(update={"currents": Currents(ir_drop=1.0)})
+    other = preset.model_copy(update={"left_out": (LeftOut(name="noise of neurons", size="1 %", text="…"),)})
+    for machine in (preset, other, lossy, preset.model_copy(update={"devices": None})):
+        warn_of_left_out(machine)
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            "hardware lionheart leaves out IR drop (currents.ir_drop is 0); drops are too small, most where layers have"
+            " copies; docs/emulation.md says by how much"
+        ),
+        (
+            "hardware lionheart leaves out noise of neurons (1 %), IR drop (currents.ir_drop is 0); its description"
+            " says what that does"
+        ),
+    ]
 
 
 def test_what_a_description_does_not_say_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,11 @@ from lhc.hardware.devices.unit_cell import PairedDevices
 
 MOST_FAULTY = 2**22
 """Pairs of a tile whose faults are drawn."""
+_NO_IR_DROP = LeftOut(
+    name="IR drop",
+    size="currents.ir_drop is 0",
+    text="drops are too small, most where layers have copies; docs/emulation.md says by how much",
+)
 
 
 class Machine(Section):
@@ -109,6 +114,13 @@ class Machine(Section):
         }
         off = (f"{what} (devices.{field}: 0)" for what, field in scales.items() if getattr(self.devices, field, 1) == 0)
         return (*absent, *off)
+
+    @property
+    def effects_left_out(self) -> tuple[LeftOut, ...]:
+        """``left_out``, and IR drop where devices conduct through wires that lose nothing, as no real ones do."""
+        conducts = self.devices is not None and self.adc.sensing == "current"
+        named = any(effect.name == _NO_IR_DROP.name for effect in self.left_out)
+        return (*self.left_out, _NO_IR_DROP) if conducts and not named and self.currents.ir_drop == 0 else self.left_out
 
     @property
     def draws_outputs(self) -> bool:

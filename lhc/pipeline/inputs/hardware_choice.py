@@ -75,9 +75,10 @@ def check_machine(machine: Hardware, graph: LayerGraph) -> None:
 
 def warn_of_left_out(machine: Hardware) -> None:
     """Say what a hardware description leaves out, in one line, before figures rest on it."""
-    if machine.left_out:
-        effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.left_out)
-        log.warning("hardware %s leaves out %s; its description says what that does", machine.name, effects)
+    if machine.effects_left_out:
+        effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.effects_left_out)
+        told = "its description says what that does" if machine.left_out else machine.effects_left_out[0].text
+        log.warning("hardware %s leaves out %s; %s", machine.name, effects, told)
 
 
 def warn_of_defaults(machine: Hardware) -> None:

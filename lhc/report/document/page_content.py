@@ -334,7 +334,7 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("faults of chips", faults_text(machine)),
         ("drift compensation", drift if isinstance(drift, str) else drift.type),
         *_healing_facts(report),
-        *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
+        *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.effects_left_out),
         ("model", f"SHA-256 {plan.source} of graph and weights"),
         ("lhc", plan.lhc_version),
     ]

@@ -151,7 +151,8 @@ def comparison_footer(results: "Sequence[PartitionResult]") -> str:
             if cost is None or digital is None
             else [f"{gains(cost.total, digital.total)}{left_out}"]
         )
-        told += [f"leaves out {', '.join(one.name for one in machine.left_out)}"] if machine.left_out else []
+        effects = ", ".join(one.name for one in machine.effects_left_out)
+        told += [f"leaves out {effects}"] if effects else []
         lines.append(f"{machine.name}: {'; '.join(told)}")
     if pairs := overlapping_pairs(results):
         word = results[0].plan.outcome.drop_word if results[0].plan.outcome else "drop"
