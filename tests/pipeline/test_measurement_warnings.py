@@ -30,6 +30,7 @@ from lhc.pipeline.measurement_warnings import (
 from lhc.plan import Outcome
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
+from lhc.support.documentation_links import page
 from tests.networks import parsed
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
@@ -216,8 +217,8 @@ def test_wires_without_loss_are_told_where_devices_conduct(caplog: pytest.LogCap
         warn_of_left_out(machine)
     assert [record.getMessage() for record in caplog.records] == [
         (
-            "hardware lionheart leaves out IR drop (currents.ir_drop is 0); drops are too small, most where layers have"
-            " copies; docs/emulation.md says by how much"
+            "hardware lionheart leaves out IR drop (currents.ir_drop is 0); results are too good, most where layers"
+            f" have copies: see {page('emulation')}"
         ),
         (
             "hardware lionheart leaves out noise of neurons (1 %), IR drop (currents.ir_drop is 0); its description"

@@ -29,7 +29,7 @@ MOST_FAULTY = 2**22
 _NO_IR_DROP = LeftOut(
     name="IR drop",
     size="currents.ir_drop is 0",
-    text="drops are too small, most where layers have copies; docs/emulation.md says by how much",
+    text="results are too good, most where layers have copies",
 )
 
 

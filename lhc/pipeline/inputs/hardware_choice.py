@@ -12,6 +12,7 @@ from lhc.hardware import Hardware
 from lhc.options.shared import HardwareChoice, MachineOptions
 from lhc.passes.strategies.lionheart_retraining import LionHeartOriginal
 from lhc.plan import Plan
+from lhc.support.documentation_links import page
 
 log = logging.getLogger("lhc")
 
@@ -77,7 +78,8 @@ def warn_of_left_out(machine: Hardware) -> None:
     """Say what a hardware description leaves out, in one line, before figures rest on it."""
     if machine.effects_left_out:
         effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.effects_left_out)
-        told = "its description says what that does" if machine.left_out else machine.effects_left_out[0].text
+        story = f"{machine.effects_left_out[0].text}: see {page('emulation')}"
+        told = "its description says what that does" if machine.left_out else story
         log.warning("hardware %s leaves out %s; %s", machine.name, effects, told)
 
 

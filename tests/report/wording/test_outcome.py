@@ -77,7 +77,7 @@ def test_the_verdict_says_of_what_the_loss_is(full: Report) -> None:
 
 
 def test_an_error_rises_and_a_score_drops(full: Report) -> None:
-    drops, rises = r"(?<!-max-)\bdrops?\b(?!-type)", r"\brises?\b"
+    drops, rises = r"(?<!-max-)(?<!IR )\bdrops?\b(?!-type)", r"\brises?\b"
     score, error = _said(full), _said(parse_report(json.dumps(_as_error(json.loads(full.to_json()))).encode(), "made"))
     assert not re.findall(rises, score, re.IGNORECASE)
     assert not re.findall(drops, error, re.IGNORECASE)
