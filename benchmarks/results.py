@@ -284,6 +284,9 @@ def _headline(records: Sequence[Record]) -> str:
     told += f"\nbudget for other samples too, and {dearer} take more energy than all digital."
     alike = sum(one["network"] in QUICK for one in records)
     told += f"\n{alike} rows are of {' and '.join(QUICK)}, so rows are not independent."
+    for name in MACHINES:
+        if effects := ", ".join(effect.name for effect in lhc.Hardware.load(name).effects_left_out):
+            told += f"\n`{name}` leaves out [{effects}](emulation.md#what-is-not-modelled): its rows are too good."
     absent = {row.title for row in rows()} - {one["title"] for one in records}
     return f"{told}\n{len(absent)} further rows were not run; `python benchmarks/results.py --list` names them."
 

@@ -14,6 +14,7 @@ import lhc
 from lhc.errors import ModelError
 from lhc.hardware import AlpineCosts, Hardware
 from lhc.hardware.circuits.currents import Currents
+from lhc.hardware.description.overrides import Override
 from lhc.hardware.description.tiles_and_converters import LeftOut
 from lhc.measure import PlacementEvaluator
 from lhc.measure.budget_test import Budget
@@ -33,6 +34,10 @@ from lhc.samples.metrics import METRICS
 from lhc.support.documentation_links import page
 from tests.networks import parsed
 
+NO_IR_DROP = (
+    "hardware lionheart leaves out IR drop (currents.ir_drop is 0); results are too good, most where layers have"
+    f" copies: see {page('emulation')}"
+)
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
@@ -196,34 +201,35 @@ def test_no_more_than_all_answers_are_said_to_change(caplog: pytest.LogCaptureFi
 
 @pytest.mark.analog
 def test_what_a_machine_leaves_out_is_told_once_where_figures_rest_on_it(caplog: pytest.LogCaptureFixture) -> None:
-    names = ("noise of neurons", "IR drop")
-    model, effects = network(), tuple(LeftOut(name=name, size="1 %", text="a long story") for name in names)
+    model, effects = network(), tuple(LeftOut(name=name, size="1 %", text="a long story") for name in "ab")
     machine = Hardware.load("lionheart").model_copy(update={"left_out": effects})
     lhc.analyze(model, hardware=machine)
     assert not caplog.text
     lhc.evaluate(model, DATA, all_analog=True, hardware=machine, draws=2)
     told = [record.getMessage() for record in caplog.records if "leaves out" in record.getMessage()]
     assert told == [
-        "hardware lionheart leaves out noise of neurons (1 %), IR drop (1 %); its description says what that does"
+        "hardware lionheart leaves out a (1 %), b (1 %); its description says what that does",
+        NO_IR_DROP,
     ]
 
 
 @pytest.mark.analog
-def test_wires_without_loss_are_told_where_devices_conduct(caplog: pytest.LogCaptureFixture) -> None:
+def test_wires_without_resistance_are_told_where_devices_conduct(caplog: pytest.LogCaptureFixture) -> None:
+    def told(machine: Hardware) -> list[str]:
+        caplog.clear()
+        warn_of_left_out(machine)
+        return [record.getMessage() for record in caplog.records]
+
     preset = Hardware.load("lionheart")
     lossy = preset.model_copy(update={"currents": Currents(ir_drop=1.0)})
-    other = preset.model_copy(update={"left_out": (LeftOut(name="noise of neurons", size="1 %", text="…"),)})
-    for machine in (preset, other, lossy, preset.model_copy(update={"devices": None})):
-        warn_of_left_out(machine)
-    assert [record.getMessage() for record in caplog.records] == [
-        (
-            "hardware lionheart leaves out IR drop (currents.ir_drop is 0); results are too good, most where layers"
-            f" have copies: see {page('emulation')}"
-        ),
-        (
-            "hardware lionheart leaves out noise of neurons (1 %), IR drop (currents.ir_drop is 0); its description"
-            " says what that does"
-        ),
+    first = Override(layers="conv1", currents={"ir_drop": 0.0})
+    named = LeftOut(name="IR drop", size="1 %", text="a long story")
+    assert told(preset) == [NO_IR_DROP]
+    assert told(lossy) == []
+    assert told(lossy.model_copy(update={"overrides": (first,)})) == [NO_IR_DROP], "of one layer"
+    assert told(preset.model_copy(update={"devices": None})) == []
+    assert told(preset.model_copy(update={"left_out": (named,)})) == [
+        "hardware lionheart leaves out IR drop (1 %); its description says what that does"
     ]
 
 

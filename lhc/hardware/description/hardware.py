@@ -15,7 +15,7 @@ from lhc.hardware.aihwkit_config.rpu_config import build, read
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import loaded_classes
 from lhc.hardware.description.overrides import Override, problems
 from lhc.hardware.description.presets import nearest_presets, preset_names, preset_text
-from lhc.hardware.description.tiles_and_converters import UNLIMITED
+from lhc.hardware.description.tiles_and_converters import UNLIMITED, LeftOut
 from lhc.hardware.description.uniform_machine import Machine, time_error
 from lhc.hardware.tile_geometry import free_copies, held_rows, tile_rows, tiles_for
 from lhc.support.documents import fields_by_path, read_yaml, set_by_path, write_yaml
@@ -30,6 +30,11 @@ _OBJECT = re.compile(r"[\w.]+:\w+")
 """``module:name``."""
 _SHOWN = 5
 """Fields of an edited preset that are named."""
+_NO_IR_DROP = LeftOut(
+    name="IR drop",
+    size="currents.ir_drop is 0",
+    text="results are too good, most where layers have copies",
+)
 
 
 @lru_cache(maxsize=32)  # PyYAML takes 8 ms for a machine; presets are read again and again
@@ -160,6 +165,13 @@ class Hardware(Machine):
     def any_layer(self, has: Callable[[Machine], bool]) -> bool:
         """Whether any layer's machine has something."""
         return any(map(has, self.variants()))
+
+    @property
+    def effects_left_out(self) -> tuple[LeftOut, ...]:
+        """``left_out``, and IR drop where it is not named there and any layer's machine has ideal wires."""
+        named = any(effect.name == _NO_IR_DROP.name for effect in self.left_out)
+        no_ir_drop = not named and self.any_layer(lambda machine: machine.has_ideal_wires)
+        return (*self.left_out, _NO_IR_DROP) if no_ir_drop else self.left_out
 
     @property
     def corrects_outputs(self) -> bool:

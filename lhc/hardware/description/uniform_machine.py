@@ -26,11 +26,6 @@ from lhc.hardware.devices.unit_cell import PairedDevices
 
 MOST_FAULTY = 2**22
 """Pairs of a tile whose faults are drawn."""
-_NO_IR_DROP = LeftOut(
-    name="IR drop",
-    size="currents.ir_drop is 0",
-    text="results are too good, most where layers have copies",
-)
 
 
 class Machine(Section):
@@ -116,11 +111,9 @@ class Machine(Section):
         return (*absent, *off)
 
     @property
-    def effects_left_out(self) -> tuple[LeftOut, ...]:
-        """``left_out``, and IR drop where devices conduct through wires that lose nothing, as no real ones do."""
-        conducts = self.devices is not None and self.adc.sensing == "current"
-        named = any(effect.name == _NO_IR_DROP.name for effect in self.left_out)
-        return (*self.left_out, _NO_IR_DROP) if conducts and not named and self.currents.ir_drop == 0 else self.left_out
+    def has_ideal_wires(self) -> bool:
+        """Whether currents of its devices flow through wires without resistance, as no real machine has."""
+        return self.devices is not None and self.adc.sensing == "current" and self.currents.ir_drop == 0
 
     @property
     def draws_outputs(self) -> bool:

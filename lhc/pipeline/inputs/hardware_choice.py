@@ -75,12 +75,13 @@ def check_machine(machine: Hardware, graph: LayerGraph) -> None:
 
 
 def warn_of_left_out(machine: Hardware) -> None:
-    """Say what a hardware description leaves out, in one line, before figures rest on it."""
-    if machine.effects_left_out:
-        effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.effects_left_out)
-        story = f"{machine.effects_left_out[0].text}: see {page('emulation')}"
-        told = "its description says what that does" if machine.left_out else story
-        log.warning("hardware %s leaves out %s; %s", machine.name, effects, told)
+    """Say what a hardware description leaves out, before figures rest on it: what it names in one line."""
+    if machine.left_out:
+        effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.left_out)
+        log.warning("hardware %s leaves out %s; its description says what that does", machine.name, effects)
+    for effect in (one for one in machine.effects_left_out if one not in machine.left_out):
+        told = f"{effect.name} ({effect.size}); {effect.text}"
+        log.warning("hardware %s leaves out %s: see %s", machine.name, told, page("emulation"))
 
 
 def warn_of_defaults(machine: Hardware) -> None:
