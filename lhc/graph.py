@@ -122,15 +122,15 @@ class Work:
         activations: its products of two activations.
         parameters: weights that are multiplied; more than the matrices have where only some are used (experts).
         weights: names of the tensors that hold them; none where attributes do.
-        missing: what keeps it from being counted in full: ``sizes`` or the number of ``turns`` that are not known, or
-            an ``operator`` that is not.
+        missing: what keeps it from being counted in full: ``sizes`` or the number of ``iterations`` that are not known,
+            or an ``operator`` that is not.
     """
 
     stored: tuple[MatrixShape, ...] = ()
     activations: tuple[MatrixShape, ...] = ()
     parameters: int = 0
     weights: tuple[str, ...] = ()
-    missing: Literal["sizes", "turns", "operator"] | None = None
+    missing: Literal["sizes", "iterations", "operator"] | None = None
 
     @property
     def macs(self) -> int:
@@ -310,8 +310,8 @@ class LayerGraph:
             layers: the operators, in the order of the file.
             nested: operators that multiply in the bodies of others and in local functions; they are listed and
                 counted, but are no part of the graph.
-            control: what the calls that it is of take, where the file leaves that open: the branch of an If, the turns
-                of a Loop, a Scan or a recurrent operator, by its name.
+            control: what the calls that it is of take, where the file leaves that open: the branch of an If, the
+                iterations of a Loop, a Scan or a recurrent operator, by its name.
             tensors: shapes and element types, as far as they are known.
             shapes: of inputs, with one sample, that the graph is of, where the file leaves them open.
 

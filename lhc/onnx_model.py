@@ -282,7 +282,7 @@ class Rewritten:
         node: as the file, or the body that stands in its place, has it.
         made: names of the nodes in memory that take its place.
         control: what calls take, where the file leaves it open: of an If, the attribute whose body these are; of a
-            Loop, a Scan or a recurrent operator, its turns in digits; else empty.
+            Loop, a Scan or a recurrent operator, its iterations in digits; else empty.
         rule: digest of the source of the rule that made it, where that is not lhc's; else empty.
     """
 

@@ -69,15 +69,15 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
         site = sites.get(node.name)
         nodes += [node] if site is None else site.nodes
         made[node.name] = frozenset([node.name] if site is None else (one.name for one in site.nodes))
-        turn = written.origins.get(node.name)
+        source = written.origins.get(node.name)
         if site is not None:
             tensors += site.tensors
-            kind, holder = kind_of(node), turn.node if turn else node.name
+            kind, holder = kind_of(node), source.node if source else node.name
             for one in site.nodes:
                 part, routed = site.parts.get(one.name, ""), site.routed.get(one.name)
                 origins[one.name] = Origin(holder, kind, part, routed=routed)
-        elif turn is not None:
-            origins[node.name] = turn
+        elif source is not None:
+            origins[node.name] = source
     holders = (
         replace(one, made=frozenset(chain.from_iterable(made[name] for name in one.made))) for one in written.rewritten
     )

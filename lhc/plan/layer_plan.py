@@ -45,7 +45,7 @@ Reason = Literal[
 NEVER_ANALOG: frozenset[Reason] = frozenset({"no-static-weight", "unsupported", "adapter", "parity"})
 """Reasons of layers that no tile computes, whatever the user affords."""
 _STEP = re.compile(r"(?:(?<=/recurrent)_|/)\d+((?:_reverse)?(?:_gates|_new)?)$")
-"""Ends the name of a step: of a recurrent operator (`lhc.canonical.rules.recurrent`), or a turn of a loop."""
+"""Ends the name of a step: of a recurrent operator (`lhc.canonical.rules.recurrent`), or an iteration of a loop."""
 Decision = tuple[Placement, Reason, str]
 """Where a layer is computed, why as a token, and the sentence with its numbers."""
 

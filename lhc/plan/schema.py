@@ -334,7 +334,7 @@ class Plan(PlanRecord):
         default_factory=dict
     )
     """What calls that it is for take: by the name of an If, ``then_branch`` or ``else_branch``; of a Loop, a Scan or a
-    recurrent operator whose length the file leaves open, its turns."""
+    recurrent operator whose length the file leaves open, its iterations."""
     shapes: dict[str, Annotated[tuple[Count, ...], Field(max_length=64)]] = Field(default_factory=dict)
     """Inputs of the calls that it is for, with one sample: full shapes of those that the file leaves open otherwise."""
     digital: DigitalArithmetic | None = None

@@ -66,7 +66,7 @@ def run_failure(
         run_session(session, segment.outputs, {name: digital[name] for name in segment.inputs}, model.label)
     except DataError:
         control = {} if model.file is None else model.file.control
-        if control:  # written out for the turns or steps of the calls that it was placed for
+        if control:  # written out for the iterations or steps of the calls that it was placed for
             taken = ", ".join(f"{way} of {node!r}" for node, way in control.items())
             return DataError(f"{failed}. It is placed for calls that take {taken}, and this data may ask for others")
         return CutError(f"{failed}. The whole network runs on the same data, {_title(segment)} does not. {_REPORT}")

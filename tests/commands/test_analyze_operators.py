@@ -185,7 +185,7 @@ def test_an_lstm_in_a_branch_and_in_a_loop() -> None:
         ("deep", 4 * 5 * 10, 200),
     ]
     assert row(analysis, "deep").detail.startswith("in the body of Loop 'loop'; it can be placed where")
-    assert "one turn is counted" in row(analysis, "deep").detail
+    assert "one iteration is counted" in row(analysis, "deep").detail
     assert analysis.plan.uncounted == ("deep",)
 
 

@@ -5,10 +5,10 @@
     y = F(x), a local function           ->   what F computes
 
 Nodes of branches keep their names where these are unique, so that products have the names that
-`lhc.onnx_io.read.subgraphs` gives them; those of turns have the number of the turn behind, those of functions the call
-before. Turns share what the body stores, which is programmed once. A branch is right only as long as the condition has
-its value, and engines see to it; turns whose number the file leaves open are written so that onnxruntime fails in a
-call with another number.
+`lhc.onnx_io.read.subgraphs` gives them; those of iterations end with the iteration's number, those of functions begin
+with the call. Iterations share what the body stores, which is programmed once. A branch is right only as long as the
+condition has its value, and engines see to it; iterations whose number the file leaves open are written so that
+onnxruntime fails in a call with another number.
 
 A call of a local function stands for its operators:
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from lhc.canonical.control_flow.loop_unrolling import Turns, iterations_of
+from lhc.canonical.control_flow.loop_unrolling import UnrolledLoop, unroll
 from lhc.errors import ModelError
 from lhc.graph import Origin
 from lhc.onnx_io.annotate.annotations import COMPILED_KEY
@@ -111,7 +111,7 @@ class Written:
     Attributes:
         tensors: initializers of the bodies.
         rewritten: what held a body that stands in its place; those that hold others come first.
-        origins: node of a turn -> the node of the body that it is.
+        origins: node of an iteration -> the node of the body that it is.
     """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
@@ -177,13 +177,11 @@ class _Writer:
         elif node.op_type == "If" and control in bodies:
             made = self._branch(node, bodies[control], control)
         elif node.op_type != "If" and holds_products(node):
-            turns = iterations_of(
-                node, bodies["body"], control, self._constants, self._producers, self._shapes, self._opset
-            )
-            if turns is None:
+            loop = unroll(node, bodies["body"], control, self._constants, self._producers, self._shapes, self._opset)
+            if loop is None:
                 return [node]
-            made = self._turns(turns)
-            control = control if turns.is_open else ""
+            made = self._iterations(loop)
+            control = control if loop.is_open else ""
         else:
             return [node]
         self._made.rewritten.insert(place, Rewritten(node, frozenset(one.name for one in made), control))
@@ -225,32 +223,34 @@ class _Writer:
             self._identity(node, i, names.get(own, own), output) for i, (own, output) in enumerate(ends) if output
         ]
 
-    def _turns(self, turns: Turns) -> list[onnx.NodeProto]:
-        """One turn after the other; what the body stores is stored once."""
-        node, body = turns.node, turns.body
+    def _iterations(self, loop: UnrolledLoop) -> list[onnx.NodeProto]:
+        """One iteration after the other; what the body stores is stored once."""
+        node, body = loop.node, loop.body
         stored = [inner for inner in body.node if identity(inner) == ("", "Constant")]
         held = [*(tensor.name for tensor in body.initializer), *(tensor for inner in stored for tensor in inner.output)]
         shared = {tensor: self._tensor(tensor, f"{node.name}/{tensor}") for tensor in held}
         self._store(body, shared)
         made = [self._copied(inner, shared, inner.name or f"{node.name}/Constant", node.name) for inner in stored]
-        made += self._added(turns.before(self._tensor))
-        states = list(turns.states)
-        collected: list[list[str]] = [[] for _ in turns.collected]
-        for turn in range(turns.count):
-            names = shared | turns.given(turn, states)
+        made += self._added(loop.before(self._tensor))
+        states = list(loop.states)
+        collected: list[list[str]] = [[] for _ in loop.collected]
+        for iteration in range(loop.count):
+            names = shared | loop.given(iteration, states)
             own = [tensor for tensor in _own(body) if tensor not in names]
-            names |= {tensor: self._tensor(f"{tensor}/{turn}", f"{node.name}/{tensor}/{turn}") for tensor in own}
+            names |= {
+                tensor: self._tensor(f"{tensor}/{iteration}", f"{node.name}/{tensor}/{iteration}") for tensor in own
+            }
             for index, inner in enumerate(body.node):
                 if inner in stored:
                     continue
                 path = f"{node.name}/body/{inner.name or f'{inner.op_type}_{index}'}"
-                copy = self._copied(inner, names, f"{inner.name or path}/{turn}", f"{path}/{turn}")
-                self._made.origins[copy.name] = Origin(inner.name or path, kind_of(inner), str(turn))
+                copy = self._copied(inner, names, f"{inner.name or path}/{iteration}", f"{path}/{iteration}")
+                self._made.origins[copy.name] = Origin(inner.name or path, kind_of(inner), str(iteration))
                 made += self._in_place_of(copy)
-            states = [names.get(tensor, tensor) for tensor in turns.next_states]
-            for every, tensor in zip(collected, turns.collected, strict=True):
+            states = [names.get(tensor, tensor) for tensor in loop.next_states]
+            for every, tensor in zip(collected, loop.collected, strict=True):
                 every.append(names.get(tensor, tensor))
-        made += self._added(turns.behind(collected, self._tensor))
+        made += self._added(loop.behind(collected, self._tensor))
         ends = zip(node.output, states, strict=False)
         return made + [self._identity(node, i, state, output) for i, (output, state) in enumerate(ends) if output]
 

@@ -1,9 +1,9 @@
 """Loop unrolling: the trip count of a Loop or a Scan, inputs of every iteration, and outputs from all of them.
 
-A Loop is written out where its number of turns alone decides when it is left, or a condition on what is counted from
-constants (as tf2onnx writes while-loops). The number is constant, or known from samples; then turns count by
-Reshape(Range(0, n, 1), (turns)), which fails for any other n. A Scan's inputs are cut by Split with as many pieces as
-there are turns, which fails for inputs of another length (onnx, docs/Operators.md).
+A Loop is written out where its trip count alone decides when it is left, or a condition on what is counted from
+constants (as tf2onnx writes while-loops). The count is constant, or known from samples; then iterations are numbered by
+Reshape(Range(0, n, 1), (count)), which fails for any other n. A Scan's inputs are cut by Split into as many pieces as
+there are iterations, which fails for inputs of another length (onnx, docs/Operators.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ from lhc.onnx_io.operators.mac_counting import MOST_STEPS
 from lhc.onnx_io.operators.matrix_product import attribute
 from lhc.onnx_io.read.constants import Array, Constants
 
-MOST_TURNS = MOST_STEPS
-"""Turns that are written out."""
-ANY_TURNS = 64
-"""Turns of any body."""
+MOST_ITERATIONS = MOST_STEPS
+"""Iterations that are written out."""
+ANY_ITERATIONS = 64
+"""Iterations of any body."""
 MOST_NODES = 2**14
-"""Nodes of all turns together, where there are more turns than that."""
+"""Nodes of all iterations together, where there are more iterations than that."""
 
 _COUNTING: Mapping[str, Callable[..., Any]] = {
     "Add": lambda node, a, b: a + b,
@@ -48,17 +48,17 @@ Namer = Callable[[str, str], str]
 
 
 @dataclass(eq=False)
-class Turns:
-    """The turns of one operator.
+class UnrolledLoop:
+    """A Loop or Scan of known trip count.
 
     Attributes:
         node: Loop or Scan.
-        count: of turns.
+        count: the number of iterations.
         is_open: whether the file leaves the count open.
         opset: version of ONNX's operators.
-        states: what goes from turn to turn, at the start.
-        next_states: of the body, what goes into the next turn.
-        collected: of the body, what is put together over turns.
+        states: what goes from iteration to iteration, at the start.
+        next_states: of the body, what goes into the next iteration.
+        collected: of the body, what is put together over iterations.
     """
 
     node: onnx.NodeProto
@@ -71,11 +71,11 @@ class Turns:
     collected: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        self._of_turn: list[list[str]] = []
-        """By turn: what its first inputs (of a Loop) or its last ones (of a Scan) are given."""
+        self._of_iteration: list[list[str]] = []
+        """By iteration: what its first inputs (of a Loop) or its last ones (of a Scan) are given."""
 
     def before(self, namer: Namer) -> Nodes:
-        """Operators and initializers before the first turn; ``namer`` gives tensors names that nobody has."""
+        """Operators and initializers before the first iteration; ``namer`` gives tensors names that nobody has."""
         nodes: list[onnx.NodeProto] = []
         tensors: list[onnx.TensorProto] = []
         if self.node.op_type == "Loop":
@@ -84,14 +84,14 @@ class Turns:
             self._cut(nodes, tensors, namer)
         return nodes, tensors
 
-    def given(self, turn: int, states: list[str]) -> dict[str, str]:
+    def given(self, iteration: int, states: list[str]) -> dict[str, str]:
         """Inputs of the body in one iteration."""
-        own = self._of_turn[turn]
+        own = self._of_iteration[iteration]
         tensors = [*own, *states] if self.node.op_type == "Loop" else [*states, *own]
         return {value.name: tensor for value, tensor in zip(self.body.input, tensors, strict=True)}
 
     def behind(self, collected: list[list[str]], namer: Namer) -> Nodes:
-        """Operators and initializers behind the last turn, for what is put together."""
+        """Operators and initializers behind the last iteration, for what is put together."""
         nodes: list[onnx.NodeProto] = []
         tensors: list[onnx.TensorProto] = []
         axes, backwards = (self._integers(f"scan_output_{name}", len(collected)) for name in ("axes", "directions"))
@@ -109,7 +109,7 @@ class Turns:
         return nodes, tensors
 
     def _count(self, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], namer: Namer) -> None:
-        """The number of each turn, and a true condition."""
+        """The number of each iteration, and a true condition."""
         name, (number, condition) = self.node.name, self.body.input[:2]
         axes = [(1,) * len(value.type.tensor_type.shape.dim) for value in (number, condition)]
         true = self._stored(np.ones(axes[1], np.bool_), tensors, namer)
@@ -117,20 +117,21 @@ class Turns:
         if self.is_open:
             zero, one = (self._stored(np.array(value, np.int64), tensors, namer) for value in (0, 1))
             scalar = self._stored(np.zeros(0, np.int64), tensors, namer)
-            limit, every, counted = (namer(f"{name}/{what}", f"{name}/{what}") for what in ("limit", "range", "turns"))
+            names = ("limit", "range", "iterations")
+            limit, every, counted = (namer(f"{name}/{what}", f"{name}/{what}") for what in names)
             size = self._stored(np.array([self.count], np.int64), tensors, namer)
             nodes += [
                 helper.make_node("Reshape", [self.node.input[0], scalar], [limit], f"{name}/limit"),
                 helper.make_node("Range", [zero, limit, one], [every], f"{name}/range"),
-                helper.make_node("Reshape", [every, size], [counted], f"{name}/only_{self.count}_turns"),
+                helper.make_node("Reshape", [every, size], [counted], f"{name}/only_{self.count}_iterations"),
             ]
-        for turn in range(self.count):
-            index = self._stored(np.full(axes[0], turn, np.int64), tensors, namer)
+        for iteration in range(self.count):
+            index = self._stored(np.full(axes[0], iteration, np.int64), tensors, namer)
             if counted:
-                gathered = namer(f"{name}/turn_{turn}", f"{name}/turn_{turn}")
-                nodes.append(helper.make_node("Gather", [counted, index], [gathered], f"{name}/turn_{turn}"))
+                gathered = namer(f"{name}/iteration_{iteration}", f"{name}/iteration_{iteration}")
+                nodes.append(helper.make_node("Gather", [counted, index], [gathered], f"{name}/iteration_{iteration}"))
                 index = gathered
-            self._of_turn.append([index, true])
+            self._of_iteration.append([index, true])
 
     def _cut(self, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], namer: Namer) -> None:
         """Slices of the scanned inputs, one for each iteration."""
@@ -139,7 +140,7 @@ class Turns:
         by_input = []
         for number, tensor in enumerate(scanned):
             stem = f"{self.node.name}/cut_{number}"
-            pieces = [namer(f"{stem}/{turn}", f"{stem}/{turn}") for turn in range(self.count)]
+            pieces = [namer(f"{stem}/{iteration}", f"{stem}/{iteration}") for iteration in range(self.count)]
             sizes = [1] * self.count
             more: dict[str, Any] = {"split": sizes} if self.opset < 13 else {}
             inputs = [tensor] if more else [tensor, self._stored(np.array(sizes, np.int64), tensors, namer)]
@@ -147,7 +148,7 @@ class Turns:
             nodes.append(helper.make_node("Split", inputs, pieces, name, axis=axes[number], **more))
             found = [self._reshaped("Squeeze", piece, axes[number], nodes, tensors, namer) for piece in pieces]
             by_input.append(found[::-1] if backwards[number] else found)
-        self._of_turn = [[of_input[turn] for of_input in by_input] for turn in range(self.count)]
+        self._of_iteration = [[of_input[iteration] for of_input in by_input] for iteration in range(self.count)]
 
     def _integers(self, name: str, count: int) -> list[int]:
         found = next((list(a.ints) for a in self.node.attribute if a.name == name), [])
@@ -179,7 +180,7 @@ class Turns:
         return name
 
 
-def iterations_of(
+def unroll(
     node: onnx.NodeProto,
     body: onnx.GraphProto,
     told: str,
@@ -187,23 +188,24 @@ def iterations_of(
     producers: Mapping[str, onnx.NodeProto],
     shapes: Mapping[str, Shape],
     opset: int,
-) -> Turns | None:
-    """The turns of a Loop or Scan; None where they are too many, not known, or not to be told in advance.
+) -> UnrolledLoop | None:
+    """A Loop or Scan with its trip count; None where that is too great, not known, or not to be told in advance.
 
     Args:
-        told: number of turns that samples take; empty where nobody knows.
+        told: the trip count that samples take; empty where nobody knows.
     """
     if any(not value.type.HasField("tensor_type") for value in body.input):
         return None
     known = _loop_count(node, constants) if node.op_type == "Loop" else _scan_count(node, shapes)
     count = known if known is not None else int(told) if told.isdigit() else 0
-    most = max(ANY_TURNS, min(MOST_TURNS, MOST_NODES // len(body.node)))
+    most = max(ANY_ITERATIONS, min(MOST_ITERATIONS, MOST_NODES // len(body.node)))
     outputs = tuple(value.name for value in body.output)
     if node.op_type == "Scan":
         if not 0 < count <= most:
             return None
         size = len(node.input) - attribute(node, "num_scan_inputs", 0)
-        return Turns(node, body, count, known is None, opset, tuple(node.input[:size]), outputs[:size], outputs[size:])
+        states = tuple(node.input[:size])
+        return UnrolledLoop(node, body, count, known is None, opset, states, outputs[:size], outputs[size:])
     states = tuple(node.input[2:])
     counts = any(body.input[0].name in inner.input for inner in body.node)
     left = _left_after(node, body, constants, producers, min(count, most + 1))
@@ -212,13 +214,13 @@ def iterations_of(
     if known is None and (left < count or not counts or opset < 11):
         return None
     size = len(states) + 1
-    return Turns(node, body, left, known is None, opset, states, outputs[1:size], outputs[size:])
+    return UnrolledLoop(node, body, left, known is None, opset, states, outputs[1:size], outputs[size:])
 
 
 def _loop_count(node: onnx.NodeProto, constants: Constants) -> int | None:
     limit = node.input[0]
     if not limit:
-        return MOST_TURNS + 1  # its condition alone decides
+        return MOST_ITERATIONS + 1  # its condition alone decides
     return int(constants.value(limit).reshape(-1)[0]) if limit and limit in constants else None
 
 
@@ -232,7 +234,7 @@ def _scan_count(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None
 def _left_after(
     node: onnx.NodeProto, body: onnx.GraphProto, constants: Constants, above: Mapping[str, onnx.NodeProto], count: int
 ) -> int | None:
-    """Turns after which a Loop is left; None where more decides than constants and what is counted from them."""
+    """Iterations after which a Loop is left; None where more decides than constants and what is counted from them."""
     first = node.input[1] if len(node.input) > 1 else ""
     start = _counted(first, {}, constants, above) if first else np.array(True)
     if start is None or not start.reshape(-1)[0]:
@@ -243,13 +245,13 @@ def _left_after(
     goes_on, *after = (value.name for value in body.output)
     known: dict[str, Array | None] = {condition: start}
     known |= {s: constants.value(t) for s, t in zip(states, node.input[2:], strict=False) if t in constants}
-    for turn in range(count):
-        known[number] = np.array(turn)
+    for iteration in range(count):
+        known[number] = np.array(iteration)
         more = _counted(goes_on, known, inside, producers)
         if more is None:
             return None
         if not more.reshape(-1)[0]:
-            return turn + 1
+            return iteration + 1
         last = {s: _counted(t, known, inside, producers) for s, t in zip(states, after, strict=False)}
         known = {condition: more, **last}
     return count
@@ -258,7 +260,7 @@ def _left_after(
 def _counted(
     tensor: str, known: dict[str, Array | None], inside: Constants, producers: Mapping[str, onnx.NodeProto]
 ) -> Array | None:
-    """A tensor of a turn, where arithmetic of counters makes it from constants and from what is known; else None."""
+    """A tensor of an iteration, where arithmetic of counters makes it from constants and what is known; else None."""
     if tensor not in known and tensor in inside:
         known[tensor] = inside.value(tensor)
     if tensor not in known:

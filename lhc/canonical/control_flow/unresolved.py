@@ -55,7 +55,7 @@ def unresolved_control_flow(model: OnnxModel, dequantize: bool = False) -> dict[
     """Choices that samples must decide, by the name of the operator.
 
     Conditions of those If that hold products, and of those that a recurrent operator reads from, since its number of
-    steps may hang on them; turns of a Loop or Scan that holds products; steps of recurrent operators.
+    steps may hang on them; iterations of a Loop or Scan that holds products; steps of recurrent operators.
 
     Args:
         model: in its canonical form.

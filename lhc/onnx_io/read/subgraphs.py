@@ -1,9 +1,9 @@
 """Products outside the main graph: in bodies of If, Loop and Scan, and in local functions.
 
 It stays digital. It is listed, and its MACs are counted, as often as its body is written: both branches of an If, and
-one turn of a Loop or Scan, which is said not to be all of it. What a Loop or Scan carries from turn to turn unchanged
-is the constant that it starts with. An operator goes by its name, or, where that is none or taken, by
-``HOLDER/BRANCH/NAME``, with a suffix where even that is taken.
+one iteration of a Loop or Scan, which is said not to be all of it. What a Loop or Scan carries on unchanged is the
+constant that it starts with. An operator goes by its name, or, where that is none or taken, by ``HOLDER/BRANCH/NAME``,
+with a suffix where even that is taken.
 """
 
 import math
@@ -22,14 +22,14 @@ from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import Shape, declared_shape
 from lhc.onnx_model import OnnxModel, subgraphs
 
-_TURNS = (
+_ITERATIONS = (
     "it can be placed where the file or samples (--data) tell the number of iterations, at most 64, and nothing else"
     " ends them"
 )
 _HINTS = {
     "If": "samples (--data) tell which branch calls take, and what lies in that can be placed",
-    "Loop": _TURNS,
-    "Scan": _TURNS,
+    "Loop": _ITERATIONS,
+    "Scan": _ITERATIONS,
 }
 """By the operator that holds a body: when what lies in it can be placed."""
 _LOOPS = ("Loop", "Scan")
@@ -181,7 +181,7 @@ class _Scope:
         return _Scope(self.shapes.new_child(own), constants, graph, {**self.carried, **carried})
 
     def stored_name(self, tensor: str) -> str:
-        """The constant that a tensor is in every turn; itself where it is no such."""
+        """The constant that a tensor is in every iteration; itself where it is no such."""
         return self.carried.get(tensor, tensor)
 
     def shape(self, tensor: str) -> Shape | None:
@@ -216,8 +216,8 @@ def _once(layer: Layer) -> Layer:
     work, refusal = layer.counted, layer.refusal
     if work is None or work.missing is not None or refusal is None:
         return layer
-    told = replace(refusal, detail=f"{refusal.detail}; one turn is counted, since nobody knows how many there are")
-    return replace(layer, counted=replace(work, missing="turns"), refusal=told)
+    told = replace(refusal, detail=f"{refusal.detail}; one iteration is counted, since nobody knows how many there are")
+    return replace(layer, counted=replace(work, missing="iterations"), refusal=told)
 
 
 def _layers(name: str, node: onnx.NodeProto, scope: _Scope, samples: int, place: str) -> Iterator[Layer]:
