@@ -293,6 +293,11 @@ def hull(one: Interval | None, other: Interval | None) -> Interval | None:
     return min(one[0], other[0]), max(one[1], other[1])
 
 
+def scaled(interval: Interval | None, factor: float) -> Interval | None:
+    """An interval in another unit; ``factor`` is above 0."""
+    return None if interval is None else (interval[0] * factor, interval[1] * factor)
+
+
 def clipped(interval: Interval | None, low: float, high: float) -> Interval | None:
     """An interval without the values that cannot be, for showing; a few draws can reach beyond them."""
     return None if interval is None else (max(interval[0], low), min(interval[1], high))

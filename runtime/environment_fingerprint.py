@@ -58,4 +58,7 @@ def _instruction_set() -> str:
         import torch
     except ImportError:
         return "unknown"
-    return torch.backends.cpu.get_cpu_capability()
+    from lhc.runtime.onnxruntime.sessions import integer_products_are_exact
+
+    exact = integer_products_are_exact()  # which PyTorch's word for a processor does not tell: it takes VNNI
+    return torch.backends.cpu.get_cpu_capability() + ("" if exact else ", products of bytes saturate")

@@ -6,7 +6,6 @@ mistaken for noise.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -23,9 +22,6 @@ from lhc.runtime.onnxruntime.segment_errors import answers_of
 from lhc.runtime.onnxruntime.sessions import Array, observe_tensors, relative_error
 from lhc.runtime.onnxruntime.tensor_types import tensor_types
 from lhc.runtime.segments import Segment, SegmentModels
-
-if TYPE_CHECKING:
-    pass
 
 PARITY_TOLERANCE = 1e-4
 """Greatest allowed error, relative to the greatest magnitude of the operator's output, in float32 and float64."""

@@ -38,7 +38,7 @@ from lhc.canonical import placed_form
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.hardware.devices.device_base import DeviceModel
+from lhc.hardware.devices.device_base import LEAST_MAGNITUDE, DeviceModel
 from lhc.hardware.devices.unit_cell import PairedDevices
 from lhc.hardware.tile_geometry import split_sizes
 from lhc.lowering.chip_calibration import ChipCalibration
@@ -303,6 +303,8 @@ def _arrays(
         arrays["base"] = np.array(tile.base)
     if isinstance(devices, PairedDevices) and devices.pair != "single":
         other = "g_reference_us" if devices.pair == "reference-column" else "g_minus_us"
-        for name, cells in zip(("g_plus_us", other), devices.cells(target), strict=False):
+        # Conductances do not depend on mapping.omega: the greatest weight of a tile takes the whole range.
+        greatest = max(float(np.abs(target).max(initial=0.0)), LEAST_MAGNITUDE)
+        for name, cells in zip(("g_plus_us", other), devices.cells(target / greatest), strict=False):
             arrays[name] = np.asarray(cells, np.float32)
     return arrays

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from lhc.errors import OutOfTimeError, UsageError
-from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_interval
+from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_interval, worst_where_nan
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import (
@@ -23,7 +23,7 @@ from lhc.stats import (
     look_errors,
     look_schedule,
     one_sided,
-    over_draws,
+    scaled,
     two_sided,
 )
 from lhc.support.number_formatting import GREATEST, SMALLEST, counted, drop_word, in_range
@@ -41,25 +41,25 @@ Drop = float | str
 """A budget as users write it: a number, or a percentage such as ``"1%"``."""
 
 
-def parse_drop(drop: Drop) -> tuple[float, bool]:
+def parse_drop(drop: Drop, flag: str = "--max-drop") -> tuple[float, bool]:
     """A budget as a number, and whether it was written as a percentage.
 
     >>> parse_drop(0.01), parse_drop("0.01"), parse_drop("1%"), parse_drop("2.5 %")
     ((0.01, False), (0.01, False), (0.01, True), (0.025, True))
 
     Raises:
-        UsageError: it is neither, negative, or not finite.
+        UsageError: it is neither, negative, or not finite; ``flag`` says of which option.
     """
     text = str(drop).strip()
     number, percentage = text.removesuffix("%"), text.endswith("%")
     try:
         value = float(number)
     except ValueError as error:
-        raise UsageError(f"--max-drop {text!r} is no number; give one point as 1% or 0.01") from error
+        raise UsageError(f"{flag} {text!r} is no number; give one point as 1% or 0.01") from error
     if not 0 <= value < float("inf"):
-        raise UsageError(f"--max-drop must be at least 0 and finite, got {text}")
+        raise UsageError(f"{flag} must be at least 0 and finite, got {text}")
     if not in_range(value):
-        raise UsageError(f"--max-drop {text}: a number is 0 or of a magnitude of {SMALLEST:g} to {GREATEST:g}")
+        raise UsageError(f"{flag} {text}: a number is 0 or of a magnitude of {SMALLEST:g} to {GREATEST:g}")
     return (value / 100 if percentage else value), percentage
 
 
@@ -122,11 +122,12 @@ class Budget:
             worse = drop_word(evaluator.metric.higher_is_better)
             raise UsageError(f"the baseline is 0, so a relative {worse} is undefined; use --drop-type absolute")
 
-    def check_unit(self, metric: str, percent: bool) -> None:
+    def check_unit(self, metric: str, percent: bool, flag: str = "--max-drop") -> None:
         """Refuse a number that can be read in two ways, and a percentage of what is no share.
 
         Args:
             percent: its scores are shares.
+            flag: the option that gives the budget; only the first output's may be relative.
 
         Raises:
             UsageError: 1 or more, and not as a percentage, where drops are shares; a percentage where they are not;
@@ -136,9 +137,13 @@ class Budget:
         if self.percentage and not (percent or self.relative):
             known = METRICS.get(metric)
             vanishes = known is not None and known.needs_targets is False and not known.higher_is_better
-            relative = "" if vanishes else f", or --drop-type relative for {shown} % of the digital value"
+            relative = (
+                ""
+                if vanishes or flag != "--max-drop"
+                else f", or --drop-type relative for {shown} % of the digital value"
+            )
             raise UsageError(
-                f"--max-drop {shown}%: percentages are points of a share of right answers, which {metric} is not; give"
+                f"{flag} {shown}%: percentages are points of a share of right answers, which {metric} is not; give"
                 f" it in its own unit, e.g. {drop:g}{relative}"
             )
         if not self.percentage and drop >= 1 and (percent or self.relative):
@@ -146,13 +151,13 @@ class Budget:
             unit, small = ("% of the digital value", f"{drop:g} % of it") if self.relative else ("points", one)
             meant = f", and if you do mean {shown} {unit} give {shown}%" if drop == 1 or self.relative else ""
             raise UsageError(
-                f"--max-drop {drop:g} would be {shown} {unit}; for {small} give {drop:g}% or {drop / 100:g}{meant}"
+                f"{flag} {drop:g} would be {shown} {unit}; for {small} give {drop:g}% or {drop / 100:g}{meant}"
             )
         if not self.percentage and drop >= LARGE_DROP and (percent or self.relative):
             unit = "% of the digital value" if self.relative else "points"
-            log.warning("--max-drop %g allows %s %s; for %g %s give %g%%", drop, shown, unit, drop, unit, drop)
+            log.warning("%s %g allows %s %s; for %g %s give %g%%", flag, drop, shown, unit, drop, unit, drop)
         if percent and not self.relative and drop > 1:
-            raise UsageError(f"--max-drop {shown}%: a share cannot drop by more than 100 points")
+            raise UsageError(f"{flag} {shown}%: a share cannot drop by more than 100 points")
 
 
 def _verdict(
@@ -241,7 +246,7 @@ def _decided(
     drops, step = measured.drops * scale, measured.step * scale
     if not np.isfinite(drops).all():
         return True
-    interval = over_draws(drops, two_sided(now[0]), step)
+    interval = scaled(measured.chip_interval(two_sided(now[0])), scale)
     if interval is None:
         return False
     if budget.generalize:
@@ -257,7 +262,7 @@ def _decided(
     if budget.generalize:
         # What samples add to the upper half stays, however many chips there are.
         both = sample_interval(measured, evaluator, budget.relative, two_sided(last[0]))
-        alone = over_draws(drops, two_sided(last[0]), step)
+        alone = scaled(measured.chip_interval(two_sided(last[0])), scale)
         assert both is not None
         assert alone is not None
         beside = max(0.0, (both[1] - mean) ** 2 - (alone[1] - mean) ** 2) ** 0.5
@@ -268,7 +273,8 @@ def _decided(
 class PlacementJudge:
     """Tells a search how placements do: accepted where the mean drop over a few chips is within the budget.
 
-    By that alone nothing is shown to hold. A placement is measured once.
+    By that alone nothing is shown to hold. A placement is measured once. A chip that answers NaN counts as wrong on all
+    samples, where the metric is a share of right answers.
 
     Attributes:
         layers_in: how many layers a placement has as people count them, for the progress.
@@ -290,7 +296,7 @@ class PlacementJudge:
         draws = range(min(self.evaluator.draws, SEARCH_DRAWS))
         self.evaluator.expect([(placement, draws)])
         what = f"{self.what} {counted(self.layers_in(placement), 'analog layer')}"
-        measured = self.evaluator.measure(placement, draws, what)
+        measured = worst_where_nan(self.evaluator.measure(placement, draws, what))
         found = evaluation(measured, self.evaluator, self.budget.relative, self.budget.confidence)
         status: Literal["accepted", "rejected"] = "accepted" if found.drop <= self.budget.max_drop else "rejected"
         return Verdict(status, found, self.budget.generalize, estimated=True)

@@ -187,9 +187,14 @@ class PlacementEvaluator:
         """Whether the metric gives one number for a set of samples.
 
         Raises:
-            DataError: it cannot score the first few samples.
+            DataError: it cannot score the samples.
         """
-        output = self.example_output
+        try:
+            return self._gives_one_number(self.example_output)
+        except DataError:  # a few samples may be too few for a set: three for a rank, two classes for an AUC
+            return self._gives_one_number(self.digital_output)
+
+    def _gives_one_number(self, output: Array) -> bool:
         targets = self.task.targets if self.context.by_targets else None
         reference = output if targets is None else targets[: len(output)]
         return np.ndim(checked_score(f"metric {self.metric.name!r}", self.metric.score, output, reference)) == 0
@@ -234,18 +239,14 @@ class PlacementEvaluator:
         """
         if not placement:
             return self._untiled(None, len(draws), what)
-        digital = self._steadied_score
-        job, documents = self.job(placement, draws, t_s), self.task.documents
+        digital, documents, exact = self._steadied_score, self.task.documents, not self.hardware.is_stochastic
+        job = self.job(placement, draws[:1] if exact else draws, t_s)
+        found = np.stack(self._gathered(job, what))
+        if exact:  # all chips are alike
+            found = np.repeat(found, len(draws), axis=0)
         if isinstance(digital, float):
-            outputs = np.stack(self._gathered(job, what))
-            return SetScores(self.metric, outputs, self._compared._compared_set, self._set_reference, documents)
-        if not self.hardware.is_stochastic and len(draws) > 1:
-            one = self.measure(placement, range(1), what, t_s)
-            assert isinstance(one, SampleScores)
-            alike = np.repeat(one.scores, len(draws), axis=0)
-            return SampleScores(self.metric, alike, digital, True, documents, rounded=True)
-        scores, exact = np.stack(self._gathered(job, what)), not self.hardware.is_stochastic
-        return SampleScores(self.metric, scores, digital, exact, documents, rounded=exact)
+            return SetScores(self.metric, found, self._compared._compared_set, self._set_reference, documents)
+        return SampleScores(self.metric, found, digital, exact, documents, rounded=exact)
 
     def measure_precision(self, raised: frozenset[str], what: str) -> Measurement:
         """Scores without analog layers, with exactly these products in the machine's high precision.
@@ -386,7 +387,7 @@ class PlacementEvaluator:
     def outputs(
         self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
     ) -> Iterator[tuple[int, slice, list[Array]]]:
-        """All outputs, call by call: ``(draw, samples, outputs in the model's order)``; in this process, not logged.
+        """All outputs, call by call: ``(draw, samples, outputs in the model's order)``; in this process, not kept.
 
         Arguments as those of `measure`.
         """
@@ -428,7 +429,7 @@ class PlacementEvaluator:
         """These samples, as the workers get them.
 
         Raises:
-            DataError: they have changed since the log was asked for them.
+            DataError: they have changed since the cache was asked for them.
         """
         inputs, targets = self.task.read(where.start, where.stop)
         digest = self.task.block_digest(where.start, where.stop)

@@ -19,6 +19,7 @@ from lhc.stats import (
     members,
     over_draws,
     over_draws_and_samples,
+    scaled,
     summarize,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "finite",
     "looked_at",
     "sample_interval",
+    "worst_where_nan",
 ]
 
 Wanted = Sequence[tuple[frozenset[str], range]]
@@ -67,6 +69,10 @@ class Measurement(Protocol):
         """Number of every sample's document, as `Task.documents`."""
         ...
 
+    def chip_interval(self, confidence: float) -> tuple[float, float] | None:
+        """Interval of the mean drop over other draws, on these samples; None with one draw."""
+        ...
+
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
         """Interval of the mean drop over other draws and other samples: other documents where there are such."""
         ...
@@ -97,7 +103,7 @@ class Evaluator(Protocol):
 
     @property
     def draws(self) -> int:
-        """Most programmings per placement."""
+        """Programmings per placement; a test uses at least as many."""
         ...
 
     @property
@@ -168,6 +174,9 @@ class SampleScores:
         assert isinstance(other, SampleScores)
         return replace(self, scores=np.concatenate([self.scores, other.scores]))
 
+    def chip_interval(self, confidence: float) -> tuple[float, float] | None:
+        return over_draws(self.drops, confidence, self.step)
+
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
         few_may_change = self._is_share and (self.rounded or not self.exact)
         return over_draws_and_samples(self.damage, confidence, few_may_change, self.documents)
@@ -205,6 +214,9 @@ class SetScores:
     def joined(self, other: Measurement) -> "SetScores":
         assert isinstance(other, SetScores)
         return replace(self, outputs=np.concatenate([self.outputs, other.outputs]))
+
+    def chip_interval(self, confidence: float) -> tuple[float, float] | None:
+        return over_draws(self.drops, confidence, self.step)
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
         """Student's interval with the bootstrap's standard error: draws and samples drawn again, with replacement.
@@ -259,11 +271,9 @@ def sample_interval(
     measured: Measurement, evaluator: Evaluator, relative: bool, confidence: float
 ) -> tuple[float, float] | None:
     """Interval of the mean drop over chips and samples; arguments as those of `evaluation`."""
-    scale = 1 / abs(evaluator.baseline) if relative else 1.0
-    interval = measured.sample_interval(confidence)
-    widened = None if interval is None else (interval[0] * scale, interval[1] * scale)
     # Few draws can make it narrower than that over chips by chance; that other samples vary too cannot make it surer.
-    return hull(over_draws(measured.drops * scale, confidence, measured.step * scale), widened)
+    both = hull(measured.chip_interval(confidence), measured.sample_interval(confidence))
+    return scaled(both, 1 / abs(evaluator.baseline) if relative else 1.0)
 
 
 def finite(measured: Measurement) -> Measurement:
@@ -279,6 +289,14 @@ def finite(measured: Measurement) -> Measurement:
             " (--exclude of 'lhc partition')"
         )
     return measured
+
+
+def worst_where_nan(measured: Measurement) -> Measurement:
+    """The measurement with the worst scores for chips that give NaN on some samples, where scores are shares."""
+    if not isinstance(measured, SampleScores) or not measured.metric.percent:
+        return measured
+    broken = np.isnan(measured.scores).any(axis=1, keepdims=True)
+    return replace(measured, scores=np.where(broken, 0.0, measured.scores))
 
 
 def evaluation(
@@ -300,16 +318,15 @@ def evaluation(
     measured = finite(measured)
     outputs = measured.of_outputs(relative, confidence, t_s) if isinstance(measured, MeasuresOutputs) else ()
     scale = 1 / abs(evaluator.baseline) if relative else 1.0
-    step = measured.step
-    value = summarize(measured.values, confidence, step)
-    drop = summarize(measured.drops * scale, confidence, step * scale)
+    value, drops = summarize(measured.values, confidence, measured.step), measured.drops * scale
+    drop = float(drops.mean())
     # No drop is beyond these: what an interval of a few chips says of others is no finding. Of several outputs the drop
     # is the greatest, which no single metric bounds.
     metric = evaluator.metric
     here, anywhere = (
         (-math.inf, math.inf)
         if isinstance(measured, MeasuresOutputs)
-        else (min(scale * metric.least_damage(b), drop.mean), max(scale * metric.most_damage(b), drop.mean))
+        else (min(scale * metric.least_damage(b), drop), max(scale * metric.most_damage(b), drop))
         for b in (evaluator.baseline, None)
     )
     return Evaluation(
@@ -320,10 +337,10 @@ def evaluation(
         mean=value.mean,
         std=value.std,
         interval=clipped(value.interval, *metric.bounds),
-        drop=drop.mean,
-        drop_interval=clipped(drop.interval, *here),
+        drop=drop,
+        drop_interval=clipped(scaled(measured.chip_interval(confidence), scale), *here),
         sample_interval=clipped(sample_interval(measured, evaluator, relative, confidence), *anywhere),
-        drops=tuple((measured.drops * scale).tolist()),
+        drops=tuple(drops.tolist()),
         samples=evaluator.samples,
         documents=None if measured.documents is None else len(members(measured.documents)),
         seed=evaluator.seed,

@@ -6,8 +6,10 @@ share of its budget, in the unit of the first output:
     d = max over outputs o of  d_o B_1 / B_o
 
 The mean of d over chips is no less than that of any output so scaled. So where the bound of d is within B_1, every
-output is within its own budget, at the same chance of error. Where an interval over samples decides, its bounds are
-the greatest of the outputs': all of them have to hold (intersection-union test: Berger, Technometrics 24, 1982).
+output is within its own budget, at the same chance of error. An output that spreads more than d may have a greater
+bound of its own: the greatest of all counts, so that a placement that holds shows it at every output by itself. Where
+an interval over samples decides, its bounds are the greatest of the outputs': all of them have to hold
+(intersection-union test: Berger, Technometrics 24, 1982).
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,6 +24,7 @@ from lhc.passes.decide.copies import Copies
 from lhc.results import Evaluation
 from lhc.samples.metrics import Scores
 from lhc.samples.task import Indices
+from lhc.stats import over_draws
 
 __all__ = ["MultiOutputEvaluator", "MultiOutputMeasurement"]
 
@@ -66,6 +69,14 @@ class MultiOutputMeasurement:
     def documents(self) -> Indices | None:
         """See `Measurement.documents`."""
         return self.parts[0].documents
+
+    def chip_interval(self, confidence: float) -> tuple[float, float] | None:
+        """That of the greatest drops, with the greatest upper bound of all outputs."""
+        joint = over_draws(self.drops, confidence, self.step)
+        if joint is None:
+            return None
+        own = zip((part.chip_interval(confidence) for part in self.parts), self.scales, strict=True)
+        return joint[0], max(joint[1], *(interval[1] * scale for interval, scale in own if interval is not None))
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
         """The greatest bounds of the outputs' intervals."""

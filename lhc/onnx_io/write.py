@@ -228,10 +228,10 @@ def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData =
         UsageError: the folder does not exist or cannot be written.
         ModelError: it is too large for one file.
     """
+    if model_size(proto) > _MOST:  # before a file of weights is replaced
+        raise _too_large(str(path))
     if any(map(in_other_file, proto.graph.initializer)):
         proto = place(proto, path, external_data)
-    if model_size(proto) > _MOST:
-        raise _too_large(str(path))
     write_file(path, lambda file: file.writelines(model_bytes(proto)))
 
 

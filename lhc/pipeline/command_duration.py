@@ -17,7 +17,7 @@ from lhc.measure.sensitivity.gradient_worker import corrections_alone, on_chips,
 from lhc.measure.work_unit import Scorer
 from lhc.options.shared import RankingMethod
 from lhc.passes.decide.copies import Copies
-from lhc.pipeline.steps.rank import CHECKED, copies_alone, measures_all
+from lhc.pipeline.steps.rank import CHECKED, measures_all
 from lhc.support.notebook import Tabled
 from lhc.support.number_formatting import counted, work_text
 from lhc.support.tables import Table
@@ -182,7 +182,7 @@ def ranking_steps(
     Args:
         half_width: see there; a layer may then need fewer draws.
     """
-    copied = list(copies_alone(evaluator, names))
+    copied = list(evaluator.copies.alone(evaluator.graph.tied(names)))
     plain = replace(evaluator, copies=Copies()) if copied else evaluator
     groups = [frozenset(group) for group in evaluator.graph.tied(names)]
     steps: list[EffortStep] = []

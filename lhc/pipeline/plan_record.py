@@ -1,6 +1,6 @@
 """Write down in the plan how the placement did, and what the decision rests on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.measure import Budget
@@ -49,10 +49,10 @@ class Record:
 
 
 def _digital_drop(state: VerifiedNetwork) -> float | None:
-    """Drop that the arithmetic of digital products alone brings, on the samples that verify."""
+    """Drop of the first output that the arithmetic of digital products alone brings, on the samples that verify."""
     if state.plan.digital is None:
         return None
-    evaluator = state.judging_evaluator(state.splits.verify, limited=False)
+    evaluator = replace(state, further=()).judging_evaluator(state.splits.verify, limited=False)
     scale = 1 / abs(evaluator.baseline) if state.budget.relative else 1.0
     return float(evaluator.measure(frozenset(), range(1)).drops[0]) * scale
 

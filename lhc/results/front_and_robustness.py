@@ -59,7 +59,7 @@ class FrontPoint:
 
     Attributes:
         analog: names of the analog layers, in file order.
-        analog_mac_fraction: share of all candidates' MACs that are analog.
+        analog_mac_fraction: share of all MACs by stored weights that are analog.
         tiles: in use.
         latency_s: of a sample, in seconds; None where the hardware describes no costs.
         energy_j: of a sample, in joules; None likewise.

@@ -18,6 +18,7 @@ from lhc.onnx_io.rewrites.dynamic_batch import with_dynamic_batch
 from lhc.onnx_model import OnnxModel
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
+from lhc.runtime.environment_fingerprint import environment, program
 from lhc.runtime.onnxruntime.sessions import observe_tensors, relative_error, rounding
 from lhc.runtime.torch_settings import gpu_name
 from lhc.samples.sample_axis import SampleLayout, samples_first
@@ -224,6 +225,8 @@ class TrainingSetup:
         gpu = gpu_name()  # which sums in an order, and draws by a generator, of its own
         return {
             **({} if gpu is None else {"gpu": gpu}),
+            "environment": environment(),
+            "program": program(),
             "model": self.model.identity,
             "hardware": self.hardware.model_dump(mode="json"),
             "t_s": self.t_s,

@@ -111,6 +111,10 @@ class Copies:
             found |= {name: one.levels[level].copies for name in one.layers if name in analog}
         return {name: copies for name, copies in found.items() if copies > 1}
 
+    def alone(self, groups: Iterable[Iterable[str]]) -> dict[str, int]:
+        """The same of layers that are analog one group at a time: each has all tiles for itself."""
+        return {name: count for group in groups for name, count in self.of(group).items()}
+
     def levels(self, placement: frozenset[str]) -> list[int]:
         """The level of every set of layers; the first one for those that the placement does not have."""
         found = self._levels(placement)

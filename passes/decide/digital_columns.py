@@ -46,9 +46,10 @@ class ChooseDigitalColumns(Pass):
         return PassResult(plan.with_digital_columns(columns))
 
     def _of_each(self) -> dict[str, list[int]]:
-        """The worst of every layer."""
-        counts = {name: max(1, round(self.share * len(damages))) for name, damages in self.damages.items()}
-        return {name: np.argsort(-d, kind="stable")[: counts[name]].tolist() for name, d in self.damages.items()}
+        """The worst of every layer, where any does damage."""
+        harmful = {name: damages for name, damages in self.damages.items() if (damages > 0).any()}
+        counts = {name: max(1, round(self.share * len(damages))) for name, damages in harmful.items()}
+        return {name: np.argsort(-d, kind="stable")[: counts[name]].tolist() for name, d in harmful.items()}
 
     def _of_all(self, sizes: Mapping[str, float], room: float) -> dict[str, list[int]]:
         """The worst for their cost, whatever layer they are of; ``sizes``: cost of a layer's column."""

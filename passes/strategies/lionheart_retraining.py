@@ -7,8 +7,8 @@ weights to the next one; after a rejected one the last accepted weights are rest
 
 - `LionHeartOriginal` is the published algorithm: a candidate is trained until ``patience`` scores in a row lie below
   the best one, and is accepted if the best one is at least the digital score minus the threshold.
-- `LionHeartRetrained` mends its flaws: a candidate is judged by the bound of its mean drop, before training and after
-  every round, and rounds are bounded. The best of many noisy means is never what decides.
+- `LionHeartRetrained` mends its flaws: a candidate is judged before it is trained for too, by the mean drop on a few
+  chips, and rounds are bounded. The first mean within the budget accepts; a test on other chips decides in the end.
 """
 
 import math
@@ -135,7 +135,7 @@ class LionHeartOriginal(_Walk):
 
 @dataclass(frozen=True)
 class LionHeartRetrained(_Walk):
-    """The same walk, judged by bounds, with rounds only where they are needed."""
+    """The same walk, judged by the budget, with rounds only where they are needed."""
 
     max_rounds: int = 4
     name: ClassVar[str] = "lionheart"

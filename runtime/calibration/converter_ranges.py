@@ -377,7 +377,7 @@ def _outputs(
     ranges: Mapping[str, Ranges],
 ) -> Iterator[tuple[str, AdcRecorder]]:
     """Recorders of what the tiles of ``held`` give after a time, driven by the DACs of the hardware, by its layers."""
-    executor = HybridExecutor(model, graph, names)
+    executor = HybridExecutor(model, graph, names, ranges)
 
     def recorder(layer: AnalogLayer) -> AdcRecorder:
         (state,) = executor.reads(held, 0, 0, t_s, (0,), [layer.tile_set])

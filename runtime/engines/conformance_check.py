@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lhc.hardware import Hardware
-from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import POINTWISE, ConvGeometry
 from lhc.plan import Conformance, LayerConformance
 from lhc.programmed_matrix import ProgrammedMatrix
 from lhc.runtime.engines.protocol import Digital, Position, Products
@@ -36,7 +36,6 @@ _UNQUANTISED = 1e-4
 """Of the greatest output: what counts as a step where the ADC rounds nothing."""
 _OF_COLUMN = 4
 """Outputs of a column of which a share is told."""
-_POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
 def check_conformance(
@@ -118,7 +117,7 @@ class _Watched:
         with isolated():
             exact = defining_matrix(self._state, self._draw, self._seed, self._hardware, self._convolves)
             if geometry is None:
-                expected, steps = exact.convolve_with_steps(x[..., None], _POINT, position, use)
+                expected, steps = exact.convolve_with_steps(x[..., None], POINTWISE, position, use)
                 mine = self._fast.multiply(x, position, use)[..., None]
             else:
                 expected, steps = exact.convolve_with_steps(x, geometry, position, use)

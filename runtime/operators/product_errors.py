@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from lhc.runtime.executor import HybridExecutor, Ranges
 from lhc.runtime.lazy_programming import lazy_reads
 from lhc.runtime.onnxruntime.activation_recorder import Observed, in_groups
 from lhc.runtime.onnxruntime.sessions import Array
-
-if TYPE_CHECKING:
-    pass
 
 
 def product_errors(

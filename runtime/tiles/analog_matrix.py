@@ -159,6 +159,12 @@ class AnalogMatrix:
         for read in numbers:
             stream.start("drift", number, round(t_s * 1000), *((read,) if read else ()))
             drifted = model.apply_drift_noise(tile.weights, tile.drift, t_s)
+            if not drifted.sum().isfinite():
+                raise ModelError(
+                    f"devices {getattr(self._hardware.devices, 'model', '')!r} drift to values that are no numbers:"
+                    " aihwkit's model takes the logarithm of a conductance that noise made negative; give a greater"
+                    " devices.g_min_us"
+                )
             held = self._held(drifted, chip)
             gain: npt.NDArray[np.float32] | float = 1.0
             if tile.read_out is not None and tile.baseline is not None:

@@ -12,6 +12,7 @@ import lhc
 from lhc.errors import DataError, UsageError
 from lhc.onnx_io import load_model, read_plan
 from lhc.pipeline.inputs.run_inputs import is_judged_output
+from lhc.runtime.onnxruntime.sessions import create_session
 from lhc.samples.metrics import METRICS, metric_without_targets, shows_classes
 from lhc.samples.task import Task
 from tests.conftest import Cli
@@ -351,3 +352,25 @@ def test_a_direction_without_a_metric_is_refused(cli: Cli) -> None:
     result = cli("sensitivity", "digits-narrow", "--lower-is-better")
     assert result.exit_code == 2
     assert "--lower-is-better is of a function that --metric names as module:function" in result.stderr
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("strategy", ["sensitivity", "lionheart"])
+def test_a_search_goes_round_layers_whose_errors_an_operator_does_not_stand(strategy: str) -> None:
+    """A sum that noise makes negative is no number behind a square root."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 16] x) => (float[N, 10] y) {
+        [first] a = MatMul (x, w0)  r = Relu (a)  [before] b = MatMul (r, w1)  s = Sqrt (b)  [last] y = MatMul (s, w2)
+    }"""
+    rng = np.random.default_rng(0)
+    small = np.abs(rng.normal(size=(16, 16))) * 0.05
+    small[0] *= 20
+    weights = {"w0": rng.normal(size=(16, 16)) / 4, "w1": small, "w2": rng.normal(size=(16, 10)) / 4}
+    model = parsed(text, {name: array.astype(np.float32) for name, array in weights.items()})
+    x = rng.normal(size=(200, 16)).astype(np.float32)
+    labels = create_session(model, "digital").run(None, {"x": x})[0].argmax(axis=1)
+    found = lhc.partition(
+        model, {"x": x, "labels": labels}, strategy=strategy, objective="macs", max_drop="30%", draws=3
+    )
+    assert 0 < len(found.plan.analog) < 3, "all together give NaN"
+    assert found.plan.outcome is not None
+    assert found.plan.outcome.within_budget

@@ -36,3 +36,34 @@ def test_what_is_computed_as_in_the_file_is_priced_so() -> None:
     assert {numbers(layer).bytes for layer in graph.multiplying} == {4}
     known = {layer.op_type: number_formats(graph, machine)(layer).bytes for layer in graph.layers if layer.multiplies}
     assert known == {"MatMul": 1}, "before anything is run"
+
+
+QUANTISED = """<ir_version: 8, opset_import: ["" : 17]> net
+  (int64[n, 2] i, float[n, 4] x) => (float[n, 4] y, float[n, 4] z) <float scale = {0.1}> {
+  codes = Gather (table, i)
+  table_row = DequantizeLinear (codes, scale)
+  row = ReduceMean <axes = [1], keepdims = 0> (table_row)
+  [after_table] y = MatMul (row, w)
+  q = QuantizeLinear (x, scale, zero)
+  d = DequantizeLinear (q, scale, zero)
+  [on_integers] a = MatMul (d, v)
+  stored = DequantizeLinear (codes_of_weights, scale)
+  [weights_alone] z = MatMul (a, stored)
+}"""
+
+
+def test_a_product_is_priced_in_int8_where_it_computes_on_integers_alone() -> None:
+    """A quantised table of words, or quantised weights, make no product one of integers."""
+    codes = np.ones((4, 4), np.int8)
+    weight, zero = np.eye(4, dtype=np.float32), np.array(0, np.uint8)
+    stored: dict[str, np.ndarray] = {"w": weight, "v": weight, "zero": zero, "table": codes, "codes_of_weights": codes}
+    model = load_model(parsed(QUANTISED, stored))
+    graph = read_graph(model)
+    found = number_formats(graph, Hardware.load("lionheart"))
+    formats = {layer.name: found(layer) for layer in graph.layers if layer.op_type == "MatMul"}
+    assert {name: one.bytes for name, one in formats.items()} == {
+        "after_table": 4,
+        "on_integers": 1,
+        "weights_alone": 1,
+    }
+    assert formats["after_table"].cycles == formats["weights_alone"].cycles == 4 * formats["on_integers"].cycles

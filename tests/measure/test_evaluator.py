@@ -284,6 +284,29 @@ def test_mapped_network_that_gives_nan_is_refused_for_metrics_of_both_kinds() ->
             evaluation(measured, evaluator, relative=False)
 
 
+def test_a_metric_of_sets_may_need_more_samples_than_are_tried_first() -> None:
+    """A file of batch 1 is tried on two samples; a rank takes three."""
+    x = np.random.default_rng(1).normal(size=(20, 16)).astype(np.float32)
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 16] x) => (float[1, 1] y) { [one] y = MatMul (x, w) }'
+    model = load_model(parsed(text, {"w": np.eye(16, 1, dtype=np.float32)}))
+    found = make_evaluator(model, Task({"x": x}, x[:, 0].astype(np.float64), get_metric("spearman")))
+    assert found.scores_sets
+    assert found.baseline == pytest.approx(1.0)
+
+
+def test_chips_without_noise_are_measured_once_whatever_the_metric() -> None:
+    quiet = LIONHEART.model_copy(update={"devices": None, "adc": Adc(noise=0.0)})
+    ranks = replace(task(20, "spearman"), targets=np.arange(20.0))
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 16] x) => (float[N, 1] y) { [one] y = MatMul (x, w) }'
+    model = load_model(parsed(text, {"w": np.eye(16, 1, dtype=np.float32)}))
+    units: list[int] = []
+    evaluator = replace(make_evaluator(model, ranks, quiet), progress=lambda what, done, total: units.append(total))
+    found = evaluator.measure(frozenset({"one"}), range(4), "chips")
+    assert len(found.drops) == 4
+    assert len(set(found.drops.tolist())) == 1
+    assert set(units) == {1}
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "miou"])
 def test_an_answer_that_is_nan_is_none(metric: str) -> None:
     """The greatest class of an answer that holds NaN is that NaN: it may be the right one."""

@@ -10,7 +10,7 @@ import pytest
 from lhc.errors import DataError
 from lhc.measure import SampleScores, SetScores
 from lhc.measure import measurement as module
-from lhc.measure.measurement import evaluation
+from lhc.measure.measurement import evaluation, worst_where_nan
 from lhc.measure.multi_output_evaluator import MultiOutputMeasurement
 from lhc.samples.metrics import Metric, get_metric
 from lhc.stats import CONFIDENCE, over_draws, over_draws_and_samples
@@ -216,6 +216,31 @@ def test_the_first_output_bounds_no_interval_of_the_greatest_drop() -> None:
     assert found.drop_interval == pytest.approx(alone)
     assert found.sample_interval is not None
     assert found.sample_interval[1] >= alone[1]
+
+
+def test_an_output_that_holds_its_budget_shows_it_by_its_own_interval() -> None:
+    """The first loses the most on every chip; the second hardly anything on one, so that its own bound is wider."""
+    zeros, spread = np.zeros(40), np.repeat([[0.0], *[[0.85]] * 9], 40, axis=1)
+    first = SampleScores(get_metric("nmse"), np.full((10, 40), 0.9), zeros)
+    second = SampleScores(get_metric("nmse"), spread, zeros)
+    evaluators = (SimpleNamespace(metric=get_metric("nmse"), baseline=0.0, samples=40, seed=0, t_s=0.0),) * 2
+    measured = MultiOutputMeasurement((first, second), (1.0, 1.0), evaluators)  # type: ignore[arg-type]
+
+    found = evaluation(measured, evaluators[0], relative=False, confidence=0.99)
+
+    assert found.drop == pytest.approx(0.9)
+    assert found.drop_interval is not None
+    own = [one.drop_interval for one in found.outputs]
+    assert all(interval is not None and interval[1] <= found.drop_interval[1] for interval in own)
+    assert found.drop_interval[1] > 1.0, "a budget of 1 is not shown to hold at the second output"
+
+
+def test_in_a_search_a_chip_whose_answer_is_no_number_is_wrong() -> None:
+    scores = np.array([[1.0, np.nan], [1.0, 0.0]])
+    right = worst_where_nan(SampleScores(get_metric("accuracy"), scores, np.ones(2)))
+    assert right.values.tolist() == [0.0, 0.5]
+    error = SampleScores(get_metric("nmse"), scores, np.zeros(2))
+    assert worst_where_nan(error) is error
 
 
 def test_a_metric_that_fails_on_a_resample_leaves_the_interval_unknown() -> None:

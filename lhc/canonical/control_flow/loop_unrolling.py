@@ -23,6 +23,8 @@ MOST_ITERATIONS = MOST_STEPS
 """Iterations that are written out."""
 ANY_ITERATIONS = 64
 """Iterations of any body."""
+_SCAN_OPSET = 9
+"""Since which a Scan is of one sequence: in opset 8 it has a batch of them, and their lengths as an input."""
 MOST_NODES = 2**14
 """Nodes of all iterations together, where there are more iterations than that."""
 
@@ -201,7 +203,7 @@ def unroll(
     most = max(ANY_ITERATIONS, min(MOST_ITERATIONS, MOST_NODES // len(body.node)))
     outputs = tuple(value.name for value in body.output)
     if node.op_type == "Scan":
-        if not 0 < count <= most:
+        if not 0 < count <= most or opset < _SCAN_OPSET:
             return None
         size = len(node.input) - attribute(node, "num_scan_inputs", 0)
         states = tuple(node.input[:size])

@@ -305,18 +305,24 @@ class Hardware(Machine):
     def takes_copies_of(self, other: "Hardware") -> bool:
         """Whether copies of weights that were chosen for another machine can stay: its tiles hold them likewise."""
 
-        def holding(machine: Hardware) -> frozenset[tuple[object, ...]]:
-            return frozenset((one.tiles, one.mapping, one.copies_obstacle) for one in machine.variants())
+        def holding(one: Hardware) -> object:
+            return one.tiles, one.mapping, one.copies_obstacle
 
-        return holding(self) == holding(other)
+        return self._by_layer(holding) == other._by_layer(holding)
 
     def takes_ranges_of(self, other: "Hardware") -> bool:
         """Whether static ranges of inputs that were found for another machine can stay: its DACs are the same."""
 
-        def driving(machine: Hardware) -> frozenset[tuple[object, ...]]:
-            return frozenset((one.tiles, one.mapping, one.dac) for one in machine.with_open_ranges.variants())
+        def driving(one: Hardware) -> object:
+            return one.tiles, one.mapping, one.dac
 
-        return driving(self) == driving(other)
+        return self.with_open_ranges._by_layer(driving) == other.with_open_ranges._by_layer(driving)
+
+    def _by_layer(self, facts: Callable[["Hardware"], object]) -> tuple[tuple[str, object], ...]:
+        """Facts of the machine, and of the overrides in which they differ, each with the pattern of its layers."""
+        own, *others = map(facts, self.variants())
+        named = zip((one.layers for one in self.overrides), others, strict=True)
+        return ("", own), *((layers, found) for layers, found in named if found != own)
 
     def free_copies(self, name: str, rows: int) -> int:
         """Most copies of a layer's weights in the tiles that it takes anyway; one where it may have no others.

@@ -156,8 +156,9 @@ def _figure(evaluator: PlacementEvaluator, by_weights: Floats, by_outputs: Float
 def column_damages(evaluator: PlacementEvaluator, graph: LayerGraph, names: Sequence[str]) -> dict[str, Floats]:
     """Damage of every column of a layer, ``(outputs,)``, by the first of the layers that share their weights.
 
-    Arguments and errors as of `fisher_sensitivity`; the layers have one group each. Errors of columns are independent,
-    so that their damages add up to the layer's, but for the DAC's, which all columns share and which is left out.
+    Arguments as of `fisher_sensitivity`; the layers have one group each, and the metric is kl or nmse. Errors of
+    columns are independent, so that their damages add up to the layer's, but for the DAC's, which all columns share and
+    which is left out.
     """
     found: dict[str, Floats] = {}
     chips = evaluator.draws if evaluator.hardware.is_stochastic else 1
@@ -205,6 +206,7 @@ def _kept(evaluator: PlacementEvaluator, names: Sequence[str]) -> tuple[Facts, d
     shared: Facts = {
         "fisher": FORMULA,
         **evaluator.kept.placed(names),
+        "copies": dict(evaluator.copies.alone(evaluator.graph.tied(names))),
         "draws": evaluator.draws if evaluator.hardware.is_stochastic else 1,
         "t_s": evaluator.t_s,
         "directions": DIRECTIONS,

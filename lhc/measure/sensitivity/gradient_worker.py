@@ -160,14 +160,12 @@ def _feeds(context: WorkContext, block: Block) -> Mapping[str, Array]:
 
 
 def _executor(context: WorkContext, names: Sequence[str]) -> HybridExecutor:
-    alone = (context.copies.of(group) for group in context.graph.tied(names))
-    copies = {name: count for found in alone for name, count in found.items()}
     return HybridExecutor(
         context.model,
         context.graph,
         names,
         context.ranges,
-        copies,
+        context.copies.alone(context.graph.tied(names)),
         context.engine,
         context.kept_reads,
         context.layout.inputs,

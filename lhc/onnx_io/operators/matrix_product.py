@@ -106,6 +106,10 @@ class ConvGeometry:
         )
 
 
+POINTWISE = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
+"""Of a MatMul or Gemm, whose samples are positions of a sequence."""
+
+
 class _Array(Protocol):
     """Protocol of arrays: numpy's arrays and torch's tensors."""
 

@@ -283,7 +283,7 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[
     if node.op_type in _SUMS:
         with np.errstate(all="ignore"):
             keep = bool(attributes.get("keepdims", 1))
-            return np.asarray(_SUMS[node.op_type](x, _numbers(inputs, attributes, "axes"), keep), dtype)
+            return np.asarray(_SUMS[node.op_type](x, _numbers(inputs, attributes, "axes") or None, keep), dtype)
     if node.op_type == "Cast":
         return x.astype(dtype)
     scale, zero = _spread(node, inputs, attributes, x)
@@ -335,6 +335,7 @@ def _pieces(x: Array, inputs: Sequence[Array | None], attributes: dict[str, Any]
         size = x.shape[axis]
         low = -1 if step < 0 else 0
         first, last = (int(np.clip(n + size if n < 0 else n, low, size + low)) for n in (start, end))
+        first = max(first, 0)
         pieces[axis] = slice(first, None if last < 0 else last, int(step))
     return tuple(pieces)
 

@@ -46,7 +46,9 @@ def with_dynamic_batch(model: OnnxModel, axes: Mapping[str, SampleAxis] | None =
     del proto.graph.value_info[:]
     constants = Constants(proto.graph)
     for node in list(proto.graph.node):
-        if node.op_type == "Reshape" and len(node.input) == 2 and node.input[1] in constants:
+        if node.op_type != "Reshape" or len(node.input) != 2 or node.input[0] in constants:
+            continue  # what is stored has no samples
+        if node.input[1] in constants:
             shape = constants.value(node.input[1])
             freed = _freed(shape, batch)
             if freed is not shape:

@@ -180,7 +180,8 @@ def _bounded(state: StateT) -> tuple[StateT, int]:
     """The state with a bound of tiles, and the bound."""
     plan = state.plan
     needed = plan.tiles_of(state.graph, frozenset(state.measurable))
-    bound = most_tiles(plan, state.goal.max_tiles) or MOST_TIMES * needed
+    most = most_tiles(plan, state.goal.max_tiles)
+    bound = MOST_TIMES * needed if most is None else most
     if needed > bound:
         raise UsageError(f"--objective tiles has all layers analog, which takes {needed} tiles; there are {bound}")
     state = replace(state, goal=replace(state.goal, max_tiles=bound))

@@ -151,7 +151,8 @@ def read(
     t_s = machine.t_inference_s if t_inference is None else t_inference
     machine.check_time(t_s)
     if options.draws < least_draws:
-        raise UsageError(f"--draws must be at least {least_draws}, got {options.draws}: one chip shows no spread")
+        why = ": one chip shows no spread" if least_draws > 1 and options.draws == 1 else ""
+        raise UsageError(f"--draws must be at least {least_draws}, got {options.draws}{why}")
     opened = loaded_model(options) if opened is None else opened
     task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
     opened = opened.seen(task)

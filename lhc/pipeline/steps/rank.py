@@ -193,16 +193,11 @@ def sensitivities(
         ModelError: a prediction is asked for of a network that has no gradients in torch.
         OutOfTimeError: the time that the user gave was over before there was any figure.
     """
-    copies = copies_alone(evaluator, names)
+    copies = evaluator.copies.alone(evaluator.graph.tied(names))
     if not copies:
         return _found(evaluator, names, method, confidence, half_width)
     table = _found(replace(evaluator, copies=Copies()), names, method, confidence, half_width)
     return replace(table, with_copies=_with_copies(evaluator, table, copies, confidence, half_width))
-
-
-def copies_alone(evaluator: PlacementEvaluator, names: Sequence[str]) -> dict[str, int]:
-    """The copies of its weights that a layer has when it alone is analog, by name; of those that have more than one."""
-    return {name: count for group in evaluator.graph.tied(names) for name, count in evaluator.copies.of(group).items()}
 
 
 def _with_copies(
@@ -279,6 +274,13 @@ def _checked(evaluator: PlacementEvaluator, predicted: FisherSensitivity, confid
         whole = [name for group in evaluator.graph.tied(names) if set(group) & set(wanted) for name in group]
         return measure_sensitivity(evaluator, evaluator.graph, [name for name in names if name in whole], confidence)
 
+    def in_time(wanted: Sequence[str]) -> Mapping[str, Sensitivity]:
+        """Those of them that there is time for."""
+        try:
+            return measured(wanted).layers if wanted and not evaluator.running.late else {}
+        except OutOfTimeError:
+            return {}
+
     try:
         compared = measured(chosen)
     except OutOfTimeError:
@@ -286,11 +288,11 @@ def _checked(evaluator: PlacementEvaluator, predicted: FisherSensitivity, confid
     found = agreement(table, replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen}))
     if found.good or evaluator.running.late:
         notes = () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
-        rest = measured(predicted.unreached).layers if predicted.unreached and not evaluator.running.late else {}
+        rest = in_time(predicted.unreached)
         return replace(table, layers={**table.layers, **rest}, agreement=found, notes=notes)
     note = "all sensitivities are measured, since the prediction does not agree with those measured first"
     others = [name for name in names if name not in compared.layers]
-    layers = {**compared.layers, **measured(others).layers}
+    layers = {**compared.layers, **in_time(others)}
     return replace(
         compared, layers={name: layers[name] for name in names if name in layers}, agreement=found, notes=(note,)
     )

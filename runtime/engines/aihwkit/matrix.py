@@ -30,7 +30,7 @@ from torch import Tensor
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
-from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import POINTWISE, ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.counter_rng import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.noise import standard_deviates
@@ -46,7 +46,6 @@ from lhc.runtime.tiles.circuit_effects import (
 
 _VALUES = {"cpu": 2**20, "cuda": 2**25}
 """Aimed number of values in a block: where the caches hold some such tensors, and a GPU's memory some dozens."""
-_POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +185,7 @@ class AihwkitMatrix:
         """See `lhc.runtime.engines.protocol.Products`."""
         self._check(rows.shape[-1])
         points, (samples, first) = rows.reshape(-1, rows.shape[-1], 1), position.of(len(rows))
-        found = self.convolve(points, _POINT, Position(first, samples), use)
+        found = self.convolve(points, POINTWISE, Position(first, samples), use)
         return found.view(self.chips, *rows.shape[:-1], -1)
 
     def _check(self, inputs: int) -> None:

@@ -25,7 +25,7 @@ from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.converters import Converters
-from lhc.onnx_io.operators.matrix_product import ConvGeometry
+from lhc.onnx_io.operators.matrix_product import POINTWISE, ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.compiled.conv.kernel import convolve
 from lhc.runtime.engines.compiled.conv.layout import image_cuts, image_memory, image_outputs
@@ -205,7 +205,6 @@ def _per_output(matrices: Sequence[ProgrammedMatrix], of: Callable[[ProgrammedTi
 
 _LARGE = 2**24
 """Bytes of a matrix whose tiles, held in many pieces until it is laid out, are to leave nothing behind."""
-_POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
 _NOTHING = Digital(np.zeros(0, np.float32), False, False)
@@ -290,7 +289,9 @@ class CompiledMatrix:
         self._check(rows.shape[-1])
         if not by_rows(self._weights):
             samples, first = position.of(len(rows))
-            points = self.convolve(rows.reshape(-1, rows.shape[-1], 1), _POINT, Position(first, samples), use, digital)
+            points = self.convolve(
+                rows.reshape(-1, rows.shape[-1], 1), POINTWISE, Position(first, samples), use, digital
+            )
             return points.view(self.chips, *rows.shape[:-1], -1)
         tiles = self._tiles(LANES, use)
         samples, first = position.of(len(rows))

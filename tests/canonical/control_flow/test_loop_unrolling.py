@@ -22,6 +22,7 @@ from lhc.runtime.onnxruntime.sessions import Array, create_session
 from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
 from tests.canonical import made_models as made
+from tests.networks import parsed
 
 pytestmark = pytest.mark.analog
 
@@ -81,7 +82,7 @@ def outputs(file: onnx.ModelProto, x: Array = X) -> Array:
     return found
 
 
-def test_all_turns_are_placed_and_share_their_tiles(case: Case, placed: Path) -> None:
+def test_all_iterations_are_placed_and_share_their_tiles(case: Case, placed: Path) -> None:
     plan = read_plan(load_model(placed))
     assert plan is not None
     assert len(plan.analog) == case.products
@@ -91,7 +92,7 @@ def test_all_turns_are_placed_and_share_their_tiles(case: Case, placed: Path) ->
     assert plan.analog_mac_fraction == 1
 
 
-def test_calls_are_said_to_take_turns_of_a_loop_and_steps_of_a_recurrent_operator(
+def test_calls_are_said_to_take_iterations_of_a_loop_and_steps_of_a_recurrent_operator(
     case: Case, file: onnx.ModelProto, caplog: pytest.LogCaptureFixture
 ) -> None:
     LoadedModel(load_model(file), None).seen(Task({"x": X}, None, METRICS["nmse"]))
@@ -178,7 +179,7 @@ FORMS = [
         ),
         4,
     ),
-    Form("no turn", "m = Constant<value = int64 {0}>() t = Constant<value = bool {1}>()"
+    Form("no iteration", "m = Constant<value = int64 {0}>() t = Constant<value = bool {1}>()"
         + LOOP.format(outputs="y", inputs="m, t", gives="bool i, float[2, 4] a", body=STEP), 0),
     Form("too many", "m = Constant<value = int64 {257}>() t = Constant<value = bool {1}>()"
         + LOOP.format(outputs="y", inputs="m, t", gives="bool i, float[2, 4] a", body=STEP), 0),
@@ -195,7 +196,7 @@ FORMS = [
         " y, last = Loop( , t, x, none) <body = b (int64 n, bool go, float[2, 4] h, int32 k)"
         " => (bool e, float[2, 4] a, int32 k2) { u = MatMul(h, w)  a = Tanh(u)  k2 = Add(k, two)  f = Cast<to = 1>(k2)"
         " d = Greater(f, quarter)  e = Not(d) }>", 1),
-    Form("its length is open and no turn is counted", "t = Constant<value = bool {1}>() c = Size(x)"
+    Form("its length is open and no iteration is counted", "t = Constant<value = bool {1}>() c = Size(x)"
         + LOOP.format(outputs="y", inputs="c, t", gives="bool i, float[2, 4] a", body=STEP), 0, (("loop", "8"),)),
 ]  # fmt: skip
 
@@ -230,3 +231,18 @@ def test_steps_of_recurrent_operators_are_written_out_up_to_a_number(steps: int,
     x = np.random.default_rng(1).normal(size=(steps, 5, 3)).astype(np.float32)
     names = [layer.name for layer in graph.candidates]
     assert_same(lhc.HybridSession(file, IDEAL, names).run(None, {"x": x})[0], outputs(file, x))
+
+
+def test_a_scan_of_a_batch_of_sequences_stays_as_it_is() -> None:
+    """In opset 8 its first input is their lengths, and all have an axis of sequences (onnx, docs/Changelog.md)."""
+    file = parsed(
+        """<ir_version: 8, opset_import: ["" : 8]> net (float[1, 4] first, float[1, 3, 4] x) => (float[1, 4] y) {
+          [scan] y, z = Scan<num_scan_inputs = 1, body = b (float[4] h, float[4] c) => (float[4] a, float[4] d) {
+            r = Unsqueeze<axes = [0]>(h)  u = MatMul(r, w)  s = Squeeze<axes = [0]>(u)  a = Add(s, c)  d = Identity(a)
+          }>( , first, x)
+        }""",
+        {"w": np.eye(4, dtype=np.float32)},
+    )
+    model = canonical(load_model(file))
+    assert [node.op_type for node in model.proto.graph.node] == ["Scan"]
+    assert read_graph(model).candidates == ()

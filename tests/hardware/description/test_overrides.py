@@ -126,6 +126,23 @@ def test_a_machine_without_corrections_has_none_in_any_layer() -> None:
     assert not machine.without_output_correction.corrects_outputs
 
 
+def test_what_was_chosen_for_one_layer_is_not_that_of_another() -> None:
+    preset, managed = Hardware.load("static-range"), Hardware.load("lionheart")
+
+    def overridden(preset: Hardware, first: str, second: str) -> Hardware:
+        odd = Override(layers=first, adc={"bound_management": "none", "bound": 1.0}, dac={"range_quantile": 0.5})
+        return preset.model_copy(update={"overrides": (odd, Override(layers=second))})
+
+    one = overridden(preset, "a", "b")
+    assert one.takes_ranges_of(overridden(preset, "a", "b"))
+    assert not one.takes_ranges_of(overridden(preset, "b", "a"))
+    one = overridden(managed, "a", "b")
+    assert one.takes_copies_of(overridden(managed, "a", "b"))
+    assert not one.takes_copies_of(overridden(managed, "b", "a"))
+    calibrated = preset.with_adc_bounds({"a": 3.0})
+    assert calibrated.takes_ranges_of(preset)
+
+
 def test_ranges_stay_where_inputs_are_driven_likewise() -> None:
     machine = Hardware.load("static-range")
     assert machine.model_copy(update={"devices": Hermes()}).takes_ranges_of(machine)

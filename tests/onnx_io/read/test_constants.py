@@ -62,6 +62,11 @@ FOLDED = [
         ("w = Slice(a, b, e, x, s)",),
         {"a": W, "b": ints(-1), "e": ints(-99), "x": ints(1), "s": ints(-2)},
     ),
+    Folded(
+        "Slice, backwards from before the first",
+        ("p = Slice(a, b, e, x, s)", "w = Concat <axis = 0> (a, p)"),
+        {"a": W, "b": ints(-99), "e": ints(-999), "x": ints(0), "s": ints(-1)},
+    ),
     Folded("Slice, older", ("w = Slice <starts = [1], ends = [3], axes = [1]> (a)",), {"a": W}, 9),
     Folded("Split", ("u, w = Split <axis = 1> (a, s)",), {"a": W, "s": ints(2, 4)}),
     Folded("Split, the first part", ("w, v = Split <axis = -1> (a, s)",), {"a": W, "s": ints(2, 4)}),
@@ -88,6 +93,9 @@ FOLDED = [
         {"a": W, "x": ints(-1), "two": np.array(2, np.float32)},
     ),
     Folded("a difference", ("n = Neg(a)", "s = Add(a, a)", "w = Sub(n, s)")),
+    Folded(
+        "of no axes named", ("n = ReduceSum(a, x)", "w = Div(a, n)"), {"a": np.ones((4, 6), np.float32), "x": ints()}
+    ),
     Folded("all of one", ("n = ReduceL2(a)", "w = Div(a, n)")),
     Folded("DequantizeLinear", ("w = DequantizeLinear(a, s)",), {"a": Q, "s": np.array(0.03, np.float32)}),
     Folded(

@@ -31,3 +31,16 @@ def test_samples_together_are_answered_as_one_by_one(shape: str) -> None:
         for found, expected in zip(together, session.run(None, {"x": x[sample : sample + 1]}), strict=True):
             np.testing.assert_allclose(found[sample : sample + 1], expected, rtol=1e-5, atol=1e-6)
     assert with_dynamic_batch(freed) is freed
+
+
+def test_what_is_stored_has_no_samples() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    net (float[1, 3, 2, 2] x) => (float[1, 3, 2, 2] y) <int64[4] channels = {1, -1, 1, 1}> {
+      s = Reshape(scale, channels)
+      y = Mul(x, s)
+    }"""
+    rng = np.random.default_rng(0)
+    freed = with_dynamic_batch(load_model(parsed(text, {"scale": np.arange(3, dtype=np.float32)})))
+    x = rng.normal(size=(5, 3, 2, 2)).astype(np.float32)
+    (found,) = create_session(freed.proto, "freed").run(None, {"x": x})
+    np.testing.assert_array_equal(found, x * np.arange(3, dtype=np.float32)[:, None, None])

@@ -79,3 +79,10 @@ def test_a_layer_whose_stated_shapes_make_it_cost_nothing_keeps_its_columns() ->
     plan = Qualify().run(graph, initial_plan(graph, MACHINE, "", "0")).plan
     chosen = ChooseDigitalColumns(0.9, "macs", DAMAGES).run(graph, plan).plan
     assert chosen.digital_columns == {"few": (0,)}
+
+
+def test_a_layer_without_damage_gives_none_of_its_columns() -> None:
+    """Behind an operator that has no gradient, no column is worse than another."""
+    graph, plan = network()
+    none = {"many": np.zeros(4), "few": DAMAGES["few"]}
+    assert ChooseDigitalColumns(0.5, damages=none, each=True).run(graph, plan).plan.digital_columns == {"few": (0,)}

@@ -10,12 +10,14 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.errors import ModelError, OutOfTimeError, UsageError
+from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import PlacementEvaluator, Running, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.shared import Execution, Ranking
 from lhc.passes import damage_of, qualified_plan
 from lhc.passes.decide.copies import Copies
+from lhc.pipeline.steps import rank
 from lhc.pipeline.steps.rank import CHECKED, agreement, sensitivities, spread_over_ranking
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
@@ -169,6 +171,23 @@ def test_the_prediction_is_given_when_the_time_is_over(questions: int) -> None:
     found = sensitivities(here, names(here))
     assert set(found.layers) == set(names(here))
     assert any(note.startswith("--timeout") for note in found.notes)
+
+
+@pytest.mark.analog
+def test_what_was_measured_when_the_time_is_over_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prediction is not confirmed, and there is no time for the layers that were not measured for it."""
+    monkeypatch.setattr(rank, "GOOD_CORRELATION", 2.0)
+    here = make_evaluator()
+
+    def late(one: PlacementEvaluator, graph: LayerGraph, wanted: list[str], confidence: float) -> SensitivityTable:
+        if len(wanted) != CHECKED:
+            raise OutOfTimeError("--timeout")
+        return measure_sensitivity(one, graph, wanted, confidence)
+
+    monkeypatch.setattr(rank, "measure_sensitivity", late)
+    found = sensitivities(here, names(here))
+    assert len(found.layers) == CHECKED
+    assert all(one.method == "measure" for one in found.layers.values())
 
 
 def table(**means: float) -> SensitivityTable:

@@ -214,6 +214,8 @@ class _TestSequence:
 
     Attributes:
         share: of the chips, that is to hold the budget one by one; None: their mean alone.
+        begun: tests, also those that came to nothing: every test has chips of its own.
+        problem: the last placement that gave values which are not finite; it counts as not shown to hold.
     """
 
     path: Path
@@ -222,10 +224,13 @@ class _TestSequence:
     most: int
     share: float | None = None
     tried: list[Verified] = field(default_factory=list)
+    begun: int = 0
+    problem: NotFiniteError | None = None
 
     def test(self, placement: frozenset[str], error: float, begin: bool = False) -> Verified:
         """Test a placement."""
-        self.tried.append(self.trial(placement, len(self.tried), error, begin))
+        self.begun += 1
+        self.tried.append(self.trial(placement, self.begun - 1, error, begin))
         return self.tried[-1]
 
     def run(self, start: int, high: int, forecast: Forecast, error: float) -> _Reached:
@@ -238,8 +243,7 @@ class _TestSequence:
             except OutOfTimeError:
                 break
             except NotFiniteError as problem:
-                if not self.tried:
-                    raise
+                self.problem = problem
                 log.warning("a bolder placement was not kept: %s", problem)
                 return _Reached(kept, low, index, forecast)
             seen = forecast.seen(self.path.damages[index], one.verdict, self.budget)
@@ -295,6 +299,9 @@ def fixed_sequence_test(
 
     Returns:
         All that were tested. The last one is kept: the boldest that was shown to hold, else that with the least drop.
+
+    Raises:
+        NotFiniteError: no placement that was tested gives finite values.
     """
     tests, kept = _TestSequence(path, trial, budget, most, share), None
     if not path.steps:
@@ -314,6 +321,8 @@ def fixed_sequence_test(
             known = first.forecast if path.adapts else forecast
             higher = tests.run(tests.start(start, known), start, known, second).kept
             kept = higher or kept
+    if tests.problem is not None and not tests.tried:
+        raise tests.problem
     if kept is None or not kept.verdict.accepted:
         kept = min(tests.tried, key=lambda one: one.verdict.evaluation.drop)
     return [*(one for one in tests.tried if one is not kept), kept]

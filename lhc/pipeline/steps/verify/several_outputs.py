@@ -67,11 +67,12 @@ def with_further_outputs(state: BudgetedT) -> BudgetedT:
 def _further(state: PreparedNetwork, one: NamedOutput) -> FurtherOutput:
     metric = None if one.metric is None else _metric(state.options, one.metric, one.name)
     found = of_another_output(state, one.name, metric)
-    drop, percentage = parse_drop(DEFAULT_MAX_DROP if one.max_drop is None else one.max_drop)
+    flag = f"--output {one.name}: the budget"
+    drop, percentage = parse_drop(DEFAULT_MAX_DROP if one.max_drop is None else one.max_drop, flag)
     budget = Budget(drop, percentage=percentage)
-    budget.check_unit(found.task.metric.name, found.task.metric.percent)
+    budget.check_unit(found.task.metric.name, found.task.metric.percent, flag)
     if drop == 0:
-        raise UsageError(f"--output {one.name}: a budget of 0 cannot go with several outputs; give more than 0")
+        raise UsageError(f"{flag} 0 cannot go with several outputs; give more than 0")
     return FurtherOutput(one.name, found.task.metric, drop, found.task.class_axis)
 
 

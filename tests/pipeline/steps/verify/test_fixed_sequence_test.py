@@ -166,8 +166,23 @@ def test_a_bolder_placement_that_gives_no_numbers_ends_the_sequence_and_what_was
 
     assert kept(fixed_sequence_test(path(0.1), NoNumbers(0.1, cliff=7), 1.0, 100, 0.05)) == 6
     assert "a bolder placement was not kept: NaN" in caplog.text
+    assert 0 < kept(fixed_sequence_test(path(0.1), NoNumbers(0.1, cliff=5), 1.0, 100, 0.05)) < 5
     with pytest.raises(NotFiniteError):
-        fixed_sequence_test(path(0.1), NoNumbers(0.1, cliff=5), 1.0, 100, 0.05)
+        fixed_sequence_test(path(0.1), NoNumbers(0.1, cliff=0), 1.0, 100, 0.05)
+
+
+def test_every_test_has_chips_of_its_own_also_behind_one_that_gave_no_numbers() -> None:
+    numbers: list[int] = []
+
+    class NoNumbers(Truth):
+        def __call__(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
+            numbers.append(number)
+            if len(placement) >= self.cliff:
+                raise NotFiniteError("NaN")
+            return super().__call__(placement, number, error, begin)
+
+    fixed_sequence_test(path(0.1), NoNumbers(0.1, cliff=7), 1.0, 100, 0.05)
+    assert numbers == [0, 1, 2], "the second gave no numbers"
 
 
 def test_a_path_that_does_not_adapt_is_tested_step_by_step() -> None:
