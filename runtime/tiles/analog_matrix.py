@@ -158,7 +158,8 @@ class AnalogMatrix:
         tile = self._program(model, mapped, chip, levels, stream)
         for read in numbers:
             stream.start("drift", number, round(t_s * 1000), *((read,) if read else ()))
-            drifted = model.apply_drift_noise(tile.weights, tile.drift, t_s)
+            with np.errstate(invalid="ignore"):  # what becomes no number is refused
+                drifted = model.apply_drift_noise(tile.weights, tile.drift, t_s)
             if not drifted.sum().isfinite():
                 raise ModelError(
                     f"devices {getattr(self._hardware.devices, 'model', '')!r} drift to values that are no numbers:"

@@ -74,6 +74,16 @@ def test_several_outputs_hold_their_own_budgets() -> None:
     assert judged(strict)["box"] == (0.0, 1e-7, True)
 
 
+@pytest.mark.analog
+def test_what_the_digital_precision_takes_is_told_of_the_first_output() -> None:
+    drops = set()
+    for allowed in ("0.5", "5"):
+        result = lhc.partition(two_heads(), {"x": X}, output=["prob", f"box,nmse,{allowed}"], **OPTIONS)
+        assert result.plan.outcome is not None
+        drops.add(result.plan.outcome.digital_drop)
+    assert len(drops) == 1, "another budget of the second changes nothing of the first"
+
+
 @pytest.mark.slow
 @pytest.mark.analog
 def test_a_further_output_is_measured_as_it_would_be_by_itself() -> None:
@@ -133,11 +143,13 @@ def test_commands_say_that_they_look_at_one_of_the_judged_outputs(caplog: pytest
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no such output": ({"output": ["prob", "bow"]}, "'bow': the model's outputs are prob, box"),
     "labels": ({"output": ["prob", "box,mse,1"]}, "labels are those of the first output"),
-    "no budget": ({"output": ["prob", "box,nmse,0"]}, "a budget of 0 cannot go with several outputs"),
+    "no budget": ({"output": ["prob", "box,nmse,0"]}, "the budget 0 cannot go with several outputs"),
     "a percentage": ({"output": ["prob", "box,nmse,5%"]}, "percentages are points of a share"),
     "no budget of the first": ({"output": ["prob", "box"], "max_drop": 0}, "0 cannot go with several"),
     "training": ({"output": ["prob", "box"], "retrain": True}, "trains for one output"),
     "columns": ({"output": ["prob", "box"], "digital_columns": "auto"}, "goes by one output"),
+    "no number": ({"output": ["prob", "box,nmse,x"]}, "box: the budget 'x' is no number"),
+    "points": ({"output": ["prob", "box,agreement,5"]}, "box: the budget 5 would be 500 points"),
     "hilal": ({"output": ["prob", "box"], "strategy": "hilal"}, "says nothing of layers behind other outputs"),
 }
 

@@ -96,6 +96,9 @@ def test_accuracy_against_tiles_has_all_layers_analog_with_ever_more_copies(cli:
     command = ["pareto", *asked, "layer2.*", "--objective", "tiles", "--hardware", machine, "--json", "-q"]
     result = cli(*command, "--max-tiles", 20, "--work-dir", tmp_path, "--plot", tmp_path / "front.svg")
     assert result.exit_code == 0, result.stderr
+    none = cli(*command, "--max-tiles", 0)
+    assert none.exit_code == 2
+    assert "there are 0" in none.stderr
     points = json.loads(result.stdout)["points"]
     assert {len(point["analog"]) for point in points} == {6}
     tiles, damages = [p["tiles"] for p in points], [p["damage"] for p in points]

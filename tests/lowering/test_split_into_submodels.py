@@ -93,6 +93,18 @@ def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> Non
             assert 0 < np.abs(error).mean() < 0.1
 
 
+def test_conductances_do_not_depend_on_omega(network: onnx.ModelProto, tmp_path: Path) -> None:
+    found = []
+    for omega in (1.0, 0.5):
+        machine = SMALL.model_copy(update={"mapping": SMALL.mapping.model_copy(update={"omega": omega})})
+        lhc.split(network, folder=tmp_path / str(omega), all_analog=True, hardware=machine, seed=3)
+        with np.load(tmp_path / str(omega) / "conductances.npz") as arrays:
+            found.append({name: arrays[name] for name in arrays if name.endswith(("g_plus_us", "g_minus_us"))})
+    assert found[0].keys() == found[1].keys()
+    for name, cells in found[0].items():
+        np.testing.assert_allclose(found[1][name], cells, rtol=1e-5, atol=1e-5)
+
+
 def test_a_reference_column_is_told_once(network: onnx.ModelProto, tmp_path: Path) -> None:
     referred = SMALL.model_copy(update={"devices": Pcm(pair="reference-column", g_min_us=5.0)})
     lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=referred, seed=3)

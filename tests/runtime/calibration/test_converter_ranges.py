@@ -156,6 +156,16 @@ def test_noise_model_that_is_not_defined_for_a_tile_says_so() -> None:
         HybridSession(model, hardware=Hardware(name="x", devices=ReramCmo()), placement="all-analog")
 
 
+def test_drift_to_no_number_says_so() -> None:
+    """aihwkit takes the logarithm of a conductance that noise made negative."""
+    rng = np.random.default_rng(0)
+    model = linear(rng.normal(size=(64, 32)).astype(np.float32))
+    session = HybridSession(model, hardware=Hardware(name="x", devices=ReramCmo(g_min_us=0.5)), placement="all-analog")
+    session.drift_to(86400.0)
+    with pytest.raises(ModelError, match=r"greater devices\.g_min_us"):
+        session.run(None, {"x": np.ones((1, 64), np.float32)})
+
+
 def test_overrides_may_not_part_layers_that_share_tiles() -> None:
     hardware = Hardware.parse("name: mine\noverrides: [{layers: a, adc: {noise: 0.01}}]", "test")
     with pytest.raises(UsageError, match="a, b share their tiles"):
@@ -246,6 +256,15 @@ def test_sums_tell_which_vectors_the_engine_reads_again(copies: int) -> None:
     again = (answers[0] != answers[1]).any(axis=1).mean()
     assert again > 0.05
     assert again == pytest.approx(np.mean(copies * np.array(sums) > 1), abs=1 / QUANTILES)
+
+
+def test_sums_are_found_on_a_machine_with_static_ranges_of_inputs() -> None:
+    rng = np.random.default_rng(5)
+    x, w = rng.normal(size=(64, 8)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
+    preset = Hardware.load("lionheart")
+    machine = preset.model_copy(update={"dac": preset.dac.model_copy(update={"scaling": "static"})})
+    found = lhc.sensitivity(linear(w), {"x": x}, hardware=machine, draws=2, metric="nmse")
+    assert found.layers["a"].mean > 0
 
 
 def test_sums_of_a_layer_that_reads_what_is_stored() -> None:
