@@ -160,9 +160,9 @@ def test_drift_to_no_number_says_so() -> None:
     """aihwkit takes the logarithm of a conductance that noise made negative."""
     rng = np.random.default_rng(0)
     model = linear(rng.normal(size=(64, 32)).astype(np.float32))
-    session = HybridSession(model, hardware=Hardware(name="x", devices=ReramCmo(g_min_us=0.5)), placement="all-analog")
+    machine = Hardware(name="x", devices=ReramCmo(g_min_us=0.5))
     with pytest.raises(ModelError, match=r"greater devices\.g_min_us"):
-        session.drift_to(86400.0)
+        HybridSession(model, hardware=machine, placement="all-analog", t_inference=86400.0)
 
 
 def test_overrides_may_not_part_layers_that_share_tiles() -> None:
