@@ -46,7 +46,7 @@ import numpy as np
 import lhc
 from lhc.models import cifar10, resnet8
 from lhc.support.files import write_file
-from lhc.support.number_formatting import share_text
+from lhc.support.number_formatting import share_text, time_text
 from lhc.support.tables import Table
 
 __all__ = ["PAGE", "PUBLISHED", "RESULTS", "Row", "disagreements", "main", "page", "record", "row_cells", "rows"]
@@ -198,7 +198,7 @@ def record(row: Row, work_dir: Path | None = None) -> Record:
 
 _AS_THEY_ARE = (
     *("drop", "confidence", "within_budget", "held_out", "samples", "chips", "analog_layers", "layers"),
-    *("analog_mac_fraction", "tiles", "energy_ratio", "latency_ratio", "retrained"),
+    *("analog_mac_fraction", "tiles", "energy_ratio", "latency_ratio", "retrained", "calibrated"),
 )
 """Figures that a record holds under their own names."""
 
@@ -238,6 +238,7 @@ def page(records: Sequence[Record], published: Sequence[Record], measurements: S
     guides = [_guides_line(one) for one in measurements if "row" not in one]
     return _PAGE.format(
         headline=_headline(known),
+        ages=_ages(),
         glance=_glance(known),
         rows=by_row.render("markdown"),
         details=details.render("markdown"),
@@ -343,11 +344,14 @@ or Spearman's correlation (minilm).
 ## All rows
 
 - **Digital**: the metric of the network as it was given, on the samples that judged.
-- **Mean drop**: what the placed network loses, over chips, one day after the first read; negative: it gains. Where the
-  machine corrects outputs, as these three do, every chip was calibrated at that time, on at most 256 samples that judge
-  nothing. A chip that was calibrated at programming alone loses [more](healing.md). Brackets hold the
-  [interval](statistics.md) of the mean over all chips, on these samples, which is compared with the budget. Its
-  level is that of the last look, 90 % or more. Both are in points, or in the metric's own unit.
+- **Mean drop**: what the placed network loses, over chips; negative: it gains. Ages count
+  from the first read: {ages}.
+  Chips were calibrated at that age, on at most 256 samples that judge nothing. Where the details below say
+  *uncalibrated*, calibration did harm, and its samples judged too. A chip that was calibrated at its first read alone
+  loses [more](healing.md).
+- **Brackets** hold the [interval](statistics.md) of the mean over all chips, on these samples, which is compared with
+  the budget. Its level is that of the last look, 90 % or more. Drop and interval are in points, or in the metric's own
+  unit.
 - **Energy**: against the same machine without tiles, by the [cost model](costs.md). No chip was measured. Products that
   *digital layers* below has in fp32 are in fp32 in both; against int8 throughout, tiles would save less.
 - **Tiles allowed**: `as they come` looks for the least energy, the default. `once` and `twice` look for the most MACs.
@@ -409,7 +413,16 @@ def _cells(one: Record) -> list[str]:
     ]
 
 
+def _ages() -> str:
+    """Ages at which presets judge, each with its machines."""
+    by_age: dict[str, list[str]] = {}
+    for machine in MACHINES:
+        by_age.setdefault(time_text(lhc.Hardware.load(machine).t_inference_s), []).append(f"`{machine}`")
+    return ", ".join(f"{age} on {' and '.join(names)}" for age, names in by_age.items())
+
+
 def _detail_cells(one: Record) -> list[str]:
+    uncalibrated = one["analog_layers"] and not one.get("calibrated", True)
     return [
         one["network"],
         one["machine"],
@@ -417,7 +430,7 @@ def _detail_cells(one: Record) -> list[str]:
         _amount(one, one["max_drop"]),
         f"{one['analog_layers']} of {one['layers']}",
         str(one["tiles"]),
-        str(one["chips"]),
+        str(one["chips"]) + (", uncalibrated" if uncalibrated else ""),
         f"{one['samples']:,}" + ("" if one["held_out"] else ", seen by the search"),
         " to ".join(_amount(one, end) for end in one["sample_interval"]),
         _digital_side(one),

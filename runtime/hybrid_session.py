@@ -256,6 +256,8 @@ class HybridSession:
         arrays: dict[str, Samples]
         if isinstance(samples, Task):
             layout, arrays = samples.layout, dict(samples.inputs)
+        elif not isinstance(samples, Mapping):
+            raise DataError(f"a chip is calibrated on arrays by input ({', '.join(self._graph.inputs)}), or on a Task")
         else:
             layout = SampleLayout(self._axes)
             stacked = {name: 0 if axis == CALL else axis for name, axis in self._axes.items()}

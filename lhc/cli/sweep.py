@@ -6,7 +6,7 @@ import typer
 
 from lhc.cli.framework.output import emit, hint
 from lhc.cli.framework.progress import watched
-from lhc.errors import LhcError, OutOfTimeError
+from lhc.errors import LhcError, OutOfTimeError, UsageError
 from lhc.options.by_command import SweepOptions
 from lhc.options.output_options import SweepOutput
 
@@ -27,6 +27,9 @@ def sweep(asked: SweepOptions, shown: SweepOutput) -> None:
         with watched(asked, quiet=True) as quietly:
             expected = forecast(quietly)
         emit(expected.document(), expected.as_table(), expected.summary, shown.chosen)
+        if all(kind.error is not None for kind in expected.kinds):
+            hint("no run can start")
+            raise typer.Exit(UsageError.exit_code)
         return
     name = Path(str(asked.sweep)).stem
     folder = shown.out or Path(f"{name}-results")

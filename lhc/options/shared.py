@@ -385,8 +385,12 @@ class GoalOptions:
         metavar="O",
     )
     max_tiles: int | None = option("Use at most this many tiles.", default=None, metavar="N")
-    max_latency: float | None = option("A sample may take at most this long.", default=None, metavar="S", unit="s")
-    max_energy: float | None = option("A sample may cost at most this energy.", default=None, metavar="J", unit="J")
+    max_latency: float | None = option(
+        "A sample may take at most this long.", default=None, metavar="SECONDS", unit="s"
+    )
+    max_energy: float | None = option(
+        "A sample may cost at most this energy.", default=None, metavar="JOULES", unit="J"
+    )
     group: Sequence[str] = option(
         "Layers that move together: block, input (layers that read the same tensor, as q, k, v do), or a pattern.",
         default=(),

@@ -369,6 +369,7 @@ def run_figures(result: PartitionResult) -> RunFigures:
         digital_energy_j=None if digital is None else digital.total.energy_j,
         digital_latency_s=None if digital is None else digital.total.latency_s,
         retrained=outcome.retrained is not None,
+        calibrated=plan.hardware.corrects_outputs and outcome.harmful_calibration is None,
         course=()
         if outcome.retrained is None
         else tuple((point.step, point.drop) for point in outcome.retrained.curve),

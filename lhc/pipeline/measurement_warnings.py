@@ -105,13 +105,11 @@ def warn_of_few_samples(verify: PlacementEvaluator, budget: Budget) -> None:
     count, what = (verify.samples, "samples") if documents is None else (documents, "documents")
     if count < needed:
         if budget.generalize:
-            told = f"--generalize: {count} {what} may be too few to decide for others of their kind"
+            told = f"--generalize: {count} {what} may be too few to decide for others of their kind:"
         else:
-            told = (
-                f"the verdict is for these {count} {what}; for others of their kind (--generalize) more may be needed"
-            )
+            told = f"the verdict is for these {count} {what}; to decide for others of their kind too (--generalize)"
         log.warning(
-            "%s: about %s, if noise costs nothing and changes %s of the answers",
+            "%s about %s may be needed, if tiles change %s of the answers, as often for better as for worse",
             told,
             f"{needed:,}",
             share_text(changed),

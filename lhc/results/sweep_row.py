@@ -20,6 +20,7 @@ class RunFigures:
         interval: of the mean drop, the one that decides: over chips, or over chips and samples.
         t_s: time from the first read to the moment that was judged, in seconds.
         chips: programmings that the verdict rests on.
+        calibrated: whether the outputs of chips were calibrated; not where that did harm.
         energy_j, latency_s: of the placed network per sample, by the cost model; None: the machine has no costs.
         digital_energy_j, digital_latency_s: of the same machine without tiles.
         course: of the training, the drop on its validation samples after so many steps; empty: its weights were not
@@ -55,6 +56,7 @@ class RunFigures:
     digital_energy_j: float | None
     digital_latency_s: float | None
     retrained: bool
+    calibrated: bool = False
     course: tuple[tuple[int, float], ...] = ()
 
     @property

@@ -42,6 +42,16 @@ def test_one_table_and_plots(cli: Cli, sweep: Path) -> None:
     assert len(rows) == 4
 
 
+def test_a_dry_run_of_runs_that_cannot_start_gives_code_2(cli: Cli, sweep: Path) -> None:
+    sweep.write_text('model = "perceptron.onnx"\ndata = "nowhere.npz"\nmax-drop = [1, 2]\n')
+
+    done = cli("sweep", sweep, "--dry-run")
+
+    assert done.exit_code == 2
+    assert "nowhere.npz" in done.stdout
+    assert "no run can start" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.analog
 def test_a_failed_run_gives_code_3(cli: Cli, sweep: Path) -> None:

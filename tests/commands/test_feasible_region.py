@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from io import StringIO
 from itertools import product
 from pathlib import Path
@@ -20,9 +21,11 @@ from lhc.pipeline.inputs.varied_fields import with_values
 from lhc.pipeline.steps.explain.feasible_region import point_verdict
 from lhc.plan import Outcome
 from lhc.report.exports.formats import read_report
-from lhc.results import Evaluation
+from lhc.report.wording.feasible_region import boundary_lines
+from lhc.results import Evaluation, PointVerdict, RegionLine
 from tests.conftest import Cli
 from tests.networks import drawn, parsed
+from tests.report.made_reports import made_region
 
 pytestmark = pytest.mark.analog
 
@@ -187,3 +190,13 @@ def test_what_cannot_be_varied_is_refused(folder: Path, cli: Cli, words: list[st
 def test_without_fields_there_is_no_region(folder: Path) -> None:
     with pytest.raises(UsageError, match="name a field of the hardware and its values"):
         lhc.feasible_region(str(folder / "placed.lhc.onnx"))
+
+
+@pytest.mark.parametrize("verdict", ["broken", "not shown"])
+def test_the_first_machine_that_does_not_hold_is_called_what_it_is(verdict: PointVerdict) -> None:
+    region = made_region()
+    first = replace(region.points[0], values=(1.0, 8.0), verdict="shown")
+    beyond = replace(region.points[1], values=(2.0, 8.0), verdict=verdict)
+    lines = (RegionLine(8.0, 1.0, 2.0),)
+    (told,) = boundary_lines(replace(region, points=(first, beyond), lines=lines))
+    assert told == f"at adc.bits 8: holds with adc.noise up to 1; {verdict} at 2"

@@ -230,3 +230,12 @@ def test_as_many_samples_are_taken_as_the_hardware_asks_for(caplog: pytest.LogCa
 def test_copies_that_fit_are_on_the_tiles_of_a_session() -> None:
     hardware = EXACT.model_copy(update={"compensation": Compensation(outputs="none")})
     assert damage(session(hardware)) < 0.7 * damage(session(PLAIN))
+
+
+def test_what_is_no_time_or_no_samples_is_refused() -> None:
+    one = session(PLAIN)
+    with pytest.raises(UsageError, match=r"a number of seconds, .*, not '1d'"):
+        one.drift_to("1d")  # type: ignore[arg-type]
+    for given in (samples(4)["x"], "samples.npz"):
+        with pytest.raises(DataError, match=r"on arrays by input \(x\), or on a Task"):
+            session().calibrate(given)  # type: ignore[arg-type]

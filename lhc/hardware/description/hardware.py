@@ -258,6 +258,8 @@ class Hardware(Machine):
         Raises:
             UsageError: they are not.
         """
+        if isinstance(t_s, str):
+            raise UsageError(f"a time of inference is a number of seconds, such as 86400.0, not {t_s!r}")
         if not 0 <= t_s < float("inf"):
             raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_s}")
         for machine in self.variants():
@@ -293,7 +295,7 @@ class Hardware(Machine):
         if self.offset > 0:
             return "devices.pair: digital-offset subtracts the sum of the inputs of single rows"
         if self.currents.by_weight:
-            return "currents are those of single rows, and copies are known by their sum"
+            return "its currents are computed by single rows, and only the sum of the copies of a weight is known"
         if self.adc.sensing == "voltage":
             return "adc.sensing: voltage reads means of rows, which copies do not make greater"
         if self.adc.range != "fixed":

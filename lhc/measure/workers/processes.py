@@ -24,6 +24,7 @@ from lhc.measure.workers.scheduler import Scheduler, Workers, WorkUnit
 from lhc.runtime.environment_fingerprint import environment, learn
 from lhc.runtime.onnxruntime.sessions import give_back_pool
 from lhc.samples.metrics import Array
+from lhc.support.number_formatting import counted
 
 __all__ = [
     "GUARD_HINT",
@@ -44,6 +45,8 @@ GUARD_HINT = (
     " if __name__ == '__main__':"
 )
 """Where a process ended while it loaded libraries."""
+_MOST_PER_CORE = 4
+"""Processes for each core that this one may use."""
 _IDLE_ENDS_WITHIN = 5.0
 """Seconds in which an idle process ends by itself, on a loaded machine too."""
 
@@ -53,8 +56,15 @@ def warn_of_few_cores(processes: int) -> None:
 
     Args:
         processes: that are about to be started.
+
+    Raises:
+        UsageError: there are so many more that the machine could do nothing else.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or processes
+    if processes > _MOST_PER_CORE * cores:
+        raise UsageError(
+            f"--jobs {processes}: lhc can use {counted(cores, 'core')} here; give at most {_MOST_PER_CORE * cores}"
+        )
     if processes > cores:
         log.warning(
             "--jobs %d: lhc can use %d core%s here; more processes take more memory and save no time",

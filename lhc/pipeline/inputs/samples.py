@@ -213,6 +213,8 @@ def _named(
     extra = sorted(set(arrays) - set(names))
     if missing or extra:
         problems = [f"no array for input {name!r}" for name in missing]
+        if unlabelled and label_key != "labels":
+            problems.append(f"no array {label_key!r} for the labels (--label-key)")
         problems += [f"{name!r} is neither an input nor the labels" for name in extra]
         hint = f", or --label-key {extra[0] if len(extra) == 1 else 'NAME'}" if extra and unlabelled else ""
         raise DataError(
@@ -225,10 +227,12 @@ def _named(
 def _default_metric(targets: Array | None, where: str) -> str:
     if targets is None:
         return "agreement"
+    if targets.dtype.kind not in "iufb":
+        raise UsageError(f"{where}: labels are {targets.dtype}, no numbers; number the classes from 0")
     if targets.dtype.kind not in "iu":
         raise UsageError(
-            f"{where}: labels are {targets.dtype}, not integer class indices; give those, or choose a metric for such"
-            " labels (--metric mse, spearman, …)"
+            f"{where}: labels are {targets.dtype}, not integer class indices; give those (of one-hot labels: their"
+            " argmax), or choose a metric for such labels (--metric mse, spearman, …)"
         )
     return "accuracy"
 

@@ -7,7 +7,7 @@ from lhc.report.wording.outcome import samples_basis
 from lhc.support.number_formatting import counted, drop_text, field_text, level_text, metric_value
 
 if TYPE_CHECKING:
-    from lhc.results import FeasibleRegion, RegionLine
+    from lhc.results import FeasibleRegion, RegionLine, RegionPoint
 
 
 def region_budget(found: "FeasibleRegion") -> str:
@@ -36,10 +36,16 @@ def _limit(found: "FeasibleRegion", line: "RegionLine") -> str:
     if line.next is None:
         end = "down to" if field.more_is_better else "up to"
         return f"holds with every {field.path} looked at, {end} {held}"
-    beyond = f"not shown at {field_text(field.path, line.next)}"
+    broken = any(point.verdict == "broken" for point in found.points if _is_at(point, line))
+    beyond = f"{'broken' if broken else 'not shown'} at {field_text(field.path, line.next)}"
     if field.more_is_better:
         return f"holds with {field.path} from {held} on; {beyond}"
     return f"holds with {field.path} up to {held}; {beyond}"
+
+
+def _is_at(point: "RegionPoint", line: "RegionLine") -> bool:
+    """Whether a machine is the first of a line that was not shown to hold."""
+    return point.values[0] == line.next and line.at in (None, point.values[-1])
 
 
 def region_basis(found: "FeasibleRegion") -> str:

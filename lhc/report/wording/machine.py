@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it loads scipy, which what only shows a file does without
 def all_digital(plan: Plan) -> str:
     """The network without tiles, by the number formats that its products are priced in."""
     precision = plan.hardware.digital.precision
-    if precision == "as-file":
+    if precision == "as-file" or (plan.digital is None and plan.outcome is not None):
         return "all digital in the file's format"
     return f"all digital in {precision if plan.digital is None else plan.digital.text + plan.digital.as_file_text}"
 

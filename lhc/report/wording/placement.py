@@ -122,7 +122,7 @@ def verdict_sentence(plan: Plan, tiles: int) -> str:
     of = "" if outcome.percent or outcome.drop_type == "relative" else f" of {outcome.metric}"
     loss = f"Mean {outcome.drop_word}{of} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
     if share := share_of_digital(outcome):
-        loss += f" ({share}; --drop-type relative takes it as such a share)"
+        loss += f" ({share}; with --drop-type relative, the budget is such a share)"
     return f"{said}{beside(plan)} {loss}{unmet_because(outcome)}."
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lhc.errors import WorkerError
+from lhc.errors import UsageError, WorkerError
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementEvaluator, Running, measure_sensitivity
 from lhc.measure.budget_test import sequential_test
@@ -239,6 +239,12 @@ def test_more_processes_than_cores_are_warned_of(
     warn_of_few_cores(processes)
 
     assert ("--jobs 3: lhc can use 2 cores here; more processes take more memory" in caplog.text) == told
+
+
+def test_far_more_processes_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    with pytest.raises(UsageError, match="--jobs 400: lhc can use 2 cores here; give at most 8"):
+        ProcessWorkers(400)
 
 
 @pytest.mark.parametrize(

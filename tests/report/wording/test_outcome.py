@@ -60,14 +60,14 @@ def test_the_verdict_says_of_what_the_loss_is(full: Report) -> None:
         " 3.00 points allowed."
     )
     error = parse_report(json.dumps(_as_error(json.loads(full.to_json()))).encode(), "made")
-    share = "(3.3 % of the digital value; --drop-type relative takes it as such a share)"
+    share = "(3.3 % of the digital value; with --drop-type relative, the budget is such a share)"
     assert verdict_sentence(error.plan, 17).endswith(f". Mean rise of nmse 0.012, 0.03 allowed {share}.")
     assert "a rise of 0.03 (3.3 % of the digital value) is allowed." in markdown(error).replace("\\", "")
     for of_itself in ({"baseline": 0.0}, {"drop_type": "relative"}):
         assert error.plan.outcome is not None
         outcome = error.plan.outcome.model_copy(update=of_itself)
         plan = error.plan.model_copy(update={"outcome": outcome})
-        assert "takes it as such a share" not in verdict_sentence(plan, 17), of_itself
+        assert "the budget is such a share" not in verdict_sentence(plan, 17), of_itself
     digital = digital_layers(full.plan)
     never = [row for row in digital if row.reason == "no-static-weight"]
     assert (never_text(digital), never_text(never)) == (

@@ -332,6 +332,6 @@ def _remedy(failed: Verified, budget: Budget, word: str) -> str:
         count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
         most, needed = MOST_TIMES_MORE * count, enough(count, half, room)
     if needed is None or needed > most:
-        left = f"from its mean {found.drop_word} to the budget it is {drop_text(room, found.percent, budget.drop_type)}"
-        return f"; to show that it is met would take more than {most:,} {what}: {left}"
+        left = f"the mean {found.drop_word} is {drop_text(room, found.percent, budget.drop_type)} below the budget"
+        return f"; {left}, and to show that it is met would take more than {most:,} {what}"
     return f"; about {needed} {what} would show that the budget is met, if that is its mean {found.drop_word}"

@@ -213,8 +213,8 @@ def test_no_number_of_chips_is_asked_for_where_the_mean_lies_on_the_budget() -> 
     searched = search(graph, plan, STRATEGIES["all-analog"], judge, SearchOptions())
     mean = verified(graph, plan, searched, Verifier(evaluator, evaluator, Budget(BUDGET), 20)).verdict.evaluation.drop
     near = verified(graph, plan, searched, Verifier(evaluator, evaluator, Budget(mean + 1e-7), 20))
-    said = "to show that it is met would take more than 1,000 chips (--max-draws): from its mean drop to the budget"
-    assert f"{said} it is 0.00 points" in " ".join(near.notes)
+    said = "below the budget, and to show that it is met would take more than 1,000 chips (--max-draws)"
+    assert f"the mean drop is 0.00 points {said}" in " ".join(near.notes)
 
 
 def test_of_two_chips_that_differ_a_few_more_are_asked_for() -> None:
