@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from lhc.errors import UsageError, WorkerError
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import import_modules
@@ -105,6 +106,7 @@ class ProcessWorkers(Scheduler[int]):
         warn_of_few_cores(count)
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
         self._spooled: WeakKeyDictionary[WorkContext, Path] = WeakKeyDictionary()
+        self._users: Counter[Path] = Counter()
         self._held: dict[int, Hashable] = {}
         # Each has a pool of its own, so that units go to whom they are meant for.
         started = [started_process(self._folder.name) for _ in range(count)]
@@ -130,11 +132,14 @@ class ProcessWorkers(Scheduler[int]):
             ) from error
 
     def _name(self, context: WorkContext) -> Path:
-        """A file of the context, named by its content."""
+        """A file of the context, named by its content; it is removed with the last context that has it."""
         if context not in self._spooled:
             payload = packed(context)
             self._spooled[context] = path = Path(self._folder.name) / sha256(payload).hexdigest()
-            path.write_bytes(payload)
+            self._users[path] += 1
+            if not path.exists():
+                path.write_bytes(payload)
+            finalize(context, _left, self._users, path).atexit = False  # units that wait hold their context
         return self._spooled[context]
 
     def _submit(self, worker: int, context: WorkContext, unit: WorkUnit) -> Future[list[Array]]:
@@ -149,6 +154,13 @@ class ProcessWorkers(Scheduler[int]):
         """Stop all processes; units that they are at are lost."""
         end_processes(self._pools)
         self._folder.cleanup()
+
+
+def _left(users: Counter[Path], path: Path) -> None:
+    """A context of this file is gone; with the last one, so is the file, which is as large as the model."""
+    users[path] -= 1
+    if not users[path]:
+        path.unlink(missing_ok=True)
 
 
 def started_process(folder: str = "") -> tuple[ProcessPoolExecutor, Future[dict[str, str]]]:

@@ -1,5 +1,6 @@
 """Workers give the bytes of one process, end with their parent, whatever ends it, and leave no folder behind."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -158,6 +159,23 @@ def test_a_worker_that_dies_ends_the_command_and_loses_nothing(tmp_path: Path, o
         found(make_evaluator(running, kill_one))
     with Running(Execution(work_dir=tmp_path)) as again:
         assert found(make_evaluator(again)) == one_process
+
+
+def test_the_file_of_a_model_goes_with_the_last_that_needs_it() -> None:
+    """A command has many evaluators, and the file of each is as large as the model."""
+    workers = ProcessWorkers(1)
+    try:
+        with Running() as alone:
+            contexts = [make_evaluator(alone).context for _ in range(2)]
+            (path,) = {workers._name(context) for context in contexts}
+            contexts.pop()
+            gc.collect()
+            assert path.exists()
+            contexts.pop()
+            gc.collect()
+            assert not path.exists()
+    finally:
+        workers.close()
 
 
 @pytest.mark.slow
