@@ -66,4 +66,4 @@ def _of_shapes(
         if empty is None:
             return graph, example
         reason = ModelError(f"layer {empty.name!r} has no output then: its window is larger than its input")
-    raise OpenSizesError(f"{error} (that and larger sizes were tried and do not fit: {reason})") from reason
+    raise OpenSizesError(f"{error}, with sizes that fit: none that was tried does, nor that one ({reason})") from reason

@@ -31,7 +31,7 @@ from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.results import Evaluation
 from lhc.runtime import Ranges
 from lhc.samples.metrics import Array, Metric, Scores
-from lhc.samples.task import Task
+from lhc.samples.task import Indices, Task
 from lhc.samples.user_metric import checked_score
 from lhc.stats import CONFIDENCE
 
@@ -39,6 +39,7 @@ __all__ = ["ColumnSplitEvaluator", "PlacementEvaluator", "steadied"]
 
 
 _EXAMPLES = 8
+_SPREAD = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,16 +188,23 @@ class PlacementEvaluator:
         """Whether the metric gives one number for a set of samples.
 
         Raises:
-            DataError: it cannot score the samples.
+            DataError: it cannot score the first few samples, nor as many answers as it may take.
         """
+        output = self.example_output
         try:
-            return self._gives_one_number(self.example_output)
-        except DataError:  # a few samples may be too few for a set: three for a rank, two classes for an AUC
-            return self._gives_one_number(self.digital_output)
+            return self._gives_one_number(output, np.arange(len(output)))
+        except DataError as error:
+            # They may be too few for a set: a rank takes three, an area under a curve both classes. So the same answers
+            # are scored once more, repeated, against targets from all over the data: nothing is run for that.
+            spread = np.linspace(0, self.samples - 1, min(self.samples, _SPREAD)).astype(np.int64)
+            try:
+                return self._gives_one_number(np.resize(output, (len(spread), *output.shape[1:])), spread)
+            except DataError:
+                raise error from None
 
-    def _gives_one_number(self, output: Array) -> bool:
+    def _gives_one_number(self, output: Array, samples: Indices) -> bool:
         targets = self.task.targets if self.context.by_targets else None
-        reference = output if targets is None else targets[: len(output)]
+        reference = output if targets is None else targets[samples]
         return np.ndim(checked_score(f"metric {self.metric.name!r}", self.metric.score, output, reference)) == 0
 
     @cached_property

@@ -64,8 +64,15 @@ class DigitalArithmetic(PlanRecord):
         return self.model_copy(update={"ranges": {name: r for name, r in self.ranges.items() if name in names}})
 
     @property
+    def _is_of_file(self) -> bool:
+        """Whether no product is in a format of the machine: none has ranges, as in a network of float16."""
+        return self.precision == "int8" and not self.ranges
+
+    @property
     def text(self) -> str:
         """Number formats in words: ``int8, 2 products in bf16``."""
+        if self._is_of_file:
+            return "the file's format"
         if not self.raised:
             return self.precision
         many = f"{len(self.raised)} product{'s' if len(self.raised) > 1 else ''}"
@@ -74,5 +81,5 @@ class DigitalArithmetic(PlanRecord):
     @property
     def as_file_text(self) -> str:
         """Kinds of operators that compute in the format of the file, in brackets behind `text`; empty without any."""
-        kinds = ", ".join(dict.fromkeys(self.as_file.values()))
+        kinds = "" if self._is_of_file else ", ".join(dict.fromkeys(self.as_file.values()))
         return f" ({kinds} as in the file)" if kinds else ""

@@ -60,8 +60,6 @@ def digital_arithmetic(
         samples = max(sum(count for count, _ in blocks), 1)
         ranges = _ranges(model, graph, products, blocks, digital.range_quantile)
         products = [one for one in products if codes_of(one, ranges)]
-    if not products:
-        return None
     return DigitalArithmetic(
         precision=digital.precision,
         high_precision=digital.high_precision,

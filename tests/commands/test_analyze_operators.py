@@ -65,7 +65,7 @@ def test_sizes_that_a_file_leaves_open_are_tried_before_the_user_is_asked() -> N
     assert found.example == {"x": (1, 1, 64, 64)}
     assert "--shape x=1,1,64,64" in found.example_note
     assert row(found, "conv").macs == 32 * 16 * 16
-    with pytest.raises(OpenSizesError, match=r"x=1,1,64,64 \(that and larger sizes were tried and do not fit"):
+    with pytest.raises(OpenSizesError, match=r"x=1,1,64,64, with sizes that fit: none that was tried does"):
         lhc.analyze(text_model(FLAT, {"k": kernel, "v": numbers(2 * 5 * 5, 3)}))
 
 

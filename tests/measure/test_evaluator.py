@@ -35,7 +35,7 @@ from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.runtime import HybridExecutor
 from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 from lhc.runtime.onnxruntime.sessions import create_session
-from lhc.samples.metrics import get_metric
+from lhc.samples.metrics import Metric, get_metric
 from lhc.samples.task import Task
 from tests.networks import parsed
 
@@ -292,6 +292,20 @@ def test_a_metric_of_sets_may_need_more_samples_than_are_tried_first() -> None:
     found = make_evaluator(model, Task({"x": x}, x[:, 0].astype(np.float64), get_metric("spearman")))
     assert found.scores_sets
     assert found.baseline == pytest.approx(1.0)
+
+
+def test_a_metric_of_sets_is_tried_on_targets_from_all_over_the_data() -> None:
+    def gap(output: np.ndarray, targets: np.ndarray) -> float:
+        if len(np.unique(targets)) < 2:
+            raise ValueError("one class alone")
+        return float(output[targets == 1].mean() - output[targets == 0].mean())
+
+    labels = np.repeat([0, 1], 50)
+    metric = Metric("gap", higher_is_better=True, needs_targets=True, score=gap)
+    assert make_evaluator(chain(), replace(task(), targets=labels, metric=metric)).scores_sets
+    one_class = make_evaluator(chain(), replace(task(), targets=np.zeros(100, np.int64), metric=metric))
+    with pytest.raises(DataError, match="one class alone"):
+        _ = one_class.scores_sets
 
 
 def test_chips_without_noise_are_measured_once_whatever_the_metric() -> None:

@@ -73,7 +73,7 @@ def with_arithmetic(state: StateT) -> StateT:
     if found is None:
         state.opened.warn("the file is quantised already: its digital products keep the file's own precision")
         return state
-    if found.precision == "int8" and found.samples < FEW_SAMPLES:
+    if found.ranges and found.samples < FEW_SAMPLES:
         few = counted(found.samples, "sample")
         state.opened.warn(
             f"int8 ranges of digital products are of {few}: what is beyond them is clipped;"

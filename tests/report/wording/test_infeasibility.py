@@ -115,7 +115,7 @@ def test_digital_layers_in_another_format_alone_meet_no_chips(full: Report) -> N
     outcome = _within(full.plan, 0).outcome
     assert outcome is not None
     reasons: dict[str, Decision] = {row.name: ("digital", "cost", "") for row in full.plan.layers}
-    digital = DigitalArithmetic(precision="int8")
+    digital = DigitalArithmetic(precision="int8", ranges={"x": (-1.0, 1.0)})
     plan = full.plan.decide(reasons).model_copy(update={"outcome": outcome, "digital": digital})
     assert verdict(plan) == ("nothing on tiles", "open")
     assert "Mean drop 1.20 points" in verdict_sentence(plan, 0)

@@ -38,5 +38,5 @@ def test_cells_and_converters_of_a_chip_are_named() -> None:
 def test_what_tiles_are_compared_with_names_what_is_not_in_its_format(
     full: Report, as_file: dict[str, str], said: str
 ) -> None:
-    digital = DigitalArithmetic(precision="int8", as_file=as_file)
+    digital = DigitalArithmetic(precision="int8", ranges={"x": (-1.0, 1.0)}, as_file=as_file)
     assert all_digital(full.plan.model_copy(update={"digital": digital})) == said

@@ -185,6 +185,7 @@ def test_products_of_half_precision_activations_are_computed_as_in_the_file(prec
     proto = parsed(text, {})
     x = np.random.default_rng(1).normal(size=(4, 4, 4)).astype(np.float16)
     arithmetic = _arithmetic(proto, x, precision=precision)
+    assert precision != "int8" or arithmetic.text + arithmetic.as_file_text == "the file's format"
     assert len(arithmetic.as_file) == 2
     np.testing.assert_array_equal(_run(_in(proto, arithmetic), x), _run(proto, x))
 
