@@ -120,7 +120,7 @@ def _one_table(
 ) -> tuple[tuple[AtTime, ...], list[str]]:
     """The points that stand in one table, by time, and what is said of others.
 
-    A table is of one metric, the same samples and as many chips, against one network. Of two series the one that can be
+    A table is of one metric, the same samples and chips, against one network. Of two series the one that can be
     held against the budget is kept, else the one with more times, else the new one.
     """
     bases = {_basis(point) for point in new}
@@ -145,7 +145,8 @@ def _apart(found: Evaluation, outcome: Outcome | None) -> str:
 def _basis(point: AtTime) -> tuple[object, ...]:
     """Properties that figures over time must share to stand in one table."""
     found = point.evaluation
-    return found.metric, found.baseline, found.against, found.samples, found.draws, found.calibrated
+    of_samples = found.samples, found.data, found.skipped, found.calibrated
+    return found.metric, found.baseline, found.against, found.draws, found.seed, found.confidence, *of_samples
 
 
 def _measured(report: Report) -> bool:
@@ -237,14 +238,23 @@ def read_fronts(folder: Path, source: str) -> list[StoredFront]:
 
 
 def newest_front(folder: Path, plan: Plan) -> Front | None:
-    """The front that was measured last of this network on this machine, one of the plan's objective before others."""
+    """The front that was measured last of this network on this machine, one of the plan's objective before others.
+
+    Its points are of the age at which the plan was judged.
+    """
     try:
         stored = read_fronts(folder, plan.source)
     except UsageError:
         return None
     fronts = [one.front for one in stored if one.front.verified and one.is_of(plan)]
+    if plan.outcome is not None:
+        fronts = [one for one in fronts if all(_at(point) == plan.outcome.t_s for point in one.verified)]
     objective = None if plan.outcome is None else plan.outcome.objective
     return min(fronts, key=lambda front: front.objective != objective, default=None)
+
+
+def _at(point: FrontPoint) -> float | None:
+    return None if point.evaluation is None else point.evaluation.t_s
 
 
 def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = None) -> Answer:

@@ -190,7 +190,7 @@ def _overlaps(output: Array, targets: Array) -> Array:
                     f" {values.min()} to {values.max()}"
                 )
     first = np.arange(samples).reshape(-1, *[1] * (targets.ndim - 1)) * count  # of the classes of a sample
-    found, wanted = ((first + classes)[counted] for classes in (answers, targets))
+    found, wanted = ((first + classes.astype(np.int64))[counted] for classes in (answers, targets))
     both, inside, given = (
         np.bincount(places, minlength=samples * count).reshape(samples, count)
         for places in (found[found == wanted], found, wanted)
@@ -301,7 +301,7 @@ def _of_surprises(surprises: Array) -> float:
 
 
 def _spearman(output: Array, targets: Array) -> float:
-    values, wanted = output.ravel(), targets.ravel()
+    values, wanted = (array.ravel().astype(np.float64) for array in (output, targets))
     if values.shape != wanted.shape or len(values) < 3:
         raise DataError(
             f"spearman: the output has shape {output.shape}, the labels {targets.shape}; it takes one number a sample"

@@ -99,7 +99,11 @@ def clear_cache(folder: Path) -> CacheContents:
     Raises:
         LhcError: a file cannot be removed.
     """
-    found = contents_of(folder)
+    try:
+        found = contents_of(folder)
+    except DataError:  # a damaged one can be removed all the same
+        files = cache_files(folder)
+        found = CacheContents(folder, files, sum(file.stat().st_size for file in files), 0, {})
     for file in found.files:
         try:
             file.unlink(missing_ok=True)  # another process may close the database meanwhile

@@ -6,10 +6,12 @@ the version counts. Imports are read from the source, those within functions too
 
 import ast
 import inspect
+import pickle
 import site
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from hashlib import sha256
@@ -32,8 +34,9 @@ def source_digest(function: Callable[..., object], module: str | None = None) ->
     """Digest of a function's source, with all modules of the user's that it rests on.
 
     Of a script or a notebook, whose other lines change often, it is the function with the functions, classes and plain
-    constants that it names, and what it imports. Not in it: the state of an object, and files that a module reads. A
-    module that was edited after it was imported has the digest of the new source.
+    constants that it names, and what it imports. Arguments that are bound (``functools.partial``, closures) count by
+    their pickled values. Not in it: the state of an object, and files that a module reads. A module that was edited
+    after it was imported has the digest of the new source.
 
     Args:
         module: where it was found by its name; it may bind arguments of a function of another module.
@@ -44,6 +47,7 @@ def source_digest(function: Callable[..., object], module: str | None = None) ->
     found = _Found()
     with current_folder_importable():
         own = [found.add_function(layer) for layer in _layers(function)]
+        found.add_bound(function)
         by_name = module is not None and found.add_module(module)
     return found.digest() if own[-1] or by_name else None
 
@@ -72,6 +76,19 @@ def _layers(function: Callable[..., object]) -> Iterator[object]:
         function = wrapped
 
 
+def _bound(function: Callable[..., object]) -> Iterator[object]:
+    """Arguments of a partial function, and what the cells of a closure hold, of all that it wraps."""
+    if isinstance(function, partial):
+        yield from function.args
+        yield from sorted(function.keywords.items())
+        yield from _bound(function.func)
+        return
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # not filled yet
+            held = cell.cell_contents
+            yield from _bound(held) if inspect.isroutine(held) or isinstance(held, partial) else (held,)
+
+
 @dataclass
 class _Found:
     """Sources by name; versions of installed packages by name."""
@@ -91,6 +108,14 @@ class _Found:
         """Add a function or class with all that it rests on; False where it has no source."""
         of = getattr(named, "__globals__", {}).get("__name__") or getattr(named, "__module__", None)
         return self.add_of_script(named) if of == _SCRIPT else self.add_module(str(of or ""))
+
+    def add_bound(self, function: Callable[..., object]) -> None:
+        """Add the values that are bound to a function, as far as they can be pickled."""
+        for number, value in enumerate(_bound(function)):
+            try:
+                self.sources[f"bound:{number}"] = pickle.dumps(value)
+            except (pickle.PicklingError, AttributeError, TypeError):
+                self.sources[f"bound:{number}"] = type(value).__qualname__.encode()
 
     def add_module(self, name: str) -> bool:
         """Add a module with all that it imports; False where it has no file."""

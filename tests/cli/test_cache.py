@@ -47,6 +47,15 @@ def test_nothing_is_removed_without_a_yes(cli: Cli, kept: Path) -> None:
     assert not path.exists()
 
 
+def test_a_damaged_cache_is_removed_too(cli: Cli, kept: Path) -> None:
+    (path,) = kept.glob("*.sqlite3")
+    path.write_bytes(b"rubbish" * 1000)
+
+    assert cli("cache", "info").exit_code == 3
+    assert cli("cache", "clear", "--yes").exit_code == 0
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -10,7 +10,8 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.passes import initial_plan
 from lhc.plan import Plan
-from lhc.report.store import StoredFront, read_fronts, store_front
+from lhc.report.document.report import Report
+from lhc.report.store import StoredFront, newest_front, read_fronts, store_front
 from lhc.results import Front
 from lhc.store import ResultCache
 
@@ -64,3 +65,15 @@ def test_a_file_is_no_folder_of_fronts(tmp_path: Path) -> None:
     (tmp_path / "front.json").write_text("{}")
     with pytest.raises(UsageError, match=r"front.json: is a file; .* the folder of results that --work-dir names"):
         read_fronts(tmp_path / "front.json", "a")
+
+
+def test_a_front_of_another_age_does_not_stand_beside_a_placement(full: Report, tmp_path: Path) -> None:
+    assert full.front is not None
+    assert full.plan.outcome is not None
+    stored = StoredFront(full.plan.source, "lionheart", (), full.front, full.plan.hardware)
+    store_front(tmp_path, "one", stored)
+    ages = {point.evaluation.t_s for point in full.front.verified if point.evaluation is not None}
+    (age,) = ages
+    for t_s, found in ((age, full.front), (age + 1, None)):
+        outcome = full.plan.outcome.model_copy(update={"t_s": t_s})
+        assert newest_front(tmp_path, full.plan.model_copy(update={"outcome": outcome})) == found

@@ -29,6 +29,14 @@ def test_cosine_of_angles() -> None:
     np.testing.assert_allclose(METRICS["cosine"].score(output, digital), [1, np.sqrt(0.5), 0])
 
 
+def test_labels_of_any_kind_of_number_are_ranked_and_counted() -> None:
+    values = np.array([[0.1], [0.9], [0.4], [0.8]], np.float32)
+    labels = np.array([False, True, False, True])
+    assert get_metric("spearman").score(values, labels) == pytest.approx(0.894, abs=1e-3)
+    classes = np.eye(2, dtype=np.float32)[[0, 1, 1]]
+    assert METRICS["miou"].score(classes, np.array([0, 1, 1], np.uint64)) == 1.0
+
+
 def test_spearman_is_one_number_for_the_set() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=50), rng.normal(size=50)

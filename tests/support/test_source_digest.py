@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -174,7 +175,22 @@ def test_of_an_installed_package_the_version_counts_and_not_the_source(monkeypat
 
 
 def test_arguments_bound_in_advance_do_not_hide_a_function() -> None:
-    assert source_digest(partial(load_function, option="--metric")) == source_digest(load_function)
+    assert source_digest(partial(load_function)) == source_digest(load_function)
+
+
+def test_what_is_bound_to_a_function_counts() -> None:
+    def made(beta: float) -> Callable[[], float]:
+        def score() -> float:
+            return beta
+
+        return score
+
+    def plain(beta: float) -> float:
+        return beta
+
+    assert source_digest(made(1.0)) == source_digest(made(1.0)) != source_digest(made(2.0))
+    one, same, other = (source_digest(partial(plain, beta=beta)) for beta in (1.0, 1.0, 2.0))
+    assert one == same != other
 
 
 def test_what_has_no_source_has_no_digest() -> None:

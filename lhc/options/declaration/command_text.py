@@ -70,7 +70,7 @@ def _words(option: Option, value: object) -> Iterator[str]:
 
 def _text(value: object) -> str:
     if isinstance(value, int | float):
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{value:.15g}" if isinstance(value, float) else str(value)
     if isinstance(value, list) and value:
         return ",".join(map(_text, value))  # times
     return str(value) if isinstance(value, str | Path) else _NOT_TEXT

@@ -13,6 +13,7 @@ one.
 The result of a run depends on its options, and on the content of the files that they name (`run_facts`).
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from itertools import product
 from pathlib import Path
 
 from lhc.errors import ConfigError, UsageError
+from lhc.models import is_zoo_name
 from lhc.onnx_io import data_files
 from lhc.options.by_command import PartitionOptions
 from lhc.options.declaration.config_file import checked_value, read_toml
@@ -141,7 +143,8 @@ def run_facts(options: PartitionOptions) -> Facts:
     """Facts by which the row of a run is kept: options that are not at their defaults, by key.
 
     A file or folder counts by its bytes, weights beside an ONNX file and modules of the user's included; where it lies
-    does not. How the run is carried out (`Execution`, but for ``--timeout``) does not count.
+    does not. A network of the zoo counts by its name, and by the sizes and times of what ``LHC_DATA`` holds. How the
+    run is carried out (`Execution`, but for ``--timeout``) does not count.
     """
     beside = {one.name for kind in (Execution, Checkpointing) for one in options_of(kind)} - {"timeout"}
     return {
@@ -165,8 +168,17 @@ def _content(value: object) -> JsonValue:
     if path.is_dir():
         files = sorted(one for one in path.rglob("*") if one.is_file())
         return {"folder": [[one.relative_to(path).as_posix(), _file(one.absolute())] for one in files], "name": text}
+    if is_zoo_name(text):
+        return {"zoo": text, "data": _outside()}
     named = _MODULE.fullmatch(text)
     return text if named is None else {"name": text, "code": module_digest(named[1])}
+
+
+def _outside() -> JsonValue:
+    """Names, sizes and times of the files that networks of the zoo may take from outside the package."""
+    folder = Path(os.environ.get("LHC_DATA") or os.devnull)
+    files = sorted(one for one in folder.rglob("*") if one.is_file()) if folder.is_dir() else []
+    return [[one.relative_to(folder).as_posix(), one.stat().st_size, one.stat().st_mtime_ns] for one in files]
 
 
 def _file(path: Path) -> JsonValue:

@@ -81,3 +81,14 @@ def test_what_cannot_be_read_has_a_key_too(folder: Path) -> None:
     (folder / "broken.onnx").write_bytes(b"no network")
 
     assert len({key(model="broken.onnx"), key(model="nowhere.onnx"), key(model="digits")}) == 3
+
+
+def test_a_network_of_the_zoo_counts_by_what_lies_outside_the_package(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LHC_DATA", str(folder))
+    before = key(model="resnet20", data=None)
+
+    Path("weights.npz").write_bytes(b"other weights")
+
+    assert key(model="resnet20", data=None) != before

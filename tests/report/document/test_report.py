@@ -129,7 +129,9 @@ def test_drops_against_the_given_network_are_the_table_of_trained_weights(
     assert sum("against the trained weights (" in note for note in both.notes) == 3
 
 
-@pytest.mark.parametrize("differ", [{"samples": 7}, {"baseline": 0.5}, {"values": (0.5, 0.6, 0.7)}])
+@pytest.mark.parametrize(
+    "differ", [{"samples": 7}, {"baseline": 0.5}, {"values": (0.5, 0.6, 0.7)}, {"seed": 1}, {"data": 64 * "1"}]
+)
 def test_times_of_other_samples_or_chips_are_not_put_beside(
     full: Report, make_evaluated: Callable[..., Evaluation], differ: dict[str, Any]
 ) -> None:
