@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ from lhc.support.source_digest import source_digest
 
 Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
+_WITHOUT_SOURCE: WeakKeyDictionary[Callable[[Array, Array], object], str] = WeakKeyDictionary()
 
 
 class UserScore:
@@ -45,9 +48,19 @@ class UserScore:
         return checked_score(f"--metric {self.name}", self.__wrapped__, output, reference)
 
 
-def score_digest(score: Callable[[Array, Array], object]) -> str | None:
-    """Digest of the code of a metric's score, of the user's or of lhc's own."""
-    return score.code if isinstance(score, UserScore) else source_digest(score)
+def score_digest(score: Callable[[Array, Array], object]) -> str:
+    """Digest of the code of a metric's score, of the user's or of lhc's own.
+
+    A function without source, as one of a console, has a random one: its results are found in this process only.
+    """
+    found = score.code if isinstance(score, UserScore) else source_digest(score)
+    if found is not None:
+        return found
+    unknown = f"without source {uuid4().hex}"
+    try:
+        return _WITHOUT_SOURCE.setdefault(score, unknown)
+    except TypeError:  # an object that nothing can refer to weakly
+        return unknown
 
 
 def checked_score(

@@ -1,5 +1,6 @@
 """The metrics beside the basic ones: formulas, set metrics, and a user's own function."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import stats
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.metrics import IGNORED, METRICS, get_metric
+from lhc.samples.user_metric import score_digest
 
 
 def test_top5_holds_what_accuracy_misses() -> None:
@@ -136,3 +138,10 @@ def test_likelihoods_refuse_targets_that_do_not_fit(targets: np.ndarray, message
 def test_perplexity_needs_one_target_in_all() -> None:
     with pytest.raises(DataError, match="perplexity: there is no label other than -100"):
         METRICS["perplexity"].score(np.zeros((1, 2, 3)), np.full((1, 2), IGNORED))
+
+
+def test_functions_without_source_are_told_apart() -> None:
+    made: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
+    for name, value in (("one", 0.0), ("other", 1.0)):
+        exec(f"def {name}(outputs, targets): return {value}", {"__name__": "nowhere"}, made)
+    assert score_digest(made["one"]) == score_digest(made["one"]) != score_digest(made["other"])
