@@ -344,9 +344,9 @@ or Spearman's correlation (minilm).
 ## All rows
 
 - **Digital**: the metric of the network as it was given, on the samples that judged.
-- **Mean drop**: what the placed network loses, over chips; negative: it gains. Ages count
-  from the first read: {ages}.
-  Chips were calibrated at that age, on at most 256 samples that judge nothing. Where the details below say
+- **Mean drop**: what the placed network loses, over chips; negative: it gains.
+- **Age** of the chips, from their first read: {ages}.
+  They were calibrated at that age, on at most 256 samples that judge nothing. Where the details below say
   *uncalibrated*, calibration did harm, and its samples judged too. A chip that was calibrated at its first read alone
   loses [more](healing.md).
 - **Brackets** hold the [interval](statistics.md) of the mean over all chips, on these samples, which is compared with

@@ -23,6 +23,8 @@ QUANTISED_OPS = INTEGER_OPS | {
     "QuantizeLinear",
 }  # fmt: skip
 """Operators by which one sees that a file is quantised."""
+MOVES = frozenset({"Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that move values about; all inputs but the first say how."""
 FORMATTED_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 """Products that digital cores compute in a number format of their own (`lhc.runtime.digital_precision`)."""
 CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS

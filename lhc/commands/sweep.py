@@ -16,13 +16,13 @@ from lhc.commands.estimate import estimate
 from lhc.commands.partition import partition
 from lhc.errors import DataError, LhcError, WorkerError
 from lhc.hardware.aihwkit_config.user_aihwkit_objects import TRUSTED, import_modules
-from lhc.measure.workers.processes import warn_of_few_cores
+from lhc.measure.workers.processes import check_cores
 from lhc.measure.workers.whole_runs import RunWorkers, run_workers
 from lhc.options.by_command import PartitionOptions, SweepOptions
 from lhc.options.declaration.command_text import made_by
 from lhc.options.declaration.python_signature import keywords
 from lhc.pipeline.analysis_and_partition_results import run_figures
-from lhc.pipeline.inputs.sweep_file import SweepRun, read_sweep, run_facts
+from lhc.pipeline.inputs.sweep_file import SweepRun, outside_files, read_sweep, run_facts
 from lhc.report.tables.sweep_table import ForecastKind, SweepForecast, SweepResult, settings_text, varying
 from lhc.results import SweepRow
 from lhc.runtime.environment_fingerprint import environment, program
@@ -46,6 +46,7 @@ class _Task:
 
     Attributes:
         key: fingerprint of all that the row depends on; empty where it need not be the same on the worker.
+        outside: digest of what lies below ``LHC_DATA`` where the sweep began; times of files differ between machines.
         folder: in which relative paths lie, and modules of the user's.
         work_dir: the result cache; None: none.
         cluster: whether the worker may be on another machine, whose cache is the one that ``LHC_CACHE`` names there.
@@ -54,6 +55,7 @@ class _Task:
 
     run: SweepRun
     key: str
+    outside: str
     folder: str
     work_dir: str | None
     cluster: bool
@@ -88,7 +90,7 @@ def sweep(options: SweepOptions) -> SweepResult:
         rows = {number: row for number, task in enumerate(tasks) if (row := kept.row(task)) is not None}
         earlier, pending = len(rows), [number for number in range(len(tasks)) if number not in rows]
         if options.scheduler is None:
-            warn_of_few_cores(min(options.jobs, len(pending)))
+            check_cores(min(options.jobs, len(pending)))
         if len(pending) > 1:
             log.log(NOTE, "forecast: %s", _forecast(options, tasks, set(pending), workers).summary)
         begun = (tasks[number] for number in pending if end is None or time.monotonic() < end)
@@ -120,12 +122,13 @@ def _tasks(options: SweepOptions, runs: tuple[SweepRun, ...], workers: RunWorker
     where = None if options.work_dir is None or cluster else str(Path(options.work_dir).absolute())
     shared = (str(Path.cwd()), where, cluster, options.fresh, options.memory, tuple(TRUSTED))
     known = workers.environment()
-    return [_Task(run, _key(known, run.options()), *shared) for run in runs]
+    outside = outside_files()
+    return [_Task(run, _key(known, run.options(), outside), outside, *shared) for run in runs]
 
 
-def _key(known: Mapping[str, str], options: PartitionOptions) -> str:
+def _key(known: Mapping[str, str], options: PartitionOptions, outside: str) -> str:
     """Fingerprint of all that a row depends on; ``known``: the environment that measures it."""
-    return fingerprint({"environment": dict(known), "program": program()}, run_facts(options))
+    return fingerprint({"environment": dict(known), "program": program()}, run_facts(options, outside))
 
 
 def _forecast(options: SweepOptions, tasks: list[_Task], pending: set[int], workers: RunWorkers) -> SweepForecast:
@@ -215,7 +218,7 @@ def _checked(task: _Task) -> PartitionOptions:
     """
     import_modules(task.modules, "--import")
     asked = task.options()
-    if _key(environment(), asked) != task.key:
+    if _key(environment(), asked, task.outside) != task.key:
         raise DataError(
             f"a file that it names is another one than when the sweep began, or than on the machine that began it:"
             f" workers need the same files in {task.folder}"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lhc.graph import FORMATTED_OPS, INTEGER_OPS, QUANTISED_OPS, Layer, LayerGraph
+from lhc.graph import FORMATTED_OPS, INTEGER_OPS, MOVES, QUANTISED_OPS, Layer, LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.description.digital import BYTES, Precision
 
@@ -12,12 +12,10 @@ if TYPE_CHECKING:
     from lhc.plan.digital_arithmetic import DigitalArithmetic
 
 _BY_DTYPE: dict[str, Precision] = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
-
-
 _INTEGER_KINDS = INTEGER_OPS | {
     "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention", "QGemm",
 }  # fmt: skip
-_RESHAPES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that compute on integers; those of dynamic quantisation and of onnxruntime among them."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,9 @@ def _has_quantised_weight(graph: LayerGraph, layer: Layer) -> bool:
 
 
 def _is_dequantised(graph: LayerGraph, tensor: str) -> bool:
-    """Whether DequantizeLinear wrote a tensor, or what only changed its shape since."""
+    """Whether DequantizeLinear wrote a tensor, or what only moved its values about since."""
     name = graph.producer(tensor)
-    while name is not None and graph[name].op_type in _RESHAPES:
+    while name is not None and graph[name].op_type in MOVES:
         name = graph.producer(graph[name].inputs[0])
     return name is not None and graph[name].op_type == "DequantizeLinear"
 

@@ -296,7 +296,10 @@ class PlacementJudge:
         draws = range(min(self.evaluator.draws, SEARCH_DRAWS))
         self.evaluator.expect([(placement, draws)])
         what = f"{self.what} {counted(self.layers_in(placement), 'analog layer')}"
-        measured = worst_where_nan(self.evaluator.measure(placement, draws, what))
-        found = evaluation(measured, self.evaluator, self.budget.relative, self.budget.confidence)
+        measured = self.evaluator.measure(placement, draws, what)
+        judged = worst_where_nan(measured)
+        if judged is not measured:
+            log.warning("%s: some answers are NaN, and chips that give such count as wrong on all samples", what)
+        found = evaluation(judged, self.evaluator, self.budget.relative, self.budget.confidence)
         status: Literal["accepted", "rejected"] = "accepted" if found.drop <= self.budget.max_drop else "rejected"
         return Verdict(status, found, self.budget.generalize, estimated=True)

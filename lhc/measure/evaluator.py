@@ -39,7 +39,9 @@ __all__ = ["ColumnSplitEvaluator", "PlacementEvaluator", "steadied"]
 
 
 _EXAMPLES = 8
+"""Samples on which a metric is tried first."""
 _SPREAD = 500
+"""Targets from all over the data on which it is tried where these are too few."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -296,7 +296,7 @@ def worst_where_nan(measured: Measurement) -> Measurement:
     if not isinstance(measured, SampleScores) or not measured.metric.percent:
         return measured
     broken = np.isnan(measured.scores).any(axis=1, keepdims=True)
-    return replace(measured, scores=np.where(broken, 0.0, measured.scores))
+    return replace(measured, scores=np.where(broken, 0.0, measured.scores)) if broken.any() else measured
 
 
 def evaluation(

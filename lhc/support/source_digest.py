@@ -76,17 +76,28 @@ def _layers(function: Callable[..., object]) -> Iterator[object]:
         function = wrapped
 
 
-def _bound(function: Callable[..., object]) -> Iterator[object]:
-    """Arguments of a partial function, and what the cells of a closure hold, of all that it wraps."""
+def _bound(function: object, seen: frozenset[int] = frozenset()) -> Iterator[object]:
+    """Arguments of a partial function, and what the cells of a closure hold, functions by their names and code.
+
+    Args:
+        seen: identities of the functions that hold this one: a function may refer to itself.
+    """
+    if id(function) in seen:
+        return
+    seen |= {id(function)}
     if isinstance(function, partial):
         yield from function.args
         yield from sorted(function.keywords.items())
-        yield from _bound(function.func)
-        return
+        yield from _bound(function.func, seen)
     for cell in getattr(function, "__closure__", None) or ():
         with suppress(ValueError):  # not filled yet
             held = cell.cell_contents
-            yield from _bound(held) if inspect.isroutine(held) or isinstance(held, partial) else (held,)
+            if not (inspect.isroutine(held) or isinstance(held, partial)):
+                yield held
+                continue
+            code = getattr(held, "__code__", None)
+            yield getattr(held, "__qualname__", ""), None if code is None else code.co_code
+            yield from _bound(held, seen)
 
 
 @dataclass
@@ -114,7 +125,7 @@ class _Found:
         for number, value in enumerate(_bound(function)):
             try:
                 self.sources[f"bound:{number}"] = pickle.dumps(value)
-            except (pickle.PicklingError, AttributeError, TypeError):
+            except Exception:  # an object of the user's can raise anything
                 self.sources[f"bound:{number}"] = type(value).__qualname__.encode()
 
     def add_module(self, name: str) -> bool:

@@ -322,7 +322,7 @@ def test_chips_without_noise_are_measured_once_whatever_the_metric() -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "miou"])
-def test_an_answer_that_is_nan_is_none(metric: str) -> None:
+def test_an_answer_that_is_nan_is_none(metric: str, caplog: pytest.LogCaptureFixture) -> None:
     """The greatest class of an answer that holds NaN is that NaN: it may be the right one."""
     text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 16] x) => (float[N, 2] y) {
         [layer0] m = MatMul (x, w)
@@ -335,6 +335,10 @@ def test_an_answer_that_is_nan_is_none(metric: str) -> None:
     samples = Task({"x": x}, np.zeros(100, np.int64), get_metric(metric))
     with pytest.raises(DataError, match="the mapped network gives NaN"):
         make_evaluator(model, samples).evaluate(frozenset({"layer0"}))
+    if metric == "accuracy":
+        judge = PlacementJudge(make_evaluator(model, samples), Budget(0.5))
+        assert not judge.within(frozenset({"layer0"})).accepted
+        assert "chips that give such count as wrong on all samples" in caplog.text
 
 
 def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,15 @@ def test_what_is_bound_to_a_function_counts() -> None:
     def plain(beta: float) -> float:
         return beta
 
+    def calls(inner: Callable[[], float]) -> Callable[[], float]:
+        def score() -> float:
+            return score() if inner is score else inner()
+
+        return score
+
     assert source_digest(made(1.0)) == source_digest(made(1.0)) != source_digest(made(2.0))
+    assert source_digest(calls(made(1.0))) == source_digest(calls(made(1.0))) != source_digest(calls(made(2.0)))
+    assert source_digest(calls(os.getpid)) != source_digest(calls(os.getppid)), "functions count by their names"
     one, same, other = (source_digest(partial(plain, beta=beta)) for beta in (1.0, 1.0, 2.0))
     assert one == same != other
 

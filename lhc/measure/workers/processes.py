@@ -31,12 +31,12 @@ __all__ = [
     "GUARD_HINT",
     "ProcessWorkers",
     "SerialWorkers",
+    "check_cores",
     "end_processes",
     "ended_before_work",
     "packed",
     "scorer_of",
     "started_process",
-    "warn_of_few_cores",
 ]
 
 log = logging.getLogger("lhc")
@@ -52,8 +52,8 @@ _IDLE_ENDS_WITHIN = 5.0
 """Seconds in which an idle process ends by itself, on a loaded machine too."""
 
 
-def warn_of_few_cores(processes: int) -> None:
-    """Warn where there are more processes than cores that this process may use.
+def check_cores(processes: int) -> None:
+    """Warn of more processes than cores that this process may use, and refuse far more.
 
     Args:
         processes: that are about to be started.
@@ -103,7 +103,7 @@ class ProcessWorkers(Scheduler[int]):
     def __init__(self, count: int) -> None:
         """``count``: how many processes; they start at once, and load libraries while this one reads a model."""
         super().__init__()
-        warn_of_few_cores(count)
+        check_cores(count)
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
         self._spooled: WeakKeyDictionary[WorkContext, Path] = WeakKeyDictionary()
         self._users: Counter[Path] = Counter()
@@ -139,7 +139,7 @@ class ProcessWorkers(Scheduler[int]):
             self._users[path] += 1
             if not path.exists():
                 path.write_bytes(payload)
-            finalize(context, _left, self._users, path).atexit = False  # units that wait hold their context
+            finalize(context, _remove_unused, self._users, path).atexit = False  # units that wait hold their context
         return self._spooled[context]
 
     def _submit(self, worker: int, context: WorkContext, unit: WorkUnit) -> Future[list[Array]]:
@@ -156,8 +156,8 @@ class ProcessWorkers(Scheduler[int]):
         self._folder.cleanup()
 
 
-def _left(users: Counter[Path], path: Path) -> None:
-    """A context of this file is gone; with the last one, so is the file, which is as large as the model."""
+def _remove_unused(users: Counter[Path], path: Path) -> None:
+    """Remove the file of a context that is gone, where no other context has the same: it is as large as the model."""
     users[path] -= 1
     if not users[path]:
         path.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from lhc.errors import ModelError
-from lhc.graph import RANDOM_OPS
+from lhc.graph import MOVES, RANDOM_OPS
 
 Array = npt.NDArray[Any]
 
@@ -168,8 +168,6 @@ _SUMS: Mapping[str, Callable[[Array, Any, bool], Array]] = {
     "ReduceL2": lambda x, axes, keep: np.sqrt(np.square(x).sum(axes, keepdims=keep)),
     "ReduceSum": lambda x, axes, keep: np.asarray(x.sum(axes, keepdims=keep)),
 }
-MOVES = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split"}
-"""Operators that move values about; all inputs but the first say how."""
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import (
     COLUMNS,
     INTEGER_OPS,
+    MOVES,
     RANDOM_OPS,
     Elements,
     Layer,
@@ -35,7 +36,6 @@ from lhc.onnx_io.annotate.annotations import refuse_compiled
 from lhc.onnx_io.operators.matrix_product import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.operators.operator_table import found_in, may_multiply
-from lhc.onnx_io.read.constant_folding import MOVES
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import Shape, element_types, infer, input_shapes, sample_axes, shape_option, tensor_shapes
 from lhc.onnx_io.read.subgraphs import is_product, nested_layers

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from itertools import product
 from pathlib import Path
 
@@ -139,19 +139,23 @@ _DESCRIPTIONS = (".yaml", ".yml", ".json")
 """Suffixes of files that describe hardware, and may name devices of the user's."""
 
 
-def run_facts(options: PartitionOptions) -> Facts:
+def run_facts(options: PartitionOptions, outside: str = "") -> Facts:
     """Facts by which the row of a run is kept: options that are not at their defaults, by key.
 
     A file or folder counts by its bytes, weights beside an ONNX file and modules of the user's included; where it lies
-    does not. A network of the zoo counts by its name, and by the sizes and times of what ``LHC_DATA`` holds. How the
-    run is carried out (`Execution`, but for ``--timeout``) does not count.
+    does not. A network of the zoo counts by its name. How the run is carried out (`Execution`, but for ``--timeout``)
+    does not count.
+
+    Args:
+        outside: digest of what networks of the zoo may take from outside the package (`outside_files`).
     """
     beside = {one.name for kind in (Execution, Checkpointing) for one in options_of(kind)} - {"timeout"}
-    return {
+    found: Facts = {
         option.key: _content(value)
         for option, value in values_of(options)
         if option.instead is None and option.name not in beside and (option.required or value != option.default)
     }
+    return {**found, "outside": outside} if any(is_zoo_name(str(value)) for value in found.values()) else found
 
 
 def _content(value: object) -> JsonValue:
@@ -168,17 +172,16 @@ def _content(value: object) -> JsonValue:
     if path.is_dir():
         files = sorted(one for one in path.rglob("*") if one.is_file())
         return {"folder": [[one.relative_to(path).as_posix(), _file(one.absolute())] for one in files], "name": text}
-    if is_zoo_name(text):
-        return {"zoo": text, "data": _outside()}
     named = _MODULE.fullmatch(text)
     return text if named is None else {"name": text, "code": module_digest(named[1])}
 
 
-def _outside() -> JsonValue:
-    """Names, sizes and times of the files that networks of the zoo may take from outside the package."""
+def outside_files() -> str:
+    """Digest of names, sizes and times of the files below ``LHC_DATA``, where the zoo may find weights and data."""
     folder = Path(os.environ.get("LHC_DATA") or os.devnull)
     files = sorted(one for one in folder.rglob("*") if one.is_file()) if folder.is_dir() else []
-    return [[one.relative_to(folder).as_posix(), one.stat().st_size, one.stat().st_mtime_ns] for one in files]
+    told = [(one.relative_to(folder).as_posix(), one.stat().st_size, one.stat().st_mtime_ns) for one in files]
+    return sha256(repr(told).encode()).hexdigest()
 
 
 def _file(path: Path) -> JsonValue:

@@ -287,12 +287,20 @@ def _checked(evaluator: PlacementEvaluator, predicted: FisherSensitivity, confid
         return replace(table, notes=("--timeout: the predicted sensitivities were not checked by measuring some",))
     found = agreement(table, replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen}))
     if found.good or evaluator.running.late:
-        notes = () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
+        notes: tuple[str, ...] = (
+            () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
+        )
         rest = in_time(predicted.unreached)
+        notes += () if rest.keys() >= {*predicted.unreached} else _unreached(predicted)
         return replace(table, layers={**table.layers, **rest}, agreement=found, notes=notes)
     note = "all sensitivities are measured, since the prediction does not agree with those measured first"
     others = [name for name in names if name not in compared.layers]
     layers = {**compared.layers, **in_time(others)}
+    if len(layers) < len(names):
+        note = (
+            f"--timeout: {len(layers)} of {len(names)} sensitivities are measured, and the others are left out, since"
+            " the prediction does not agree with those"
+        )
     return replace(
         compared, layers={name: layers[name] for name in names if name in layers}, agreement=found, notes=(note,)
     )

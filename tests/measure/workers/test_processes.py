@@ -20,7 +20,7 @@ from lhc.measure.budget_test import sequential_test
 from lhc.measure.evaluation_context import calibration_block
 from lhc.measure.preflight_checks import tile_errors
 from lhc.measure.sensitivity.fisher_prediction import fisher_sensitivity
-from lhc.measure.workers.processes import ProcessWorkers, warn_of_few_cores
+from lhc.measure.workers.processes import ProcessWorkers, check_cores
 from lhc.onnx_io import read_graph
 from lhc.options.shared import Execution
 from lhc.runtime.environment_fingerprint import environment
@@ -254,7 +254,7 @@ def test_more_processes_than_cores_are_warned_of(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
 
-    warn_of_few_cores(processes)
+    check_cores(processes)
 
     assert ("--jobs 3: lhc can use 2 cores here; more processes take more memory" in caplog.text) == told
 

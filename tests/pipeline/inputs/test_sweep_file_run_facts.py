@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from lhc.options.by_command import PartitionOptions
-from lhc.pipeline.inputs.sweep_file import run_facts
+from lhc.pipeline.inputs.sweep_file import outside_files, run_facts
 from lhc.store import fingerprint
 from tests.networks import drawn, parsed
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def key(**options: object) -> str:
     given = {"model": "m.onnx", "data": "data.npz", "hardware": "machine.yaml", "metric": "mine:score"} | options
-    return fingerprint(run_facts(PartitionOptions(**given)))  # type: ignore[arg-type]
+    return fingerprint(run_facts(PartitionOptions(**given), outside_files()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["m.weights", "data.npz", "machine.yaml", "mine.py"])

@@ -188,6 +188,7 @@ def test_what_was_measured_when_the_time_is_over_is_given(monkeypatch: pytest.Mo
     found = sensitivities(here, names(here))
     assert len(found.layers) == CHECKED
     assert all(one.method == "measure" for one in found.layers.values())
+    assert f"--timeout: {CHECKED} of {LAYERS} sensitivities are measured" in found.notes[0]
 
 
 def table(**means: float) -> SensitivityTable:
