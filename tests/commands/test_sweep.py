@@ -1,6 +1,7 @@
 """``lhc.sweep``: the same rows however it is carried out; what is done is kept, what fails says so."""
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -156,6 +157,25 @@ def test_no_run_is_begun_once_the_time_is_over(swept: tuple[Path, Path, lhc.Swee
 
     assert (len(result.rows), result.left_out) == (0, 5)
     assert "5 not begun in time" in result.summary
+
+
+def test_a_worker_may_hold_the_files_of_the_zoo_with_other_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one on another machine does: what lies below LHC_DATA counts as the sweep found it."""
+    weights = tmp_path / "weights.npz"
+    weights.write_bytes(b"weights")
+    monkeypatch.setenv("LHC_DATA", str(tmp_path))
+
+    class Elsewhere(InThisProcess):
+        def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[int, R]]:
+            given = list(tasks)
+            os.utime(weights, (1, 1))
+            return super().run(function, given)
+
+    monkeypatch.setattr("lhc.commands.sweep.run_workers", lambda options: Elsewhere())
+    (row,) = lhc.sweep(one(tmp_path, model="digits-narrow", data="digits-narrow", samples=40), work_dir=None).rows
+    assert row.error is None
 
 
 def test_a_mistake_is_told_before_any_run(tmp_path: Path) -> None:
