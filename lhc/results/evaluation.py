@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lhc.options.declaration.value_parsing import Engine
 from lhc.options.shared import DropType
-from lhc.plan import Agreement, Plan, Sensitivity
+from lhc.plan import Agreement, Decision, Plan, Sensitivity
 from lhc.plan.field_types import (
     ROUNDING,
     Count,
@@ -191,6 +191,7 @@ class SensitivityTable(Tabled):
         documents: that the samples are of; None where every sample stands alone.
         engine: how products on tiles were computed.
         engine_reason: why so, as a clause; None where that is the default.
+        not_finite: name -> sentence, of layers without a figure: with one alone on tiles, the network answers NaN.
     """
 
     metric: str
@@ -208,10 +209,13 @@ class SensitivityTable(Tabled):
     engine: Engine = "fast"
     with_copies: Mapping[str, Sensitivity] = field(default_factory=dict)
     engine_reason: str | None = None
+    not_finite: Mapping[str, str] = field(default_factory=dict)
 
     def put_into(self, plan: Plan) -> Plan:
-        """The plan with these figures, and what checked them."""
-        return plan.with_sensitivities(self.layers, self.agreement, self.with_copies)
+        """The plan with these figures, and what checked them; layers with which the network answers NaN are digital."""
+        told = "with it alone on tiles, the network answers NaN or infinite values"
+        decisions: dict[str, Decision] = dict.fromkeys(self.not_finite, ("digital", "sensitivity", told))
+        return plan.decide(decisions).with_sensitivities(self.layers, self.agreement, self.with_copies)
 
     @property
     def basis(self) -> str:

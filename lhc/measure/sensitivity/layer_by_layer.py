@@ -15,6 +15,7 @@ from lhc.results import Evaluation, SensitivityTable
 from lhc.samples.metrics import Array, Metric, get_metric, shows_classes
 from lhc.samples.targets import are_answers
 from lhc.stats import CONFIDENCE, one_sided, summarize, two_sided
+from lhc.support.number_formatting import counted
 
 __all__ = ["measure_sensitivity", "ranking_metric"]
 
@@ -49,17 +50,22 @@ def measure_sensitivity(
 ) -> SensitivityTable:
     """Measure every named layer; layers that share their weights are analog together and share the figure.
 
-    When the time that the user gave is over, the layers measured by then make up the table.
+    When the time that the user gave is over, the layers measured by then make up the table. A layer with which the
+    network answers NaN has no figure; the table names it beside, and a warning says so.
 
     Args:
         evaluator: samples, metric (damage is in its unit), draws.
         graph: to find layers that share weights.
         half_width: stop a layer once its interval reaches no farther than this share of its mean.
+
+    Raises:
+        OutOfTimeError: the time was over before there was any figure.
     """
     groups = graph.tied(names)
     first = range(evaluator.draws if half_width is None else _looks(evaluator.draws)[0])
     evaluator.expect([(frozenset(group), first) for group in groups])
     measured: dict[str, Sensitivity] = {}
+    broken: dict[str, str] = {}
     for number, group in enumerate(groups):
         what = f"sensitivity {number + 1}/{len(groups)} {group[0]}"
         try:
@@ -69,6 +75,9 @@ def measure_sensitivity(
                 raise
             log.warning("--timeout: %d of %d layers were measured; run again to go on", len(measured), len(names))
             break
+        except NotFiniteError as error:
+            broken.update(dict.fromkeys(group, str(error)))
+            continue
         figure = Sensitivity(
             metric=found.metric,
             mean=found.drop,
@@ -77,6 +86,11 @@ def measure_sensitivity(
             draws=found.draws,
         )
         measured.update(dict.fromkeys(group, figure))
+    if broken and measured:
+        told = (
+            "no sensitivity of %s, e.g. %r: with one of them alone on tiles, the network answers NaN or infinite values"
+        )
+        log.warning(told, counted(len(broken), "layer"), next(iter(broken)))
     if half_width is not None:
         _warn_of_wide(measured, half_width, evaluator.draws)
     return SensitivityTable(
@@ -87,6 +101,7 @@ def measure_sensitivity(
         seed=evaluator.seed,
         t_s=evaluator.t_s,
         confidence=confidence,
+        not_finite={name: broken[name] for name in names if name in broken},
     )
 
 

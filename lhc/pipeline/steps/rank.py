@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lhc.errors import ModelError, OutOfTimeError, UsageError
+from lhc.errors import ModelError, NotFiniteError, OutOfTimeError, UsageError
 from lhc.measure.evaluator import PlacementEvaluator
 from lhc.measure.sensitivity.fisher_prediction import METRICS, FisherSensitivity, fisher_sensitivity
 from lhc.measure.sensitivity.layer_by_layer import measure_sensitivity
@@ -115,6 +115,7 @@ def ranked(state: PreparedNetwork, method: RankingMethod) -> SensitivityTable:
 
     Raises:
         OutOfTimeError: the time was over before that.
+        NotFiniteError: the network answers NaN with a layer that is to be analog whatever is found.
     """
     samples = state.splits.rank
     if state.further:
@@ -122,7 +123,10 @@ def ranked(state: PreparedNetwork, method: RankingMethod) -> SensitivityTable:
     else:
         metric = state.told_ranking_metric(samples, state.task.metric)
         table = sensitivities(state.evaluator(samples.with_metric(metric)), state.measurable, method)
-    if len(table.layers) < len(state.measurable):
+    for name, problem in table.not_finite.items():
+        if name not in state.plan.eligible:
+            raise NotFiniteError(problem)
+    if len(table.layers) + len(table.not_finite) < len(state.measurable):
         done = f"{state.layers_in(table.layers)} of {counted(state.layers_in(state.measurable), 'layer')}"
         raise OutOfTimeError(f"--timeout: {done} ranked, so none is analog; run again to go on")
     return table
@@ -140,6 +144,7 @@ def _of_outputs(state: PreparedNetwork, method: RankingMethod) -> SensitivityTab
 def joint_table(tables: Sequence[SensitivityTable]) -> SensitivityTable:
     """The sum of several tables in one metric; what is predicted in one is predicted in the sum."""
     first, *_ = tables
+    not_finite = {name: problem for table in tables for name, problem in table.not_finite.items()}
     layers = {name: _summed([t.layers[name] for t in tables]) for name in first.layers if _in_all(name, tables)}
     copied = {name for table in tables for name in table.with_copies if name in layers}
     with_copies = {
@@ -150,7 +155,8 @@ def joint_table(tables: Sequence[SensitivityTable]) -> SensitivityTable:
     checked = [table.agreement for table in tables if table.agreement is not None]
     worst = min(checked, key=lambda one: -1.0 if one.correlation is None else one.correlation, default=None)
     notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
-    return replace(first, layers=layers, with_copies=with_copies, agreement=worst, notes=notes)
+    found = replace(first, layers=layers, with_copies=with_copies, agreement=worst, notes=notes)
+    return replace(found, not_finite=not_finite)
 
 
 def _in_all(name: str, tables: Sequence[SensitivityTable]) -> bool:
@@ -191,12 +197,16 @@ def sensitivities(
     Raises:
         UsageError: a prediction is asked for in a metric, or with a half-width, that it does not have.
         ModelError: a prediction is asked for of a network that has no gradients in torch.
+        NotFiniteError: with every layer that is measured, the network answers NaN.
         OutOfTimeError: the time that the user gave was over before there was any figure.
     """
     copies = evaluator.copies.alone(evaluator.graph.tied(names))
+    single = replace(evaluator, copies=Copies()) if copies else evaluator
+    table = _found(single, names, method, confidence, half_width)
+    if table.not_finite and not table.layers:
+        raise NotFiniteError(next(iter(table.not_finite.values())))
     if not copies:
-        return _found(evaluator, names, method, confidence, half_width)
-    table = _found(replace(evaluator, copies=Copies()), names, method, confidence, half_width)
+        return table
     return replace(table, with_copies=_with_copies(evaluator, table, copies, confidence, half_width))
 
 
@@ -274,36 +284,39 @@ def _checked(evaluator: PlacementEvaluator, predicted: FisherSensitivity, confid
         whole = [name for group in evaluator.graph.tied(names) if set(group) & set(wanted) for name in group]
         return measure_sensitivity(evaluator, evaluator.graph, [name for name in names if name in whole], confidence)
 
-    def in_time(wanted: Sequence[str]) -> Mapping[str, Sensitivity]:
+    def in_time(wanted: Sequence[str]) -> SensitivityTable:
         """Those of them that there is time for."""
         try:
-            return measured(wanted).layers if wanted and not evaluator.running.late else {}
+            return measured(wanted if not evaluator.running.late else ())
         except OutOfTimeError:
-            return {}
+            return replace(table, layers={})
 
     try:
         compared = measured(chosen)
     except OutOfTimeError:
         return replace(table, notes=("--timeout: the predicted sensitivities were not checked by measuring some",))
-    found = agreement(table, replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen}))
-    if found.good or evaluator.running.late:
+    seen = replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen})
+    found = agreement(table, seen) if seen.layers else None
+    good = found is not None and found.good and not compared.not_finite  # no prediction tells of NaN
+    if good or evaluator.running.late:
         notes: tuple[str, ...] = (
-            () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
+            () if good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
         )
         rest = in_time(predicted.unreached)
-        notes += () if rest.keys() >= {*predicted.unreached} else _unreached(predicted)
-        return replace(table, layers={**table.layers, **rest}, agreement=found, notes=notes)
+        notes += () if rest.layers.keys() >= {*predicted.unreached} else _unreached(predicted)
+        broken = {**compared.not_finite, **rest.not_finite}
+        layers = {name: s for name, s in {**table.layers, **rest.layers}.items() if name not in broken}
+        return replace(table, layers=layers, agreement=found, notes=notes, not_finite=broken)
     note = "all sensitivities are measured, since the prediction does not agree with those measured first"
-    others = [name for name in names if name not in compared.layers]
-    layers = {**compared.layers, **in_time(others)}
-    if len(layers) < len(names):
+    rest = in_time([name for name in names if name not in compared.layers and name not in compared.not_finite])
+    layers, broken = {**compared.layers, **rest.layers}, {**compared.not_finite, **rest.not_finite}
+    if len(layers) + len(broken) < len(names):
         note = (
             f"--timeout: {len(layers)} of {len(names)} sensitivities are measured, and the others are left out, since"
             " the prediction does not agree with those"
         )
-    return replace(
-        compared, layers={name: layers[name] for name in names if name in layers}, agreement=found, notes=(note,)
-    )
+    ordered = {name: layers[name] for name in names if name in layers}
+    return replace(compared, layers=ordered, agreement=found, notes=(note,), not_finite=broken)
 
 
 def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreement:
