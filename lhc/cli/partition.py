@@ -2,17 +2,12 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
-
-import typer
 
 from lhc.cli.framework.output import (
     check_file,
     default_output,
     emit,
-    hint,
-    hints,
-    not_met,
+    end_by,
     notes,
     say,
     told_written,
@@ -23,9 +18,6 @@ from lhc.options.by_command import PartitionOptions
 from lhc.options.declaration.option_fields import taken_by
 from lhc.options.output_options import PartitionOutput
 from lhc.support.files import alone_in
-
-if TYPE_CHECKING:
-    from lhc.pipeline.analysis_and_partition_results import PartitionResult
 
 
 def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
@@ -45,6 +37,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.pipeline.inputs.model_source import loaded_model
     from lhc.plan.summary import held_text
     from lhc.report.exports.json_documents import partition_document
+    from lhc.report.wording.infeasibility import infeasibility_lines
     from lhc.report.wording.model_file import renaming_notes
     from lhc.report.wording.placement import partition_head
 
@@ -79,21 +72,4 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     emit(partition_document(result), result.as_table(), result.summary, shown.chosen, head)
     told_written(where, before, held_text(result.summary, result.plan.outcome))
     report_measured(partial(report_of, result, name=where.name), watching.work_dir, shown.report)
-    _end(result)
-
-
-def _end(result: "PartitionResult") -> None:
-    """Say what was not kept to; exit code 1 if anything was not."""
-    from lhc.report.wording.infeasibility import infeasibility_lines
-
-    outcome = result.plan.outcome
-    if outcome is None:
-        return
-    if not outcome.limits_kept:
-        named = ", ".join(f"--max-{measure}" for measure in outcome.limits)
-        hint(f"no placement keeps to all limits ({named}); the plan was written all the same")
-    if not outcome.within_budget:
-        hint(not_met("plan was"))
-    hints(infeasibility_lines(result.infeasibility, result.plan))
-    if not (outcome.within_budget and outcome.limits_kept):
-        raise typer.Exit(1)
+    end_by(result.plan.outcome, "plan was", infeasibility_lines(result.infeasibility, result.plan))

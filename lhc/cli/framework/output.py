@@ -153,15 +153,21 @@ def check_file(path: Path | None, force: bool) -> None:
     check_writable(path)
 
 
-def not_met(what: str) -> str:
-    """Message that a budget is not met, that ``what`` was written all the same, and where remedies are described."""
-    remedies = f"what helps, and when it pays: {page('budget-not-met')}"
-    return f"the budget is not met; the {what} written all the same; {remedies}"
-
-
 def end_by(outcome: "Outcome | None", what: str, why: Iterable[str] = ()) -> None:
-    """Exit code 1 where a budget is not met; ``what`` was written all the same; ``why`` and what would help is told."""
-    if outcome is not None and not outcome.within_budget:
-        hint(not_met(what))
-        hints(why)
+    """Exit code 1 where limits or the budget are not kept to.
+
+    Args:
+        what: was written all the same, with its verb: ``files were``.
+        why: sentences on what stands in the way of the budget, and what would help.
+    """
+    if outcome is None:
+        return
+    if not outcome.limits_kept:
+        named = ", ".join(f"--max-{measure}" for measure in outcome.limits)
+        hint(f"no placement keeps to all limits ({named}); the {what} written all the same")
+    if not outcome.within_budget:
+        remedies = f"what helps, and when it pays: {page('budget-not-met')}"
+        hint(f"the budget is not met; the {what} written all the same; {remedies}")
+    hints(why)
+    if not (outcome.within_budget and outcome.limits_kept):
         raise typer.Exit(1)

@@ -1,27 +1,15 @@
 """Constant folding: operators that are computed while a model is read, so that a weight behind them is known.
 
-Those that exporters and quantisers put between a stored weight and the product that uses it are computed here (`fold`),
-without copies where that can be. They move values about, convert them, or scale them as parametrizations do
-(weight_norm: g · v / ‖v‖)::
-
-    Identity Cast ConstantOfShape Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat
-    QuantizeLinear DequantizeLinear
-    Abs Add Div Max Mul Neg Pow Reciprocal ReduceL2 ReduceSum Sqrt Sub
-
-The last line is computed for floats alone, in their own type.
-
-    y = (x - zero_point) * scale        y = saturate(round_half_even(x / scale) + zero_point)
-
-as the ONNX operators of these names; scale and zero point are one for all, one per index of ``axis``, or one per block
-of ``block_size`` along it.
-
-All others are computed by onnx's reference implementation (`evaluated`): any operator of ONNX's own with one output,
-but for those that hold graphs, draw random numbers, or mean something else in another opset though they look alike
-(Softmax over other than the last axis before opset 13). The size of what is computed is inferred first.
+Exporters, quantisers and parametrizations such as weight_norm put operators between a stored weight and the product
+that uses it. Those that only move values about (`lhc.graph.MOVES`) give views here, without copies where that can be,
+and ConstantOfShape takes no memory. All others are computed by onnx's reference implementation (`evaluated`): any
+operator of ONNX's own with one output, but for those that hold graphs, draw random numbers, or mean something else in
+another opset though they look alike (Softmax over other than the last axis before opset 13). QuantizeLinear and
+DequantizeLinear of com.microsoft are those of ONNX. The size of what is computed is inferred first.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -54,7 +42,7 @@ def evaluated_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | N
     Args:
         types: ONNX element types of its inputs; None for inputs left out.
     """
-    schema = _schema_of(node)
+    node, schema = _under_own_domain(node), _schema_of(node)
     if schema is None or len(node.output) != 1:
         return None
     given = {name: helper.make_tensor_type_proto(t, None) for name, t in zip(node.input, types, strict=True) if t}
@@ -77,7 +65,7 @@ def evaluated(node: onnx.NodeProto, inputs: Sequence[Array | None], most: int) -
     """
     from onnx.reference import ReferenceEvaluator
 
-    schema = _schema_of(node)
+    node, schema = _under_own_domain(node), _schema_of(node)
     assert schema is not None
     feeds = {name: np.asarray(a, order="C") for name, a in zip(node.input, inputs, strict=True) if a is not None}
     _check_size(node, schema, feeds, most)
@@ -118,10 +106,17 @@ def _check_size(node: onnx.NodeProto, schema: onnx.defs.OpSchema, feeds: dict[st
         raise ValueError(f"{math.prod(sizes)} values, at most {most} are computed while reading")
 
 
+def _under_own_domain(node: onnx.NodeProto) -> onnx.NodeProto:
+    found = onnx.NodeProto()
+    found.CopyFrom(node)
+    found.domain = ""
+    return found
+
+
 def _schema_of(node: onnx.NodeProto) -> onnx.defs.OpSchema | None:
     """The newest definition of an operator that has its attributes and inputs; None where it is not evaluated."""
     graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
-    if node.domain not in ("", "ai.onnx") or node.op_type in _LEFT_OUT | _CHANGED or graphs:
+    if node.op_type in _LEFT_OUT | _CHANGED or not _is_onnx_own(node) or graphs:
         return None
     axis = next((a.i for a in node.attribute if a.name == "axis"), None)
     if node.op_type in _OVER_AN_AXIS and axis != -1:
@@ -145,29 +140,19 @@ FOLD_LIMIT = 2**28
 """Most values of a tensor that is computed while reading."""
 
 
-_INTEGERS = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32}
-_FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16}
-_INDICES = {TensorProto.INT64, TensorProto.BOOL, TensorProto.UINT32, TensorProto.UINT64}
-_SMALL_TYPES = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2}
-_NUMBERS = _INTEGERS | _FLOATS | _INDICES | _SMALL_TYPES | {TensorProto.BFLOAT16}
-_QUANTIZED = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16}
-_ARITHMETIC: Mapping[str, Callable[..., Array]] = {
-    "Abs": np.abs,
-    "Add": np.add,
-    "Div": np.divide,
-    "Max": np.maximum,
-    "Mul": np.multiply,
-    "Neg": np.negative,
-    "Pow": np.power,
-    "Reciprocal": np.reciprocal,
-    "Sqrt": np.sqrt,
-    "Sub": np.subtract,
+_NUMBERS = {
+    *(TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16),
+    *(TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2, TensorProto.BOOL, TensorProto.INT4, TensorProto.UINT4),
+    *(TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64),
+    *(TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64),
 }
-_INPUTS = dict.fromkeys(("Add", "Div", "Max", "Mul", "Pow", "Sub"), 2)
-_SUMS: Mapping[str, Callable[[Array, Any, bool], Array]] = {
-    "ReduceL2": lambda x, axes, keep: np.sqrt(np.square(x).sum(axes, keepdims=keep)),
-    "ReduceSum": lambda x, axes, keep: np.asarray(x.sum(axes, keepdims=keep)),
-}
+"""Element types of constants that are computed with."""
+_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+
+
+def _is_onnx_own(node: onnx.NodeProto) -> bool:
+    """Whether ONNX defines the operator, be it under another domain."""
+    return node.domain in ("", "ai.onnx") or (node.domain == "com.microsoft" and node.op_type in _QUANTIZERS)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -182,48 +167,26 @@ def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None
     Args:
         types: ONNX element types of its inputs, which are constants; None for inputs left out.
     """
-    listed = _listed_type(node, types)
-    if listed is not None:
-        return listed
-    known = types and all(t is None or t in _NUMBERS for t in types)
-    found = evaluated_type(node, types) if known else None
+    if not types or any(t is not None and t not in _NUMBERS for t in types):
+        return None
+    if _gives_view(node):
+        return types[0] if node.op_type in MOVES else _fill(node).data_type
+    found = evaluated_type(node, types)
     return found if found in _NUMBERS else None
 
 
-def _listed_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None:
-    """The same of the operators that are computed here."""
-    if len(node.output) != 1 and node.op_type != "Split":
-        return None
-    if not types or any(t is not None and t not in _NUMBERS for t in types):
-        return None
-    attributes = _attributes(node)
-    quantizers = ("QuantizeLinear", "DequantizeLinear")
-    if node.domain not in ("", "ai.onnx") and not (node.domain == "com.microsoft" and node.op_type in quantizers):
-        return None
-    if node.op_type in MOVES:
-        return types[0]
-    if node.op_type == "Concat":
-        return types[0] if all(t == types[0] for t in types) else None
-    if node.op_type in _ARITHMETIC:
-        fits = types[0] in _FLOATS and all(t == types[0] for t in types)
-        return types[0] if fits and len(types) == _INPUTS.get(node.op_type, 1) else None
-    if node.op_type in _SUMS:
-        return types[0] if types[0] in _FLOATS and not attributes.get("noop_with_empty_axes") else None
-    if node.op_type == "Cast":
-        return attributes.get("to") if attributes.get("to") in _FLOATS else None
-    if node.op_type == "ConstantOfShape":
-        return attributes["value"].data_type if "value" in attributes else int(TensorProto.FLOAT)
-    if node.op_type not in quantizers or len(types) < 2:
-        return None
-    zero = types[2] if len(types) > 2 else None
-    if node.op_type == "DequantizeLinear":
-        fits = types[0] in _INTEGERS | _SMALL_TYPES and types[1] in _FLOATS and zero in (None, types[0])
-        return types[1] if fits else None
-    kind = zero if zero is not None else attributes.get("output_dtype") or int(TensorProto.UINT8)
-    return kind if kind in _QUANTIZED and types[0] in _FLOATS and types[1] in _FLOATS else None
+def _gives_view(node: onnx.NodeProto) -> bool:
+    single = len(node.output) == 1 or node.op_type == "Split"
+    return single and _is_onnx_own(node) and (node.op_type in MOVES or node.op_type == "ConstantOfShape")
 
 
-def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int, output: int = 0) -> Array:
+def _fill(node: onnx.NodeProto) -> TensorProto:
+    """What a ConstantOfShape is full of."""
+    found: TensorProto | None = _attributes(node).get("value")
+    return helper.make_tensor("", TensorProto.FLOAT, (1,), (0.0,)) if found is None else found
+
+
+def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], output: int = 0) -> Array:
     """Output of an operator; a view of its input where that is enough.
 
     Args:
@@ -237,20 +200,15 @@ def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int, outp
     try:
         if node.op_type == "Split":
             return _parts(node, inputs)[output]
-        types = [None if array is None else helper.np_dtype_to_tensor_dtype(array.dtype) for array in inputs]
-        if _listed_type(node, types) is None:
-            return evaluated(node, inputs, FOLD_LIMIT)
-        return _fold(node, inputs, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(result)))
+        return _view(node, inputs) if _gives_view(node) else evaluated(node, inputs, FOLD_LIMIT)
     except (ValueError, IndexError, TypeError, OverflowError) as error:
         raise ModelError(f"{node.op_type} {node.name!r} of constants cannot be computed: {error}") from error
 
 
-def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[Any]) -> Array:
+def _view(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> Array:
     attributes = _attributes(node)
     x = inputs[0]
     assert x is not None
-    if node.op_type == "Identity":
-        return x
     if node.op_type == "Transpose":
         return x.transpose(tuple(attributes["perm"]) if "perm" in attributes else None)
     if node.op_type == "Reshape":
@@ -266,37 +224,11 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[
         part = x[_pieces(x, inputs, attributes)]
         return part.copy() if min(part.strides, default=0) < 0 else part  # PyTorch takes nothing backwards
     if node.op_type == "ConstantOfShape":
-        value = numpy_helper.to_array(attributes["value"]).reshape(()) if "value" in attributes else 0
         shape = tuple(int(size) for size in x)
-        _limit(math.prod(shape))
-        return np.broadcast_to(np.asarray(value, dtype), shape)
-    if node.op_type in _ARITHMETIC:
-        _limit(math.prod(np.broadcast_shapes(*(i.shape for i in inputs if i is not None))))
-        with np.errstate(all="ignore"):
-            return np.asarray(_ARITHMETIC[node.op_type](*inputs), dtype)
-    if node.op_type == "Concat":
-        _limit(sum(part.size for part in inputs if part is not None))
-        return np.concatenate([part for part in inputs if part is not None], attributes["axis"])
-    _limit(x.size)
-    if node.op_type in _SUMS:
-        with np.errstate(all="ignore"):
-            keep = bool(attributes.get("keepdims", 1))
-            return np.asarray(_SUMS[node.op_type](x, _numbers(inputs, attributes, "axes") or None, keep), dtype)
-    if node.op_type == "Cast":
-        return x.astype(dtype)
-    scale, zero = _spread(node, inputs, attributes, x)
-    if node.op_type == "DequantizeLinear":
-        wide = x.astype(np.int32) if zero is None or zero.dtype.kind in "iu" else x.astype(np.float32)
-        shifted = wide if zero is None else wide - zero.astype(wide.dtype)
-        return (shifted.astype(scale.dtype) * scale).astype(dtype)
-    limits = np.iinfo(dtype)
-    rounded = np.rint(x / scale) + (0 if zero is None else zero.astype(np.float32))
-    return np.clip(rounded, limits.min, limits.max).astype(dtype)
-
-
-def _limit(values: int) -> None:
-    if not 0 <= values <= FOLD_LIMIT:
-        raise ValueError(f"{values} values, at most {FOLD_LIMIT} are computed while reading")
+        if not 0 <= math.prod(shape) <= FOLD_LIMIT:
+            raise ValueError(f"{math.prod(shape)} values, at most {FOLD_LIMIT} are computed while reading")
+        return np.broadcast_to(numpy_helper.to_array(_fill(node)).reshape(()), shape)
+    return x
 
 
 def _numbers(inputs: Sequence[Array | None], attributes: dict[str, Any], name: str) -> tuple[int, ...] | None:
@@ -342,24 +274,3 @@ def _shape(x: Array, wanted: tuple[int, ...], zero_is_zero: bool) -> tuple[int, 
     if zero_is_zero:
         return wanted
     return tuple(x.shape[axis] if size == 0 else size for axis, size in enumerate(wanted))
-
-
-def _spread(
-    node: onnx.NodeProto, inputs: Sequence[Array | None], attributes: dict[str, Any], x: Array
-) -> tuple[Array, Array | None]:
-    """Scale and zero point in shapes that broadcast with the values."""
-    scale, zero = inputs[1], inputs[2] if len(inputs) > 2 else None
-    assert scale is not None
-    axis = attributes.get("axis", 1)
-    block = attributes.get("block_size", 0)
-
-    def fit(array: Array) -> Array:
-        if array.size == 1:
-            return array.reshape(())
-        if block:
-            if block < 0 or array.shape[axis] != -(-x.shape[axis] // block):
-                raise ValueError(f"blocks of {block} do not fit shapes {x.shape} and {array.shape}")
-            return np.repeat(array, block, axis)[tuple(slice(size) for size in x.shape)]
-        return array.reshape([-1 if a == axis % x.ndim else 1 for a in range(x.ndim)])
-
-    return fit(scale), None if zero is None else fit(zero)

@@ -216,7 +216,7 @@ class Constants:
             held = self._known[name].held
             if isinstance(held, onnx.NodeProto):
                 inputs = [self._compute(i, known) if i else None for i in held.input]
-                known[name] = fold(held, inputs, self._known[name].kind, list(held.output).index(name))
+                known[name] = fold(held, inputs, list(held.output).index(name))
             else:
                 known[name] = self.value(name)
         return known[name]

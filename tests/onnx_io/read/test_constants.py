@@ -126,6 +126,11 @@ FOLDED = [
             "s": RNG.uniform(0.01, 0.2, (4, 3)).astype(np.float32),
         },
     ),
+    Folded(
+        "DequantizeLinear, 8-bit floats without a zero point",
+        ("w = DequantizeLinear(a, s)",),
+        {"a": W.astype(helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)), "s": np.array(0.5, np.float32)},
+    ),
     Folded("DequantizeLinear, float16", ("w = DequantizeLinear(a, s)",), {"a": Q, "s": np.array(0.03, np.float16)}),
     Folded(
         "DequantizeLinear, int32",
