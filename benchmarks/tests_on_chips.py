@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lhc.stats import Prospect, look_errors, look_schedule
+from lhc.stats import hopeless, look_errors, look_schedule
 
 Floats = npt.NDArray[np.float64]
 ERROR, LEAST, MOST = 0.05, 10, 100
@@ -52,7 +52,7 @@ def in_looks(drops: Floats) -> tuple[bool, int]:
         mean, deviation = float(drops[:look].mean()), float(drops[:look].std(ddof=1))
         if mean + stats.t.isf(error, look - 1) * deviation / look**0.5 <= 1:
             return True, look
-        if Prospect().hopeless(mean, deviation, 1.0, LOOKS, look, errors[-1]):
+        if hopeless(mean, deviation, 1.0, LOOKS, look, errors[-1]):
             return False, look
     return False, MOST
 

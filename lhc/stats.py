@@ -45,7 +45,7 @@ spent in proportion to the draws looked at (Lan and DeMets, Biometrika 70, 1983;
 1987), and each look's own level follows from how its mean hangs together with those before it (`look_errors`: the
 recursion of Armitage, McPherson and Rowe, 1969, for a mean whose draws are independent). Student's quantile at that
 level stands for the normal one, as usual. A measurement that is nearly sure not to be accepted any more is ended too
-(`Prospect`); that spends no chance of error.
+(`hopeless`); that spends no chance of error.
 """
 
 from collections.abc import Sequence
@@ -61,20 +61,6 @@ from lhc.errors import UsageError
 from lhc.support.number_formatting import check_confidence
 
 Floats = npt.NDArray[np.float64]
-
-
-def rank_correlation(first: Floats, second: Floats) -> float:
-    """Spearman's correlation of two series of finite numbers; equal numbers share the mean of their ranks.
-
-    >>> rank_correlation(np.array([1.0, 2.0, 4.0]), np.array([0.0, 9.0, 9.0])).__round__(3)
-    0.866
-    """
-    return float(np.corrcoef(_ranks(first), _ranks(second))[1, 0])
-
-
-def _ranks(values: Floats) -> Floats:
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[which], np.float64)
 
 
 def least_draws(share: float, error: float) -> int:
@@ -313,20 +299,9 @@ def chance_of_difference(share: float, samples: int, other: float, others: int) 
 
     Fisher's exact test, two-sided; shares are rounded to whole samples, and to 0 or 1 where they are beyond.
     """
-    right, likewise = (round(min(max(part, 0), 1) * whole) for part, whole in ((share, samples), (other, others)))
-    total, every = right + likewise, samples + others
-    counts = np.arange(max(0, total - others), min(samples, total) + 1)
-
-    def ways(among: int, chosen: npt.ArrayLike) -> Floats:
-        chosen = np.asarray(chosen, np.float64)
-        return np.asarray(
-            scipy.special.gammaln(among + 1)
-            - scipy.special.gammaln(chosen + 1)
-            - scipy.special.gammaln(among - chosen + 1)
-        )
-
-    chances = np.exp(ways(samples, counts) + ways(others, total - counts) - ways(every, total))
-    return float(min(1.0, chances[chances <= chances[right - counts[0]] * (1 + 1e-7)].sum()))
+    counts = ((round(min(max(part, 0), 1) * whole), whole) for part, whole in ((share, samples), (other, others)))
+    table = np.array([(right, whole - right) for right, whole in counts])
+    return float(scipy.stats.fisher_exact(table).pvalue)
 
 
 def chips_needed(draws: int, half: float, room: float, most: int, confidence: float = CONFIDENCE) -> int | None:
@@ -402,43 +377,30 @@ def look_errors(looks: tuple[int, ...], error: float) -> tuple[float, ...]:
     return tuple(errors)
 
 
-@dataclass(frozen=True)
-class Prospect:
-    """Prospect of a measurement at an interim look, for stopping it in futility.
+_OPTIMISM = 1.0
+"""By so many standard errors the mean of the draws to come is taken to be better than what was seen."""
+_LEAST_CHANCE = 0.05
+"""With a smaller chance to be accepted at the last look, a measurement is ended."""
 
-    Attributes:
-        optimism: by so many standard errors the mean of the draws to come is taken to be better than what was seen.
-        least: with a smaller chance to be accepted at the last look a measurement is ended.
+
+def hopeless(
+    mean: float, deviation: float, limit: float, looks: Sequence[int], done: int, last_error: float, beside: float = 0.0
+) -> bool:
+    """Futility at an interim look: whether it is nearly sure that the bound will not come within the limit.
+
+    Args:
+        done: draws that were seen.
+        last_error: level of the last look.
+        beside: half-width of what further draws do not narrow, at that look.
     """
-
-    optimism: float = 1.0
-    least: float = 0.05
-
-    def hopeless(
-        self,
-        mean: float,
-        deviation: float,
-        limit: float,
-        looks: Sequence[int],
-        done: int,
-        last_error: float,
-        beside: float = 0.0,
-    ) -> bool:
-        """Whether it is nearly sure that the bound will not come within the limit.
-
-        Args:
-            done: draws that were seen.
-            last_error: level of the last look.
-            beside: half-width of what further draws do not narrow, at that look.
-        """
-        most = looks[-1]
-        left = most - done
-        if left <= 0 or done < FEWEST:
-            return False
-        half = float(scipy.special.stdtrit(most - 1, 1 - last_error)) * deviation / most**0.5
-        wanted = limit - (half**2 + beside**2) ** 0.5
-        rest = mean - self.optimism * deviation / done**0.5
-        expected, spread = (done * mean + left * rest) / most, deviation * left**0.5 / most
-        if spread == 0:
-            return bool(expected > wanted)
-        return bool(scipy.special.ndtr((wanted - expected) / spread) < self.least)
+    most = looks[-1]
+    left = most - done
+    if left <= 0 or done < FEWEST:
+        return False
+    half = float(scipy.special.stdtrit(most - 1, 1 - last_error)) * deviation / most**0.5
+    wanted = limit - (half**2 + beside**2) ** 0.5
+    rest = mean - _OPTIMISM * deviation / done**0.5
+    expected, spread = (done * mean + left * rest) / most, deviation * left**0.5 / most
+    if spread == 0:
+        return bool(expected > wanted)
+    return bool(scipy.special.ndtr((wanted - expected) / spread) < _LEAST_CHANCE)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from lhc.stats import Prospect, look_errors, look_schedule
+from lhc.stats import hopeless, look_errors, look_schedule
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,16 +61,16 @@ def test_what_cannot_be_accepted_any_more_is_ended() -> None:
     looks = look_schedule(10, 100)
     last = look_errors(looks, 0.05)[-1]
 
-    def hopeless(mean: float, done: int = 10, deviation: float = 0.3) -> bool:
-        return Prospect().hopeless(mean, deviation, 1.0, looks, done, last)
+    def given_up(mean: float, done: int = 10, deviation: float = 0.3) -> bool:
+        return hopeless(mean, deviation, 1.0, looks, done, last)
 
-    assert not hopeless(0.9)
-    assert not hopeless(1.0), "ten chips leave much open"
-    assert hopeless(1.2)
-    assert hopeless(1.0, done=64)
-    assert not hopeless(5.0, done=100), "nothing is left to be ended"
-    assert hopeless(1.1, deviation=0.0)
-    assert not hopeless(0.9, deviation=0.0)
+    assert not given_up(0.9)
+    assert not given_up(1.0), "ten chips leave much open"
+    assert given_up(1.2)
+    assert given_up(1.0, done=64)
+    assert not given_up(5.0, done=100), "nothing is left to be ended"
+    assert given_up(1.1, deviation=0.0)
+    assert not given_up(0.9, deviation=0.0)
 
 
 @pytest.mark.parametrize(("truth", "chance", "draws"), [(0.85, 0.95, 40), (1.2, 0.0, 14)])
@@ -83,7 +83,7 @@ def test_giving_up_early_costs_little_and_saves_much(truth: float, chance: float
         for look, error in zip(looks, errors, strict=True):
             mean, deviation = run[:look].mean(), run[:look].std(ddof=1)
             holds = mean + stats.t.isf(error, look - 1) * deviation / look**0.5 <= 1
-            if holds or Prospect().hopeless(mean, deviation, 1.0, looks, look, errors[-1]):
+            if holds or hopeless(mean, deviation, 1.0, looks, look, errors[-1]):
                 break
         accepted += holds
         used.append(look)

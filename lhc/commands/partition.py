@@ -31,6 +31,7 @@ from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.hardware_choice import machine_of
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.objective import budget_as_placed, chips_of, goal_of, with_goal
+from lhc.pipeline.inputs.training_inputs import PARTITION_PARTS, training_and_judging
 from lhc.pipeline.pipeline_state import READ, BudgetedNetwork, RecordedNetwork, SearchedNetwork, TrainableNetwork
 from lhc.pipeline.plan_record import Record
 from lhc.pipeline.rewrites.choose_digital_columns import JoinColumns, SplitColumns
@@ -49,7 +50,7 @@ from lhc.pipeline.steps.verify.conformance_step import CheckEmulation
 from lhc.pipeline.steps.verify.earlier_budget_tests import failed_test, plan_of_file
 from lhc.pipeline.steps.verify.several_outputs import with_further_outputs
 from lhc.pipeline.steps.verify.verify import Verify
-from lhc.pipeline.training.retraining import Train, training_split
+from lhc.pipeline.training.retraining import Train
 from lhc.pipeline.training.testing_order import FIRST
 from lhc.plan import Plan
 from lhc.stats import one_sided
@@ -151,7 +152,7 @@ def begin(options: PartitionOptions, running: Running, opened: LoadedModel) -> B
     """State at the start of the pipeline: network, samples and machine read, budget and goal known."""
     training = judging = None
     if options.retrain:
-        training, judging = training_split(opened, options, options.train_data)
+        training, judging = training_and_judging(opened, options, options.train_data, PARTITION_PARTS)
     follow, stored = _followed(options), plan_of_file(opened.model)
     budget = budget_as_placed(options, options.confidence, opened, None if follow is None else follow.outcome)
     opened = opened.split_as(follow)

@@ -5,7 +5,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -185,7 +185,7 @@ class _KeptRows:
 
 def _row(task: _Task) -> SweepRow:
     """Do a run in a worker; whatever goes wrong is its row."""
-    started, processor = time.monotonic(), time.process_time()
+    started = time.monotonic()
     with _as_asked(task), _told() as notes:
         try:
             asked = _checked(task)
@@ -196,7 +196,7 @@ def _row(task: _Task) -> SweepRow:
         except Exception as error:  # lhc's own mistakes, too little memory
             row = _failed(task, f"lhc crashed: {type(error).__name__}: {error}")
     told = tuple(dict.fromkeys([*notes, *row.notes]))
-    return replace(row, notes=told, seconds=time.monotonic() - started, cpu_seconds=time.process_time() - processor)
+    return replace(row, notes=told, seconds=time.monotonic() - started)
 
 
 def _seconds(task: _Task) -> float | str:
@@ -234,16 +234,9 @@ def _command(task: _Task) -> str:
     return made_by("partition", task.run.options(), cut_short=True)
 
 
-@contextmanager
-def _as_asked(task: _Task) -> Iterator[None]:
-    """In the folder that the sweep was begun in, with the cache that it is to use."""
-    before = Path.cwd()
-    if Path(task.folder).is_dir() and Path(task.folder) != before:
-        os.chdir(task.folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
+def _as_asked(task: _Task) -> AbstractContextManager[None]:
+    """In the folder that the sweep was begun in, where this machine has it."""
+    return chdir(task.folder) if Path(task.folder).is_dir() else nullcontext()
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import (
     CONFIDENCE,
-    Prospect,
     failures_allowed,
+    hopeless,
     look_errors,
     look_schedule,
     one_sided,
@@ -266,7 +266,7 @@ def _decided(
         assert both is not None
         assert alone is not None
         beside = max(0.0, (both[1] - mean) ** 2 - (alone[1] - mean) ** 2) ** 0.5
-    return Prospect().hopeless(mean, deviation, budget.max_drop, looks, look, last[0], beside)
+    return hopeless(mean, deviation, budget.max_drop, looks, look, last[0], beside)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,7 +83,6 @@ class SweepRow:
         error: None where it did not.
         notes: what was told on the way: warnings and notes.
         seconds: that it took in a worker that had loaded its libraries.
-        cpu_seconds: of the processor likewise.
     """
 
     settings: Mapping[str, str | bool | list[str]]
@@ -92,4 +91,3 @@ class SweepRow:
     error: str | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    cpu_seconds: float = 0.0

@@ -214,7 +214,7 @@ def drop_word(higher_is_better: bool | None) -> str:
     return "rise" if higher_is_better is False else "drop"
 
 
-def drop_value(value: float, percent: bool, decimals: int = 2, budget: float | None = None) -> str:
+def drop_value(value: float, percent: bool, budget: float | None = None) -> str:
     """A drop without its unit: hundredths where the metric or the drop is a share.
 
     Args:
@@ -229,8 +229,9 @@ def drop_value(value: float, percent: bool, decimals: int = 2, budget: float | N
     """
     if not percent:
         return number_text(value)
+    decimals = 2
     if value == budget:
-        decimals = next((d for d in range(decimals, 5) if math.isclose(round(100 * value, d), 100 * value)), decimals)
+        decimals = next((d for d in range(2, 5) if math.isclose(round(100 * value, d), 100 * value)), 2)
     if budget is not None and value > budget:
         more = (d for d in range(decimals, 7) if round(100 * value, d) > round(100 * budget, d))
         decimals = next(more, decimals)

@@ -22,6 +22,7 @@ from lhc.options.training import TrainingOptions
 from lhc.passes.base import Judge, Pass, PassResult
 from lhc.passes.decide.layer_groups import by_macs, groups_of
 from lhc.passes.strategies.base import Strategy, decide, fits, reason
+from lhc.passes.strategies.lionheart_walk import walked
 from lhc.plan import Plan
 
 NOT_MET_TRAINED = "with this layer on tiles too, the budget is not met after training for it"
@@ -78,22 +79,20 @@ class _Walk(Pass):
     patience: int = 1
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        accepted, without_room = plan.analog, frozenset[str]()
-        path = [accepted]
         self.trainee.save("accepted")
-        for group in by_macs(plan, groups_of(graph, plan)):
-            candidate = accepted | frozenset(group)
-            if not fits(graph, plan, candidate):
-                without_room |= frozenset(group)
-                continue
-            if self._accepts(candidate):
+
+        def accepts(candidate: frozenset[str]) -> bool:
+            accepted = self._accepts(candidate)
+            if accepted:
                 self.trainee.load("candidate")
                 self.trainee.save("accepted")
-                accepted = candidate
-                path.append(accepted)
             self.trainee.load("accepted")
+            return accepted
+
+        order = by_macs(plan, groups_of(graph, plan))
+        path, without_room = walked(plan.analog, order, lambda candidate: fits(graph, plan, candidate), accepts)
         decided = decide(
-            plan, accepted, reason(without_room, NOT_MET_TRAINED), "accepted after retraining with it analog"
+            plan, path[-1], reason(without_room, NOT_MET_TRAINED), "accepted after retraining with it analog"
         )
         return PassResult(decided, fallbacks=tuple(reversed(path[:-1])))
 

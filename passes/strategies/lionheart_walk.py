@@ -5,7 +5,7 @@
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +18,29 @@ from lhc.passes.strategies.base import Strategy, decide, reason
 from lhc.plan import Plan
 
 
+def walked(
+    analog: frozenset[str],
+    order: Iterable[Group],
+    fits: Callable[[frozenset[str]], bool],
+    accepts: Callable[[frozenset[str]], bool],
+) -> tuple[list[frozenset[str]], frozenset[str]]:
+    """The placements of a greedy walk that adds one group after the other, and layers for which there is no room.
+
+    Args:
+        analog: the first placement.
+        fits: whether there are tiles enough for a placement.
+        accepts: whether it is kept.
+    """
+    path, without_room = [analog], frozenset[str]()
+    for group in order:
+        candidate = path[-1] | frozenset(group)
+        if not fits(candidate):
+            without_room |= frozenset(group)
+        elif accepts(candidate):
+            path.append(candidate)
+    return path, without_room
+
+
 @dataclass(frozen=True)
 class _UntrainedWalk(Strategy):
     """One walk; fallbacks are its earlier steps."""
@@ -27,13 +50,12 @@ class _UntrainedWalk(Strategy):
         """The groups in the order in which they are tried."""
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        path, without_room = [plan.analog], frozenset[str]()
-        for group in self._order(graph, plan):
-            candidate = path[-1] | frozenset(group)
-            if not self.fits(graph, plan, candidate):
-                without_room |= frozenset(group)
-            elif self.judge.within(candidate).accepted:
-                path.append(candidate)
+        path, without_room = walked(
+            plan.analog,
+            self._order(graph, plan),
+            lambda candidate: self.fits(graph, plan, candidate),
+            lambda candidate: self.judge.within(candidate).accepted,
+        )
         why = "kept: with it the joint drop stayed within the budget"
         decided = decide(plan, path[-1], reason(without_room), why)
         return PassResult(decided, fallbacks=tuple(reversed(path[:-1])))

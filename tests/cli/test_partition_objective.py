@@ -127,7 +127,17 @@ def test_limits_are_kept_to_by_the_default_strategy(
     assert kept["cost"]["energy_j"] == pytest.approx(free["energy_j"])
     missed = json.loads(cli(*command, "--max-latency", free["latency_s"] / 2, code=1).stdout)
     assert not missed["limits_kept"]
-    compiled = ("compile", wide_file, "--data", wide_data, "--max-drop", "0.9", "--force", "-o", wide_file.with_name("chip.onnx"))
+    compiled = (
+        "compile",
+        wide_file,
+        "--data",
+        wide_data,
+        "--max-drop",
+        "0.9",
+        "--force",
+        "-o",
+        wide_file.with_name("chip.onnx"),
+    )
     told = cli(*compiled, "--max-latency", free["latency_s"] / 2, code=1).stderr
     assert "no placement keeps to all limits (--max-latency); the files were written all the same" in told
     few = json.loads(cli(*command, "--max-tiles", 1).stdout)

@@ -20,8 +20,6 @@ import numpy.typing as npt
 from lhc.hardware.description.hardware import Hardware
 from lhc.hardware.tile_geometry import split_sizes
 
-Floats = npt.NDArray[np.float32]
-
 
 def slice_factors(hardware: Hardware) -> tuple[float, ...]:
     """Share of the weights' full scale that each slice covers, the most significant first."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from lhc.errors import DataError, UsageError
 from lhc.measure import Budget, Running
 from lhc.options.by_command import RetrainOptions
+from lhc.options.shared import Data
 from lhc.pipeline.inputs.model_source import LoadedModel, loaded_model
 from lhc.pipeline.inputs.objective import budget_as_placed, budget_of_plan
 from lhc.pipeline.pipeline_state import PreparedNetwork
@@ -12,12 +13,13 @@ from lhc.pipeline.steps.prepare import as_judged, read_placed, stored_plan
 from lhc.pipeline.training.trained_placement import placed
 from lhc.plan import Plan
 from lhc.samples.metrics import UNCHOSEN
-from lhc.samples.task import Task
+from lhc.samples.task import DataSource, Task
 from lhc.samples.train_test_separation import LEAST_OF_PARTS, check_separation, places_apart, split_off
 from lhc.support.number_formatting import counted
 
-TRAINING_PARTS, PARTS = 4, 5
-"""Of one set of samples, four fifths train and one judges."""
+PARTITION_PARTS, RETRAIN_PARTS = (3, 5), (4, 5)
+"""Of one set of samples three fifths train for ``lhc partition --retrain``, where the others rank and verify; four
+fifths for ``lhc retrain``, where one judges."""
 JUDGING_PARTS = 3
 """One of them watches the training."""
 
@@ -54,7 +56,7 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
     budget = budget_as_placed(options, options.confidence, opened, outcome)
-    training, judging = _samples(as_judged(options, outcome), opened)
+    training, judging = training_and_judging(opened, as_judged(options, outcome), options.train_data, RETRAIN_PARTS)
     times = None if options.t_s is None else [options.t_s]
     _check_enough(judging)
     watch, judge = places_apart(judging, 1, JUDGING_PARTS)
@@ -76,20 +78,29 @@ def read_training_inputs(options: RetrainOptions, running: Running) -> TrainingI
 def _check_enough(judging: Task) -> None:
     """Refuse samples that are too few to watch a training and to judge it."""
     least = LEAST_OF_PARTS * JUDGING_PARTS
+    alone = RETRAIN_PARTS[1] * least
     if len(judging) < least:
         raise DataError(
             f"{counted(len(judging), 'sample')} cannot watch a training (a third) and judge it (the others); give at"
-            f" least {least} as --data beside --train-data, or {PARTS * least} as --data alone, a fifth of which"
+            f" least {least} as --data beside --train-data, or {alone} as --data alone, a fifth of which"
             " watches and judges"
         )
 
 
-def _samples(options: RetrainOptions, opened: LoadedModel) -> tuple[Task, Task]:
-    """Training and judging samples; ``--samples`` bounds those of ``--data``."""
+def training_and_judging(
+    opened: LoadedModel, options: Data, train_data: DataSource | None, of_parts: tuple[int, int]
+) -> tuple[Task, Task]:
+    """Samples that train, and samples that judge.
+
+    Args:
+        options: samples and metric that judge; ``--samples`` bounds them.
+        train_data: that train; None: some of those that judge.
+        of_parts: so many parts of how many train where there is one set of samples.
+    """
     judging = opened.judging(options)
-    if options.train_data is None:
-        return split_off(judging, TRAINING_PARTS, PARTS)
-    training = opened.task(options.train_data, UNCHOSEN, None, options)
+    if train_data is None:
+        return split_off(judging, *of_parts)
+    training = opened.task(train_data, UNCHOSEN, None, options)
     check_separation(training, judging)
     return training, judging
 

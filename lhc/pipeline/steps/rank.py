@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+import scipy
 
 from lhc.errors import ModelError, NotFiniteError, OutOfTimeError, UsageError
 from lhc.measure.evaluator import PlacementEvaluator
@@ -26,7 +27,7 @@ from lhc.pipeline.pipeline_state import BudgetedT, PreparedNetwork, RankedNetwor
 from lhc.plan import Agreement, Sensitivity
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import SensitivityTable
-from lhc.stats import CONFIDENCE, rank_correlation
+from lhc.stats import CONFIDENCE
 from lhc.support.number_formatting import counted
 
 CHECKED = 5
@@ -338,7 +339,7 @@ def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreem
     seen = pairs[(pairs > 0).all(axis=1)]
     ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else None
     constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
-    correlation = None if constant else rank_correlation(pairs[:, 0], pairs[:, 1])
+    correlation = None if constant else float(scipy.stats.spearmanr(*pairs.T).statistic)
     good = (
         correlation is not None
         and ratio is not None

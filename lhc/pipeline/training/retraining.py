@@ -9,7 +9,6 @@ from lhc.canonical import canonical
 from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
 from lhc.measure import PlacementEvaluator, PlacementJudge
 from lhc.onnx_io.read.zipmap_outputs import scored_tensor
-from lhc.options.shared import Data
 from lhc.options.training import TrainingOptions
 from lhc.passes import STRATEGIES, PassResult, Pipeline, Strategy, initial_plan, objective_value
 from lhc.passes.strategies.lionheart_retraining import (
@@ -49,9 +48,7 @@ from lhc.pipeline.training.testing_order import FIRST, prospect, trained_first, 
 from lhc.plan import Retrained
 from lhc.plan.summary import summary
 from lhc.results import Verdict
-from lhc.samples.metrics import UNCHOSEN
-from lhc.samples.task import Array, DataSource, Task
-from lhc.samples.train_test_separation import check_separation, split_off
+from lhc.samples.task import Array, Task
 from lhc.samples.user_metric import score_digest
 from lhc.support.number_formatting import counted, drop_text, drop_word
 from lhc.support.version import VERSION
@@ -60,8 +57,6 @@ if TYPE_CHECKING:  # they load PyTorch
     from lhc.train.training_run import Rounds
     from lhc.train.training_setup import TrainingSetup
 
-TRAINING_PARTS, PARTS = 3, 5
-"""Where there is one set of samples, three fifths train; the others rank and verify."""
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
 _GIVEN_UNTESTED = (
@@ -78,20 +73,6 @@ _TWICE = (
 _RECHOSEN = (
     "trained twice: after the first training other copies of weights do far less damage; the second was for these"
 )
-
-
-def training_split(opened: LoadedModel, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
-    """Samples that train, and samples that judge.
-
-    Args:
-        options: samples and metric that judge; without ``train_data``, three fifths of them train.
-    """
-    task = opened.judging(options)
-    if train_data is None:
-        return split_off(task, TRAINING_PARTS, PARTS)
-    training = opened.task(train_data, UNCHOSEN, None, options)
-    check_separation(training, task)
-    return training, task
 
 
 def training_setup_of(
