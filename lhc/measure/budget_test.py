@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from lhc.errors import OutOfTimeError, UsageError
-from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_interval, worst_where_nan
+from lhc.measure.measurement import Evaluator, Measurement, drop_scale, evaluation, sample_interval, worst_where_nan
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import (
@@ -242,7 +242,7 @@ def _decided(
         now: level of the present look, and most chips that may break the budget.
         last: of the last one.
     """
-    scale = 1 / abs(evaluator.baseline) if budget.relative else 1.0
+    scale = drop_scale(evaluator.baseline, budget.relative)
     drops, step = measured.drops * scale, measured.step * scale
     if not np.isfinite(drops).all():
         return True

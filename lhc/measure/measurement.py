@@ -29,6 +29,7 @@ __all__ = [
     "SampleScores",
     "SetScores",
     "Wanted",
+    "drop_scale",
     "evaluation",
     "finite",
     "looked_at",
@@ -267,13 +268,18 @@ def looked_at(
         yield measured
 
 
+def drop_scale(baseline: float, relative: bool) -> float:
+    """Factor from drops in the metric's unit to those that a budget is in: shares of the baseline's magnitude, or 1."""
+    return 1 / abs(baseline) if relative else 1.0
+
+
 def sample_interval(
     measured: Measurement, evaluator: Evaluator, relative: bool, confidence: float
 ) -> tuple[float, float] | None:
     """Interval of the mean drop over chips and samples; arguments as those of `evaluation`."""
     # Few draws can make it narrower than that over chips by chance; that other samples vary too cannot make it surer.
     both = hull(measured.chip_interval(confidence), measured.sample_interval(confidence))
-    return scaled(both, 1 / abs(evaluator.baseline) if relative else 1.0)
+    return scaled(both, drop_scale(evaluator.baseline, relative))
 
 
 def finite(measured: Measurement) -> Measurement:
@@ -317,7 +323,7 @@ def evaluation(
     """
     measured = finite(measured)
     outputs = measured.of_outputs(relative, confidence, t_s) if isinstance(measured, MeasuresOutputs) else ()
-    scale = 1 / abs(evaluator.baseline) if relative else 1.0
+    scale = drop_scale(evaluator.baseline, relative)
     value, drops = summarize(measured.values, confidence, measured.step), measured.drops * scale
     drop = float(drops.mean())
     # No drop is beyond these: what an interval of a few chips says of others is no finding. Of several outputs the drop

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.measure import Budget
+from lhc.measure.measurement import drop_scale
 from lhc.options.declaration.option_fields import part
 from lhc.options.shared import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
@@ -53,7 +54,7 @@ def _digital_drop(state: VerifiedNetwork) -> float | None:
     if state.plan.digital is None:
         return None
     evaluator = replace(state, further=()).judging_evaluator(state.splits.verify, limited=False)
-    scale = 1 / abs(evaluator.baseline) if state.budget.relative else 1.0
+    scale = drop_scale(evaluator.baseline, state.budget.relative)
     return float(evaluator.measure(frozenset(), range(1)).drops[0]) * scale
 
 

@@ -16,6 +16,7 @@ from lhc.graph import columns_of
 from lhc.hardware.description.tiles_and_converters import Converter
 from lhc.measure.budget_test import PlacementJudge
 from lhc.measure.evaluator import PlacementEvaluator
+from lhc.measure.measurement import drop_scale
 from lhc.passes import SearchOptions, damage_together, extra_copies, search_space
 from lhc.pipeline.pipeline_state import GRADIENT_CHIPS, GRADIENT_SAMPLES, PreparedNetwork, VerifiedNetwork
 from lhc.pipeline.steps.rank import joint_table, sensitivities
@@ -169,6 +170,8 @@ class Case:
         if self._rankers or not self.ranked:
             rankers = self._rankers or [self.state.gradient_evaluator(self._rank)]
             found = joint_table([sensitivities(evaluator, names) for evaluator in rankers])
+            for problem in found.not_finite.values():
+                raise NotFiniteError(problem)
             if len(found.layers) < len(names):
                 raise OutOfTimeError("--timeout: not every layer was ranked")
             plan = found.put_into(plan)
@@ -177,7 +180,7 @@ class Case:
 
     def paired(self, found: Evaluation) -> tuple[float, float] | None:
         """Interval of a drop minus that of the placement, over the chips that both were measured on, its first ones."""
-        scale = 1 / abs(found.baseline) if self.budget.relative else 1.0
+        scale = drop_scale(found.baseline, self.budget.relative)
         step = scale / found.samples if found.percent else 0.0
         return over_draws(np.subtract(found.drops, self.found.drops[: found.draws]), self.budget.confidence, step)
 

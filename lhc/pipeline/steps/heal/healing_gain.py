@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
 from lhc.measure import PlacementEvaluator
+from lhc.measure.measurement import drop_scale
 from lhc.passes.decide.copies import Copies
 from lhc.pipeline.pipeline_state import RecordedNetwork
 from lhc.plan import Healing
@@ -58,8 +59,9 @@ def _compared_healing(
         return None
 
     def drop(variant: PlacementEvaluator) -> float:
-        scale = 1 / abs(evaluator.baseline) if relative else 1.0
-        return scale * float(variant.measure(placement, chips, "what healing brings").drops.mean())
+        return drop_scale(evaluator.baseline, relative) * float(
+            variant.measure(placement, chips, "what healing brings").drops.mean()
+        )
 
     calibration = evaluator.calibration if evaluator.context.calibrates else None
     variants = {"neither": replace(evaluator, copies=Copies(), calibration=None)}
