@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import UsageError
-from lhc.options.declaration.option_fields import REQUIRED, argument, option, options, options_of, part, values_of
+from lhc.options.declaration.option_fields import REQUIRED, argument, flags_given, option, options, options_of, part
 from lhc.options.declaration.value_parsing import machines_of, times_of
 from lhc.options.shared import (
     BudgetOptions,
@@ -200,7 +200,7 @@ class PartitionOptions(
                 f"--max-draws {self.max_draws}: a test takes at least --draws {self.draws} chips; give fewer of these,"
                 " or allow more"
             )
-        given = [str(one.flag) for one, value in values_of(self) if one.name in of_training and value != one.default]
+        given = flags_given(self, of_training)
         if given and not self.retrain:
             raise UsageError(f"{', '.join(given)}: options of training need --retrain")
 
@@ -236,8 +236,7 @@ class PartitionOptions(
             raise UsageError(
                 "a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan"
             )
-        search = ("strategy", "method")
-        given = [str(one.flag) for one, value in values_of(self) if one.name in search and value != one.default]
+        given = flags_given(self, ("strategy", "method"))
         if given:
             raise UsageError(f"a plan says where every layer goes: {', '.join(given)} cannot go with --plan")
         if part(self, CopiesOptions) != CopiesOptions():

@@ -27,6 +27,7 @@ __all__ = [
     "REQUIRED",
     "Option",
     "argument",
+    "flags_given",
     "nearest",
     "option",
     "options",
@@ -346,6 +347,11 @@ def values_of(chosen: object) -> Iterator[tuple[Option, Any]]:
     """The options of an object with their values."""
     for one in options_of(type(chosen)):
         yield one, getattr(chosen, one.name)
+
+
+def flags_given(chosen: object, names: Collection[str]) -> list[str]:
+    """Flags of those of the named options that are not at their default."""
+    return [str(one.flag) for one, value in values_of(chosen) if one.name in names and value != one.default]
 
 
 def taken_by(function: Callable[..., object], chosen: object) -> dict[str, Any]:

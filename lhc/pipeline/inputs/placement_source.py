@@ -11,7 +11,7 @@ from lhc.measure.evaluation_context import Block, calibration_block
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.onnx_model import OnnxModel
 from lhc.options.by_command import PlacedMeasuring, PlacingFirst
-from lhc.options.declaration.option_fields import options, part
+from lhc.options.declaration.option_fields import flags_given, options, options_of, part
 from lhc.options.shared import BudgetOptions, Data, GoalOptions, SomeSamples
 from lhc.passes import ChooseCopies, qualified_plan
 from lhc.pipeline.inputs.hardware_choice import check_machine, machine_of, warn_of_defaults, warn_of_left_out
@@ -85,14 +85,10 @@ def given_placement(options: PlacingFirst) -> NetworkPlacement | LoadedModel:
 
 def _check(options: PlacingFirst, plan: Plan | None) -> None:
     given = options.names_layers or plan is not None
-    mine, default = part(options, _OfSearch), _OfSearch()
-    of_search = [
-        name for name in vars(default) if name not in _OF_SAMPLES and getattr(mine, name) != getattr(default, name)
-    ]
+    of_search = flags_given(part(options, _OfSearch), {one.name for one in options_of(_OfSearch)} - _OF_SAMPLES)
     if of_search and given:
         raise UsageError(
-            f"{', '.join('--' + name.replace('_', '-') for name in sorted(of_search))}: is for the search of a"
-            " placement, and here the placement is given; leave it out"
+            f"{', '.join(of_search)}: is for the search of a placement, and here the placement is given; leave it out"
         )
     if options.shapes and plan is not None:
         raise UsageError(
@@ -107,12 +103,10 @@ def _check(options: PlacingFirst, plan: Plan | None) -> None:
 
 def _check_samples(options: PlacingFirst, opened: LoadedModel) -> None:
     """Refuse what says which samples are meant where there are none."""
-    default = SomeSamples()
-    of_data = [name for name in vars(default) if getattr(options, name) != getattr(default, name)]
+    of_data = flags_given(options, _OF_SAMPLES)
     if of_data and options.data is None and opened.entry is None:
         raise UsageError(
-            f"{', '.join('--' + name.replace('_', '-') for name in sorted(of_data))}: without samples it means nothing;"
-            " give these with --data FILE.npz, or leave it out"
+            f"{', '.join(of_data)}: without samples it means nothing; give these with --data FILE.npz, or leave it out"
         )
 
 
@@ -121,7 +115,7 @@ class _OfSearch(GoalOptions, BudgetOptions, Data):
     """Options that a search takes."""
 
 
-_OF_SAMPLES = frozenset(vars(SomeSamples()))
+_OF_SAMPLES = frozenset(one.name for one in options_of(SomeSamples))
 """They say which samples calibrate a given placement, too."""
 
 

@@ -14,7 +14,7 @@ from lhc.errors import UsageError
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry
 from lhc.models.tokens import load_tokenizer
 from lhc.onnx_io import Shape
-from lhc.options.declaration.option_fields import values_of
+from lhc.options.declaration.option_fields import flags_given
 from lhc.options.shared import SampleSource
 from lhc.samples.task import Array
 from lhc.samples.text_documents import TextTask, read_documents, text_task
@@ -39,8 +39,7 @@ def refuse_options_of_text(how: SampleSource) -> None:
     """
     if any(is_text(getattr(how, name, None)) for name in ("data", "train_data", "calibrate")):
         return
-    of_text = ("tokenizer", "window", "stride")
-    named = [str(one.flag) for one, value in values_of(how) if one.name in of_text and value != one.default]
+    named = flags_given(how, ("tokenizer", "window", "stride"))
     if named:
         verb = "is" if len(named) == 1 else "are"
         raise UsageError(f"{', '.join(named)}: {verb} for samples from a text; name one (--data FILE.txt), or drop it")
