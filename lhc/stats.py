@@ -58,7 +58,7 @@ import numpy.typing as npt
 import scipy
 
 from lhc.errors import UsageError
-from lhc.support.number_formatting import check_confidence
+from lhc.support.number_bounds import check_confidence
 
 Floats = npt.NDArray[np.float64]
 
@@ -302,6 +302,15 @@ def chance_of_difference(share: float, samples: int, other: float, others: int) 
     counts = ((round(min(max(part, 0), 1) * whole), whole) for part, whole in ((share, samples), (other, others)))
     table = np.array([(right, whole - right) for right, whole in counts])
     return float(scipy.stats.fisher_exact(table).pvalue)
+
+
+def enough(count: int, half: float, room: float) -> int:
+    """Chips or samples with which the half-width of an interval fits in a room, if it falls as 1 / sqrt(count).
+
+    >>> enough(10, 0.02, 0.01)
+    40
+    """
+    return ceil(count * (half / room) ** 2)
 
 
 def chips_needed(draws: int, half: float, room: float, most: int, confidence: float = CONFIDENCE) -> int | None:

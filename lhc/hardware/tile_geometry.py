@@ -2,7 +2,7 @@
 
 import math
 
-from lhc.support.number_formatting import MOST_COPIES
+from lhc.support.number_bounds import MOST_COPIES
 
 
 def split_sizes(size: int, most: int) -> list[int]:

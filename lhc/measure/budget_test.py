@@ -26,7 +26,8 @@ from lhc.stats import (
     scaled,
     two_sided,
 )
-from lhc.support.number_formatting import GREATEST, SMALLEST, counted, drop_word, in_range
+from lhc.support.number_bounds import GREATEST, SMALLEST, in_range
+from lhc.support.number_formatting import counted, drop_word
 
 __all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "parse_drop", "sequential_test"]
 

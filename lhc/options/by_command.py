@@ -34,7 +34,7 @@ from lhc.options.shared import (
     YieldOptions,
 )
 from lhc.options.training import Checkpointing, TrainingOptions
-from lhc.support.number_formatting import check_confidence
+from lhc.support.number_bounds import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware

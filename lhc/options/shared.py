@@ -23,7 +23,7 @@ from lhc.options.declaration.value_parsing import (
     time_of,
     times_of,
 )
-from lhc.support.number_formatting import check_confidence
+from lhc.support.number_bounds import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware

@@ -17,7 +17,8 @@ from pydantic import (
 from lhc.graph import RUN_TIME_OPERANDS, Origin
 from lhc.hardware.description.digital import Precision
 from lhc.plan.field_types import Chips, Count, Interval, Name, Number, Samples, check_interval, first_double
-from lhc.support.number_formatting import MOST_COPIES, bounds_text, counted, number_text
+from lhc.support.number_bounds import MOST_COPIES
+from lhc.support.number_formatting import bounds_text, counted, number_text
 
 Placement = Literal["analog", "digital"]
 Method = Literal["measure", "fisher"]

@@ -40,7 +40,8 @@ from lhc.plan.field_types import (
 )
 from lhc.plan.layer_plan import NEVER_ANALOG, Agreement, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.documents import read_yaml, write_yaml
-from lhc.support.number_formatting import MOST_COPIES, counted, drop_word, number_text
+from lhc.support.number_bounds import MOST_COPIES
+from lhc.support.number_formatting import counted, drop_word, number_text
 
 SCHEMA_VERSION = 1
 

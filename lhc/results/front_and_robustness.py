@@ -9,7 +9,8 @@ from pydantic import Field
 from lhc.plan import Sensitivity
 from lhc.plan.field_types import Amount, Chips, Count, Interval, Level, Name, Samples, Seconds, Seed, Share, Spread
 from lhc.results.evaluation import Evaluation
-from lhc.support.number_formatting import MOST_COPIES, scale_text, share_text
+from lhc.support.number_bounds import MOST_COPIES
+from lhc.support.number_formatting import scale_text, share_text
 
 FrontObjective = Literal["macs", "latency", "energy", "tiles"]
 

@@ -1,22 +1,10 @@
-"""Numbers as people read them: one formatter a quantity, for every layer above."""
+"""Formatting of times, energies, percentages, counts, scores and drops: one formatter for each quantity."""
 
 import math
-
-from lhc.errors import UsageError
 
 _TIME_UNITS = ((365 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute"))
 """Seconds of a unit, and its name."""
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-
-
-def check_confidence(confidence: float) -> None:
-    """Refuse a level that does not lie between 0 and 1.
-
-    Raises:
-        UsageError: so it is.
-    """
-    if not 0 < confidence < 1:
-        raise UsageError(f"--confidence must lie between 0 and 1, got {confidence}")
 
 
 def time_text(t_s: float) -> str:
@@ -85,21 +73,6 @@ def count(value: int) -> str:
     return str(value) if value < 1000 else amount(value, "").rstrip()
 
 
-SMALLEST, GREATEST = 1e-15, 1e15
-"""Magnitudes of numbers that users give, unless 0: their squares and products stay within single precision."""
-MOST_COPIES = 4096
-"""Of a layer; with as many, errors of devices are a 64th of what they are with one. Bounds what a file may ask for."""
-
-
-def in_range(value: float) -> bool:
-    """Whether a number is one that lhc takes; NaN and infinity are none.
-
-    >>> [in_range(value) for value in (0, -1e-15, 10**15, 5e-324, 10**30, float("nan"))]
-    [True, True, True, False, False, False]
-    """
-    return value == 0 or SMALLEST <= abs(value) <= GREATEST
-
-
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Number with its noun: ``3 layers``.
 
@@ -136,15 +109,6 @@ def scale_text(value: float) -> str:
     ('1', '0.333')
     """
     return f"{value:.3g}"
-
-
-def enough(count: int, half: float, room: float) -> int:
-    """Chips or samples with which the half-width of an interval fits in a room, if it falls as 1 / sqrt(count).
-
-    >>> enough(10, 0.02, 0.01)
-    40
-    """
-    return math.ceil(count * (half / room) ** 2)
 
 
 def share_text(share: float, decimals: int = 1) -> str:

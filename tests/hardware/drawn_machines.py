@@ -22,7 +22,7 @@ from lhc.hardware import (
 )
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.description.tiles_and_converters import Compensation
-from lhc.support.number_formatting import SMALLEST
+from lhc.support.number_bounds import SMALLEST
 
 
 def numbers(least: float, most: float) -> st.SearchStrategy[float]:

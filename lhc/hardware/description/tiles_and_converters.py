@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from lhc.support.documents import holds_more
-from lhc.support.number_formatting import GREATEST, SMALLEST, in_range
+from lhc.support.number_bounds import GREATEST, SMALLEST, in_range
 
 MOST_BITS = 16
 """Of a weight's magnitude, where it is rounded."""

@@ -21,7 +21,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, dataclass_transform, get_args, get_origin
 
 from lhc.errors import UsageError
-from lhc.support.number_formatting import GREATEST, SMALLEST, in_range
+from lhc.support.number_bounds import GREATEST, SMALLEST, in_range
 
 __all__ = [
     "REQUIRED",

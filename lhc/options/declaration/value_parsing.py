@@ -7,7 +7,7 @@ from string import ascii_letters
 from typing import Literal, get_args
 
 from lhc.errors import UsageError
-from lhc.support.number_formatting import MOST_COPIES
+from lhc.support.number_bounds import MOST_COPIES
 
 __all__ = [
     "AskedEngine",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lhc.options.shared import DropType
 from lhc.plan import Conformance, Outcome, OutputOutcome, Plan, Retrained, TestedPlacement
+from lhc.stats import enough
 from lhc.support.number_formatting import (
     counted,
     counted_samples,
@@ -12,7 +13,6 @@ from lhc.support.number_formatting import (
     drop_text,
     drop_value,
     drop_word,
-    enough,
     level_text,
     metric_value,
     number_text,

@@ -17,8 +17,8 @@ from lhc.pipeline.steps.verify.fixed_sequence_test import Path, Verified, fixed_
 from lhc.plan import Decision, LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded_titles
 from lhc.results import Verdict
-from lhc.stats import chips_needed, one_sided, two_sided
-from lhc.support.number_formatting import counted, drop_text, enough
+from lhc.stats import chips_needed, enough, one_sided, two_sided
+from lhc.support.number_formatting import counted, drop_text
 
 FIRST_CHIP, FIRST_CHIP_OF_A_PLAN, FIRST_CHIP_OF_A_TRAINING = 10_000, 10_000_000, 20_000_000
 """Number of the first programming that tests: what was searched, a plan of an earlier command, what was trained.
