@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import special
 
-from lhc.stats import Prospect, look_errors, look_schedule
+from lhc.stats import hopeless, look_errors, look_schedule
 
 TRUTHS, BUDGET, DEVIATION, SEED = (0.5, 0.8, 0.95, 1.2), 1.0, 0.3, 2
 WIDTH, HEIGHT, GAP, LEFT, TOP = 190, 200, 22, 52, 44
@@ -30,7 +30,7 @@ def look_by_look(truth: float, rng: np.random.Generator) -> tuple[list[tuple[int
         seen.append((look, mean, bound))
         if bound <= BUDGET:
             return seen, f"budget met after {look} chips"
-        if Prospect().hopeless(mean, deviation, BUDGET, LOOKS, look, errors[-1]):
+        if hopeless(mean, deviation, BUDGET, LOOKS, look, errors[-1]):
             return seen, f"given up after {look} chips"
     return seen, f"not met with {LOOKS[-1]} chips"
 
