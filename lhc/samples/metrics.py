@@ -41,7 +41,6 @@ from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.class_probabilities import are_probabilities, divergences, log_likelihoods
@@ -312,6 +311,8 @@ def _spearman(output: Array, targets: Array) -> float:
         return 0.0
     if np.ptp(wanted) == 0:
         return math.nan
+    import scipy  # the command line reads names of metrics without it
+
     return float(scipy.stats.spearmanr(values, wanted).statistic)
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -140,7 +141,7 @@ def test_a_row_that_another_version_kept_is_measured_anew(
 ) -> None:
     path, cache, result = swept
     shutil.copytree(cache, tmp_path / "cache")
-    with sqlite3.connect(next((tmp_path / "cache").glob("*.sqlite3"))) as connection:
+    with closing(sqlite3.connect(next((tmp_path / "cache").glob("*.sqlite3")))) as connection:
         ((name,),) = connection.execute("SELECT name FROM documents WHERE kind = 'sweep row' LIMIT 1").fetchall()
     with ResultCache(tmp_path / "cache") as kept:
         kept.update("sweep row", name, lambda before: json.dumps({**json.loads(before or b""), "figures": 3}).encode())

@@ -346,7 +346,9 @@ def _programming(scale: float) -> Floats:
 def _drift_exponents(scale: float) -> Floats:
     with pytest.MonkeyPatch.context() as patch:
         if scale != 1:
-            patch.setattr(PCMLikeNoiseModel, "generate_drift_coefficients", partial(_spread_exponents, scale))
+            patch.setattr(
+                PCMLikeNoiseModel, "generate_drift_coefficients", staticmethod(partial(_spread_exponents, scale))
+            )
         reading = _read(Pcm(programming_noise_scale=0, read_noise_scale=0), DAY)
     exponents = -np.log(reading.weight / reading.target) / np.log((DAY + T_0) / T_0)
     mean = np.clip(-0.0155 * np.log(reading.target) + 0.0244, 0.049, 0.1)

@@ -30,7 +30,7 @@ def cases(report: Report) -> dict[str, tuple[str, str]]:
     for case in ElementTree.fromstring(junit(report)).iter("testcase"):
         name = f"{case.attrib['classname']}: {case.attrib['name']}"
         assert name not in found, "cases are told apart by these"
-        (told,) = case or (None,)
+        (told,) = list(case) or (None,)
         text = "" if told is None else told.attrib.get("message", told.text or "")
         found[name] = "passed" if told is None or told.tag == "system-out" else told.tag, text
     return found
