@@ -171,7 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="train on the first N images alone")
     parser.add_argument("--seed", type=int, default=ResNet20Recipe.seed)
     parser.add_argument("--device", default=None, help="of torch; a GPU where there is one by default")
+    parser.add_argument("--force", action="store_true", help="replace OUT.onnx where it exists")
     options = parser.parse_args(arguments)
+    if options.out.exists() and not options.force:
+        parser.error(f"{options.out}: exists; --force replaces it")
     checkpoint = options.out.with_suffix(".checkpoint.pt")
     if options.epochs < 1 or (options.limit is not None and options.limit < 2):
         parser.error("--epochs must be at least 1, --limit at least 2")

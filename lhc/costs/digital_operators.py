@@ -1,4 +1,6 @@
-"""Digital operators that are no products: work per element, so that all exports of a network cost the same.
+"""Digital operators that are no products: work per element, so that exports of a network cost about the same.
+
+An operator that is fused counts once, and its parts, where a network is written in them, each.
 
 Three kinds of them do nothing for a sample, and cost nothing:
 
@@ -25,11 +27,13 @@ VIEWS = frozenset({
 })
 """Operators without work on elements: shapes, constants, views, types."""
 FUNCTIONS = frozenset({
-    "Cos", "Div", "Elu", "Erf", "Exp", "Gelu", "GroupNormalization", "HardSwish", "InstanceNormalization",
-    "LayerNormalization", "Log", "LogSoftmax", "Mish", "Pow", "RMSNormalization", "Reciprocal", "Selu", "Sigmoid",
-    "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
+    "BiasGelu", "BiasSoftmax", "Celu", "Cos", "Div", "Elu", "EmbedLayerNormalization", "Erf", "Exp", "FastGelu", "Gelu",
+    "GroupNorm", "GroupNormalization", "HardSwish", "InstanceNormalization", "LayerNormalization", "Log", "LogSoftmax",
+    "LpNormalization", "MeanVarianceNormalization", "Mish", "Pow", "QuickGelu", "RMSNormalization", "Reciprocal",
+    "Selu", "Sigmoid", "SimplifiedLayerNormalization", "Sin", "SkipGroupNorm", "SkipLayerNormalization",
+    "SkipSimplifiedLayerNormalization", "Softmax", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh",
 })
-"""Operators with a function or a division in them, except where a division or a power is a multiplication."""
+"""Operators of any domain with a function or a division in them, except where these are a multiplication."""
 CLIPS = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu", "ThresholdedRelu"})
 """Operators that bound values; some machines do so where a product's outputs are made."""
 PARTS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
@@ -96,7 +100,7 @@ def handling(graph: LayerGraph, sizes: Mapping[str, int]) -> Mapping[str, Handli
             read = max(read, layer.elements.read)
         taken = sizes[layer.name] if layer.op_type in PARTS else max(read, sizes[layer.name])
         if taken:
-            function = layer.op_type in FUNCTIONS and not _is_product(graph, layer, known)
+            function = layer.op_type.rpartition("::")[2] in FUNCTIONS and not _is_product(graph, layer, known)
             found[layer.name] = Handling(taken, function, layer.op_type in CLIPS)
     return found
 

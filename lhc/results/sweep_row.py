@@ -62,14 +62,17 @@ class RunFigures:
     @property
     def energy_ratio(self) -> float | None:
         """How many times less energy the placed network takes than the same machine without tiles."""
-        return None if self.energy_j is None or self.digital_energy_j is None else self.digital_energy_j / self.energy_j
+        return _times_less(self.energy_j, self.digital_energy_j)
 
     @property
     def latency_ratio(self) -> float | None:
         """How many times less latency likewise."""
-        if self.latency_s is None or self.digital_latency_s is None:
-            return None
-        return self.digital_latency_s / self.latency_s
+        return _times_less(self.latency_s, self.digital_latency_s)
+
+
+def _times_less(placed: float | None, digital: float | None) -> float | None:
+    """Ratio of two estimates; None where one is not known, or the placed network costs nothing."""
+    return None if digital is None or not placed else digital / placed
 
 
 @dataclass(frozen=True)

@@ -330,3 +330,16 @@ def test_what_is_computed_once_follows_from_constants_and_shapes(graph: LayerGra
         if alone or (layer.op_type == "Add" and known.issuperset(layer.inputs)):
             known.update(layer.outputs)
     assert fixed(graph) == {layer.name for layer in graph.layers if layer.outputs[0] in known}
+
+
+@pytest.mark.parametrize("operator", ["FastGelu", "QuickGelu"])
+def test_a_function_of_onnxruntime_costs_what_one_of_onnx_does(operator: str) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>
+    g (float[1, 256] x) => (float[1, 256] y) {
+      h = MatMul (x, w)
+      y = OPERATOR (h)
+    }"""
+    weights = {"w": np.eye(256, dtype=np.float32)}
+    own = microseconds(parsed(text.replace("OPERATOR", "Gelu"), weights))
+    fused = microseconds(parsed(text.replace("OPERATOR", f"com.microsoft.{operator}"), weights))
+    assert list(fused.values()) == list(own.values())

@@ -64,6 +64,15 @@ def test_the_file_is_resnet20_as_the_zoo_has_it(cifar: Path, tmp_path: Path) -> 
     assert logits.shape == (40, 10)
 
 
+def test_a_file_that_is_there_is_not_replaced(cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "resnet20.onnx"
+    mine.write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--cifar", str(cifar), "--epochs", "1", "--limit", "64", "-o", str(mine)])
+    assert mine.read_text() == "mine"
+    assert "exists; --force replaces it" in capsys.readouterr().err
+
+
 def test_images_are_moved_and_flipped_whole() -> None:
     image = torch.arange(3 * 32 * 32, dtype=torch.float32).reshape(1, 3, 32, 32) + 1
     rng = np.random.default_rng(0)

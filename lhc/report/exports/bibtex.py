@@ -60,7 +60,8 @@ def _entries(plan: Plan) -> Iterator[str]:
     yield _LIONHEART
     yield _AIHWKIT
     # Its polynomial of programming noise, its drift compensation, and calibration of outputs (AdaBS).
-    if hardware.compensation.drift != "none" or hardware.corrects_outputs:
+    analog = hardware.devices is not None
+    if analog and (hardware.compensation.drift != "none" or hardware.corrects_outputs):
         yield _JOSHI
     if hardware.costs is not None and hardware.costs.model == "alpine":
         yield _ALPINE

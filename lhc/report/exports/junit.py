@@ -109,7 +109,8 @@ def _verified(report: Report, outcome: Outcome) -> Iterator[_Case]:
         yield _Case("verification", name, _state(one.within_budget), further_text(one))
     if outcome.limits:
         limits = ", ".join(f"{name} at most {bound:g}" for name, bound in outcome.limits.items())
-        yield _Case("verification", limits, _state(outcome.limits_kept), "the placement does not keep to its limits")
+        text = f"the placement {'keeps' if outcome.limits_kept else 'does not keep'} to its limits"
+        yield _Case("verification", limits, _state(outcome.limits_kept), text)
 
 
 def _budget(found: "Outcome | Evaluation", allowed: str) -> str:

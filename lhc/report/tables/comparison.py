@@ -132,9 +132,10 @@ def _interval(result: "PartitionResult") -> tuple[float, float] | None:
 def interval_notes(results: "Sequence[PartitionResult]") -> Iterator[str]:
     """Levels of the intervals, and what machines were placed for where that is not the same."""
     found = [(one.plan.hardware.name, one.plan.outcome) for one in results if one.plan.outcome is not None]
-    levels = {level_text(outcome.confidence) for _, outcome in found if outcome.interval is not None}
+    levels = [outcome.confidence for _, outcome in found if outcome.interval is not None]
     if levels:
-        yield f"interval: of the mean {found[0][1].drop_word}, {' to '.join(sorted(levels))} confidence"
+        text = " to ".join(dict.fromkeys(map(level_text, (min(levels), max(levels)))))
+        yield f"interval: of the mean {found[0][1].drop_word}, {text} confidence"
     if len({outcome.objective for _, outcome in found}) > 1:
         named = ", ".join(f"{name} {outcome.objective}" for name, outcome in found)
         yield f"placed for different objectives: {named} (--objective sets one for all)"

@@ -87,7 +87,7 @@ class SweepResult(Tabled):
     def summary(self) -> str:
         """Lines below the table: how many hold their budget, what failed, and what the columns are."""
         held = Counter(row.figures.within_budget for row in self.rows if row.figures is not None)
-        told = [f"{counted(len(self.rows), 'run')}: {held[True]} hold their budget, {held[False]} do not"]
+        told = [f"{counted(len(self.rows), 'run')}: within the budget {held[True]}, not {held[False]}"]
         told += [f"{len(self.failed)} failed"] if self.failed else []
         told += [f"{self.left_out} not begun in time"] if self.left_out else []
         lines = [", ".join(told)]

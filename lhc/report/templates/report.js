@@ -126,11 +126,12 @@ for (const picture of document.querySelectorAll("figure > svg, svg.grid")) {
 }
 const csv = (table) => {
   const cell = (text) => {
-    const safe = /^[=+\-@]/.test(text) && isNaN(text) ? `'${text}` : text;
+    const figure = /^-[\d.]+(e-?\d+)?( [^=+@|!]*)?$/.test(text); // "-0.67 [-0.80, -0.50]"
+    const safe = /^[=+\-@]/.test(text) && !figure ? `'${text}` : text;
     return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const head = [...table.tHead.rows[0].cells].map((th) => (th.querySelector("button") ?? th).textContent.trim());
-  const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map((td) => td.dataset.value ?? td.textContent.trim()));
+  const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map((td) => td.textContent.trim()));
   return [head, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
 };
 for (const table of document.querySelectorAll("table")) {

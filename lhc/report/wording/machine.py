@@ -120,7 +120,7 @@ def system_lines(figures: "SystemFigures", plan: Plan) -> Iterator[str]:
         yield f"estimated peak power at most {amount(figures.peak_w, 'W')}, idle parts left out"
     if area is not None:
         converters = ""
-        if area.converters_mm2 is not None:
+        if area.converters_mm2 is not None and area.tiles_mm2 > 0:
             converters = f" ({share_text(area.converters_mm2 / area.tiles_mm2, 0)} for converters)"
         missing = f"; not known: {' and '.join(area.missing)}" if area.missing else ""
         yield f"estimated area {area.total:.3g} mm², {counted(area.tiles, 'tile')}{converters}{missing}"

@@ -132,7 +132,7 @@ def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:
     found = contradictions(model, plan)
     yield from (f"warning: {model.label}: {problem}" for problem in found[:MOST_NAMED])
     if len(found) > MOST_NAMED:
-        yield f"warning: and {len(found) - MOST_NAMED} more contradictions; lhc.plan is what counts"
+        yield f"warning: and {counted(len(found) - MOST_NAMED, 'more contradiction')}; lhc.plan is what counts"
 
 
 def placement_left_out(model: OnnxModel) -> Iterator[str]:
@@ -147,7 +147,8 @@ def renaming_notes(renamed: Sequence[tuple[str, str]]) -> Iterator[str]:
         what = f"a second node called {old!r}" if old else "a node without a name"
         yield f"{what} is now called {new!r}"
     if len(renamed) > MOST_NAMED:
-        yield f"and {len(renamed) - MOST_NAMED} more nodes were given a name"
+        left = len(renamed) - MOST_NAMED
+        yield f"and {counted(left, 'more node')} {'was' if left == 1 else 'were'} given a name"
 
 
 _NOISE = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}

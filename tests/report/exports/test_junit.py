@@ -140,6 +140,11 @@ def test_what_is_not_shown_to_hold_fails(
     assert any(text in said for state, said in cases(report).values() if state == "failure")
 
 
+def test_a_limit_that_is_kept_says_so(full: Report) -> None:
+    report = with_outcome(full, limits={"tiles": 40.0}, limits_kept=True)
+    assert ("passed", "the placement keeps to its limits") in cases(report).values()
+
+
 def test_a_changed_model_fails(full: Report) -> None:
     report = full.model_copy(update={"warnings": ("full.onnx has changed since lhc annotated it.",)})
     assert cases(report)["lhc.model: the model is as it was annotated"][0] == "failure"

@@ -1,5 +1,6 @@
 """The report in a real browser: sorting, keyboard, dark mode, and that nothing is asked of anyone."""
 
+import csv
 import json
 import threading
 from collections.abc import Callable
@@ -320,4 +321,8 @@ def test_pictures_and_tables_are_saved(browser: "Browser", show: Callable[[Repor
     assert kind == "text/csv"
     assert len(text.splitlines()) == len(full.plan.layers) + 1
     assert text.startswith("#,Layer,Operator,Runs,")
+    shown = (
+        "[...document.querySelector('table').tBodies[0].rows].map((row) => [...row.cells].map((one) => one.innerText))"
+    )
+    assert [row[5] for row in csv.reader(text.splitlines()[1:])] == [row[5] for row in browser.evaluate(shown)]
     assert quiet(browser)

@@ -48,10 +48,17 @@ def test_a_row_shows_what_differs_and_its_figures() -> None:
     assert len(csv) == 5
 
 
+def test_a_network_that_costs_nothing_has_no_gain() -> None:
+    free = row(energy_j=0.0, latency_s=0.0, digital_energy_j=0.0, digital_latency_s=0.0)
+    assert free.figures is not None
+    assert (free.figures.energy_ratio, free.figures.latency_ratio) == (None, None)
+    assert len(SweepResult("mine", (free,)).table().splitlines()) == 3
+
+
 def test_what_became_of_the_runs_is_said() -> None:
     lines = RESULT.summary.splitlines()
 
-    assert lines[0] == "4 runs: 2 hold their budget, 1 do not, 1 failed"
+    assert lines[0] == "4 runs: within the budget 2, not 1, 1 failed"
     assert lines[1] == "failed (1): no such file"
     assert "estimates of the cost model" in lines[2]
     assert "3 not begun in time" in replace(RESULT, left_out=3).summary

@@ -66,6 +66,8 @@ def test_power_and_area_are_said_where_known_and_what_is_not() -> None:
     ]
     whole = SystemFigures(paced, None, Area(20.0, 1, 12.0, None, ()))
     assert list(system_lines(whole, TITLES))[1:] == ["estimated area 20 mm², 1 tile"]
+    none = SystemFigures(paced, None, Area(3.0, 0, 0.0, 0.0, ()))
+    assert list(system_lines(none, TITLES))[1:] == ["estimated area 3 mm², 0 tiles"]
 
 
 def test_a_pipelined_placement_says_so_everywhere(digits: tuple[onnx.ModelProto, Plan]) -> None:
