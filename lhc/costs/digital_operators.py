@@ -1,7 +1,5 @@
 """Digital operators that are no products: work per element, so that exports of a network cost about the same.
 
-An operator that is fused counts once, and its parts, where a network is written in them, each.
-
 Three kinds of them do nothing for a sample, and cost nothing:
 
 - those whose results are known before a sample is: from constants and shapes alone (`fixed`);
@@ -11,6 +9,7 @@ Three kinds of them do nothing for a sample, and cost nothing:
   merge into the product's weights and its bias (`merged`), as most exporters do.
 
 All others take as many elements as the larger of what they read and write; what takes a part of its input, that part.
+A fused operator counts once. Where a network is written in its parts, each part counts.
 """
 
 from collections.abc import Mapping

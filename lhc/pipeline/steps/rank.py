@@ -156,8 +156,7 @@ def joint_table(tables: Sequence[SensitivityTable]) -> SensitivityTable:
     checked = [table.agreement for table in tables if table.agreement is not None]
     worst = min(checked, key=lambda one: -1.0 if one.correlation is None else one.correlation, default=None)
     notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
-    found = replace(first, layers=layers, with_copies=with_copies, agreement=worst, notes=notes)
-    return replace(found, not_finite=not_finite)
+    return replace(first, layers=layers, with_copies=with_copies, agreement=worst, notes=notes, not_finite=not_finite)
 
 
 def _in_all(name: str, tables: Sequence[SensitivityTable]) -> bool:

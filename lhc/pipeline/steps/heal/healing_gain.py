@@ -59,9 +59,8 @@ def _compared_healing(
         return None
 
     def drop(variant: PlacementEvaluator) -> float:
-        return drop_scale(evaluator.baseline, relative) * float(
-            variant.measure(placement, chips, "what healing brings").drops.mean()
-        )
+        measured = variant.measure(placement, chips, "what healing brings")
+        return drop_scale(evaluator.baseline, relative) * float(measured.drops.mean())
 
     calibration = evaluator.calibration if evaluator.context.calibrates else None
     variants = {"neither": replace(evaluator, copies=Copies(), calibration=None)}
