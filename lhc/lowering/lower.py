@@ -39,6 +39,8 @@ from lhc.runtime.digital_precision.model_in_precision import int8_tensors, model
 from lhc.runtime.operators.epilogue import epilogues
 
 FIRST_OPSET = 13
+FIRST_INTEGER_OPSET = 10
+"""The first that has QLinearMatMul, into which onnxruntime joins a MatMul and the int8 codes around it."""
 LAST_RANDOM_OPSET = 21
 """onnxruntime 1.32 on CPUs: RandomNormalLike and its kin have kernels up to this version."""
 _CONVERTED = {"", "ai.onnx", "ai.onnx.ml"}
@@ -67,6 +69,9 @@ def _converted(proto: onnx.ModelProto, version: int, label: str, way_out: str) -
     what = f"{label}: cannot be converted from opset {opset_of(proto)} to {version}"
     if proto.functions:
         raise ModelError(f"{what}: onnx's converter drops the functions that the model has; {way_out}")
+    hardmax = next((node for node in all_nodes(proto.graph) if node.op_type == "Hardmax" and not node.domain), None)
+    if hardmax is not None and opset_of(proto) < 13 <= version:
+        raise ModelError(f"{what}: the converter leaves Hardmax {hardmax.name!r}, which opset 13 redefines; {way_out}")
     used = {node.domain for node in all_nodes(proto.graph)}
     others = sorted(used - _CONVERTED)
     if others:
@@ -74,12 +79,38 @@ def _converted(proto: onnx.ModelProto, version: int, label: str, way_out: str) -
     try:
         plain = _importing_only(whole(proto), {*used, "", "ai.onnx"})
         converted = onnx.version_converter.convert_version(plain, version)
+        _sample_as_before(proto, converted)
         onnx.checker.check_model(converted)
     except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.version_converter.ConvertError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{what}: {reason[:300]}; {way_out}") from error
     _check_kept(proto, converted, what, way_out)
     return converted
+
+
+def _sample_as_before(proto: onnx.ModelProto, converted: onnx.ModelProto) -> None:
+    """Give every Resize the coordinates that Upsample and Resize had before opset 11; the converter leaves them out.
+
+    Those are asymmetric; a nearest pixel is the one below where a picture grows and the one above where it shrinks, as
+    in onnxruntime.
+
+    Raises:
+        ValueError: nearest pixels at scales that are not known, or that grow along one axis and shrink along another.
+    """
+    if opset_of(proto) >= 11:
+        return
+    constants = Constants(converted.graph)
+    for node in all_nodes(converted.graph):
+        if node.op_type != "Resize" or node.domain:
+            continue
+        node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+        if any(one.name == "mode" and one.s != b"nearest" for one in node.attribute):
+            continue
+        scales = constants.value(node.input[2]) if node.input[2] in constants else None
+        if scales is None or scales.min() < 1 < scales.max():
+            reason = "are no constants" if scales is None else "enlarge one axis and shrink another"
+            raise ValueError(f"{node.name!r} takes nearest pixels, and its scales {reason}")
+        node.attribute.append(helper.make_attribute("nearest_mode", "floor" if scales.min() >= 1 else "ceil"))
 
 
 def _importing_only(proto: onnx.ModelProto, domains: set[str]) -> onnx.ModelProto:
@@ -139,7 +170,9 @@ def lower(
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
     """
     placed = placed_proto(model, graph, plan.analog) if plan.analog else model.as_file()
-    fitting = _with_fitting_opset(placed, noise, model.label) if plan.analog else placed
+    fitting = placed
+    if plan.analog or (plan.digital is not None and opset_of(placed) < FIRST_INTEGER_OPSET):
+        fitting = _with_fitting_opset(placed, noise, model.label)
     if fitting is not placed and written_branches(model, plan.analog):
         raise ModelError(
             f"{model.label}: it must be converted to another opset, and onnx's converter cannot convert branches that"

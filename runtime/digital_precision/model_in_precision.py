@@ -72,16 +72,17 @@ def _bias_codes(bias: npt.NDArray[np.floating], scale: Floats) -> Codes | None:
     """32-bit codes of a bias in the unit of the sums of products; None where they do not fit.
 
     Args:
-        scale: of the activation times that of the weights.
+        bias: for every output channel, or one number for all.
+        scale: of the activation times that of the weights; for every output channel, or one number for all.
     """
     codes = np.rint(bias.astype(np.float64) / scale)
     if np.abs(codes).max(initial=0) > _INT32:
         return None
-    return Codes(codes.astype(np.int32), np.broadcast_to(scale, bias.shape).astype(np.float32))
+    return Codes(codes.astype(np.int32), np.broadcast_to(scale, codes.shape).astype(np.float32))
 
 
 def rounded(values: npt.NDArray[np.floating], precision: Precision) -> Floats:
-    """Numbers rounded to bf16 or fp16, as float32."""
+    """Numbers rounded to bf16 or fp16, as float32; in fp16, those beyond its greatest become its greatest."""
     if precision == "fp16":
         greatest = np.finfo(np.float16).max
         half: Floats = np.clip(values, -greatest, greatest).astype(np.float16).astype(np.float32)
@@ -279,7 +280,8 @@ class _Rewriting:
         axis = _channel_axis(node, product.weight, weight.ndim) if self._arithmetic.per_channel else None
         codes = weight_codes(weight, axis)
         attributes = {} if axis is None else {"axis": axis}
-        stored, scale = self._store(f"{name}/int8", codes.values), self._store(f"{name}/scale", codes.scale)
+        stem = name if axis is None else f"{name}/axis{axis}"  # another product may have its channels elsewhere
+        stored, scale = self._store(f"{stem}/int8", codes.values), self._store(f"{stem}/scale", codes.scale)
         made = [self._node("DequantizeLinear", [stored, scale], f"{product.output}/weight", **attributes)]
         node.input[product.weight] = made[0].output[0]
         if len(node.input) > 2 and node.input[2] and node.input[2] in self._constants and product.weight == 1:

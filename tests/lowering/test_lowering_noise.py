@@ -307,6 +307,48 @@ def test_domains_that_a_model_merely_imports_do_not_keep_it_from_being_converted
     assert [o.domain for o in model.opset_import] == ["", "com.microsoft", "ai.onnx.ml", "ai.onnx.preview.training"]
 
 
+BESIDE = """<ir_version: 8, opset_import: ["" : 10]>
+beside (float[N, 12] x) => (float[N, 5] y, float[N, M] u) {{
+  [layer] y = MatMul (x, w)
+  [beside] u = {operator}
+}}"""
+
+
+def beside(operator: str) -> onnx.ModelProto:
+    """A layer, and beside it an operator of opset 10."""
+    model = onnx.parser.parse_model(BESIDE.format(operator=operator))
+    model.graph.initializer.extend(product_model().graph.initializer)
+    return model
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize("scale", [0.3, 0.7, 1.0, 1.9, 2.5])
+def test_pictures_are_sampled_as_before_opset_11(mode: str, scale: float) -> None:
+    """onnx's converter leaves Resize the coordinates of opset 11, which are others."""
+    model = beside(f"Resize <mode = {mode!r}> (x, scales)".replace("'", '"'))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1.0, scale], np.float32), "scales"))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = compile(model, placement=["layer"], hardware=machine()).run(["u"], inputs(3))
+    np.testing.assert_allclose(found, session.run(["u"], inputs(3))[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [9, 10])
+def test_digital_products_in_int8_load_in_stock_onnxruntime(opset: int) -> None:
+    """It joins a MatMul and the codes around it into QLinearMatMul, which opset 9 has not."""
+    found = compile(product_model(opset, ir=4), placement=[], hardware=Hardware.load("lionheart"), data=inputs(64))
+    session = onnxruntime.InferenceSession(found.proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.run(None, inputs(64))[0].shape == (64, 5)
+
+
+def test_what_the_converter_would_leave_another_operator_is_refused() -> None:
+    with pytest.raises(ModelError, match="the converter leaves Hardmax 'beside', which opset 13 redefines"):
+        compile(beside("Hardmax <axis = 1> (x)"), placement=["layer"], hardware=machine())
+    model = beside('Resize <mode = "nearest"> (x, scales)')
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2.0, 0.3], np.float32), "scales"))
+    with pytest.raises(ModelError, match="'beside' takes nearest pixels, and its scales enlarge one axis and shrink"):
+        compile(model, placement=["layer"], hardware=machine())
+
+
 def test_where_that_cannot_be_converted_the_ways_out_are_named() -> None:
     model = product_model(22)
     model.graph.node[1].op_type, model.graph.node[1].domain = "Gelu", "com.microsoft"

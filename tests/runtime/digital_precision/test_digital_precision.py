@@ -321,3 +321,25 @@ def test_rounding_to_16_bits_is_to_the_nearest(value: float) -> None:
     array = np.array([value], np.float32)
     assert rounded(array, "fp16") == array.astype(np.float16).astype(np.float32)
     assert abs(rounded(array, "bf16") - array) <= np.abs(array) * 2.0**-8 + 1e-40
+
+
+def test_weights_that_two_products_share_have_scales_along_the_channels_of_each() -> None:
+    """A tied autoencoder: the rows of the matrix are the channels of one product, its columns those of the other."""
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 6] x) => (float[n, 6] y) {'
+    proto = parsed(f"{text} h = Gemm <transB = 1> (x, w)  y = MatMul (h, w) }}", drawn({"w": (6, 6)}))
+    proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.geomspace(1, 9, 36, dtype="f").reshape(6, 6)))
+    proto.graph.initializer[0].name = "w"
+    x = np.random.default_rng(1).normal(size=(64, 6)).astype(np.float32)
+    exact = _run(proto, x)
+    error = np.abs(_run(_in(proto, _arithmetic(proto, x, precision="int8")), x) - exact).max()
+    assert 0 < error < 0.03 * np.abs(exact).max()
+
+
+def test_one_bias_for_all_channels_is_int8() -> None:
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 8] x) => (float[n, 5] y) { y = Gemm (x, w, b) }'
+    x = np.random.default_rng(1).normal(size=(16, 8)).astype(np.float32)
+    weights = drawn({"w": (8, 5), "b": (1,)})
+    one = parsed(text, weights)
+    each = parsed(text, weights | {"b": np.repeat(weights["b"], 5)})
+    arithmetic = _arithmetic(one, x, precision="int8")
+    np.testing.assert_array_equal(_run(_in(one, arithmetic), x), _run(_in(each, arithmetic), x))
