@@ -99,7 +99,6 @@ def html(report: Report) -> str:
             kinds=[kind_of(layer) for layer in report.plan.layers],
             texts=_layer_texts(report.plan.layers),
             table=table,
-            others=report.operators - len(report.plan.layers),
             side=side,
             side_missing=side_missing,
             sections=sections(report),

@@ -143,7 +143,9 @@ def test_a_bare_plan_says_what_it_lacks(full: Report) -> None:
     report = Report(model="m", summary="s", plan=plan, tiles=0, operators=40)
     assert verdict(plan) == ("not judged on data", "open")
     assert len(missing(report)) == 8
-    assert Page(html(report)).unbalanced == []
+    page = html(report)
+    assert Page(page).unbalanced == []
+    assert "The network has 40 operators; what is not listed here is always digital." in page
 
 
 def test_a_report_of_an_all_digital_network_speaks_of_no_chip(full: Report) -> None:
