@@ -151,7 +151,7 @@ def chart_of_front(front: Front, own: Iterable[DataPoint] = (), budget: Level | 
         return None
     label, _ = AXES[front.objective]
     if not front.verified:
-        return Chart(drawn, (), label, f"sum of sensitivities ({front.metric})", joined="estimated")
+        return Chart(drawn, (), label, f"estimated damage ({front.metric})", joined="estimated")
     drop = f"{front.drop_word}{drop_unit(front.percent, 'absolute', front.drop_metric)}"
     levels = () if budget is None else (budget,)
     return Chart(drawn, levels, label, drop, percent=front.percent, joined="verified")

@@ -148,7 +148,7 @@ def _front(front: Front, report: Report) -> PageSection:
         columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
     if any(p.energy_j is not None for p in front.points):
         columns.append(("Energy", True, lambda p: as_number(p.energy_j, joules)))
-    columns.append((f"Sum of sensitivities ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
+    columns.append((f"Estimated damage ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
     if front.verified:
         percent, word = front.percent, front.drop_word
         decided = None if outcome is None else own_drop(outcome)
@@ -172,6 +172,8 @@ def _front(front: Front, report: Report) -> PageSection:
         note = f"this placement{', as it was verified' if front.verified else ''}"
         columns.append(("Note", False, lambda p: as_text(note if p is own else "")))
     text = _sentence(samples_of_front(front, outcome))
+    if any(row.damage is not None and row.damage.copies != row.copies for row in report.plan.layers):
+        text += ("Estimated damage counts layers with other copies than measured in proportion to 1 / copies.",)
     if front.calibration is not None:
         text += (f"Estimates: {front.calibration}.",)
     bound = report.plan.hardware.tiles.count
