@@ -44,12 +44,13 @@ def budget_text(value: float, share: bool = False) -> str:
     Args:
         share: it is one, and written as a percentage.
 
-    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0), budget_text(1.5)
-    ('0.02039', '0.02', '0', '1.5')
+    >>> budget_text(0.020384), budget_text(0.02), budget_text(-0.0), budget_text(1.5), budget_text(-0.0123456)
+    ('0.02039', '0.02', '0', '1.5', '0')
     >>> budget_text(0.020384, share=True), budget_text(0.07, share=True), budget_text(1.5, share=True)
     ('2.039%', '7%', '150%')
     """
     scale, unit = (100, "%") if share else (1, "")
+    value = max(0.0, value)  # there is no budget below
     shown = number_text(scale * value)
     if float(shown) / scale < value:
         shown = number_text(scale * value + 10.0 ** (math.floor(math.log10(scale * value)) - 3))
