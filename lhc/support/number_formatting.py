@@ -56,12 +56,14 @@ def amount(value: float, unit: str) -> str:
 
 
 def millionths(value: float | None) -> str:
-    """Seconds or joules as a cell of a column in µs or µJ, with hundredths; None is not known.
+    """Seconds or joules as a cell of a column in µs or µJ: hundredths, or two digits of less; None is not known.
 
-    >>> millionths(0.001386), millionths(1.97e-5), millionths(None)
-    ('1,386.00', '19.70', '-')
+    >>> millionths(0.001386), millionths(1.97e-5), millionths(None), millionths(0.0), millionths(1.23e-9)
+    ('1,386.00', '19.70', '-', '0.00', '0.0012')
     """
-    return "-" if value is None else f"{1e6 * value:,.2f}"
+    if value is None:
+        return "-"
+    return f"{1e6 * value:.2g}" if 0 < value < 1e-7 else f"{1e6 * value:,.2f}"
 
 
 def count(value: int) -> str:
