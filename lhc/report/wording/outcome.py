@@ -324,6 +324,8 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
     which = f"each of the {draws}" if number == draws else f"{number} of the {draws}"
     hold = "holds" if number in (1, draws) else "hold"
     one_by_one = f"{which} {word}s measured {hold} it alone"
+    if draws == 1:
+        one_by_one = f"the only {word} measured {'holds' if number else 'does not hold'} it alone"
     budget = f"the budget is for the mean over {'programmings of this chip' if found.one_chip else 'chips'}"
     if found.yield_share is None:
         return f"{budget}; {one_by_one}"
