@@ -96,7 +96,8 @@ def main() -> None:
         if session.hardware.corrects_outputs:
             session.calibrate(deciding)
         found.append(accuracy(session, others))
-    print(f"{digital:.2%} digital as given, {np.mean(found):.2%} ± {np.std(found):.2%} on {options.chips} fresh chips")
+    spread = f", standard deviation {np.std(found, ddof=1):.2%}" if len(found) > 1 else ""
+    print(f"{digital:.2%} digital as given, {np.mean(found):.2%} on {options.chips} fresh chips{spread}")
 
 
 if __name__ == "__main__":

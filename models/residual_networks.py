@@ -8,7 +8,7 @@ before and half behind. ResNet20 for CIFAR-10 has widths 16, 32, 64 and three bl
 `ExpandingNet` has the same frame with the blocks of EfficientNetV2's first stages (fused MBConv; Tan and Le, ICML
 2021): wide inside, narrow between them.
 
-The only module of the zoo that imports torch when it is loaded; the others load it when they need it.
+Imports torch when it is loaded; entries of the zoo import this module when they build a network.
 """
 
 from collections.abc import Callable, Sequence

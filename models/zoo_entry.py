@@ -51,7 +51,7 @@ class ZooEntry(ABC):
 
     @abstractmethod
     def task(self) -> "Task":
-        """Samples that the network was never trained on, with targets and metric.
+        """Samples with targets and metric; where the network was trained on some of them, its module says so.
 
         Raises:
             DataError: they are not where they are looked for.

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import compiled_note, read_plan
-from lhc.onnx_model import ModelSource
+from lhc.onnx_model import ModelSource, all_nodes
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.pipeline.plan_table import graph_of_plan
@@ -98,7 +98,7 @@ def _made(
     if folder is not None and found.get("front") is None:
         found["front"] = newest_front(folder, plan)
     found["warnings"] = _warnings(opened, plan, graph)
-    operators = len(opened.model.proto.graph.node)
+    operators = sum(1 for _ in all_nodes(opened.model.in_file.graph))  # of the network as the user knows it
     return build_report(name or Path(opened.model.label).name, plan, graph, operators=operators, **found)
 
 

@@ -124,9 +124,11 @@ def compared(before: float, after: float, better: str, worse: str, same: str) ->
 
     >>> compared(3.1, 1, "less", "more", "the same"), compared(1, 1.04, "less", "more", "the same")
     ('3.1 times less', '4 % more')
+    >>> compared(0, 2, "less", "more", "the same"), compared(0, 0, "less", "more", "the same")
+    ('more', 'the same')
     """
-    if min(before, after) <= 0:
-        return same
+    if min(before, after) <= 0:  # no ratio says by how much
+        return same if before == after else better if before > after else worse
     word, times = (better, before / after) if before > after else (worse, after / before)
     if times >= _TIMES:
         return f"{ratio(times)} times {word}"

@@ -269,7 +269,8 @@ def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = N
     objective = objective or fronts[0].front.objective
     stored = next((one for one in fronts if one.front.objective == objective), None)
     if stored is None:
-        raise UsageError(f"no front of objective {objective} is kept; measured are: {fronts[0].front.objective}")
+        kept = ", ".join(dict.fromkeys(one.front.objective for one in fronts))
+        raise UsageError(f"no front of objective {objective} is kept; measured are: {kept}")
     front = stored.front
 
     def worth(point: FrontPoint) -> float:

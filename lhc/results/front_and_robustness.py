@@ -64,7 +64,7 @@ class FrontPoint:
         tiles: in use.
         latency_s: of a sample, in seconds; None where the hardware describes no costs.
         energy_j: of a sample, in joules; None likewise.
-        damage: estimated, the sum of the layers' sensitivities.
+        damage: estimated: the layers' sensitivities, scaled to their copies of the weights, added up.
         predicted_drop: the damage times the front's calibration factor; None without calibration.
         evaluation: on held-out samples and chips that nothing was chosen by; None: only estimated.
         copies: layer -> copies of its weights, where these are more than one.

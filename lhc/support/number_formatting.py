@@ -56,12 +56,14 @@ def amount(value: float, unit: str) -> str:
 
 
 def millionths(value: float | None) -> str:
-    """Seconds or joules as a cell of a column in µs or µJ, with hundredths; None is not known.
+    """Seconds or joules as a cell of a column in µs or µJ: hundredths, or two digits of less; None is not known.
 
-    >>> millionths(0.001386), millionths(1.97e-5), millionths(None)
-    ('1,386.00', '19.70', '-')
+    >>> millionths(0.001386), millionths(1.97e-5), millionths(None), millionths(0.0), millionths(1.23e-9)
+    ('1,386.00', '19.70', '-', '0.00', '0.0012')
     """
-    return "-" if value is None else f"{1e6 * value:,.2f}"
+    if value is None:
+        return "-"
+    return f"{1e6 * value:.2g}" if 0 < value < 1e-7 else f"{1e6 * value:,.2f}"
 
 
 def count(value: int) -> str:
@@ -182,7 +184,7 @@ def drop_value(value: float, percent: bool, budget: float | None = None) -> str:
     """A drop without its unit: hundredths where the metric or the drop is a share.
 
     Args:
-        budget: where a share is over it, there are as many decimals as it takes to read so; itself it is not rounded.
+        budget: a share has as many decimals as it takes to read as over it, or as within it; itself it is not rounded.
 
     >>> drop_value(-0.00001, True), drop_value(0.0123, True), drop_value(1.25, False)
     ('0.00', '1.23', '1.25')
@@ -190,15 +192,20 @@ def drop_value(value: float, percent: bool, budget: float | None = None) -> str:
     ('1.00', '1.002', '1.00')
     >>> drop_value(0.00125, True, budget=0.00125)
     '0.125'
+    >>> drop_value(0.00126, True, budget=0.00129), drop_value(0.00121, True, budget=0.00129)
+    ('0.126', '0.12')
     """
     if not percent:
         return number_text(value)
     decimals = 2
-    if value == budget:
-        decimals = next((d for d in range(2, 5) if math.isclose(round(100 * value, d), 100 * value)), 2)
-    if budget is not None and value > budget:
-        more = (d for d in range(decimals, 7) if round(100 * value, d) > round(100 * budget, d))
-        decimals = next(more, decimals)
+    if budget is not None:
+        exact = next((d for d in range(2, 5) if math.isclose(round(100 * budget, d), 100 * budget)), 2)
+        if value > budget:
+            enough = (d for d in range(2, 7) if round(100 * value, d) > round(100 * budget, d))
+        else:
+            first = exact if value == budget else 2
+            enough = (d for d in range(first, exact + 1) if round(100 * value, d) <= round(100 * budget, exact))
+        decimals = next(enough, decimals)
     return share_text(value, decimals).removesuffix(" %")
 
 

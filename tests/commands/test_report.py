@@ -57,6 +57,30 @@ def test_nothing_is_added_to_a_report_that_was_saved(tmp_path: Path) -> None:
             lhc.report(saved, name="mine", command="my script")
 
 
+def test_the_operators_of_a_report_are_those_of_the_file() -> None:
+    """A recurrent operator is one, into however many it is written out for tiles."""
+    text = """
+    <ir_version: 8, opset_import: ["": 17]>
+    steps (float[N, 5, 3] x) => (float[N, 4] y)
+    {
+        turned = Transpose <perm = [1, 0, 2]> (x)
+        all, last = LSTM <hidden_size = 4> (turned, w, r)
+        y = Squeeze (last, axis)
+    }
+    """
+    weights = drawn({"w": (1, 16, 3), "r": (1, 16, 4)}) | {"axis": np.array([0])}
+    found = lhc.partition(
+        parsed(text, weights),
+        drawn({"x": (24, 5, 3)}),
+        metric="nmse",
+        max_drop=0.9,
+        strategy="all-analog",
+        draws=2,
+        explain=False,
+    )
+    assert lhc.report(found).operators == 3
+
+
 @pytest.mark.slow
 def test_a_compiled_model_is_called_one_and_not_changed(tmp_path: Path) -> None:
     placed = lhc.partition("digits-narrow", samples=60, draws=2, max_drop="100%", strategy="first-last")

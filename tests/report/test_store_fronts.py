@@ -11,7 +11,7 @@ from lhc.hardware import Hardware
 from lhc.passes import initial_plan
 from lhc.plan import Plan
 from lhc.report.document.report import Report
-from lhc.report.store import StoredFront, newest_front, read_fronts, store_front
+from lhc.report.store import StoredFront, answer, newest_front, read_fronts, store_front
 from lhc.results import Front
 from lhc.store import ResultCache
 
@@ -55,6 +55,13 @@ def test_a_front_is_of_a_machine_by_its_numbers_whatever_it_is_called(tmp_path: 
     others = (Hardware.load("lionheart"), Hardware.load(other), drift_alone)
     assert [stored.is_of(plan_on(one)) for one in others] == 3 * [False]
     assert not front_of(NETWORK).is_of(plan_on(machine)), "kept without its machine"
+
+
+def test_every_objective_that_was_measured_is_named_where_another_is_asked_for() -> None:
+    energy = front_of(NETWORK)
+    fronts = [replace(energy, front=replace(energy.front, objective=one)) for one in ("energy", "macs", "energy")]
+    with pytest.raises(UsageError, match=r"no front of objective tiles is kept; measured are: energy, macs$"):
+        answer(fronts, 0.01, "tiles")
 
 
 def plan_on(machine: Hardware) -> Plan:

@@ -18,7 +18,7 @@ from lhc.report.charts.axes import (
     standalone_svg,
 )
 from lhc.report.document.report import Report
-from lhc.report.wording.outcome import interval_text, intervals, of_budget, other_chips, points
+from lhc.report.wording.outcome import capitalized, interval_text, intervals, of_budget, other_chips, points
 from lhc.results import Evaluation, FeasibleRegion, Front, FrontPoint, RegionPoint, Robustness
 from lhc.support.number_formatting import (
     counted,
@@ -135,7 +135,7 @@ def front_chart(report: Report) -> Chart | None:
 def front_svg(front: Front) -> str:
     """A front as a self-contained SVG; points that are only estimated are hollow, at their predicted drop."""
     chart = chart_of_front(front)
-    label = f"{front.drop_word.capitalize()} over {AXES[front.objective][0]}"
+    label = f"{capitalized(front.drop_word)} over {AXES[front.objective][0]}"
 
     def draw(figure: "Figure") -> None:
         if chart is not None:
@@ -151,7 +151,7 @@ def chart_of_front(front: Front, own: Iterable[DataPoint] = (), budget: Level | 
         return None
     label, _ = AXES[front.objective]
     if not front.verified:
-        return Chart(drawn, (), label, f"sum of sensitivities ({front.metric})", joined="estimated")
+        return Chart(drawn, (), label, f"estimated damage ({front.metric})", joined="estimated")
     drop = f"{front.drop_word}{drop_unit(front.percent, 'absolute', front.drop_metric)}"
     levels = () if budget is None else (budget,)
     return Chart(drawn, levels, label, drop, percent=front.percent, joined="verified")

@@ -1,11 +1,12 @@
 """Plots of a sweep: energy, MACs on tiles and drop of every run, over what was swept, a column of panels a network.
 
-The horizontal axis is the budget where that differs, else the time of inference, else the settings by name. Runs that
-differ otherwise, but for their seed, have a colour of their own; a line joins their means.
+The horizontal axis is the budget where that differs in one unit, else the time of inference, else the settings by name.
+Runs that differ otherwise, but for their seed, have a colour of their own; a line joins their means. Drops of several
+metrics or units have a panel each.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -36,10 +37,9 @@ class _PlottedFigure:
     value: Callable[[RunFigures], float | None]
 
 
-_FIGURES = (
+_COMMON = (
     _PlottedFigure("energy per sample (µJ)", lambda found: None if found.energy_j is None else 1e6 * found.energy_j),
     _PlottedFigure("MACs analog (%)", lambda found: 100 * found.analog_mac_fraction),
-    _PlottedFigure("mean drop", lambda found: _in_unit(found, found.drop)),
 )
 
 
@@ -51,78 +51,124 @@ def sweep_svg(result: "SweepResult") -> str:
         networks[str(row.settings["model"])].append(row)
     if not rows or len(networks) > _MOST_NETWORKS:
         return ""
-    figures = [one for one in _FIGURES if any(one.value(row.figures) is not None for row in rows if row.figures)]
-    keys = varying([row.settings for row in rows])
+    common = [one for one in _COMMON if any(one.value(row.figures) is not None for row in rows if row.figures)]
+    figures = {network: [*common, *_drops(inside)] for network, inside in networks.items()}
+    panels = max(map(len, figures.values()))
+    keys, titles = varying([row.settings for row in rows]), _shown(networks)
 
     def draw(figure: "Figure") -> None:
         figure.set_layout_engine("constrained")
-        grid = figure.subplots(len(figures), len(networks), sharex="col", squeeze=False)
+        grid = figure.subplots(panels, len(networks), sharex="col", squeeze=False)
         for column, (network, inside) in enumerate(networks.items()):
-            grid[0][column].set_title(plain(_short(network)), fontsize=10.5)
-            for axes, one in zip(grid[:, column], figures, strict=True):
+            grid[0][column].set_title(plain(titles[network]), fontsize=10.5)
+            for axes, one in zip(grid[:, column], figures[network], strict=False):  # some have drops in fewer units
                 _draw(axes, one, inside, keys)
+            for axes in grid[len(figures[network]) :, column]:
+                axes.set_yticks([])
+            grid[-1][column].set_xlabel(plain(_horizontal(inside, keys).label))
         handles, labels = grid[0][0].get_legend_handles_labels()
         if 1 < len(labels) <= _MOST_SERIES:
             figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
 
-    width, height = _FRAME + _PANEL * len(networks), 2 * _FRAME + _ROW * len(figures)
+    width, height = _FRAME + _PANEL * len(networks), 2 * _FRAME + _ROW * panels
     return standalone_svg(draw, width, height, f"runs of {result.name}")
+
+
+def _drops(rows: Sequence[SweepRow]) -> list[_PlottedFigure]:
+    """Mean drops, one figure for each metric and unit."""
+    kinds = dict.fromkeys(_kind_of_drop(row.figures) for row in rows if row.figures is not None)
+
+    def drop_of(kind: tuple[str, str]) -> Callable[[RunFigures], float | None]:
+        return lambda found: _in_unit(found, found.drop) if _kind_of_drop(found) == kind else None
+
+    of_several = len({metric for metric, _ in kinds}) > 1
+    return [
+        _PlottedFigure(f"mean drop{f' of {kind[0]}' if of_several else ''}{kind[1]}", drop_of(kind)) for kind in kinds
+    ]
+
+
+def _kind_of_drop(found: RunFigures) -> tuple[str, str]:
+    """Metric and unit, without which drops and budgets cannot be compared."""
+    return found.metric, drop_unit(found.percent, found.drop_type, found.metric)
 
 
 def _draw(axes: "Axes", one: _PlottedFigure, rows: Sequence[SweepRow], keys: Sequence[str]) -> None:
     """A panel: marks of all runs, and a line through the means of each series."""
-    place, label, used = _horizontal(rows, keys)
+    horizontal = _horizontal(rows, keys)
     series = defaultdict[str, list[SweepRow]](list)
     for row in rows:
-        named = settings_text(row.settings, [key for key in keys if key not in {*used, "model", "seed"}])
+        named = settings_text(row.settings, [key for key in keys if key not in {*horizontal.used, "model", "seed"}])
         series[named or "runs"].append(row)
+    names = _shown(series)
     for number, (name, inside) in enumerate(series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        by_place = defaultdict[float | str, list[float]](list)
+        by_place = defaultdict[float, list[float]](list)
         for row in inside:
             value = None if row.figures is None else one.value(row.figures)
             if value is None:
                 continue
-            by_place[place(row)].append(value)
+            place = horizontal.place(row)
+            by_place[place].append(value)
             title = f"{settings_text(row.settings, keys)}: {number_text(value)}"
-            axes.plot([place(row)], [value], "o", color=colour, markersize=4, alpha=0.6, gid=title)
+            axes.plot([place], [value], "o", color=colour, markersize=4, alpha=0.6, gid=title)
         if by_place:
-            middle = [fmean(values) for values in by_place.values()]
-            axes.plot(list(by_place), middle, color=colour, linewidth=1.3, label=plain(_short(name)))
+            places = sorted(by_place)
+            middle = [fmean(by_place[place]) for place in places]
+            axes.plot(places, middle, color=colour, linewidth=1.3, label=plain(names[name]))
+    if horizontal.ticks:
+        axes.set_xticks(range(len(horizontal.ticks)), list(map(plain, horizontal.ticks)))
     axes.grid(axis="y")
     axes.margins(0.08)
-    figures = next(row.figures for row in rows if row.figures is not None)
-    unit = drop_unit(figures.percent, figures.drop_type, figures.metric) if one.label == "mean drop" else ""
-    axes.set_ylabel(plain(f"{one.label}{unit}"))
-    if axes.get_subplotspec() is not None and axes.get_subplotspec().is_last_row():  # type: ignore[union-attr]
-        axes.set_xlabel(plain(label))
+    axes.set_ylabel(plain(one.label))
 
 
-def _horizontal(
-    rows: Sequence[SweepRow], keys: Sequence[str]
-) -> tuple[Callable[[SweepRow], float | str], str, tuple[str, ...]]:
-    """The place of a run on the horizontal axis, the name of that, and the options that it stands for."""
+@dataclass(frozen=True)
+class _Horizontal:
+    """The horizontal axis of a network's panels.
+
+    Attributes:
+        place: of a run; of settings by name, their number.
+        used: options that it stands for.
+        ticks: settings by name, in the order of the sweep; empty where places are numbers.
+    """
+
+    place: Callable[[SweepRow], float]
+    label: str
+    used: tuple[str, ...]
+    ticks: tuple[str, ...] = ()
+
+
+def _horizontal(rows: Sequence[SweepRow], keys: Sequence[str]) -> _Horizontal:
     found = [row.figures for row in rows if row.figures is not None]
-    if len({one.max_drop for one in found}) > 1:
-        unit = drop_unit(found[0].percent, found[0].drop_type, found[0].metric)
-        return (
-            (lambda row: _in_unit(row.figures, row.figures.max_drop) if row.figures else 0.0),
-            f"budget{unit}",
+    kinds = {_kind_of_drop(one) for one in found}
+    if len({one.max_drop for one in found}) > 1 and len(kinds) == 1:
+        return _Horizontal(
+            lambda row: _in_unit(row.figures, row.figures.max_drop) if row.figures else 0.0,
+            f"budget{kinds.pop()[1]}",
             ("max-drop",),
         )
     if len({one.t_s for one in found}) > 1:
-        return (
-            (lambda row: row.figures.t_s / 86400 if row.figures else 0.0),
-            "days after the first read",
-            ("t-inference",),
+        return _Horizontal(
+            lambda row: row.figures.t_s / 86400 if row.figures else 0.0, "days after the first read", ("t-inference",)
         )
-    others = [key for key in keys if key not in ("model", "seed")][:1] or ["hardware"]
-    return (lambda row: _short(settings_text(row.settings, others)) or "all"), ", ".join(others), tuple(others)
+    used = tuple([key for key in keys if key not in ("model", "seed")][:1] or ["hardware"])
+    shown = _shown(settings_text(row.settings, used) or "all" for row in rows)
+    numbers = {name: number for number, name in enumerate(shown)}
+    return _Horizontal(
+        lambda row: numbers[settings_text(row.settings, used) or "all"], ", ".join(used), used, tuple(shown.values())
+    )
 
 
 def _in_unit(found: RunFigures, value: float) -> float:
     return 100 * value if found.percent or found.drop_type == "relative" else value
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME - 1]}…"
+def _shown(names: Iterable[str]) -> dict[str, str]:
+    """Names as they are drawn: long ones cut in the middle, and numbered where others would read the same."""
+    found, cuts = dict[str, str](), Counter[str]()
+    for name in dict.fromkeys(names):
+        half = (_MOST_NAME - 1) // 2
+        cut = name if len(name) <= _MOST_NAME else f"{name[:half]}…{name[-half:]}"
+        number = cuts[cut] = cuts[cut] + 1
+        found[name] = cut if number == 1 else f"{cut} ({number})"
+    return found

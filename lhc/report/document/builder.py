@@ -53,7 +53,7 @@ def build_report(
     """The report of a plan.
 
     Args:
-        operators: how many the network has, where the graph has not all.
+        operators: how many the network's file has; those of the graph by default.
         found: what was measured and said of it; a front that was not measured is estimated from the sensitivities.
     """
     front = found.get("front") or estimated_front(plan, graph)

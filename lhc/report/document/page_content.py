@@ -15,6 +15,7 @@ from lhc.report.document.report import CostItem, Costs, Report
 from lhc.report.wording.layers import REASONS
 from lhc.report.wording.machine import cells_text, converters_text, faults_text
 from lhc.report.wording.outcome import (
+    capitalized,
     estimate_text,
     interval_text,
     intervals,
@@ -123,7 +124,7 @@ def layer_table(report: Report) -> PageTable:
         ("Runs", False, lambda layer: Value("placement", _runs(layer))),
     ]
     columns += [
-        (title.capitalize(), True, partial(_sensitivity, texts=texts, copied=title == WITH_COPIES))
+        (capitalized(title), True, partial(_sensitivity, texts=texts, copied=title == WITH_COPIES))
         for title, texts in sensitivity_columns(plan.layers).items()
     ]
     columns += [

@@ -114,7 +114,7 @@ class Report(_ReportRecord):
     damage: float | None = None
     """Estimated, of the placement (`lhc.passes.damage_of`); None in reports of earlier versions."""
     operators: int = Field(ge=0)
-    """Number of operators of the network, products among them."""
+    """Number of operators of the network as its file has it, products among them, and those in bodies of others."""
     driven_rows: DrivenRows | None = None
     """None without copies, and where sizes are not known."""
     costs: Costs | None = None

@@ -47,6 +47,26 @@ _ALPINE = """@article{klein2023alpine,
   year = {2023},
   doi = {10.1109/TC.2022.3230285}
 }"""
+_DIANA = """@article{houshmand2023diana,
+  title = {{DIANA}: An End-to-End Hybrid {DIgital} and {ANAlog} Neural Network {SoC} for the Edge},
+  author = {Houshmand, Pouya and Sarda, Giuseppe M. and Jain, Vikram and Ueyoshi, Kodai and Papistas, Ioannis A. and
+    Shi, Man and Zheng, Qilin and Bhattacharjee, Debjyoti and Mallik, Arindam and Debacker, Peter and Verkest,
+    Diederik and Verhelst, Marian},
+  journal = {IEEE Journal of Solid-State Circuits},
+  volume = {58},
+  number = {1},
+  year = {2023},
+  doi = {10.1109/JSSC.2022.3214064}
+}"""
+_ODIMO = """@article{risso2025odimo,
+  title = {Optimizing {DNN} Inference on Multi-Accelerator {SoCs} at Training-time},
+  author = {Risso, Matteo and Burrello, Alessio and Jahier Pagliari, Daniele},
+  journal = {IEEE Transactions on Computer-Aided Design of Integrated Circuits and Systems},
+  volume = {44},
+  number = {9},
+  year = {2025},
+  doi = {10.1109/TCAD.2025.3543715}
+}"""
 
 
 def bibtex(plan: Plan) -> str:
@@ -65,3 +85,5 @@ def _entries(plan: Plan) -> Iterator[str]:
         yield _JOSHI
     if hardware.costs is not None and hardware.costs.model == "alpine":
         yield _ALPINE
+    if hardware.costs is not None and hardware.costs.model == "diana":
+        yield from (_DIANA, _ODIMO)  # the chip, and the model of its costs

@@ -23,6 +23,7 @@ from lhc.report.document.page_content import NO_TIMES, layer_table
 from lhc.report.document.report import Report
 from lhc.report.html.sections import sections
 from lhc.report.wording.layers import METRIC_NAMES, REASONS, reasons, with_one_copy
+from lhc.report.wording.outcome import capitalized
 from lhc.report.wording.placement import decision, statements, verdict
 from lhc.report.wording.robustness import other_samples, samples_of_front
 from lhc.support.number_formatting import counted, level_text
@@ -99,7 +100,6 @@ def html(report: Report) -> str:
             kinds=[kind_of(layer) for layer in report.plan.layers],
             texts=_layer_texts(report.plan.layers),
             table=table,
-            others=report.operators - len(report.plan.layers),
             side=side,
             side_missing=side_missing,
             sections=sections(report),
@@ -230,7 +230,7 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         said = "; ".join(f"{r.label}: {r.value}" for r in ranges.ranges)
         note = f"mean and {level_text(outcome.confidence)} intervals; the budget is compared with the thick one"
         note = note if len(ranges.ranges) > 1 else note.partition(";")[0]
-        name = f"{outcome.drop_word.capitalize()} beside the budget"
+        name = f"{capitalized(outcome.drop_word)} beside the budget"
         found.append(_Figure("drop", name, note, f"{said}; {ranges.budget_text}", ranges))
     front = front_chart(report)
     if front is not None:
@@ -247,7 +247,7 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         first = report.over_time[0].evaluation
         note = f"mean of {counted(first.draws, 'chip')}, {level_text(first.confidence)} intervals"
         said = "; ".join(point.title for point in chart.points)
-        name = f"{first.metric.capitalize()} over time"
+        name = f"{capitalized(first.metric)} over time"
         found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))
     else:
         lacking.append(NO_TIMES)

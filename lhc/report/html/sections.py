@@ -73,6 +73,7 @@ from lhc.support.number_formatting import (
     drop_text,
     drop_unit,
     drop_value,
+    field_text,
     level_text,
     metric_value,
     number_text,
@@ -148,7 +149,7 @@ def _front(front: Front, report: Report) -> PageSection:
         columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
     if any(p.energy_j is not None for p in front.points):
         columns.append(("Energy", True, lambda p: as_number(p.energy_j, joules)))
-    columns.append((f"Sum of sensitivities ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
+    columns.append((f"Estimated damage ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
     if front.verified:
         percent, word = front.percent, front.drop_word
         decided = None if outcome is None else own_drop(outcome)
@@ -172,6 +173,8 @@ def _front(front: Front, report: Report) -> PageSection:
         note = f"this placement{', as it was verified' if front.verified else ''}"
         columns.append(("Note", False, lambda p: as_text(note if p is own else "")))
     text = _sentence(samples_of_front(front, outcome))
+    if any(row.damage is not None and row.damage.copies != row.copies for row in report.plan.layers):
+        text += ("Estimated damage counts layers with other copies than measured in proportion to 1 / copies.",)
     if front.calibration is not None:
         text += (f"Estimates: {front.calibration}.",)
     bound = report.plan.hardware.tiles.count
@@ -216,7 +219,7 @@ def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> 
     unit = drop_unit(first.percent, drop_type, first.metric)
     columns: list[Column[AtTime]] = [
         ("Time after the first read", True, lambda p: as_number(p.evaluation.t_s, time_text)),
-        (first.metric.capitalize(), True, lambda p: as_number(p.evaluation.mean, value)),
+        (capitalized(first.metric), True, lambda p: as_number(p.evaluation.mean, value)),
         (
             f"{level_text(first.confidence)} interval over chips",
             False,
@@ -258,7 +261,7 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
     text = (
         f"{capitalized(margin_line(found, budget_of_margin(found, outcome)))}.",
         f"{capitalized(budget_of_chips(found))}; {worst}.",
-        *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
+        *([f"{capitalized(unlike_decision(found))}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
     )
     return PageSection("noise", "Noise margin", text, noise_chart(found), text[0], (table,))
@@ -268,7 +271,8 @@ def _region(found: FeasibleRegion) -> PageSection:
     """The machines that hold the budget, with those that were measured."""
     first, drop_type = found.example, found.drop_type
     columns: list[Column[RegionPoint]] = [
-        (field.path, True, partial(_varied_value, place=place)) for place, field in enumerate(found.fields)
+        (field.path, True, partial(_varied_value, path=field.path, place=place))
+        for place, field in enumerate(found.fields)
     ]
     columns += [
         (
@@ -294,8 +298,8 @@ def _region(found: FeasibleRegion) -> PageSection:
     return PageSection("region", "What the machine must be", text, region_chart(found), text[0], (table,))
 
 
-def _varied_value(point: RegionPoint, place: int) -> Value:
-    return as_number(point.values[place])
+def _varied_value(point: RegionPoint, path: str, place: int) -> Value:
+    return as_number(point.values[place], partial(field_text, path))
 
 
 def _costs(report: Report, costs: Costs) -> PageSection:
@@ -356,7 +360,7 @@ def _training(outcome: Outcome, trained: Retrained) -> PageSection:
         ("Step", True, lambda p: as_number(p.step)),
         (f"Loss ({trained.loss})", True, lambda p: as_number(p.loss, number_text)),
         (
-            f"{word.capitalize()} at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
+            f"{capitalized(word)} at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
             True,
             lambda p: as_number(p.drop, lambda drop: drop_value(drop, outcome.percent)),
         ),
@@ -381,7 +385,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         ("Analog layers", True, lambda r: as_number(len(r.analog))),
         (f"Mean {word}{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
         ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
-        (f"{chip.capitalize()}s", True, lambda r: as_number(r.evaluation.draws)),
+        (f"{capitalized(chip)}s", True, lambda r: as_number(r.evaluation.draws)),
         ("Budget", False, lambda r: as_text(budget_word(r.within))),
         ("Against the placement", False, lambda r: as_text(helped(r))),
     )

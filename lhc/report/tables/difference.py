@@ -202,7 +202,8 @@ class PlanDiff:
         one, two = map(share_text, self.shares)
         total = f"analog MACs {one} -> {two}"
         if not self.unrelated:
-            total = f"{counted(len(self.moved), 'layer')} placed otherwise, {len(self.layers)} differ; {total}"
+            differ = f"{len(self.layers)} {'differs' if len(self.layers) == 1 else 'differ'}"
+            total = f"{counted(len(self.moved), 'layer')} placed otherwise, {differ}; {total}"
         return [*map(one_line, lines), "no difference" if self.empty else total]
 
     def _of_outcome(self) -> Iterator[str]:

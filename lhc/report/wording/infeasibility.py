@@ -147,7 +147,7 @@ def nearest_budget(found: "Infeasibility", outcome: Outcome, plan: Plan) -> tupl
     layers = _explained_layers(found, plan, number)
     of = f"nearest budget that the {number} {layers} {'holds' if number == 1 else 'hold'}"
     if outcome.further:
-        return of, f"{found.nearest_budget / outcome.max_drop:.3g} times that of every output"
+        return of, f"{budget_text(found.nearest_budget / outcome.max_drop)} times that of every output"
     return of, f"--max-drop {nearest}"
 
 

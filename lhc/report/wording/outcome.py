@@ -44,12 +44,13 @@ def budget_text(value: float, share: bool = False) -> str:
     Args:
         share: it is one, and written as a percentage.
 
-    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0), budget_text(1.5)
-    ('0.02039', '0.02', '0', '1.5')
+    >>> budget_text(0.020384), budget_text(0.02), budget_text(-0.0), budget_text(1.5), budget_text(-0.0123456)
+    ('0.02039', '0.02', '0', '1.5', '0')
     >>> budget_text(0.020384, share=True), budget_text(0.07, share=True), budget_text(1.5, share=True)
     ('2.039%', '7%', '150%')
     """
     scale, unit = (100, "%") if share else (1, "")
+    value = max(0.0, value)  # there is no budget below
     shown = number_text(scale * value)
     if float(shown) / scale < value:
         shown = number_text(scale * value + 10.0 ** (math.floor(math.log10(scale * value)) - 3))
@@ -323,6 +324,8 @@ def budget_of_chips(found: "Outcome | Robustness") -> str:
     which = f"each of the {draws}" if number == draws else f"{number} of the {draws}"
     hold = "holds" if number in (1, draws) else "hold"
     one_by_one = f"{which} {word}s measured {hold} it alone"
+    if draws == 1:
+        one_by_one = f"the only {word} measured {'holds' if number else 'does not hold'} it alone"
     budget = f"the budget is for the mean over {'programmings of this chip' if found.one_chip else 'chips'}"
     if found.yield_share is None:
         return f"{budget}; {one_by_one}"

@@ -116,7 +116,7 @@ def beside(plan: Plan) -> str:
 def verdict_sentence(plan: Plan, tiles: int) -> str:
     """Verdict and placement in a sentence, the loss in another: ``Within the budget: 20 of 24 layers run on …``."""
     outcome, what = plan.outcome, decision_of(plan, tiles)
-    said = f"{verdict(plan)[0].capitalize()}: {what[0].lower()}{what[1:]}"
+    said = f"{capitalized(verdict(plan)[0])}: {what[0].lower()}{what[1:]}"
     if outcome is None or not plan.layers or nothing_lost(plan):
         return f"{said}{beside(plan)}"
     of = "" if outcome.percent or outcome.drop_type == "relative" else f" of {outcome.metric}"
@@ -260,7 +260,7 @@ def statements(report: "Report") -> tuple[tuple[str, str], ...]:
 def _statements(report: "Report") -> Iterator[tuple[str, str]]:
     plan, outcome = report.plan, report.plan.outcome
     if outcome is not None and plan.layers:
-        yield outcome.metric.capitalize(), _quality(plan, outcome)
+        yield capitalized(outcome.metric), _quality(plan, outcome)
         if not nothing_lost(plan):
             yield "Certainty", _certainty(outcome) if not formats_alone(plan) else _certainty_without_tiles(outcome)
             yield from (("Further output", f"{capitalized(further_text(one))}.") for one in outcome.further)

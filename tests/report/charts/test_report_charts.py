@@ -65,7 +65,7 @@ def test_an_estimated_front_shows_damage(full: Report) -> None:
     chart = front_chart(full.model_copy(update={"front": estimated}))
     assert chart is not None
     assert chart.levels == ()
-    assert chart.y_label == "sum of sensitivities (kl)"
+    assert chart.y_label == "estimated damage (kl)"
     assert front_chart(full.model_copy(update={"front": None})) is None
 
 

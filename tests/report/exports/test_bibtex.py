@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from lhc.hardware import AlpineCosts, DianaCosts
 from lhc.plan import Plan
 from lhc.report.document.report import Report
 from lhc.report.exports.bibtex import bibtex
@@ -19,9 +22,17 @@ def test_only_what_was_used_is_cited(full: Report) -> None:
     off = hardware.compensation.model_copy(update={"drift": "none"})
     bare = hardware.model_copy(update={"costs": None, "compensation": off})
     assert entries(plan.model_copy(update={"hardware": bare})) == everything[:3]
+    diana = hardware.model_copy(update={"costs": DianaCosts(), "compensation": off})
+    assert entries(plan.model_copy(update={"hardware": diana})) == [
+        *everything[:3],
+        "houshmand2023diana",
+        "risso2025odimo",
+    ]
 
 
-def test_braces_are_balanced(full: Report) -> None:
-    text = bibtex(full.plan)
+@pytest.mark.parametrize("costs", [AlpineCosts(), DianaCosts()], ids=["alpine", "diana"])
+def test_braces_are_balanced(full: Report, costs: AlpineCosts | DianaCosts) -> None:
+    hardware = full.plan.hardware.model_copy(update={"costs": costs})
+    text = bibtex(full.plan.model_copy(update={"hardware": hardware}))
     assert text.count("{") == text.count("}")
     assert f"version = {{{full.plan.lhc_version}}}" in text

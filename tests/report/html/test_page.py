@@ -143,7 +143,9 @@ def test_a_bare_plan_says_what_it_lacks(full: Report) -> None:
     report = Report(model="m", summary="s", plan=plan, tiles=0, operators=40)
     assert verdict(plan) == ("not judged on data", "open")
     assert len(missing(report)) == 8
-    assert Page(html(report)).unbalanced == []
+    page = html(report)
+    assert Page(page).unbalanced == []
+    assert "The network has 40 operators; what is not listed here is always digital." in page
 
 
 def test_a_report_of_an_all_digital_network_speaks_of_no_chip(full: Report) -> None:
@@ -422,3 +424,23 @@ def test_a_point_that_is_this_placement_has_one_row(full: Report) -> None:
     others = rows(front.points)
     assert rows((*front.points, own)) == others
     assert sum("this placement" in line for line in others) == 1
+
+
+def test_a_metric_keeps_its_capitals(full: Report) -> None:
+    assert full.plan.outcome is not None
+    plan = full.plan.model_copy(update={"outcome": full.plan.outcome.model_copy(update={"metric": "mAP50"})})
+    times = tuple(replace(at, evaluation=replace(at.evaluation, metric="mAP50")) for at in full.over_time)
+    page = html(full.model_copy(update={"plan": plan, "times": times, "robustness": None}))
+    assert "Map50" not in page
+    assert "MAP50 over time" in page
+
+
+def test_times_that_a_region_varies_are_shown_as_times(full: Report) -> None:
+    assert full.region is not None
+    first, second = full.region.fields
+    times = replace(first, path="calibration.period_s", values=(3600.0, 86400.0))
+    points = tuple(replace(at, values=(86400.0, at.values[1])) for at in full.region.points)
+    region = replace(full.region, fields=(times, second), points=points)
+    table = html(full.model_copy(update={"region": region})).partition("Machines that were measured")[2]
+    assert "1 day" in table
+    assert "86400<" not in table

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -89,6 +90,7 @@ def test_what_differs(full: Report) -> None:
     assert found.notice == "the networks differ in graph or weights; layers are compared by name"
     assert found.lines()[-1].startswith("2 layers placed otherwise, 2 differ; analog MACs 61.8 % -> ")
     json.dumps(found.document(), allow_nan=False)
+    assert replace(found, layers=found.moved[:1]).lines()[-1].startswith("1 layer placed otherwise, 1 differs; ")
 
 
 def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(full: Report) -> None:

@@ -1,6 +1,7 @@
 """The table of a sweep, its files and plots, and the forecast: what is shown of rows with figures and with errors."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -124,6 +125,44 @@ def test_the_horizontal_axis_is_what_was_swept(rows: tuple[SweepRow, ...], label
 
     assert f">{label}</text>" in text
     assert ("energy" in text) == (rows[0].figures is not None and rows[0].figures.energy_j is not None)
+
+
+def _texts_and_titles(rows: tuple[SweepRow, ...]) -> tuple[list[str], list[str]]:
+    root = ElementTree.fromstring(sweep_svg(SweepResult("mine", rows)))
+    found: tuple[list[str], list[str]] = ([], [])
+    for one in root.iter():
+        if one.tag.endswith(("text", "title")):
+            found[one.tag.endswith("title")].append("".join(one.itertext()))
+    return found
+
+
+def test_settings_whose_names_are_cut_have_places_of_their_own() -> None:
+    names = [f"machines/of-the-second-series/{ending}/machine.yaml" for ending in ("a", "b")]
+    texts, _ = _texts_and_titles(tuple(SweepRow({"model": "a", "hardware": name}, "", FIGURES) for name in names))
+    ticks = [text for text in texts if "…" in text]
+    assert len(ticks) == len(set(ticks)) == 2
+
+
+def test_drops_and_budgets_of_several_units_are_not_mixed() -> None:
+    kinds = (("absolute", 0.02), ("absolute", 0.04), ("relative", 0.02), ("relative", 0.04))
+    rows = tuple(
+        replace(found, settings={**found.settings, "drop-type": kind})
+        for kind, budget in kinds
+        for found in [row(budget=budget, drop_type=kind, drop=0.03)]
+    )
+    texts, titles = _texts_and_titles(rows)
+    assert {"mean drop (points)", "mean drop (% of the digital value)", "max-drop 0.02"} <= set(texts)
+    assert not any(text.startswith("budget") for text in texts)
+    assert sum(title.endswith(": 3") for title in titles) == 4, "every drop is in one panel"
+
+
+def test_a_line_goes_from_the_least_budget_to_the_greatest() -> None:
+    """In whatever order they were swept."""
+    svg = sweep_svg(SweepResult("mine", tuple(row(budget=budget) for budget in (0.04, 0.01, 0.02))))
+    paths = [one.attrib["d"] for one in ElementTree.fromstring(svg).iter() if one.tag.endswith("path")]
+    lines = [[float(x) for x in re.findall(r"[ML] ([\d.]+)", path)] for path in paths if path.count("L") == 2]
+    assert any(len(line) == 3 for line in lines)
+    assert all(line == sorted(line) for line in lines if len(line) == 3)
 
 
 def test_a_forecast_adds_its_kinds_up() -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from lhc.hardware import Hardware
-from lhc.plan import Decision, Plan
+from lhc.plan import Decision, OutputOutcome, Plan
 from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.report.document.report import Report
-from lhc.report.wording.infeasibility import helped, left_digital, what_helps
+from lhc.report.wording.infeasibility import helped, left_digital, nearest_budget, what_helps
 from lhc.report.wording.placement import statements, verdict, verdict_sentence
 
 
@@ -127,3 +127,24 @@ def test_digital_layers_in_another_format_alone_meet_no_chips(full: Report) -> N
         update={"outcome": outcome.model_copy(update={"limits": {"latency": 1.0}, "limits_kept": False})}
     )
     assert verdict(beyond) == ("beyond the limits", "bad")
+
+
+def test_the_nearest_budget_of_several_outputs_is_one_that_holds(full: Report) -> None:
+    assert full.infeasibility is not None
+    assert full.plan.outcome is not None
+    other = OutputOutcome(
+        output="box",
+        metric="mse",
+        percent=False,
+        higher_is_better=False,
+        baseline=0.0,
+        value=0.2,
+        drop=0.2,
+        interval=None,
+        max_drop=0.5,
+        within_budget=False,
+    )
+    outcome = full.plan.outcome.model_copy(update={"further": (other,), "max_drop": 0.03})
+    _, told = nearest_budget(replace(full.infeasibility, nearest_budget=0.0370149), outcome, full.plan)
+    times = float(told.removesuffix(" times that of every output"))
+    assert 0.0370149 <= times * 0.03 < 0.0371, "1.23 times would be too little"

@@ -16,7 +16,7 @@ from lhc.report.html.page import html
 from lhc.report.tables.measured_tables import evaluation_footer, evaluation_table, front_table, robustness_footer
 from lhc.report.wording.infeasibility import infeasibility_lines
 from lhc.report.wording.layers import digital_layers, never_text
-from lhc.report.wording.outcome import intervals
+from lhc.report.wording.outcome import budget_of_chips, intervals
 from lhc.report.wording.placement import verdict_sentence
 
 
@@ -111,3 +111,11 @@ def test_two_intervals_that_read_the_same_are_told_as_one(
     page = markdown(full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})}))
     assert all(what in page for what in told)
     assert ("the budget is compared with the interval for these samples" in page) == (len(told) == 2)
+
+
+@pytest.mark.parametrize(("within", "said"), [(1.0, "the only chip measured holds"), (0.0, "does not hold")])
+def test_a_single_chip_is_no_several(full: Report, within: float, said: str) -> None:
+    assert full.plan.outcome is not None
+    told = budget_of_chips(full.plan.outcome.model_copy(update={"draws": 1, "chips_within": within}))
+    assert said in told
+    assert "the 1" not in told

@@ -231,6 +231,11 @@ def test_layers_with_fewer_copies_than_others_are_told_in_the_trade_off(full: Re
         assert page.count("estimated, not measured; 1 layer with one copy; ringed: this placement") == told
         caption = "does alone is added up, for 1 layer with one copy (dearer on tiles)."
         assert (caption in page) == bool(told)
+        assert "counts layers with other copies" not in page, "they were measured with theirs"
+    of_one = report(4)
+    rows = tuple(row.model_copy(update={"with_copies": None}) for row in of_one.plan.layers)
+    of_one = of_one.model_copy(update={"plan": of_one.plan.model_copy(update={"layers": rows})})
+    assert "Estimated damage counts layers with other copies than measured in proportion to 1 / copies." in html(of_one)
 
 
 def unmeasured(point: FrontPoint) -> FrontPoint:
