@@ -15,7 +15,7 @@ from lhc.hardware import Hardware
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.training import TrainingOptions
-from lhc.train.losses import distillation
+from lhc.train.losses import kl_divergence
 from lhc.train.training_setup import TrainingSetup
 
 __all__ = ["main"]
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def plain() -> None:
         with torch.no_grad():
             wanted = teacher(x)
-        loss = distillation(student(x), wanted)
+        loss = kl_divergence(student(x), wanted)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

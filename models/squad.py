@@ -86,7 +86,7 @@ def read_questions(path: Path | None = None) -> list[Question]:
 
 
 def span_task(questions: Sequence[Question], tokenizer: "Tokenizer", longest: int) -> Task:
-    """Questions as samples, judged by F1.
+    """Questions as samples, judged by F1; those about a paragraph are one document.
 
     Args:
         tokenizer: gives pieces with their place in the text, without ``[CLS]`` and ``[SEP]``.
@@ -112,7 +112,8 @@ def span_task(questions: Sequence[Question], tokenizer: "Tokenizer", longest: in
         targets["offsets"][row, first : first + kept] = paragraph.offsets[:kept]
         targets["paragraph"][row] = question.paragraph
         targets["references"][row, : len(question.references)] = question.references
-    return Task(inputs, targets, F1)
+    paragraphs = np.unique(targets["paragraph"], return_inverse=True)[1]
+    return Task(inputs, targets, F1, documents=paragraphs)
 
 
 def _target_type(questions: Sequence[Question], length: int) -> np.dtype[Any]:

@@ -81,19 +81,25 @@ class SwiftF0(PackageEntry):
         return model
 
     def task(self) -> Task:
-        """Notes of the sound font, judged by the share of frames whose pitch is right."""
+        """Notes of the sound font, judged by the share of frames whose pitch is right; a recording is one document."""
         notes = list(_notes(SOUND_FONT.find(self.name)))
         rng = np.random.default_rng(0)
-        audio, pitches = [], []
-        for note in notes:
+        audio, pitches, documents = [], [], []
+        for number, note in enumerate(notes):
             for shift in SHIFTS:
                 pitch = note.pitch + shift
                 if LOWEST < _hertz(pitch) < HIGHEST:
                     audio.append(_played(note, shift, rng))
                     pitches.append(pitch)
+                    documents.append(number)
         order = rng.permutation(len(audio))
         spectrograms = _spectrograms(self.weights.find(self.name), [audio[index] for index in order])
-        return Task({"spectrograms": spectrograms}, np.array(pitches)[order], PITCH_ACCURACY)
+        return Task(
+            {"spectrograms": spectrograms},
+            np.array(pitches)[order],
+            PITCH_ACCURACY,
+            documents=np.array(documents)[order],
+        )
 
 
 def pitch_accuracy(outputs: Array, targets: npt.NDArray[np.float64]) -> Scores:

@@ -49,10 +49,10 @@ def check_compiled_output(path: Path, model: OnnxModel, force: bool, beside: boo
     if force or (path.exists() and compiled_from(path) == model.source):
         return
     if path.exists():
-        raise UsageError(f"{path}: exists and is not this network compiled; --force replaces it, or choose another name with -o")
+        raise UsageError(f"{path}: exists and is not this network compiled; --force replaces it, or choose another -o")
     data = copy_path(path)
     if (beside or model.external) and data.exists():
-        raise UsageError(f"{path}: its weights would replace {data}; --force replaces it, or choose another name with -o")
+        raise UsageError(f"{path}: its weights would replace {data}; --force replaces it, or choose another -o")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -252,7 +252,7 @@ def check_output(path: Path, model: OnnxModel, force: bool, external_data: Exter
         raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
     check_writable(path)  # before it is read: a pipe has no end
     if path.exists() and not force and not _same_network(path, model):
-        raise UsageError(f"{path}: exists and holds something else; --force replaces it, or choose another name with -o")
+        raise UsageError(f"{path}: exists and holds something else; --force replaces it, or choose another -o")
     check_place(model, path, external_data, force or path.exists())
 
 

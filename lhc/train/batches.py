@@ -14,6 +14,8 @@ Feeds = Mapping[str, Array]
 Augment = Callable[[Feeds, np.random.Generator], Feeds]
 """From the feeds of a batch and a generator to the feeds that are trained on; targets stay."""
 
+_CHANNELS = 4
+"""Of an image at most, where they may lie in the last axis."""
 _PADDING = 4
 """Pixels by which images are moved at most."""
 
@@ -22,9 +24,16 @@ def crop_flip(feeds: Feeds, rng: np.random.Generator) -> Feeds:
     """Images moved by up to four pixels (zeros come in) and mirrored by chance; other inputs as they are.
 
     Args:
-        feeds: inputs by name; those of four axes are images, ``(samples, channels, height, width)``.
+        feeds: inputs by name; those of four axes are images, ``(samples, channels, height, width)``. At most four
+            entries of the last axis, and more of the second, are channels in the last axis.
     """
-    return {name: _moved(array, rng) if array.ndim == 4 else array for name, array in feeds.items()}
+    return {name: _moved_images(array, rng) if array.ndim == 4 else array for name, array in feeds.items()}
+
+
+def _moved_images(images: Array, rng: np.random.Generator) -> Array:
+    if images.shape[3] <= _CHANNELS < images.shape[1]:
+        return np.moveaxis(_moved(np.moveaxis(images, 3, 1), rng), 1, 3)
+    return _moved(images, rng)
 
 
 def _moved(images: Array, rng: np.random.Generator) -> Array:

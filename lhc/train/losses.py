@@ -19,17 +19,15 @@ _VALUES = 2**22
 """Logits that are looked at together."""
 
 
-def distillation(output: Tensor, digital: Tensor) -> Tensor:
-    """Nearness to the digital network's output.
+def kl_divergence(output: Tensor, digital: Tensor) -> Tensor:
+    """KL divergence of the softmax over the last axis, from the digital network's; mean over all other axes."""
+    found, wanted = (x.reshape(-1, x.shape[-1]) for x in (output, digital))
+    divergence: Tensor = _Divergence.apply(found, wanted)  # type: ignore[no-untyped-call]
+    return divergence
 
-    KL divergence of the softmax over the last axis, mean over all else, where that axis can hold classes; else mean
-    squared error over the mean square of the digital output. The same choice as for sensitivities. The last axis of
-    four or more is that of pictures' columns, unless somebody says that it holds classes.
-    """
-    if output.ndim in (2, 3) and output.shape[-1] > 1:
-        found, wanted = (x.reshape(-1, x.shape[-1]) for x in (output, digital))
-        divergence: Tensor = _Divergence.apply(found, wanted)  # type: ignore[no-untyped-call]
-        return divergence
+
+def relative_squared_error(output: Tensor, digital: Tensor) -> Tensor:
+    """Mean squared error against the digital network's output, over its mean square."""
     return functional.mse_loss(output, digital) / digital.square().mean().clamp(min=1e-12)
 
 
@@ -47,7 +45,7 @@ class _Divergence(torch.autograd.Function):
             some = slice(start, start + step)
             own, other = (functional.log_softmax(x[some], dim=-1) for x in (found, wanted))
             likely = other.exp()
-            total += (likely * (other - own)).sum()
+            total += torch.where(likely == 0, 0.0, likely * (other - own)).sum()  # 0 · log 0 is 0
             gradient[some] = (own.exp() - likely) / len(found)
         ctx.save_for_backward(gradient)
         return total / len(found)
@@ -65,7 +63,7 @@ def _rows(output: Tensor, class_axis: int) -> Tensor:
 
 
 def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of class indices; classes lie in the last axis."""
+    """Cross-entropy of class indices; classes lie in the last axis. 0 where no label counts."""
     if targets.is_floating_point() or output.ndim < 2 or targets.shape != output.shape[:-1]:
         raise DataError(
             "cross-entropy (--loss, --label-share) needs one integer class per row of the output"
@@ -75,6 +73,8 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
     if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
         found = beyond_classes(int(counted.min()), int(counted.max()), classes, ignoring=True)
         raise DataError(f"cross-entropy (--loss, --label-share): {found}")
+    if not counted.numel():
+        return output[..., :0].sum()
     return functional.cross_entropy(output.reshape(-1, classes), targets.reshape(-1).long(), ignore_index=IGNORED)
 
 
@@ -87,18 +87,21 @@ def mse(output: Tensor, targets: Tensor) -> Tensor:
     return functional.mse_loss(output, targets.reshape(output.shape).to(output.dtype))
 
 
-def load_loss(name: str, class_axis: int | None = None) -> Loss:
+def load_loss(name: str, class_axis: int | None = None, classes: bool = True) -> Loss:
     """The loss of that name; ``distillation`` takes the digital network's output as its target.
 
     Args:
-        class_axis: of the output, where it is known, for the losses that read classes.
+        class_axis: of the output, where it is known, for the losses that read classes; else they lie in the last.
+        classes: whether the output holds scores of classes, which distillation compares by `kl_divergence`; else by
+            `relative_squared_error`.
 
     Raises:
         UsageError: it cannot be imported.
     """
+    distillation = kl_divergence if classes else relative_squared_error
     known: dict[str, Loss] = {"distillation": distillation, "cross-entropy": cross_entropy, "mse": mse}
-    if class_axis is not None and name == "distillation":
-        return lambda output, digital: distillation(_rows(output, class_axis), _rows(digital, class_axis))
+    if class_axis is not None and classes and name == "distillation":
+        return lambda output, digital: kl_divergence(_rows(output, class_axis), _rows(digital, class_axis))
     if class_axis is not None and name == "cross-entropy":
         return lambda output, targets: cross_entropy(output.movedim(class_axis, -1), targets)
     if name in known:

@@ -138,11 +138,12 @@ class NoisyNetwork:
         layer, ranges, copies = self._graph[name], self._ranges.get(name), self._copies.get(name, 1)
         return TrainingProduct(self._nodes[name], layer, self._opset, hardware, ranges, copies)
 
-    def draw(self, strength: float) -> None:
+    def draw(self, strength: float, several_calls: bool = False) -> None:
         """Put a new chip's errors on the analog products, from torch's global generator.
 
         Args:
             strength: share of the full noise.
+            several_calls: a batch takes more than one call, all of them on this chip.
         """
         names = {layer.weight.name: layer.name for layer in map(self._graph.__getitem__, self.analog) if layer.weight}
         with torch.no_grad(), computing_on(self.device):
@@ -153,7 +154,7 @@ class NoisyNetwork:
                 matrix = self.analog[first.name].form.matrix(weights[first.weight.name])
                 hardware = self._hardware.for_layer(first.name)
                 drawn = chip_of(matrix, hardware, self._t_s, self._noise, self._copies.get(first.name, 1))
-                if len(group) > 1:
+                if len(group) > 1 or several_calls:
                     drawn = drawn.made(matrix)
                 for name in group:
                     self.analog[name].drawn, self.analog[name].strength = drawn, strength

@@ -89,7 +89,13 @@ class Trainer:
             DataError: the loss needs other targets, or another output.
             ModelError: the output does not depend on anything that is trained.
         """
-        loss = self._loss(self._answer(feeds), self._targets(feeds, targets), targets)
+        output = self._answer(feeds)
+        if not output.is_floating_point():
+            raise ModelError(
+                f"output {self.output!r} holds whole numbers, which have no gradient; it cannot be retrained. Where it"
+                " is an ArgMax, give the network the scores in front of that as an output"
+            )
+        loss = self._loss(output, self._targets(feeds, targets), targets)
         if not loss.requires_grad:
             raise ModelError(
                 f"output {self.output!r} has no gradient with respect to any weight; it cannot be retrained"
@@ -121,13 +127,16 @@ class Trainer:
         kept = self._answers
         with seeded(self.settings.seed, number), computing_on(self.network.device):
             wanted = self._targets(feeds, targets) if kept is None else kept[self.batches.chosen(number)]
-            self.network.draw(strength)
+            self.network.draw(strength, self.batches.task.layout.one_a_call)
             loss = self._loss(self._answer(feeds), wanted, targets)
             loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         norm = self._gradient_norm()
         if not math.isfinite(value) or not math.isfinite(norm):
-            raise self.diverged(self.step + 1, f"the loss is {value:g}")
+            what = f"the loss is {value:g}, the norm of its gradient {norm:g}"
+            if self.step == 0:  # before the learning rate had any effect
+                raise ModelError(f"at the first step of training {what}; look for samples that give such answers")
+            raise self.diverged(self.step + 1, what)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._share()
         self._optimizer.step()
@@ -175,6 +184,8 @@ class Trainer:
             option = "--label-share" if self.settings.loss == "distillation" else f"--loss {self.settings.loss}"
             raise DataError(f"{option} needs labels and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
+        if native.dtype.kind == "u":
+            native = native.astype(np.int64)  # torch compares no others
         return torch.from_numpy(native).to(self.network.device)
 
     @cached_property

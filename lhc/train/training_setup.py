@@ -51,6 +51,7 @@ class TrainingSetup:
         output: name of the output that is trained; the first by default.
         checkpoints: folder for states, or None.
         copies: of the weights on tiles, by layer; one where it is missing.
+        classes: whether the output holds scores of classes, see `load_loss`.
     """
 
     model: OnnxModel
@@ -64,6 +65,7 @@ class TrainingSetup:
     output: str | None = None
     checkpoints: Path | None = None
     copies: Mapping[str, int] = field(default_factory=dict)
+    classes: bool = True
 
     @cached_property
     def trained(self) -> Trained:
@@ -145,11 +147,18 @@ class TrainingSetup:
         Raises:
             ModelError, DataError, UsageError: the network, the samples or the settings cannot be trained with.
         """
-        settings, output = self.settings, self.output or self.graph.outputs[0]
+        settings, output, labels = self.settings, self.output or self.graph.outputs[0], self.samples.targets
+        reads_labels = settings.loss != "distillation" or settings.label_share > 0
+        if settings.augment == "crop-flip" and reads_labels and labels is not None and labels.ndim > 2:
+            raise UsageError(
+                f"--augment crop-flip moves pictures and leaves labels {labels.shape[1:]} of their places where they"
+                " are; give a function that moves both (--augment module:function), or train by distillation alone"
+            )
         network = self.network()
         network.to(device_for(network, self._some()))
         batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
-        loss, label_loss = (load_loss(name, self.samples.class_axis) for name in (settings.loss, "cross-entropy"))
+        axis = self.samples.class_axis
+        loss, label_loss = (load_loss(name, axis, self.classes) for name in (settings.loss, "cross-entropy"))
         return Trainer(network, batches, loss, settings, output, horizon, label_loss)
 
     def check(self) -> None:
@@ -232,6 +241,7 @@ class TrainingSetup:
             "t_s": self.t_s,
             "samples": self.samples.digest,
             "class_axis": self.samples.class_axis,
+            "classes": self.classes,
             **({"layout": repr(self.samples.layout)} if self.samples.layout != SampleLayout() else {}),
             "settings": repr(self.settings),
             "output": self.output,

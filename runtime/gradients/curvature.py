@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.onnx_model import OnnxModel
 from lhc.runtime.gradients.network import DifferentiableModel, with_samples_first
@@ -62,10 +63,16 @@ def loss_curvatures(
 
     Raises:
         UnsupportedOperatorError: the network has operators without a gradient.
+        ModelError: the output holds whole numbers.
     """
     network = DifferentiableModel(model, graph)
     parameters = dict(network.named_parameters())
     logits = with_samples_first(network(feeds, [output])[output], sample_axis)
+    if not logits.is_floating_point():
+        raise ModelError(
+            f"output {output!r} holds whole numbers, which have no curvature; where it is an ArgMax, give the network"
+            " the scores in front of that as an output"
+        )
     loss = functional.cross_entropy(logits, torch.as_tensor(np.asarray(labels, np.int64)))
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, LayerCurvature] = {}

@@ -214,7 +214,10 @@ def parity(
         expected = observe_tensors(network.model, names, feeds, packs=False)
         with torch.no_grad():
             found = network(feeds, names)
-        errors |= {name: relative_error(found[name].cpu().numpy(), tensor_of(expected[name]).numpy()) for name in names}
+        errors |= {
+            name: relative_error(found[name].detach().cpu().numpy(), tensor_of(expected[name]).numpy())
+            for name in names
+        }
         del expected, found
     return errors
 

@@ -299,3 +299,15 @@ def test_forecasts_are_those_of_the_package() -> None:
         first = int(np.flatnonzero(seen)[0])
         values = np.where(seen, np.asarray(inputs["values"][row : row + 1])[0], np.nan)[first:]
         np.testing.assert_allclose(outputs[row], model.forecast(values), atol=1e-4)  # of a range of 1
+
+
+@needs_zoo
+def test_notes_of_one_recording_are_one_document() -> None:
+    task = zoo_entry("swift-f0").task()
+    assert task.documents is not None
+    assert task.targets is not None
+    recordings, counts = np.unique(task.documents, return_counts=True)
+    assert counts.max() == 3  # as it is played
+    for recording in recordings[counts == 3]:
+        pitches = np.sort(task.targets[task.documents == recording])
+        assert np.diff(pitches).tolist() == [4, 5]

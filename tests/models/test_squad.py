@@ -58,6 +58,13 @@ def test_a_sample_is_question_and_paragraph_with_segments_and_padding(vocabulary
     assert ids.shape[1] == 5 + 11 + 3  # the longer one: pieces of the question, of the paragraph, three marks
 
 
+def test_questions_about_a_paragraph_are_one_document(vocabulary: Path) -> None:
+    other = Question("Red?", "Stone.", ("Stone",), "Towers")
+    task = span_task([TOWER, other, TOWER], word_piece_tokenizer(vocabulary), 64)
+    assert task.documents is not None
+    assert task.documents[0] == task.documents[2] != task.documents[1]
+
+
 def test_a_paragraph_is_cut_where_the_whole_exceeds_the_longest_sequence(vocabulary: Path) -> None:
     long = Question(" ".join(["who"] * 60), " ".join(["stone"] * 60), ("stone",), "Towers")
 

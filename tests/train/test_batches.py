@@ -12,7 +12,7 @@ from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches, crop_flip, load_augment
-from lhc.train.losses import distillation, load_loss
+from lhc.train.losses import cross_entropy, kl_divergence, load_loss, relative_squared_error
 
 
 def task(samples: int) -> Task:
@@ -64,6 +64,14 @@ def test_images_are_moved_and_mirrored_and_nothing_else_changes() -> None:
     assert len(seen) > 100
 
 
+def test_images_with_channels_last_are_moved_as_those_with_channels_first() -> None:
+    images = np.random.default_rng(0).normal(size=(5, 3, 9, 8)).astype(np.float32)
+    first, last = ({"x": images}, {"x": np.moveaxis(images, 1, 3)})
+    moved, moved_last = (crop_flip(feeds, np.random.default_rng(1))["x"] for feeds in (first, last))
+    np.testing.assert_array_equal(np.moveaxis(moved_last, 3, 1), moved)
+    assert (moved != images).any()
+
+
 def test_a_users_augmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [
         "def double(feeds, rng): return {k: 2 * v for k, v in feeds.items()}",
@@ -97,10 +105,30 @@ def test_distillation_is_the_divergence_from_the_digital_network_or_its_normalis
     found, digital = torch.randn(6, 3, 4), torch.randn(6, 3, 4)
     p, q = functional.softmax(digital, -1), functional.softmax(found, -1)
     expected = (p * (p / q).log()).sum(-1).mean()
-    torch.testing.assert_close(distillation(found, digital), expected)
-    column, digital_column = torch.randn(6, 1), torch.randn(6, 1)
-    error = (column - digital_column).square().sum() / digital_column.square().sum()
-    torch.testing.assert_close(distillation(column, digital_column), error)
+    torch.testing.assert_close(load_loss("distillation")(found, digital), expected)
+    error = (found - digital).square().sum() / digital.square().sum()
+    torch.testing.assert_close(load_loss("distillation", classes=False)(found, digital), error)
+    torch.testing.assert_close(load_loss("distillation", 1, classes=False)(found, digital), error)
+    shifted = digital + 1  # the same classes, other values
+    assert float(kl_divergence(shifted, digital)) < 1e-6 < float(relative_squared_error(shifted, digital))
+
+
+def test_a_class_that_both_networks_rule_out_adds_nothing_to_the_divergence() -> None:
+    found, digital = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
+    without = kl_divergence(found, digital)
+    ruled_out = torch.full((4, 1), -torch.inf)
+    loss = kl_divergence(torch.cat([found, ruled_out], 1), torch.cat([digital, ruled_out], 1))
+    torch.testing.assert_close(loss, without)
+    own, wanted = (torch.autograd.grad(one, found)[0] for one in (loss, without))
+    torch.testing.assert_close(own, wanted)
+
+
+def test_a_batch_without_labels_that_count_has_a_loss_of_0() -> None:
+    output = torch.randn(3, 4, requires_grad=True)
+    loss = cross_entropy(output, torch.full((3,), -100))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert output.grad is not None
+    assert (float(loss.detach()), int(output.grad.count_nonzero())) == (0.0, 0)
 
 
 def test_a_divergence_in_pieces_is_torch_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +137,7 @@ def test_a_divergence_in_pieces_is_torch_s_own(monkeypatch: pytest.MonkeyPatch) 
     found, digital = torch.randn(3, 7, 5, requires_grad=True), torch.randn(3, 7, 5)
     own_rows, wanted_rows = (functional.log_softmax(x.reshape(-1, 5), -1) for x in (found, digital))
     expected = functional.kl_div(own_rows, wanted_rows, reduction="batchmean", log_target=True)
-    loss = distillation(found, digital)
+    loss = kl_divergence(found, digital)
     torch.testing.assert_close(loss, expected)
     own, wanted = (torch.autograd.grad(3 * one, found)[0] for one in (loss, expected))
     torch.testing.assert_close(own, wanted)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,33 @@ def trainer(model: OnnxModel, settings: TrainingOptions, steps: int = STEPS) -> 
     labels = np.random.default_rng(2).integers(0, 4, 64)
     batches = Batches(Task({"x": x}, labels, get_metric("accuracy")), settings.batch_size, settings.seed)
     return Trainer(network, batches, load_loss(settings.loss), settings, "y", steps)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64, np.int32])
+def test_labels_of_any_whole_numbers_train(model: OnnxModel, kind: type) -> None:
+    settings = TrainingOptions(steps=1, batch_size=16, loss="cross-entropy")
+    made = trainer(model, settings)
+    labels = np.asarray(made.batches.task.targets)
+    made.batches = replace(made.batches, task=replace(made.batches.task, targets=labels.astype(kind)))
+    expected = trainer(model, settings)
+    for one in (made, expected):
+        one.begin(["Gemm_0"])
+    assert made.train_step(0.0) == expected.train_step(0.0)
+
+
+def test_a_loss_that_is_not_finite_at_the_first_step_is_not_put_down_to_the_learning_rate(model: OnnxModel) -> None:
+    made = trainer(model, TrainingOptions(steps=1, batch_size=16))
+    made.batches = replace(made.batches, task=replace(made.batches.task, inputs={"x": np.full((64, 8), 3e38, "f")}))
+    made.begin(["Gemm_0"])
+    with pytest.raises(ModelError, match=r"at the first step of training the loss is nan, .* look for samples"):
+        made.train_step(0.0)
+
+
+def test_an_output_of_whole_numbers_is_refused(build: Build) -> None:
+    text = "g (float[N, 8] x) => (int64[N] y) { a = MatMul (x, w)  y = ArgMax <axis = 1, keepdims = 0> (a) }"
+    made = trainer(build(text, w=np.eye(8, dtype=np.float32)), TrainingOptions(steps=1, batch_size=16))
+    with pytest.raises(ModelError, match=r"output 'y' holds whole numbers, which have no gradient"):
+        made.check(*made.batches.batch(0))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -110,6 +110,7 @@ def training_setup_of(
         output,
         checkpoints,
         state.plan.copies,
+        state.ranking_metric(state.task, state.task.metric).name != "nmse",
     )
 
 
