@@ -310,4 +310,4 @@ def test_notes_of_one_recording_are_one_document() -> None:
     assert counts.max() == 3  # as it is played
     for recording in recordings[counts == 3]:
         pitches = np.sort(task.targets[task.documents == recording])
-        assert np.diff(pitches).tolist() == [4, 5]
+        assert np.diff(pitches).tolist() == pytest.approx([4, 5])
