@@ -40,6 +40,9 @@ OWN_LAYER_ANN = "lhc.layer_ann"
 CONFIGURATION = "lhc.placement"
 """Name of ONNX's device configuration that lhc writes."""
 
+INITIALIZERS_APART = 4
+"""First IR version in which initializers need not be inputs too."""
+
 CONFIGURED_IR = 11
 """First IR version with device configurations."""
 
@@ -227,16 +230,31 @@ def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> No
     graph.node.extend(nodes)
 
 
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Take out operators and initializers that no output of the graph comes from, in place."""
+    needed = producers_of(graph, [value.name for value in graph.output])
+    for index in reversed(range(len(graph.node))):
+        if graph.node[index].name not in needed:
+            del graph.node[index]
+    read = set(tensors_read(graph))
+    gone = {tensor.name for tensor in graph.initializer} - read
+    for holder in (graph.initializer, graph.input):  # up to IR version 3 initializers are inputs too
+        for index in reversed(range(len(holder))):
+            if holder[index].name in gone:
+                del holder[index]
+
+
 def with_nodes(
     proto: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], tensors: Iterable[onnx.TensorProto]
 ) -> onnx.ModelProto:
     """A copy of a model with these operators and initializers in place of its own.
 
-    Up to IR version 3 initializers are inputs too, and later ones may be: those that are gone are no input either.
+    It has IR version 4 at least, since the initializers that come are no inputs. Inputs of those that go, go as well.
     """
     copy = without_weights(proto)
     replace_nodes(copy.graph, nodes)
     copy.graph.initializer.extend(tensors)
+    copy.ir_version = max(copy.ir_version, INITIALIZERS_APART)
     gone = {tensor.name for tensor in proto.graph.initializer} - {tensor.name for tensor in copy.graph.initializer}
     for index in reversed(range(len(copy.graph.input))):
         if copy.graph.input[index].name in gone:

@@ -19,7 +19,7 @@ import onnx
 
 from lhc.costs.crossings import elements
 from lhc.graph import RANDOM_OPS, Layer, LayerGraph
-from lhc.onnx_model import OnnxModel, captured, operator_graph, upstream_of
+from lhc.onnx_model import INITIALIZERS_APART, OnnxModel, captured, operator_graph, upstream_of
 
 if TYPE_CHECKING:
     from lhc.runtime.onnxruntime.library import onnxruntime
@@ -127,7 +127,7 @@ class SegmentModels:
         """The model of one."""
         proto = self._proto
         result = onnx.ModelProto(opset_import=proto.opset_import, functions=proto.functions)
-        result.ir_version = max(proto.ir_version, 4)  # before, initializers were inputs too
+        result.ir_version = max(proto.ir_version, INITIALIZERS_APART)
         result.graph.name = proto.graph.name or "segment"
         result.graph.node.extend(self._constant_nodes(segment))
         result.graph.node.extend(self._nodes[name] for name in segment.layers)

@@ -20,7 +20,7 @@ from onnx import TensorProto, numpy_helper
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.onnx_io import Constants, adapters_of, free_name, whole
-from lhc.onnx_model import OnnxModel
+from lhc.onnx_model import INITIALIZERS_APART, OnnxModel, drop_unread
 from lhc.samples.task import Array
 
 _MOVES = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
@@ -128,11 +128,15 @@ def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array
     for name, tensor in _stored(proto.graph):
         if name in pending:
             _write(tensor, pending.pop(name))
-    for name in [name for name in pending if free_name(proto.graph, name)]:
+    computed = [name for name in pending if free_name(proto.graph, name)]
+    for name in computed:
         values = pending.pop(name).astype(constants.dtype(name))
         proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        proto.ir_version = max(proto.ir_version, INITIALIZERS_APART)
     if pending:
         raise ModelError(f"{model.label}: {', '.join(sorted(pending))}: sparse weights cannot be retrained")
+    if computed:
+        drop_unread(proto.graph)  # what they were computed from
     return proto
 
 

@@ -228,3 +228,15 @@ def test_noise_has_the_distribution_of_the_emulation() -> None:
     # Means of 400: 4.5 standard errors of their difference. Deviations: 3.5 % each, so 0.22 is 4.5 of those.
     assert (np.abs(got.mean(axis=0) - wanted.mean(axis=0)) < 4.5 * deviation * np.sqrt(2 / 400)).all()
     assert (np.abs(np.log(got.std(axis=0) / deviation)) < 0.22).all()
+
+
+def test_a_file_of_ir_version_3_compiles_into_one_whose_initializers_need_not_be_inputs() -> None:
+    text = '<ir_version: 3, opset_import: ["" : 10]> net (float[N, 8] x, float[8, 4] w) => (float[N, 4] y)'
+    model = onnx.parser.parse_model(f"{text} {{ y = MatMul (x, w) }}")
+    weights = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    onnx.checker.check_model(model)
+    x = np.random.default_rng(1).normal(size=(32, 8)).astype(np.float32)
+    found = lhc.compile(model, placement=[], hardware="lionheart", data={"x": x})
+    onnx.checker.check_model(found.proto)
+    assert {value.name for value in found.proto.graph.input} == {"x"}

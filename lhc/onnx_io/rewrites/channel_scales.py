@@ -24,7 +24,7 @@ from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.operators.operator_names import identity
 from lhc.onnx_io.read.constants import Array, Constants, store_constant
 from lhc.onnx_io.write import Store
-from lhc.onnx_model import OnnxModel, producers_of, tensors_read
+from lhc.onnx_model import INITIALIZERS_APART, OnnxModel, drop_unread, tensors_read
 
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"})
 """Operators with a gain as their second input, and perhaps an offset as their third."""
@@ -161,7 +161,8 @@ def scaled_channels(
             taken.add(made)
         node.input[number] = made
         store_constant(proto.graph, store(made, values))
-    _drop_unread(proto.graph)
+    proto.ir_version = max(proto.ir_version, INITIALIZERS_APART)
+    drop_unread(proto.graph)
     return proto
 
 
@@ -185,15 +186,3 @@ def _changed(reading: _Reading, node: onnx.NodeProto, number: int, by: Sequence[
         own = factor.astype(values.dtype)
         matrix = matrix * (own if of_inputs else own[:, None])
     return np.ascontiguousarray(product.stored(matrix, values.shape))
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Take out operators and initializers that no output of the graph comes from."""
-    needed = producers_of(graph, [value.name for value in graph.output])
-    for index in reversed(range(len(graph.node))):
-        if graph.node[index].name not in needed:
-            del graph.node[index]
-    read = set(tensors_read(graph))
-    for index in reversed(range(len(graph.initializer))):
-        if graph.initializer[index].name not in read:
-            del graph.initializer[index]

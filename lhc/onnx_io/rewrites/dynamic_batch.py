@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from lhc.onnx_io.read.constants import Constants
 from lhc.onnx_io.read.shapes import input_shapes, static_batch
-from lhc.onnx_model import OnnxModel
+from lhc.onnx_model import INITIALIZERS_APART, OnnxModel
 from lhc.samples.sample_axis import CALL, SampleAxis
 
 _SYMBOL = "batch"
@@ -54,6 +54,7 @@ def with_dynamic_batch(model: OnnxModel, axes: Mapping[str, SampleAxis] | None =
             if freed is not shape:
                 name = f"{node.name}.shape_of_any_batch"
                 proto.graph.initializer.append(numpy_helper.from_array(freed, name))
+                proto.ir_version = max(proto.ir_version, INITIALIZERS_APART)
                 node.input[1] = name
     return replace(model, proto=proto, file=None)
 

@@ -20,7 +20,7 @@ from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.read.constants import Constants
-from lhc.onnx_model import OnnxModel
+from lhc.onnx_model import INITIALIZERS_APART, OnnxModel
 
 _MARK = re.compile(r"^(?P<layer>.+)\.lhc_adapter_(?:down|up)$", re.DOTALL)
 
@@ -100,6 +100,7 @@ def with_adapters(model: OnnxModel, graph: LayerGraph, names: Collection[str], r
         proto.graph.node[-1].output[0] = total.input[0]
         proto.graph.node.extend((*beside, total))
         proto.graph.initializer.extend(_weights(form, stored, rank, adapter, random))
+        proto.ir_version = max(proto.ir_version, INITIALIZERS_APART)
     return replace(model, proto=proto, file=None)  # another network than the file's, in the form that it has here
 
 
