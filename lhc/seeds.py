@@ -22,8 +22,9 @@ def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indice
     Args:
         devices: hexadecimal number that stands for the matrix (``WeightRef.devices``).
         purpose: what the random numbers are for.
-        indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, group, tile,
-            round of bound management and use of the tiles for noise; tile for faults.
+        indices: what else tells the numbers apart: the tile for programming, faults and ADCs; tile and time in
+            milliseconds for drift; for drift and noise also the number of the read, where it is not that of inference.
+            What tells the noise of products apart further is in `lhc.runtime.engines.counter_rng`.
     """
     numbers = (seed, int(devices, 16), draw, _CODES[purpose], *indices)
     return np.random.SeedSequence(np.frombuffer(b"".join(map(_words, numbers)), "<u4"))

@@ -45,8 +45,8 @@ class HybridSession:
     The tiles are programmed when the session is made and have drifted to ``t_inference``. Noise follows the stream
     of samples: the same samples in the same order give the same answers, however they are cut into calls;
     running a sample again gives new noise, as on hardware. Two kinds of products have noise of their own in every call:
-    those that a call computes once for all of its samples, and those of tensors that hold samples elsewhere than on the
-    first axis where shape inference does not find that axis (`lhc.runtime.operators.sample_axes`).
+    those that a call computes once for all of its samples, and those of tensors where the samples are not found: on
+    another axis than the first, or joined of unlike numbers of items (`lhc.runtime.operators.sample_axes`).
 
     Attributes:
         plan: the plan that was given or that the model carries, if any.

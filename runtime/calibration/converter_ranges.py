@@ -4,7 +4,9 @@ A tile with a static range R clips every input to ±R and converts x / R. R is a
 digital network drives the tile with; all-zero vectors, which are not driven, count nothing. The range of a layer's ADCs
 is a quantile of the magnitudes that its tiles give to these inputs, as the DAC makes them, without noise and with
 weights as they are meant; all tiles, slices of weights and reads of slices of inputs count alike. Layers that share
-their tiles share their ranges: the greater of each.
+their tiles share their ranges: the greater of each. The range is 1 where no samples drive a tile, or nothing comes out.
+
+Of a piece of vectors with more than `KEPT` values so many are drawn: such pieces count alike, whatever their size.
 
 The same pass tells how great the sums in a layer's columns are, as shares of its ADCs' bound: what bound management
 reads again follows from it for any number of copies (`lhc.hardware.converters.repeated_reads`).
@@ -43,7 +45,9 @@ QUANTILES = 16
 LEAST_SHARE = 1 / 16
 """Range of a column's ADC as a share of the widest one's: amplifiers in front of ADCs have few steps."""
 KEPT = 2**15
-"""Values kept of each row split in each piece of vectors, drawn at random with a fixed seed."""
+"""Values kept of what a piece of vectors gives one row split, or one row of tiles; drawn with a fixed seed."""
+MOST = 2**24
+"""Values kept of all pieces together, by row split or layer."""
 PIECE_VECTORS, PIECE_SAMPLES = 4096, 64
 """Aimed number of vectors in a piece, and most samples."""
 GROUP_VALUES = 2**18
@@ -53,11 +57,42 @@ Ranges = tuple[float, ...]
 Recorder = TypeVar("Recorder", bound="VectorRecorder")
 
 
+class Reservoir:
+    """Some of many rows of values: all of them at first, then a random share that is the same for early and late ones.
+
+    Attributes:
+        count: values that are held.
+    """
+
+    def __init__(self, generator: torch.Generator, most: int) -> None:
+        """Hold no more than ``most`` values."""
+        self.count = 0
+        self._rows: list[Tensor] = []
+        self._share = 1.0
+        self._generator, self._most = generator, most
+
+    def add(self, rows: Tensor) -> None:
+        """Take rows ``(rows, ...)``, or their share."""
+        self._rows.append(rows if self._share == 1 else self._some(rows, self._share))
+        self.count += self._rows[-1].numel()
+        while self.count > self._most:
+            self._share /= 2
+            self._rows = [self._some(held, 0.5) for held in self._rows]
+            self.count = sum(held.numel() for held in self._rows)
+
+    def _some(self, rows: Tensor, share: float) -> Tensor:
+        return rows[torch.rand(len(rows), generator=self._generator) < share]
+
+    def rows(self) -> Array:
+        """The rows that are held, ``(rows, ...)``; an empty vector where none were added."""
+        return torch.cat(self._rows).numpy() if self._rows else np.zeros(0, np.float32)
+
+
 class _Magnitudes:
     """Some of many values, and the greatest of all."""
 
     def __init__(self, generator: torch.Generator) -> None:
-        self._seen: list[Tensor] = []
+        self._seen = Reservoir(generator, MOST)
         self._greatest = 0.0
         self._generator = generator
 
@@ -68,19 +103,18 @@ class _Magnitudes:
         self._greatest = max(self._greatest, float(values.max()) if len(values) else 0.0)
         if len(values) > KEPT:
             values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
-        self._seen.append(values)
+        self._seen.add(values)
 
     def quantiles(self, count: int) -> tuple[float, ...]:
         """So many, evenly spaced; 0 where there were none."""
-        values = torch.cat(self._seen).numpy() if self._seen else np.zeros(0, np.float32)
+        values = self._seen.rows()
         places = (np.arange(count) + 0.5) / count
         return tuple(np.quantile(values, places).tolist()) if values.size else (0.0,) * count
 
     def quantile(self, quantile: float) -> float:
-        """Quantile of all recorded values; 1 where all were zero."""
-        values = torch.cat(self._seen).numpy() if self._seen and quantile < 1 else np.zeros(0, np.float32)
-        found = float(np.quantile(values, quantile)) if values.size else 0.0
-        return found or self._greatest or 1.0
+        """Quantile of the recorded values, or the greatest of all where it is 0; 0 where all were zero."""
+        found = float(np.quantile(self._seen.rows(), quantile)) if self._seen.count and quantile < 1 else 0.0
+        return found or self._greatest
 
 
 class VectorRecorder(ABC):
@@ -147,12 +181,11 @@ class RangeRecorder(VectorRecorder):
     def drive(self, vectors: Tensor, first_group: int) -> None:
         """Remember the magnitudes of the inputs."""
         x = vectors.transpose(0, 1).flatten(1)
-        driven = x[:, (x != 0).any(dim=0)]
-        for seen, part in zip(self._seen, torch.split(driven, self._sizes), strict=True):
-            seen.add(part)
+        for seen, part in zip(self._seen, torch.split(x, self._sizes), strict=True):
+            seen.add(part[:, (part != 0).any(dim=0)])
 
     def ranges(self, quantile: float) -> Ranges:
-        """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
+        """The quantile of each row split; 0 where it was never driven."""
         return tuple(seen.quantile(quantile) for seen in self._seen)
 
 
@@ -215,7 +248,7 @@ class ColumnRecorder(AdcRecorder):
         super().__init__(matrix, hardware, ranges)
         self._quantile = hardware.adc.range_quantile
         self._generator = torch.Generator().manual_seed(0)
-        self._columns: list[list[Tensor]] = [[] for _ in range(matrix.groups)]
+        self._columns = [Reservoir(self._generator, MOST // matrix.groups) for _ in range(matrix.groups)]
         self._greatest = torch.zeros(matrix.groups, matrix.outputs)
 
     def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
@@ -227,15 +260,17 @@ class ColumnRecorder(AdcRecorder):
             most = max(KEPT * 32 // self._outputs, 1)
             if len(own) > most:
                 own = own[torch.randint(len(own), (most,), generator=self._generator)]
-            self._columns[group].append(own)
+            self._columns[group].add(own)
 
     def bounds(self) -> Floats:
         """The quantile of every column, ``(groups · outputs,)``; 0 where nothing was seen."""
         greatest = self._greatest.numpy()
         if self._quantile == 1:
             return greatest.reshape(-1)
-        found = [np.concatenate([one.numpy() for one in seen]) for seen in self._columns]
-        quantiles = [np.quantile(seen, self._quantile, axis=0) if len(seen) else 0 * greatest[0] for seen in found]
+        quantiles = [
+            np.quantile(seen.rows(), self._quantile, axis=0) if seen.count else 0 * greatest[0]
+            for seen in self._columns
+        ]
         return np.where(np.array(quantiles) > 0, quantiles, greatest).astype(np.float32).reshape(-1)
 
 
@@ -287,7 +322,7 @@ def calibrate_ranges(
     found = {name: one.ranges(hardware.for_layer(name).dac.range_quantile) for name, one in seen}
     shared: dict[str, Ranges] = {}
     for group in graph.tied(names):
-        widest = tuple(max(values) for values in zip(*(found[name] for name in group), strict=True))
+        widest = tuple(max(values) or 1.0 for values in zip(*(found[name] for name in group), strict=True))
         shared.update(dict.fromkeys(group, widest))
     return shared
 
@@ -333,7 +368,7 @@ def calibrate_adcs(
             shares = np.ceil(1000 * np.clip(widest / bound, LEAST_SHARE, 1)) / 1000
             columns.update(dict.fromkeys(group, tuple(shares.tolist())))
         else:
-            bound = max(by_layer[name] for name in group)
+            bound = max(by_layer[name] for name in group) or 1.0
         bounds.update(dict.fromkeys(group, bound))
     return bounds, columns
 

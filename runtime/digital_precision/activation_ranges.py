@@ -23,7 +23,10 @@ _FORMATTED = frozenset(("", kind) for kind in FORMATTED_OPS)
 _BF16_OPSET = 13
 """Of ONNX, that casts to bfloat16."""
 KEPT = 2**15
-"""Values of a tensor that are kept of each block, drawn with a fixed seed, where ranges are quantiles."""
+"""Values of a tensor that are kept of its first block, drawn with a fixed seed, where ranges are quantiles.
+
+Other blocks give the same share.
+"""
 
 Range = tuple[float, float]
 
@@ -128,6 +131,7 @@ def _ranges(
     for some in in_groups(products, lambda one: (*one.read, one.written), graph, most):
         tensors = dict.fromkeys(name for one in some for name in (*one.read, one.written) if name not in found)
         seen: dict[str, list[Array]] = {name: [] for name in tensors}
+        shares: dict[str, float] = {}
         generator = np.random.default_rng(0)
         observed = Observed(model, graph, tensors)
         for _, feeds in blocks:
@@ -135,18 +139,18 @@ def _ranges(
             for name in tensors:
                 array = observed.value(name, values)
                 if array.dtype == np.float32 and array.size:
-                    seen[name].append(_few(array, quantile, generator))
+                    share = shares.setdefault(name, min(1.0, KEPT / array.size))
+                    seen[name].append(_few(array.reshape(-1), quantile, share, generator))
         together = {name: np.concatenate(kept) for name, kept in seen.items() if kept}
         found |= {name: _range(values, quantile) for name, values in together.items() if np.isfinite(values).all()}
     return found
 
 
-def _few(array: Array, quantile: float, generator: np.random.Generator) -> Array:
-    """Values of a block by which a range is known: the least and the greatest, or some at random."""
-    flat = array.reshape(-1)
-    if quantile == 1:
-        return np.array([flat.min(), flat.max()])
-    return flat if flat.size <= KEPT else generator.choice(flat, KEPT)
+def _few(values: Array, quantile: float, share: float, generator: np.random.Generator) -> Array:
+    """Values of a block by which a range is known, or that there is none: the least and the greatest, or a share."""
+    if quantile == 1 or not np.isfinite(values).all():
+        return np.array([values.min(), values.max()])
+    return values if share == 1 else generator.choice(values, max(1, round(share * values.size)))
 
 
 def _range(values: Array, quantile: float) -> Range:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lhc.runtime.operators.analog_layers import AnalogLayer
 
 OUTPUTS = 4096
-"""Most outputs of a layer that are compared, but for those of a single vector."""
+"""Most outputs of a layer that are compared, unless a single vector, or the fewest lines of an image, have more."""
 _EQUAL = 0.01
 """Of a step: what the rounding of sums in float32 may come to."""
 _UNQUANTISED = 1e-4
@@ -98,19 +98,19 @@ class _Watched:
     ) -> Tensor:
         """See `Products`."""
         if self._names[use] not in self._found:
-            self._compare(_cropped(x, geometry, self._fast_outputs), geometry, Position(position.first, 1), use)
+            self._compare(_cropped(x, geometry, self._outputs), geometry, Position(position.first, 1), use)
         return self._fast.convolve(x, geometry, position, use, digital)
 
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
         """See `Products`."""
         if self._names[use] not in self._found:
-            some = rows.reshape(-1, rows.shape[-1])[: max(1, OUTPUTS // self._fast_outputs)]
+            some = rows.reshape(-1, rows.shape[-1])[: max(1, OUTPUTS // self._outputs)]
             self._compare(some, None, Position(position.first, 1), use)
         return self._fast.multiply(rows, position, use, digital)
 
     @property
-    def _fast_outputs(self) -> int:
-        """Outputs of all groups by the engine ``fast``."""
+    def _outputs(self) -> int:
+        """Outputs of a vector, of all groups."""
         return self._state.outputs * self._state.groups
 
     def _compare(self, x: Tensor, geometry: ConvGeometry | None, position: Position, use: int) -> None:

@@ -3,9 +3,11 @@
 The batch is given a prime number of samples, and shapes are inferred for it: the one axis whose size is a multiple of
 that holds the samples. Where an axis has several items of every sample, those of one sample may lie side by side, or
 as many items apart as there are samples (``(steps, samples, features)`` as one matrix of rows). A Reshape keeps the
-order of values, so that the number of values before the first sample and the next tells which.
+order of values, so that the number of values before the first sample and the next tells which. A Concat, Tile, Split
+or Slice along the axis keeps whole blocks of samples: what is joined is as many blocks as its parts have.
 
-Tensors whose sizes inference does not find are taken to hold one sample after the other on their first axis.
+Tensors whose sizes inference does not find are taken to hold one sample after the other on their first axis. So are
+those that an operator joins of blocks with unlike numbers of items a sample: their noise depends on the call.
 """
 
 import math
@@ -24,6 +26,8 @@ _SAMPLES = 7919
 """A prime that sizes in networks are no multiples of."""
 _SAME_ORDER = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 """Operators that give the values of their first input in the same order."""
+_WHOLE_BLOCKS = frozenset({"Concat", "Slice", "Split", "Tile"})
+"""Operators that repeat, join or take blocks that hold every sample once."""
 
 _found: "WeakKeyDictionary[OnnxModel, dict[str, Mapping[str, SamplePlace]]]" = WeakKeyDictionary()
 """Of models that are in memory, by the axes of their inputs: every placement of a model asks for them."""
@@ -99,8 +103,12 @@ def _before(
         ahead, ahead_here = _values(shapes[node.input[0]][: source.axis]), _values(shapes[tensor][:axis])
         known = ahead is not None and ahead_here and (ahead * source.before) % ahead_here == 0
         return ahead * source.before // ahead_here if known and ahead is not None and ahead_here else 1
-    alike = (place for name in node.input if (place := found.get(name)) and shapes[name][place.axis] == size)
-    return next((place.before for place in alike), 1)
+    sources = [(place, shapes[name][place.axis]) for name in node.input if (place := found.get(name))]
+    blocks = {items // place.before for place, items in sources if isinstance(items, int)}
+    if node.op_type in _WHOLE_BLOCKS and len(blocks) == 1 and isinstance(size, int) and size >= (block := blocks.pop()):
+        return size // block
+    # What repeats one item for every sample is not known to have blocks, and fits any number of them.
+    return max((place.before for place, items in sources if items == size), default=1)
 
 
 def _values(sizes: Shape) -> int | None:

@@ -30,7 +30,7 @@ def mvm_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed:
         if hardware.needs_calibration:
             recorder = RangeRecorder(matrix.shape[1], len(matrix), hardware.tiles.rows)
             recorder.drive(torch.from_numpy(np.ascontiguousarray(x.T))[None], 0)
-            ranges = recorder.ranges(hardware.dac.range_quantile)
+            ranges = tuple(found or 1.0 for found in recorder.ranges(hardware.dac.range_quantile))
         tiles = AnalogMatrix(np.ascontiguousarray(matrix), 1, hardware, devices, ranges)
         chip = matrix_on_chips("auto", [tiles.read(seed, 0, t_s)], [0], seed, hardware, convolves=False)
         found = chip.multiply(torch.from_numpy(np.ascontiguousarray(x)), Position(0, len(x)), 0)[0].numpy()

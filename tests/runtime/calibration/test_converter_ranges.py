@@ -20,6 +20,7 @@ from lhc.runtime import HybridSession
 from lhc.runtime.calibration.converter_ranges import (
     QUANTILES,
     RangeRecorder,
+    Reservoir,
     calibrate_adcs,
     calibrate_ranges,
     calibrate_sums,
@@ -73,10 +74,43 @@ def test_the_quantile_of_one_is_the_greatest_of_all_values_also_where_few_are_ke
     assert recorder.ranges(1.0) == (float(values[:, :4].abs().max()), 50.0)
 
 
-def test_layer_that_is_never_driven_has_range_one() -> None:
-    recorder = RangeRecorder(3, 2, 2)
-    _record(recorder, torch.zeros(5, 3))
-    assert recorder.ranges(0.99) == (1.0, 1.0)
+def test_vectors_that_are_zero_on_a_row_split_count_nothing_there() -> None:
+    x = torch.rand(500, 8) + 0.5
+    x[100:, 4:] = 0
+    recorder = RangeRecorder(8, 2, 4)
+    _record(recorder, x)
+    assert recorder.ranges(0.5)[1] == pytest.approx(np.quantile(x[:100, 4:].numpy(), 0.5), rel=1e-6)
+
+
+def test_no_more_values_are_held_than_asked_for_of_early_and_late_ones_alike() -> None:
+    held = Reservoir(torch.Generator().manual_seed(0), 1000)
+    for number in range(200):
+        held.add(torch.full((20, 2), float(number)))
+        assert held.count <= 1000
+    rows = held.rows()
+    assert rows.shape[1:] == (2,)
+    assert rows.size == held.count > 300
+    assert rows.mean() == pytest.approx(99.5, abs=12)
+
+
+def test_few_values_are_all_held() -> None:
+    held, x = Reservoir(torch.Generator(), 1000), torch.arange(1000.0)
+    for part in torch.split(x, 70):
+        held.add(part)
+    np.testing.assert_array_equal(held.rows(), x.numpy())
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.1])
+def test_layer_that_is_never_driven_has_range_one_unless_another_one_drives_its_tiles(scale: float) -> None:
+    source = _shared()
+    source.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(np.array(0, np.float32), "ten"))
+    model, adcs = load_model(source), Hardware.parse(ADCS.replace("SCALING", "none"), "text")
+    x = scale * np.random.default_rng(1).uniform(0.5, 1, (64, 8)).astype(np.float32)
+    blocks = [(64, {"x": x})]
+    ranges = calibrate_ranges(model, read_graph(model), STATIC, ["a", "b"], blocks)
+    bounds, _ = calibrate_adcs(model, read_graph(model), adcs, ["a", "b"], blocks, {})
+    for found in (ranges["b"][0], bounds["b"]):
+        assert found < 0.5 if scale else found == 1
 
 
 def _shared() -> onnx.ModelProto:

@@ -54,6 +54,21 @@ def test_range_of_every_column_is_the_quantile_of_what_it_gives() -> None:
     assert (fixed.adc.range, fixed.adc.columns) == ("calibrated", columns["a"])
 
 
+def test_few_vectors_are_held_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lhc.runtime.calibration.converter_ranges.MOST", 2000)
+    rng = np.random.default_rng(3)
+    w, x = rng.normal(size=(8, 4)).astype(np.float32), rng.normal(size=(20_000, 8)).astype(np.float32)
+    model, machine = load_model(linear(w)), Hardware.parse(ADCS.replace("0.99", "0.5"), "text")
+    blocks = [(1000, {"x": part}) for part in np.split(x, 20)]
+    bounds, columns = calibrate_adcs(model, read_graph(model), machine, ["a"], blocks, {})
+
+    codes = np.rint(np.clip(x, -1, 1) * 2047) / 2047
+    parts = [np.abs(codes[:, own] @ (w[own] / np.abs(w[own]).max(axis=0))) for own in (slice(0, 4), slice(4, 8))]
+    wanted = np.quantile(np.concatenate(parts), 0.5, axis=0)
+    assert bounds["a"] * np.array(columns["a"]) == pytest.approx(wanted, rel=0.15)
+    assert bounds["a"] != pytest.approx(wanted.max(), rel=1e-5)
+
+
 def with_columns(machine: Hardware, outputs: int, share: float) -> Hardware:
     """Every column has that share of the machine's range."""
     adc = machine.adc.model_copy(update={"columns": (share,) * outputs})

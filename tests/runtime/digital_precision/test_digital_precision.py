@@ -343,3 +343,29 @@ def test_one_bias_for_all_channels_is_int8() -> None:
     each = parsed(text, weights | {"b": np.repeat(weights["b"], 5)})
     arithmetic = _arithmetic(one, x, precision="int8")
     np.testing.assert_array_equal(_run(_in(one, arithmetic), x), _run(_in(each, arithmetic), x))
+
+
+def _ranges_of_large_tensors(*blocks: Array) -> dict[str, tuple[float, float]]:
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 8] x) => (float[n, 8] y) { y = MatMul (x, w) }'
+    model = canonical(load_model(parsed(text, {"w": np.eye(8, dtype=np.float32)})))
+    digital = DigitalCores(precision="int8", range_quantile=0.9)
+    fed = [(len(x), {"x": x}) for x in blocks]
+    found = digital_arithmetic(model, read_graph(model), digital, fed)
+    assert found is not None
+    return dict(found.ranges)
+
+
+@pytest.mark.parametrize("odd", [np.inf, np.nan])
+def test_a_tensor_with_a_value_that_is_not_finite_has_no_range_however_few_values_are_kept(odd: float) -> None:
+    x = np.random.default_rng(0).normal(size=(40_000, 8)).astype(np.float32)
+    assert _ranges_of_large_tensors(x).keys() == {"x", "y"}
+    x[20_000, 3] = odd
+    assert _ranges_of_large_tensors(x) == {}
+
+
+def test_blocks_count_by_their_values_in_a_range_that_is_a_quantile() -> None:
+    x = np.random.default_rng(0).uniform(0, 1, (40_000, 8)).astype(np.float32)
+    last = np.full((1000, 8), 5, np.float32)
+    low, high = _ranges_of_large_tensors(x, last)["x"]
+    assert low == 0
+    assert high == pytest.approx(np.quantile(np.concatenate([x, last]), 0.95), rel=0.01)

@@ -26,8 +26,18 @@ SIZES = {
     "W3": (2, 18, 12),
     "R3": (2, 18, 6),
     "u": (4, 6),
+    "one_row": (1, 6),
 }
-NUMBERS = {"rows": [-1, 6], "steps": [8, -1, 6], "images": [-1, 2, 4, 4], "frames": [8, -1, 20], "merged": [8, -1, 12]}
+NUMBERS = {
+    "rows": [-1, 6],
+    "steps": [8, -1, 6],
+    "images": [-1, 2, 4, 4],
+    "frames": [8, -1, 20],
+    "merged": [8, -1, 12],
+    "twice": [2, 1, 1, 1],
+    "two": [2],
+    "six": [6],
+}
 STEPS, FRAMES = ("N", 8, 6), ("N", 8, 2, 4, 4)
 NETWORKS: Mapping[str, tuple[Sequence[str | int], str]] = {
     "samples first": (STEPS, "y = MatMul (x, v)"),
@@ -61,6 +71,25 @@ NETWORKS: Mapping[str, tuple[Sequence[str | int], str]] = {
         """t = Transpose <perm = [1, 0, 2]> (x) s = LSTM <hidden_size = 6, direction = "bidirectional"> (t, W, R)
         q = Transpose <perm = [0, 2, 1, 3]> (s) z = Reshape (q, merged)
         g, h = GRU <hidden_size = 6, direction = "bidirectional"> (z, W3, R3) y = Transpose <perm = [1, 0, 2]> (h)""",
+    ),
+    "joined batches": (
+        ("N", 6),
+        """j = Concat <axis = 0> (x, x) q = Concat <axis = 0> (j, j) n = MatMul (q, w) g, h = Split <axis = 0> (n)
+        m = MatMul (h, v) a, b = Split <axis = 0> (m) y = Add (a, b)""",
+    ),
+    "joined rows": (
+        ("N", 8, 6),
+        """r = Reshape (x, rows) j = Concat <axis = 0> (r, r) m = MatMul (j, w) a, b = Split <axis = 0> (m)
+        s = Add (a, b) y = Reshape (s, by_sample)""",
+    ),
+    "repeated batch": (
+        ("N", 2, 4, 4),
+        "t = Tile (x, twice) c = Conv (t, k) a, b = Split <axis = 0> (c) y = Add (a, b)",
+    ),
+    "repeated constant": (
+        ("N", 6),
+        """h = Shape <start = 0, end = 1> (x) d = Mul (h, two) e = Concat <axis = 0> (d, six) f = Expand (one_row, e)
+        j = Concat <axis = 0> (x, x) i = Add (f, j) m = MatMul (i, v) a, b = Split <axis = 0> (m) y = Add (a, b)""",
     ),
 }
 """What a network takes, and what it computes."""
@@ -124,6 +153,11 @@ def test_calls_of_a_network_that_takes_steps_first_may_be_cut_anywhere() -> None
         ("rows of steps", "s", SamplePlace(1)),
         ("frames of steps", "c", SamplePlace(0, 8)),
         ("columns of steps", "t", SamplePlace(2)),
+        ("joined batches", "q", SamplePlace(0, 4)),
+        ("joined batches", "h", SamplePlace(0, 2)),
+        ("joined rows", "j", SamplePlace(0, 2)),
+        ("repeated batch", "t", SamplePlace(0, 2)),
+        ("repeated constant", "i", SamplePlace(0, 2)),
     ],
 )
 def test_places_of_samples(name: str, tensor: str, place: SamplePlace | None) -> None:
