@@ -128,8 +128,11 @@ def noise_streams(matrix: ProgrammedMatrix, seed: int, draws: Sequence[int]) -> 
 
 
 def row_address(use: int, row: int) -> int:
-    """Address of a row of tiles in a stream, and of its read where inputs are sliced: 12 bits each."""
-    return (use << 12) + row
+    """Address of a row of tiles in a stream, and of its read where inputs are sliced, for a use of the devices.
+
+    The lower 12 bits of the row stand below the use, the others above the 64 bits of both.
+    """
+    return (row >> 12 << 64) + (use << 12) + (row & 0xFFF)
 
 
 def sample_keys(k0: Any, k1: Any, round_: int, low: Any, high: Any) -> tuple[Any, Any]:

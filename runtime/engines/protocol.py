@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LEAST_PEAK = np.nextafter(np.float32(2.0**-128), np.float32(1))
+"""Least number whose reciprocal single precision holds. Where a vector's greatest magnitude divides it and is less, the
+vector counts as all-zero; aihwkit gives 0 for it as well, but no number where one of its inputs is 0."""
+
+
 @dataclass(frozen=True)
 class Position:
     """Position of a call in the stream of samples of a draw, which alone fixes the noise.

@@ -5,6 +5,7 @@ DAC, noise and ADC are aihwkit's own (``AnalogMVM``). Added here are what its to
 read-out vectors of aihwkit's compensations are the unit matrix, whose product is the weights.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -18,10 +19,14 @@ from torch import Tensor
 from lhc.hardware.circuits.currents import Currents
 from lhc.hardware.converters import found_codes
 from lhc.programmed_matrix import Floats
+from lhc.runtime.lru_cache import LruCache
 from lhc.runtime.tiles.circuit_effects import ir_drop_loss, read_noise_deviation
 
 _OF_UNIT_VECTORS = (GlobalDriftCompensation.get_readout_tensor, PerColumnDriftCompensation.get_readout_tensor)
 """What makes aihwkit's own read-out vectors, the unit matrix: to make it for every tile takes as long as a read-out."""
+
+_TOGETHER = 512
+"""Unit vectors whose currents are found together."""
 
 
 class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
@@ -43,7 +48,7 @@ class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         x = cls._prepare_input(input_, scale, scaling, io_pars.inp_asymmetry != 0.0, io_pars)
         output = cls._matmul(weight, x, trans=trans)
         found: tuple[bool, Tensor] = cls._finalize_output(
-            out_values=_with_currents(output, weight, x, currents), io_pars=io_pars, **fwd_pars
+            out_values=_with_currents(output, weight, [x], currents), io_pars=io_pars, **fwd_pars
         )
         return found
 
@@ -58,8 +63,7 @@ class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         code = _greatest_code(io_pars.inp_res, io_pars.inp_bound)
         # torch draws random numbers in the order of memory, and slowly where that is not the tensor's.
         output = weight.T.clone(memory_format=torch.contiguous_format).mul_(code)
-        if currents is not None:
-            output = _with_currents(output, weight, code * _unit(weight.shape[1]), currents)
+        output = _with_currents(output, weight, _units_in_blocks(weight.shape[1], code), currents)
         within, found = cls._finalize_output(out_values=output, io_pars=io_pars, **fwd_pars)
         if not within:
             units = _unit(weight.shape[1])
@@ -93,22 +97,34 @@ class _ReadOutMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         return converted[0], (step * codes).clamp(-io_pars.out_bound, io_pars.out_bound)
 
 
-def _with_currents(output: Tensor, weight: Tensor, x: Tensor, currents: Currents | None) -> Tensor:
+def _with_currents(output: Tensor, weight: Tensor, blocks: Iterable[Tensor], currents: Currents | None) -> Tensor:
     """Products, which it changes, with what currents do to them.
 
     Args:
         output: ``(vectors, outputs)``.
-        x: ``(vectors, inputs)``.
+        blocks: inputs, some vectors after the others, ``(vectors, inputs)``.
     """
     if currents is None:
         return output
-    vectors, weights = x.T[None], weight[None, None]
-    if currents.ir_drop > 0:
-        output -= ir_drop_loss(vectors, weights, currents)[0, 0].T
+    weights, deviation, start = weight[None, None], torch.empty_like(output), 0
+    for x in blocks:
+        vectors, some = x.T[None], slice(start, start + len(x))
+        if currents.ir_drop > 0:
+            output[some] -= ir_drop_loss(vectors, weights, currents)[0, 0].T
+        if currents.read_noise > 0:
+            deviation[some] = read_noise_deviation(vectors, weights, currents, None, None)[0, 0].T
+        start += len(x)
     if currents.read_noise > 0:
-        deviation = read_noise_deviation(vectors, weights, currents, None, None)[0, 0].T
-        output += deviation * torch.randn_like(output)
+        output += deviation.mul_(torch.randn_like(output))
     return output
+
+
+def _units_in_blocks(size: int, code: float) -> Iterator[Tensor]:
+    """The unit matrix times a code, some rows at a time: all of it may be larger than the weights by far."""
+    for start in range(0, size, _TOGETHER):
+        block = torch.zeros(min(_TOGETHER, size - start), size)
+        block.diagonal(start).fill_(code)
+        yield block
 
 
 class TileReadOut:
@@ -187,9 +203,12 @@ class TileReadOut:
         return found
 
 
-@lru_cache(maxsize=8)
+_UNITS: LruCache[Tensor] = LruCache(2**26)
+"""Unit matrices of tiles with up to 4,096 rows; aihwkit makes one for every read-out."""
+
+
 def _unit(size: int) -> Tensor:
-    return torch.eye(size)
+    return _UNITS.get(size, lambda: torch.eye(size))
 
 
 @lru_cache(maxsize=8)

@@ -69,7 +69,8 @@ class RegimeNoise(BaseNoiseModel):  # type: ignore[misc]  # aihwkit is untyped
         magnitudes = np.abs(values) / (unit or 1.0)
         place = np.searchsorted([regime.up_to for regime in said.regimes[:-1]], magnitudes)
         found = [np.polynomial.Polynomial(regime.coefficients)(magnitudes) for regime in said.regimes]
-        sigma = said.programming_noise_scale * np.maximum(np.choose(place, found), 0)
+        of_regime = np.take_along_axis(np.stack(found), place[None], axis=0)[0]
+        sigma = said.programming_noise_scale * np.maximum(of_regime, 0)
         noisy = values + unit * sigma * weights.new_empty(weights.shape).normal_().cpu().numpy()
         return weights.new_tensor(np.where(magnitudes < said.dead_zone, 0.0, noisy)), None
 

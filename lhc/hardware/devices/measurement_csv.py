@@ -31,6 +31,7 @@ from lhc.hardware.devices.device_base import DeviceModel
 from lhc.hardware.devices.measured import MOST_ENTRIES, Floats, Measured
 from lhc.hardware.devices.pcm_and_reram import StateIndependent
 from lhc.hardware.devices.unit_cell import PairedDevices
+from lhc.support.number_bounds import GREATEST, SMALLEST
 from lhc.support.number_formatting import share_text
 
 _FARTHEST = (-3.0, 6.0)
@@ -218,8 +219,9 @@ def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
     """
     rows = _rows(path) if targets is None else _fusion_rows(path, targets)
     times = np.unique(rows.times)
-    if times[0] <= 0:
-        raise DataError(f"{path}: times count from the end of programming and must be above 0, got {times[0]:g} s")
+    if times[0] < SMALLEST:
+        least = f"must be above 0 ({SMALLEST:g} s at least)"
+        raise DataError(f"{path}: times count from the end of programming and {least}, got {times[0]:g} s")
     devices, number = np.unique(rows.devices, axis=0, return_inverse=True)
     place = np.searchsorted(times, rows.times)
     counts, sums, squares = (np.zeros((len(devices), len(times))) for _ in range(3))
@@ -243,6 +245,8 @@ def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
         raise DataError(f"{path}: no device has a target above 0, so nothing tells what weights are held by")
     if len(times) > MOST_ENTRIES:
         raise DataError(f"{path}: {len(times):,} different times; keep at most {MOST_ENTRIES:,}, e.g. a few a decade")
+    _check_apart(centres, centres, "targets", "µS", path)
+    _check_apart(times, times - times[0], "times", "s", path)
     chips = np.unique([rows.names[int(name)][0] for name in devices[:, 1]], return_inverse=True)[1]
     return _fitted(centres, classes, devices[:, 0], chips, times, means, within, counts, path)
 
@@ -325,8 +329,10 @@ def _values(
             name = (line[columns["chip"][0]] if "chip" in columns else "", line[columns["device"][0]])
         except (ValueError, IndexError) as error:
             raise DataError(f"{path}, line {number}: numbers are wanted, got {','.join(line)!r:.80}") from error
-        if not all(map(np.isfinite, (target, time, value))) or target < 0:
-            raise DataError(f"{path}, line {number}: targets are 0 or more, and all numbers finite")
+        if not all(abs(one) <= GREATEST for one in (target, time, value)) or target < 0:
+            raise DataError(
+                f"{path}, line {number}: targets are 0 or more, and all numbers finite and at most {GREATEST:g} µS or s"
+            )
         yield round(target, 9), time, value, name
 
 
@@ -399,6 +405,17 @@ def _fitted(
     cut = int(np.any(np.abs(tables - (mean, std)) > _TOLD_CUT * std, axis=0).sum())
     reads = float(counts.mean())
     return FittedDevices(devices, len(means), reads, len(distances), unlike, greatest, between, max(moved), cut)
+
+
+def _check_apart(values: Floats, axis: Floats, name: str, unit: str, path: Path) -> None:
+    """Refuse ascending values that the axis of a table, which they stand at, does not tell apart."""
+    rounded = _numbers(axis)
+    for k in range(1, len(rounded)):
+        if rounded[k] <= rounded[k - 1]:
+            raise DataError(
+                f"{path}: {name} {values[k - 1]:.15g} and {values[k]:.15g} {unit} are the same in a table, whose"
+                " numbers have six digits; write them alike, or keep one of them"
+            )
 
 
 def _check_units(target: float, held: float, path: Path) -> None:

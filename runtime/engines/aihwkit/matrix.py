@@ -34,7 +34,7 @@ from lhc.onnx_io.operators.matrix_product import POINTWISE, ConvGeometry
 from lhc.programmed_matrix import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.runtime.engines.counter_rng import OutputPlaces, by_rows, noise_streams, row_address, sample_keys
 from lhc.runtime.engines.noise import standard_deviates
-from lhc.runtime.engines.protocol import Digital, Position
+from lhc.runtime.engines.protocol import LEAST_PEAK, Digital, Position
 from lhc.runtime.operators.im2col import padded, window_layout
 from lhc.runtime.tiles.circuit_effects import (
     driven_slice,
@@ -209,7 +209,10 @@ class AihwkitMatrix:
         for number, row in enumerate(self._rows):
             x = vectors[:, row.inputs]
             peaks = x.abs().amax(1, keepdim=True)
-            scales = torch.where(peaks == 0, 1.0, peaks) if self._converters.scaling == "vector" else None
+            scales = None
+            if self._converters.scaling == "vector":
+                peaks = torch.where(peaks < float(LEAST_PEAK), 0.0, peaks)
+                scales = torch.where(peaks == 0, 1.0, peaks)
             x = self._limited(x, row)
             read: Tensor | None = None
             for index, count in enumerate(counts):

@@ -27,6 +27,7 @@ from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import (
     noisy,
     opened,
     sample_keys,
+    unless_least,
 )
 from lhc.runtime.engines.compiled.kernels.epilogue import AfterSpans, completed, finished, within
 from lhc.runtime.engines.compiled.kernels.products import ROWS
@@ -301,6 +302,7 @@ def _read_first(tiles: TileSpans, one: ChannelSpans, own: Filter, after: AfterSp
     top = spread(np.float32(0))
     for k in range(one.taps):
         top = greater(top, magnitude(loaded(one.channel, first + number(one.offsets, k))))
+    top = unless_least(top, tiles)
     counters = loaded(one.positions, first) + counter
     saturated = _read(tiles, one, own, np.int64(0), top, counters, one.channel, first, one.offsets)
     code = loaded(one.z, 0)

@@ -9,6 +9,9 @@ from lhc.programmed_matrix import ProgrammedMatrix
 if TYPE_CHECKING:
     from lhc.runtime.engines.compiled.matrix import CompiledMatrix
 
+MOST_BITS = 23
+"""Of a converter: codes of more are beyond those that `lhc.runtime.engines.compiled.matrix.ROUNDS` rounds."""
+
 
 class CompiledEngine:
     """The ordinary tile, compiled by numba."""
@@ -23,6 +26,9 @@ class CompiledEngine:
             "has ADCs with a range for every column (adc.range)": hardware.adc.range == "column"
             or hardware.adc.columns is not None,
             "subtracts an offset digitally (mapping.pair)": hardware.offset != 0,
+            f"has converters of more than {MOST_BITS} bits (dac.bits, adc.bits)": any(
+                one.step is not None and (one.bits or 0) > MOST_BITS for one in (hardware.dac, hardware.adc)
+            ),
         }
         return next((what for what, has in effects.items() if has), None)
 

@@ -44,7 +44,7 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
     spread_word,
 )
 from lhc.runtime.engines.counter_rng import COUNTERS, Words
-from lhc.runtime.engines.protocol import Digital
+from lhc.runtime.engines.protocol import LEAST_PEAK, Digital
 
 BLOCK = 4 * LANES
 """Rows that meet a tile together: its weights come from far away once for all of them."""
@@ -406,7 +406,8 @@ def multiply_rows(
             for place in range(count):
                 start = (vector + place) * inputs
                 stops = (number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1))
-                put(rows.scales, place, _peak(rows, start + stops[0], start + stops[1]))
+                peak = _peak(rows, start + stops[0], start + stops[1])
+                put(rows.scales, place, np.float32(0) if tiles.scales_vectors and peak < LEAST_PEAK else peak)
                 _convert(rows, tiles, row, np.int64(0), vector + place, place, rows.codes)
             for chip in range(tiles.chips):
                 for cut in range(tiles.cuts):

@@ -344,6 +344,16 @@ HEAD = "target_us,time_s,conductance_us,device\n"
             HEAD + "".join(f"{t},{s},1,{t}{n}\n" for t in (0, 1) for n in range(10) for s in range(1, 1026)),
             "1,025 different times; keep at most 1,024",
         ),
+        (HEAD + "0,1,1e16,a\n", r"line 2: .* finite and at most 1e\+15 µS or s"),
+        (HEAD + "0,1e-20,1,a\n", "must be above 0 .*, got 1e-20 s"),
+        (
+            HEAD + "".join(f"{t},{s},{t},{t}{n}\n" for t in (0, 1) for n in range(10) for s in (1, 9e6, 9000001)),
+            "times 9000000 and 9000001 s are the same in a table, .*; write them alike, or keep one of them",
+        ),
+        (
+            HEAD + "".join(f"{t},1,{t},{t}{n}\n" for t in (0, 10, 10.000001) for n in range(10)),
+            "targets 10 and 10.000001 µS are the same in a table",
+        ),
         ("", "no column target.*; other units: target_nS, time_h$"),
     ],
 )

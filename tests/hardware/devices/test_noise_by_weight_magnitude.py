@@ -42,6 +42,15 @@ def test_weights_are_off_as_published(magnitude: float) -> None:
 
 
 @pytest.mark.analog
+def test_as_many_regimes_as_a_description_may_have_are_told_apart() -> None:
+    regimes = [{"up_to": 180 * (k + 1) / 64, "coefficients": [0.01 * (k + 1)]} for k in range(64)]
+    devices = Regimes.model_validate({"full_scale": 180.0, "regimes": regimes})
+    for k in (0, 31, 32, 63):
+        found = _programmed(180 * (k + 0.5) / 64, devices)
+        np.testing.assert_allclose(found.std(axis=1), 0.01 * (k + 1), rtol=0.01)
+
+
+@pytest.mark.analog
 def test_weights_in_the_dead_zone_are_zero() -> None:
     assert isinstance(AFM.devices, Regimes)
     assert not _programmed(0.59, AFM.devices).any()

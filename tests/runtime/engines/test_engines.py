@@ -394,3 +394,29 @@ def test_codes_are_quotients_rounded_once(bits: int, vectors: str) -> None:
         point = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
         found = chip.convolve(x.T[None].contiguous(), point, Position(0, 1), 0)[0, 0, 1].numpy()
     np.testing.assert_array_equal(np.rint(found / step), np.rint(near[:, 0] / step))
+
+
+@pytest.mark.parametrize("kernel", ["rows", "points", "channels"])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_vectors_whose_reciprocal_is_beyond_single_precision_count_as_all_zero(kernel: str, noise: float) -> None:
+    """aihwkit divides by their greatest magnitude: 0, or no number where one of the inputs is 0."""
+    adc = LIONHEART.adc.model_copy(update={"noise": noise})
+    ideal = LIONHEART.model_copy(update={"devices": None, "adc": adc})
+    groups = 2 if kernel == "channels" else 1
+    chip = programmed(np.array([[1, 0.5, -0.25], [-1, 1, 1]], np.float32), ideal, groups=groups)
+    peaks = np.array([1, 2e-38, 2.95e-39, 2.9e-39, 1e-40, 1e-45, 0], np.float32)
+    x = torch.from_numpy(np.outer(peaks, [1, 0, -1]).astype(np.float32))
+    position, found = Position(0, len(x)), []
+    defining = AihwkitMatrix([chip.held], [0], 0, ideal, kernel != "rows", torch.device("cpu"))
+    for tiles in (multiplier(chip, "fast"), defining):
+        if kernel == "rows":
+            found.append(tiles.multiply(x, position, 0)[0].numpy())
+        else:
+            kind = ConvGeometry((3,), (1,), (1,), ((0, 0),), "NOTSET", groups)
+            images = x[:, None].repeat(1, groups, 1)
+            found.append(tiles.convolve(images, kind, position, 0)[0, :, :, 0].numpy())
+    fast, aihwkit = found
+    assert np.all(fast[3:] == 0)
+    assert np.all(aihwkit[3:] == 0)
+    assert np.all(np.abs(fast[:3]) > 0)
+    np.testing.assert_allclose(fast, aihwkit, rtol=1e-5, atol=1e-44)

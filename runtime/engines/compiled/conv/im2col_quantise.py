@@ -12,7 +12,7 @@ from lhc.runtime.engines.compiled.conv.layout import (
     ConvPlaces,
     ImageMemory,
 )
-from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import TileSpans, input_codes
+from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import TileSpans, input_codes, unless_least
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import (
     RUNS,
@@ -315,6 +315,7 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
         )
     one = spread(np.float32(1))
     if tiles.scales_vectors:
+        top = unless_least(top, tiles)
         stored(block.scales, slot(n), top)
         stored(block.factors, slot(n), one / unless_zero(top, top, one))
     else:

@@ -16,6 +16,7 @@ from lhc.runtime.engines.compiled.numba_simd.pointers import item, loaded, numbe
 from lhc.runtime.engines.compiled.numba_simd.vectors import (
     LANES,
     beyond,
+    chosen,
     clipped,
     fused,
     magnitude,
@@ -24,6 +25,7 @@ from lhc.runtime.engines.compiled.numba_simd.vectors import (
     spread_word,
 )
 from lhc.runtime.engines.counter_rng import Words
+from lhc.runtime.engines.protocol import LEAST_PEAK
 
 Integers = npt.NDArray[np.int64]
 
@@ -191,6 +193,12 @@ def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tup
     k0, k1 = spread_word(number(keys, 2 * stream)), spread_word(number(keys, 2 * stream + 1))
     k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), high)
     return threefry_lanes(k0, k1, low, spread_word(np.uint32(0)))
+
+
+@compiled(inner=True, within=True)
+def unless_least(top: Any, tiles: TileSpans) -> Any:
+    """Greatest magnitudes of vectors; 0 where they would divide the vector and are below `LEAST_PEAK`."""
+    return chosen(spread(LEAST_PEAK), top, spread(np.float32(0)), top) if tiles.scales_vectors else top
 
 
 @compiled(inner=True, within=True)

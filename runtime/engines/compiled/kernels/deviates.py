@@ -3,7 +3,8 @@
 Normal noise on lines of values, and the gradients of its size, are for training.
 
 Value w of line l gets ``a_l b_c,w n``: a number of its line, one of its place in a row c that as many lines share, and
-a deviate of `counter_rng`. Deviates follow from key and place, so gradients draw them again.
+a deviate of `counter_rng`. Deviates follow from key and place, so gradients draw them again. Which deviate a place has,
+and the order of sums, do not depend on the width of the processor's vectors: both go by `COUNTERS`.
 """
 
 import numpy as np
@@ -14,10 +15,10 @@ from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviate
 from lhc.runtime.engines.compiled.numba_simd.jit import compiled
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, loaded_run, number, span, stored, stored_run
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, fused, lesser, numbered, spread, spread_word
-from lhc.runtime.engines.counter_rng import Words
+from lhc.runtime.engines.counter_rng import COUNTERS, Words
 
-_BLOCK = 4 * LANES
-"""Deviates of a counter in every lane."""
+_BLOCK = 4 * COUNTERS
+"""Deviates of the counters of a block; the four of each are `COUNTERS` apart."""
 
 
 @compiled()
@@ -36,14 +37,15 @@ def add_noise_to_lines(values: Floats, lines: Floats, places: Floats, key: Words
     target, factors, steps = span(values), span(places), span(terms)
     for line in range(len(lines)):
         start, row, size = line * width, line // share * width, spread(lines[line])
-        for block in range(0, width, _BLOCK):
-            w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
-            for at in range(block, lesser(block + _BLOCK, width), LANES):
-                few = lesser(LANES, width - at)
-                noise = size * deviates(steps, w0)
-                sums = fused(loaded_run(factors, row + at, 0, few), noise, loaded_run(target, start + at, 0, few))
-                stored_run(target, start + at, sums, 0, few)
-                w0, w1 = w1, w0 << half
+        for lanes in range(0, COUNTERS, LANES):
+            for block in range(lanes, width, _BLOCK):
+                w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
+                for at in range(block, lesser(block - lanes + _BLOCK, width), COUNTERS):
+                    few = lesser(LANES, width - at)
+                    noise = size * deviates(steps, w0)
+                    sums = fused(loaded_run(factors, row + at, 0, few), noise, loaded_run(target, start + at, 0, few))
+                    stored_run(target, start + at, sums, 0, few)
+                    w0, w1 = w1, w0 << half
 
 
 def noise_gradients(
@@ -62,7 +64,7 @@ def noise_gradients(
         of_lines: a result, ``(lines,)``.
         of_places: a result, ``(rows, width)``; zeros.
     """
-    _noise_gradients(gradient, lines, places, key, terms, of_lines, of_places, np.empty(LANES, np.float32))
+    _noise_gradients(gradient, lines, places, key, terms, of_lines, of_places, np.empty(COUNTERS, np.float32))
 
 
 @compiled()
@@ -74,25 +76,28 @@ def _noise_gradients(
     terms: Floats,
     of_lines: Floats,
     of_places: Floats,
-    lanes: Floats,
+    totals: Floats,
 ) -> None:
     width, share = gradient.shape[1], len(lines) // len(places)
     k0, k1, half = spread_word(key[0]), spread_word(key[1]), spread_word(np.uint32(16))
-    source, factors, steps, found = span(gradient), span(places), span(terms), span(of_places)
+    source, factors, steps = span(gradient), span(places), span(terms)
+    found, sums = span(of_places), span(totals)
     for line in range(len(lines)):
-        start, row, size, total = line * width, line // share * width, spread(lines[line]), spread(np.float32(0))
-        for block in range(0, width, _BLOCK):
-            w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
-            for at in range(block, lesser(block + _BLOCK, width), LANES):
-                few = lesser(LANES, width - at)
-                moved = loaded_run(source, start + at, 0, few) * deviates(steps, w0)
-                total = fused(moved, loaded_run(factors, row + at, 0, few), total)
-                stored_run(found, row + at, fused(moved, size, loaded_run(found, row + at, 0, few)), 0, few)
-                w0, w1 = w1, w0 << half
-        stored(span(lanes), 0, total)
+        start, row, size = line * width, line // share * width, spread(lines[line])
+        for lanes in range(0, COUNTERS, LANES):
+            total = spread(np.float32(0))
+            for block in range(lanes, width, _BLOCK):
+                w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(block)), spread_word(np.uint32(line)))
+                for at in range(block, lesser(block - lanes + _BLOCK, width), COUNTERS):
+                    few = lesser(LANES, width - at)
+                    moved = loaded_run(source, start + at, 0, few) * deviates(steps, w0)
+                    total = fused(moved, loaded_run(factors, row + at, 0, few), total)
+                    stored_run(found, row + at, fused(moved, size, loaded_run(found, row + at, 0, few)), 0, few)
+                    w0, w1 = w1, w0 << half
+            stored(sums, lanes, total)
         of_lines[line] = np.float32(0)
-        for lane in range(LANES):
-            of_lines[line] += number(span(lanes), lane)
+        for counter in range(COUNTERS):
+            of_lines[line] += number(sums, counter)
 
 
 PITCH = LANES

@@ -52,6 +52,8 @@ MACHINES = {name: Hardware.load(name) for name in preset_names()} | {
     "zeros are read": _with(adc=Adc(zero_skipping=False)),
     "slices of weights": _with(devices=None, mapping=Mapping(cell_bits=2, slices=3)),
     "no converters": _with(adc=Adc(bits=None, bound=None, noise=0.04), dac=Dac(bits=None, bound=None)),
+    "a DAC of 24 bits": _with(dac=Dac(bits=24)),
+    "an ADC of 24 bits": _with(adc=Adc(bits=24, noise=0.04)),
     "a narrow ADC": _with(adc=Adc(bound=1.0, noise=0.04)),
 }
 
@@ -261,3 +263,13 @@ def test_a_machine_with_rare_effects_is_refused_by_name(name: str) -> None:
     assert what is not None
     with pytest.raises(UsageError, match=re.escape(what)):
         choose_engine("fast", MACHINES[name])
+
+
+def test_converters_of_24_bits_take_the_engine_that_rounds_to_all_of_their_codes() -> None:
+    """The engine fast rounds by a sum in single precision, which holds the codes of 23 bits."""
+    for section in ({"dac": Dac(bits=24)}, {"adc": Adc(bits=24)}):
+        choice = choose_engine("auto", _with(**section))
+        assert choice.name == "aihwkit"
+        assert "more than 23 bits (dac.bits, adc.bits)" in str(choice.why)
+    for section in ({"dac": Dac(bits=23)}, {"adc": Adc(bits=23)}, {"adc": Adc(bits=24, bound=None)}):
+        assert choose_engine("auto", _with(**section)).name == "fast"

@@ -1,11 +1,16 @@
 """Noise on lines of values: its distribution and size, and gradients that draw it again."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from lhc.runtime.engines.compiled.kernels.deviates import add_noise_to_lines, noise_gradients
-from lhc.runtime.engines.counter_rng import deviate_terms
+from lhc.runtime.engines.counter_rng import deviate_table, deviate_terms, threefry
 
 pytestmark = pytest.mark.analog
 
@@ -53,3 +58,31 @@ def test_factors_and_gradients_are_those_of_the_formula(rows: int, share: int, w
     np.testing.assert_allclose(of_lines, (gradient * spread * unit).sum(1), atol=1e-4)
     by_place = (gradient * lines[:, None] * unit).reshape(rows, share, width).sum(1)
     np.testing.assert_allclose(of_places, by_place, atol=1e-4)
+
+
+WIDTH = 200
+NOISE_OF_ONE_LINE = f"""
+import sys
+import numpy as np
+from lhc.runtime.engines.compiled.kernels.deviates import add_noise_to_lines
+from lhc.runtime.engines.counter_rng import deviate_terms
+
+values, one = np.zeros((1, {WIDTH}), np.float32), np.ones((1, {WIDTH}), np.float32)
+add_noise_to_lines(values, one[0, :1], one, np.array({KEY.tolist()}, np.uint32), deviate_terms(1.0))
+sys.stdout.buffer.write(values.tobytes())
+"""
+
+
+def test_deviates_of_places_do_not_depend_on_the_width_of_the_processors_vectors(tmp_path: Path) -> None:
+    """Four of a counter are 32 places apart; without its extensions every processor has vectors of 16."""
+    place = np.arange(WIDTH)
+    words = threefry(int(KEY[0]), int(KEY[1]), place // 128 * 128 + place % 32, np.zeros_like(place))
+    quarters = np.stack([*(word >> 16 for word in words), *(word & 0xFFFF for word in words)])
+    expected = deviate_table(deviate_terms(1.0))[quarters[place // 32 % 4, place]]
+    np.testing.assert_allclose(noise(ones(1), ones(1, WIDTH))[0], expected, atol=1e-6)
+    root = str(Path(__file__).resolve().parents[5])
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "LHC_CACHE": str(tmp_path), "PYTHONPATH": root}
+    printed = subprocess.run(
+        [sys.executable, "-c", NOISE_OF_ONE_LINE], env=environment, capture_output=True, check=True
+    )
+    np.testing.assert_allclose(np.frombuffer(printed.stdout, np.float32), expected, atol=1e-6)

@@ -11,7 +11,15 @@ from scipy import stats
 from lhc.runtime.engines.compiled.numba_simd.counter_rng_in_lanes import deviates, threefry_lanes
 from lhc.runtime.engines.compiled.numba_simd.pointers import loaded, span, stored
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES
-from lhc.runtime.engines.counter_rng import NoiseStream, OutputPlaces, Words, deviate_terms, normal_levels, threefry
+from lhc.runtime.engines.counter_rng import (
+    NoiseStream,
+    OutputPlaces,
+    Words,
+    deviate_terms,
+    normal_levels,
+    row_address,
+    threefry,
+)
 from lhc.runtime.engines.noise import standard_deviates
 
 pytestmark = pytest.mark.analog
@@ -26,6 +34,15 @@ def _deviates(key: Words, vectors: int, lines: int = 4) -> np.ndarray:
     places = np.arange(vectors, dtype=np.uint32)
     found = standard_deviates(keys[:1], keys[1:], places, outputs, 4 * len(outputs.counters), torch.device("cpu"))
     return found[0].numpy()
+
+
+def test_rows_of_tiles_have_noise_of_their_own_however_many_there_are() -> None:
+    uses, rows = range(3), [0, 1, 4095, 4096, 4097, 8192, 2**20]
+    addresses = {(use, row): row_address(use, row) for use in uses for row in rows}
+    assert len(set(addresses.values())) == len(addresses)
+    stream = NoiseStream(np.random.SeedSequence(0))
+    assert len({stream.key(one).tobytes() for one in addresses.values()}) == len(addresses)
+    assert [row_address(*one) for one in ((0, 4095), (1, 0), (2, 5))] == [4095, 4096, 8197]
 
 
 def test_levels_of_noise_are_normal() -> None:
