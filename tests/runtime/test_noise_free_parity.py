@@ -12,7 +12,8 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, channel_places, conv_places, image_cuts
+from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, channel_places
+from lhc.runtime.lru_cache import LruCache, single
 from lhc.runtime.operators.analog_layers import AnalogConv, AnalogMatMul
 from tests.networks import drawn, parsed
 
@@ -74,10 +75,7 @@ def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
         return found._replace(offsets=channel_places(replace(near, pads=pads, auto_pad="NOTSET"), sizes).offsets)
 
     monkeypatch.setattr("lhc.runtime.engines.compiled.conv.layout.channel_places", places)
-    monkeypatch.setattr(
-        "lhc.runtime.engines.compiled.conv.layout.conv_places", conv_places.__wrapped__
-    )  # not what is remembered
-    monkeypatch.setattr("lhc.runtime.engines.compiled.matrix.image_cuts", image_cuts.__wrapped__)
+    monkeypatch.setattr("lhc.runtime.engines.compiled.conv.layout._PLACES", LruCache(0, single))  # nothing is kept
 
 
 def _forgotten_bias(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ fill a block: with copies in free cells every other vector is read again, but ne
 Bytes are those of `lhc.runtime.engines.compiled.conv.kernel`, which takes whatever is not `takes_channels`.
 """
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.programmed_matrix import Floats
 from lhc.runtime.engines.compiled.conv.im2col_quantise import LineSpans, copy_line, line_spans, pad
-from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, Integers, channel_places
+from lhc.runtime.engines.compiled.conv.layout import ChannelPlaces, Integers, channel_places, kept_places
 from lhc.runtime.engines.compiled.kernels.adc_noise_and_currents import (
     ConverterCodes,
     PackedTiles,
@@ -109,9 +108,12 @@ class DepthwiseMemory(NamedTuple):
     keys: Words
 
 
-@lru_cache(maxsize=256)
 def depthwise_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> DepthwisePlaces:
     """Places in a channel of these sizes; ``geometry`` crops nothing."""
+    return kept_places(("depthwise", geometry, sizes), lambda: _depthwise_places(geometry, sizes))
+
+
+def _depthwise_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> DepthwisePlaces:
     channel, out = channel_places(geometry, sizes), geometry.output_sizes(sizes)
     positions = np.zeros(-(-(int(channel.vectors[-1]) + 1) // LANES) * LANES, np.uint32)
     positions[channel.vectors] = np.arange(len(channel.vectors))

@@ -1,10 +1,10 @@
 """Layout of a convolution: its vectors in the images, and the working memory of a call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from math import prod
 from threading import get_ident
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from lhc.runtime.engines.compiled.kernels.products import ROWS
 from lhc.runtime.engines.compiled.numba_simd.pointers import LINE, RUNS
 from lhc.runtime.engines.compiled.numba_simd.vectors import LANES, WIDE
 from lhc.runtime.engines.counter_rng import Words
+from lhc.runtime.lru_cache import LruCache
 
+Places = TypeVar("Places", bound=tuple[Any, ...])
 Integers = npt.NDArray[np.int64]
 
 TOGETHER = 4 * LANES
@@ -31,6 +33,22 @@ _MOVED = 2**21
 """Bytes of padded images that are convolved together; what the second-level cache does not hold is read in lines."""
 _KEPT = 2**17
 """Numbers of the memory of a call that the next one finds again; to make it takes as long as a small convolution."""
+
+
+def _nbytes(places: tuple[Any, ...]) -> int:
+    """Bytes of the arrays of a named tuple, those of its tuples included."""
+    arrays = sum(one.nbytes for one in places if isinstance(one, np.ndarray))
+    return int(arrays + sum(_nbytes(one) for one in places if isinstance(one, tuple)))
+
+
+_PLACES: LruCache[Any] = LruCache(2**29, _nbytes)
+"""Bytes of the places of all convolutions: an image of 1,024 by 1,024 vectors has some 30 MB in each."""
+
+
+def kept_places(key: Hashable, make: Callable[[], Places]) -> Places:
+    """Places that are made once, as long as all of them fit; ``key`` says which."""
+    found: Places = _PLACES.get(key, make)
+    return found
 
 
 class ChannelPlaces(NamedTuple):
@@ -64,9 +82,12 @@ class ChannelPlaces(NamedTuple):
     phase: int
 
 
-@lru_cache(maxsize=256)
 def channel_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> ChannelPlaces:
     """Places in a channel of these sizes; ``geometry`` crops nothing."""
+    return kept_places(("channel", geometry, sizes), lambda: _channel_places(geometry, sizes))
+
+
+def _channel_places(geometry: ConvGeometry, sizes: tuple[int, ...]) -> ChannelPlaces:
     pads, out, strides = geometry.padding(sizes), geometry.output_sizes(sizes), geometry.strides
     taps = [np.arange(k) * d for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
     numbers = [_numbers(places % stride, stride) for places, stride in zip(taps, strides, strict=True)]
@@ -191,9 +212,12 @@ class ImageMemory(NamedTuple):
     noise: Floats
 
 
-@lru_cache(maxsize=256)
 def conv_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> ConvPlaces:
     """Places in so many images ``(groups · channels, *spatial)``."""
+    return kept_places(("images", geometry, shape, images), lambda: _conv_places(geometry, shape, images))
+
+
+def _conv_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> ConvPlaces:
     channels, channel = shape[0] // geometry.groups, channel_places(geometry, shape[1:])
     positions, plane = channel.vectors, channel.size
     count = images * len(positions)
@@ -257,7 +281,6 @@ def image_outputs(geometry: ConvGeometry, sizes: tuple[int, ...]) -> tuple[tuple
     return geometry.output_sizes(sizes), min(min(pair) for pair in geometry.padding(sizes)) < 0
 
 
-@lru_cache(maxsize=256)
 def image_cuts(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> tuple[ImageCut, ...]:
     """All images ``(groups · channels, *spatial)`` of a call."""
     together = images_together(geometry, shape, images)
@@ -266,6 +289,7 @@ def image_cuts(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> t
     return tuple(ImageCut(*part, conv_places(geometry, shape, part[2])) for part in parts if part[1])
 
 
+@lru_cache(maxsize=256)
 def images_together(geometry: ConvGeometry, shape: tuple[int, ...], most: int) -> int:
     """Images ``(groups · channels, *spatial)`` whose vectors are numbered together, so that blocks are nearly full.
 
