@@ -70,7 +70,12 @@ class TrainingOptions(Seeded):
         rare=True,
     )
     momentum: float = option("Momentum of sgd.", default=0.9, metavar="X", rare=True)
-    loss: str = option("distillation, cross-entropy, mse or module:function.", default="distillation", metavar="L")
+    loss: str = option(
+        "distillation (compares with the network's own answers as layers are ranked: scores of classes by KL"
+        " divergence, other outputs by squared error), cross-entropy, mse or module:function.",
+        default="distillation",
+        metavar="L",
+    )
     label_share: float = option(
         "Share of cross-entropy with class labels in the loss, beside distillation. 0.5 helped ResNet-8 much, and"
         " ResNet20 not at all.",

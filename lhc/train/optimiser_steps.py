@@ -134,8 +134,11 @@ class Trainer:
         norm = self._gradient_norm()
         if not math.isfinite(value) or not math.isfinite(norm):
             what = f"the loss is {value:g}, the norm of its gradient {norm:g}"
-            if self.step == 0:  # before the learning rate had any effect
-                raise ModelError(f"at the first step of training {what}; look for samples that give such answers")
+            if number == 0:  # before the learning rate had any effect
+                raise ModelError(
+                    f"at the first step of training {what}; look for samples that give such answers, or for an operator"
+                    " whose gradient is not finite there, such as a square root of 0"
+                )
             raise self.diverged(self.step + 1, what)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._share()

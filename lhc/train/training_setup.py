@@ -210,7 +210,7 @@ class TrainingSetup:
             layers=tuple(sorted(analog)),
             steps=steps,
             batch_size=self.settings.batch_size,
-            loss=self.settings.loss + (f", {self.settings.label_share:g} labels" if self.settings.label_share else ""),
+            loss=self._loss_text,
             seed=self.settings.seed,
             samples=len(self.samples),
             data=self.samples.digest,
@@ -218,6 +218,12 @@ class TrainingSetup:
             adapters=self.settings.adapter_rank,
             learning_rate=self.settings.rate,
         )
+
+    @property
+    def _loss_text(self) -> str:
+        share, by_error = self.settings.label_share, self.settings.loss == "distillation" and not self.classes
+        labels = f", {share:g} labels" if share else ""
+        return f"{self.settings.loss}{' by squared error' if by_error else ''}{labels}"
 
     def checkpoint(self, analog: frozenset[str], **more: object) -> Checkpoint | None:
         """Checkpoint of the training; None where its state is not kept.

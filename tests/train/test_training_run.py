@@ -76,6 +76,9 @@ def test_a_loss_that_is_not_finite_at_the_first_step_is_not_put_down_to_the_lear
     made.begin(["Gemm_0"])
     with pytest.raises(ModelError, match=r"at the first step of training the loss is nan, .* look for samples"):
         made.train_step(0.0)
+    made.begin(["Gemm_0"], first=1)  # a later round begins with weights that were trained
+    with pytest.raises(ModelError, match=r"diverged at step 1: the loss is nan, .* \(--lr\)"):
+        made.train_step(0.0)
 
 
 def test_an_output_of_whole_numbers_is_refused(build: Build) -> None:

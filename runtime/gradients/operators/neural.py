@@ -193,9 +193,17 @@ def _lp_normalization(op: Operator, x: Tensor) -> Tensor:
 def _softmax(op: Operator, x: Tensor, function: Callable[..., Tensor] = torch.softmax) -> Tensor:
     """Before opset 13 over all axes from ``axis`` on."""
     if op.opset >= 13:
-        return function(x, dim=op.get("axis", -1))
+        return _by_rows(x, op.get("axis", -1), function)
     axis = op.get("axis", 1) % max(x.ndim, 1)
-    return function(x.reshape(math.prod(x.shape[:axis]), -1), dim=1).reshape(x.shape)
+    return _by_rows(x.reshape(math.prod(x.shape[:axis]), -1), 1, function).reshape(x.shape)
+
+
+def _by_rows(x: Tensor, dim: int, function: Callable[..., Tensor]) -> Tensor:
+    """A softmax whose masked rows, all -inf, give NaN without a gradient: networks put constants in their place."""
+    masked = x.isneginf().all(dim, keepdim=True)
+    if not masked.any():
+        return function(x, dim=dim)
+    return function(x.masked_fill(masked, 0.0), dim=dim).masked_fill(masked, math.nan)
 
 
 def _lrn(op: Operator, x: Tensor) -> Tensor:

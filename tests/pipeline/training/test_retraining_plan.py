@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from onnx import numpy_helper
 
 from lhc.costs.plan_costs import digital_cost
@@ -75,6 +76,33 @@ def test_a_share_of_labels_is_recorded(digits: Task) -> None:
     ]
 
     assert losses == ["distillation", "distillation, 0.5 labels"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "loss"),
+    [
+        ("mse", "numbers", "distillation by squared error"),
+        ("cosine", "none", "distillation by squared error"),
+        ("accuracy", "classes", "distillation"),
+        ("agreement", "none", "distillation"),
+    ],
+)
+def test_distillation_follows_the_metric_that_ranks(metric: str, labels: str, loss: str) -> None:
+    """Four coordinates are no logits, whose sum a divergence would leave free."""
+    rng = np.random.default_rng(0)
+    model = parsed(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 6] x) => (float[N, 4] y) { [product] y = MatMul (x, w) }',
+        {"w": rng.normal(size=(6, 4)).astype(np.float32)},
+    )
+    x = rng.normal(size=(12, 6)).astype(np.float32)
+    targets = {"none": None, "classes": np.arange(12) % 4, "numbers": rng.normal(size=(12, 4)).astype(np.float32)}
+    task = Task({"x": x}, targets[labels], get_metric(metric))
+    state, analog, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
+    setup = training_setup_of(state, task, replace(TEN, batch_size=4))
+    found, digital = torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[2.0, 3.0, 4.0, 5.0]])
+    by_error = 4 / (4 + 9 + 16 + 25)
+    assert float(setup.trainer(1).loss(found, digital)) == pytest.approx(by_error if "error" in loss else 0, abs=1e-6)
+    assert setup.record(analog, 1, ()).loss == loss
 
 
 def test_no_session_is_held_while_a_step_is_taken(digits: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from lhc.errors import ModelError
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_model import OnnxModel
 from tests.networks import drawn, parsed
@@ -18,6 +19,17 @@ def small() -> OnnxModel:
         drawn({"u": (3, 2), "v": (2, 2)}, 3),
     )
     return load_model(model)
+
+
+def test_an_output_of_whole_numbers_is_refused() -> None:
+    from lhc.runtime.gradients import curvature
+
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[N, 3] x) => (int64[N] y) { [p] h = MatMul (x, u)  y = ArgMax <axis = 1, keepdims = 0> (h) }"""
+    model = load_model(parsed(text, drawn({"u": (3, 2)}, 3)))
+    feeds = {"x": np.zeros((4, 3), np.float32)}
+    with pytest.raises(ModelError, match=r"output 'y' holds whole numbers, which have no curvature; .* ArgMax"):
+        curvature.loss_curvatures(model, read_graph(model), ["p"], feeds, np.zeros(4, np.int64), "y")
 
 
 def test_trace_and_eigenvalue_of_the_last_layer() -> None:

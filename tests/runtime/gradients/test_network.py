@@ -264,6 +264,35 @@ def test_gradients_are_those_of_the_network() -> None:
     assert after - before == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.parametrize("opset", [12, 17])
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
+def test_rows_that_a_mask_hides_whole_have_no_gradient(kind: str, opset: int) -> None:
+    """Their softmax is NaN, in whose place the network puts 0, as torch exports attention."""
+    proto = parsed(
+        f"""(float[N, 3] x, float[N, 4] mask) => (float[N, 2] y) {{
+          s = MatMul (x, w)  masked = Add (s, mask)  p = {kind} <axis = 1> (masked)
+          hidden = IsNaN (p)  q = Where (hidden, zero, p)  y = MatMul (q, v)
+        }}""",
+        {"w": normal(3, 4), "v": normal(4, 2, seed=1), "zero": np.zeros((), np.float32)},
+        opset,
+    )
+    feeds = {"x": normal(3, 3, seed=2), "mask": np.zeros((3, 4), np.float32)}
+    feeds["mask"][1] = -np.inf
+    module = network(proto)
+    assert max(parity(module, feeds).values()) < 1e-5
+
+    def gradient(rows: list[int]) -> torch.Tensor:
+        answers = module({name: array[rows] for name, array in feeds.items()})["y"]
+        return torch.autograd.grad(answers.square().sum(), dict(module.named_parameters())["w"])[0]
+
+    torch.testing.assert_close(gradient([0, 1, 2]), gradient([0, 2]))
+
+
+def test_an_output_that_is_a_weight_is_compared() -> None:
+    proto = parsed("(float[N, 3] x) => (float[N, 2] y, float[3, 2] w) { y = MatMul (x, w) }", {"w": normal(3, 2)})
+    assert parity(network(proto), {"x": normal(2, 3)})["w"] == 0
+
+
 def test_products_can_be_replaced_and_seen() -> None:
     module = network(parsed(TWO_LAYERS, WEIGHTS))
     x = normal(7, 5)
