@@ -280,10 +280,11 @@ def test_an_einsum_with_an_ellipsis_is_a_product_where_one_operand_alone_has_the
         np.testing.assert_allclose(create_session(one, "einsum").run(None, {"x": x})[0], expected, atol=1e-5)
 
 
-def test_an_einsum_that_repeats_an_axis_of_one_stays_as_it_is() -> None:
+@pytest.mark.parametrize(("size", "weight"), [(6, 1), (1, 6)])
+def test_an_einsum_that_repeats_an_axis_of_one_stays_as_it_is(size: int, weight: int) -> None:
     proto = parsed(
-        '<ir_version: 8, opset_import: ["" : 17]> g (float[2, 6] x) => (float[2, 4] y) {'
+        f'<ir_version: 8, opset_import: ["" : 17]> g (float[2, {size}] x) => (float[2, 4] y) {{'
         ' y = Einsum <equation = "bd,dh->bh"> (x, w) }',
-        drawn({"w": (1, 4)}),
+        drawn({"w": (weight, 4)}),
     )
     assert [node.op_type for node in canonical(load_model(proto)).proto.graph.node] == ["Einsum"]

@@ -46,7 +46,8 @@ def rewrite(site: RewriteContext) -> bool:
     if array.ndim != len(weight) or array.dtype.name not in ("float16", "float32", "float64"):
         return False
     sizes = dict(zip(weight, array.shape, strict=True))
-    if any(sizes[label] == 1 for label in summed):  # onnxruntime may repeat it for each of the other operand
+    fed = dict(zip(activation, site.shape(site.name(1 - held)) or (), strict=False))
+    if any(1 in (sizes[label], fed.get(label)) for label in summed):  # onnxruntime may repeat it
         return False
     turned = array.transpose([weight.index(label) for label in (*summed, *cols)])
     matrix = turned.reshape(math.prod(sizes[label] for label in summed), -1)
