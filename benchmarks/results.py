@@ -39,6 +39,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from textwrap import fill
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -53,6 +54,8 @@ __all__ = ["PAGE", "PUBLISHED", "RESULTS", "Row", "disagreements", "main", "page
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PUBLISHED, PAGE = (ROOT / "docs" / name for name in ("results.json", "published.json", "results.md"))
+PAGE_WIDTH = 120
+"""Characters in a line of text."""
 Record = dict[str, Any]
 Tiles = Literal["as they come", "once", "twice", "four times"]
 
@@ -309,7 +312,8 @@ def _glance(records: Sequence[Record]) -> str:
             cells = ["; ".join(map(_reached, ones)) for ones in columns]
             table.append([network, TASKS[network], _digital(any_of), _amount(any_of, at_point), *cells])
     headers = ["network", "task", "digital", "budget", *UNTRAINED, "with training"]
-    notes = [f"\n{one['network']}, {_allowed(one)}: {one['note']}" for one in records if "note" in one]
+    said = [f"{one['network']}, {_allowed(one)}: {one['note']}" for one in records if "note" in one]
+    notes = [f"\n{fill(note, PAGE_WIDTH, break_long_words=False, break_on_hyphens=False)}" for note in said]
     return "\n".join([Table(headers, table, right=(2, 3)).render("markdown"), *notes])
 
 

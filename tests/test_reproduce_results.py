@@ -117,6 +117,13 @@ def test_a_page_shows_at_a_glance_what_one_machine_reaches_at_one_point() -> Non
     assert f"| {cells} |" in text
 
 
+def test_a_long_note_is_wrapped() -> None:
+    text = page([{**KNOWN, "note": "its interval is too narrow, " * 9}], [], [])
+
+    (first, *others) = [line for line in text.splitlines() if "too narrow" in line]
+    assert others and len(first) <= 120
+
+
 def test_a_page_shows_the_course_of_a_training() -> None:
     trained = {**KNOWN, "retrain": True, "course": [[0, 0.045], [1500, 0.0062]]}
 
