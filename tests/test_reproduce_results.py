@@ -121,7 +121,8 @@ def test_a_long_note_is_wrapped() -> None:
     text = page([{**KNOWN, "note": "its interval is too narrow, " * 9}], [], [])
 
     (first, *others) = [line for line in text.splitlines() if "too narrow" in line]
-    assert others and len(first) <= 120
+    assert others
+    assert len(first) <= 120
 
 
 def test_a_page_shows_the_course_of_a_training() -> None:
