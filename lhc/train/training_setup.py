@@ -86,8 +86,9 @@ class TrainingSetup:
             ModelError, DataError, UsageError: as of `trainer`.
         """
         assert self.settings.time_s is not None
-        trainer, times = self.trainer(TIMED_STEPS), list[float]()
+        trainer, times = self.trainer(1 + TIMED_STEPS), list[float]()
         trainer.begin(analog)
+        trainer.train_step(1.0)  # the first takes memory and makes plans that the others find
         for _ in range(TIMED_STEPS):
             started = time.perf_counter()
             trainer.train_step(1.0)
@@ -152,7 +153,8 @@ class TrainingSetup:
         if settings.augment == "crop-flip" and reads_labels and labels is not None and labels.ndim > 2:
             raise UsageError(
                 f"--augment crop-flip moves pictures and leaves labels {labels.shape[1:]} of their places where they"
-                " are; give a function that moves both (--augment module:function), or train by distillation alone"
+                " are; train by distillation alone, or give an augmentation that moves nothing (--augment none, or"
+                " module:function)"
             )
         network = self.network()
         network.to(device_for(network, self._some()))

@@ -200,9 +200,10 @@ def _softmax(op: Operator, x: Tensor, function: Callable[..., Tensor] = torch.so
 
 def _by_rows(x: Tensor, dim: int, function: Callable[..., Tensor]) -> Tensor:
     """A softmax whose masked rows, all -inf, give NaN without a gradient: networks put constants in their place."""
+    result: Tensor = function(x, dim=dim)
+    if not result.isnan().any():
+        return result
     masked = x.isneginf().all(dim, keepdim=True)
-    if not masked.any():
-        return function(x, dim=dim)
     return function(x.masked_fill(masked, 0.0), dim=dim).masked_fill(masked, math.nan)
 
 

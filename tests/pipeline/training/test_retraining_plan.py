@@ -10,7 +10,7 @@ import torch
 from onnx import numpy_helper
 
 from lhc.costs.plan_costs import digital_cost
-from lhc.errors import ModelError
+from lhc.errors import ModelError, UsageError
 from lhc.measure import Running
 from lhc.options.by_command import RunOptions
 from lhc.options.training import TrainingOptions
@@ -214,8 +214,21 @@ def test_a_transposed_convolution_stays_one_and_costs_the_same() -> None:
 def test_as_many_steps_as_a_time_allows(monkeypatch: pytest.MonkeyPatch, digits: Task) -> None:
     options = RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True)
     state, analog, _ = read_placed(options, Running(), None)
-    clock = iter(range(1000))
-    monkeypatch.setattr("lhc.train.training_setup.time.perf_counter", lambda: next(clock) / 4)
+    costs, times = [99.0, *[0.25] * 9], [0.0]
+    monkeypatch.setattr("lhc.train.training_setup.time.perf_counter", lambda: times[-1])
+    monkeypatch.setattr(Trainer, "train_step", lambda _, __: times.append(times[-1] + costs[len(times) - 1]))
     setup = training_setup_of(state, digits, TrainingOptions(time="1min", batch_size=16)).timed(analog)
-    assert setup.steps == 240, "a quarter of a second each"
+    assert setup.steps == 240, "a quarter of a second each, but for the first"
     assert setup.settings.time is None
+
+
+def test_pictures_do_not_move_below_labels_of_their_places() -> None:
+    net = model_of("net (float[N, 3, 4, 4] x) => (float[N, 2, 4, 4] y) { [up] y = Conv(x, w) }", w=(2, 3, 1, 1))
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(64, 3, 4, 4)).astype(np.float32), rng.integers(0, 2, (64, 4, 4))
+    task = Task({"x": x}, labels, get_metric("accuracy"))
+    state, _, _ = read_placed(RunOptions(net, task, draws=2, all_analog=True, class_axis=1), Running(), None)
+    moving = replace(TEN, augment="crop-flip", label_share=0.5)
+    with pytest.raises(UsageError, match=r"--augment crop-flip moves pictures and leaves labels \(4, 4\)"):
+        training_setup_of(state, state.task, moving).trainer(1)
+    training_setup_of(state, state.task, replace(moving, label_share=0.0)).trainer(1)
