@@ -20,6 +20,7 @@ from lhc.graph import COLUMNS, OPEN_COLUMNS, TILES, Layer, Origin
 from lhc.onnx_io.operators.matrix_product import Product
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.read.constants import Array, Constants
+from lhc.onnx_io.read.shapes import inferred_shapes
 from lhc.onnx_model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 
 _LEAST_OPSET = 11
@@ -57,6 +58,8 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]],
     origins = dict(file.origins)
     rewritten = list(file.rewritten)
     stored: dict[str, tuple[str, str]] = {}
+    weight_first = any(node.name in columns and node.input[0] in constants for node in graph.node if node.input)
+    shapes = inferred_shapes(model) if weight_first else {}
     for node in graph.node:
         if node.name not in columns or any(name.endswith(TILES) for name in node.input[:2]):
             nodes.append(node)
@@ -66,7 +69,7 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]],
             raise ModelError(
                 f"{model.label}: {node.name!r} cannot have the digital columns that its plan says; partition the model"
             )
-        site = RewriteContext(node, constants, opset_of(model.proto), lambda _: None, taken)
+        site = RewriteContext(node, constants, opset_of(model.proto), shapes.get, taken)
         _split(site, found[0], np.asarray(columns[node.name]), OPEN_COLUMNS if undecided else COLUMNS, stored)
         nodes += site.nodes
         tensors += site.tensors
@@ -120,7 +123,7 @@ def _split(site: RewriteContext, form: Product, digital: Array, mark: str, store
             inputs[2] = _bias(site, form.bias, of_part, len(matrix))
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         outputs.append(site.product(part, node.op_type, *inputs, **attributes))
-    axis = 1 if form.window is not None else form.output_axis(2)
+    axis = form.output_axis(site.rank(1 - form.operand) or 2)  # one axis alone: the product of a matrix and a vector
     order = site.numbers([int(place) for place in np.argsort(np.concatenate(parts))])
     site.add("Gather", site.add("Concat", *outputs, axis=axis), order, output=node.output[0], axis=axis)
 

@@ -93,6 +93,13 @@ def test_both_parts_together_are_the_product(case: Case) -> None:
     assert split.identity != model.identity == model.source
 
 
+def test_a_matrix_by_a_vector_is_split_on_its_only_axis() -> None:
+    model = load_model(model_of("g (float[6] x) => (float[5] y) { [p] y = MatMul (w, x) }", w=(5, 6)))
+    x = np.random.default_rng(0).normal(size=6).astype(np.float32)
+    whole, split = (create_session(one.proto, "made") for one in (model, with_digital_columns(model, {"p": COLUMNS})))
+    np.testing.assert_allclose(split.run(None, {"x": x})[0], whole.run(None, {"x": x})[0], atol=1e-6)
+
+
 def test_what_is_split_is_not_split_again(case: Case) -> None:
     split = with_digital_columns(made(case), {"p": COLUMNS})
     assert with_digital_columns(split, {"p": COLUMNS}) is split
