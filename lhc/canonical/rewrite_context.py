@@ -58,10 +58,14 @@ class RewriteContext(NodeAttributes):
         """A constant input."""
         return self.constants.value(self.name(index))
 
+    def shape_of(self, index: int) -> Shape | None:
+        """Shape of an input, where it is known."""
+        name = self.name(index)
+        return self.constants.shape(name) if name in self.constants else self.shape(name)
+
     def rank(self, index: int) -> int | None:
         """Axes of an input, where they are known."""
-        name = self.name(index)
-        shape = self.constants.shape(name) if name in self.constants else self.shape(name)
+        shape = self.shape_of(index)
         return None if shape is None else len(shape)
 
     def store(self, name: str, array: Array) -> str:

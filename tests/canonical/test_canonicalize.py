@@ -288,3 +288,24 @@ def test_an_einsum_that_repeats_an_axis_of_one_stays_as_it_is(size: int, weight:
         drawn({"w": (weight, 4)}),
     )
     assert [node.op_type for node in canonical(load_model(proto)).proto.graph.node] == ["Einsum"]
+
+
+@pytest.mark.parametrize("mask", [[6, 4, 0, 1], [[1], [1]]], ids=["ends and starts", "one number a sequence"])
+def test_attention_with_a_mask_that_its_form_does_not_take_stays(mask: list[object]) -> None:
+    given = np.array(mask, np.int32)
+    sizes = ", ".join(map(str, given.shape))
+    file = made.model_of(
+        f"""net (float[2, 6, 32] x, int32[{sizes}] mask) => (float[2, 6, 32] y) {{
+          [att] a = com.microsoft.Attention<num_heads = 4>(x, w, b, mask)
+          [out] y = MatMul(a, o)
+        }}""",
+        w=(32, 96),
+        b=(96,),
+        o=(32, 32),
+    )
+
+    form = canonical(load_model(file))
+
+    assert [node.op_type for node in form.proto.graph.node] == ["Attention", "MatMul"]
+    x = np.random.default_rng(0).normal(size=(2, 6, 32)).astype(np.float32)
+    create_session(form.proto, "form").run(None, {"x": x, "mask": given})

@@ -24,7 +24,7 @@ def rewrite(site: RewriteContext) -> bool:
     weight = site.is_constant(1) and site.rank(1) == 2 and site.constants.dtype(site.name(1)) in ("float32", "float16")
     if not weight or site.name(_LENGTH) or site.integer("do_rotary") or (site.name(2) and not site.is_constant(2)):
         return False
-    if site.name(_MASK) and site.rank(_MASK) not in (None, 1, 2, 3):  # where it is not known, the parity gate sees
+    if not _takes(site, _MASK):
         return False
     bias = site.value(2) if site.name(2) else None
     return _write(site, site.name(0), site.value(1), bias, (_MASK, _BIAS_OF_SCORES), _PAST)
@@ -36,10 +36,25 @@ def rewrite_quantised(site: RewriteContext) -> bool:
     if site.integer("do_rotary") or not site.is_constant(_Q_BIAS) or not may_be_one(site, _Q_SCALE, _Q_ZERO):
         return False
     packed = matrix_values(site, 1, _Q_WEIGHT_SCALE, _Q_WEIGHT_ZERO, 1)
-    if packed is None or packed.ndim != 2 or site.rank(_Q_MASK) not in (None, 1, 2, 3):
+    if packed is None or packed.ndim != 2 or not _takes(site, _Q_MASK):
         return False
     x = float_codes(site, site.name(0), site.name(_Q_ZERO), site.name(_Q_SCALE))
     return _write(site, x, packed, site.value(_Q_BIAS), (_Q_MASK, None), _Q_PAST)
+
+
+def _takes(site: RewriteContext, mask: int) -> bool:
+    """Whether MultiHeadAttention takes a mask of this shape; where it is not known, the parity gate sees.
+
+    It does not take ends and starts of sequences ``(2 * sequences)``, nor one number a sequence ``(sequences, 1)``.
+    """
+    shape, given = site.shape_of(mask), site.shape_of(0)
+    if shape is None or given is None or len(given) != 3:
+        return shape is None or len(shape) in (1, 2, 3)
+    (sequences, tokens, _), last = given, shape[-1]
+    if len(shape) == 2:
+        return last != 1 or tokens == 1
+    starts_too = len(shape) == 1 and isinstance(last, int) and isinstance(sequences, int) and last == 2 * sequences
+    return len(shape) in (1, 3) and not starts_too
 
 
 def _write(
