@@ -220,6 +220,8 @@ def _resize(
     op: Operator, x: Tensor, roi: Tensor | None = None, scales: Tensor | None = None, sizes: Tensor | None = None
 ) -> Tensor:
     """Nearest and linear, axis by axis."""
+    if op.opset < 11:
+        return _upsample(op, x, roi)
     mode = op.get("mode", "nearest")
     if mode not in ("nearest", "linear") or op.get("antialias", 0):
         raise op.unsupported(f"mode {mode}{' with antialiasing' if op.get('antialias', 0) else ''}")
@@ -235,17 +237,35 @@ def _resize(
         factors = [size / x.shape[axis] for axis, size in zip(along, wanted, strict=True)]
     else:
         raise op.unsupported("it has neither scales nor sizes")
+    coordinates = op.get("coordinate_transformation_mode", "half_pixel")
+    rounding = None if mode == "linear" else op.get("nearest_mode", "round_prefer_floor")
     for axis, size, factor in zip(along, wanted, factors, strict=True):
         if size != x.shape[axis] or factor != 1:
-            x = _resized(op, x, axis, size, factor, mode)
+            x = _resized(op, x, axis, size, factor, coordinates, rounding)
     return x
 
 
-def _resized(op: Operator, x: Tensor, axis: int, size: int, factor: float, mode: str) -> Tensor:
+def _upsample(op: Operator, x: Tensor, scales: Tensor | None = None) -> Tensor:
+    """Upsample, and Resize before opset 11: by scales alone, asymmetric; onnxruntime rounds up where it downsamples."""
+    mode = op.get("mode", "nearest")
+    if mode not in ("nearest", "linear"):
+        raise op.unsupported(f"mode {mode}")
+    for axis, factor in enumerate(op.attributes["scales"] if scales is None else scales.tolist()):
+        if factor != 1:
+            rounding = None if mode == "linear" else "floor" if factor > 1 else "ceil"
+            x = _resized(op, x, axis, math.floor(x.shape[axis] * factor), factor, "asymmetric", rounding)
+    return x
+
+
+def _resized(
+    op: Operator, x: Tensor, axis: int, size: int, factor: float, coordinates: str, rounding: str | None
+) -> Tensor:
+    """One axis resized; ``rounding``: of places to the nearest, None for linear interpolation between two."""
     known = x.shape[axis]
-    places = _coordinates(op, known, size, factor)
-    if mode == "nearest":
-        return x.index_select(axis % x.ndim, torch.from_numpy(_nearest(op, places).clip(0, known - 1)).to(x.device))
+    places = _coordinates(op, coordinates, known, size, factor)
+    if rounding is not None:
+        nearest = torch.from_numpy(_nearest(rounding, places).clip(0, known - 1))
+        return x.index_select(axis % x.ndim, nearest.to(x.device))
     inside = places.clip(0, known - 1)
     lower = np.floor(inside).astype(np.int64)
     share = torch.from_numpy((inside - lower).astype(np.float32)).to(x)
@@ -255,9 +275,8 @@ def _resized(op: Operator, x: Tensor, axis: int, size: int, factor: float, mode:
     return low * (1 - share) + high * share
 
 
-def _coordinates(op: Operator, known: int, size: int, factor: float) -> np.ndarray:
+def _coordinates(op: Operator, kind: str, known: int, size: int, factor: float) -> np.ndarray:
     """Where each output place lies in the input (``coordinate_transformation_mode``)."""
-    kind = op.get("coordinate_transformation_mode", "half_pixel")
     places = np.arange(size, dtype=np.float64)
     if kind == "asymmetric":
         return places / factor
@@ -274,8 +293,8 @@ def _coordinates(op: Operator, known: int, size: int, factor: float) -> np.ndarr
     raise op.unsupported(f"coordinates {kind}")
 
 
-def _nearest(op: Operator, places: np.ndarray) -> np.ndarray:
-    kind = op.get("nearest_mode", "round_prefer_floor")
+def _nearest(kind: str, places: np.ndarray) -> np.ndarray:
+    """Places as whole numbers (``nearest_mode``)."""
     if kind in ("floor", "round_prefer_ceil"):
         return np.floor(places if kind == "floor" else places + 0.5).astype(np.int64)
     return np.ceil(places if kind == "ceil" else places - 0.5).astype(np.int64)
@@ -314,6 +333,7 @@ LAYERS: Mapping[str, Function] = {
     "MaxPool": _max_pool,
     "RMSNormalization": _rms_normalization,
     "Resize": _resize,
+    "Upsample": _upsample,
     "SimplifiedLayerNormalization": _rms_normalization,  # of onnxruntime, in the domain of ONNX
     "Softmax": _softmax,
 }

@@ -131,6 +131,13 @@ CASES = (
          {"s": np.array([1, 1, 1.7, 0.6], np.float32)}),
     Case("resized to sizes", 'y = Resize <mode="nearest", coordinate_transformation_mode="asymmetric",'
          ' nearest_mode="floor"> (x, , , s)', IMAGE, {"s": np.array([2, 4, 18, 33])}),
+    Case("resized before opset 11", "y = Resize (x, s)", IMAGE, {"s": np.array([1, 1, 2.5, 0.4], np.float32)},
+         opset=10),
+    Case("resized between two before opset 11", 'y = Resize <mode="linear"> (x, s)', IMAGE,
+         {"s": np.array([1, 1, 1.7, 0.6], np.float32)}, opset=10),
+    Case("upsampled, opset 9", "y = Upsample (x, s)", IMAGE, {"s": np.array([1, 1, 2, 3], np.float32)}, opset=9),
+    Case("upsampled by an attribute, opset 8", 'y = Upsample <mode="linear", scales=[1.0, 1.0, 2.0, 1.5]> (x)', IMAGE,
+         opset=8),
     Case("Fourier transform, one-sided, opset 17", "y = DFT <axis=1, onesided=1> (x, n)", normal(2, 7, 1),
          {"n": np.array(9)}, opset=17, rank=3),
     Case("Fourier transform of complex numbers", "y = DFT (x)", normal(2, 3, 8, 2)),
