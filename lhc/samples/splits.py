@@ -9,8 +9,8 @@ Samples keep the order of the data, unless that is sorted by class: the first of
 are dealt by the permutation.
 
 Samples of one document (`Task.documents`) stay together: a quarter of the documents orders, in a fixed permutation
-without regard to labels, and none that calibrates is judged. Under 8 documents, or 400 tokens that are predicted,
-nothing is split. A single document is dealt by its samples, so that chips can be calibrated at all.
+without regard to labels, and none that calibrates is judged. Under 8 documents, or 400 labels (of a text, tokens that
+are predicted), nothing is split. A single document is dealt by its samples, so that chips can be calibrated at all.
 """
 
 from dataclasses import dataclass

@@ -274,7 +274,7 @@ def samples_text(outcome: Outcome) -> str:
         return outcome.samples_note
     if outcome.held_out:
         return "held out from the search"
-    least = "400 samples" if outcome.documents is None else "8 documents or 400 predicted tokens"
+    least = "400 samples" if outcome.documents is None else "8 documents or 400 labels"
     return f"not held out, since fewer than {least}"
 
 
