@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("placed", nargs="?", type=Path, help="the annotated file; made where none is given")
     parser.add_argument("--chips", type=int, default=10)
     options = parser.parse_args()
+    if options.chips < 2:
+        parser.error("--chips: a mean and its error take at least 2 chips")
     entry = zoo_entry(options.network)
     task = entry.task()
     quarter = len(task) // 4
@@ -55,7 +57,7 @@ def main() -> None:
     drop, error = scale * np.mean(drops), scale * np.std(drops, ddof=1) / np.sqrt(len(drops))
     print(f"{options.network}: {task.metric.name} {digital:.4f} digital, on {len(judged)} samples")
     allowed = f"{scale * entry.max_drop:g}{unit} allowed"
-    print(f"mean drop {drop:.4f}{unit} ± {error:.4f} on {len(drops)} fresh chips; {allowed}")
+    print(f"mean drop {drop:.4f}{unit} ± {error:.4f} (standard error) on {len(drops)} fresh chips; {allowed}")
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ class Chips(Seeded):
 
     draws: int = option("Chips (programmings) per placement; a test uses at least this many.", default=10, metavar="N")
     confidence: float = option(
-        "Two-sided level of the intervals: at 0.9 each bound may err in 5 % of all runs.",
+        "Two-sided level of the intervals (0.9 or 90%): at 0.9 each bound may err in 5 % of all runs.",
         default=0.9,
         metavar="C",
         rare=True,

@@ -150,7 +150,7 @@ class Option:
                 raise UsageError(f"{name} {error}") from error
         elif kind is not None:
             try:
-                value = _number(kind, value)
+                value = _number(kind, value, self.unit is None)
             except (TypeError, ValueError, OverflowError) as error:
                 unit = "" if self.unit is None else f", in {self.unit}"
                 raise UsageError(f"{name} {value!r}: write {_WRITTEN[kind]}{unit}") from error
@@ -188,9 +188,11 @@ def _is(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds) or (float in kinds and isinstance(value, Real))
 
 
-def _number(kind: type[int] | type[float], value: Any) -> int | float:  # noqa: ANN401 - what is no number is refused
+def _number(kind: type[int] | type[float], value: Any, percent: bool) -> int | float:  # noqa: ANN401 - others are refused
+    """A number of that kind; where it may be in percent, 90% is 0.9."""
     if isinstance(value, str):
-        return kind(value.replace("_", "no digit"))  # Python takes 1_0 for 10
+        text = value.replace("_", "no digit")  # Python takes 1_0 for 10
+        return float(text[:-1]) / 100 if kind is float and percent and text.endswith("%") else kind(text)
     if isinstance(value, bool):
         raise TypeError
     return operator.index(value) if kind is int else float(value)

@@ -15,9 +15,11 @@ from lhc.options.declaration.option_fields import argument, option, options, opt
 from lhc.options.declaration.python_signature import keywords
 from lhc.options.declaration.value_parsing import engine_of
 from lhc.options.shared import (
+    Chips,
     Data,
     Execution,
     GivenPlacement,
+    GoalOptions,
     MachineOptions,
     PlacedMachine,
     ReadTime,
@@ -169,6 +171,7 @@ def test_a_closed_set_is_checked_in_python_too() -> None:
         (Execution, "jobs", "2", 2),
         (Execution, "jobs", np.int64(2), 2),
         (Data, "samples", "20", 20),
+        (Chips, "confidence", "95%", 0.95),
         (Checkpointing, "checkpoint", "here", Path("here")),
         (Selection, "force_digital", "head", ("head",)),
         (Selection, "force_digital", ["a", "b"], ("a", "b")),
@@ -200,6 +203,7 @@ def test_python_takes_what_the_command_line_takes(
         (Execution, {"memory": [1]}, r"--memory \[1\]: write"),
         (Execution, {"progress": None}, "progress None: give a function"),
         (TrainingOptions, {"learning_rate": True}, "--lr True: write a number"),
+        (GoalOptions, {"max_latency": "3%"}, "--max-latency '3%': write a number, in s"),
         (TrainingOptions, {"loss": 5}, "--loss 5: write text"),
         (Data, {"data": None, "metric": len}, r"--metric of type builtin.*: write .* data=lhc\.Task\(.* lhc\.Metric\("),
         (Selection, {"include": 5}, r"--include \(5,\): write text"),
