@@ -6,7 +6,7 @@ metrics or units have a panel each.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -55,6 +55,8 @@ def sweep_svg(result: "SweepResult") -> str:
     figures = {network: [*common, *_drops(inside)] for network, inside in networks.items()}
     panels = max(map(len, figures.values()))
     keys, titles = varying([row.settings for row in rows]), _shown(networks)
+    horizontals = {network: _horizontal(inside, keys) for network, inside in networks.items()}
+    series = _shown(_series(row, keys, horizontals[network]) for network, inside in networks.items() for row in inside)
 
     def draw(figure: "Figure") -> None:
         figure.set_layout_engine("constrained")
@@ -62,13 +64,14 @@ def sweep_svg(result: "SweepResult") -> str:
         for column, (network, inside) in enumerate(networks.items()):
             grid[0][column].set_title(plain(titles[network]), fontsize=10.5)
             for axes, one in zip(grid[:, column], figures[network], strict=False):  # some have drops in fewer units
-                _draw(axes, one, inside, keys)
+                _draw(axes, one, inside, keys, horizontals[network], series)
             for axes in grid[len(figures[network]) :, column]:
                 axes.set_yticks([])
-            grid[-1][column].set_xlabel(plain(_horizontal(inside, keys).label))
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        if 1 < len(labels) <= _MOST_SERIES:
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+            grid[-1][column].set_xlabel(plain(horizontals[network].label))
+        told = [axes.get_legend_handles_labels() for axes in grid[0]]
+        handles = {label: handle for found in told for handle, label in zip(*found, strict=True)}
+        if 1 < len(handles) <= _MOST_SERIES:
+            figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=min(3, len(handles)))
 
     width, height = _FRAME + _PANEL * len(networks), 2 * _FRAME + _ROW * panels
     return standalone_svg(draw, width, height, f"runs of {result.name}")
@@ -92,16 +95,25 @@ def _kind_of_drop(found: RunFigures) -> tuple[str, str]:
     return found.metric, drop_unit(found.percent, found.drop_type, found.metric)
 
 
-def _draw(axes: "Axes", one: _PlottedFigure, rows: Sequence[SweepRow], keys: Sequence[str]) -> None:
-    """A panel: marks of all runs, and a line through the means of each series."""
-    horizontal = _horizontal(rows, keys)
+def _series(row: SweepRow, keys: Sequence[str], horizontal: "_Horizontal") -> str:
+    """What tells a run from others at its place: one colour in the panels of all networks."""
+    return settings_text(row.settings, [k for k in keys if k not in {*horizontal.used, "model", "seed"}]) or "runs"
+
+
+def _draw(
+    axes: "Axes",
+    one: _PlottedFigure,
+    rows: Sequence[SweepRow],
+    keys: Sequence[str],
+    horizontal: "_Horizontal",
+    names: Mapping[str, str],
+) -> None:
+    """A panel: marks of all runs, and a line through the means of each series; ``names``: of all series, as shown."""
     series = defaultdict[str, list[SweepRow]](list)
     for row in rows:
-        named = settings_text(row.settings, [key for key in keys if key not in {*horizontal.used, "model", "seed"}])
-        series[named or "runs"].append(row)
-    names = _shown(series)
-    for number, (name, inside) in enumerate(series.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+        series[_series(row, keys, horizontal)].append(row)
+    for name, inside in series.items():
+        colour = _COLOURS[list(names).index(name) % len(_COLOURS)]
         by_place = defaultdict[float, list[float]](list)
         for row in inside:
             value = None if row.figures is None else one.value(row.figures)

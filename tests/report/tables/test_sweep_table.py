@@ -143,6 +143,22 @@ def test_settings_whose_names_are_cut_have_places_of_their_own() -> None:
     assert len(ticks) == len(set(ticks)) == 2
 
 
+def test_the_legend_has_what_any_network_was_swept_over() -> None:
+    """One colour each, though the first network was swept over other settings."""
+
+    def rows(model: str, machines: str) -> list[SweepRow]:
+        found = [row(model, budget) for budget in (0.01, 0.02) for _ in machines]
+        names = [name for _ in range(2) for name in machines]
+        return [
+            replace(one, settings={**one.settings, "hardware": name}) for one, name in zip(found, names, strict=True)
+        ]
+
+    svg = sweep_svg(SweepResult("mine", (*rows("first", "xy"), *rows("second", "yz"))))
+    texts, _ = _texts_and_titles((*rows("first", "xy"), *rows("second", "yz")))
+    assert [text for text in texts if text.startswith("hardware")] == ["hardware x", "hardware y", "hardware z"]
+    assert all(colour in svg for colour in ("#4e79a7", "#f28e2b", "#59a14f"))
+
+
 def test_drops_and_budgets_of_several_units_are_not_mixed() -> None:
     kinds = (("absolute", 0.02), ("absolute", 0.04), ("relative", 0.02), ("relative", 0.04))
     rows = tuple(
