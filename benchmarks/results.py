@@ -10,10 +10,10 @@
 Every finished row is written at once, so a run that was stopped goes on. A row holds the command, the commit and the
 date that it is from; rows of other commits stay until ``--again`` makes them anew. A ``note`` that somebody adds to a
 row stands on the page. Without ``--work-dir`` nothing is read from a cache of results, so that the time of the
-processor is that of the whole command. With ``--work-dir``, rows of a network and a machine share what they measure,
-e.g. the sensitivity of its layers. A row that reused results gives the time of the rest, and says so. A row whose data
-or packages are missing is said and left out. ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``,
-others ``pip install 'lhc[zoo]'``.
+processor is that of the whole command. With ``--work-dir``, rows of a network share what they measure, e.g. what low
+precision takes from each of its digital products, and on one machine the sensitivity of its layers. A row that reused
+results gives the time of the rest, and says so. A row whose data or packages are missing is said and left out.
+ResNet20, ResNet-8, MiniLM, stories260k and SmolLM2 need ``LHC_DATA``, others ``pip install 'lhc[zoo]'``.
 
 Tiles: *as they come* is the default, the least energy with as many tiles as layers take; *once* gives
 ``--objective macs`` the tiles that one copy of all layers takes; *twice* and *four times* give it two and four times as
@@ -158,14 +158,14 @@ def rows() -> list[Row]:
 
 
 def record(row: Row, work_dir: Path | None = None) -> Record:
-    """Run a row; ``work_dir``: of caches that it shares with other rows of its network and machine, None for none.
+    """Run a row; ``work_dir``: of caches that it shares with other rows of its network, None for none.
 
     Raises:
         RuntimeError: lhc refuses; the message is its own.
     """
     if row.retrain and not row.training_images.is_file():
         _write_training_images(row)
-    cache = None if work_dir is None else work_dir / f"{row.network}-{row.machine}"
+    cache = None if work_dir is None else work_dir / row.network
     reused = cache is not None and cache.is_dir()
     before, started = getrusage(RUSAGE_CHILDREN), time.monotonic()
     (found,) = lhc.sweep({"runs": [row.settings()]}, work_dir=cache).rows

@@ -46,29 +46,38 @@ class ResultLookup:
             self.cache.put(result, self._facts, shared, facts)
 
     def _shared(self, job: Job) -> Facts:
-        """Facts that results of a job share; of the network as given the machine's arithmetic is none."""
-        return {"as_given": True} if job.as_given else self.placed(job.placement, job.raised)
+        """Facts that results of a job share: of the network without tiles the digital arithmetic alone.
 
-    def placed(self, placement: Collection[str], raised: frozenset[str] | None = None) -> Facts:
-        """Facts that results with these analog layers share; ``raised``: see `Job`."""
-        ranges: Facts = {name: list(r) for name, r in sorted(self.context.ranges.items()) if name in placement}
+        Machines with one arithmetic, and all seeds, share what they measure of it. The network as given has none.
+        """
+        if job.placement:
+            return self.placed(job.placement)
+        return {} if job.as_given else self._arithmetic(job.raised)
+
+    def placed(self, placement: Collection[str]) -> Facts:
+        """Facts that results with these analog layers share."""
+        context = self.context
+        ranges: Facts = {name: list(r) for name, r in sorted(context.ranges.items()) if name in placement}
         return {
+            "hardware": context.hardware.model_dump(mode="json", exclude={"costs"}),  # they move no output
+            **({"device_code": code} if (code := context.hardware.user_code) else {}),
+            "seed": context.seed,
             "placement": sorted(placement),
             "ranges": ranges,
             **self._healing(placement),
-            **self._arithmetic(raised),
+            **self._arithmetic(None),
         }
 
     def _healing(self, placement: Collection[str]) -> Facts:
         """The copies of weights, and the samples that chips are calibrated on."""
         copies = self.context.copies.of(placement)
-        samples = self.context.calibration if self.context.calibrates and placement else None
+        samples = self.context.calibration if self.context.calibrates else None
         found: dict[str, JsonValue] = {"copies": dict(copies)} if copies else {}
         if samples is not None:
             found["calibration"] = samples.digest
-        if self.context.frozen and placement:
+        if self.context.frozen:
             found["frozen"] = True
-        if self.context.engine == "aihwkit" and placement:
+        if self.context.engine == "aihwkit":
             found["engine"] = self.context.engine
             found["gpu"] = self._gpu
         return found
@@ -93,7 +102,6 @@ class ResultLookup:
         context, metric = self.context, self.context.metric
         return {
             "model": context.model.identity,
-            "hardware": context.hardware.model_dump(mode="json", exclude={"costs"}),  # they move no output
             "metric": {
                 "name": metric.name,
                 "higher_is_better": metric.higher_is_better,
@@ -101,10 +109,8 @@ class ResultLookup:
                 "code": score_digest(metric.score),
                 "class_axis": context.class_axis,
             },
-            **({"device_code": code} if (code := context.hardware.user_code) else {}),
             "output": context.output,
             **({"layout": repr(context.layout)} if context.layout != SampleLayout() else {}),
-            "seed": context.seed,
             "environment": environment(),
         }
 

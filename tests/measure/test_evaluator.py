@@ -456,6 +456,22 @@ def test_other_costs_leave_kept_results_valid_and_other_tiles_do_not(tmp_path: P
         assert replace(first, hardware=other).units(placement, draws)[1] == 0
 
 
+def test_machines_and_seeds_share_what_is_kept_of_the_network_without_tiles(tmp_path: Path) -> None:
+    digital, analog = frozenset[str](), frozenset({"layer0"})
+    with Running(Execution(work_dir=tmp_path)) as running:
+        first = replace(make_evaluator(chain(), task()), running=running)
+        for placement in (digital, analog):
+            first.measure(placement, range(1))
+        other_machine = replace(first, hardware=LIONHEART.model_copy(update={"adc": Adc(bits=4)}))
+        for other in (other_machine, replace(first, seed=first.seed + 1)):
+            total, kept = other.units(digital, range(1))
+            assert kept == total > 0
+            np.testing.assert_array_equal(
+                other.measure(digital, range(1)).values, first.measure(digital, range(1)).values
+            )
+            assert other.units(analog, range(1))[1] == 0
+
+
 def test_an_edited_metric_of_the_user_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model, placement, draws = chain(layers=2), frozenset({"layer0"}), range(2)
