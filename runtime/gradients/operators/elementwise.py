@@ -193,7 +193,7 @@ def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
 def _reduced_mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     if x.is_floating_point():
         return torch.mean(x, axes, keepdim=keep) if axes else x
-    return _sum(x, axes, keep) // math.prod(x.shape[axis] for axis in axes)
+    return torch.div(_sum(x, axes, keep), math.prod(x.shape[axis] for axis in axes), rounding_mode="trunc")
 
 
 def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:

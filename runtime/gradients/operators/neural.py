@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lhc.onnx_io.operators.matrix_product import ConvGeometry
 from lhc.runtime.gradients.operators.elementwise import Function, Operator, integers
+
+Floats = npt.NDArray[np.float32]
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _CONV_TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -70,7 +73,7 @@ def _conv_transpose(op: Operator, x: Tensor, weight: Tensor, bias: Tensor | None
     if sizes is not None:
         cuts = []
         for size, more, wanted in zip(whole.shape[2:], extra, sizes[-axes:], strict=True):
-            total = size + more - wanted
+            total = max(size + more - wanted, 0)
             first = total // 2 if geometry.auto_pad == "SAME_UPPER" else total - total // 2
             cuts.append((first, total - first))
     pads = [(-before, more - after) for (before, after), more in zip(cuts, extra, strict=True)]
@@ -111,7 +114,7 @@ def _pool_pads(op: Operator, geometry: ConvGeometry, sizes: tuple[int, ...]) -> 
 
 
 def _max_pool(op: Operator, x: Tensor) -> Tensor:
-    if len(op.node.output) > 1:
+    if any(op.node.output[1:]):
         raise op.unsupported("it gives indices")
     geometry = ConvGeometry.of(op.node, tuple(op.attributes["kernel_shape"]))
     function = _for_axes(op, _MAX_POOL, len(geometry.kernel))
@@ -155,7 +158,8 @@ def _batch_normalization(
 
 
 def _instance_normalization(op: Operator, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    return functional.instance_norm(x, None, None, scale, bias, eps=op.get("epsilon", 1e-5))
+    # functional.instance_norm refuses a channel of one value, whose norm is 0.
+    return torch.group_norm(x, x.shape[1], scale, bias, op.get("epsilon", 1e-5))
 
 
 def _layer_normalization(
@@ -231,7 +235,7 @@ def _resize(
     given = scales is not None and scales.numel() > 0
     if given and scales is not None:
         factors = [float(scale) for scale in scales.tolist()]
-        wanted = [math.floor(x.shape[axis] * factor) for axis, factor in zip(along, factors, strict=True)]
+        wanted = [_scaled(x.shape[axis], factor) for axis, factor in zip(along, factors, strict=True)]
     elif sizes is not None:
         wanted = integers(sizes)
         factors = [size / x.shape[axis] for axis, size in zip(along, wanted, strict=True)]
@@ -239,6 +243,8 @@ def _resize(
         raise op.unsupported("it has neither scales nor sizes")
     coordinates = op.get("coordinate_transformation_mode", "half_pixel")
     rounding = None if mode == "linear" else op.get("nearest_mode", "round_prefer_floor")
+    if all(size == x.shape[axis] for axis, size in zip(along, wanted, strict=True)):
+        return x  # whatever the scales, as onnxruntime does
     for axis, size, factor in zip(along, wanted, factors, strict=True):
         if size != x.shape[axis] or factor != 1:
             x = _resized(op, x, axis, size, factor, coordinates, rounding)
@@ -250,11 +256,20 @@ def _upsample(op: Operator, x: Tensor, scales: Tensor | None = None) -> Tensor:
     mode = op.get("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise op.unsupported(f"mode {mode}")
-    for axis, factor in enumerate(op.attributes["scales"] if scales is None else scales.tolist()):
+    factors = op.attributes["scales"] if scales is None else scales.tolist()
+    sizes = [_scaled(size, factor) for size, factor in zip(x.shape, factors, strict=True)]
+    if sizes == list(x.shape):
+        return x
+    for axis, (size, factor) in enumerate(zip(sizes, factors, strict=True)):
         if factor != 1:
             rounding = None if mode == "linear" else "floor" if factor > 1 else "ceil"
-            x = _resized(op, x, axis, math.floor(x.shape[axis] * factor), factor, "asymmetric", rounding)
+            x = _resized(op, x, axis, size, factor, "asymmetric", rounding)
     return x
+
+
+def _scaled(size: int, factor: float) -> int:
+    """Size of an axis that is scaled, in float32 as onnxruntime computes it."""
+    return int(np.float32(size) * np.float32(factor))
 
 
 def _resized(
@@ -275,29 +290,31 @@ def _resized(
     return low * (1 - share) + high * share
 
 
-def _coordinates(op: Operator, kind: str, known: int, size: int, factor: float) -> np.ndarray:
-    """Where each output place lies in the input (``coordinate_transformation_mode``)."""
-    places = np.arange(size, dtype=np.float64)
-    if kind == "asymmetric":
-        return places / factor
-    if kind == "align_corners":
-        return places * (known - 1) / (size - 1) if size > 1 else np.zeros(size)
+def _coordinates(op: Operator, kind: str, known: int, size: int, factor: float) -> Floats:
+    """Where each output place lies in the input (``coordinate_transformation_mode``), as float32 rounds it."""
+    places, scale = np.arange(size, dtype=np.float32), np.float32(factor)
+    centred = (places + np.float32(0.5)) / scale - np.float32(0.5)
     if kind == "half_pixel" or (kind == "pytorch_half_pixel" and size > 1):
-        return (places + 0.5) / factor - 0.5
-    if kind == "pytorch_half_pixel":
-        return np.zeros(size)
+        return centred
+    if kind == "pytorch_half_pixel" or (kind == "align_corners" and size == 1):
+        return np.zeros_like(places)
     if kind == "half_pixel_symmetric":
-        adjustment = size / (factor * known)
-        offset = known / 2 * (1 - adjustment)
-        return offset + (places + 0.5) / factor - 0.5
+        return np.float32(known) / 2 * (1 - np.float32(size) / (scale * np.float32(known))) + centred
+    if kind == "asymmetric":
+        return places / scale
+    if kind == "align_corners":
+        return places * np.float32(known - 1) / np.float32(size - 1)
     raise op.unsupported(f"coordinates {kind}")
 
 
-def _nearest(kind: str, places: np.ndarray) -> np.ndarray:
+def _nearest(kind: str, places: Floats) -> npt.NDArray[np.int64]:
     """Places as whole numbers (``nearest_mode``)."""
-    if kind in ("floor", "round_prefer_ceil"):
-        return np.floor(places if kind == "floor" else places + 0.5).astype(np.int64)
-    return np.ceil(places if kind == "ceil" else places - 0.5).astype(np.int64)
+    if kind == "ceil":
+        return np.ceil(places).astype(np.int64)
+    below = np.floor(places)
+    share = places - below
+    up = {"floor": share > 1, "round_prefer_ceil": share >= 0.5}.get(kind, share > 0.5)
+    return (below + up).astype(np.int64)
 
 
 def _dft(op: Operator, x: Tensor, length: Tensor | None = None, axis: Tensor | None = None) -> Tensor:

@@ -52,7 +52,7 @@ def _axes(op: Operator, given: Tensor | None) -> list[int] | None:
 
 def _squeeze(op: Operator, x: Tensor, given: Tensor | None = None) -> Tensor:
     axes = _axes(op, given)
-    return x.squeeze() if axes is None else x.squeeze(tuple(axes))
+    return x.squeeze(tuple(axes)) if axes else x.squeeze()
 
 
 def _unsqueeze(op: Operator, x: Tensor, given: Tensor | None = None) -> Tensor:
