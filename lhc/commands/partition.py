@@ -156,14 +156,14 @@ def begin(options: PartitionOptions, running: Running, opened: LoadedModel) -> B
     follow, stored = _followed(options), plan_of_file(opened.model)
     budget = budget_as_placed(options, options.confidence, opened, None if follow is None else follow.outcome)
     opened = opened.split_as(follow)
-    machine = machine_of(options) if follow is None else follow.hardware
+    machine = machine_of(options, follow)
     state = read(options, running, options.t_s, opened=opened, task=judging, machine=machine)
     budget.check_unit(state.task.metric.name, state.task.metric.percent)
     fills = follow is None and options.copies == "auto"
     failed = (failed_test(plan, state, budget) for plan in (follow, stored))
     earlier = next((one for one in failed if one is not None), None)
     known: dict[str, Any] = {"budget": budget, "follow": follow, "fills": fills, "earlier": earlier}
-    if follow is not None and follow.outcome is not None:
+    if follow is not None and follow.outcome is not None and follow.hardware.infers_as(machine):
         known["harmful"] = follow.outcome.harmful_calibration
     if training is None:
         budgeted = state.advanced(BudgetedNetwork, **known)

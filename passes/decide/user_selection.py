@@ -16,6 +16,7 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.options.shared import Selection
 from lhc.passes.base import Pass, PassResult
+from lhc.passes.decide.copies import ChooseCopies
 from lhc.plan import Placement, Plan, Reason
 from lhc.support.number_formatting import counted
 
@@ -150,10 +151,21 @@ class FollowPlan(Pass):
         decisions: dict[str, tuple[Placement, Reason, str]] = {
             name: ("analog" if name in analog else "digital", "forced", "by --plan") for name in plan.eligible
         }
-        followed = plan.decide(decisions).with_copies(graph, self._copies(graph, plan))
+        placed = plan.decide(decisions)
+        if plan.hardware.takes_copies_of(self.other.hardware):
+            followed, notes = placed.with_copies(graph, self._copies(graph, plan)), ()
+        else:
+            followed, notes = ChooseCopies().run(graph, placed).plan, self._on_other_tiles()
         if plan.hardware.digital == self.other.hardware.digital and self.other.digital is not None:
             followed = followed.with_arithmetic(self.other.digital)
-        return PassResult(followed, self._notes(followed))
+        return PassResult(followed, (*notes, *self._notes(followed)))
+
+    def _on_other_tiles(self) -> tuple[str, ...]:
+        """Copies that are not the plan's, since the user names a machine whose tiles hold weights otherwise."""
+        if not self.other.copies:
+            return ()
+        machine = self.other.hardware.name
+        return (f"copies of weights are chosen anew: those of --plan are for the tiles of {machine}",)
 
     def _notes(self, followed: Plan) -> tuple[str, ...]:
         """What the plan brings that was found on other samples, perhaps for another network."""

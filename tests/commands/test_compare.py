@@ -59,6 +59,22 @@ def test_the_table_has_a_row_a_machine(cli: Cli, mine: Path) -> None:
     assert [row[-2] in ("", "-") for row in rows[1:]] == [False, True]
 
 
+def test_a_plan_is_judged_on_every_machine(mine: Path) -> None:
+    placed = lhc.partition("digits-narrow", hardware=mine, **PLACED_SO)
+    few: dict[str, Any] = {"samples": 60, "draws": 2, "max_draws": 2, "max_drop": "50%"}
+    ideal, same = lhc.compare("digits-narrow", plan=placed.plan, hardware=["ideal", mine], **few)
+
+    assert [one.plan.hardware.name for one in (ideal, same)] == ["ideal", "mine"]
+    assert ideal.plan.analog == same.plan.analog == placed.plan.analog != frozenset()
+    assert ideal.plan.outcome is not None and same.plan.outcome is not None
+    assert (ideal.plan.outcome.drop, ideal.plan.outcome.t_s) == (0, 0)
+    assert same.plan.outcome.interval is not None
+    assert same.plan.outcome.interval[0] < same.plan.outcome.interval[1], "chips of the other machine differ"
+    assert same.plan.copies == placed.plan.copies != {}, "its own machine keeps the plan's copies"
+    assert ideal.plan.copies == {}, "perfect devices have none"
+    assert "copies of weights are chosen anew: those of --plan are for the tiles of mine" in ideal.notes
+
+
 @pytest.mark.slow
 def test_a_dry_run_adds_the_machines_up_and_counts_ages(cli: Cli, mine: Path, tmp_path: Path) -> None:
     machines = ("--hardware", "lionheart", "--hardware", str(mine))
