@@ -278,6 +278,13 @@ class CompareOptions(PartitionOptions):
             raise UsageError("--checkpoint keeps the training for one machine: retrain on each by 'lhc partition'")
         if any(not 0 <= t < float("inf") for t in self.ages_s):
             raise UsageError(f"--ages: seconds after the first read, from 0 on; got {self.ages}")
+        if self.ages_s and self.retrain:
+            raise UsageError(
+                "--ages judges the given weights on all of --data, some of which trains with --retrain; they cannot go"
+                " together ('lhc robustness' measures a trained file over time)"
+            )
+        if self.ages_s and self.further:
+            raise UsageError("--ages looks at one output: several --output cannot go with it")
 
     @property
     def ages_s(self) -> list[float]:

@@ -151,18 +151,18 @@ class FollowPlan(Pass):
         decisions: dict[str, tuple[Placement, Reason, str]] = {
             name: ("analog" if name in analog else "digital", "forced", "by --plan") for name in plan.eligible
         }
-        placed = plan.decide(decisions)
+        followed, notes = plan.decide(decisions), self._notes_on_tiles(plan)
         if plan.hardware.takes_copies_of(self.other.hardware):
-            followed, notes = placed.with_copies(graph, self._copies(graph, plan)), ()
+            followed = followed.with_copies(graph, self._copies(graph, plan))
         else:
-            followed, notes = ChooseCopies().run(graph, placed).plan, self._on_other_tiles()
+            followed = ChooseCopies().run(graph, followed).plan
         if plan.hardware.digital == self.other.hardware.digital and self.other.digital is not None:
             followed = followed.with_arithmetic(self.other.digital)
         return PassResult(followed, (*notes, *self._notes(followed)))
 
-    def _on_other_tiles(self) -> tuple[str, ...]:
-        """Copies that are not the plan's, since the user names a machine whose tiles hold weights otherwise."""
-        if not self.other.copies:
+    def _notes_on_tiles(self, plan: Plan) -> tuple[str, ...]:
+        """Says where copies are not the plan's, since the user names a machine whose tiles hold weights otherwise."""
+        if not self.other.copies or plan.hardware.takes_copies_of(self.other.hardware):
             return ()
         machine = self.other.hardware.name
         return (f"copies of weights are chosen anew: those of --plan are for the tiles of {machine}",)

@@ -66,8 +66,9 @@ def test_a_plan_is_judged_on_every_machine(mine: Path) -> None:
 
     assert [one.plan.hardware.name for one in (ideal, same)] == ["ideal", "mine"]
     assert ideal.plan.analog == same.plan.analog == placed.plan.analog != frozenset()
-    assert ideal.plan.outcome is not None and same.plan.outcome is not None
+    assert ideal.plan.outcome is not None
     assert (ideal.plan.outcome.drop, ideal.plan.outcome.t_s) == (0, 0)
+    assert same.plan.outcome is not None
     assert same.plan.outcome.interval is not None
     assert same.plan.outcome.interval[0] < same.plan.outcome.interval[1], "chips of the other machine differ"
     assert same.plan.copies == placed.plan.copies != {}, "its own machine keeps the plan's copies"
@@ -146,3 +147,17 @@ def test_a_training_is_kept_for_one_machine(cli: Cli, tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "--checkpoint keeps the training for one machine" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--retrain",), "--ages judges the given weights on all of --data, some of which trains with --retrain"),
+        (("--output", "a", "--output", "b"), "--ages looks at one output: several --output cannot go with it"),
+    ],
+)
+def test_ages_are_of_given_weights_and_one_output(cli: Cli, options: tuple[str, ...], message: str) -> None:
+    result = cli("compare", "digits-narrow", "--hardware", "lionheart", "--hardware", "ideal", "--ages", "1d", *options)
+
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lhc.costs import gains
+from lhc.measure.budget_test import Budget
 from lhc.options.declaration.python_signature import python_words
 from lhc.plan.recurrent_steps import folded
 from lhc.plan.summary import rate_value, without_text
@@ -22,6 +23,8 @@ from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     from lhc.pipeline.analysis_and_partition_results import PartitionResult
+    from lhc.plan import Outcome
+    from lhc.results import Evaluation
 
 ESTIMATED = "µs, µJ and samples/s are estimates of the cost model"
 
@@ -90,14 +93,23 @@ def _row(result: "PartitionResult", aged: bool) -> list[str]:
 
 
 def held_ages(result: "PartitionResult") -> tuple[float | None, float | None]:
-    """The last of the ages up to which all are shown to hold the budget, and the first that is not; None: no such."""
+    """The last of the ages up to which all are shown to hold the budget, and the first that is not; None: no such.
+
+    With a share of chips that is to hold it (``--yield``), that is to be shown at every age too.
+    """
     outcome, held = result.plan.outcome, None
     for found in result.ages:
-        interval = found.deciding(outcome is not None and outcome.generalized)
-        if outcome is None or interval is None or interval[1] > outcome.max_drop:
+        if outcome is None or not _holds(found, outcome):
             return held, found.t_s
         held = found.t_s
     return held, None
+
+
+def _holds(found: "Evaluation", outcome: "Outcome") -> bool:
+    """Whether a placement is shown to hold the budget that it was tested by, at another age."""
+    share = outcome.yield_share
+    budget = Budget(outcome.max_drop, outcome.drop_type, found.confidence, outcome.generalized, share=share)
+    return budget.status(found) == "accepted" and (share is None or budget.shows_share(found.drops))
 
 
 def holding_text(result: "PartitionResult") -> str:
@@ -168,4 +180,7 @@ def comparison_footer(results: "Sequence[PartitionResult]") -> str:
             " calibrated once, at the first read, where the machine calibrates them; drift compensation is read out at"
             " every age, and every age is a test by itself; -: devices are not known then"
         )
+        outcome = results[0].plan.outcome
+        if outcome is not None and outcome.yield_share is not None:
+            lines.append(f"at every age {100 * outcome.yield_share:g} % of all chips are to hold the budget one by one")
     return "\n".join(lines)

@@ -15,13 +15,22 @@ def machine(
     interval: tuple[float, float] | None,
     *upper: tuple[float, float],
     stochastic: bool = True,
+    share: float | None = None,
+    drops: tuple[float, ...] = (),
     **more: object,
 ) -> Any:  # noqa: ANN401
-    """A result within a budget of 0.01; ``upper``: ages, and the upper bound of the drop at each."""
+    """A result within a budget of 0.01; ``upper``: ages, and the upper bound of the drop at each.
+
+    ``share``: of all chips, that is to hold the budget; ``drops``: of the chips at every age.
+    """
     known = {"objective": "energy", "confidence": 0.9, "drop_word": "drop"} | more
-    outcome = SimpleNamespace(drop=0.0, interval=interval, generalized=False, max_drop=0.01, **known)
+    budget = {"generalized": False, "max_drop": 0.01, "drop_type": "absolute", "yield_share": share}
+    outcome = SimpleNamespace(drop=0.0, interval=interval, **budget, **known)
     hardware = SimpleNamespace(name=name, is_stochastic=stochastic)
-    ages = tuple(SimpleNamespace(t_s=t, deciding={False: (0.0, bound)}.__getitem__) for t, bound in upper)
+    ages = tuple(
+        SimpleNamespace(t_s=t, deciding={False: (0.0, bound)}.__getitem__, drops=drops, confidence=0.9)
+        for t, bound in upper
+    )
     return SimpleNamespace(plan=SimpleNamespace(hardware=hardware, outcome=outcome, analog={"a"}), ages=ages)
 
 
@@ -60,6 +69,21 @@ def test_a_placement_holds_until_the_first_age_at_which_it_is_not_shown_to(
     result = machine("a", None, *ages)
     assert held_ages(result) == found
     assert holding_text(result) == text
+
+
+@pytest.mark.parametrize(
+    ("failing", "chips", "found"),
+    [
+        pytest.param(0, 40, (HOUR, None), id="all of 40 chips show 90 %"),
+        pytest.param(4, 40, (None, HOUR), id="4 of 40 that fail do not"),
+        pytest.param(0, 10, (None, HOUR), id="10 chips cannot show 90 %"),
+    ],
+)
+def test_at_every_age_the_share_of_chips_of_yield_is_to_be_shown(
+    failing: int, chips: int, found: tuple[float | None, float | None]
+) -> None:
+    drops = (0.02,) * failing + (0.0,) * (chips - failing)
+    assert held_ages(machine("a", None, (HOUR, 0.005), share=0.9, drops=drops)) == found
 
 
 def test_without_analog_layers_nothing_ages() -> None:
