@@ -17,12 +17,14 @@ from lhc.onnx_io import (
     reapplied_plan,
 )
 from lhc.onnx_io.annotate.reattach import Found
-from lhc.onnx_model import ModelSource
+from lhc.onnx_io.read.shapes import example_shapes, infer_shapes, input_shapes
+from lhc.onnx_model import ModelSource, OnnxModel
 from lhc.passes import qualified_plan
 from lhc.pipeline.analysis_and_partition_results import PartitionResult
 from lhc.pipeline.inputs.model_source import LoadedModel, open_model
 from lhc.plan import Plan
 from lhc.plan.layer_plan import Decision, Placement
+from lhc.runtime.onnxruntime.sessions import answers_alike
 from lhc.support.number_formatting import counted
 
 _OTHER_TENSORS = (
@@ -32,6 +34,10 @@ _OTHER_TENSORS = (
 _EARLIER_FIGURES = (
     "figures of the plan are those of the file that it was made for; 'lhc run' measures this one, whose weights are not"
     " compared (--from ORIGINAL compares them)"
+)
+_NOT_COMPARED = (
+    "figures of the plan are those of the file that it was made for: the weights of its layers are the same, but both"
+    " files do not answer random inputs, so the rest is not compared; 'lhc run' measures this one"
 )
 _NAMES_GONE = (
     "layers of the plan have other names, weights and outputs here; they are placed as the device configuration says,"
@@ -93,12 +99,19 @@ def reapply(
     graph = read_graph(opened.model, sizes=False)
     before = None if holder is opened else read_graph(holder.split_as(plan).model, sizes=False)
     unlike = _unlike_measured(found, before, graph)
+    alike: bool | None = True
+    if unlike is None and before is not None and plan != plan.unmeasured and plan.source != opened.model.source:
+        alike = answers_alike(holder.model, opened.model, _example_sizes(holder.model))
+        unlike = f"answers to random inputs differ from those of {holder.model.label}" if alike is False else None
     if unlike is not None:
         placed = placed.unmeasured
         notes += (f"{unlike}; what was measured is left out, and 'lhc run' measures it",)
     elif before is None and plan.outcome is not None and plan.source != opened.model.source:
         placed = placed.model_copy(update={"source": plan.source})  # so that every command says it has changed
         notes += (_EARLIER_FIGURES,)
+    elif alike is None:
+        placed = placed.model_copy(update={"source": plan.source})
+        notes += (_NOT_COMPARED,)
     if placed.digital is not None and not placed.digital.ranges.keys() <= graph.tensors:
         placed = placed.with_arithmetic(None)
         notes += (_OTHER_TENSORS,)
@@ -119,6 +132,16 @@ def _unlike_measured(found: Sequence[Found], before: LayerGraph | None, now: Lay
         return None
     others = [one.layer.name for one in found if _tile_set(before, one.layer.name) != _tile_set(now, one.name or "")]
     return f"weights of {counted(len(others), 'layer')} differ, e.g. of {others[0]!r}" if others else None
+
+
+def _example_sizes(model: OnnxModel) -> dict[str, tuple[int, ...]]:
+    """Full shapes of inputs, of one sample; without inputs of which no shape is known."""
+    known = infer_shapes(model, example_shapes(model, {}))
+    return {
+        name: tuple(dim if isinstance(dim, int) else 1 for dim in known[name])
+        for name in input_shapes(model)
+        if name in known
+    }
 
 
 def _tile_set(graph: LayerGraph, name: str) -> str | None:

@@ -23,6 +23,8 @@ Array = npt.NDArray[Any]
 _QDQ_OPSET = 13
 _WIDE_VALUES = 2**20
 """Values that are held in float64 at once."""
+ROUNDED = 1e-4
+"""Share of the greatest output within which outputs of two forms of one network in float32 differ by rounding."""
 STEPS = 20
 """Of a float type, that a tensor behind many layers may be from another computation of it."""
 
@@ -332,3 +334,36 @@ def plain_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]], number: i
                 ) from error
             feeds[value.name] = np.full(shapes[value.name], "" if dtype.kind == "O" else number, dtype)
     return feeds
+
+
+def random_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]], seed: int = 0) -> dict[str, Array]:
+    """Inputs of these shapes: standard normal numbers where they are floats, else as of `plain_feeds`."""
+    generator = np.random.default_rng(seed)
+    return {
+        name: generator.standard_normal(plain.shape).astype(plain.dtype) if plain.dtype.kind == "f" else plain
+        for name, plain in plain_feeds(model, shapes).items()
+    }
+
+
+def answers_alike(before: OnnxModel, now: OnnxModel, shapes: Mapping[str, Sequence[int]]) -> bool | None:
+    """Whether two networks give the same outputs for random inputs, but for rounding; None where they give none.
+
+    Args:
+        shapes: of the inputs of both.
+    """
+    names = {value.name for value in now.proto.graph.output}
+    outputs = [value.name for value in before.proto.graph.output if value.name in names]
+    try:
+        feeds = random_feeds(before, shapes)
+        expected, found = (observe_tensors(one, outputs, feeds, packs=False) for one in (before, now))
+    except (DataError, ModelError):
+        return None
+    floats = [name for name in outputs if expected[name].dtype.kind == "f"]
+    if not outputs or not all(np.isfinite(expected[name]).all() for name in floats):
+        return None
+    return all(
+        relative_error(found[name], expected[name]) <= rounding(ROUNDED, str(expected[name].dtype))
+        if name in floats
+        else np.array_equal(found[name], expected[name])
+        for name in outputs
+    )

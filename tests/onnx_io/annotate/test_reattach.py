@@ -263,6 +263,17 @@ def test_a_verdict_goes_with_the_weights_that_it_is_of(measured: Path) -> None:
 
 
 @pytest.mark.analog
+def test_a_verdict_goes_with_what_is_computed_between_the_layers_too(measured: Path, tmp_path: Path) -> None:
+    optimised = _ort("ORT_ENABLE_BASIC")(_stripped(measured), tmp_path)
+    assert lhc.reapply(optimised, original=measured).plan.outcome is not None
+    other = _stripped(measured)
+    next(node for node in other.graph.node if node.op_type == "Relu").op_type = "Tanh"
+    found = lhc.reapply(other, original=measured)
+    assert found.plan.outcome is None
+    assert any("answers to random inputs differ from those of" in note for note in found.notes)
+
+
+@pytest.mark.analog
 def test_where_weights_cannot_be_compared_it_is_said(measured: Path, cli: Cli, tmp_path: Path) -> None:
     model = onnx.load(measured)
     for node in model.graph.node:
