@@ -69,13 +69,14 @@ def reapply(
     settings = placements_in(Path(original), opened.model) if isinstance(original, str | Path) else None
     if settings is not None:
         return _placed_as(opened, settings, machine)
-    holder = opened if original is None or isinstance(original, Plan) else open_model(original)
-    plan = original if isinstance(original, Plan) else read_plan(holder.model)
+    holder = None if original is None or isinstance(original, Plan) else open_model(original)
+    carrier = (holder or opened).model
+    plan = original if isinstance(original, Plan) else read_plan(carrier)
     if plan is None:
-        configured = configured_placements(holder.model)
+        configured = configured_placements(carrier)
         if not configured:
             raise ModelError(
-                f"{holder.model.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
+                f"{carrier.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
             )
         return _placed_as(opened, configured, machine)
     if hardware is not None:
@@ -83,7 +84,7 @@ def reapply(
             f"--hardware: the plan is for {plan.hardware.name}; leave it out ('lhc run --hardware' tries a placement on"
             " another machine)"
         )
-    opened = opened.split_as(plan)
+    opened = opened.with_control(plan.control).split_as(plan)
     found = find_layers(opened.model, plan)
     if _renamed(opened, found):
         kept = _placed_as(opened, configured_placements(opened.model), plan.hardware)
@@ -94,30 +95,41 @@ def reapply(
             f"{opened.model.label}: {lost[0]!r} are digital columns of a layer that has another name or form here;"
             " partition this model"
         )
-    notes = tuple(f.note for f in found if f.note is not None)
-    placed = reapplied_plan(plan, found, opened.model)
     graph = read_graph(opened.model, sizes=False)
-    before = None if holder is opened else read_graph(holder.split_as(plan).model, sizes=False)
-    unlike = _unlike_measured(found, before, graph)
-    alike: bool | None = True
-    if unlike is None and before is not None and plan != plan.unmeasured and plan.source != opened.model.source:
-        alike = answers_alike(holder.model, opened.model, _example_sizes(holder.model))
-        unlike = f"answers to random inputs differ from those of {holder.model.label}" if alike is False else None
-    if unlike is not None:
-        placed = placed.unmeasured
-        notes += (f"{unlike}; what was measured is left out, and 'lhc run' measures it",)
-    elif before is None and plan.outcome is not None and plan.source != opened.model.source:
-        placed = placed.model_copy(update={"source": plan.source})  # so that every command says it has changed
-        notes += (_EARLIER_FIGURES,)
-    elif alike is None:
-        placed = placed.model_copy(update={"source": plan.source})
-        notes += (_NOT_COMPARED,)
+    measured = None if holder is None else holder.with_control(plan.control).split_as(plan)
+    placed, notes = _as_far_as_alike(plan, found, opened, graph, measured)
+    notes = (*(f.note for f in found if f.note is not None), *notes)
     if placed.digital is not None and not placed.digital.ranges.keys() <= graph.tensors:
         placed = placed.with_arithmetic(None)
         notes += (_OTHER_TENSORS,)
     if lost_configurations(opened.model, placed):
         notes += ("device configurations are gone from its nodes; --device-configurations writes them again",)
     return PartitionResult(placed, graph, opened.model, notes)
+
+
+def _as_far_as_alike(
+    plan: Plan, found: Sequence[Found], opened: LoadedModel, graph: LayerGraph, measured: LoadedModel | None
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan for a rewritten model, with figures where they are of the same network; what is said of them.
+
+    Args:
+        graph: of the rewritten model.
+        measured: the network that the figures are of, where its file is there.
+    """
+    placed = reapplied_plan(plan, found, opened.model)
+    kept = placed.model_copy(update={"source": plan.source})  # every command says of it that the file has changed
+    before = None if measured is None else read_graph(measured.model, sizes=False)
+    unlike = _unlike_measured(found, before, graph)
+    if unlike is None and plan != plan.unmeasured and plan.source != opened.model.source:
+        if measured is None:
+            return (kept, (_EARLIER_FIGURES,)) if plan.outcome is not None else (placed, ())
+        alike = answers_alike(measured.model, opened.model, _example_sizes(measured.model))
+        if alike is None:
+            return kept, (_NOT_COMPARED,)
+        unlike = None if alike else f"answers to random inputs differ from those of {measured.model.label}"
+    if unlike is None:
+        return placed, ()
+    return placed.unmeasured, (f"{unlike}; what was measured is left out, and 'lhc run' measures it",)
 
 
 def _unlike_measured(found: Sequence[Found], before: LayerGraph | None, now: LayerGraph) -> str | None:

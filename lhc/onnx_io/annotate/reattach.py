@@ -5,7 +5,7 @@ one that writes its output. Where several nodes read one weight, name and output
 in docs/file-format.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ from lhc.graph import CANDIDATE_OPS
 from lhc.onnx_io.annotate.annotations import named_nodes
 from lhc.onnx_io.operators.operator_names import kind_of
 from lhc.onnx_io.operators.operator_table import may_multiply
+from lhc.onnx_io.read.subgraphs import inner_nodes
 from lhc.onnx_model import OnnxModel
 
 if TYPE_CHECKING:
@@ -61,46 +62,83 @@ class Found:
 
 
 def find_layers(model: OnnxModel, plan: "Plan") -> tuple[Found, ...]:
-    """Every layer of a plan in a rewritten model; no node stands for two layers."""
-    left = dict(named_nodes(model.proto.graph))
-    unnamed = frozenset(name for before, name in model.renamed if not before)
-    found = []
-    for layer in plan.layers:
-        name, by = _match(layer, left, unnamed)
-        if name is None:
-            found.append(Found(layer))
-            continue
-        node = left.pop(name)
-        weight = layer.weight if layer.weight in node.input else None
-        found.append(
-            Found(layer, name, kind_of(node), by, weight or _constant(node, model.proto.graph), node.output[0])
-        )
-    return tuple(found)
+    """Every layer of a plan in a rewritten model; no node stands for two layers.
 
-
-def _match(
-    layer: "LayerPlan", nodes: Mapping[str, onnx.NodeProto], unnamed: frozenset[str]
-) -> tuple[str | None, By | None]:
-    """Name of the node that is this layer, and by what.
-
-    Args:
-        unnamed: nodes without a name in their file. What lhc calls them follows from their place among the others.
+    What is surest goes first, for all layers, so that no layer is given the node that is surely another one's.
     """
-    readers = [name for name, node in nodes.items() if layer.weight is not None and layer.weight in node.input]
-    multiplying = [name for name in readers if may_multiply(nodes[name])]
-    if len(readers) == len(multiplying) == 1:
-        return readers[0], "weight"
-    among = multiplying or [name for name, node in nodes.items() if may_multiply(node)]
-    named = [name for name in among if name not in unnamed]
-    by_name = next((name for name in named if name == layer.name), None) or next(
-        (name for name in named if name.startswith(f"{layer.name}/")), None
-    )
-    if by_name is not None:
-        return by_name, "name"
-    by_output = next((name for name in among if layer.output in nodes[name].output), None)
-    if by_output is not None:
-        return by_output, "output"
-    return (readers[0], "weight") if len(readers) == 1 else (None, None)
+    left = _products_elsewhere(model) | dict(named_nodes(model.proto.graph))
+    unnamed = frozenset(name for before, name in model.renamed if not before)
+    known: dict[str, tuple[str, onnx.NodeProto, By]] = {}
+    for by, match in _MATCHES:
+        for layer in plan.layers:
+            if layer.name not in known and (name := match(layer, left, unnamed)) is not None:
+                known[layer.name] = name, left.pop(name), by
+    return tuple(_found(layer, known.get(layer.name), model.proto.graph) for layer in plan.layers)
+
+
+def _products_elsewhere(model: OnnxModel) -> dict[str, onnx.NodeProto]:
+    """Products in bodies of the file that its calls do not take, by name."""
+    origins = {} if model.file is None else model.file.origins
+    taken = {origin.node for origin in origins.values()}
+    return {inner.name: inner.node for inner in inner_nodes(model.in_file.graph) if inner.name not in taken}
+
+
+def _found(layer: "LayerPlan", known: tuple[str, onnx.NodeProto, By] | None, graph: onnx.GraphProto) -> Found:
+    if known is None:
+        return Found(layer)
+    name, node, by = known
+    weight = layer.weight if layer.weight in node.input else _constant(node, graph)
+    return Found(layer, name, kind_of(node), by, weight, node.output[0])
+
+
+Nodes = Mapping[str, onnx.NodeProto]
+"""Name -> node, of those that no layer has been found to be."""
+
+
+def _only_reader(layer: "LayerPlan", nodes: Nodes, _: frozenset[str]) -> str | None:
+    """The node that alone reads the weight, and multiplies."""
+    readers = _readers(layer, nodes)
+    return readers[0] if len(readers) == 1 and may_multiply(nodes[readers[0]]) else None
+
+
+def _of_its_name(layer: "LayerPlan", nodes: Nodes, unnamed: frozenset[str]) -> str | None:
+    """The node of that name; what lhc calls nodes without names follows from their place among the others."""
+    return layer.name if layer.name in _possible(layer, nodes) and layer.name not in unnamed else None
+
+
+def _of_longer_name(layer: "LayerPlan", nodes: Nodes, unnamed: frozenset[str]) -> str | None:
+    """The node whose name a fusion made of that name."""
+    named = (name for name in _possible(layer, nodes) if name not in unnamed)
+    return next((name for name in named if name.startswith(f"{layer.name}/")), None)
+
+
+def _of_its_output(layer: "LayerPlan", nodes: Nodes, _: frozenset[str]) -> str | None:
+    return next((name for name in _possible(layer, nodes) if layer.output in nodes[name].output), None)
+
+
+def _other_reader(layer: "LayerPlan", nodes: Nodes, _: frozenset[str]) -> str | None:
+    """The node that alone reads the weight, though it is no product that lhc knows."""
+    readers = _readers(layer, nodes)
+    return readers[0] if len(readers) == 1 else None
+
+
+_MATCHES: Sequence[tuple[By, Callable[["LayerPlan", Nodes, frozenset[str]], str | None]]] = (
+    ("weight", _only_reader),
+    ("name", _of_its_name),
+    ("name", _of_longer_name),
+    ("output", _of_its_output),
+    ("weight", _other_reader),
+)
+
+
+def _readers(layer: "LayerPlan", nodes: Nodes) -> list[str]:
+    return [name for name, node in nodes.items() if layer.weight is not None and layer.weight in node.input]
+
+
+def _possible(layer: "LayerPlan", nodes: Nodes) -> list[str]:
+    """Nodes among which name and output decide: products that read the weight, else all products."""
+    reading = [name for name in _readers(layer, nodes) if may_multiply(nodes[name])]
+    return reading or [name for name, node in nodes.items() if may_multiply(node)]
 
 
 def _constant(node: onnx.NodeProto, graph: onnx.GraphProto) -> str | None:

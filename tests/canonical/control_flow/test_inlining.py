@@ -91,6 +91,10 @@ def test_annotations_are_on_the_nodes_of_the_branch(file: onnx.ModelProto, place
     for node in all_nodes(bare.graph):
         del node.metadata_props[:]
     assert lhc.reapply(bare).plan.analog == plan.analog
+    del bare.metadata_props[:]
+    again = lhc.reapply(bare, placed)
+    assert (again.plan.analog, again.notes) == (plan.analog, ())
+    assert again.plan.outcome is not None
     assert outputs(bare, samples(False)).tobytes() == outputs(file, samples(False)).tobytes()
 
 

@@ -186,6 +186,24 @@ def test_weights_come_first_then_names_then_outputs(annotated: onnx.ModelProto) 
     assert "layer 'head' is now called 'classifier' (found by output)" in result.notes
 
 
+def test_no_layer_is_given_the_node_that_is_surely_another_one(annotated: onnx.ModelProto) -> None:
+    """A node ``stem/…`` may be a fusion of ``stem``, but not where the plan has a layer of just that name."""
+    model = load_model(annotated)
+    plan = read_plan(model)
+    assert plan is not None
+    names = {"second": "stem/second"}
+    layers = tuple(one.model_copy(update={"name": names.get(one.name, one.name)}) for one in plan.layers)
+    plan = plan.model_copy(update={"layers": layers})
+    nodes = {node.name: node for node in model.proto.graph.node}
+    nodes["second"].name = "stem/second"
+    for name, weight in (("stem", "w"), ("second", "w2")):
+        tensor = next(one for one in model.proto.graph.initializer if one.name == weight)
+        tensor.name = nodes[name].input[1] = f"renamed_{weight}"
+    model.proto.graph.node.remove(nodes["stem"])
+    found = {one.layer.name: one.name for one in find_layers(model, plan)}
+    assert (found["stem"], found["stem/second"]) == (None, "stem/second")
+
+
 def test_layers_that_are_gone_are_named(annotated: onnx.ModelProto, tmp_path: Path) -> None:
     onnx.save_model(annotated, str(tmp_path / "whole.onnx"))
     onnx.utils.extract_model(str(tmp_path / "whole.onnx"), str(tmp_path / "part.onnx"), ["image"], ["s"])
