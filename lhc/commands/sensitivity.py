@@ -9,9 +9,10 @@ from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.pipeline.pipeline_state import READ, PreparedNetwork, RankedNetwork
 from lhc.pipeline.steps.heal.harmful_calibration import CheckCalibration
 from lhc.pipeline.steps.heal.harmful_copies import CheckCopies
-from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, read
+from lhc.pipeline.steps.prepare import CheckJudged, CheckParity, Decide, KeepPlaced, read
 from lhc.pipeline.steps.range_calibration import CalibrateRanges
 from lhc.pipeline.steps.rank import MeasureLayers
+from lhc.plan import Plan
 from lhc.results import SensitivityTable
 
 
@@ -20,13 +21,13 @@ def pipeline(options: SensitivityOptions) -> Pipeline[PreparedNetwork, RankedNet
     return Pipeline("sensitivity", (preparing(options), CheckCalibration(), MeasureLayers(options)), READ).checked()
 
 
-def preparing(options: LayerSelection) -> Pipeline[PreparedNetwork, PreparedNetwork]:
-    """Steps before any layer is measured."""
-    decided, copies = (Qualify(), part(options, Select)), Decide(part(options, ChooseCopies))
-    return Pipeline(
-        "prepare",
-        (*map(Decide, decided), CheckJudged(), copies, CheckParity(), CalibrateRanges(), part(options, CheckCopies)),
-    )
+def preparing(options: LayerSelection, placed: Plan | None = None) -> Pipeline[PreparedNetwork, PreparedNetwork]:
+    """Steps before any layer is measured; ``placed``: a placement on the same machine, whose copies layers have."""
+    decided = Decide(Qualify()), Decide(part(options, Select)), CheckJudged()
+    if placed is not None:
+        return Pipeline("prepare", (*decided, KeepPlaced(placed), CheckParity(), CalibrateRanges()))
+    copies, checked = Decide(part(options, ChooseCopies)), part(options, CheckCopies)
+    return Pipeline("prepare", (*decided, copies, CheckParity(), CalibrateRanges(), checked))
 
 
 @keywords(SensitivityOptions)

@@ -22,6 +22,7 @@ from lhc.options.shared import (
     MachineOptions,
     ModelForm,
     PlacedMachine,
+    PlannedHardware,
     Progressing,
     Ranking,
     ReadTime,
@@ -130,6 +131,7 @@ class PartitionOptions(
     CopiesOptions,
     Explaining,
     ReadTime,
+    PlannedHardware,
     Measuring,
 ):
     """The options of ``lhc partition``."""
@@ -167,10 +169,7 @@ class PartitionOptions(
         rare=True,
     )
     plan: "Plan | Path | str | None" = option(
-        "Verify and write this plan instead of searching one, on its own machine unless --hardware names another.",
-        default=None,
-        metavar="F.yaml",
-        reads=Path | None,
+        "Verify and write this plan instead of searching one.", default=None, metavar="F.yaml", reads=Path | None
     )
     retrain: bool = option(
         "Train under the noise of the analog layers as well, and keep what is better.", default=False

@@ -263,6 +263,21 @@ class PlacedMachine(PlacedHardware, MachineOptions):
 
 
 @options
+class PlannedHardware(HardwareChoice):
+    """The hardware, where a plan may be followed that has its own."""
+
+    hardware: "Hardware | str | Path | None" = option(
+        "Preset, YAML file, or module:name of an aihwkit InferenceRPUConfig; by default that of --plan, else"
+        " lionheart.",
+        default=None,
+        metavar="H",
+        names="presets",
+        reads=str | None,
+        convert=hardware_of,
+    )
+
+
+@options
 class CopiesOptions:
     """Option of copies: the number of times that tiles hold the weights of a layer."""
 

@@ -1,6 +1,8 @@
 """Which effect does the damage, on digits."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from lhc.errors import DataError
 from lhc.hardware.description.tiles_and_converters import Compensation
 from lhc.measure import PlacementEvaluator
 from lhc.measure.measurement import Measurement, SampleScores
+from lhc.models import zoo_entry
 from lhc.report.tables.measured_tables import attribution_footer, attribution_table
 
 pytestmark = pytest.mark.analog
@@ -87,3 +90,15 @@ def test_chips_that_agree_on_a_few_answers_leave_doubt() -> None:
     assert one.rest.interval is not None
     low, high = one.rest.interval
     assert high - low > 1 / found.samples, "no spread of less than half an answer can be seen"
+
+
+def test_layers_of_a_placed_model_have_the_copies_of_its_placement(tmp_path: Path) -> None:
+    placed = lhc.partition("digits-narrow", samples=60, draws=2, max_drop="50%", copies="off", objective="macs")
+    file = placed.save(tmp_path / "placed.onnx")
+    digits = zoo_entry("digits-narrow").task()
+    few: dict[str, Any] = {"samples": 60, "draws": 3, "include": ["layer1.0.conv1"]}
+    (own,) = lhc.attribute(file, digits, **few).layers.values()
+    (again,) = lhc.attribute(file, digits, hardware="lionheart", **few).layers.values()
+    (other,) = lhc.attribute("digits-narrow", digits, **few).layers.values()
+    assert own.damage == again.damage
+    assert own.damage.mean > 1.5 * other.damage.mean, "errors of devices average out over copies, of which it has none"

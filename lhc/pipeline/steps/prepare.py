@@ -44,6 +44,7 @@ from lhc.support.version import VERSION
 log = logging.getLogger("lhc")
 
 PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)
+ReadT = TypeVar("ReadT", bound=Measuring)
 
 CHECKING = "checking tiles without noise against the network (the first run compiles the emulation)"
 _EXAMPLES = 8
@@ -76,6 +77,26 @@ class Decide:
         if found.plan == state.plan and not found.notes:
             return state
         return replace(state, plan=found.plan, notes=(*state.notes, *found.notes))
+
+
+@dataclass(frozen=True)
+class KeepPlaced:
+    """Keep copies of weights and ranges of inputs as a placement on the same machine has them.
+
+    Attributes:
+        placed: the placement.
+    """
+
+    placed: Plan
+    name: ClassVar[str] = "keep-placed"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified"})
+    ensures: ClassVar[frozenset[str]] = frozenset()
+
+    def apply(self, state: StateT) -> StateT:
+        """The state with these copies and ranges; layers that the placement does not know have one copy."""
+        state = _with_copies(state, self.placed, True)
+        ranges = {name: found for name, found in self.placed.ranges.items() if name in state.measurable}
+        return replace(state, plan=state.plan.with_ranges(ranges))
 
 
 @dataclass(frozen=True)
@@ -499,18 +520,23 @@ def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
     """
     if outcome is None:
         return options
-    axis = outcome.class_axis if options.class_axis is None else options.class_axis
-    if options.scored not in (None, outcome.output):
-        axis = options.class_axis
-    samples = options.sample_axes or outcome.sample_axes or None
-    output = options.output or (outcome.output and (outcome.output,))
-    options = replace(options, output=output, class_axis=axis, sample_axis=samples)
+    options = read_as_judged(options, outcome)
     own = isinstance(options.data, Task) and options.data.metric.chosen
     if options.metric is None and not own and outcome.metric in METRICS:
         return replace(options, metric=outcome.metric)
     if options.metric == outcome.metric and options.higher_is_better is None and outcome.metric not in METRICS:
         return replace(options, higher_is_better=outcome.higher_is_better)
     return options
+
+
+def read_as_judged(options: ReadT, outcome: Outcome) -> ReadT:
+    """The options with output and axes of the judgement of a placement, where they name no others."""
+    axis = outcome.class_axis if options.class_axis is None else options.class_axis
+    if options.scored not in (None, outcome.output):
+        axis = options.class_axis
+    samples = options.sample_axes or outcome.sample_axes or None
+    output = options.output or (outcome.output and (outcome.output,))
+    return replace(options, output=output, class_axis=axis, sample_axis=samples)
 
 
 def _check_metric(state: PreparedNetwork, outcome: Outcome) -> None:
