@@ -19,6 +19,8 @@ def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
     if shown.from_dir is not None:
         if shown.max_drop is None:
             raise UsageError("--from needs --max-drop: it picks a point for a budget")
+        if shown.out is not None or shown.plot is not None:
+            raise UsageError("-o and --plot are of a front that is measured: they cannot go with --from")
         _answer(asked, shown, shown.from_dir, shown.max_drop)
         return
     if shown.max_drop is not None:
@@ -34,9 +36,9 @@ def _answer(asked: ParetoOptions, shown: ParetoOutput, folder: Path, max_drop: s
     from lhc.report.store import verifying_command
     from lhc.report.tables.measured_tables import front_table
 
-    value, found = answered(str(asked.model), folder, max_drop, asked.objective)
+    value, found = answered(asked, folder, max_drop)
     command = verifying_command(str(asked.model), found, max_drop)
-    lines = []
+    lines = [f"on {found.stored.hardware}, by {found.stored.front.objective}"]
     if found.verified is not None:
         lines.append(f"verified within {max_drop}: {', '.join(found.verified.analog) or 'all digital'}")
     if command is not None:

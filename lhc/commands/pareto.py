@@ -8,8 +8,10 @@ from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.measure.budget_test import Budget, Drop, parse_drop
 from lhc.options.by_command import ParetoOptions
+from lhc.options.declaration.option_fields import flags_given, options_of
 from lhc.options.declaration.python_signature import keywords
 from lhc.passes import STRATEGIES, Pipeline
+from lhc.pipeline.inputs.hardware_choice import named_hardware
 from lhc.pipeline.inputs.model_source import open_model
 from lhc.pipeline.inputs.objective import with_goal
 from lhc.pipeline.pipeline_state import READ, NetworkWithFront, PreparedNetwork
@@ -43,11 +45,19 @@ def pareto(options: ParetoOptions) -> FrontResult:
     return FrontResult(**vars(found.front))
 
 
-def answered(model: str, folder: Path, max_drop: Drop, objective: str | None) -> tuple[float, Answer]:
-    """A budget, and the best placement that was verified within it."""
+def answered(options: ParetoOptions, folder: Path, max_drop: Drop) -> tuple[float, Answer]:
+    """A budget, and the best placement that was verified within it.
+
+    Raises:
+        UsageError: there is no such front, or none of its points holds the budget; or options of a measurement.
+    """
+    given = flags_given(options, {one.name for one in options_of(ParetoOptions)} - {"model", "objective", "hardware"})
+    if given:
+        raise UsageError(f"--from measures nothing: {', '.join(given)} cannot go with it")
     value, percentage = parse_drop(max_drop)
-    network = open_model(model).model
-    found = answer(read_fronts(folder, network.source), value, objective)
+    machine = None if options.hardware is None else named_hardware(options)
+    fronts = read_fronts(folder, open_model(str(options.model)).model.source)
+    found = answer(fronts, value, options.objective, machine)
     front = found.stored.front
     Budget(value, percentage=percentage).check_unit(front.drop_metric, front.percent)
     if found.verified is None and found.estimated is None:

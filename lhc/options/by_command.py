@@ -15,6 +15,7 @@ from lhc.options.shared import (
     Data,
     Emulating,
     Execution,
+    FrontHardware,
     GivenPlacement,
     GoalOptions,
     HardwareChoice,
@@ -474,7 +475,7 @@ class WidenOptions(LayerSelection, HardwareChoice, ModelForm):
 
 
 @options
-class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Measuring):
+class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, FrontHardware, Measuring):
     """The options of ``lhc pareto``."""
 
     PANEL = "Search"

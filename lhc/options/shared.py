@@ -278,6 +278,21 @@ class PlannedHardware(HardwareChoice):
 
 
 @options
+class FrontHardware(HardwareChoice):
+    """The hardware, where a front may have been measured before."""
+
+    hardware: "Hardware | str | Path | None" = option(
+        "Preset, YAML file, or module:name of an aihwkit InferenceRPUConfig; by default lionheart, and with --from that"
+        " of the newest front.",
+        default=None,
+        metavar="H",
+        names="presets",
+        reads=str | None,
+        convert=hardware_of,
+    )
+
+
+@options
 class CopiesOptions:
     """Option of copies: the number of times that tiles hold the weights of a layer."""
 

@@ -6,10 +6,12 @@ in, and what is there stays. Fronts are kept to answer new budgets from.
 
 import glob
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,7 +20,18 @@ from lhc.hardware import Hardware
 from lhc.measure.budget_test import Drop
 from lhc.options.by_command import ParetoOptions
 from lhc.options.declaration.command_text import flags_of
-from lhc.options.shared import Chips, Data, MachineOptions, ReadTime
+from lhc.options.shared import (
+    Chips,
+    CopiesOptions,
+    Data,
+    Emulating,
+    GoalOptions,
+    MachineOptions,
+    ModelForm,
+    Ranking,
+    ReadTime,
+    Selection,
+)
 from lhc.pipeline.inputs.hardware_choice import machine_of
 from lhc.plan import Outcome, Plan
 from lhc.report.document.report import Report
@@ -163,7 +176,8 @@ class StoredFront:
     Attributes:
         source: hash of the network.
         hardware: what the user named, a preset or a file.
-        command: the options that name samples, hardware and seeds, as on the command line.
+        command: the options that say what a placement does: samples, hardware, copies and chips, as on the command
+            line.
         machine: that hardware, as it was read; None in fronts that were kept without it.
     """
 
@@ -178,11 +192,15 @@ class StoredFront:
 
         Outputs that were not calibrated, since that did harm, do not make it another machine.
         """
+        left_out = plan.outcome is not None and plan.outcome.harmful_calibration is not None
+        return self.is_on(plan.hardware, {"compensation.outputs": "none"} if left_out else {})
+
+    def is_on(self, machine: Hardware, same: Mapping[str, object] = MappingProxyType({})) -> bool:
+        """Whether it was measured on a machine, whatever that is called; ``same``: fields that are taken to be so."""
         if self.machine is None:
             return False
-        left_out = plan.outcome is not None and plan.outcome.harmful_calibration is not None
-        same = {"compensation.outputs": "none"} if left_out else {}
-        return self.machine.as_described.numbers | same == plan.hardware.as_described.numbers | same
+        mine, other = ({**one.as_described.numbers, **same} for one in (self.machine, machine))
+        return mine == other
 
 
 @dataclass(frozen=True)
@@ -201,6 +219,8 @@ class Answer:
 
 
 _ADAPTER = TypeAdapter(StoredFront)
+_MEASURED = (ModelForm, Data, MachineOptions, CopiesOptions, Emulating, ReadTime, Chips)
+"""Options on which it depends what a placement is measured to do."""
 
 
 def store_front(folder: Path, key: str, stored: StoredFront) -> None:
@@ -210,10 +230,15 @@ def store_front(folder: Path, key: str, stored: StoredFront) -> None:
 
 
 def keep_front(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:
-    """Keep a front beside the results, with the options that name samples, hardware and seeds."""
-    command = tuple(flags_of(asked, Data, MachineOptions, ReadTime, Chips))
-    facts = {"command": list(command), "objective": front.objective, "limits": dict(front.limits)}
-    stored = StoredFront(source, str(asked.hardware), command, front, machine_of(asked))
+    """Keep a front beside the results, with the options that say what a placement does.
+
+    It replaces one of the same options, also of those that say which placements there are.
+    """
+    _model, *command = flags_of(asked, *_MEASURED)  # its hash tells the model
+    searched = flags_of(asked, Selection, Ranking, GoalOptions)
+    facts = {"command": [*command, *searched], "objective": front.objective, "limits": dict(front.limits)}
+    machine = machine_of(asked)
+    stored = StoredFront(source, str(asked.hardware or machine.name), tuple(command), front, machine)
     store_front(folder, fingerprint(facts), stored)
 
 
@@ -257,15 +282,23 @@ def _at(point: FrontPoint) -> float | None:
     return None if point.evaluation is None else point.evaluation.t_s
 
 
-def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = None) -> Answer:
+def answer(
+    fronts: list[StoredFront], max_drop: float, objective: str | None = None, machine: Hardware | None = None
+) -> Answer:
     """The best that is verified within a budget, and what is estimated to be better, on the newest front.
 
     Args:
         objective: what is to be best; what the newest front was measured for by default.
+        machine: that it is to be on; by default that of the newest front.
 
     Raises:
-        UsageError: no front has that objective.
+        UsageError: no front has that objective, or is on that machine.
     """
+    if machine is not None:
+        kept = ", ".join(dict.fromkeys(one.hardware for one in fronts))
+        fronts = [one for one in fronts if one.is_on(machine)]
+        if not fronts:
+            raise UsageError(f"--hardware {machine.name}: no front on it is kept; measured are: {kept}")
     objective = objective or fronts[0].front.objective
     stored = next((one for one in fronts if one.front.objective == objective), None)
     if stored is None:

@@ -58,6 +58,13 @@ def test_a_front_is_verified_kept_and_answers_budgets(cli: Cli, tmp_path: Path) 
         assert none["command"].startswith(
             "lhc partition digits-narrow --samples 60 --digital-precision as-file --draws 2 --strategy all-analog"
         )
+    other = cli(*answer, "100%", "--hardware", "hermes")
+    assert "--hardware hermes: no front on it is kept; measured are: lionheart" in other.stderr
+    for options, message in (
+        (("--draws", "5", "--copies", "off"), "--from measures nothing: --draws, --copies cannot go with it"),
+        (("-o", tmp_path / "again.json"), "-o and --plot are of a front that is measured: they cannot go with --from"),
+    ):
+        assert message in cli(*answer, "100%", *options).stderr
     assert cli("pareto", "digits-narrow", "--from", tmp_path, "--max-drop", "100%").exit_code == 2
     assert cli("pareto", "digits-narrow", "--max-drop", "100%").exit_code == 2
 

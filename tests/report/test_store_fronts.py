@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.options.by_command import ParetoOptions
 from lhc.passes import initial_plan
 from lhc.plan import Plan
 from lhc.report.document.report import Report
-from lhc.report.store import StoredFront, answer, newest_front, read_fronts, store_front
+from lhc.report.store import StoredFront, answer, keep_front, newest_front, read_fronts, store_front
 from lhc.results import Front
 from lhc.store import ResultCache
 
@@ -84,3 +86,27 @@ def test_a_front_of_another_age_does_not_stand_beside_a_placement(full: Report, 
     for t_s, found in ((age, full.front), (age + 1, None)):
         outcome = full.plan.outcome.model_copy(update={"t_s": t_s})
         assert newest_front(tmp_path, full.plan.model_copy(update={"outcome": outcome})) == found
+
+
+def test_fronts_of_other_options_do_not_replace_each_other(tmp_path: Path) -> None:
+    front = front_of(NETWORK).front
+    kinds: list[dict[str, Any]] = [{}, {"exclude": ["head"]}, {"copies": "off"}, {"group": "path:1"}, {"points": 3}]
+    for one in kinds:
+        keep_front(front, NETWORK, ParetoOptions("digits", draws=5, **one), tmp_path)
+    stored = read_fronts(tmp_path, NETWORK)
+    assert [one.command for one in stored] == [
+        ("--draws", "5"),  # of the fewer points, which it replaces; the newest first
+        ("--draws", "5"),
+        ("--draws", "5", "--copies", "off"),
+        ("--draws", "5"),
+    ]
+
+
+def test_the_answer_is_of_the_machine_that_is_named(tmp_path: Path) -> None:
+    keep_front(front_of(NETWORK).front, NETWORK, ParetoOptions("digits", hardware="hermes"), tmp_path)
+    keep_front(front_of(NETWORK).front, NETWORK, ParetoOptions("digits"), tmp_path)
+    stored = read_fronts(tmp_path, NETWORK)
+    assert answer(stored, 1.0).stored.hardware == "lionheart", "the newest"
+    assert answer(stored, 1.0, machine=Hardware.load("hermes")).stored.hardware == "hermes"
+    with pytest.raises(UsageError, match="--hardware ideal: no front on it is kept; measured are: lionheart, hermes"):
+        answer(stored, 1.0, machine=Hardware.load("ideal"))
