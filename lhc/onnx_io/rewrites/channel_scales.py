@@ -82,7 +82,9 @@ class _Reading:
             return ()
         found = self.product(node)
         if found is not None:
-            _, product = found
+            layer, product = found
+            if layer.matrix is None or layer.matrix.cols != channels:  # one number for all channels
+                return ()
             offset = () if product.bias is None else self._stored(node, 2, channels)
             return () if offset is None else ((node.name, product.operand), *offset)
         domain, kind = identity(node)

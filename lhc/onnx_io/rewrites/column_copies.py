@@ -32,7 +32,7 @@ def copyable_columns(model: OnnxModel, graph: LayerGraph) -> dict[str, int]:
     """Columns of the products that can be written several times, in file order.
 
     Left out are convolutions of several groups, products whose weights or bias are computed, read by others as well, or
-    in another form than the file's, and those in bodies.
+    in another form than the file's, those in bodies, and those in float64, of which onnxruntime computes no Mean.
     """
     if opset_of(model.proto) < LEAST_OPSET:
         return {}
@@ -48,7 +48,7 @@ def copyable_columns(model: OnnxModel, graph: LayerGraph) -> dict[str, int]:
         own = [tensor for tensor in (node.input[form.operand], form.bias) if tensor]
         stored = all(tensor in constants and constants.is_stored(tensor) and readers[tensor] == 1 for tensor in own)
         plain = len(layer.weight.shape) == 2 and not (form.bias and form.writes_columns)
-        if stored and form.groups == 1 and (plain or form.window is not None):
+        if stored and layer.weight.dtype != "float64" and form.groups == 1 and (plain or form.window is not None):
             found[layer.name] = layer.matrix.cols
     return found
 

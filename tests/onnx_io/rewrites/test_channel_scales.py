@@ -65,6 +65,22 @@ def test_a_gate_and_a_gain_are_found_and_change_no_bit() -> None:
     assert (stored["w_down"] == old["w_down"] * factors["m"]).all()
 
 
+def test_a_gate_of_one_column_takes_no_factors() -> None:
+    """Its number is the same for all channels: only the other side of the product can be divided."""
+    nodes = [
+        node("MatMul", "g", "x", "w_gate"),
+        node("MatMul", "u", "x", "w_up"),
+        node("Mul", "m", "g", "u"),
+        node("MatMul", "y", "m", "w_down"),
+    ]
+    own = {"w_gate": numbers(K, 1), "w_up": numbers(K, N), "w_down": numbers(N, K)}
+    model = model_of(nodes, {"x": (4, K)}, own)
+    inputs = found(model)
+    assert [(one.tensor, one.folds) for one in inputs] == [("m", (("u.node", 1),))]
+    made = scaled_channels(model, read_graph(model), inputs, factors_of(inputs), in_memory)
+    assert (answers(model.proto)[0] == answers(made)[0]).all()
+
+
 def test_weights_in_constant_nodes_are_scaled_too() -> None:
     model = in_nodes(gated())
     inputs = found(model)

@@ -61,6 +61,19 @@ def test_a_network_with_copied_columns_computes_the_same(opset: int) -> None:
     assert with_copied_columns(model, graph, {}, in_memory) == model.proto
 
 
+def test_products_in_float64_are_left_out() -> None:
+    """A network with copies takes their Mean, and onnxruntime computes no Mean of float64."""
+    model = model_of([helper.make_node("MatMul", ["x", "w"], ["y"], "m")], {"x": (2, 3)}, {"w": numbers(3, 4)})
+    assert copyable_columns(model, read_graph(model)) == {"m": 4}
+    wide = onnx.ModelProto.FromString(model.proto.SerializeToString())
+    wide.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(numbers(3, 4).astype(np.float64), "w"))
+    for value in (*wide.graph.input, *wide.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    double = load_model(wide)
+    assert [layer.name for layer in read_graph(double).candidates] == ["m"]
+    assert copyable_columns(double, read_graph(double)) == {}
+
+
 def test_weights_in_constant_nodes_are_copied_too() -> None:
     model = in_nodes(network())
     made = with_copied_columns(model, read_graph(model, {"x": (1, 3, 4, 4)}), {"conv": 3, "matmul": 2}, in_memory)
