@@ -7,6 +7,7 @@ from lhc.lowering import Chip, check_split_output
 from lhc.lowering import split as write
 from lhc.options.by_command import SplitOptions
 from lhc.options.declaration.python_signature import keywords
+from lhc.pipeline.inputs.placement_source import NetworkPlacement
 
 
 @keywords(SplitOptions)
@@ -18,8 +19,12 @@ def split(options: SplitOptions) -> dict[str, object]:
     Returns:
         The index, as in ``index.json``.
     """
-    folder = Path(options.folder)
-    check_split_output(folder)
+    check_split_output(Path(options.folder))
     found, _ = placement_of(options)
+    return write_parts(found, options)
+
+
+def write_parts(found: NetworkPlacement, options: SplitOptions) -> dict[str, object]:
+    """Write the sub-models of a network that is placed; gives the index."""
     chip = Chip(options.seed, options.draw, options.t_s)
-    return write(found.model, found.graph, found.plan, folder, chip, found.calibration)
+    return write(found.model, found.graph, found.plan, Path(options.folder), chip, found.calibration)

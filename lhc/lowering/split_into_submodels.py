@@ -78,8 +78,10 @@ def check_split_output(folder: Path) -> None:
     """Refuse a folder that holds anything.
 
     Raises:
-        UsageError: it does, or cannot be made.
+        UsageError: it does, it is the working folder, or it cannot be made.
     """
+    if folder.resolve() == Path.cwd().resolve():  # it is replaced as a whole, which this one cannot be
+        raise UsageError(f"{folder}: is the working folder; choose another name")
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists():

@@ -344,3 +344,25 @@ def test_a_folder_that_holds_something_is_left_alone(cli: Cli, network: onnx.Mod
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "3 digital and 3 analog sub-models, index.json, conductances.npz\n"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_working_folder_is_refused_before_the_work(
+    cli: Cli, network: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save_model(network, str(tmp_path / "m.onnx"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    result = cli("split", tmp_path / "m.onnx", "--all-analog", "-o", ".")
+    assert result.exit_code == 2
+    assert ".: is the working folder; choose another name" in result.stderr
+
+
+def test_limits_that_no_placement_keeps_to_are_said(cli: Cli, network: onnx.ModelProto, tmp_path: Path) -> None:
+    """Parts are written all the same, as files of compile are, and the exit code is 1."""
+    onnx.save_model(network, str(tmp_path / "m.onnx"))
+    np.savez(tmp_path / "samples.npz", image=np.tile(IMAGES, (8, 1, 1, 1)))
+    options = ["--data", tmp_path / "samples.npz", "--max-latency", "1e-12"]
+    result = cli("split", tmp_path / "m.onnx", *options, "-o", tmp_path / "parts")
+    assert (tmp_path / "parts" / "index.json").is_file()
+    assert result.exit_code == 1
+    assert "no placement keeps to all limits (--max-latency); the parts were written all the same" in result.stderr

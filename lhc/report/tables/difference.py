@@ -1,9 +1,9 @@
-"""Two plans side by side: what differs in placement, sensitivity, outcome and hardware; or two machines."""
+"""Two plans side by side: what differs in placement, sensitivity, arithmetic, outcome and hardware; or two machines."""
 
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from lhc.hardware import Hardware
@@ -65,6 +65,8 @@ _HEALED = {
     "both": "with both",
 }
 """Those in the metric's unit; drops may be relative."""
+_RANGES = "ranges."
+"""Beginning of the path of a tensor's range."""
 _DIGITS = range(4, 18)
 """Significant digits: as few as tell two values apart."""
 _SHOWN, _EVERY = 4, 10**9
@@ -140,6 +142,7 @@ class PlanDiff:
         common: how many of them belong together.
         units: of scores and of drops, where these are shares in both plans.
         drop_word: what a drop is called, where the metric says it in both plans.
+        digital: field of the arithmetic of digital products, or ``ranges.`` and a tensor -> its two values.
     """
 
     same_network: bool
@@ -151,11 +154,12 @@ class PlanDiff:
     common: int
     units: tuple[str, str] = ("", "")
     drop_word: str = "drop"
+    digital: dict[str, Change] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether nothing differs."""
-        return self.same_network and not (self.layers or self.outcome or self.hardware)
+        return self.same_network and not (self.layers or self.digital or self.outcome or self.hardware)
 
     @property
     def moved(self) -> tuple[LayerChange, ...]:
@@ -198,6 +202,7 @@ class PlanDiff:
         """Differences beside single layers, a line each; the last one sums up."""
         lines = self._judged_otherwise()
         lines += MachineDiff(self.hardware).lines()
+        lines += self._of_digital()
         lines += self._of_outcome()
         one, two = map(share_text, self.shares)
         total = f"analog MACs {one} -> {two}"
@@ -205,6 +210,17 @@ class PlanDiff:
             differ = f"{len(self.layers)} {'differs' if len(self.layers) == 1 else 'differ'}"
             total = f"{counted(len(self.moved), 'layer')} placed otherwise, {differ}; {total}"
         return [*map(one_line, lines), "no difference" if self.empty else total]
+
+    def _of_digital(self) -> Iterator[str]:
+        """A line a field of the arithmetic; one for the ranges of all tensors."""
+        ranges = {name: values for name, values in self.digital.items() if name.startswith(_RANGES)}
+        for name, values in self.digital.items():
+            if name not in ranges:
+                yield f"digital {_field_words(name)}: {_change_text(*values)}"
+        if ranges:
+            name, values = next(iter(ranges.items()))
+            example = f"{name.removeprefix(_RANGES)} {_change_text(*values)}"
+            yield f"digital ranges: other for {counted(len(ranges), 'tensor')}, e.g. {example}"
 
     def _of_outcome(self) -> Iterator[str]:
         """A line a field; intervals that read the same are one."""
@@ -245,6 +261,7 @@ class PlanDiff:
                 }
                 for change in self.layers
             ],
+            "digital": {name: list(values) for name, values in self.digital.items()},
             "outcome": {name: list(values) for name, values in self.outcome.items()},
             "hardware": {path: list(values) for path, values in self.hardware.items()},
         }
@@ -263,6 +280,7 @@ def compare(before: Plan, after: Plan) -> PlanDiff:
         sum(one is not None and two is not None for one, two in pairs),
         _units(before, after),
         _drop_word(before, after),
+        _changes(_digital(before), _digital(after)),
     )
 
 
@@ -319,6 +337,16 @@ def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
 def _outcome(plan: Plan) -> dict[str, object]:
     # What else was tested says how a placement was found, not how it does.
     return {} if plan.outcome is None else plan.outcome.model_dump(mode="json", exclude={"tested"})
+
+
+def _digital(plan: Plan) -> dict[str, object]:
+    """Arithmetic of the digital products by field; every tensor's range is one, and what is not set is left out."""
+    if plan.digital is None:
+        return {}
+    fields = plan.digital.model_dump(mode="json")
+    ranges = {f"{_RANGES}{tensor}": found for tensor, found in fields.pop("ranges").items()}
+    fields["as_file"] = sorted(fields["as_file"])
+    return {name: value for name, value in fields.items() if value not in (None, [])} | ranges
 
 
 def _changes(before: dict[str, object], after: dict[str, object], rounding: float = 0.0) -> dict[str, Change]:

@@ -12,6 +12,7 @@ import pytest
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.plan import CurvePoint, Estimate, Plan, Retrained
+from lhc.plan.digital_arithmetic import DigitalArithmetic
 from lhc.report.document.report import Report
 from lhc.report.exports.formats import KINDS, check_kind, netron_attachment, placement_data, save_report
 from lhc.report.tables.difference import compare, compare_machines
@@ -59,6 +60,27 @@ def test_equal_plans_do_not_differ(full: Report) -> None:
     assert found.empty
     assert found.lines() == ["no difference"]
     assert found.document()["layers"] == []
+
+
+def test_digital_products_that_compute_otherwise_are_a_difference(full: Report) -> None:
+    digital = DigitalArithmetic(precision="int8", ranges={"x": (-1.0, 2.0), "h": (0.0, 4.0)}, samples=8)
+    plan = full.plan.model_copy(update={"digital": digital})
+    ranges = {"x": (-1.0, 2.0), "h": (0.0, 5.0)}
+    raised = digital.model_copy(update={"high_precision": "bf16", "raised": ("head",), "ranges": ranges})
+    found = compare(plan, plan.model_copy(update={"digital": raised}))
+    assert not found.empty
+    assert not found.layers
+    assert found.lines()[:3] == [
+        "digital high precision: - -> bf16",
+        "digital raised: - -> [head]",
+        "digital ranges: other for 1 tensor, e.g. h [0, 4] -> [0, 5]",
+    ]
+    assert found.document()["digital"] == {
+        "high_precision": [None, "bf16"],
+        "raised": [None, ["head"]],
+        "ranges.h": [[0.0, 4.0], [0.0, 5.0]],
+    }
+    assert "digital precision: int8 -> -" in compare(plan, plan.model_copy(update={"digital": None})).lines()
 
 
 def test_what_differs(full: Report) -> None:
