@@ -87,8 +87,8 @@ def calibrating_task(task: Task, count: int) -> Task | None:
 
 def _answers(task: Task) -> int:
     """Answers that can be right or wrong: samples, or all questions of a document."""
-    if task.documents is None or task.targets is None:
-        return len(task)
+    if task.documents is None or task.targets is None or task.targets.dtype.names is not None:
+        return len(task)  # targets with fields, e.g. answers within a text, are one a sample
     return int(np.count_nonzero(task.targets != IGNORED))
 
 

@@ -181,3 +181,13 @@ def test_samples_that_are_not_sorted_by_class_keep_their_order() -> None:
     for part in (splits.calibrate, splits.rank, splits.verify):
         assert part is not None
         assert np.all(np.diff(np.asarray(part.inputs["x"]).ravel()) > 0)
+
+
+def test_documents_of_which_each_sample_has_one_target_with_fields() -> None:
+    """Answers within a text are such: `models.squad`."""
+    targets = np.zeros(400, [("paragraph", "U8"), ("offsets", np.int32, (4, 2))])
+    task = Task({"x": np.arange(400.0)[:, None]}, targets, get_metric("mse"), documents=np.arange(400) // 4)
+    splits = split_task(task, 16)
+    assert splits.held_out
+    assert splits.calibrate is not None
+    assert len(splits.rank) + len(splits.verify) == 400
