@@ -79,7 +79,7 @@ BUDGETS = (1.0, 0.5, 2.0)
 """In points."""
 OPTIONS: Mapping[str, dict[str, object]] = {
     "resnet8": {"samples": 5000}, "resnet20": {"samples": 5000}, "minilm": {"samples": 400},
-    "minilm-squad": {"samples": 100, "method": "fisher", "draws": 2, "max-draws": 10},
+    "minilm-squad": {"samples": 60, "method": "fisher", "draws": 2, "max-draws": 6},
     "smollm2": {"samples": 32, "method": "fisher", "draws": 2, "max-draws": 10},
 }  # fmt: skip
 """Options beside the defaults: on all of their samples the transformers would take many hours."""
