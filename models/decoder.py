@@ -25,7 +25,7 @@ from lhc.errors import ModelError
 from lhc.models.export import OPSET
 from lhc.onnx_model import store_elsewhere
 from lhc.samples.metrics import Array
-from lhc.support.files import write_file
+from lhc.support.files import write_files
 
 DATA_SUFFIX = ".data"
 """Behind the name of a model, that of the file with its weights."""
@@ -137,8 +137,12 @@ def write_decoder(sizes: DecoderSizes, weights: WeightSource, path: Path) -> Non
         raise ModelError(f"not a decoder: heads do not divide its width evenly: {sizes}")
     data = path.with_name(path.name + DATA_SUFFIX)
     made: list[onnx.ModelProto] = []
-    write_file(data, lambda file: made.append(_model(sizes, weights, file, data.name)))
-    write_file(path, lambda file: file.write(made[0].SerializeToString(deterministic=True)))
+    write_files(
+        [
+            (data, lambda file: made.append(_model(sizes, weights, file, data.name))),
+            (path, lambda file: file.write(made[0].SerializeToString(deterministic=True))),
+        ]
+    )
 
 
 def _model(sizes: DecoderSizes, weights: WeightSource, data: IO[bytes], location: str) -> onnx.ModelProto:

@@ -26,10 +26,10 @@ from onnx import numpy_helper
 
 from lhc.errors import LhcError, ModelError, UsageError
 from lhc.onnx_io.annotate.annotations import metadata_of_file, read_plan
-from lhc.onnx_io.read.external_data import SMALL, ExternalData, check_place, place
+from lhc.onnx_io.read.external_data import SMALL, ExternalData, check_place, copied_beside, relative
 from lhc.onnx_io.read.model_files import load_model
 from lhc.onnx_model import OnnxModel, in_other_file, is_held, mapped_bytes, shallow, store_elsewhere
-from lhc.support.files import check_writable, write_file
+from lhc.support.files import Write, check_writable, write_files
 
 Store = Callable[[str, npt.NDArray[Any]], onnx.TensorProto]
 """Makes an initializer of a name and its values."""
@@ -230,9 +230,14 @@ def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData =
     """
     if model_size(proto) > _MOST:  # before a file of weights is replaced
         raise _too_large(str(path))
+    copied: list[tuple[Path, Write]] = []
     if any(map(in_other_file, proto.graph.initializer)):
-        proto = place(proto, path, external_data)
-    write_file(path, lambda file: file.writelines(model_bytes(proto)))
+        if external_data == "copy":
+            proto, weights = copied_beside(proto, path)
+            copied = [weights]
+        else:
+            proto = relative(proto, path.parent)
+    write_files([*copied, (path, lambda file: file.writelines(model_bytes(proto)))])
 
 
 def check_output(path: Path, model: OnnxModel, force: bool, external_data: ExternalData = "keep") -> None:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -11,6 +11,9 @@ from lhc.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+
+Write = Callable[[IO[bytes]], object]
+"""Writes what a file holds into it."""
 
 
 def default_work_dir() -> Path:
@@ -44,7 +47,7 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"{path}: cannot be written: {error.strerror or error}; choose another place")
 
 
-def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_file(path: Path, write: Write) -> None:
     """Write under a temporary name in the same folder, bring it to the disk, and move it into place.
 
     Args:
@@ -54,23 +57,44 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         UsageError: the place cannot be written, or is a device, a pipe or another thing that is no file.
     """
+    write_files([(path, write)])
+
+
+def write_files(files: Sequence[tuple[Path, Write]]) -> None:
+    """Write files that belong together, as `write_file`: none is moved into place before all are on the disk."""
+    with ExitStack() as cleanup:
+        written: list[tuple[Path, Path]] = []
+        for path, write in files:
+            with _named(path):
+                place = path.resolve()
+                written.append((_written(place, write, cleanup), place))
+        for temporary, place in written:
+            with _named(place):
+                temporary.replace(place)
+                _sync_folder(place.parent)
+
+
+def _written(path: Path, write: Write, cleanup: ExitStack) -> Path:
+    """A temporary file beside ``path``, on the disk; ``cleanup`` removes it where it was not moved."""
     import tempfile
 
+    mode = _mode(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    temporary = Path(name)
+    cleanup.callback(temporary.unlink, missing_ok=True)
+    with os.fdopen(handle, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.chmod(mode)
+    return temporary
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the system name the file."""
     try:
-        path = path.resolve()
-        mode = _mode(path)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(path)
-            _sync_folder(path.parent)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        yield
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lhc.errors import UsageError
-from lhc.support.files import alone_in, check_writable, default_work_dir, write_file
+from lhc.support.files import alone_in, check_writable, default_work_dir, write_file, write_files
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="permissions, links and pipes are POSIX's")
 
@@ -110,3 +110,16 @@ def test_a_place_that_takes_files_is_left_as_it_is(tmp_path: Path) -> None:
     for name in ("there", "new"):
         check_writable(tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="of POSIX")
+def test_of_files_that_belong_together_none_is_replaced_where_one_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"old")
+    (tmp_path / "weights").write_bytes(b"old")
+
+    def full(file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UsageError, match=r"model: cannot be written: No space left"):
+        write_files([(tmp_path / "weights", lambda file: file.write(b"new")), (tmp_path / "model", full)])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"model": b"old", "weights": b"old"}

@@ -77,7 +77,7 @@ class Alpine:
             **once,
             "partial sums": self._work(outputs * (reads - 1) * core.add_cycles),
             "re-reads": sum((part.times(again) for part in once.values()), Cost()),
-            "read-outs": self._readouts(machine, matrix, copies),
+            "read-outs": self._readouts(machine, matrix, copies).times(1 / self.holders.get(layer.name, 1)),
         }
         if machine.offset > 0:  # the sum of the inputs, and what it is subtracted from
             parts["offsets"] = self._work((inputs + outputs * reads) * core.add_cycles)
@@ -172,7 +172,7 @@ class Alpine:
 
 @formulas.register
 def _(costs: AlpineCosts, hardware: Hardware, graph: LayerGraph, numbers: NumberFormats) -> Alpine:
-    tied = graph.tied(layer.name for layer in graph.layers if layer.multiplies)
+    tied = graph.tied(layer.name for layer in graph.layers if layer.multiplies and work_of(layer).parameters)
     holders = {name: len(group) for group in tied for name in group}
     weights = sum(
         work_of(layer).parameters * numbers(layer).bytes / holders.get(layer.name, 1) for layer in graph.multiplying

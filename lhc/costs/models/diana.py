@@ -54,7 +54,9 @@ class Diana:
         return LayerCost({name: total(part[name] for part in products) for name in ("product", "activations")})
 
     def _digital(self, layer: Layer, matrix: MatrixShape, numbers: NumberFormat) -> dict[str, Cost]:
-        c, (kx, ky) = self.costs, _kernel(layer)
+        c = self.costs
+        # What is counted apart is not the convolution that tiles compute: rows of a ConvTranspose have no kernel.
+        kx, ky = _kernel(layer) if layer.counted is None else (1, 1)
         channels = matrix.rows // (kx * ky) * matrix.groups
         width, height = _outputs(matrix.positions)
         cycles = math.ceil(matrix.cols / c.array_size) * channels * math.ceil(width / c.array_size) * height * kx * ky

@@ -112,21 +112,26 @@ def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: A
         inputs |= _signs(op, result)
     reductions = op.Constant(value_floats=list(spec.reductions[1:]))
 
-    def one_round(op: OpBuilder, number: Any, _: Any, result: Any, pending: Any) -> Any:
-        state = {"result": result, "pending": pending}
+    def one_round(op: OpBuilder, number: Any, _: Any, result: Any, pending: Any, x: Any) -> Any:
+        state = {"result": result, "pending": pending, "x": x}
         reduction = op.Gather(reductions, number, _outputs=["reduction"])
         found = _round(op, library, spec, v, {**inputs, **state, "reduction": reduction}, number)
-        return [_any(op, found[1], "still_any"), *found]
+        return [_any(op, found[1], "still_any"), *found, op.Identity(x, _outputs=["same_inputs"])]
 
-    state = [value("result"), value("pending", BOOL)]
+    # Inputs are a state of the loop, not captured by its body: onnxruntime aborts where it moves a DequantizeLinear
+    # over what is captured (its QDQPropagationTransformer).
+    state = [value("result"), value("pending", BOOL), value("inputs")]
     body = op.builder.subgraph(
         one_round,
         [_scalar("round", ir.DataType.INT64), _scalar("goes_on", BOOL), *state],
-        [_scalar("goes_on_after", BOOL), value("result_after"), value("pending_after", BOOL)],
+        [_scalar("goes_on_after", BOOL), value("result_after"), value("pending_after", BOOL), value("inputs_after")],
         name="read_again",
     )
     any_saturated = _any(op, pending, "any_saturated")
-    read, _ = op.Loop(len(spec.reductions) - 1, any_saturated, result, pending, body=body, _outputs=["read", "left"])
+    given = (result, pending, inputs["x"])
+    read, *_ = op.Loop(
+        len(spec.reductions) - 1, any_saturated, *given, body=body, _outputs=["read", "left", "inputs_left"]
+    )
     return read if spec.grouped else op.Reshape(read, op.Shape(first), _outputs=["read_in_shape"])
 
 

@@ -275,10 +275,10 @@ def matrix_shape(
     group = max(attribute(node, "group", 1), 1)
     if "Transpose" in node.op_type:
         weight, rest = _sizes(second, (first[0], *first[2:]))
-        return MatrixShape(weight[0] // group, math.prod(weight[1:]), group, math.prod(rest) // samples)
+        return MatrixShape(weight[0] // group, math.prod(weight[1:]), group, _share(rest, samples))
     if "Conv" in node.op_type:
         weight, rest = _sizes(second, (out[0], *out[2:]))
-        return MatrixShape(math.prod(weight[1:]), weight[0] // group, group, math.prod(rest) // samples)
+        return MatrixShape(math.prod(weight[1:]), weight[0] // group, group, _share(rest, samples))
     inner = first[0 if node.op_type == "Gemm" and _is_transposed(node, 0) else -1]
     if node.op_type == "Gemm":
         _check_fit(node, inner, second[1 if _is_transposed(node, 1) else 0])
@@ -287,7 +287,12 @@ def matrix_shape(
         cols = 1 if len(first) == 1 else sizes[-1 if len(second) == 1 else -2]
     else:
         cols = 1 if len(second) == 1 else sizes[-1]
-    return MatrixShape(rows, cols, 1, math.prod(sizes) // samples // max(cols, 1))
+    return MatrixShape(rows, cols, 1, _share(sizes, samples, cols))
+
+
+def _share(sizes: tuple[int, ...], samples: int, cols: int = 1) -> int:
+    """A sample's share of the positions of outputs, rounded up: some products are the same for all samples of a call."""
+    return -(-(math.prod(sizes) // max(cols, 1)) // samples)
 
 
 def _check_fit(node: onnx.NodeProto, first: Dim, second: Dim) -> None:

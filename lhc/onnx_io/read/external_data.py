@@ -38,7 +38,7 @@ from lhc.onnx_model import (
     subgraphs,
     without_weights,
 )
-from lhc.support.files import write_file
+from lhc.support.files import Write
 
 PACKED = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 """Bits of the types that share bytes."""
@@ -296,19 +296,17 @@ def beside_data(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
     return copy, folder
 
 
-def place(proto: onnx.ModelProto, path: Path, how: ExternalData) -> onnx.ModelProto:
-    """A copy that refers to data files as a model in ``path`` must; with ``copy``, these are written.
-
-    Raises:
-        UsageError: they cannot be written.
-    """
+def copied_beside(proto: onnx.ModelProto, path: Path) -> tuple[onnx.ModelProto, tuple[Path, Write]]:
+    """A copy that refers to one data file beside ``path``, and that file, to be written."""
     copy = deepcopy(proto)
-    if how == "copy":
-        tensors = list(filter(in_other_file, copy.graph.initializer))
-        write_file(copy_path(path), lambda file: _copy(tensors, file))
-        for tensor in tensors:
-            _entry(tensor, "location").value = str(copy_path(path))
-    return relative(copy, path.absolute().parent)
+    end = 0
+    for tensor in filter(in_other_file, copy.graph.initializer):
+        start = end + -end % _ALIGNMENT
+        _entry(tensor, "offset").value = str(start)
+        _entry(tensor, "location").value = str(copy_path(path))
+        end = start + int(external_entries(tensor)["length"])
+    data = copy_path(path), lambda file: _copy(proto, file)
+    return relative(copy, path.absolute().parent), data
 
 
 def _entry(tensor: onnx.TensorProto, key: str) -> onnx.StringStringEntryProto:
@@ -316,10 +314,9 @@ def _entry(tensor: onnx.TensorProto, key: str) -> onnx.StringStringEntryProto:
     return found
 
 
-def _copy(tensors: list[onnx.TensorProto], file: IO[bytes]) -> None:
-    for tensor in tensors:
+def _copy(proto: onnx.ModelProto, file: IO[bytes]) -> None:
+    for tensor in filter(in_other_file, proto.graph.initializer):
         stored = mapped_bytes(tensor)
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-        _entry(tensor, "offset").value = str(file.tell())
         for start in range(0, len(stored), _PIECE):
             file.write(stored[start : start + _PIECE].data)

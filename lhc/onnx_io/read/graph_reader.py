@@ -148,6 +148,9 @@ def _samples_in(known: Mapping[str, Shape], axes: Mapping[str, SampleAxis]) -> i
     return first if isinstance(first, int) and first > 0 else 1
 
 
+_CONSTANT = Obstacle("unsupported", "it multiplies constants alone, which is computed once and not for every sample")
+
+
 def _allowed(node: onnx.NodeProto) -> list[int]:
     """Which inputs of a candidate may be its matrix."""
     first, second = data_operands(node)
@@ -203,11 +206,18 @@ class _Reader:
         file = self._model.file
         origin = None if file is None else file.origins.get(node.name)
         layer = self._layer(node)
+        if self._is_constant(node):
+            return replace(layer, refusal=_CONSTANT, counted=Work(), origin=origin)
         if origin is None:
             return layer
         if origin.routed is not None and layer.matrix is not None:
             layer = replace(layer, matrix=_routed(layer.matrix, *origin.routed))
         return replace(layer, origin=origin, counted=self._in_file(origin, layer) or layer.counted)
+
+    def _is_constant(self, node: onnx.NodeProto) -> bool:
+        """Whether a product multiplies constants alone."""
+        operands = [node.input[i] for i in data_operands(node)] if is_product(node) else []
+        return bool(operands) and all(one in self._constants or one in self._computed for one in operands)
 
     def _in_file(self, origin: Origin, layer: Layer) -> Work | None:
         """Products of the file's operator, where they differ in size from its canonical form's."""

@@ -241,6 +241,20 @@ def test_a_written_out_recurrent_operator_has_its_weights_once(hidden: int) -> N
     assert (fetched[0] > 0) == (hidden == 512)
 
 
+def test_steps_on_one_tile_set_share_its_read_outs() -> None:
+    model = canonical(lstm(64, steps=5))
+    graph = read_graph(model)
+    steps = [name for tie in graph.tied(layer.name for layer in graph.candidates) if len(tie) > 1 for name in tie]
+    assert len(steps) > 1
+    found = cost_of(graph, frozenset(steps), LIONHEART).layers
+    alone = cost_of(graph, frozenset(steps[:1]), LIONHEART).layers
+    every = sum(found[name].parts["read-outs"].energy_j for name in steps)
+    assert every == pytest.approx(len(steps) * alone[steps[0]].parts["read-outs"].energy_j)
+    vectors = 256 * LIONHEART.tiles_for(64, 256)
+    seconds = sum(found[name].parts["read-outs"].latency_s for name in steps)
+    assert seconds == pytest.approx(vectors * (64 + 100 + 64) * 1e-9 / 1e6)
+
+
 def test_positions_repeat_everything_but_the_read_outs(one: One) -> None:
     once, often = (analog(one(300, 10, positions=n)).layers["product"].parts for n in (1, 50))
     for name, part in once.items():

@@ -5,9 +5,12 @@ from types import ModuleType
 
 import pytest
 
+from lhc.canonical import canonical
 from lhc.costs import cost_of
 from lhc.graph import LayerGraph
 from lhc.hardware import DianaCosts, Hardware, Tiles
+from lhc.onnx_io import read_graph
+from tests.onnx_io.built_models import model_of, numbers, product_node
 
 One = Callable[..., LayerGraph]
 
@@ -62,6 +65,16 @@ def test_a_digital_convolution_by_hand(one: One) -> None:
     assert parts["product"].latency_s == pytest.approx(3 * 20 * 2 * 18 * 9 / 260e6)
     assert parts["activations"].latency_s == pytest.approx(18 * 18 * 60 / 8 / 260e6)
     assert parts["product"].energy_j == pytest.approx(3 * 20 * 2 * 18 * 9 / 260e6 * 24.96e-3)
+
+
+@pytest.mark.parametrize("channels", [8, 17, 64])
+def test_a_digital_transposed_convolution_reads_all_its_channels(channels: int) -> None:
+    node = product_node("up", "ConvTranspose", "x", "w", strides=[2, 2])
+    model = model_of([node], {"x": (1, channels, 16, 16)}, {"w": numbers(channels, 16, 3, 3)}, ("up.out",))
+    parts = cost_of(read_graph(canonical(model)), frozenset(), diana()).layers["up"].parts
+    # Every pixel by 16 · 9 outputs: ceil(16 · 9 / 16) · Cin · ceil(16 / 16) · 16 cycles, four times that in float32.
+    assert parts["product"].latency_s == pytest.approx(4 * 9 * channels * 16 / 260e6)
+    assert parts["activations"].latency_s == pytest.approx(4 * 16 * 16 * (16 * 9 + channels) / 8 / 260e6)
 
 
 def test_a_depthwise_convolution_is_digital_work_per_group(one: One) -> None:

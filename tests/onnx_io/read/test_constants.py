@@ -204,10 +204,10 @@ def test_bfloat16_behind_a_cast_is_a_weight() -> None:
 
 
 STANDARDISED = (
-    "m = ReduceMean <keepdims = 1> (a, x)",
+    "m = ReduceMean <keepdims = 1> (a, axis)",
     "d = Sub(a, m)",
     "q = Mul(d, d)",
-    "v = ReduceMean <keepdims = 1> (q, x)",
+    "v = ReduceMean <keepdims = 1> (q, axis)",
     "e = Constant <value_float = 0.00001> ()",
     "p = Add(v, e)",
     "r = Sqrt(p)",
@@ -216,7 +216,7 @@ STANDARDISED = (
 EVALUATED = [
     Folded("Sin", ("w = Sin(a)",)),
     Folded("of a sine", ("b = Sin(a)", "w = Transpose(b)")),
-    Folded("weight standardisation", STANDARDISED, {"a": W, "x": ints(1)}),
+    Folded("weight standardisation", STANDARDISED, {"a": W, "axis": ints(1)}),
     Folded("mean by an attribute", ("w = ReduceMean <axes = [1]> (a)",), {"a": W}, 13),
     Folded("a sum of integers", ("b = Add(s, s)", "w = Reshape(a, b)"), {"a": W, "s": ints(6, 1)}),
     Folded("Cast to integers", ("w = Cast <to = 7> (a)",)),
@@ -299,7 +299,7 @@ WEIGHTS = [
     ),
     Weight("too large", ("w = ConstantOfShape(s)",), {"s": BIG}, "no-static-weight", f"at most {FOLD_LIMIT}"),
     Weight("nonsense", ("w = Reshape(a, s)",), {"a": W, "s": ints(5, 5)}, "no-static-weight", "cannot be computed"),
-    Weight("standardised", STANDARDISED, {"a": W, "x": ints(1)}),
+    Weight("standardised", STANDARDISED, {"a": W, "axis": ints(1)}),
     Weight(
         "expanded too far",
         ("w = Expand(a, s)",),

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper, parser
 
-from lhc.graph import MatrixShape, WeightRef
+from lhc.graph import MatrixShape, WeightRef, Work, obstacle
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_model import OnnxModel
 from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer, product_node
@@ -254,3 +254,35 @@ def test_facts_of_the_whole_graph_are_in_file_order() -> None:
     assert graph.outputs == ("fc.out",)
     assert isinstance(graph["conv"].weight, WeightRef)
     assert sum(layer.matrix.macs for layer in graph.candidates if layer.matrix) == math.prod((8, 4)) + 24
+
+
+def test_a_product_of_constants_alone_is_no_work_of_a_sample_and_never_analog() -> None:
+    nodes = [product_node("weight", "MatMul", "a", "b"), product_node("y", "MatMul", "x", "weight.out")]
+    graph = read_graph(
+        model_of(nodes, {"x": ("n", 64)}, {"a": numbers(64, 8), "b": numbers(8, 64)}, ("y.out",)), {"x": (1, 64)}
+    )
+    assert (graph["weight"].work, graph["y"].work.macs) == (Work(), 64 * 64)  # type: ignore[union-attr]
+    problem = obstacle(graph["weight"])
+    assert problem is not None
+    assert "constants alone" in problem.detail
+    assert obstacle(graph["y"]) is None
+
+
+def test_so_is_what_follows_from_constants_by_an_operator_that_is_not_followed() -> None:
+    nodes = [
+        helper.make_node("Softplus", ["a"], ["soft"], name="soft"),
+        product_node("first", "MatMul", "soft", "b"),
+        helper.make_node("Add", ["x", "first.out"], ["y"], name="add"),
+    ]
+    graph = read_graph(model_of(nodes, {"x": (4, 8)}, {"a": numbers(4, 6), "b": numbers(6, 8)}))
+    assert graph["first"].work == Work()
+
+
+@pytest.mark.parametrize("tokens", [4, 7, 8, 15])
+def test_a_product_that_is_the_same_for_all_samples_of_a_call_counts_its_share(tokens: int) -> None:
+    nodes = [
+        product_node("positions", "MatMul", "p", "w"),
+        helper.make_node("Add", ["x", "positions.out"], ["y"], name="add"),
+    ]
+    graph = read_graph(model_of(nodes, {"x": (8, tokens, 5), "p": (tokens, 3)}, {"w": numbers(3, 5)}))
+    assert graph["positions"].matrix == MatrixShape(3, 5, 1, -(-tokens // 8))
