@@ -37,8 +37,8 @@ class WeightsEntry(ZooEntry):
         folder = data_folder()
         if weights is None and folder is None:
             raise UsageError(
-                f"{self.name} does not ship with weights: give them with --weights, or set {DATA_VARIABLE} to a folder"
-                f" that holds {self.weights}"
+                f"{self.name} does not ship with weights: give them with --weights (lhc export), or set"
+                f" {DATA_VARIABLE} to a folder that holds {self.weights}"
             )
         path: Path = weights or folder / self.weights  # type: ignore[operator]  # one of both is there
         return kept_export(self.name, path, self._built) if path.is_file() else self._built(path)

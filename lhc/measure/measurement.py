@@ -332,8 +332,11 @@ def evaluation(
     here, anywhere = (
         (-math.inf, math.inf)
         if isinstance(measured, MeasuresOutputs)
-        else (min(scale * metric.least_damage(b), drop), max(scale * metric.most_damage(b), drop))
-        for b in (evaluator.baseline, None)
+        else (
+            min(scale * metric.least_damage(evaluator.baseline, others), drop),
+            max(scale * metric.most_damage(None if others else evaluator.baseline), drop),
+        )
+        for others in (False, True)
     )
     return Evaluation(
         metric=metric.name,

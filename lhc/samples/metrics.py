@@ -139,12 +139,19 @@ class Metric:
         least, most = (self.worst, self.best) if self.higher_is_better else (self.best, self.worst)
         return -np.inf if least is None else least, np.inf if most is None else most
 
-    def least_damage(self, baseline: float | None) -> float:
-        """Below which no damage can be: on samples of that digital value, or on any (None)."""
+    def least_damage(self, baseline: float, others: bool = False) -> float:
+        """Below which no damage can be on samples of that digital value; with ``others``, on any samples.
+
+        Negative where the digital network is not best itself: int8 answers otherwise than the file, and so it may do
+        worse than with a layer on tiles.
+        """
         best = 1.0 if self.percent else self.best
-        if METRICS.get(self.name, self).needs_targets is False and best is not None:
-            return 0.0  # scored against the digital network, which is best; after training, against the one before
-        return -np.inf if best is None or baseline is None else float(self.damage(baseline, best))
+        if best is None:
+            return -np.inf
+        least = float(self.damage(baseline, best))
+        # Scored against outputs that the digital network gives itself, it is best on other samples too.
+        own = METRICS.get(self.name, self).needs_targets is False and least == 0
+        return least if own or not others else -np.inf
 
     def most_damage(self, baseline: float | None) -> float:
         """Above which no damage can be: on samples of that digital value, or on any (None)."""

@@ -394,6 +394,13 @@ def test_another_hardware_than_the_plans_is_refused(placed: Path) -> None:
     assert "placed for hardware 'lionheart'; for another one partition it again" in err
 
 
+def test_another_number_format_than_the_plans_is_refused(placed: Path) -> None:
+    code, _, err = run("compile", placed, "--digital-precision", "fp16")
+    assert code == 2
+    assert "was placed with digital products in int8; leave it out, or place the model again" in err
+    assert run("compile", placed, "--digital-precision", "int8", "--noise", "off")[0] == 0
+
+
 WITHOUT_LHC = """
 import sys
 

@@ -340,6 +340,29 @@ def test_digital_products_in_int8_load_in_stock_onnxruntime(opset: int) -> None:
     assert session.run(None, inputs(64))[0].shape == (64, 5)
 
 
+@pytest.mark.parametrize(
+    "between", ["", "r = Relu(z)", "r = Transpose <perm = [0, 1]> (z)"], ids=["", "Relu", "Transpose"]
+)
+def test_tiles_behind_a_digital_product_in_int8_load_in_stock_onnxruntime(between: str) -> None:
+    """It moves a DequantizeLinear over a Reshape, and aborts where a loop captures what comes out."""
+    model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 17]>
+    behind (float[N, 12] x) => (float[N, 5] y) {{
+      [digital] z = MatMul (x, v)
+      {between}
+      [layer] y = MatMul ({"r" if between else "z"}, w)
+    }}""")
+    draw = np.random.default_rng(0)
+    for name, shape in {"v": (12, 16), "w": (16, 5)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(draw.normal(size=shape).astype(np.float32), name))
+    found = compile(model, placement=["layer"], hardware=Hardware.load("lionheart"), data=inputs(64))
+    assert "Loop" in {node.op_type for function in found.proto.functions for node in function.node}
+    command = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.stdin.buffer.read())"
+    loaded = subprocess.run(
+        [sys.executable, "-c", command], input=found.proto.SerializeToString(), capture_output=True, check=False
+    )
+    assert loaded.returncode == 0, loaded.stderr
+
+
 def test_what_the_converter_would_leave_another_operator_is_refused() -> None:
     with pytest.raises(ModelError, match="the converter leaves Hardmax 'beside', which opset 13 redefines"):
         compile(beside("Hardmax <axis = 1> (x)"), placement=["layer"], hardware=machine())

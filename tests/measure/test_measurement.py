@@ -43,7 +43,9 @@ def test_other_samples_are_other_documents() -> None:
     ("name", "digital", "least", "least_of_others"),
     [
         ("kl", 0.0, 0.0, 0.0),
+        ("kl", 0.03, -0.03, -np.inf),
         ("agreement", 1.0, 0.0, 0.0),
+        ("agreement", 0.75, -0.25, -np.inf),
         ("accuracy", 1.0, 0.0, -np.inf),
         ("mse", 0.25, -0.25, -np.inf),
         ("psnr", 20.0, -np.inf, -np.inf),
@@ -52,7 +54,7 @@ def test_other_samples_are_other_documents() -> None:
 def test_no_interval_reaches_below_what_can_be(name: str, digital: float, least: float, least_of_others: float) -> None:
     metric = get_metric(name)
     assert metric.least_damage(digital) == least
-    assert metric.least_damage(None) == least_of_others
+    assert metric.least_damage(digital, others=True) == least_of_others
     damage = np.array([[0.0, 0.001], [0.02, 0.0]])
     sign = -1 if metric.higher_is_better else 1
     scores = np.full(2, digital)

@@ -145,7 +145,7 @@ def _figure(evaluator: PlacementEvaluator, by_weights: Floats, by_outputs: Float
         metric=evaluator.metric.name,
         mean=found.mean,
         std=found.std,
-        interval=clipped(found.interval, min(evaluator.metric.least_damage(None), found.mean), np.inf),
+        interval=clipped(found.interval, 0.0, np.inf),
         draws=evaluator.draws,
         method="fisher",
         by_weights=float(by_weights.mean()),

@@ -291,7 +291,7 @@ def matrix_shape(
 
 
 def _share(sizes: tuple[int, ...], samples: int, cols: int = 1) -> int:
-    """A sample's share of the positions of outputs, rounded up: some products are the same for all samples of a call."""
+    """A sample's share of the positions of outputs, rounded up: some products are the same for all samples."""
     return -(-(math.prod(sizes) // max(cols, 1)) // samples)
 
 

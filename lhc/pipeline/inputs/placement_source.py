@@ -69,8 +69,8 @@ def given_placement(options: PlacingFirst) -> NetworkPlacement | LoadedModel:
     """The placement that is given or annotated; the opened network where there is none, and one has to be searched.
 
     Raises:
-        UsageError: options of a search where the placement is given, shapes that nothing needs, or options of samples
-            where there are none.
+        UsageError: options of a search or another machine where the placement is given, shapes that nothing needs, or
+            options of samples where there are none.
     """
     opened = loaded_model(options)
     refuse_compiled(opened.model)
@@ -124,6 +124,12 @@ def _planned(opened: LoadedModel, plan: Plan, options: PlacingFirst) -> NetworkP
     if given not in (plan.hardware, plan.hardware.as_described):
         raise UsageError(
             f"{opened.model.label}: placed for hardware {plan.hardware.name!r}; for another one partition it again"
+        )
+    asked, judged = options.digital_precision, plan.hardware.digital.precision
+    if asked not in (None, judged):
+        raise UsageError(
+            f"--digital-precision {asked}: {opened.model.label} was placed with digital products in {judged}; leave it"
+            f" out, or place the model again with 'lhc partition --digital-precision {asked}'"
         )
     if plan.source != opened.model.source:
         log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)

@@ -124,8 +124,8 @@ def _chosen(
         return state
     said = digital.with_raised(named).text if named else f"{digital.precision} alone"
     return state.noted(
-        f"{said} takes {shown(drop(named))} on {counted(sum(samples), 'sample')}, so"
-        f" {counted(len(raised), 'digital product')} of {len(named.union(*order))} may be in {digital.high_precision}"
+        f"{said} takes {shown(drop(named))} on {counted(sum(samples), 'sample')}, so the search may put"
+        f" {counted(len(raised), 'digital product')} of {len(named.union(*order))} in {digital.high_precision}"
         f" ({shown(drop(raised))} then)"
     )
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+from onnx import helper
 
 from lhc.canonical import canonical
 from lhc.costs import cost_of
 from lhc.graph import LayerGraph
 from lhc.hardware import DianaCosts, Hardware, Tiles
 from lhc.onnx_io import read_graph
-from tests.onnx_io.built_models import model_of, numbers, product_node
+from tests.onnx_io.built_models import model_of, numbers
 
 One = Callable[..., LayerGraph]
 
@@ -69,7 +70,7 @@ def test_a_digital_convolution_by_hand(one: One) -> None:
 
 @pytest.mark.parametrize("channels", [8, 17, 64])
 def test_a_digital_transposed_convolution_reads_all_its_channels(channels: int) -> None:
-    node = product_node("up", "ConvTranspose", "x", "w", strides=[2, 2])
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["up.out"], name="up", strides=[2, 2])
     model = model_of([node], {"x": (1, channels, 16, 16)}, {"w": numbers(channels, 16, 3, 3)}, ("up.out",))
     parts = cost_of(read_graph(canonical(model)), frozenset(), diana()).layers["up"].parts
     # Every pixel by 16 · 9 outputs: ceil(16 · 9 / 16) · Cin · ceil(16 / 16) · 16 cycles, four times that in float32.
