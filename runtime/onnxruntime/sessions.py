@@ -210,12 +210,20 @@ def must_run(proto: onnx.ModelProto, label: str) -> None:
     create_session(proto, label)
 
 
-def _hint(proto: onnx.ModelProto) -> str:
-    """Hint at what stock onnxruntime may not support: operators of other domains, products of bfloat16."""
+def custom_operators(proto: onnx.ModelProto) -> str:
+    """Text on operators of domains that stock onnxruntime has not, which lhc cannot run; empty where there are none."""
     own = {function.domain for function in proto.functions} | _DOMAINS
     found = dict.fromkeys(f"{node.domain}::{node.op_type}" for node in proto.graph.node if node.domain not in own)
-    if found:
-        return f"; it uses operators of other domains, which need onnxruntime extensions: {', '.join(list(found)[:5])}"
+    if not found:
+        return ""
+    names = ", ".join(list(found)[:5])
+    return f"uses operators that stock onnxruntime has not, and lhc loads none: {names}; export it with ONNX's own"
+
+
+def _hint(proto: onnx.ModelProto) -> str:
+    """Hint at what stock onnxruntime may not support: operators of other domains, products of bfloat16."""
+    if found := custom_operators(proto):
+        return f"; it {found}"
     values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
     kinds = {tensor.data_type for tensor in proto.graph.initializer} | {v.type.tensor_type.elem_type for v in values}
     if onnx.TensorProto.BFLOAT16 in kinds:

@@ -350,6 +350,7 @@ def test_shares_are_of_what_is_known_where_an_operator_is_not(caplog: pytest.Log
         "1 of 2 layers can be analog: 100.0 % of known MACs (1 operator not counted), 64 per sample in all"
     )
     assert "mine: lhc does not know acme::Mix; it reads 2,048 stored numbers" in caplog.text
+    assert "uses operators that stock onnxruntime has not, and lhc loads none: acme::Mix" in caplog.text
     line = next(line for line in analysis.table().splitlines() if line.startswith("mine"))
     assert "0 + ?" in line
 

@@ -35,7 +35,14 @@ from lhc.options.shared import ModelForm
 from lhc.pipeline.inputs.sample_axis_detection import input_axes
 from lhc.pipeline.inputs.samples import first_samples, load_task
 from lhc.runtime.onnxruntime.sandboxed_open import probe
-from lhc.runtime.onnxruntime.sessions import Array, must_run, observe_tensors, plain_feeds, tensor_infos
+from lhc.runtime.onnxruntime.sessions import (
+    Array,
+    custom_operators,
+    must_run,
+    observe_tensors,
+    plain_feeds,
+    tensor_infos,
+)
 from lhc.samples.metrics import UNCHOSEN, Metric, get_metric
 from lhc.samples.sample_axis import CALL
 from lhc.samples.task import DataSource, Task
@@ -138,7 +145,7 @@ class LoadedModel(LoadedModelBase):
         return task
 
     def caution(self, measured: bool) -> None:
-        """Warn, once, of a network that still trains or draws, and of a fixed batch of 1 where it is measured.
+        """Warn, once, of a network that still trains or draws, or that nothing runs, and of a batch of 1 if measured.
 
         Raises:
             ModelError: it is to be measured, and it is random.
@@ -157,6 +164,8 @@ class LoadedModel(LoadedModelBase):
                 f"{_operators(found.batched, 'BatchNormalization')} in training mode, so the answer to a sample"
                 f" depends on the samples beside it; {_EVAL}"
             )
+        if custom := custom_operators(self.model.proto):
+            self.warn(f"{custom}. Until then no command can run it")
         drawing = random_operators(self.model)
         if drawing:
             which = f"{drawing[0].op_type} {drawing[0].name!r}".removesuffix(" ''")

@@ -132,7 +132,10 @@ def _planned(opened: LoadedModel, plan: Plan, options: PlacingFirst) -> NetworkP
             f" out, or place the model again with 'lhc partition --digital-precision {asked}'"
         )
     if plan.source != opened.model.source:
-        log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)
+        log.warning(
+            "%s has changed since lhc placed it, or its weights have; place the network again with 'lhc partition'",
+            opened.model.label,
+        )
     opened = opened.with_control(plan.control)
     graph = read_graph(opened.model, sizes=False)
     return NetworkPlacement(opened.model, graph, plan, *calibration_samples(opened, options, plan))

@@ -128,7 +128,8 @@ def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:
     if compiled is not None:
         yield f"note: {model.label}: {compiled}"
     elif plan.source != model.source:
-        yield f"warning: {model.label} has changed since lhc annotated it; 'lhc partition' judges it again"
+        changed = f"{model.label} has changed since lhc annotated it, or its weights have"
+        yield f"warning: {changed}; place the network again with 'lhc partition'"
     found = contradictions(model, plan)
     yield from (f"warning: {model.label}: {problem}" for problem in found[:MOST_NAMED])
     if len(found) > MOST_NAMED:
