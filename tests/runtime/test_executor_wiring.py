@@ -86,7 +86,7 @@ def test_an_input_that_nothing_reads_is_given_and_ignored(analog: tuple[str, ...
     assert error_of(result, expected) <= TOLERANCE
 
 
-def test_biases_computed_at_run_time_and_constant_activations() -> None:
+def test_biases_computed_at_run_time_and_products_of_constants() -> None:
     rng = np.random.default_rng(4)
     feeds = {"x": normal(rng, (3, 2, 5, 5)), "b": normal(rng, (4,)), "z": normal(rng, (3, 6))}
     nodes = [
@@ -99,7 +99,7 @@ def test_biases_computed_at_run_time_and_constant_activations() -> None:
         helper.make_node("Gemm", ["V", "W"], ["v"]),
     ]
     constants = {"K": normal(rng, (4, 2, 3, 3)), "X": normal(rng, (1, 2, 4, 4)), **_linear(rng, "W", "V")}
-    assert_equal(model_of(nodes, feeds, {"y": 4, "g": 2, "c": 4, "v": 2}, constants), feeds, analog=5)
+    assert_equal(model_of(nodes, feeds, {"y": 4, "g": 2, "c": 4, "v": 2}, constants), feeds, analog=3)  # not c, v
 
 
 @pytest.mark.parametrize("ir_version", [3, 10])

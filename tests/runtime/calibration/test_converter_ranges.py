@@ -300,17 +300,6 @@ def test_sums_are_found_on_a_machine_with_static_ranges_of_inputs() -> None:
     assert found.layers["a"].mean > 0
 
 
-def test_sums_of_a_layer_that_reads_what_is_stored() -> None:
-    """Its input is a constant of the file, so no call gives it."""
-    source = linear(np.ones((8, 4), np.float32))
-    source.graph.node[0].input[0] = "stored"
-    rng = np.random.default_rng(0)
-    source.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(64, 8)).astype(np.float32), "stored"))
-    model, machine = load_model(source), Hardware.load("lionheart")
-    blocks = [(64, {"x": np.zeros((64, 8), np.float32)})]
-    assert len(calibrate_sums(model, read_graph(model), machine, ["a"], blocks, {}, 0.0)["a"]) == QUANTILES
-
-
 def test_layers_that_share_tiles_share_the_wider_range_of_adcs() -> None:
     model, machine = load_model(_shared()), Hardware.parse(ADCS.replace("SCALING", "none"), "text")
     x = 0.05 * np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)

@@ -283,12 +283,13 @@ def given(*path: str, judged: tuple[str, ...] = ()) -> type[Strategy]:
 
 
 def test_what_was_judged_counts_by_the_half_of_its_interval_that_is_never_cut() -> None:
-    """Agreement cannot rise, so its intervals end at 0; of accuracy other samples may show any. Both are as sure."""
+    """Full agreement cannot rise, so its intervals end at 0; accuracy of other samples may be any. Both are as sure."""
     damages = {"a": 0.0005, "b": 0.001}
     graph, plan = network(damages)
 
     def judged(metric: str) -> tuple[Path, PlacementJudge]:
-        judge = PlacementJudge(FakeEvaluator(METRICS[metric], damages, 3), Budget(BUDGET))
+        chips = FakeEvaluator(METRICS[metric], damages, 3, baseline=1.0 if metric == "agreement" else 0.9)
+        judge = PlacementJudge(chips, Budget(BUDGET))
         found = search(graph, plan, given("ab", "a", judged=("a", "ab")), judge, SearchOptions())
         return path_of(graph, plan, found), judge
 
